@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * endpoint.h - what authors of endpoints need: the two operations tables, bufs, folios, pipes from the
+ * inside, and the helpers to name in a table. See docs/writing-an-endpoint.md for a walk through.
+ */
+#ifndef USPLICE_ENDPOINT_H
+#define USPLICE_ENDPOINT_H
+
+#include <stdatomic.h>
+#include <usplice.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct usp_pipe;
+struct usp_buf;
+
+/* --- Folios ---------------------------------------------------------------------------------------
+ * A folio is contiguous memory with an atomic count of references. Folios of our own come from a pool and are
+ * aligned to 4096 bytes; the others wrap memory that somebody else owns and is told about through release.
+ */
+struct usp_folio {
+	atomic_uint refs;
+	uint32_t order; /* of the pool's size classes; unused for wrapped memory */
+	size_t len;
+	unsigned char *base;
+	void (*release)(struct usp_folio *folio); /* called with the last reference gone */
+};
+
+/* A folio of at least len bytes (1 byte to 32 MiB) with one reference, contents undefined. NULL if memory is short. */
+USP_EXPORT struct usp_folio *usp_folio_new(size_t len);
+
+/* Prepare a folio embedded in the caller's object, over memory at base, with one reference and a release of its own. */
+USP_EXPORT void usp_folio_init(struct usp_folio *folio, void *base, size_t len, void (*release)(struct usp_folio *folio));
+
+/* Add a reference, or refuse (false) when the count is near overflow (C2). Drop one; the last one releases. */
+USP_EXPORT bool usp_folio_get(struct usp_folio *folio);
+USP_EXPORT void usp_folio_put(struct usp_folio *folio);
+
+/* --- Bufs -----------------------------------------------------------------------------------------
+ * One entry of a pipe: a reference to len bytes at offset in some store. A buf is plain data, born only as a
+ * compound literal so that no field is forgotten (C1); whoever holds the struct holds the reference.
+ */
+struct usp_buf {
+	const struct usp_buf_ops *ops; /* NULL: there is no buf here */
+	void *store;		       /* what ops understand: a struct usp_folio for the ops of the core */
+	size_t offset, len;
+	unsigned flags; /* USP_BUF_* */
+	uintptr_t priv;
+};
+
+#define USP_BUF_GIFT 0x04u	/* the user promised not to touch it: it may be stolen */
+#define USP_BUF_PACKET 0x08u	/* a read ends with this buf and drops what it did not take (R22) */
+#define USP_BUF_CAN_MERGE 0x10u /* a write may append to it (R10); only on folios the pipe itself made */
+
+/*
+ * What a kind of buf can do. Called with no pipe lock held except where said; a NULL op is the stated default.
+ */
+struct usp_buf_ops {
+	const char *name;
+
+	/* Make the bytes valid; may block. Called right before bytes are touched. 0, -ENODATA if they are gone, -errno.
+	 * NULL: always valid. (O1, O4) */
+	int (*confirm)(struct usp_pipe *pipe, struct usp_buf *buf);
+
+	/* Drop the reference. Called exactly once for each live buf, with buf->ops still set for the callee and the
+	 * entry already out of the ring. Must not need a pipe's lock. Mandatory. (O2) */
+	void (*release)(struct usp_pipe *pipe, struct usp_buf *buf);
+
+	/* Take sole ownership: true if this was the only reference to confirmed, writable memory. The buf is still live and
+	 * must still be released. NULL: never. (O3) */
+	bool (*try_steal)(struct usp_pipe *pipe, struct usp_buf *buf);
+
+	/* Make copy, a struct copy of buf whose len may have been cut, a second owner. May change copy->store. False refuses,
+	 * and copy is then not live. Called with the pipe's lock held; must not block. Mandatory. (O5) */
+	bool (*get)(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy);
+
+	/* Turn buf into one whose bytes are addressable, replacing it in place, and keep offset's meaning. Copies, so it is
+	 * accounted by the caller. 0 or -errno, buf unchanged. NULL: the store is a struct usp_folio and addressable already. */
+	int (*map)(struct usp_pipe *pipe, struct usp_buf *buf);
+};
+
+/* The kinds of the core, all over folios. */
+USP_EXPORT extern const struct usp_buf_ops usp_anon_buf_ops;   /* written by the pipe's own write; may carry CAN_MERGE */
+USP_EXPORT extern const struct usp_buf_ops usp_folio_buf_ops;  /* filled by a copying helper; stealable by its only owner */
+USP_EXPORT extern const struct usp_buf_ops usp_gift_buf_ops;   /* somebody's memory; never stolen, never written */
+
+/* The doors to the ops: each holds the default of a NULL op. */
+USP_EXPORT int usp_buf_confirm(struct usp_pipe *pipe, struct usp_buf *buf);
+USP_EXPORT void usp_buf_release(struct usp_pipe *pipe, struct usp_buf *buf);
+USP_EXPORT bool usp_buf_try_steal(struct usp_pipe *pipe, struct usp_buf *buf);
+USP_EXPORT bool usp_buf_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy);
+USP_EXPORT int usp_buf_map(struct usp_pipe *pipe, struct usp_buf *buf);
+USP_EXPORT bool usp_buf_is_mapped(const struct usp_buf *buf);
+
+/* The bytes of a mapped buf. */
+USP_EXPORT unsigned char *usp_buf_bytes(const struct usp_buf *buf);
+
+/* --- Pipes, from the inside --------------------------------------------------------------------------
+ * The two sides of a pipe are taken in turns: a producer holds the write turn from begin_write to end_write, a consumer
+ * the read turn. The holder of the write turn knows that room only grows, the holder of the read turn that bufs at the
+ * tail stay; both may block on whatever they like in between, because no lock is held.
+ */
+
+/* A pipe without ends, for use inside one program: it has one reader and one writer until told otherwise. */
+USP_EXPORT int usp_pipe_new(const struct usp_pipe_params *params, struct usp_pipe **ret_pipe);
+USP_EXPORT void usp_pipe_free(struct usp_pipe *pipe);
+
+/* The last writer, or the last reader, is gone: EOF for readers (-EPIPE for writers). Wakes everybody. */
+USP_EXPORT void usp_pipe_close_write(struct usp_pipe *pipe);
+USP_EXPORT void usp_pipe_close_read(struct usp_pipe *pipe);
+
+/*
+ * Wait for a free slot and take the write turn. 0, -EPIPE without readers, or -EAGAIN with NONBLOCK in flags. Then
+ * room says how many bufs and bytes fit, push moves bufs in (it owns them from then on, also those that it refuses;
+ * returns how many went in), and end_write gives the turn back and wakes readers.
+ */
+USP_EXPORT int usp_pipe_begin_write(struct usp_pipe *pipe, unsigned flags);
+USP_EXPORT unsigned usp_pipe_room(struct usp_pipe *pipe, size_t *ret_bytes);
+USP_EXPORT unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsigned nr_bufs);
+USP_EXPORT void usp_pipe_end_write(struct usp_pipe *pipe);
+
+/*
+ * Wait for data and take the read turn. 1, 0 at the end (empty and no writers; no turn is taken), or -EAGAIN with NONBLOCK in
+ * flags. Then peek lends copies of the first bufs (returns how many), set puts one that was mapped or confirmed back in its
+ * place, advance consumes len bytes and releases what is used up, and end_read gives the turn back and wakes writers.
+ */
+USP_EXPORT int usp_pipe_begin_read(struct usp_pipe *pipe, unsigned flags);
+USP_EXPORT unsigned usp_pipe_peek(struct usp_pipe *pipe, struct usp_buf *ret_bufs, unsigned nr_bufs);
+USP_EXPORT void usp_pipe_set(struct usp_pipe *pipe, unsigned index, const struct usp_buf *buf);
+USP_EXPORT void usp_pipe_advance(struct usp_pipe *pipe, size_t len);
+USP_EXPORT void usp_pipe_end_read(struct usp_pipe *pipe);
+
+USP_EXPORT size_t usp_pipe_slot_bytes(const struct usp_pipe *pipe);
+USP_EXPORT size_t usp_pipe_len(const struct usp_pipe *pipe); /* bytes in it */
+
+/* --- Files, from the inside ----------------------------------------------------------------------- */
+
+/* Memory to read into or write from; the callee does not change it and returns how many of count bytes it used. */
+struct usp_iter {
+	const struct iovec *iov;
+	unsigned nr_segs;
+	size_t count; /* sum of the segments */
+};
+
+/*
+ * The hooks of a file type. pos is never NULL and is advanced by exactly what is returned; a stream ignores it. A hook
+ * returns bytes, 0 at the end of input (a sink never returns 0 for len > 0), or -errno; once something moved it returns
+ * that, and the error comes with the next call. -EAGAIN means that nothing moved; the doors turn it into a wait where
+ * the file blocks. A NULL hook is -EINVAL.
+ */
+struct usp_file_ops {
+	const char *name;
+	ssize_t (*read_iter)(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
+	ssize_t (*write_iter)(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
+	/* The caller holds the pipe's write turn: there are readers and at least one free slot (H1). */
+	ssize_t (*splice_read)(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags);
+	/* Called without the read turn; takes it (H30). */
+	ssize_t (*splice_write)(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags);
+	unsigned (*poll)(struct usp_file *file);	   /* NULL: poll(2) on fd, or always ready without one */
+	int (*sync)(struct usp_file *file);		   /* NULL: nothing to do */
+	int (*shutdown)(struct usp_file *file);		   /* NULL: nothing to do */
+	void (*release)(struct usp_file *file);		   /* free priv and close; NULL: nothing to do */
+};
+
+/* How the two splice hooks of a file are replaced when the planner puts it on another lane. */
+struct usp_lane {
+	const char *name;
+	ssize_t (*splice_read)(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags);
+	ssize_t (*splice_write)(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags);
+};
+
+/* The account of one side of a file. */
+struct usp_account {
+	_Atomic(uint64_t) bytes[USP_NR_WAYS];
+	_Atomic(const char *) reason[USP_NR_WAYS];
+	_Atomic(uint64_t) nr_calls;
+	enum usp_way kernel_way;   /* what the probe found for the kernel lane of this side */
+	const char *kernel_reason; /* static */
+};
+
+/* Properties of a file that hold from open to release. */
+#define USP_FILE_SEEKABLE 0x1u	/* has positions: off_in, off_out, seek and usp_splice_direct work */
+#define USP_FILE_SPLICEABLE 0x2u /* fd may be tried with splice(2): it can go on the kernel lane */
+#define USP_FILE_POLLABLE 0x4u	/* poll(2) on fd tells readiness; without it the file is always ready */
+#define USP_FILE_SOCKET 0x8u	/* waits by its own USP_NONBLOCK only (spec 3.2) */
+#define USP_FILE_DATAGRAM 0x10u /* one splice is one datagram */
+#define USP_FILE_SIGPIPE 0x20u	/* write(2) and splice(2) to it can raise SIGPIPE, which is kept from the caller */
+#define USP_FILE_BORROWED_POS 0x40u /* the descriptor's own offset is set to pos at release */
+#define USP_FILE_LANE_FORCED 0x80u  /* splice(2) refusing this file is an error, not a reason to go on without it */
+
+struct usp_file {
+	const struct usp_file_ops *ops;
+	const struct usp_lane *lane; /* NULL: the ops' own hooks */
+	atomic_uint refs;
+	unsigned mode;	    /* USP_READ | USP_WRITE */
+	unsigned traits;    /* USP_FILE_* */
+	atomic_uint flags;  /* USP_NONBLOCK ... */
+	int fd;		    /* -1 without a descriptor */
+	int64_t pos;	    /* position for calls without an offset */
+	size_t io_bytes;    /* the most that one hook call should move, or 0: chunk of a disk file, datagram of a UDP socket */
+	struct usp_account account[2]; /* [0] reading, [1] writing */
+	char *spec;
+	void *priv;
+};
+
+/*
+ * Allocate a file with one reference, fd -1, no traits. spec is copied. On failure -ENOMEM and priv stays with the
+ * caller. What differs from the defaults is set by the caller before the file is shared.
+ */
+USP_EXPORT int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec, void *priv,
+			    struct usp_file **ret_file);
+
+/* Record in the account of a side (USP_READ or USP_WRITE) that len bytes went this way. reason is static. */
+USP_EXPORT void usp_file_account(struct usp_file *file, unsigned side, enum usp_way way, size_t len, const char *reason);
+
+/*
+ * The doors: every hook is called through one of these, which assert its contract. -EINVAL without a hook. read_iter and
+ * write_iter wait and try again on -EAGAIN unless NONBLOCK is in flags or the file is USP_NONBLOCK.
+ */
+USP_EXPORT ssize_t usp_file_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
+USP_EXPORT ssize_t usp_file_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
+USP_EXPORT ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags);
+USP_EXPORT ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
+					 unsigned flags);
+
+/* --- Helpers to name in a table (usplice-helpers(7): which one, and what it costs) ------------------- */
+
+/* splice_read by read_iter into fresh folios: one copy (H3). */
+USP_EXPORT ssize_t usp_copy_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags);
+
+/* splice_write of all ready bufs as one iovec by write_iter: the copies are the sink's (H11). */
+USP_EXPORT ssize_t usp_iter_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
+					 unsigned flags);
+
+/* splice_write that drops the bytes; confirm still runs (H16). No copy. */
+USP_EXPORT ssize_t usp_drop_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
+					 unsigned flags);
+
+/*
+ * splice_write by an actor that is shown one buf after the other, confirmed: it returns bytes used, 1..len, or <= 0 to stop
+ * (H8-H10). The buf is lent; the actor may usp_buf_get it.
+ */
+typedef ssize_t usp_splice_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg);
+USP_EXPORT ssize_t usp_splice_from_pipe(struct usp_pipe *pipe, size_t len, unsigned flags, usp_splice_actor *actor, void *arg);
+
+/* splice_write to a stream socket: bufs attached to sendmsg, MSG_ZEROCOPY where it pays, MORE while there is more (H13). */
+USP_EXPORT ssize_t usp_sock_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
+					 unsigned flags);
+
+/* The kernel lane: splice(2) between the file's descriptor and a kernel pipe that becomes (was) a buf. */
+USP_EXPORT ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len,
+					  unsigned flags);
+USP_EXPORT ssize_t usp_kernel_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
+					   unsigned flags);
+
+/* Plain descriptors: preadv/readv and pwritev/writev at *pos or in stream order, fsync, close. */
+USP_EXPORT ssize_t usp_fd_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
+USP_EXPORT ssize_t usp_fd_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
+USP_EXPORT int usp_fd_sync(struct usp_file *file);
+USP_EXPORT void usp_fd_release(struct usp_file *file);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* addr - socket addresses from the words of a user. */
+#include "base/addr.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define ADDR_PORT_MAX 65535
+
+static int addr_fail(int error, const char *why, const char **ret_why)
+{
+	*ret_why = why;
+	return error;
+}
+
+struct addr_words {
+	char *host; /* NULL where it was left out */
+	char *port;
+	bool is_numeric; /* the host stood in brackets */
+};
+
+/* Split text, in place, at the colon before the port. */
+static int addr_split(char *text, bool is_passive, struct addr_words *ret_words, const char **ret_why)
+{
+	char *colon = strrchr(text, ':');
+
+	if (!colon && !is_passive)
+		return addr_fail(-EINVAL, "the address needs a port: HOST:PORT", ret_why);
+	*ret_words = (struct addr_words){.port = colon ? colon + 1 : text};
+	if (!colon)
+		return 0;
+	if (colon == text)
+		return is_passive ? 0 : addr_fail(-EINVAL, "the address needs a host: HOST:PORT", ret_why);
+	*colon = '\0';
+	ret_words->is_numeric = *text == '[' && colon[-1] == ']';
+	ret_words->host = text;
+	if (ret_words->is_numeric) {
+		ret_words->host++;
+		colon[-1] = '\0';
+	} else if (strchr(text, ':')) {
+		return addr_fail(-EINVAL, "an IPv6 address needs brackets: [::1]:PORT", ret_why);
+	}
+	return 0;
+}
+
+/* getaddrinfo takes any number as a port and cuts it to 16 bits. */
+static int addr_check_port(const char *port, const char **ret_why)
+{
+	unsigned value = 0;
+
+	if (!*port)
+		return addr_fail(-EINVAL, "the port is missing", ret_why);
+	if (port[strspn(port, "0123456789")])
+		return 0; /* the name of a service */
+	for (; *port; port++) {
+		value = value * 10 + (unsigned)(*port - '0');
+		if (value > ADDR_PORT_MAX)
+			return addr_fail(-EINVAL, "the port is larger than 65535", ret_why);
+	}
+	return 0;
+}
+
+static int addr_lookup(const struct addr_words *words, int type, bool is_passive, struct addrinfo **ret_list,
+		       const char **ret_why)
+{
+	const struct addrinfo hints = {
+		.ai_socktype = type,
+		.ai_flags = (is_passive ? AI_PASSIVE : 0) | (words->is_numeric ? AI_NUMERICHOST : 0),
+	};
+	struct addrinfo *list;
+
+	switch (getaddrinfo(words->host, words->port, &hints, &list)) {
+	case 0:
+		*ret_list = list;
+		return 0;
+	case EAI_MEMORY:
+		return addr_fail(-ENOMEM, NULL, ret_why);
+	case EAI_SERVICE:
+		return addr_fail(-EINVAL, "no service of this name has a port", ret_why);
+	case EAI_AGAIN:
+		return addr_fail(-EHOSTUNREACH, "the name service does not answer", ret_why);
+	default:
+		return addr_fail(-EHOSTUNREACH, "the name does not resolve", ret_why);
+	}
+}
+
+int usp_addr_resolve(const char *text, int type, bool is_passive, struct addrinfo **ret_list, const char **ret_why)
+{
+	char *copy = usp_alloc_string(text);
+	struct addr_words words;
+	int ret;
+
+	if (!copy)
+		return -ENOMEM;
+	ret = addr_split(copy, is_passive, &words, ret_why);
+	if (ret == 0)
+		ret = addr_check_port(words.port, ret_why);
+	if (ret == 0)
+		ret = addr_lookup(&words, type, is_passive, ret_list, ret_why);
+	usp_free(copy);
+	return ret;
+}
+
+int usp_addr_of_path(const char *path, struct sockaddr_un *ret_addr)
+{
+	size_t len = strlen(path);
+
+	if (!len)
+		return -EINVAL;
+	if (len >= sizeof(ret_addr->sun_path))
+		return -ENAMETOOLONG;
+	*ret_addr = (struct sockaddr_un){.sun_family = AF_UNIX};
+	memcpy(ret_addr->sun_path, path, len);
+	return 0;
+}

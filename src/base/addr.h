@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* addr - socket addresses from the words of a user. */
+#ifndef USP_BASE_ADDR_H
+#define USP_BASE_ADDR_H
+
+#include <netdb.h>
+#include <stdbool.h>
+#include <sys/un.h>
+
+/*
+ * Resolve "HOST:PORT" or "[V6]:PORT", of which a listener (is_passive) may leave out the host. Blocks. The list goes to
+ * freeaddrinfo. -EINVAL for text that is no address, -EHOSTUNREACH for a name that does not resolve, -ENOMEM; ret_why
+ * then receives a static sentence, or NULL.
+ */
+int usp_addr_resolve(const char *text, int type, bool is_passive, struct addrinfo **ret_list, const char **ret_why);
+
+/* The address of a path: -ENAMETOOLONG, or -EINVAL if it is empty. */
+int usp_addr_of_path(const char *path, struct sockaddr_un *ret_addr);
+
+#endif

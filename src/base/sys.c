@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT */
+/* sys - the system calls that usplice makes, with results in place of errno. */
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <linux/sockios.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SYS_HUGE_LEN ((size_t)2 << 20)
+#define SYS_NS_PER_S 1000000000
+
+static int64_t sys_result(int64_t result)
+{
+	return result < 0 ? -errno : result;
+}
+
+/* --- Descriptors ------------------------------------------------------------------------------- */
+
+int usp_sys_open_waiting(const char *path, int flags)
+{
+	return (int)sys_result(open(path, flags | O_CLOEXEC));
+}
+
+int usp_sys_open(const char *path, int flags, unsigned mode)
+{
+	int fd;
+
+	do {
+		fd = (int)sys_result(open(path, flags | O_CLOEXEC, (mode_t)mode));
+	} while (fd == -EINTR);
+	return fd;
+}
+
+int usp_sys_reopen(int fd, int flags)
+{
+	char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return usp_sys_open(path, flags, 0);
+}
+
+int usp_sys_replace(int fd, int target)
+{
+	int result;
+
+	do {
+		result = (int)sys_result(dup3(fd, target, O_CLOEXEC));
+	} while (result == -EINTR || result == -EBUSY);
+	if (result >= 0)
+		close(fd);
+	return result;
+}
+
+/*
+ * A program that goes on without a standard descriptor would hand its number to the next open, and somebody's
+ * messages would end up in that file.
+ */
+static bool sys_park_standard(int fd)
+{
+	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int result;
+
+	if (null_fd < 0)
+		return false;
+	result = dup2(null_fd, fd);
+	close(null_fd);
+	return result >= 0;
+}
+
+/* Not repeated after EINTR: on Linux the descriptor is gone by then, and its number may be somebody else's. */
+void usp_sys_close(int fd)
+{
+	if (fd < 0 || (fd <= STDERR_FILENO && sys_park_standard(fd)))
+		return;
+	close(fd);
+}
+
+int usp_sys_stat(const char *path, struct stat *ret_stat)
+{
+	return (int)sys_result(stat(path, ret_stat));
+}
+
+int usp_sys_fstat(int fd, struct stat *ret_stat)
+{
+	return (int)sys_result(fstat(fd, ret_stat));
+}
+
+long usp_sys_fs_type(int fd)
+{
+	struct statfs fs;
+	int result;
+
+	do {
+		result = (int)sys_result(fstatfs(fd, &fs));
+	} while (result == -EINTR);
+	return result < 0 ? result : (long)fs.f_type;
+}
+
+int usp_sys_get_flags(int fd)
+{
+	return (int)sys_result(fcntl(fd, F_GETFL));
+}
+
+int usp_sys_set_flags(int fd, int flags)
+{
+	return (int)sys_result(fcntl(fd, F_SETFL, flags));
+}
+
+int64_t usp_sys_lseek(int fd, int64_t off, int whence)
+{
+	return sys_result(lseek(fd, off, whence));
+}
+
+int usp_sys_ftruncate(int fd, int64_t len)
+{
+	int result;
+
+	do {
+		result = (int)sys_result(ftruncate(fd, len));
+	} while (result == -EINTR);
+	return result;
+}
+
+int usp_sys_fsync(int fd)
+{
+	int result;
+
+	do {
+		result = (int)sys_result(fsync(fd));
+	} while (result == -EINTR);
+	return result;
+}
+
+int usp_sys_memfd(const char *name)
+{
+	return (int)sys_result(memfd_create(name, MFD_CLOEXEC));
+}
+
+ssize_t usp_sys_readlink(const char *path, char *ret_text, size_t len)
+{
+	ssize_t result = sys_result(readlink(path, ret_text, len));
+
+	return result >= 0 && (size_t)result == len ? -ENAMETOOLONG : result;
+}
+
+int64_t usp_sys_block_size(int fd)
+{
+	uint64_t len;
+	int result = (int)sys_result(ioctl(fd, BLKGETSIZE64, &len));
+
+	if (result < 0)
+		return result;
+	return len > INT64_MAX ? -EOVERFLOW : (int64_t)len;
+}
+
+/* --- Bytes -------------------------------------------------------------------------------------- */
+
+ssize_t usp_sys_readv(int fd, const struct iovec *iov, unsigned nr_segs, const int64_t *pos)
+{
+	if (pos)
+		return sys_result(preadv(fd, iov, (int)nr_segs, *pos));
+	return sys_result(readv(fd, iov, (int)nr_segs));
+}
+
+ssize_t usp_sys_writev(int fd, const struct iovec *iov, unsigned nr_segs, const int64_t *pos)
+{
+	if (pos)
+		return sys_result(pwritev(fd, iov, (int)nr_segs, *pos));
+	return sys_result(writev(fd, iov, (int)nr_segs));
+}
+
+ssize_t usp_sys_read(int fd, void *base, size_t len)
+{
+	return sys_result(read(fd, base, len));
+}
+
+ssize_t usp_sys_write(int fd, const void *base, size_t len)
+{
+	return sys_result(write(fd, base, len));
+}
+
+ssize_t usp_sys_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	return sys_result(sendmsg(fd, msg, flags | MSG_NOSIGNAL));
+}
+
+ssize_t usp_sys_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	return sys_result(recvmsg(fd, msg, flags | MSG_CMSG_CLOEXEC));
+}
+
+/* --- splice(2) and its family --------------------------------------------------------------------- */
+
+ssize_t usp_sys_splice(int in, int64_t *off_in, int out, int64_t *off_out, size_t len, unsigned flags)
+{
+	return sys_result(splice(in, off_in, out, off_out, len, flags));
+}
+
+ssize_t usp_sys_tee(int in, int out, size_t len, unsigned flags)
+{
+	return sys_result(tee(in, out, len, flags));
+}
+
+ssize_t usp_sys_vmsplice(int fd, const struct iovec *iov, unsigned nr_segs, unsigned flags)
+{
+	return sys_result(vmsplice(fd, iov, nr_segs, flags));
+}
+
+ssize_t usp_sys_copy_file_range(int in, int64_t *off_in, int out, int64_t *off_out, size_t len)
+{
+	return sys_result(copy_file_range(in, off_in, out, off_out, len, 0));
+}
+
+int usp_sys_clone_range(int in, int64_t off_in, int out, int64_t off_out, size_t len)
+{
+	const struct file_clone_range range = {
+		.src_fd = in,
+		.src_offset = (uint64_t)off_in,
+		.src_length = len,
+		.dest_offset = (uint64_t)off_out,
+	};
+
+	return (int)sys_result(ioctl(out, FICLONERANGE, &range));
+}
+
+int usp_sys_pipe(int ret_fds[2], int flags)
+{
+	return (int)sys_result(pipe2(ret_fds, flags | O_CLOEXEC));
+}
+
+int usp_sys_set_pipe_size(int fd, size_t len)
+{
+	if (len > INT_MAX)
+		return -EINVAL;
+	return (int)sys_result(fcntl(fd, F_SETPIPE_SZ, (int)len));
+}
+
+int usp_sys_get_pipe_size(int fd)
+{
+	return (int)sys_result(fcntl(fd, F_GETPIPE_SZ));
+}
+
+int usp_sys_bytes_readable(int fd)
+{
+	int len;
+	int result = (int)sys_result(ioctl(fd, FIONREAD, &len));
+
+	return result < 0 ? result : len;
+}
+
+/* --- Sockets -------------------------------------------------------------------------------------- */
+
+int usp_sys_socket(int domain, int type, int protocol)
+{
+	return (int)sys_result(socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol));
+}
+
+int usp_sys_connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	return (int)sys_result(connect(fd, addr, len));
+}
+
+int usp_sys_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	return (int)sys_result(bind(fd, addr, len));
+}
+
+int usp_sys_listen(int fd, int backlog)
+{
+	return (int)sys_result(listen(fd, backlog));
+}
+
+int usp_sys_accept(int fd)
+{
+	return (int)sys_result(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+int usp_sys_getsockname(int fd, struct sockaddr *ret_addr, socklen_t *len)
+{
+	return (int)sys_result(getsockname(fd, ret_addr, len));
+}
+
+int usp_sys_getsockopt_int(int fd, int level, int name)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+	int result = (int)sys_result(getsockopt(fd, level, name, &value, &len));
+
+	return result < 0 ? result : value;
+}
+
+int usp_sys_setsockopt_int(int fd, int level, int name, int value)
+{
+	return usp_sys_setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+int usp_sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	return (int)sys_result(setsockopt(fd, level, name, value, len));
+}
+
+int usp_sys_shutdown(int fd, int how)
+{
+	return (int)sys_result(shutdown(fd, how));
+}
+
+int usp_sys_socketpair(int domain, int type, int ret_fds[2])
+{
+	return (int)sys_result(socketpair(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret_fds));
+}
+
+int usp_sys_bytes_unsent(int fd)
+{
+	int len;
+	int result = (int)sys_result(ioctl(fd, SIOCOUTQ, &len));
+
+	return result < 0 ? result : len;
+}
+
+int usp_sys_unlink(const char *path)
+{
+	return (int)sys_result(unlink(path));
+}
+
+/* --- Waiting --------------------------------------------------------------------------------------- */
+
+int usp_sys_poll(struct pollfd *fds, unsigned nr_fds, int64_t timeout_ns)
+{
+	const struct timespec timeout = {
+		.tv_sec = (time_t)(timeout_ns / SYS_NS_PER_S),
+		.tv_nsec = (long)(timeout_ns % SYS_NS_PER_S),
+	};
+
+	return (int)sys_result(ppoll(fds, nr_fds, timeout_ns < 0 ? NULL : &timeout, NULL));
+}
+
+int usp_sys_eventfd(void)
+{
+	return (int)sys_result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+/* Both fail with EAGAIN when there is nothing to change. A signal handler must leave errno as it was. */
+void usp_sys_eventfd_set(int fd, bool is_set)
+{
+	uint64_t count = 1;
+	int saved_errno = errno;
+	ssize_t result;
+
+	do {
+		result = is_set ? write(fd, &count, sizeof(count)) : read(fd, &count, sizeof(count));
+	} while (result < 0 && errno == EINTR);
+	errno = saved_errno;
+}
+
+/* --- Memory and time ------------------------------------------------------------------------------- */
+
+static void *sys_map(size_t len)
+{
+	void *base = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return base == MAP_FAILED ? NULL : base;
+}
+
+/* Map one huge page more than asked, and give back what lies before and behind the aligned part. */
+static void *sys_map_huge(size_t len)
+{
+	char *base = sys_map(len + SYS_HUGE_LEN);
+	size_t head;
+
+	if (!base)
+		return NULL;
+	head = -(uintptr_t)base % SYS_HUGE_LEN;
+	if (head > 0)
+		munmap(base, head);
+	munmap(base + head + len, SYS_HUGE_LEN - head);
+	madvise(base + head, len, MADV_HUGEPAGE);
+	return base + head;
+}
+
+void *usp_sys_map_anon(size_t len)
+{
+	if (len == 0 || len % SYS_HUGE_LEN != 0 || len > SIZE_MAX - SYS_HUGE_LEN)
+		return sys_map(len);
+	return sys_map_huge(len);
+}
+
+int usp_sys_map_file(int fd, size_t len, void **ret_base)
+{
+	void *base = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (base == MAP_FAILED)
+		return -errno;
+	*ret_base = base;
+	return 0;
+}
+
+void usp_sys_unmap(void *base, size_t len)
+{
+	if (base)
+		munmap(base, len);
+}
+
+uint64_t usp_sys_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * SYS_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+/* --- SIGPIPE ---------------------------------------------------------------------------------------- */
+
+/* A thread that does not block SIGPIPE has none pending, so most callers are spared the question. */
+void usp_sigpipe_begin(struct usp_sigpipe_guard *guard)
+{
+	sigset_t sigpipe, pending;
+
+	sigemptyset(&sigpipe);
+	sigaddset(&sigpipe, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &sigpipe, &guard->old_mask);
+	guard->was_pending = false;
+	if (sigismember(&guard->old_mask, SIGPIPE) == 1 && sigpending(&pending) == 0)
+		guard->was_pending = sigismember(&pending, SIGPIPE) == 1;
+}
+
+void usp_sigpipe_end(const struct usp_sigpipe_guard *guard)
+{
+	const struct timespec no_wait = {0};
+	sigset_t sigpipe;
+
+	if (!guard->was_pending) {
+		sigemptyset(&sigpipe);
+		sigaddset(&sigpipe, SIGPIPE);
+		while (sigtimedwait(&sigpipe, NULL, &no_wait) < 0 && errno == EINTR)
+			;
+	}
+	pthread_sigmask(SIG_SETMASK, &guard->old_mask, NULL);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* atomic - a file that is written beside its destination and takes its place only when it is whole. */
+#ifndef USP_CLI_ATOMIC_H
+#define USP_CLI_ATOMIC_H
+
+#include <sys/stat.h>
+
+struct atomic_file;
+
+/*
+ * Make an empty file beside the regular file that spec names, which need not exist; mode is for one that does not. The
+ * descriptor belongs to the caller. A symbolic link is followed. ret_old is the destination's own stat, or all zero if there is
+ * none. 0 or -errno, and then *ret_why is a sentence or NULL.
+ */
+int atomic_open(const char *spec, mode_t mode, struct atomic_file **ret_file, int *ret_fd, struct stat *ret_old,
+		const char **ret_why);
+
+/* Do two of them have the same destination? */
+int atomic_is_same(const struct atomic_file *a, const struct atomic_file *b);
+
+/* The bytes are on the storage: put the file in the destination's place and free it. 0 or -errno; gone either way. */
+int atomic_commit(struct atomic_file *file);
+
+/* Remove the file and free it. NULL is allowed. */
+void atomic_discard(struct atomic_file *file);
+
+/* Remove all that exist, from any thread, right before the process ends. */
+void atomic_remove_all(void);
+
+#endif

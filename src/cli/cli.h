@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* cli - what the files of the command share: exit codes, messages, the commands. */
+#ifndef USP_CLI_CLI_H
+#define USP_CLI_CLI_H
+
+/* What a script can tell from the exit code. A signal n exits with CLI_SIGNAL + n. */
+enum cli_exit {
+	CLI_DONE = 0,
+	CLI_FAILED = 1,
+	CLI_USAGE = 2,
+	CLI_SOURCE = 3,
+	CLI_SINK = 4,
+	CLI_WOULD_COPY = 5,
+	CLI_SIGNAL = 128,
+};
+
+/* One line on standard error that begins with "usplice: ". Control characters in it are shown as '?'. */
+void message_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Flush standard output: CLI_DONE, or CLI_FAILED after saying why. */
+int message_flush_stdout(void);
+
+/* The commands: argv[0] is the command's own name; the result is an exit code. */
+int cmd_copy(int argc, char **argv);
+
+#endif

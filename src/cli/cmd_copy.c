@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd_copy - `usplice copy`: its options. */
+#include "cli.h"
+#include "copy.h"
+#include "option.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *copy_parse_lane(const char *value, void *field)
+{
+	enum usp_lane_choice *lane = field;
+
+	if (strcmp(value, "auto") == 0)
+		*lane = USP_LANE_AUTO;
+	else if (strcmp(value, "kernel") == 0)
+		*lane = USP_LANE_KERNEL;
+	else if (strcmp(value, "user") == 0)
+		*lane = USP_LANE_USER;
+	else
+		return "is none of auto, kernel and user";
+	return NULL;
+}
+
+static const char *copy_parse_on_error(const char *value, void *field)
+{
+	if (strcmp(value, "stop") != 0 && strcmp(value, "continue") != 0)
+		return "is neither stop nor continue";
+	*(bool *)field = strcmp(value, "continue") == 0;
+	return NULL;
+}
+
+/* "block", "detach" (after one second) or "detach:SECONDS". */
+static const char *copy_parse_on_slow(const char *value, void *field)
+{
+	uint64_t *slow_ns = field;
+	double seconds = 1;
+	char *end;
+
+	*slow_ns = 0;
+	if (strcmp(value, "block") == 0)
+		return NULL;
+	if (strncmp(value, "detach:", 7) == 0) {
+		seconds = strtod(value + 7, &end);
+		if (value[7] < '0' || value[7] > '9' || *end != '\0' || !isfinite(seconds))
+			return "has no number of seconds behind detach:";
+		if (seconds < 0.001 || seconds > 1e9)
+			return "is not between a thousandth of a second and a thousand million seconds";
+	} else if (strcmp(value, "detach") != 0) {
+		return "is none of block, detach and detach:SECONDS";
+	}
+	*slow_ns = (uint64_t)(seconds * 1e9);
+	return NULL;
+}
+
+#define FIELD(member) offsetof(struct copy_request, member)
+
+static const struct option_row copy_options[] = {
+	{ "skip", 0, "N", "do not copy the first N bytes of the source", option_size, FIELD(skip) },
+	{ "count", 0, "N", "copy at most N bytes", option_size, FIELD(count) },
+	{ "seek", 0, "N", "begin N bytes into the destination and keep what is before\nand behind", option_size, FIELD(seek) },
+	{ "append", 0, NULL, "write behind what a file already has", option_flag, FIELD(append) },
+	{ "resume", 0, NULL, "compare what the destination already has with the source,\nand copy the rest", option_flag,
+	  FIELD(resume) },
+	{ "atomic", 0, NULL, "write beside the destination, sync, and put it in place\nonly when it is whole", option_flag,
+	  FIELD(atomic) },
+	{ "sync", 0, NULL, "bring the bytes to the storage before the end", option_flag, FIELD(sync) },
+	{ "limit-rate", 0, "RATE", "move at most RATE bytes per second", option_rate, FIELD(rate) },
+	{ "on-slow", 0, "WHAT", "when a destination takes nothing: block, the default, or\ndetach[:SECONDS] (1) to go on without it",
+	  copy_parse_on_slow, FIELD(slow_ns) },
+	{ "on-error", 0, "WHAT", "when a destination fails: stop, the default, or continue\nwith the others", copy_parse_on_error,
+	  FIELD(continue_on_error) },
+	{ "lane", 0, "LANE", "how the bytes travel: auto, the default, kernel (never in this\nprocess) or user", copy_parse_lane,
+	  FIELD(lane) },
+	{ "no-splice", 0, NULL, "the same as --lane user", option_flag, FIELD(no_splice) },
+	{ "require-zero-copy", 0, NULL, "move nothing and exit with 5 if bytes would be copied", option_flag,
+	  FIELD(require_zero_copy) },
+	{ "snapshot", 0, NULL, "write bytes as they were when they were read, even if the\nsource changes meanwhile", option_flag,
+	  FIELD(snapshot) },
+	{ "progress", 0, NULL, "show progress also where standard error is no terminal", option_flag, FIELD(progress) },
+	{ "quiet", 'q', NULL, "show no progress and no summary", option_flag, FIELD(quiet) },
+	{ "verbose", 'v', NULL, "say at the end how each hop went, and why", option_flag, FIELD(verbose) },
+	{ "json", 0, NULL, "write the report as JSON on standard error", option_flag, FIELD(json) },
+	{ "report", 0, "FILE", "write the report as JSON into FILE", option_text, FIELD(report) },
+	{ "help", 'h', NULL, "show this", option_flag, FIELD(help) },
+	{ .name = NULL },
+};
+
+static int copy_help(void)
+{
+	fputs("usage: usplice copy [OPTIONS] SOURCE DESTINATION...\n\n"
+	      "Copy one source to one or many destinations, by reference where that is possible.\n"
+	      "Both may be a path, - (standard input or output), tcp:HOST:PORT, tcp-listen:PORT,\n"
+	      "unix:PATH, fd:N and more: see usplice-endpoints(7).\n\n",
+	      stdout);
+	option_print(copy_options);
+	fputs("\nSizes take k M G T (powers of 1024) and kB MB GB TB (powers of 1000).\n"
+	      "Exit code: 0 done, 2 usage, 3 source failed, 4 destination failed, 5 would have\n"
+	      "copied, 128+n stopped by signal n, 1 anything else.\n",
+	      stdout);
+	return message_flush_stdout();
+}
+
+/* Which options contradict each other, in words, or NULL. */
+static const char *copy_contradiction(const struct copy_request *request)
+{
+	if (request->append + request->resume + request->atomic + (request->seek >= 0) > 1)
+		return "--append, --resume, --atomic and --seek exclude each other";
+	if (request->resume && request->nr_sinks > 1)
+		return "--resume takes one destination";
+	if (request->no_splice && request->lane == USP_LANE_KERNEL)
+		return "--no-splice and --lane kernel exclude each other";
+	if (request->snapshot && request->require_zero_copy)
+		return "--snapshot copies, so it excludes --require-zero-copy";
+	if (request->snapshot && request->lane == USP_LANE_KERNEL)
+		return "--snapshot reads into this process, so it excludes --lane kernel";
+	if (request->quiet && request->progress)
+		return "--quiet and --progress exclude each other";
+	if (request->quiet && request->verbose)
+		return "--quiet and --verbose exclude each other";
+	return NULL;
+}
+
+int cmd_copy(int argc, char **argv)
+{
+	struct copy_request request = { .skip = -1, .count = -1, .seek = -1 };
+	int first = option_parse(copy_options, argc, argv, &request);
+	const char *why;
+
+	if (first < 0)
+		return CLI_USAGE;
+	if (request.help)
+		return copy_help();
+	if (argc - first < 2) {
+		message_say("copy: needs a source and at least one destination (usplice copy --help tells more)");
+		return CLI_USAGE;
+	}
+	request.source = argv[first];
+	request.sinks = argv + first + 1;
+	request.nr_sinks = (unsigned)(argc - first - 1);
+	why = copy_contradiction(&request);
+	if (why) {
+		message_say("copy: %s", why);
+		return CLI_USAGE;
+	}
+	if (request.no_splice)
+		request.lane = USP_LANE_USER;
+	return copy_main(&request);
+}

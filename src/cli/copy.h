@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* copy - what the files that make up `usplice copy` share: what was asked for, and the run. */
+#ifndef USP_CLI_COPY_H
+#define USP_CLI_COPY_H
+
+#include <sys/stat.h>
+#include <usplice.h>
+
+#include "progress.h"
+#include "watch.h"
+
+struct atomic_file;
+
+/* The command line, as it was parsed. Sizes are -1 where they were not given. */
+struct copy_request {
+	const char *source;
+	char *const *sinks;
+	unsigned nr_sinks;
+	int64_t skip, count, seek;
+	uint64_t rate, slow_ns; /* 0: no limit; 0: wait for slow sinks */
+	enum usp_lane_choice lane;
+	bool append, atomic, resume, sync;
+	bool no_splice, require_zero_copy, snapshot;
+	bool continue_on_error;
+	bool json, progress, quiet, verbose, help;
+	const char *report;
+};
+
+#define COPY_ERROR_MAX 256
+
+struct copy_sink {
+	const char *spec;
+	struct usp_file *file;
+	struct stat object;	    /* what it is, or all zero for what has no descriptor */
+	struct atomic_file *atomic; /* with --atomic: the file beside the destination */
+	int64_t start;		    /* where in the sink the first byte goes; 0 in a stream */
+	bool is_new;		    /* this run made the file */
+	bool is_cut_late;	    /* what an old file has behind the new bytes goes after the run, not before */
+	char error[COPY_ERROR_MAX]; /* "" while all is well */
+};
+
+/* One run of the command. */
+struct copy {
+	const struct copy_request *request;
+	struct usp_file *source;
+	struct stat source_object;
+	int64_t source_start;		   /* where in the source the first byte comes from; 0 in a stream */
+	int64_t count;			   /* bytes to move at most, -1 for all */
+	int64_t total;			   /* bytes that will come, as far as that is known, or -1 */
+	struct copy_sink *sinks;
+	struct usp_pump *pump;		   /* NULL until everything is open */
+	struct usp_hop skipped;		   /* what --skip read and threw away is no part of the report */
+	_Atomic(const char *) opening;	   /* the spec that is being opened, or NULL */
+	struct watch watch;
+	struct progress progress;
+	int report_fd;			   /* -1 without --report */
+	double seconds, cpu_seconds;
+};
+
+/* Open and check all endpoints, and bring them to where the copy begins. An exit code; the error has been told. */
+int copy_open(struct copy *copy);
+
+/* The second half of copy_open. */
+int copy_place(struct copy *copy);
+
+/* Remove the files that this run made and did not write into. */
+void copy_remove_new(const struct copy *copy);
+
+/*
+ * An endpoint failed before the copy began: say so and give the exit code, which is the signal's if one interrupted. why is
+ * usp_open's sentence, or NULL. copy_usage is for what can never work as it was asked for.
+ */
+int copy_source_failed(struct copy *copy, int error, const char *why);
+int copy_sink_failed(struct copy *copy, struct copy_sink *sink, int error, const char *why);
+int copy_usage(const char *side, const char *spec, const char *why);
+
+/* Do all that was asked for: an exit code. */
+int copy_main(const struct copy_request *request);
+
+#endif

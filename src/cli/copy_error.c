@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* copy_error - what is said about an endpoint that cannot be used, and the exit code that goes with it. */
+#include "cli.h"
+#include "copy.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* These say little by themselves; the sentence says it all. */
+static bool error_needs_why(int error)
+{
+	return error == -EINVAL || error == -EHOSTUNREACH || error == -EBADF || error == -ENXIO || error == -ESTALE;
+}
+
+static void error_text(char text[COPY_ERROR_MAX], int error, const char *why)
+{
+	if (!why)
+		snprintf(text, COPY_ERROR_MAX, "%s", strerror(-error));
+	else if (error_needs_why(error))
+		snprintf(text, COPY_ERROR_MAX, "%s", why);
+	else
+		snprintf(text, COPY_ERROR_MAX, "%s (%s)", strerror(-error), why);
+}
+
+static int error_is_signal(const struct copy *copy, int error)
+{
+	int signo = watch_signo(&copy->watch);
+
+	return error == -EINTR && signo != 0 ? CLI_SIGNAL + signo : 0;
+}
+
+/* A spec that nobody understands is the caller's mistake, and not the endpoint's. */
+static int error_blame(int error, const char *why, int side)
+{
+	return error == -EINVAL && why ? CLI_USAGE : side;
+}
+
+int copy_source_failed(struct copy *copy, int error, const char *why)
+{
+	int code = error_is_signal(copy, error);
+	char text[COPY_ERROR_MAX];
+
+	if (code != 0)
+		return code;
+	if (error == -EBADF && strcmp(copy->request->source, "-") == 0)
+		why = "standard input is closed";
+	error_text(text, error, why);
+	message_say("source %s: %s", copy->request->source, text);
+	return error_blame(error, why, CLI_SOURCE);
+}
+
+int copy_sink_failed(struct copy *copy, struct copy_sink *sink, int error, const char *why)
+{
+	int code = error_is_signal(copy, error);
+
+	if (code != 0)
+		return code;
+	if (error == -EBADF && strcmp(sink->spec, "-") == 0)
+		why = "standard output is closed";
+	error_text(sink->error, error, why);
+	if (error == -EISDIR) {
+		const char *name = strrchr(copy->request->source, '/');
+		size_t len = strlen(sink->spec);
+
+		snprintf(sink->error, COPY_ERROR_MAX, "%s (to put it there, write %s%s%s)", strerror(EISDIR), sink->spec,
+			 len > 0 && sink->spec[len - 1] == '/' ? "" : "/", name ? name + 1 : copy->request->source);
+	}
+	message_say("sink %s: %s", sink->spec, sink->error);
+	return error_blame(error, why, CLI_SINK);
+}
+
+int copy_usage(const char *side, const char *spec, const char *why)
+{
+	message_say("%s %s: %s", side, spec, why);
+	return CLI_USAGE;
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/* copy_place - brings the open endpoints of a copy to where it begins; cutting old files is its last step. */
+#include "cli.h"
+#include "copy.h"
+#include "resume.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PLACE_LINK_MAX 64
+
+/* --- Where it begins --------------------------------------------------------------------------------- */
+
+/* Another description of the same file that appends; whoever shares the first one does not see the flag. */
+static int place_append(struct copy *copy, struct copy_sink *sink)
+{
+	int fd = usp_file_fd(sink->file), flags = fcntl(fd, F_GETFL), error;
+	char path[PLACE_LINK_MAX];
+	struct usp_file *file;
+
+	sink->start = sink->object.st_size;
+	if (flags >= 0 && flags & O_APPEND)
+		return CLI_DONE;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | (flags & O_DIRECT));
+	if (fd < 0)
+		return copy_sink_failed(copy, sink, -errno, NULL);
+	error = usp_open_fd(fd, USP_WRITE, sink->spec, &file);
+	if (error < 0) {
+		close(fd);
+		return copy_sink_failed(copy, sink, error, NULL);
+	}
+	usp_file_put(sink->file);
+	sink->file = file;
+	return CLI_DONE;
+}
+
+static int place_sink(struct copy *copy, struct copy_sink *sink)
+{
+	int64_t at;
+
+	if (S_ISREG(sink->object.st_mode) && (copy->request->append || usp_file_flags(sink->file) & USP_APPEND))
+		return place_append(copy, sink);
+	at = usp_file_seek(sink->file, copy->request->seek > 0 ? copy->request->seek : 0, SEEK_CUR);
+	if (copy->request->seek >= 0 && at == -ESPIPE)
+		return copy_usage("sink", sink->spec, "has no positions, so --seek is not possible");
+	if (copy->request->seek >= 0 && at < 0)
+		return copy_sink_failed(copy, sink, (int)at, NULL);
+	sink->start = at > 0 ? at : 0;
+	return CLI_DONE;
+}
+
+/* The bytes from the source's position to its end, or -1 for a stream and for what does not know, as in /proc. */
+static int64_t place_source_left(struct copy *copy)
+{
+	int64_t at = usp_file_seek(copy->source, 0, SEEK_CUR), end;
+
+	if (at < 0 || !(S_ISREG(copy->source_object.st_mode) || S_ISBLK(copy->source_object.st_mode)))
+		return -1;
+	end = usp_file_seek(copy->source, 0, SEEK_END);
+	usp_file_seek(copy->source, at, SEEK_SET);
+	if (end <= 0)
+		return -1;
+	return end > at ? end - at : 0;
+}
+
+static int place_discard_to(struct copy *copy, struct usp_file *null, int64_t len)
+{
+	const struct usp_pump_params params = { .count = len };
+	struct usp_pump *pump = NULL;
+	int error = usp_pump_new(copy->source, &params, &pump);
+
+	if (error == 0)
+		error = usp_pump_add_sink(pump, null);
+	if (error == 0) {
+		watch_set_pump(&copy->watch, pump);
+		error = usp_pump_run(pump);
+		watch_set_pump(&copy->watch, NULL);
+	}
+	usp_pump_free(pump);
+	return error == -ECANCELED ? -EINTR : error;
+}
+
+/* A stream is read and dropped; that too can be interrupted. */
+static int place_discard(struct copy *copy, int64_t len)
+{
+	const struct usp_open_params params = { .mode = USP_WRITE };
+	struct usp_file *null;
+	int error = usp_open("null:", &params, &null, NULL);
+
+	if (error == 0) {
+		error = place_discard_to(copy, null, len);
+		usp_file_put(null);
+	}
+	usp_file_hop(copy->source, USP_READ, &copy->skipped);
+	return error < 0 ? copy_source_failed(copy, error, NULL) : CLI_DONE;
+}
+
+static int place_skip(struct copy *copy)
+{
+	int64_t skip = copy->request->skip, at = usp_file_seek(copy->source, skip > 0 ? skip : 0, SEEK_CUR);
+	int code = CLI_DONE;
+
+	if (at == -ESPIPE && skip > 0)
+		code = place_discard(copy, skip);
+	else if (at < 0 && at != -ESPIPE)
+		code = copy_source_failed(copy, (int)at, NULL);
+	copy->source_start = at >= 0 ? at : skip > 0 ? skip : 0;
+	return code;
+}
+
+static int place_resume_failed(struct copy *copy, struct copy_sink *sink, enum resume_result result, int64_t at)
+{
+	if (result == RESUME_STOPPED)
+		return CLI_SIGNAL + watch_signo(&copy->watch);
+	if (result == RESUME_SOURCE_FAILED)
+		return copy_source_failed(copy, (int)at, NULL);
+	if (result == RESUME_SINK_FAILED)
+		return copy_sink_failed(copy, sink, (int)at, NULL);
+	snprintf(sink->error, COPY_ERROR_MAX, "differs from the source, so it cannot be continued");
+	message_say("sink %s: at byte %lld: %s", sink->spec, (long long)at, sink->error);
+	return CLI_SINK;
+}
+
+/* Go on behind what the destination has, if that is the beginning of what the source gives. */
+static int place_resume(struct copy *copy)
+{
+	struct copy_sink *sink = &copy->sinks[0];
+	int64_t have = sink->object.st_size, left = place_source_left(copy), at;
+	enum resume_result result;
+
+	if (!S_ISREG(copy->source_object.st_mode))
+		return copy_usage("source", copy->request->source, "is not a regular file, so --resume is not possible");
+	if (!S_ISREG(sink->object.st_mode))
+		return copy_usage("sink", sink->spec, "is not a regular file, so --resume is not possible");
+	if (left < 0)
+		left = 0;
+	if (copy->count >= 0 && copy->count < left)
+		left = copy->count;
+	if (have > left) {
+		snprintf(sink->error, COPY_ERROR_MAX, "has %lld bytes, more than the %lld that would be there", (long long)have,
+			 (long long)left);
+		message_say("sink %s: %s", sink->spec, sink->error);
+		return CLI_SINK;
+	}
+	result = resume_compare(usp_file_fd(copy->source), copy->source_start, usp_file_fd(sink->file), have, &copy->watch,
+				&at);
+	if (result != RESUME_SAME)
+		return place_resume_failed(copy, sink, result, at);
+	copy->source_start = usp_file_seek(copy->source, have, SEEK_CUR);
+	sink->start = usp_file_seek(sink->file, have, SEEK_SET);
+	if (copy->count >= 0)
+		copy->count -= have;
+	return CLI_DONE;
+}
+
+/* --- The last step -------------------------------------------------------------------------------------- */
+
+/* What was inherited was cut, or not, by whoever opened it. */
+static bool place_is_inherited(const char *spec)
+{
+	return strcmp(spec, "-") == 0 || strncmp(spec, "fd:", 3) == 0;
+}
+
+/* Where the pump may refuse, an old file is cut only behind the new bytes, when it has not. */
+static int place_truncate(struct copy *copy, struct copy_sink *sink)
+{
+	const struct copy_request *request = copy->request;
+
+	if (request->append || request->resume || request->seek >= 0 || sink->atomic || place_is_inherited(sink->spec))
+		return CLI_DONE;
+	if (!S_ISREG(sink->object.st_mode) || sink->object.st_size == 0 || usp_file_flags(sink->file) & USP_APPEND)
+		return CLI_DONE;
+	sink->is_cut_late = request->require_zero_copy || request->lane == USP_LANE_KERNEL;
+	if (!sink->is_cut_late && ftruncate(usp_file_fd(sink->file), 0) < 0)
+		return copy_sink_failed(copy, sink, -errno, NULL);
+	return CLI_DONE;
+}
+
+/* The bytes that will come, for the percentage. */
+static int64_t place_total(struct copy *copy)
+{
+	int64_t left = place_source_left(copy);
+
+	if (left < 0 || (copy->count >= 0 && copy->count < left))
+		return copy->count;
+	return left;
+}
+
+int copy_place(struct copy *copy)
+{
+	int code = CLI_DONE;
+	unsigned i;
+
+	for (i = 0; i < copy->request->nr_sinks && code == CLI_DONE; i++)
+		code = place_sink(copy, &copy->sinks[i]);
+	if (code == CLI_DONE)
+		code = place_skip(copy);
+	if (code == CLI_DONE && copy->request->resume)
+		code = place_resume(copy);
+	for (i = 0; i < copy->request->nr_sinks && code == CLI_DONE; i++)
+		code = place_truncate(copy, &copy->sinks[i]);
+	if (code == CLI_DONE)
+		copy->total = place_total(copy);
+	return code;
+}

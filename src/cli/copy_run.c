@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/* copy_run - runs the pump of a copy, finishes the destinations, and says what came of it. */
+#include "atomic.h"
+#include "cli.h"
+#include "copy.h"
+#include "report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* --- The pump ------------------------------------------------------------------------------------------ */
+
+static struct usp_pump_params run_params(const struct copy *copy)
+{
+	const struct copy_request *request = copy->request;
+
+	return (struct usp_pump_params){
+		.lane = request->lane,
+		.flags = USP_PUMP_WIDEN_FIFOS | (request->snapshot ? USP_PUMP_SNAPSHOT : 0) |
+			 (request->require_zero_copy ? USP_PUMP_REQUIRE_ZERO_COPY : 0) |
+			 (request->continue_on_error ? USP_PUMP_CONTINUE_ON_ERROR : 0) |
+			 (request->slow_ns > 0 ? USP_PUMP_DETACH_SLOW : 0),
+		.count = copy->count,
+		.rate = request->rate,
+		.slow_ns = request->slow_ns,
+	};
+}
+
+static int run_new_pump(struct copy *copy)
+{
+	struct usp_pump_params params = run_params(copy);
+	int error = usp_pump_new(copy->source, &params, &copy->pump);
+	unsigned i;
+
+	for (i = 0; i < copy->request->nr_sinks && error == 0; i++)
+		error = usp_pump_add_sink(copy->pump, copy->sinks[i].file);
+	return error;
+}
+
+/* Why a hop is not by reference, or NULL. */
+static const char *run_objection(const struct usp_hop *hop)
+{
+	return hop->reason[USP_COPIED] ? hop->reason[USP_COPIED] : hop->reason[USP_UNKNOWN];
+}
+
+/* Name the first hop that is in the way of --require-zero-copy. */
+static bool run_say_objection(const struct copy *copy)
+{
+	struct usp_hop hop;
+	unsigned i;
+
+	usp_pump_source_hop(copy->pump, &hop);
+	if (run_objection(&hop)) {
+		message_say("source %s: would copy: %s", copy->request->source, run_objection(&hop));
+		return true;
+	}
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		if (usp_pump_sink_hop(copy->pump, i, &hop) < 0 || !run_objection(&hop))
+			continue;
+		message_say("sink %s: would copy: %s", copy->sinks[i].spec, run_objection(&hop));
+		return true;
+	}
+	return false;
+}
+
+/* The pump would not begin: say why, and leave no trace. */
+static int run_refused(const struct copy *copy, int error)
+{
+	copy_remove_new(copy);
+	if (error == -EOPNOTSUPP && copy->request->require_zero_copy && run_say_objection(copy))
+		return CLI_WOULD_COPY;
+	if (error == -EOPNOTSUPP && copy->request->lane == USP_LANE_KERNEL) {
+		message_say("--lane kernel: the kernel cannot carry the bytes of %s to %s", copy->request->source,
+			    copy->request->nr_sinks == 1 ? copy->sinks[0].spec : "all destinations");
+		return CLI_USAGE;
+	}
+	message_say("%s", strerror(-error));
+	return CLI_FAILED;
+}
+
+static double run_cpu_seconds(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static int run_pump(struct copy *copy)
+{
+	int error;
+
+	progress_start(&copy->progress, copy->progress.is_on);
+	watch_set_pump(&copy->watch, copy->pump);
+	error = usp_pump_run(copy->pump);
+	watch_set_pump(&copy->watch, NULL);
+	return error;
+}
+
+/* --- The destinations ------------------------------------------------------------------------------------ */
+
+/* Something failed behind the bytes that the sink got. */
+static void run_sink_failed(struct copy_sink *sink, uint64_t bytes, const char *why)
+{
+	snprintf(sink->error, COPY_ERROR_MAX, "%s", why);
+	message_say("sink %s: at byte %lld: %s", sink->spec, (long long)sink->start + (long long)bytes, sink->error);
+}
+
+/* A filter whose reader has gone is no news, so -q keeps quiet about it; the exit code tells. */
+static bool run_is_no_news(const struct copy *copy, const struct copy_sink *sink, int error)
+{
+	return copy->request->quiet && error == -EPIPE && strcmp(sink->spec, "-") == 0;
+}
+
+static void run_tell_sink(const struct copy *copy, struct copy_sink *sink, const struct usp_sink_status *status)
+{
+	char why[COPY_ERROR_MAX];
+
+	if (status->error == -ETIMEDOUT && copy->request->slow_ns > 0)
+		snprintf(why, sizeof(why), "took nothing for %g s and was detached", (double)copy->request->slow_ns / 1e9);
+	else
+		snprintf(why, sizeof(why), "%s", strerror(-status->error));
+	if (run_is_no_news(copy, sink, status->error))
+		snprintf(sink->error, COPY_ERROR_MAX, "%s", why);
+	else
+		run_sink_failed(sink, status->bytes, why);
+}
+
+static void run_sync(struct copy_sink *sink, uint64_t bytes)
+{
+	int error = usp_file_sync(sink->file);
+
+	if (error < 0)
+		run_sink_failed(sink, bytes, strerror(-error));
+}
+
+static void run_commit(struct copy_sink *sink, uint64_t bytes)
+{
+	int error = atomic_commit(sink->atomic);
+
+	sink->atomic = NULL;
+	if (error < 0)
+		run_sink_failed(sink, bytes, strerror(-error));
+}
+
+static void run_cut_late(struct copy_sink *sink, uint64_t bytes)
+{
+	int64_t end = sink->start + (int64_t)bytes;
+
+	if (sink->object.st_size > end && ftruncate(usp_file_fd(sink->file), end) < 0)
+		run_sink_failed(sink, bytes, strerror(errno));
+}
+
+/* A sink that has everything is synced and put in place. False if this sink failed, now or before. */
+static bool run_finish_sink(struct copy *copy, struct copy_sink *sink, unsigned index, bool is_whole)
+{
+	struct usp_sink_status status;
+
+	if (usp_pump_sink_status(copy->pump, index, &status) < 0)
+		return false;
+	if (status.error < 0 && status.error != -ECANCELED)
+		run_tell_sink(copy, sink, &status);
+	if (sink->is_cut_late)
+		run_cut_late(sink, status.bytes);
+	if (sink->error[0] != '\0' || !is_whole)
+		return sink->error[0] == '\0';
+	if (copy->request->sync || sink->atomic)
+		run_sync(sink, status.bytes);
+	if (sink->atomic && sink->error[0] == '\0')
+		run_commit(sink, status.bytes);
+	return sink->error[0] == '\0';
+}
+
+static void run_say_interrupted(struct copy *copy, int signo)
+{
+	unsigned i;
+
+	message_say("stopped by signal %d (%s)", signo, strsignal(signo));
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		struct copy_sink *sink = &copy->sinks[i];
+		struct usp_sink_status status;
+
+		if (usp_pump_sink_status(copy->pump, i, &status) == 0)
+			message_say("sink %s: got %llu bytes", sink->spec, (unsigned long long)status.bytes);
+		if (sink->error[0] == '\0')
+			snprintf(sink->error, COPY_ERROR_MAX, "stopped by signal %d (%s)", signo, strsignal(signo));
+	}
+}
+
+/* A run is whole when nothing kept it from giving the rest to the sinks that are left. */
+static bool run_is_whole(const struct copy *copy, int result, const struct usp_pump_status *status)
+{
+	bool others_go_on = copy->request->continue_on_error || copy->request->slow_ns > 0;
+
+	return result == 0 || (others_go_on && result != -ECANCELED && status->source_error == 0);
+}
+
+/* Say what failed: an exit code. */
+static int run_judge(struct copy *copy, int result)
+{
+	int code = CLI_DONE, signo = watch_signo(&copy->watch);
+	struct usp_pump_status status;
+	unsigned i;
+
+	usp_pump_status(copy->pump, &status);
+	if (!status.is_done)
+		return run_refused(copy, result);
+	if (status.source_error < 0 && status.source_error != -ECANCELED) {
+		message_say("source %s: at byte %lld: %s", copy->request->source,
+			    (long long)copy->source_start + (long long)status.bytes, strerror(-status.source_error));
+		code = CLI_SOURCE;
+	}
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		if (!run_finish_sink(copy, &copy->sinks[i], i, run_is_whole(copy, result, &status)) && code == CLI_DONE)
+			code = CLI_SINK;
+	}
+	if (result == -ECANCELED && signo != 0) {
+		run_say_interrupted(copy, signo);
+		return CLI_SIGNAL + signo;
+	}
+	if (code == CLI_DONE && result < 0) {
+		message_say("%s", strerror(-result));
+		return CLI_FAILED;
+	}
+	return code;
+}
+
+static int run_transfer(struct copy *copy)
+{
+	double cpu_seconds = run_cpu_seconds(), started = progress_now();
+	int error = run_new_pump(copy), code;
+
+	if (error < 0)
+		return run_refused(copy, error);
+	error = run_pump(copy);
+	if (copy->progress.is_on)
+		progress_erase(&copy->progress);
+	code = run_judge(copy, error);
+	copy->seconds = progress_now() - started;
+	copy->cpu_seconds = run_cpu_seconds() - cpu_seconds;
+	return code;
+}
+
+/* --- The watch's hooks -------------------------------------------------------------------------------------- */
+
+static void run_on_tick(void *arg, const struct usp_pump *pump)
+{
+	struct copy *copy = arg;
+	struct usp_pump_status status;
+
+	usp_pump_status(pump, &status);
+	progress_draw(&copy->progress, status.bytes, copy->total);
+}
+
+static void run_on_status(void *arg, const struct usp_pump *pump)
+{
+	struct copy *copy = arg;
+	const char *opening = copy->opening;
+	struct usp_pump_status status;
+
+	if (pump) {
+		usp_pump_status(pump, &status);
+		progress_say(&copy->progress, status.bytes, copy->total);
+	} else if (opening) {
+		message_say("opening %s", opening);
+	} else {
+		message_say("no bytes are moving now");
+	}
+}
+
+static void run_on_kill(void *arg)
+{
+	(void)arg;
+	atomic_remove_all();
+}
+
+/* --- From begin to end -------------------------------------------------------------------------------------- */
+
+/* Opened first, because nobody wants to hear after an hour that the report cannot be written. */
+static int run_open_report(struct copy *copy)
+{
+	if (!copy->request->report)
+		return CLI_DONE;
+	copy->report_fd = open(copy->request->report, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	if (copy->report_fd >= 0)
+		return CLI_DONE;
+	message_say("report %s: %s", copy->request->report, strerror(errno));
+	return CLI_FAILED;
+}
+
+/* By default a line is drawn where somebody watches and nothing else is shown. */
+static bool run_wants_progress(const struct copy *copy)
+{
+	const struct copy_request *request = copy->request;
+	unsigned i;
+
+	if (request->quiet || request->progress)
+		return !request->quiet;
+	if (!isatty(STDERR_FILENO) || request->json)
+		return false;
+	for (i = 0; i < request->nr_sinks; i++) {
+		if (strcmp(request->sinks[i], "-") == 0 && isatty(STDOUT_FILENO))
+			return false;
+	}
+	return strcmp(request->source, "-") != 0 || !isatty(STDIN_FILENO);
+}
+
+static int run_all(struct copy *copy)
+{
+	int code = run_open_report(copy);
+
+	if (code == CLI_DONE)
+		code = copy_open(copy);
+	if (code == CLI_DONE)
+		code = run_transfer(copy);
+	if (copy->progress.is_on || (copy->request->verbose && copy->pump))
+		report_say(copy);
+	if ((copy->request->json && report_write_json(copy, STDERR_FILENO, "standard error") < 0) ||
+	    (copy->report_fd >= 0 && report_write_json(copy, copy->report_fd, copy->request->report) < 0))
+		code = code == CLI_DONE ? CLI_FAILED : code;
+	return code;
+}
+
+static void run_close(struct copy *copy)
+{
+	unsigned i;
+
+	usp_pump_free(copy->pump);
+	usp_file_put(copy->source);
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		atomic_discard(copy->sinks[i].atomic);
+		usp_file_put(copy->sinks[i].file);
+	}
+	if (copy->report_fd >= 0)
+		close(copy->report_fd);
+	free(copy->sinks);
+}
+
+int copy_main(const struct copy_request *request)
+{
+	struct copy copy = {
+		.request = request,
+		.count = request->count,
+		.total = -1,
+		.sinks = calloc(request->nr_sinks, sizeof(struct copy_sink)),
+		.watch = { .status = run_on_status, .kill = run_on_kill },
+		.report_fd = -1,
+	};
+	int code = CLI_FAILED;
+	unsigned i;
+
+	if (!copy.sinks) {
+		message_say("out of memory");
+		return CLI_FAILED;
+	}
+	for (i = 0; i < request->nr_sinks; i++)
+		copy.sinks[i].spec = request->sinks[i];
+	progress_start(&copy.progress, run_wants_progress(&copy));
+	copy.watch.tick = copy.progress.is_on ? run_on_tick : NULL;
+	copy.watch.arg = &copy;
+	i = (unsigned)-watch_start(&copy.watch);
+	if (i != 0) {
+		message_say("cannot start a thread: %s", strerror((int)i));
+		free(copy.sinks);
+		return CLI_FAILED;
+	}
+	code = run_all(&copy);
+	run_close(&copy);
+	watch_end(&copy.watch);
+	return code;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * usplice - the command. This file only finds the right cmd_*.c; here is the map of the tree.
+ *
+ *   include/usplice.h            what callers of the library need: files, pipes, splice, tee, vmsplice, pump, ledger
+ *   include/usplice/endpoint.h   what authors of endpoints need: operations tables, bufs, folios, helpers
+ *
+ *   src/base/        floor 0     sys.c is the one door to the kernel; allocation, compiler attributes
+ *   src/mm/          floor 1     folios (counted pieces of memory), gifts (the caller's memory)
+ *   src/splice/      floor 2     buf, pipe, file, and the acts: splice, tee, vmsplice, direct; helpers for tables
+ *   src/endpoints/   floor 3     one file per endpoint type; endpoints.c is their list and parses specs
+ *   src/run/         floor 4     the planner decides each hop's lane, the probe tries what the kernel does, the pump runs
+ *   src/cli/         floor 5     this command, a client of usplice.h like any other program:
+ *       main.c       finds the command            cmd_copy.c    options of `usplice copy`
+ *       option.c     option tables                copy_open.c   opens and checks the endpoints
+ *       size.c       64k, 1GB, 10M/s              copy_run.c    runs the pump, exit code
+ *       watch.c      signals and ticks            resume.c      compares what is there
+ *       progress.c   the line on a terminal       atomic.c      writes beside and renames
+ *       report.c     JSON and summary             json.c        strings in JSON
+ *       message.c    lines for the user
+ *
+ * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
+ * checks the tree.
+ */
+#include "cli.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <usplice.h>
+
+struct main_command {
+	const char *name, *summary;
+	int (*run)(int argc, char **argv);
+};
+
+static int main_help(int argc, char **argv);
+static int main_version(int argc, char **argv);
+
+static const struct main_command main_commands[] = {
+	{ "copy", "copy one source to one or many destinations", cmd_copy },
+	{ "help", "explain the commands: usplice help [COMMAND]", main_help },
+	{ "version", "print the version", main_version },
+};
+
+#define MAIN_NR_COMMANDS (sizeof(main_commands) / sizeof(main_commands[0]))
+
+/* A command may be written as an option too: --help, --version. */
+static const struct main_command *main_find(const char *name)
+{
+	size_t i;
+
+	if (strcmp(name, "-h") == 0)
+		name = "help";
+	if (strncmp(name, "--", 2) == 0 && strcmp(name, "--copy") != 0)
+		name += 2;
+	for (i = 0; i < MAIN_NR_COMMANDS; i++) {
+		if (strcmp(name, main_commands[i].name) == 0)
+			return &main_commands[i];
+	}
+	return NULL;
+}
+
+static void main_usage(FILE *out)
+{
+	size_t i;
+
+	fputs("usage: usplice COMMAND [ARGUMENTS]\n\n", out);
+	for (i = 0; i < MAIN_NR_COMMANDS; i++)
+		fprintf(out, "  %-10s%s\n", main_commands[i].name, main_commands[i].summary);
+	fputs("\nSee usplice(1), and usplice-endpoints(7) for what can be a source or a destination.\n", out);
+}
+
+static int main_unknown(const char *name)
+{
+	message_say("unknown command '%s' (usplice help lists them)", name);
+	return CLI_USAGE;
+}
+
+static int main_help(int argc, char **argv)
+{
+	const struct main_command *command;
+	char help[] = "--help";
+
+	if (argc < 2) {
+		main_usage(stdout);
+		return message_flush_stdout();
+	}
+	command = main_find(argv[1]);
+	if (!command)
+		return main_unknown(argv[1]);
+	if (command->run == cmd_copy)
+		return cmd_copy(2, (char *[]){ argv[1], help, NULL });
+	printf("%s: %s\n", command->name, command->summary);
+	return message_flush_stdout();
+}
+
+static int main_version(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	printf("usplice %s\n", usp_version());
+	return message_flush_stdout();
+}
+
+/*
+ * A standard descriptor that is closed would be given to the next file that is opened, and what is meant for it would
+ * land there. Occupy it with something that refuses instead.
+ */
+static void main_occupy_closed(void)
+{
+	int fd;
+
+	for (fd = 0; fd <= 2; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+			_exit(CLI_FAILED);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const struct main_command *command;
+
+	main_occupy_closed();
+	signal(SIGPIPE, SIG_IGN);
+	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
+	if (argc < 2) {
+		main_usage(stderr);
+		return CLI_USAGE;
+	}
+	command = main_find(argv[1]);
+	if (!command)
+		return main_unknown(argv[1]);
+	return command->run(argc - 1, argv + 1);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* option - a table of options that is both the parser and the help text. */
+#include "option.h"
+#include "cli.h"
+#include "size.h"
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#define OPTION_MAX 64
+#define OPTION_LONG 256 /* getopt_long's values of long options begin here, behind all letters */
+#define OPTION_HELP_COLUMN 28
+
+/* getopt_long's two descriptions of one table. */
+struct option_names {
+	struct option longs[OPTION_MAX + 1];
+	char letters[2 * OPTION_MAX + 3];
+};
+
+static void option_describe(const struct option_row *rows, struct option_names *ret_names)
+{
+	char *letter = ret_names->letters;
+	int i;
+
+	memset(ret_names, 0, sizeof(*ret_names));
+	*letter++ = ':';
+	for (i = 0; rows[i].name && i < OPTION_MAX; i++) {
+		ret_names->longs[i] = (struct option){
+			.name = rows[i].name,
+			.has_arg = rows[i].argument ? required_argument : no_argument,
+			.val = OPTION_LONG + i,
+		};
+		if (rows[i].letter == 0)
+			continue;
+		*letter++ = rows[i].letter;
+		if (rows[i].argument)
+			*letter++ = ':';
+	}
+}
+
+/* The row that getopt_long's result means. */
+static const struct option_row *option_find(const struct option_row *rows, int found)
+{
+	if (found >= OPTION_LONG)
+		return &rows[found - OPTION_LONG];
+	while (rows->letter != found)
+		rows++;
+	return rows;
+}
+
+static int option_complain(int found, const char *command, char *const *argv)
+{
+	char letter[] = { '-', (char)optopt, '\0' };
+	const char *option = optopt > 0 && optopt < OPTION_LONG ? letter : argv[optind - 1];
+
+	if (found == ':')
+		message_say("%s: %s needs an argument", command, option);
+	else if (optopt >= OPTION_LONG)
+		message_say("%s: %s takes no argument", command, option);
+	else
+		message_say("%s: unknown option %s (usplice %s --help lists them)", command, option, command);
+	return -1;
+}
+
+int option_parse(const struct option_row *rows, int argc, char **argv, void *request)
+{
+	struct option_names names;
+	int found;
+
+	option_describe(rows, &names);
+	opterr = 0;
+	optind = 0;
+	while ((found = getopt_long(argc, argv, names.letters, names.longs, NULL)) != -1) {
+		const struct option_row *row;
+		const char *why;
+
+		if (found == '?' || found == ':')
+			return option_complain(found, argv[0], argv);
+		row = option_find(rows, found);
+		why = row->parse(optarg, (char *)request + row->field);
+		if (why) {
+			message_say("%s: --%s: '%s' %s", argv[0], row->name, optarg, why);
+			return -1;
+		}
+	}
+	return optind;
+}
+
+void option_print(const struct option_row *rows)
+{
+	for (; rows->name; rows++) {
+		const char *line = rows->help;
+		int column = rows->letter ? printf("  -%c, --%s", rows->letter, rows->name) : printf("      --%s", rows->name);
+
+		if (rows->argument)
+			column += printf(" %s", rows->argument);
+		if (column >= OPTION_HELP_COLUMN) {
+			putchar('\n');
+			column = 0;
+		}
+		while (line) {
+			const char *end = strchr(line, '\n');
+
+			printf("%*s%.*s\n", OPTION_HELP_COLUMN - column, "", (int)(end ? end - line : (long)strlen(line)), line);
+			column = 0;
+			line = end ? end + 1 : NULL;
+		}
+	}
+}
+
+const char *option_flag(const char *value, void *field)
+{
+	(void)value;
+	*(bool *)field = true;
+	return NULL;
+}
+
+const char *option_size(const char *value, void *field)
+{
+	return size_parse(value, field);
+}
+
+const char *option_rate(const char *value, void *field)
+{
+	return size_parse_rate(value, field);
+}
+
+const char *option_text(const char *value, void *field)
+{
+	*(const char **)field = value;
+	return NULL;
+}

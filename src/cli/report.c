@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* report - what a copy did, for people and for programs. */
+#include "report.h"
+#include "cli.h"
+#include "copy.h"
+#include "json.h"
+#include "size.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define REPORT_REASON_MAX 512
+
+/* Everything in it is zero for a copy that did not begin. */
+struct report {
+	struct usp_pump_status status;
+	struct usp_route_total total;
+	const char *lane;
+};
+
+static struct report report_collect(const struct copy *copy)
+{
+	struct report report = { .lane = NULL };
+
+	if (!copy->pump)
+		return report;
+	usp_pump_status(copy->pump, &report.status);
+	usp_pump_total(copy->pump, &report.total);
+	report.lane = usp_pump_lane(copy->pump);
+	return report;
+}
+
+/* Hop 0 is the source's, hop i + 1 that of sink i. What --skip threw away is no part of it. */
+static void report_hop(const struct copy *copy, unsigned index, struct usp_hop *ret_hop)
+{
+	unsigned way;
+
+	memset(ret_hop, 0, sizeof(*ret_hop));
+	if (index > 0) {
+		usp_pump_sink_hop(copy->pump, index - 1, ret_hop);
+		return;
+	}
+	usp_pump_source_hop(copy->pump, ret_hop);
+	for (way = 0; way < USP_NR_WAYS; way++)
+		ret_hop->bytes[way] -= copy->skipped.bytes[way];
+}
+
+static void report_hop_ends(const struct copy *copy, unsigned index, const char **ret_from, const char **ret_to)
+{
+	*ret_from = index == 0 ? copy->request->source : "pipe";
+	*ret_to = index == 0 ? "pipe" : copy->sinks[index - 1].spec;
+}
+
+/* The reasons of all ways that bytes went, or of the plan if none did. NULL if there are none. */
+static const char *report_reason(const struct usp_hop *hop, char text[REPORT_REASON_MAX])
+{
+	bool has_bytes = hop->bytes[USP_BY_REFERENCE] + hop->bytes[USP_COPIED] + hop->bytes[USP_UNKNOWN] > 0;
+	size_t len = 0;
+	unsigned way;
+
+	text[0] = '\0';
+	for (way = 0; way < USP_NR_WAYS; way++) {
+		if (!hop->reason[way] || (has_bytes && hop->bytes[way] == 0) || len >= REPORT_REASON_MAX)
+			continue;
+		len += (size_t)snprintf(text + len, REPORT_REASON_MAX - len, "%s%s", len > 0 ? "; " : "", hop->reason[way]);
+	}
+	return len > 0 ? text : NULL;
+}
+
+/* --- JSON ------------------------------------------------------------------------------------------------ */
+
+static void report_json_ways(FILE *out, uint64_t by_reference, uint64_t copied, uint64_t unknown)
+{
+	fprintf(out, "\"by_reference\":%llu,\"copied\":%llu,\"unknown\":%llu", (unsigned long long)by_reference,
+		(unsigned long long)copied, (unsigned long long)unknown);
+}
+
+static void report_json_hop(FILE *out, const struct copy *copy, unsigned index)
+{
+	char reason[REPORT_REASON_MAX];
+	const char *from, *to;
+	struct usp_hop hop;
+
+	report_hop(copy, index, &hop);
+	report_hop_ends(copy, index, &from, &to);
+	fputs("{\"from\":", out);
+	json_string(out, from);
+	fputs(",\"to\":", out);
+	json_string(out, to);
+	fputs(",\"lane\":", out);
+	json_string(out, hop.lane);
+	putc(',', out);
+	report_json_ways(out, hop.bytes[USP_BY_REFERENCE], hop.bytes[USP_COPIED], hop.bytes[USP_UNKNOWN]);
+	fputs(",\"reason\":", out);
+	json_string(out, report_reason(&hop, reason));
+	putc('}', out);
+}
+
+static void report_json_sink(FILE *out, const struct copy *copy, unsigned index)
+{
+	const struct copy_sink *sink = &copy->sinks[index];
+	struct usp_sink_status status = { .bytes = 0 };
+
+	if (copy->pump)
+		usp_pump_sink_status(copy->pump, index, &status);
+	fputs("{\"spec\":", out);
+	json_string(out, sink->spec);
+	fprintf(out, ",\"bytes\":%llu,\"error\":", (unsigned long long)status.bytes);
+	json_string(out, sink->error[0] != '\0' ? sink->error : NULL);
+	putc('}', out);
+}
+
+static void report_json(FILE *out, const struct copy *copy)
+{
+	struct report report = report_collect(copy);
+	unsigned i;
+
+	fprintf(out, "{\"bytes\":%llu,\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"lane\":", (unsigned long long)report.status.bytes,
+		copy->seconds, copy->cpu_seconds);
+	json_string(out, report.lane);
+	putc(',', out);
+	report_json_ways(out, report.total.by_reference, report.total.copied, report.total.unknown);
+	fputs(",\"hops\":[", out);
+	for (i = 0; copy->pump && i <= copy->request->nr_sinks; i++) {
+		fputs(i > 0 ? "," : "", out);
+		report_json_hop(out, copy, i);
+	}
+	fputs("],\"sinks\":[", out);
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		fputs(i > 0 ? "," : "", out);
+		report_json_sink(out, copy, i);
+	}
+	fprintf(out, "],\"stranded\":%llu}\n", (unsigned long long)report.status.stranded);
+}
+
+static int report_write_all(int fd, const char *text, size_t len)
+{
+	struct stat st;
+
+	if (fd != STDERR_FILENO && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && ftruncate(fd, 0) < 0)
+		return -errno;
+	while (len > 0) {
+		ssize_t written = write(fd, text, len);
+
+		if (written < 0 && errno != EINTR)
+			return -errno;
+		text += written > 0 ? written : 0;
+		len -= written > 0 ? (size_t)written : 0;
+	}
+	return 0;
+}
+
+int report_write_json(const struct copy *copy, int fd, const char *name)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	int error = -ENOMEM;
+
+	if (out) {
+		report_json(out, copy);
+		error = fclose(out) == 0 ? report_write_all(fd, text, len) : -ENOMEM;
+	}
+	free(text);
+	if (error == 0)
+		return 0;
+	message_say("report %s: %s", name, strerror(-error));
+	return -1;
+}
+
+/* --- In words ---------------------------------------------------------------------------------------------- */
+
+/* "1.0 GiB by reference, 4.0 KiB copied": only what there is. */
+static void report_ways(char *text, size_t text_len, uint64_t by_reference, uint64_t copied, uint64_t unknown)
+{
+	const uint64_t bytes[] = { by_reference, copied, unknown };
+	static const char *const names[] = { "by reference", "copied", "not known how" };
+	char size[SIZE_TEXT_MAX];
+	size_t len = 0, way;
+
+	snprintf(text, text_len, "nothing moved");
+	for (way = 0; way < USP_NR_WAYS; way++) {
+		if (bytes[way] > 0 && len < text_len)
+			len += (size_t)snprintf(text + len, text_len - len, "%s%s %s", len > 0 ? ", " : "",
+						size_format(size, (double)bytes[way]), names[way]);
+	}
+}
+
+static void report_say_hop(const struct copy *copy, unsigned index)
+{
+	char ways[4 * SIZE_TEXT_MAX], reason[REPORT_REASON_MAX];
+	const char *from, *to;
+	struct usp_hop hop;
+
+	report_hop(copy, index, &hop);
+	report_hop_ends(copy, index, &from, &to);
+	report_ways(ways, sizeof(ways), hop.bytes[USP_BY_REFERENCE], hop.bytes[USP_COPIED], hop.bytes[USP_UNKNOWN]);
+	message_say("%s -> %s, %s lane: %s%s%s", from, to, hop.lane ? hop.lane : "no", ways,
+		    report_reason(&hop, reason) ? ": " : "", reason);
+}
+
+void report_say(const struct copy *copy)
+{
+	char moved[SIZE_TEXT_MAX], rate[SIZE_TEXT_MAX], ways[4 * SIZE_TEXT_MAX];
+	struct report report = report_collect(copy);
+	double bytes = (double)report.status.bytes;
+	unsigned i;
+
+	if (!copy->pump)
+		return;
+	report_ways(ways, sizeof(ways), report.total.by_reference, report.total.copied, report.total.unknown);
+	message_say("%s in %.2f s (%s/s, %.2f s of CPU), %s lane: %s", size_format(moved, bytes), copy->seconds,
+		    size_format(rate, copy->seconds > 0 ? bytes / copy->seconds : 0), copy->cpu_seconds, report.lane, ways);
+	for (i = 0; copy->request->verbose && i <= copy->request->nr_sinks; i++)
+		report_say_hop(copy, i);
+}

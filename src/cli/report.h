@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* report - what a copy did, for people and for programs. */
+#ifndef USP_CLI_REPORT_H
+#define USP_CLI_REPORT_H
+
+struct copy;
+
+/* Summary in words on standard error; with --verbose each hop and why it went as it did. */
+void report_say(const struct copy *copy);
+
+/* One JSON object on one line, described in usplice-copy(1). 0, or -1 after saying that it could not be written to name. */
+int report_write_json(const struct copy *copy, int fd, const char *name);
+
+#endif

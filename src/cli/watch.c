@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * watch - the thread that takes the signals and ticks while the main thread works.
+ *
+ * The signals are blocked everywhere and taken by sigtimedwait(2) in one thread, so nothing has to be safe in a signal
+ * handler. A system call that the main thread waits in (open of a FIFO, connect, accept) is interrupted by a poke, a
+ * signal with an empty handler; it is repeated on every tick, because one that comes just before the call is lost.
+ */
+#include "watch.h"
+#include "cli.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WATCH_TICK_NS 100000000
+#define WATCH_POKE SIGRTMIN
+
+static const int watch_stoppers[] = { SIGHUP, SIGINT, SIGTERM };
+
+static void watch_on_poke(int signo)
+{
+	(void)signo;
+}
+
+static bool watch_is_stopper(int signo)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(watch_stoppers) / sizeof(watch_stoppers[0]); i++) {
+		if (watch_stoppers[i] == signo)
+			return true;
+	}
+	return false;
+}
+
+/* A signal that the parent ignores (nohup, a background job of a shell) stays ignored. */
+static void watch_add_signal(sigset_t *signals, int signo)
+{
+	struct sigaction old;
+
+	if (sigaction(signo, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+		sigaddset(signals, signo);
+}
+
+static int watch_wait(struct watch *watch)
+{
+	const struct timespec tick = { .tv_nsec = WATCH_TICK_NS };
+	bool has_ticks = watch->tick || watch->signo != 0;
+
+	return sigtimedwait(&watch->signals, NULL, has_ticks ? &tick : NULL);
+}
+
+static void watch_stop(struct watch *watch, int signo)
+{
+	if (watch->signo != 0) {
+		watch->kill(watch->arg);
+		_exit(CLI_SIGNAL + signo);
+	}
+	watch->signo = signo;
+}
+
+static void watch_interrupt(struct watch *watch)
+{
+	if (watch->pump)
+		usp_pump_stop(watch->pump);
+	else if (watch->is_interruptible)
+		pthread_kill(watch->main_thread, WATCH_POKE);
+}
+
+static void *watch_run(void *arg)
+{
+	struct watch *watch = arg;
+
+	while (!watch->is_done) {
+		int signo = watch_wait(watch);
+
+		pthread_mutex_lock(&watch->lock);
+		if (watch_is_stopper(signo))
+			watch_stop(watch, signo);
+		else if (signo == SIGUSR1)
+			watch->status(watch->arg, watch->pump);
+		else if (signo < 0 && watch->tick && watch->pump)
+			watch->tick(watch->arg, watch->pump);
+		if (watch->signo != 0)
+			watch_interrupt(watch);
+		pthread_mutex_unlock(&watch->lock);
+	}
+	return NULL;
+}
+
+int watch_start(struct watch *watch)
+{
+	const struct sigaction poke = { .sa_handler = watch_on_poke };
+	sigset_t pokes;
+	size_t i;
+	int error;
+
+	sigemptyset(&pokes);
+	sigaddset(&pokes, WATCH_POKE);
+	sigemptyset(&watch->signals);
+	for (i = 0; i < sizeof(watch_stoppers) / sizeof(watch_stoppers[0]); i++)
+		watch_add_signal(&watch->signals, watch_stoppers[i]);
+	watch_add_signal(&watch->signals, SIGUSR1);
+	sigaddset(&watch->signals, WATCH_POKE);
+	sigaction(WATCH_POKE, &poke, NULL);
+
+	watch->main_thread = pthread_self();
+	watch->is_interruptible = true;
+	pthread_mutex_init(&watch->lock, NULL);
+	pthread_sigmask(SIG_BLOCK, &watch->signals, NULL);
+	error = pthread_create(&watch->thread, NULL, watch_run, watch);
+	pthread_sigmask(SIG_UNBLOCK, &pokes, NULL);
+	return -error;
+}
+
+void watch_set_pump(struct watch *watch, struct usp_pump *pump)
+{
+	pthread_mutex_lock(&watch->lock);
+	watch->pump = pump;
+	watch->is_interruptible = false;
+	pthread_mutex_unlock(&watch->lock);
+}
+
+int watch_signo(const struct watch *watch)
+{
+	return watch->signo;
+}
+
+void watch_end(struct watch *watch)
+{
+	watch->is_done = true;
+	pthread_kill(watch->thread, WATCH_POKE);
+	pthread_join(watch->thread, NULL);
+	pthread_mutex_destroy(&watch->lock);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* watch - the thread that takes the signals and ticks while the main thread works. */
+#ifndef USP_CLI_WATCH_H
+#define USP_CLI_WATCH_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <usplice.h>
+
+/*
+ * Set tick, status, kill and arg, then start. SIGHUP, SIGINT and SIGTERM stop the pump, or before there is one interrupt
+ * what the main thread waits in; a second one calls kill and ends the process. SIGUSR1 calls status. The hooks run
+ * in the watch's thread, never while watch_set_pump runs.
+ */
+struct watch {
+	void (*tick)(void *arg, const struct usp_pump *pump);	/* ten times a second while one runs; NULL for no ticks */
+	void (*status)(void *arg, const struct usp_pump *pump); /* pump is NULL where none runs */
+	void (*kill)(void *arg);
+	void *arg;
+
+	pthread_t thread, main_thread;
+	pthread_mutex_t lock;
+	sigset_t signals;
+	struct usp_pump *pump; /* the one to stop and to tell about */
+	bool is_interruptible; /* the main thread may be poked */
+	atomic_bool is_done;
+	atomic_int signo; /* the first signal that asked to stop, or 0 */
+};
+
+/* 0 or -errno. Called in the main thread; from then on threads are born with the signals blocked. */
+int watch_start(struct watch *watch);
+
+/* The pump that runs from now on; NULL when it has ended. */
+void watch_set_pump(struct watch *watch, struct usp_pump *pump);
+
+/* The signal that asked to stop, or 0. */
+int watch_signo(const struct watch *watch);
+
+void watch_end(struct watch *watch);
+
+#endif

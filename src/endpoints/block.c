@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* block - a block device, read and written at an offset. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "base/sys.h"
+#include "endpoints/endpoints.h"
+#include "splice/fd.h"
+
+static const struct usp_file_ops block_ops = {
+	.name = "block",
+	.read_iter = usp_fd_read_iter,
+	.write_iter = usp_fd_write_iter,
+	.splice_read = usp_copy_splice_read,
+	.splice_write = usp_iter_splice_write,
+	.sync = usp_fd_sync,
+	.release = usp_fd_release,
+};
+
+/* A drive without a medium can be opened, and then has no bytes. */
+static int block_new(int fd, unsigned mode, const char *name, struct usp_file **ret_file)
+{
+	int fd_flags = usp_sys_get_flags(fd), ret;
+	int64_t len = usp_sys_block_size(fd);
+	struct usp_file *file;
+
+	if (fd_flags < 0 || len <= 0)
+		return fd_flags < 0 ? fd_flags : len < 0 ? (int)len : -ENOMEDIUM;
+	ret = usp_fd_file_new(&block_ops, fd, mode, name, fd_flags & O_DIRECT ? 0 : USP_FILE_SPLICEABLE, &file);
+	if (ret < 0)
+		return ret;
+	usp_fd_find_pos(file);
+	atomic_store(&file->flags, fd_flags & O_DIRECT ? USP_DIRECT : 0);
+	*ret_file = file;
+	return 0;
+}
+
+static int block_adopt(int fd, const struct stat *st, unsigned mode, const char *name, struct usp_file **ret_file)
+{
+	int ret = block_new(fd, mode, name, ret_file);
+
+	(void)st;
+	if (ret == 0)
+		(*ret_file)->traits |= USP_FILE_BORROWED_POS;
+	return ret;
+}
+
+static int block_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
+		      const char **ret_why)
+{
+	const char *direct = usp_spec_option(spec, "direct");
+	int fd, ret;
+
+	if (direct && direct[0]) {
+		*ret_why = "direct takes no value";
+		return -EINVAL;
+	}
+	fd = usp_sys_open(spec->address, usp_fd_access(params->mode) | O_NONBLOCK | (direct ? O_DIRECT : 0), 0);
+	if (fd < 0)
+		return fd;
+	ret = block_new(fd, params->mode, spec->text, ret_file);
+	if (ret < 0)
+		usp_sys_close(fd);
+	return ret;
+}
+
+static const char *const block_options[] = {"direct", NULL};
+
+const struct usp_endpoint usp_block_endpoint = {
+	.summary = "PATH of a block device",
+	.options = block_options,
+	.open = block_open,
+	.adopts = S_IFBLK,
+	.adopt = block_adopt,
+};

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* endpoints - the list of endpoint types, and what a spec is once it has been parsed. */
+#ifndef USP_ENDPOINTS_ENDPOINTS_H
+#define USP_ENDPOINTS_ENDPOINTS_H
+
+#include <sys/stat.h>
+#include <usplice/endpoint.h>
+
+#define USP_SPEC_OPTIONS_MAX 8
+
+/* "tcp:host:80,retry=5" is scheme tcp, address "host:80" and one option. Strings live as long as the spec. */
+struct usp_spec {
+	const char *text;    /* as the user wrote it: the name in reports */
+	const char *address; /* behind the scheme, without options, unescaped */
+	unsigned nr_options;
+	struct {
+		const char *name, *value; /* value NULL where there is no '=' */
+	} options[USP_SPEC_OPTIONS_MAX];
+	char *storage; /* what the strings above point into */
+};
+
+/* One endpoint type: how it is named, opened and recognised. Each endpoint file exports one or more of these. */
+struct usp_endpoint {
+	const char *scheme;		/* "tcp"; NULL: it is found by the path of a file */
+	const char *summary;		/* one line for lists */
+	const char *const *options;	/* names that it understands, ended by NULL; NULL for none */
+	/* Open what spec names; contract as usp_open, but ret_why is never NULL. NULL: cannot be opened by name. */
+	int (*open)(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
+		    const char **ret_why);
+	/* Make a file of a descriptor whose st_mode type is adopts; contract as usp_open_fd. NULL: never. */
+	mode_t adopts;
+	int (*adopt)(int fd, const struct stat *st, unsigned mode, const char *name, struct usp_file **ret_file);
+};
+
+extern const struct usp_endpoint usp_regular_endpoint, usp_block_endpoint, usp_chardev_endpoint, usp_fifo_endpoint;
+extern const struct usp_endpoint usp_tcp_endpoint, usp_tcp_listen_endpoint, usp_unix_endpoint, usp_unix_listen_endpoint;
+extern const struct usp_endpoint usp_udp_endpoint, usp_udp_listen_endpoint, usp_socket_endpoint;
+extern const struct usp_endpoint usp_null_endpoint, usp_zero_endpoint, usp_memory_endpoint;
+
+/*
+ * Take a spec apart and find the type that it names. The strings live until usp_spec_fini. 0, or -EINVAL with a sentence in
+ * *ret_why, or -ENOMEM. Touches the file system only to see whether a name with an unknown scheme is a file.
+ */
+int usp_spec_parse(const char *text, struct usp_spec *ret_spec, const struct usp_endpoint **ret_endpoint,
+		   const char **ret_why);
+void usp_spec_fini(struct usp_spec *spec);
+
+/* A length such as 64M (powers of 1024: k K M G T) or 64MB (powers of 1000: kB MB GB TB): 0, -EINVAL or -ERANGE. */
+int usp_spec_parse_len(const char *text, int64_t *ret_len);
+
+/* The value of an option: NULL where it was not given, "" where it was given without a value. */
+const char *usp_spec_option(const struct usp_spec *spec, const char *name);
+
+#endif

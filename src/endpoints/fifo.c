@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* fifo - a pipe of the operating system, named or inherited. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "base/sys.h"
+#include "endpoints/endpoints.h"
+#include "splice/fd.h"
+
+#define FIFO_TRAITS (USP_FILE_SPLICEABLE | USP_FILE_POLLABLE | USP_FILE_SIGPIPE)
+
+static const struct usp_file_ops fifo_ops = {
+	.name = "fifo",
+	.read_iter = usp_fd_read_iter,
+	.write_iter = usp_fd_write_iter,
+	.splice_read = usp_copy_splice_read,
+	.splice_write = usp_iter_splice_write,
+	.release = usp_fd_release,
+};
+
+/* A descriptor that could not be made O_NONBLOCK. */
+static const struct usp_file_ops fifo_polled_ops = {
+	.name = "fifo",
+	.read_iter = usp_fd_polled_read_iter,
+	.write_iter = usp_fd_polled_write_iter,
+	.splice_read = usp_copy_splice_read,
+	.splice_write = usp_iter_splice_write,
+	.release = usp_fd_release,
+};
+
+/*
+ * A pipe that another user made cannot be opened again, and a FIFO that nobody reads not for writing: then the descriptor
+ * stays as it is.
+ */
+static int fifo_adopt(int fd, const struct stat *st, unsigned mode, const char *name, struct usp_file **ret_file)
+{
+	struct usp_file *file;
+	int ret = usp_fd_file_new(&fifo_ops, fd, mode, name, FIFO_TRAITS, &file);
+
+	(void)st;
+	if (ret < 0)
+		return ret;
+	if (usp_fd_unshare(fd) < 0 && !(usp_sys_get_flags(fd) & O_NONBLOCK))
+		file->ops = &fifo_polled_ops;
+	*ret_file = file;
+	return 0;
+}
+
+/* Open as fifo(7) says: wait for the other side, unless we are both sides. The description is ours, and so is its flag. */
+static int fifo_open_fd(const char *path, unsigned mode)
+{
+	int fd = usp_sys_open_waiting(path, usp_fd_access(mode) | O_NOCTTY), flags;
+
+	if (fd < 0)
+		return fd;
+	flags = usp_sys_get_flags(fd);
+	if (flags >= 0)
+		flags = usp_sys_set_flags(fd, flags | O_NONBLOCK);
+	if (flags < 0) {
+		usp_sys_close(fd);
+		return flags;
+	}
+	return fd;
+}
+
+static int fifo_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
+		     const char **ret_why)
+{
+	int fd = fifo_open_fd(spec->address, params->mode);
+	struct stat st;
+	int ret;
+
+	if (fd < 0)
+		return fd;
+	ret = usp_sys_fstat(fd, &st);
+	if (ret == 0 && !S_ISFIFO(st.st_mode)) {
+		*ret_why = "something else took the place of the FIFO while it was opened";
+		ret = -ESTALE;
+	}
+	if (ret == 0)
+		ret = usp_fd_file_new(&fifo_ops, fd, params->mode, spec->text, FIFO_TRAITS, ret_file);
+	if (ret < 0)
+		usp_sys_close(fd);
+	return ret;
+}
+
+const struct usp_endpoint usp_fifo_endpoint = {
+	.summary = "PATH of a FIFO",
+	.open = fifo_open,
+	.adopts = S_IFIFO,
+	.adopt = fifo_adopt,
+};

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kpipe - kernel pipes as storage for bufs.
+ *
+ *   file --splice(2)--> [kernel pipe] --splice(2)--> file        the bytes never enter this process
+ *                            ^
+ *          struct usp_buf { ops = kpipe, store = the kernel pipe, offset, len }
+ *
+ * A kernel pipe has no random access: its first byte must leave before its second. So the kpipe remembers how many bytes it
+ * has given out (taken), a buf's offset counts in the same measure, and what a consumer skipped is spliced to /dev/null just
+ * before the next byte is needed. A kpipe belongs to exactly one buf; get makes a second one by tee(2).
+ *
+ * Drained kpipes wait in a pool, because making one and widening it costs 8 us; a kpipe that still holds data is destroyed.
+ * Per user, the kernel allows only so many pipe pages: past pipe-user-pages-soft a new pipe has two pages and widening it is
+ * EPERM. Then we work with what there is, and ask for less from then on (size halves, and doubles again after successes).
+ */
+#include "endpoints/kpipe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "splice/file.h"
+
+#define KPIPE_BYTES_WANTED ((size_t)1 << 20) /* pipe-max-size of an unprivileged user; see bench/README.md */
+#define KPIPE_BYTES_LEAST ((size_t)64 << 10) /* asking for less is not worth the call */
+#define KPIPE_POOL_MAX 16
+#define KPIPE_GROW_AFTER 64 /* successes before a larger size is tried again */
+#define KPIPE_LOOKS_MAX 64  /* splices into one kpipe before it is passed on */
+
+struct kpipe {
+	int rd, wr;
+	size_t capacity;
+	size_t held;  /* bytes in it */
+	size_t taken; /* bytes that have left it since it was last empty in the pool */
+	struct kpipe *next;
+};
+
+static struct {
+	pthread_mutex_t lock;
+	struct kpipe *idle;
+	unsigned nr_idle;
+	size_t bytes_wanted; /* adapts to the budget */
+	unsigned nr_granted; /* since the last refusal */
+	int null_fd;
+	size_t nr_used;
+	uint64_t nr_destroyed;
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .bytes_wanted = KPIPE_BYTES_WANTED, .null_fd = -1};
+
+/* --- The pool ------------------------------------------------------------------------------------ */
+
+static void kpipe_close(struct kpipe *kp)
+{
+	usp_sys_close(kp->rd);
+	usp_sys_close(kp->wr);
+	usp_free(kp);
+}
+
+/* How wide to make the next pipe; what came of it is told to pool_learn. */
+static size_t pool_bytes_wanted(void)
+{
+	size_t wanted;
+
+	pthread_mutex_lock(&pool.lock);
+	wanted = pool.bytes_wanted;
+	pthread_mutex_unlock(&pool.lock);
+	return wanted;
+}
+
+static void pool_learn(bool was_granted)
+{
+	pthread_mutex_lock(&pool.lock);
+	if (!was_granted) {
+		pool.bytes_wanted = usp_max(pool.bytes_wanted / 2, KPIPE_BYTES_LEAST);
+		pool.nr_granted = 0;
+	} else if (++pool.nr_granted >= KPIPE_GROW_AFTER && pool.bytes_wanted < KPIPE_BYTES_WANTED) {
+		pool.bytes_wanted *= 2;
+		pool.nr_granted = 0;
+	}
+	pthread_mutex_unlock(&pool.lock);
+}
+
+/* Widen as far as the budget allows: halve what is asked for until it is granted or not worth asking. */
+static size_t kpipe_widen(int fd)
+{
+	int size = usp_sys_get_pipe_size(fd);
+
+	for (size_t wanted = pool_bytes_wanted(); wanted >= KPIPE_BYTES_LEAST && (size_t)size < wanted; wanted /= 2) {
+		int ret = usp_sys_set_pipe_size(fd, wanted);
+
+		pool_learn(ret > 0);
+		if (ret > 0)
+			size = ret;
+	}
+	return size > 0 ? (size_t)size : 0;
+}
+
+static int kpipe_create(struct kpipe **ret_kp)
+{
+	struct kpipe *kp = usp_alloc(sizeof(*kp));
+	int fds[2], ret;
+
+	if (!kp)
+		return -ENOMEM;
+	ret = usp_sys_pipe(fds, O_NONBLOCK);
+	if (ret < 0) {
+		usp_free(kp);
+		return ret;
+	}
+	kp->rd = fds[0];
+	kp->wr = fds[1];
+	kp->capacity = kpipe_widen(kp->wr);
+	*ret_kp = kp;
+	return 0;
+}
+
+static int kpipe_new(struct kpipe **ret_kp)
+{
+	struct kpipe *kp;
+	int ret = 0;
+
+	pthread_mutex_lock(&pool.lock);
+	kp = pool.idle;
+	if (kp) {
+		pool.idle = kp->next;
+		pool.nr_idle--;
+	}
+	pool.nr_used++;
+	pthread_mutex_unlock(&pool.lock);
+	if (!kp)
+		ret = kpipe_create(&kp);
+	if (ret < 0) {
+		pthread_mutex_lock(&pool.lock);
+		pool.nr_used--;
+		pthread_mutex_unlock(&pool.lock);
+		return ret;
+	}
+	*ret_kp = kp;
+	return 0;
+}
+
+/* A drained one is kept for the next buf, a dirty one is destroyed: its bytes must never meet somebody else's. */
+static void kpipe_put(struct kpipe *kp)
+{
+	bool is_kept;
+
+	pthread_mutex_lock(&pool.lock);
+	pool.nr_used--;
+	is_kept = !kp->held && pool.nr_idle < KPIPE_POOL_MAX;
+	if (is_kept) {
+		kp->taken = 0;
+		kp->next = pool.idle;
+		pool.idle = kp;
+		pool.nr_idle++;
+	} else if (kp->held) {
+		pool.nr_destroyed++;
+	}
+	pthread_mutex_unlock(&pool.lock);
+	if (!is_kept)
+		kpipe_close(kp);
+}
+
+void usp_kpipe_usage(size_t *ret_nr_used, uint64_t *ret_nr_destroyed)
+{
+	pthread_mutex_lock(&pool.lock);
+	*ret_nr_used = pool.nr_used;
+	*ret_nr_destroyed = pool.nr_destroyed;
+	pthread_mutex_unlock(&pool.lock);
+}
+
+void usp_kpipe_trim(void)
+{
+	struct kpipe *idle;
+
+	pthread_mutex_lock(&pool.lock);
+	idle = pool.idle;
+	pool.idle = NULL;
+	pool.nr_idle = 0;
+	if (pool.null_fd >= 0)
+		usp_sys_close(pool.null_fd);
+	pool.null_fd = -1;
+	pthread_mutex_unlock(&pool.lock);
+	while (idle) {
+		struct kpipe *next = idle->next;
+
+		kpipe_close(idle);
+		idle = next;
+	}
+}
+
+/* --- The kind of buf ------------------------------------------------------------------------------ */
+
+static ssize_t kpipe_drop(struct kpipe *kp, size_t len)
+{
+	ssize_t ret;
+
+	pthread_mutex_lock(&pool.lock);
+	if (pool.null_fd < 0)
+		pool.null_fd = usp_sys_open("/dev/null", O_WRONLY, 0);
+	ret = pool.null_fd < 0 ? pool.null_fd
+			       : usp_sys_splice(kp->rd, NULL, pool.null_fd, NULL, len, USP_SPLICE_NONBLOCK);
+	pthread_mutex_unlock(&pool.lock);
+	return ret;
+}
+
+/* Bring the kernel pipe's first byte to the buf's offset. 0 or -errno. */
+static int kpipe_settle(struct kpipe *kp, size_t offset)
+{
+	while (kp->taken < offset) {
+		ssize_t ret = kpipe_drop(kp, offset - kp->taken);
+
+		if (ret <= 0)
+			return ret < 0 ? (int)ret : -EIO;
+		kp->taken += (size_t)ret;
+		kp->held -= (size_t)ret;
+	}
+	return 0;
+}
+
+static void kpipe_buf_release(struct usp_pipe *pipe, struct usp_buf *buf)
+{
+	(void)pipe;
+	kpipe_put(buf->store);
+}
+
+/* tee(2) into another kernel pipe; if that cannot take all of it, refuse, and the caller maps instead. */
+static bool kpipe_buf_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy)
+{
+	struct kpipe *kp = buf->store, *twin;
+	ssize_t ret;
+
+	(void)pipe;
+	if (kpipe_settle(kp, buf->offset) < 0 || kpipe_new(&twin) < 0)
+		return false;
+	ret = usp_sys_tee(kp->rd, twin->wr, copy->len, USP_SPLICE_NONBLOCK);
+	twin->held = ret > 0 ? (size_t)ret : 0;
+	if (twin->held != copy->len) {
+		kpipe_put(twin);
+		return false;
+	}
+	copy->store = twin;
+	copy->offset = 0;
+	return true;
+}
+
+/* Read the bytes out of the kernel pipe into a folio: the copy that lets memory of this process take part. */
+static int kpipe_buf_map(struct usp_pipe *pipe, struct usp_buf *buf)
+{
+	struct kpipe *kp = buf->store;
+	struct usp_folio *folio;
+	size_t done = 0;
+	int ret = kpipe_settle(kp, buf->offset);
+
+	(void)pipe;
+	if (ret < 0)
+		return ret;
+	folio = usp_folio_new(buf->len);
+	if (!folio)
+		return -ENOMEM;
+	while (done < buf->len) {
+		ssize_t nr = usp_sys_read(kp->rd, folio->base + done, buf->len - done);
+
+		if (nr <= 0) /* cannot be: held says that they are there, and nobody else has the descriptor */
+			break;
+		done += (size_t)nr;
+	}
+	kp->held -= done;
+	kp->taken += done;
+	if (done < buf->len) {
+		usp_folio_put(folio);
+		return -EIO;
+	}
+	kpipe_put(kp);
+	*buf = (struct usp_buf){.ops = &usp_folio_buf_ops, .store = folio, .len = buf->len, .flags = buf->flags};
+	return 0;
+}
+
+const struct usp_buf_ops usp_kpipe_buf_ops = {
+	.name = "kpipe",
+	.release = kpipe_buf_release,
+	.get = kpipe_buf_get,
+	.map = kpipe_buf_map,
+};
+
+/* --- Into a kernel pipe ---------------------------------------------------------------------------- */
+
+/*
+ * Fill a kpipe from a descriptor: bytes, 0 at the end of input, or -errno. A stream is asked again while it gives, because
+ * one splice from a socket takes at most 17 fragments (H26).
+ */
+static ssize_t kpipe_fill(struct kpipe *kp, struct usp_file *in, int64_t *pos, size_t len, unsigned flags)
+{
+	bool is_seekable = in->traits & USP_FILE_SEEKABLE;
+	size_t done = 0;
+	ssize_t ret = 0;
+
+	for (unsigned i = 0; i < KPIPE_LOOKS_MAX && done < len; i++) {
+		ret = usp_sys_splice(in->fd, is_seekable ? pos : NULL, kp->wr, NULL, len - done,
+				     (flags & USP_SPLICE_MOVE) | USP_SPLICE_NONBLOCK);
+		if (ret <= 0)
+			break;
+		done += (size_t)ret;
+		if (is_seekable)
+			break;
+	}
+	kp->held += done;
+	return done ? (ssize_t)done : ret;
+}
+
+/* -EAGAIN of a source that blocks: wait for it, with no lock held. */
+static int kpipe_await(struct usp_file *file, short events, unsigned flags)
+{
+	return usp_file_blocks(file, flags) ? usp_file_wait(file, events) : -EAGAIN;
+}
+
+static void kpipe_account(struct usp_file *file, unsigned side, size_t len)
+{
+	const struct usp_account *account = &file->account[side & USP_READ ? 0 : 1];
+
+	usp_file_account(file, side, account->kernel_way, len,
+			 account->kernel_reason ? account->kernel_reason : "the kernel was not probed for this file");
+}
+
+/* The kernel refuses this file: go on with its own hooks. Only ever before a byte of this call has moved. */
+static bool kpipe_may_fall_back(const struct usp_file *file, ssize_t ret)
+{
+	return (ret == -EINVAL || ret == -ENOSYS || ret == -EPERM) && !(file->traits & USP_FILE_LANE_FORCED);
+}
+
+ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
+{
+	struct kpipe *kp;
+	ssize_t ret = in->fd < 0 ? -EINVAL : kpipe_new(&kp);
+
+	if (ret == 0) {
+		len = usp_min(usp_min(len, kp->capacity), usp_pipe_slot_bytes(pipe));
+		do
+			ret = kpipe_fill(kp, in, pos, len, flags);
+		while (ret == -EAGAIN && (ret = kpipe_await(in, POLLIN, flags)) == 0);
+		if (ret > 0) {
+			struct usp_buf buf = {.ops = &usp_kpipe_buf_ops, .store = kp, .len = (size_t)ret};
+
+			usp_pipe_push(pipe, &buf, 1);
+			kpipe_account(in, USP_READ, (size_t)ret);
+			return ret;
+		}
+		kpipe_put(kp);
+	}
+	if (ret < 0 && kpipe_may_fall_back(in, ret) && in->ops->splice_read) {
+		in->lane = NULL;
+		ret = in->ops->splice_read(in, pos, pipe, len, flags);
+	}
+	return ret;
+}
+
+/* --- Out of a kernel pipe -------------------------------------------------------------------------- */
+
+/* Splice the first buf, a kpipe, to a descriptor: bytes or -errno. The caller holds the read turn. */
+static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_file *out, int64_t *pos, size_t len,
+			  unsigned flags)
+{
+	struct kpipe *kp = buf->store;
+	struct usp_sigpipe_guard guard;
+	ssize_t ret = kpipe_settle(kp, buf->offset);
+
+	if (ret < 0)
+		return ret;
+	len = usp_min(len, buf->len);
+	if (out->io_bytes)
+		len = usp_min(len, out->io_bytes);
+	if (out->traits & USP_FILE_SIGPIPE)
+		usp_sigpipe_begin(&guard);
+	ret = usp_sys_splice(kp->rd, NULL, out->fd, out->traits & USP_FILE_SEEKABLE ? pos : NULL, len,
+			     (flags & (USP_SPLICE_MOVE | USP_SPLICE_MORE)) | USP_SPLICE_NONBLOCK);
+	if (out->traits & USP_FILE_SIGPIPE)
+		usp_sigpipe_end(&guard);
+	if (ret > 0) {
+		kp->held -= (size_t)ret;
+		kp->taken += (size_t)ret;
+		usp_pipe_advance(pipe, (size_t)ret);
+		kpipe_account(out, USP_WRITE, (size_t)ret);
+	}
+	return ret;
+}
+
+/* Bytes at the front that sit in memory of this process and not in a kernel pipe. */
+static size_t kpipe_mapped_run(struct usp_pipe *pipe, size_t len)
+{
+	struct usp_buf bufs[16];
+	unsigned nr = usp_pipe_peek(pipe, bufs, usp_array_len(bufs));
+	size_t run = 0;
+
+	for (unsigned i = 0; i < nr && bufs[i].ops != &usp_kpipe_buf_ops; i++)
+		run += bufs[i].len;
+	return usp_min(run, len);
+}
+
+/* One step with the read turn held: bytes, 0 if the pipe is empty or starts with *ret_run bytes of memory, or -errno. */
+static ssize_t kpipe_write_step(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags,
+				size_t *ret_run)
+{
+	struct usp_buf buf;
+	ssize_t ret;
+
+	*ret_run = kpipe_mapped_run(pipe, len);
+	if (*ret_run || !usp_pipe_peek(pipe, &buf, 1))
+		return 0;
+	do
+		ret = kpipe_give(pipe, &buf, out, pos, len, flags);
+	while (ret == -EAGAIN && (ret = kpipe_await(out, POLLOUT, flags)) == 0);
+	return ret;
+}
+
+ssize_t usp_kernel_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
+{
+	size_t done = 0, run = 0;
+	ssize_t ret = usp_pipe_begin_read(pipe, flags);
+
+	if (ret <= 0)
+		return ret;
+	while (done < len) {
+		ret = kpipe_write_step(pipe, out, pos, len - done, flags, &run);
+		if (ret <= 0)
+			break;
+		done += (size_t)ret;
+	}
+	usp_pipe_end_read(pipe);
+	if (done || (ret == 0 && !run))
+		return (ssize_t)done;
+	if (ret < 0) {
+		if (!kpipe_may_fall_back(out, ret))
+			return ret;
+		out->lane = NULL;
+		run = len;
+	}
+	return out->ops->splice_write ? out->ops->splice_write(pipe, out, pos, run, flags) : -EINVAL;
+}
+
+const struct usp_lane usp_kernel_lane = {
+	.name = "kernel",
+	.splice_read = usp_kernel_splice_read,
+	.splice_write = usp_kernel_splice_write,
+};

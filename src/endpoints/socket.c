@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: MIT */
+/* socket - stream connections, made or awaited, and sockets that were inherited. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "base/addr.h"
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "endpoints/endpoints.h"
+#include "splice/sock.h"
+
+#define SOCKET_NS_PER_S 1000000000u
+#define SOCKET_NEVER UINT64_MAX
+#define SOCKET_PAUSE_MIN_NS 10000000
+#define SOCKET_PAUSE_MAX_NS 250000000
+#define SOCKET_SECONDS_DIGITS_MAX 9
+#define DIGITS "0123456789"
+
+static const struct usp_file_ops tcp_ops = {
+	.name = "tcp",
+	.read_iter = usp_sock_read_iter,
+	.write_iter = usp_sock_write_iter,
+	.splice_read = usp_copy_splice_read,
+	.splice_write = usp_sock_splice_write,
+	.poll = usp_sock_poll,
+	.sync = usp_sock_sync,
+	.shutdown = usp_sock_shutdown,
+	.release = usp_sock_release,
+};
+
+static const struct usp_file_ops unix_ops = {
+	.name = "unix",
+	.read_iter = usp_sock_read_iter,
+	.write_iter = usp_sock_write_iter,
+	.splice_read = usp_copy_splice_read,
+	.splice_write = usp_sock_splice_write,
+	.poll = usp_sock_poll,
+	.sync = usp_sock_sync,
+	.shutdown = usp_sock_shutdown,
+	.release = usp_sock_release,
+};
+
+/* --- Options ------------------------------------------------------------------------------------ */
+
+/* What the options ask for; the times are those of usp_sys_now_ns. */
+struct socket_options {
+	uint64_t give_up;     /* timeout=, or SOCKET_NEVER */
+	uint64_t retry_until; /* retry=, or 0 */
+	bool is_nodelay;
+};
+
+/* Seconds with an optional fraction, as a moment from now on. */
+static int socket_parse_moment(const char *text, uint64_t *ret_moment)
+{
+	uint64_t ns = 0, unit = SOCKET_NS_PER_S;
+	size_t nr_digits = strspn(text, DIGITS);
+
+	if (!nr_digits || nr_digits > SOCKET_SECONDS_DIGITS_MAX)
+		return -EINVAL;
+	for (; nr_digits; nr_digits--, text++)
+		ns = ns * 10 + (uint64_t)(*text - '0') * SOCKET_NS_PER_S;
+	if (*text == '.') {
+		for (text++; *text >= '0' && *text <= '9'; text++) {
+			unit /= 10;
+			ns += (uint64_t)(*text - '0') * unit;
+		}
+	}
+	if (*text)
+		return -EINVAL;
+	*ret_moment = usp_sys_now_ns() + ns;
+	return 0;
+}
+
+static int socket_parse_options(const struct usp_spec *spec, struct socket_options *ret_options, const char **ret_why)
+{
+	const char *timeout = usp_spec_option(spec, "timeout"), *retry = usp_spec_option(spec, "retry");
+	const char *nodelay = usp_spec_option(spec, "nodelay");
+
+	*ret_options = (struct socket_options){.give_up = SOCKET_NEVER, .is_nodelay = nodelay};
+	if ((timeout && socket_parse_moment(timeout, &ret_options->give_up) < 0) ||
+	    (retry && socket_parse_moment(retry, &ret_options->retry_until) < 0)) {
+		*ret_why = "retry and timeout take a number of seconds, such as 2.5";
+		return -EINVAL;
+	}
+	if (nodelay && *nodelay) {
+		*ret_why = "nodelay takes no value";
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Wait for events until the moment to give up: 0, -ETIMEDOUT or -EINTR. */
+static int socket_wait(int fd, short events, uint64_t give_up)
+{
+	struct pollfd pollfd = {.fd = fd, .events = events};
+	uint64_t now = usp_sys_now_ns();
+	int64_t left = give_up == SOCKET_NEVER ? -1 : give_up > now ? (int64_t)(give_up - now) : 0;
+	int ret = usp_sys_poll(&pollfd, 1, left);
+
+	return ret == 0 ? -ETIMEDOUT : ret < 0 ? ret : 0;
+}
+
+/* --- Connecting --------------------------------------------------------------------------------- */
+
+/* A connection to a free local port may by chance use that same port at its own end, and so meet itself. */
+static bool socket_is_self(int fd, const struct addrinfo *to)
+{
+	struct sockaddr_storage own;
+	socklen_t len = sizeof(own);
+
+	return to->ai_family != AF_UNIX && usp_sys_getsockname(fd, (struct sockaddr *)&own, &len) == 0 &&
+	       len == to->ai_addrlen && memcmp(&own, to->ai_addr, len) == 0;
+}
+
+static int socket_finish_connect(int fd, uint64_t give_up)
+{
+	int ret = socket_wait(fd, POLLOUT, give_up);
+
+	if (ret == 0)
+		ret = usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_ERROR);
+	return ret > 0 ? -ret : ret;
+}
+
+/* The descriptor, or -errno. */
+static int socket_connect(const struct addrinfo *to, uint64_t give_up)
+{
+	int fd = usp_sys_socket(to->ai_family, SOCK_STREAM, 0), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = usp_sys_connect(fd, to->ai_addr, to->ai_addrlen);
+	if (ret == -EINPROGRESS)
+		ret = socket_finish_connect(fd, give_up);
+	if (ret == 0 && socket_is_self(fd, to))
+		ret = -ECONNREFUSED;
+	if (ret < 0) {
+		usp_sys_close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+/* The addresses in the order of the list; the descriptor, or the error of the last one. */
+static int socket_connect_any(const struct addrinfo *list, uint64_t give_up)
+{
+	int ret = -EHOSTUNREACH;
+
+	for (; list; list = list->ai_next) {
+		ret = socket_connect(list, give_up);
+		if (ret >= 0 || ret == -EINTR)
+			break;
+	}
+	return ret;
+}
+
+/* Until when it makes sense to try again after an error. A UNIX socket whose queue is full says EAGAIN. */
+static uint64_t socket_try_until(const struct socket_options *options, int error)
+{
+	uint64_t until = 0;
+
+	if (error == -EAGAIN)
+		until = SOCKET_NEVER;
+	else if (error == -ECONNREFUSED || error == -ENOENT)
+		until = options->retry_until;
+	return until < options->give_up ? until : options->give_up;
+}
+
+static int socket_connect_retrying(const struct addrinfo *list, const struct socket_options *options)
+{
+	int64_t pause = SOCKET_PAUSE_MIN_NS;
+
+	for (;;) {
+		int fd = socket_connect_any(list, options->give_up), ret;
+
+		if (fd >= 0 || usp_sys_now_ns() >= socket_try_until(options, fd))
+			return fd == -EAGAIN ? -ETIMEDOUT : fd;
+		ret = usp_sys_poll(NULL, 0, pause);
+		if (ret < 0)
+			return ret;
+		pause = pause * 2 < SOCKET_PAUSE_MAX_NS ? pause * 2 : SOCKET_PAUSE_MAX_NS;
+	}
+}
+
+/* --- Listening ---------------------------------------------------------------------------------- */
+
+/* The descriptor, or -errno. The wildcard of IPv6 takes IPv4 clients too. */
+static int socket_listen(const struct addrinfo *at)
+{
+	int fd = usp_sys_socket(at->ai_family, SOCK_STREAM, 0), ret;
+
+	if (fd < 0)
+		return fd;
+	usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (at->ai_family == AF_INET6)
+		usp_sys_setsockopt_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+	ret = usp_sys_bind(fd, at->ai_addr, at->ai_addrlen);
+	if (ret == 0)
+		ret = usp_sys_listen(fd, 1);
+	if (ret < 0) {
+		usp_sys_close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+/* The addresses of one family in the order of the list; the descriptor, or the error of the last one. */
+static int socket_listen_any(const struct addrinfo *list, bool is_ipv6)
+{
+	int ret = -EAFNOSUPPORT;
+
+	for (; list && ret < 0; list = list->ai_next) {
+		if ((list->ai_family == AF_INET6) == is_ipv6)
+			ret = socket_listen(list);
+	}
+	return ret;
+}
+
+/* The first client, and no other: the listener is gone afterwards. The descriptor, or -errno. */
+static int socket_accept_one(int listener, uint64_t give_up)
+{
+	int ret;
+
+	do {
+		ret = socket_wait(listener, POLLIN, give_up);
+		if (ret == 0)
+			ret = usp_sys_accept(listener);
+	} while (ret == -EAGAIN || ret == -ECONNABORTED); /* a client that did not wait for us */
+	usp_sys_close(listener);
+	return ret;
+}
+
+/* --- Opening ------------------------------------------------------------------------------------ */
+
+static const char *socket_why(int error)
+{
+	switch (error) {
+	case -ECONNREFUSED:
+		return "nobody listens there";
+	case -ENOENT:
+		return "there is no such socket";
+	case -EADDRINUSE:
+		return "somebody else listens there";
+	case -EADDRNOTAVAIL:
+		return "this machine does not have that address";
+	case -EHOSTUNREACH:
+	case -ENETUNREACH:
+		return "there is no way to that host";
+	case -ETIMEDOUT:
+		return "nobody came or answered in time";
+	case -ENAMETOOLONG:
+		return "the path is too long for a socket";
+	default:
+		return NULL;
+	}
+}
+
+/* On failure fd stays with the caller. */
+static int socket_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, bool restores, const char *name,
+			   struct usp_file **ret_file)
+{
+	int ret = usp_sock_file_new(ops, fd, mode, restores, name, ret_file);
+
+	if (ret == 0)
+		(*ret_file)->traits |= USP_FILE_SPLICEABLE | USP_FILE_SIGPIPE;
+	return ret;
+}
+
+/* What opening comes to: a connection or an error in fd. */
+static int socket_open_result(const struct usp_file_ops *ops, int fd, const struct socket_options *options,
+			      const struct usp_spec *spec, unsigned mode, struct usp_file **ret_file,
+			      const char **ret_why)
+{
+	int ret;
+
+	if (fd < 0) {
+		*ret_why = socket_why(fd);
+		return fd;
+	}
+	if (options->is_nodelay)
+		usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	ret = socket_file_new(ops, fd, mode, false, spec->text, ret_file);
+	if (ret < 0)
+		usp_sys_close(fd);
+	return ret;
+}
+
+static int tcp_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
+		    const char **ret_why)
+{
+	struct socket_options options;
+	struct addrinfo *list;
+	int fd, ret = socket_parse_options(spec, &options, ret_why);
+
+	if (ret == 0)
+		ret = usp_addr_resolve(spec->address, SOCK_STREAM, false, &list, ret_why);
+	if (ret < 0)
+		return ret;
+	fd = socket_connect_retrying(list, &options);
+	freeaddrinfo(list);
+	return socket_open_result(&tcp_ops, fd, &options, spec, params->mode, ret_file, ret_why);
+}
+
+static int tcp_listen_open(const struct usp_spec *spec, const struct usp_open_params *params,
+			   struct usp_file **ret_file, const char **ret_why)
+{
+	struct socket_options options;
+	struct addrinfo *list;
+	int fd, ret = socket_parse_options(spec, &options, ret_why);
+
+	if (ret == 0)
+		ret = usp_addr_resolve(spec->address, SOCK_STREAM, true, &list, ret_why);
+	if (ret < 0)
+		return ret;
+	fd = socket_listen_any(list, true);
+	if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
+		fd = socket_listen_any(list, false);
+	freeaddrinfo(list);
+	if (fd >= 0)
+		fd = socket_accept_one(fd, options.give_up);
+	return socket_open_result(&tcp_ops, fd, &options, spec, params->mode, ret_file, ret_why);
+}
+
+/* A path as a list of one address. */
+static int unix_address(const char *path, struct sockaddr_un *address, struct addrinfo *ret_info, const char **ret_why)
+{
+	int ret = usp_addr_of_path(path, address);
+
+	*ret_info = (struct addrinfo){
+		.ai_family = AF_UNIX,
+		.ai_addr = (struct sockaddr *)address,
+		.ai_addrlen = sizeof(*address),
+	};
+	if (ret < 0)
+		*ret_why = ret == -EINVAL ? "the path of the socket is missing" : socket_why(ret);
+	return ret;
+}
+
+static int unix_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
+		     const char **ret_why)
+{
+	struct socket_options options;
+	struct sockaddr_un address;
+	struct addrinfo info;
+	int fd, ret = socket_parse_options(spec, &options, ret_why);
+
+	if (ret == 0)
+		ret = unix_address(spec->address, &address, &info, ret_why);
+	if (ret < 0)
+		return ret;
+	fd = socket_connect_retrying(&info, &options);
+	return socket_open_result(&unix_ops, fd, &options, spec, params->mode, ret_file, ret_why);
+}
+
+static bool unix_is_socket(const char *path)
+{
+	int fd = usp_sys_open(path, O_PATH | O_NOFOLLOW, 0);
+	struct stat st;
+	bool is_socket;
+
+	if (fd < 0)
+		return false;
+	is_socket = usp_sys_fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+	usp_sys_close(fd);
+	return is_socket;
+}
+
+/*
+ * A socket file that nobody is bound to any more. A stream that asks would be accepted by whoever listens, as their only
+ * client perhaps; a datagram socket learns the same from being of the wrong type.
+ */
+static bool unix_is_stale(const struct addrinfo *at, const char *path)
+{
+	int fd, ret;
+
+	if (!unix_is_socket(path))
+		return false;
+	fd = usp_sys_socket(AF_UNIX, SOCK_DGRAM, 0);
+	if (fd < 0)
+		return false;
+	ret = usp_sys_connect(fd, at->ai_addr, at->ai_addrlen);
+	usp_sys_close(fd);
+	return ret == -ECONNREFUSED;
+}
+
+static int unix_listen_open(const struct usp_spec *spec, const struct usp_open_params *params,
+			    struct usp_file **ret_file, const char **ret_why)
+{
+	struct socket_options options;
+	struct sockaddr_un address;
+	struct addrinfo info;
+	int fd, ret = socket_parse_options(spec, &options, ret_why);
+
+	if (ret == 0)
+		ret = unix_address(spec->address, &address, &info, ret_why);
+	if (ret < 0)
+		return ret;
+	fd = socket_listen(&info);
+	if (fd == -EADDRINUSE && unix_is_stale(&info, spec->address) && usp_sys_unlink(spec->address) == 0)
+		fd = socket_listen(&info);
+	if (fd >= 0) {
+		fd = socket_accept_one(fd, options.give_up);
+		usp_sys_unlink(spec->address);
+	}
+	return socket_open_result(&unix_ops, fd, &options, spec, params->mode, ret_file, ret_why);
+}
+
+/* --- Inherited sockets -------------------------------------------------------------------------- */
+
+/* The table for a socket, or NULL: one that listens has no bytes. */
+static const struct usp_file_ops *socket_find_ops(int fd)
+{
+	int domain = usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_DOMAIN);
+	int type = usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_TYPE);
+	bool is_inet = domain == AF_INET || domain == AF_INET6;
+
+	if (usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_ACCEPTCONN) != 0)
+		return NULL;
+	if (type == SOCK_STREAM)
+		return is_inet ? &tcp_ops : domain == AF_UNIX ? &unix_ops : NULL;
+	if (type == SOCK_DGRAM && is_inet)
+		return &usp_udp_ops;
+	return domain == AF_UNIX ? &usp_unix_dgram_ops : NULL;
+}
+
+static int socket_adopt(int fd, const struct stat *st, unsigned mode, const char *name, struct usp_file **ret_file)
+{
+	const struct usp_file_ops *ops = socket_find_ops(fd);
+	int ret;
+
+	(void)st;
+	if (!ops)
+		return -EINVAL;
+	if (ops == &tcp_ops || ops == &unix_ops)
+		return socket_file_new(ops, fd, mode, true, name, ret_file);
+	ret = usp_sock_file_new(ops, fd, mode, true, name, ret_file);
+	if (ret == 0)
+		usp_dgram_init(*ret_file, ops == &usp_udp_ops ? USP_DATAGRAM_BYTES : USP_DATAGRAM_BYTES_MAX, false);
+	return ret;
+}
+
+/* --- The list ----------------------------------------------------------------------------------- */
+
+static const char *const tcp_options[] = {"retry", "timeout", "nodelay", NULL};
+static const char *const tcp_listen_options[] = {"timeout", "nodelay", NULL};
+static const char *const unix_options[] = {"retry", "timeout", NULL};
+static const char *const unix_listen_options[] = {"timeout", NULL};
+
+const struct usp_endpoint usp_tcp_endpoint = {
+	.scheme = "tcp",
+	.summary = "tcp:HOST:PORT, a TCP connection that we make",
+	.options = tcp_options,
+	.open = tcp_open,
+};
+
+const struct usp_endpoint usp_tcp_listen_endpoint = {
+	.scheme = "tcp-listen",
+	.summary = "tcp-listen:[HOST:]PORT, the first TCP client that comes",
+	.options = tcp_listen_options,
+	.open = tcp_listen_open,
+};
+
+const struct usp_endpoint usp_unix_endpoint = {
+	.scheme = "unix",
+	.summary = "unix:PATH, a connection to a UNIX socket",
+	.options = unix_options,
+	.open = unix_open,
+};
+
+const struct usp_endpoint usp_unix_listen_endpoint = {
+	.scheme = "unix-listen",
+	.summary = "unix-listen:PATH, the first client of a UNIX socket that we make",
+	.options = unix_listen_options,
+	.open = unix_listen_open,
+};
+
+const struct usp_endpoint usp_socket_endpoint = {
+	.summary = "a socket that this process was started with",
+	.adopts = S_IFSOCK,
+	.adopt = socket_adopt,
+};

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* udp - datagrams to and from one peer, or from anybody. */
+#include <errno.h>
+#include <netinet/in.h>
+
+#include "base/addr.h"
+#include "base/sys.h"
+#include "endpoints/endpoints.h"
+#include "splice/sock.h"
+
+/* The descriptor, or -errno. */
+static int udp_socket(const struct addrinfo *address, bool is_listener)
+{
+	int fd = usp_sys_socket(address->ai_family, SOCK_DGRAM, 0), ret;
+
+	if (fd < 0)
+		return fd;
+	if (is_listener && address->ai_family == AF_INET6)
+		usp_sys_setsockopt_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+	ret = is_listener ? usp_sys_bind(fd, address->ai_addr, address->ai_addrlen)
+			  : usp_sys_connect(fd, address->ai_addr, address->ai_addrlen);
+	if (ret < 0) {
+		usp_sys_close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+/* A listener prefers IPv6, whose wildcard takes IPv4 too; a sender takes the order of the list. */
+static int udp_socket_any(const struct addrinfo *list, bool is_listener)
+{
+	const struct addrinfo *address;
+	int ret = -EHOSTUNREACH;
+
+	for (address = list; is_listener && address; address = address->ai_next) {
+		if (address->ai_family != AF_INET6)
+			continue;
+		ret = udp_socket(address, is_listener);
+		if (ret != -EAFNOSUPPORT && ret != -EADDRNOTAVAIL)
+			return ret;
+	}
+	for (address = list; address; address = address->ai_next) {
+		ret = udp_socket(address, is_listener);
+		if (ret >= 0)
+			return ret;
+	}
+	return ret;
+}
+
+static int udp_parse_datagram(const struct usp_spec *spec, size_t *ret_bytes, const char **ret_why)
+{
+	const char *text = usp_spec_option(spec, "datagram");
+	int64_t len = USP_DATAGRAM_BYTES;
+
+	if (text && (usp_spec_parse_len(text, &len) < 0 || len < 1 || len > USP_DATAGRAM_BYTES_MAX)) {
+		*ret_why = "datagram takes a number of bytes from 1 to 65507";
+		return -EINVAL;
+	}
+	*ret_bytes = (size_t)len;
+	return 0;
+}
+
+static int udp_connect_or_bind(const struct usp_spec *spec, bool is_listener, const char **ret_why)
+{
+	struct addrinfo *list;
+	int ret = usp_addr_resolve(spec->address, SOCK_DGRAM, is_listener, &list, ret_why);
+
+	if (ret < 0)
+		return ret;
+	ret = udp_socket_any(list, is_listener);
+	freeaddrinfo(list);
+	if (ret == -EADDRINUSE)
+		*ret_why = "somebody else listens there";
+	else if (ret == -EADDRNOTAVAIL)
+		*ret_why = "this machine does not have that address";
+	else if (ret == -ENETUNREACH || ret == -EHOSTUNREACH)
+		*ret_why = "there is no way to that host";
+	return ret;
+}
+
+static int udp_file_new(const struct usp_spec *spec, unsigned mode, bool is_listener, size_t datagram_bytes,
+			struct usp_file **ret_file, const char **ret_why)
+{
+	int fd = udp_connect_or_bind(spec, is_listener, ret_why), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = usp_sock_file_new(&usp_udp_ops, fd, mode, false, spec->text, ret_file);
+	if (ret < 0) {
+		usp_sys_close(fd);
+		return ret;
+	}
+	usp_dgram_init(*ret_file, datagram_bytes, usp_spec_option(spec, "eof"));
+	return 0;
+}
+
+static int udp_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
+		    const char **ret_why)
+{
+	const char *eof = usp_spec_option(spec, "eof");
+	size_t datagram_bytes;
+	int ret = udp_parse_datagram(spec, &datagram_bytes, ret_why);
+
+	if (ret == 0 && eof && *eof) {
+		*ret_why = "eof takes no value";
+		ret = -EINVAL;
+	}
+	return ret < 0 ? ret : udp_file_new(spec, params->mode, false, datagram_bytes, ret_file, ret_why);
+}
+
+static int udp_listen_open(const struct usp_spec *spec, const struct usp_open_params *params,
+			   struct usp_file **ret_file, const char **ret_why)
+{
+	if (params->mode & USP_WRITE) {
+		*ret_why = "udp-listen is a source: there is nobody to send to";
+		return -EINVAL;
+	}
+	return udp_file_new(spec, params->mode, true, USP_DATAGRAM_BYTES, ret_file, ret_why);
+}
+
+static const char *const udp_options[] = {"datagram", "eof", NULL};
+
+const struct usp_endpoint usp_udp_endpoint = {
+	.scheme = "udp",
+	.summary = "udp:HOST:PORT, datagrams to and from one peer",
+	.options = udp_options,
+	.open = udp_open,
+};
+
+const struct usp_endpoint usp_udp_listen_endpoint = {
+	.scheme = "udp-listen",
+	.summary = "udp-listen:[HOST:]PORT, datagrams from anybody; an empty one ends the input",
+	.open = udp_listen_open,
+};

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* gift - memory of the caller's as a folio, with a notification when it is free again. */
+#ifndef USP_MM_GIFT_H
+#define USP_MM_GIFT_H
+
+#include <usplice/endpoint.h>
+
+struct usp_gift {
+	struct usp_folio folio;
+	void (*done)(void *arg); /* may be NULL */
+	void *arg;
+};
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * branch - one sink of a pump, and how one buf becomes a reference in every branch.
+ *
+ *   source -> [pump's pipe] --tee--> [branch pipe] -> sink      a thread
+ *                           --tee--> [branch pipe] -> sink      a thread
+ *                           --move-> [branch pipe] -> sink      a thread
+ *
+ * The slowest branch holds the others back by at most its pipe: the source waits until every live branch has a free slot. A
+ * branch that ends closes its pipe for writing, so the source never waits for it again.
+ */
+#include <errno.h>
+#include <signal.h>
+
+#include "run/pump.h"
+#include "splice/pipe.h"
+
+#define BRANCH_SLOW_NS ((uint64_t)1000000000) /* when the caller did not say */
+
+static bool branch_may_detach(const struct usp_branch *branch)
+{
+	return branch->pump->params.flags & USP_PUMP_DETACH_SLOW;
+}
+
+static uint64_t branch_slow_ns(const struct usp_branch *branch)
+{
+	uint64_t slow_ns = branch->pump->params.slow_ns;
+
+	return slow_ns ? slow_ns : BRANCH_SLOW_NS;
+}
+
+/* --- Delivering ---------------------------------------------------------------------------------- */
+
+static ssize_t branch_write(struct usp_branch *branch, size_t len, unsigned flags)
+{
+	struct usp_pipe *to = usp_file_pipe(branch->sink);
+
+	if (to)
+		return usp_pipe_transfer(branch->pipe, to, len, flags, true);
+	return usp_file_splice_write(branch->pipe, branch->sink, &branch->sink->pos, len, flags);
+}
+
+ssize_t usp_branch_step(struct usp_branch *branch, size_t len, unsigned flags)
+{
+	int64_t patience_ns = branch_may_detach(branch) ? (int64_t)branch_slow_ns(branch) : -1;
+	ssize_t ret;
+
+	for (;;) {
+		if (atomic_load(&branch->pump->is_stopped))
+			return -ECANCELED;
+		if (atomic_load(&branch->must_leave))
+			return -ETIMEDOUT;
+		ret = branch_write(branch, len, flags);
+		if (ret > 0)
+			atomic_fetch_add(&branch->bytes, (uint64_t)ret);
+		if (ret != -EAGAIN && ret != -EINTR)
+			return ret;
+		ret = usp_pump_wait(branch->pump, branch->sink, USP_WRITE, patience_ns);
+		if (ret < 0)
+			return ret;
+	}
+}
+
+void usp_branch_finish(struct usp_branch *branch, int error)
+{
+	bool is_detached = branch_may_detach(branch) && error == -ETIMEDOUT;
+
+	usp_pipe_close_read(branch->pipe);
+	atomic_store(&branch->stranded, usp_pipe_len(branch->pipe));
+	if (error == 0)
+		error = usp_file_shutdown(branch->sink);
+	atomic_store(&branch->error, error);
+	if (error < 0 && !is_detached && !(branch->pump->params.flags & USP_PUMP_CONTINUE_ON_ERROR))
+		atomic_store(&branch->pump->has_failed, true);
+}
+
+/* --- The thread ---------------------------------------------------------------------------------- */
+
+static void *branch_run(void *arg)
+{
+	struct usp_branch *branch = arg;
+	ssize_t ret;
+
+	do
+		ret = usp_branch_step(branch, USP_MAX_RW_COUNT, 0);
+	while (ret > 0);
+	usp_branch_finish(branch, (int)ret);
+	return NULL;
+}
+
+/* The thread takes no signals: they are for the threads that the program made itself. */
+int usp_branch_start(struct usp_branch *branch, const struct usp_pipe_params *params)
+{
+	sigset_t all, old;
+	int ret = usp_pipe_new(params, &branch->pipe);
+
+	if (ret < 0)
+		return ret;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = -pthread_create(&branch->thread, NULL, branch_run, branch);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	branch->is_running = branch->is_live = ret == 0;
+	return ret;
+}
+
+void usp_branch_join(struct usp_branch *branch)
+{
+	if (!branch->is_running)
+		return;
+	usp_pipe_close_write(branch->pipe);
+	pthread_join(branch->thread, NULL);
+	branch->is_running = false;
+}
+
+/* --- Fan-out -------------------------------------------------------------------------------------- */
+
+/* Wait for a free slot in a branch: true, or the branch has ended or must end because it is too slow. */
+static bool branch_await_room(struct usp_branch *branch)
+{
+	uint64_t patience_ns = branch_slow_ns(branch);
+	int ret;
+
+	do
+		ret = usp_pipe_await_room(branch->pipe, patience_ns);
+	while (ret == -ETIMEDOUT && !branch_may_detach(branch));
+	if (ret == -ETIMEDOUT)
+		atomic_store(&branch->must_leave, true);
+	return ret == 0;
+}
+
+/* The first buf's length, or 0. */
+static size_t pump_first_len(struct usp_pipe *pipe)
+{
+	struct usp_buf buf;
+
+	if (usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK) <= 0)
+		return 0;
+	usp_pipe_peek(pipe, &buf, 1);
+	usp_pipe_end_read(pipe);
+	return buf.len;
+}
+
+/* A kernel pipe that tee(2) could not double: its bytes go on in a folio, which can be shared. */
+static int pump_map_first(struct usp_pipe *pipe)
+{
+	struct usp_buf buf;
+	int ret = usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK);
+
+	if (ret <= 0)
+		return ret;
+	usp_pipe_peek(pipe, &buf, 1);
+	ret = usp_buf_is_mapped(&buf) ? -EFAULT : usp_buf_map(pipe, &buf);
+	if (ret == 0)
+		usp_pipe_set(pipe, 0, &buf);
+	usp_pipe_end_read(pipe);
+	return ret;
+}
+
+static void pump_drop_first(struct usp_pipe *pipe, size_t len)
+{
+	if (usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK) <= 0)
+		return;
+	usp_pipe_advance(pipe, len);
+	usp_pipe_end_read(pipe);
+}
+
+/* One branch's reference: the last branch takes the buf itself. 0, -EPIPE if the branch has ended, or -errno. */
+static int pump_give(struct usp_pump *pump, struct usp_branch *branch, size_t len, bool is_last)
+{
+	ssize_t ret;
+	int mapped = 0;
+
+	do {
+		ret = usp_pipe_transfer(pump->pipe, branch->pipe, len, USP_SPLICE_NONBLOCK, is_last);
+		if (ret == -EFAULT)
+			mapped = pump_map_first(pump->pipe);
+	} while (ret == -EFAULT && mapped == 0);
+	return ret == -EFAULT ? mapped : ret < 0 ? (int)ret : 0;
+}
+
+static unsigned pump_await_branches(struct usp_pump *pump)
+{
+	unsigned nr_live = 0;
+
+	for (unsigned i = 0; i < pump->nr_branches; i++) {
+		struct usp_branch *branch = &pump->branches[i];
+
+		branch->is_live = branch->is_live && branch_await_room(branch);
+		nr_live += branch->is_live;
+	}
+	return nr_live;
+}
+
+int usp_pump_distribute(struct usp_pump *pump)
+{
+	size_t len = pump_first_len(pump->pipe);
+	unsigned nr_left = pump_await_branches(pump), nr_given = 0;
+	bool was_moved = false;
+
+	for (unsigned i = 0; i < pump->nr_branches && nr_left; i++) {
+		struct usp_branch *branch = &pump->branches[i];
+		int ret;
+
+		if (!branch->is_live)
+			continue;
+		ret = pump_give(pump, branch, len, nr_left == 1);
+		if (ret < 0 && ret != -EPIPE)
+			return ret;
+		branch->is_live = ret == 0;
+		was_moved = ret == 0 && nr_left == 1;
+		nr_given += ret == 0;
+		nr_left--;
+	}
+	if (!was_moved)
+		pump_drop_first(pump->pipe, len);
+	return nr_given ? 0 : -EPIPE;
+}

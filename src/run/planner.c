@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * planner - which lane each file of a route takes.
+ *
+ * A hop is carried by the kernel where the endpoint's descriptor can be spliced. The source goes on the kernel lane if some
+ * sink can use kernel pipes as they are; a sink that cannot maps its own share. With --snapshot the source is always read
+ * into memory, because only a copy does not change any more.
+ */
+#include "run/planner.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/sys.h"
+#include "endpoints/kpipe.h"
+#include "run/probe.h"
+
+#define PLANNER_FIFO_BYTES ((size_t)1 << 20) /* pipe-max-size of an unprivileged user, and the fastest */
+
+static bool planner_can_splice(const struct usp_file *file, unsigned side)
+{
+	if (!(file->traits & USP_FILE_SPLICEABLE) || file->fd < 0)
+		return false;
+	return side == USP_READ || !(atomic_load(&file->flags) & USP_APPEND);
+}
+
+/* Bytes that are dropped never enter this process either. */
+static bool planner_drops(const struct usp_file *sink)
+{
+	return sink->ops->splice_write == usp_drop_splice_write;
+}
+
+static void planner_set_lane(struct usp_file *file, unsigned side, bool is_kernel)
+{
+	struct usp_account *account = &file->account[side == USP_READ ? 0 : 1];
+	struct usp_probe_result found;
+
+	file->lane = is_kernel ? &usp_kernel_lane : NULL;
+	if (!is_kernel)
+		return;
+	usp_probe(file, side, &found);
+	account->kernel_way = found.way;
+	account->kernel_reason = found.reason;
+}
+
+static bool planner_fits(const struct usp_file *sink)
+{
+	return planner_can_splice(sink, USP_WRITE) || planner_drops(sink);
+}
+
+static bool planner_any_sink_fits(struct usp_file *const *sinks, unsigned nr_sinks)
+{
+	for (unsigned i = 0; i < nr_sinks; i++) {
+		if (planner_fits(sinks[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool planner_all_fit(const struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks)
+{
+	for (unsigned i = 0; i < nr_sinks; i++) {
+		if (!planner_fits(sinks[i]))
+			return false;
+	}
+	return planner_can_splice(source, USP_READ);
+}
+
+/* How a hop will go, as far as that is known before a byte moves. */
+static enum usp_way planner_expect(const struct usp_file *file, unsigned side, const char **ret_reason)
+{
+	const struct usp_account *account = &file->account[side == USP_READ ? 0 : 1];
+	bool is_source = side == USP_READ;
+
+	*ret_reason = account->kernel_reason;
+	if (file->lane)
+		return account->kernel_way;
+	if (is_source ? file->ops->splice_read == usp_copy_splice_read : file->ops->splice_write == usp_iter_splice_write) {
+		*ret_reason = is_source ? "it is read into memory of this process" : "it is written from memory of this process";
+		return USP_COPIED;
+	}
+	*ret_reason = "nothing is known before the bytes have gone";
+	return is_source || planner_drops(file) ? USP_BY_REFERENCE : USP_UNKNOWN;
+}
+
+static int planner_require(struct usp_file *file, unsigned side)
+{
+	const char *reason;
+	enum usp_way way = planner_expect(file, side, &reason);
+
+	file->traits |= USP_FILE_LANE_FORCED;
+	if (way == USP_BY_REFERENCE)
+		return 0;
+	atomic_store(&file->account[side == USP_READ ? 0 : 1].reason[way], reason);
+	return -ENOTSUP;
+}
+
+int usp_plan_require(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks)
+{
+	int ret = planner_require(source, USP_READ);
+
+	for (unsigned i = 0; i < nr_sinks && ret == 0; i++)
+		ret = planner_require(sinks[i], USP_WRITE);
+	return ret;
+}
+
+static void planner_widen(struct usp_file *file)
+{
+	if (strcmp(file->ops->name, "fifo") == 0)
+		usp_sys_set_pipe_size(file->fd, PLANNER_FIFO_BYTES); /* refused past the budget: work with what there is */
+}
+
+static void planner_set_lanes(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks, bool may_kernel)
+{
+	bool is_kernel = may_kernel && planner_can_splice(source, USP_READ);
+
+	planner_set_lane(source, USP_READ, is_kernel && planner_any_sink_fits(sinks, nr_sinks));
+	for (unsigned i = 0; i < nr_sinks; i++)
+		planner_set_lane(sinks[i], USP_WRITE, source->lane && planner_can_splice(sinks[i], USP_WRITE));
+}
+
+int usp_plan_route(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,
+		   const struct usp_pump_params *params)
+{
+	bool is_snapshot = params->flags & USP_PUMP_SNAPSHOT, is_forced = params->lane == USP_LANE_KERNEL;
+
+	if (is_forced && (is_snapshot || !planner_all_fit(source, sinks, nr_sinks)))
+		return -EOPNOTSUPP;
+	planner_set_lanes(source, sinks, nr_sinks, params->lane != USP_LANE_USER && !is_snapshot);
+	for (unsigned i = 0; i <= nr_sinks; i++) {
+		struct usp_file *file = i ? sinks[i - 1] : source;
+
+		if (is_forced)
+			file->traits |= USP_FILE_LANE_FORCED;
+		if (params->flags & USP_PUMP_WIDEN_FIFOS)
+			planner_widen(file);
+	}
+	return 0;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* planner - which lane each file of a route takes, and whether that is what the caller asked for. */
+#ifndef USP_RUN_PLANNER_H
+#define USP_RUN_PLANNER_H
+
+#include <usplice/endpoint.h>
+
+/*
+ * Put a source and its sinks on their lanes and note what the probe knows of them. 0, or -EOPNOTSUPP if the kernel lane is
+ * forced and a file cannot take it.
+ */
+int usp_plan_route(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,
+		   const struct usp_pump_params *params);
+
+/*
+ * References are required: 0 if every hop of the plan is known to move them, and from then on none may fall back; else
+ * -ENOTSUP, and the hop's account has the reason, with no bytes.
+ */
+int usp_plan_require(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks);
+
+#endif

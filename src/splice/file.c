@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+/* file - endpoint objects, their accounts, and the doors through which every hook is called. */
+#include "splice/file.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "splice/iter.h"
+#include "splice/pipe.h"
+
+/* --- Life ---------------------------------------------------------------------------------------- */
+
+int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec, void *priv, struct usp_file **ret_file)
+{
+	struct usp_file *file = usp_alloc(sizeof(*file));
+
+	if (!file)
+		return -ENOMEM;
+	file->spec = usp_alloc_string(spec);
+	if (!file->spec) {
+		usp_free(file);
+		return -ENOMEM;
+	}
+	file->ops = ops;
+	file->mode = mode;
+	file->priv = priv;
+	file->fd = -1;
+	atomic_init(&file->refs, 1);
+	for (unsigned i = 0; i < 2; i++)
+		file->account[i].kernel_way = USP_UNKNOWN;
+	*ret_file = file;
+	return 0;
+}
+
+struct usp_file *usp_file_get(struct usp_file *file)
+{
+	atomic_fetch_add_explicit(&file->refs, 1, memory_order_relaxed);
+	return file;
+}
+
+void usp_file_put(struct usp_file *file)
+{
+	if (!file || atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	if (file->ops->release)
+		file->ops->release(file);
+	usp_free(file->spec);
+	usp_free(file);
+}
+
+const char *usp_file_spec(const struct usp_file *file)
+{
+	return file->spec;
+}
+
+const char *usp_file_type(const struct usp_file *file)
+{
+	return file->ops->name;
+}
+
+int usp_file_fd(const struct usp_file *file)
+{
+	return file->fd >= 0 ? file->fd : -ENXIO;
+}
+
+unsigned usp_file_flags(const struct usp_file *file)
+{
+	return atomic_load(&file->flags);
+}
+
+int usp_file_set_flags(struct usp_file *file, unsigned flags)
+{
+	unsigned fixed = USP_APPEND | USP_DIRECT, old = atomic_load(&file->flags);
+	unsigned may = USP_NONBLOCK | (usp_file_pipe(file) && file->mode & USP_WRITE ? USP_PACKET : 0);
+
+	if ((flags & ~may) != (old & fixed))
+		return -EINVAL;
+	atomic_store(&file->flags, flags);
+	return 0;
+}
+
+int usp_file_sync(struct usp_file *file)
+{
+	return file->ops->sync ? file->ops->sync(file) : 0;
+}
+
+int usp_file_shutdown(struct usp_file *file)
+{
+	return file->ops->shutdown ? file->ops->shutdown(file) : 0;
+}
+
+int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence)
+{
+	struct stat st;
+	int64_t base = 0;
+
+	if (!(file->traits & USP_FILE_SEEKABLE))
+		return -ESPIPE;
+	if (whence == SEEK_CUR)
+		base = file->pos;
+	else if (whence == SEEK_END)
+		base = file->fd >= 0 && usp_sys_fstat(file->fd, &st) == 0 ? st.st_size : 0;
+	else if (whence != SEEK_SET)
+		return -EINVAL;
+	if (off > INT64_MAX - base || base + off < 0)
+		return -EINVAL;
+	file->pos = base + off;
+	return file->pos;
+}
+
+/* --- The account --------------------------------------------------------------------------------- */
+
+static struct usp_account *file_account(const struct usp_file *file, unsigned side)
+{
+	return (struct usp_account *)&file->account[side & USP_READ ? 0 : 1];
+}
+
+void usp_file_account(struct usp_file *file, unsigned side, enum usp_way way, size_t len, const char *reason)
+{
+	struct usp_account *account = file_account(file, side);
+
+	atomic_fetch_add_explicit(&account->bytes[way], len, memory_order_relaxed);
+	atomic_fetch_add_explicit(&account->nr_calls, 1, memory_order_relaxed);
+	atomic_store_explicit(&account->reason[way], reason, memory_order_relaxed);
+}
+
+void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *ret_hop)
+{
+	struct usp_account *account = file_account(file, side);
+
+	ret_hop->lane = file->lane ? file->lane->name : "user";
+	ret_hop->nr_calls = atomic_load_explicit(&account->nr_calls, memory_order_relaxed);
+	for (unsigned way = 0; way < USP_NR_WAYS; way++) {
+		ret_hop->bytes[way] = atomic_load_explicit(&account->bytes[way], memory_order_relaxed);
+		ret_hop->reason[way] = atomic_load_explicit(&account->reason[way], memory_order_relaxed);
+	}
+}
+
+/* --- Waiting ------------------------------------------------------------------------------------- */
+
+bool usp_file_blocks(const struct usp_file *file, unsigned flags)
+{
+	if (atomic_load_explicit(&file->flags, memory_order_relaxed) & USP_NONBLOCK)
+		return false;
+	return file->traits & USP_FILE_SOCKET || !(flags & USP_SPLICE_NONBLOCK);
+}
+
+int usp_file_wait(struct usp_file *file, short events)
+{
+	struct pollfd fd = {.fd = file->fd, .events = events};
+	int ret;
+
+	if (file->fd < 0)
+		return -EAGAIN; /* nothing to wait on: the caller sees what the hook said */
+	ret = usp_sys_poll(&fd, 1, -1);
+	return ret < 0 ? ret : 0;
+}
+
+unsigned usp_file_poll(struct usp_file *file)
+{
+	struct pollfd fd = {.fd = file->fd, .events = POLLIN | POLLOUT};
+	unsigned always = (file->mode & USP_READ ? POLLIN : 0) | (file->mode & USP_WRITE ? POLLOUT : 0);
+
+	if (file->ops->poll)
+		return file->ops->poll(file);
+	if (file->fd < 0 || !(file->traits & USP_FILE_POLLABLE))
+		return always;
+	return usp_sys_poll(&fd, 1, 0) < 0 ? 0 : (unsigned)fd.revents;
+}
+
+unsigned usp_blocked_side(struct usp_file *in, struct usp_file *out)
+{
+	unsigned in_bits = usp_file_poll(in), out_bits = usp_file_poll(out), side = 0;
+
+	if (!(in_bits & (POLLIN | POLLHUP | POLLERR)))
+		side |= USP_READ;
+	if (!(out_bits & (POLLOUT | POLLERR)))
+		side |= USP_WRITE;
+	return side;
+}
+
+/* --- The doors ----------------------------------------------------------------------------------- */
+
+int usp_file_verify_area(int64_t pos, size_t len)
+{
+	if (len > SSIZE_MAX || pos < 0 || pos > INT64_MAX - (int64_t)len)
+		return -EINVAL;
+	return 0;
+}
+
+/* A hook that says it used more than it was given has corrupted something already: say so, and count nothing. */
+static ssize_t file_check_result(ssize_t ret, size_t len)
+{
+	return ret > 0 && (size_t)ret > len ? -EIO : ret;
+}
+
+ssize_t usp_file_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
+{
+	ssize_t ret;
+
+	if (!(in->mode & USP_READ))
+		return -EBADF;
+	if (!in->ops->read_iter)
+		return -EINVAL;
+	while ((ret = in->ops->read_iter(in, to, pos, flags)) == -EAGAIN && usp_file_blocks(in, flags)) {
+		ret = usp_file_wait(in, POLLIN);
+		if (ret < 0)
+			break;
+	}
+	return file_check_result(ret, to->count);
+}
+
+ssize_t usp_file_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
+{
+	ssize_t ret;
+
+	if (!(out->mode & USP_WRITE))
+		return -EBADF;
+	if (!out->ops->write_iter)
+		return -EINVAL;
+	while ((ret = out->ops->write_iter(out, from, pos, flags)) == -EAGAIN && usp_file_blocks(out, flags)) {
+		ret = usp_file_wait(out, POLLOUT);
+		if (ret < 0)
+			break;
+	}
+	return file_check_result(ret, from->count);
+}
+
+/*
+ * What a splice_read hook returns, what it pushed and how far it moved the position must be one number (C17). The ring
+ * is the truth: its bytes will be delivered, whatever the hook says.
+ */
+static ssize_t file_settle_read(const struct usp_file *in, int64_t start, int64_t *pos, size_t pushed, ssize_t ret)
+{
+	if (pushed == 0 && ret > 0)
+		ret = -EIO;
+	else if (pushed > 0)
+		ret = (ssize_t)pushed;
+	if (in->traits & USP_FILE_SEEKABLE)
+		*pos = start + (ret > 0 ? ret : 0);
+	return ret;
+}
+
+ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
+{
+	ssize_t (*hook)(struct usp_file *, int64_t *, struct usp_pipe *, size_t, unsigned);
+	int64_t start = *pos;
+	size_t before;
+	ssize_t ret;
+
+	if (!(in->mode & USP_READ))
+		return -EBADF;
+	if (len == 0)
+		return 0;
+	hook = in->lane ? in->lane->splice_read : in->ops->splice_read;
+	if (!hook)
+		return -EINVAL;
+	len = usp_min(len, USP_MAX_RW_COUNT);
+	before = pipe->turn_bytes; /* ours alone while we hold the write turn */
+	ret = hook(in, pos, pipe, len, flags);
+	return file_settle_read(in, start, pos, pipe->turn_bytes - before, ret);
+}
+
+ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
+{
+	ssize_t (*hook)(struct usp_pipe *, struct usp_file *, int64_t *, size_t, unsigned);
+
+	if (!(out->mode & USP_WRITE))
+		return -EBADF;
+	if (len == 0)
+		return 0;
+	hook = out->lane ? out->lane->splice_write : out->ops->splice_write;
+	if (!hook)
+		return -EINVAL;
+	len = usp_min(len, USP_MAX_RW_COUNT);
+	return file_check_result(hook(pipe, out, pos, len, flags), len);
+}
+
+/* --- read and write ------------------------------------------------------------------------------ */
+
+ssize_t usp_readv(struct usp_file *file, const struct iovec *iov, unsigned nr_segs)
+{
+	struct usp_iter to;
+	int ret = usp_iter_import(iov, nr_segs, &to);
+
+	if (ret < 0)
+		return ret;
+	return usp_file_read_iter(file, &to, &file->pos, 0);
+}
+
+ssize_t usp_writev(struct usp_file *file, const struct iovec *iov, unsigned nr_segs)
+{
+	struct usp_iter from;
+	int ret = usp_iter_import(iov, nr_segs, &from);
+
+	if (ret < 0)
+		return ret;
+	return usp_file_write_iter(file, &from, &file->pos, 0);
+}
+
+ssize_t usp_read(struct usp_file *file, void *base, size_t len)
+{
+	return usp_readv(file, &(struct iovec){.iov_base = base, .iov_len = len}, 1);
+}
+
+ssize_t usp_write(struct usp_file *file, const void *base, size_t len)
+{
+	return usp_writev(file, &(struct iovec){.iov_base = (void *)base, .iov_len = len}, 1);
+}

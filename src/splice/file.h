@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* file - what the files of this floor share about files. */
+#ifndef USP_SPLICE_FILE_H
+#define USP_SPLICE_FILE_H
+
+#include <usplice/endpoint.h>
+
+/* Does a call with these flags wait for this file, or give -EAGAIN? */
+bool usp_file_blocks(const struct usp_file *file, unsigned flags);
+
+/* Wait for POLLIN or POLLOUT on a file that is not a pipe: 0 or -errno (-EINTR too). */
+int usp_file_wait(struct usp_file *file, short events);
+
+/* The checks on a position before bytes move (S10): 0 or -EINVAL. */
+int usp_file_verify_area(int64_t pos, size_t len);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* from_pipe - the generic ways out of a pipe: an actor for each buf, all bufs as one iovec, or nowhere at all (H8-H16). */
+#include "splice/from_pipe.h"
+
+#include <errno.h>
+
+#include "base/compiler.h"
+#include "splice/pipe.h"
+
+static const char write_reason[] = "written from memory of this process";
+static const char map_reason[] = "bytes held by the kernel were read into a folio";
+static const char drop_reason[] = "dropped, not read";
+
+/* Confirm a lent buf, and make its bytes addressable in the ring too. */
+static int from_pipe_prepare(struct usp_pipe *pipe, unsigned index, struct usp_buf *buf, bool wants_bytes, size_t *mapped)
+{
+	int ret = usp_buf_confirm(pipe, buf);
+
+	if (ret < 0 || !wants_bytes || usp_buf_is_mapped(buf))
+		return ret;
+	ret = usp_buf_map(pipe, buf);
+	if (ret < 0)
+		return ret;
+	usp_pipe_set(pipe, index, buf);
+	*mapped += buf->len;
+	return 0;
+}
+
+size_t usp_pipe_gather(struct usp_pipe *pipe, size_t len, unsigned max_bufs, struct usp_batch *ret_batch)
+{
+	struct usp_batch *batch = ret_batch;
+
+	batch->nr_segs = 0;
+	batch->count = batch->mapped = 0;
+	batch->error = 0;
+	batch->nr_bufs = usp_pipe_peek(pipe, batch->bufs, (unsigned)usp_min(max_bufs, USP_BATCH_BUFS));
+	for (unsigned i = 0; i < batch->nr_bufs && batch->count < len; i++) {
+		struct usp_buf *buf = &batch->bufs[i];
+		size_t chunk;
+
+		if (buf->len == 0)
+			continue;
+		if (batch->count && !usp_buf_is_mapped(buf))
+			break;
+		batch->error = from_pipe_prepare(pipe, i, buf, true, &batch->mapped);
+		if (batch->error < 0)
+			break;
+		chunk = usp_min(buf->len, len - batch->count);
+		batch->iov[batch->nr_segs++] = (struct iovec){.iov_base = usp_buf_bytes(buf), .iov_len = chunk};
+		batch->count += chunk;
+	}
+	return batch->count;
+}
+
+/* One write of everything that is ready; a confirm that fails anywhere leaves the whole batch unwritten (H11). */
+static ssize_t iter_write_batch(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
+{
+	struct usp_batch batch;
+	struct usp_iter from;
+	ssize_t ret;
+
+	if (out->io_bytes)
+		len = usp_min(len, out->io_bytes);
+	usp_pipe_gather(pipe, len, USP_BATCH_BUFS, &batch);
+	if (batch.error < 0)
+		return batch.error == -ENODATA ? 0 : batch.error;
+	if (!batch.count)
+		return 0;
+	from = (struct usp_iter){.iov = batch.iov, .nr_segs = batch.nr_segs, .count = batch.count};
+	ret = usp_file_write_iter(out, &from, pos, flags);
+	if (ret <= 0)
+		return ret;
+	usp_pipe_advance(pipe, (size_t)ret);
+	usp_file_account(out, USP_WRITE, USP_COPIED, (size_t)ret, batch.mapped ? map_reason : write_reason);
+	return ret;
+}
+
+ssize_t usp_iter_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
+{
+	size_t done = 0;
+	ssize_t ret;
+
+	if (!out->ops->write_iter)
+		return -EINVAL;
+	ret = usp_pipe_begin_read(pipe, flags);
+	if (ret <= 0)
+		return ret;
+	while (done < len) {
+		ret = iter_write_batch(pipe, out, pos, len - done, flags);
+		if (ret <= 0)
+			break;
+		done += (size_t)ret;
+		if (!usp_pipe_len(pipe))
+			break;
+	}
+	usp_pipe_end_read(pipe);
+	return done ? (ssize_t)done : ret;
+}
+
+/* H8-H10. The read turn is held while the actor runs, no lock is. */
+static ssize_t from_pipe_feed(struct usp_pipe *pipe, size_t len, bool wants_bytes, usp_splice_actor *actor, void *arg)
+{
+	size_t done = 0, mapped = 0;
+	struct usp_buf buf;
+	ssize_t ret = 0;
+
+	while (done < len && usp_pipe_peek(pipe, &buf, 1)) {
+		size_t chunk = usp_min(buf.len, len - done);
+
+		ret = from_pipe_prepare(pipe, 0, &buf, wants_bytes, &mapped);
+		if (ret < 0) {
+			ret = ret == -ENODATA ? 0 : ret;
+			break;
+		}
+		ret = actor(pipe, &buf, chunk, arg);
+		if (ret > 0 && (size_t)ret > chunk)
+			ret = -EIO;
+		if (ret <= 0)
+			break;
+		usp_pipe_advance(pipe, (size_t)ret);
+		done += (size_t)ret;
+	}
+	return done ? (ssize_t)done : ret;
+}
+
+static ssize_t from_pipe_run(struct usp_pipe *pipe, size_t len, unsigned flags, bool wants_bytes, usp_splice_actor *actor,
+			     void *arg)
+{
+	ssize_t ret = usp_pipe_begin_read(pipe, flags);
+
+	if (ret <= 0)
+		return ret;
+	ret = from_pipe_feed(pipe, len, wants_bytes, actor, arg);
+	usp_pipe_end_read(pipe);
+	return ret;
+}
+
+ssize_t usp_splice_from_pipe(struct usp_pipe *pipe, size_t len, unsigned flags, usp_splice_actor *actor, void *arg)
+{
+	return from_pipe_run(pipe, len, flags, true, actor, arg);
+}
+
+static ssize_t drop_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
+{
+	(void)pipe;
+	(void)buf;
+	(void)arg;
+	return (ssize_t)len;
+}
+
+ssize_t usp_drop_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
+{
+	ssize_t ret = from_pipe_run(pipe, len, flags, false, drop_actor, NULL);
+
+	if (ret > 0) {
+		usp_file_account(out, USP_WRITE, USP_BY_REFERENCE, (size_t)ret, drop_reason);
+		if (out->traits & USP_FILE_SEEKABLE)
+			*pos += ret;
+	}
+	return ret;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* iter - copying in and out of a list of memory segments. */
+#ifndef USP_SPLICE_ITER_H
+#define USP_SPLICE_ITER_H
+
+#include <usplice/endpoint.h>
+
+/* Copy len bytes that start off bytes into the segments, which must hold them. */
+void usp_iter_copy_from(const struct usp_iter *from, size_t off, void *base, size_t len);
+void usp_iter_copy_to(const struct usp_iter *to, size_t off, const void *base, size_t len);
+
+/* Check an iovec as vmsplice(2) and readv(2) do (V1) and make an iter of it: 0 or -EINVAL. */
+int usp_iter_import(const struct iovec *iov, unsigned nr_segs, struct usp_iter *ret_iter);
+
+#endif

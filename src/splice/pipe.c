@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pipe - a ring of references.
+ *
+ *          tail                      head
+ *           v                         v
+ *   [ . ][ buf ][ buf ][ buf ][ buf ][ . ][ . ]      ring_size entries, a power of two
+ *           ^                    ^
+ *     the read turn's       the write turn's
+ *     holder consumes       holder pushes
+ *
+ * head and tail run freely and are masked only when indexing; head - tail entries are live, at most max_usage. One mutex
+ * covers the ring and is held for a few instructions: never while a hook runs, never while a buf is released, confirmed or
+ * mapped. What the kernel gets from holding its pipe lock during a whole splice - that nobody takes the free slots which a
+ * producer counted, that nobody consumes what a sink is just sending - comes from two turns, one for each side. Whoever
+ * holds a turn may block on the outside, and the other side goes on meanwhile.
+ *
+ * A waiter spins a little before it sleeps, because a wake-up across cores costs tens of microseconds and the other side
+ * often needs less than one; the spin shrinks where it does not pay.
+ */
+#include "splice/pipe.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "mm/folio.h"
+
+#define PIPE_DEFAULT_SLOTS 16
+#define PIPE_DEFAULT_SLOT_BYTES ((size_t)64 << 10)
+#define PIPE_SLOTS_MAX (1u << 20)
+#define PIPE_SIZE_MAX ((size_t)1 << 31) /* R4 */
+#define PIPE_SPIN_MIN 16u
+#define PIPE_SPIN_MAX 2048u
+#define PIPE_RELEASE_BATCH 32
+
+/* --- Waiting and waking ----------------------------------------------------------------------- */
+
+static void side_init(struct usp_pipe_side *side)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&side->wait, &attr);
+	pthread_condattr_destroy(&attr);
+	side->nr_open = 1;
+	side->spin = PIPE_SPIN_MIN;
+	side->event_fd = -1;
+}
+
+static void side_fini(struct usp_pipe_side *side)
+{
+	pthread_cond_destroy(&side->wait);
+	if (side->event_fd >= 0)
+		usp_sys_close(side->event_fd);
+}
+
+static void side_set_event(struct usp_pipe_side *side, bool is_ready)
+{
+	if (side->event_fd < 0 || side->event_set == is_ready)
+		return;
+	usp_sys_eventfd_set(side->event_fd, is_ready);
+	side->event_set = is_ready;
+}
+
+void usp_pipe_unlock(struct usp_pipe *pipe)
+{
+	side_set_event(&pipe->rd, !usp_pipe_is_empty(pipe) || !pipe->wr.nr_open);
+	side_set_event(&pipe->wr, !usp_pipe_is_full(pipe) || !pipe->rd.nr_open);
+	pthread_mutex_unlock(&pipe->lock);
+}
+
+void usp_pipe_wake(struct usp_pipe *pipe, struct usp_pipe_side *side)
+{
+	atomic_fetch_add_explicit(&pipe->events, 1, memory_order_release);
+	if (side->nr_waiters)
+		pthread_cond_broadcast(&side->wait);
+}
+
+/* True if something changed while we spun. */
+static bool pipe_spin(struct usp_pipe *pipe, unsigned seen, unsigned spin)
+{
+	for (unsigned i = 0; i < spin; i++) {
+		if (atomic_load_explicit(&pipe->events, memory_order_acquire) != seen)
+			return true;
+		usp_cpu_relax();
+	}
+	return false;
+}
+
+void usp_pipe_wait(struct usp_pipe *pipe, struct usp_pipe_side *side)
+{
+	unsigned seen = atomic_load_explicit(&pipe->events, memory_order_relaxed), spin = side->spin;
+	bool paid;
+
+	usp_pipe_unlock(pipe);
+	paid = pipe_spin(pipe, seen, spin);
+	pthread_mutex_lock(&pipe->lock);
+	side->spin = paid ? (unsigned)usp_min(spin * 2, PIPE_SPIN_MAX) : (unsigned)usp_max(spin / 2, PIPE_SPIN_MIN);
+	if (atomic_load_explicit(&pipe->events, memory_order_relaxed) != seen)
+		return;
+	side->nr_waiters++;
+	pthread_cond_wait(&side->wait, &pipe->lock);
+	side->nr_waiters--;
+}
+
+/* --- Life ---------------------------------------------------------------------------------------- */
+
+static unsigned pipe_round_slots(size_t nr_slots)
+{
+	unsigned rounded = 1;
+
+	while (rounded < nr_slots)
+		rounded *= 2;
+	return rounded;
+}
+
+int usp_pipe_new(const struct usp_pipe_params *params, struct usp_pipe **ret_pipe)
+{
+	struct usp_pipe_params want = params ? *params : (struct usp_pipe_params){.nr_slots = 0};
+	struct usp_pipe *pipe;
+
+	if (want.nr_slots > PIPE_SLOTS_MAX || (want.slot_bytes && want.slot_bytes < USP_PAGE))
+		return -EINVAL;
+	pipe = usp_alloc(sizeof(*pipe));
+	if (!pipe)
+		return -ENOMEM;
+	pipe->ring_size = pipe->max_usage = pipe_round_slots(want.nr_slots ? want.nr_slots : PIPE_DEFAULT_SLOTS);
+	pipe->slot_bytes = want.slot_bytes ? want.slot_bytes : PIPE_DEFAULT_SLOT_BYTES;
+	pipe->max_bytes = want.max_bytes ? want.max_bytes : SIZE_MAX;
+	pipe->bufs = usp_alloc_array(pipe->ring_size, sizeof(pipe->bufs[0]));
+	if (!pipe->bufs) {
+		usp_free(pipe);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&pipe->lock, NULL);
+	side_init(&pipe->rd);
+	side_init(&pipe->wr);
+	*ret_pipe = pipe;
+	return 0;
+}
+
+void usp_pipe_free(struct usp_pipe *pipe)
+{
+	if (!pipe)
+		return;
+	for (unsigned i = 0; i < pipe->ring_size; i++) {
+		if (pipe->bufs[i].ops)
+			usp_buf_release(pipe, &pipe->bufs[i]);
+	}
+	side_fini(&pipe->rd);
+	side_fini(&pipe->wr);
+	pthread_mutex_destroy(&pipe->lock);
+	usp_free(pipe->bufs);
+	usp_free(pipe);
+}
+
+static void pipe_close_side(struct usp_pipe *pipe, struct usp_pipe_side *side)
+{
+	pthread_mutex_lock(&pipe->lock);
+	side->nr_open = 0;
+	usp_pipe_wake(pipe, &pipe->rd);
+	usp_pipe_wake(pipe, &pipe->wr);
+	usp_pipe_unlock(pipe);
+}
+
+void usp_pipe_close_write(struct usp_pipe *pipe)
+{
+	pipe_close_side(pipe, &pipe->wr);
+}
+
+void usp_pipe_close_read(struct usp_pipe *pipe)
+{
+	pipe_close_side(pipe, &pipe->rd);
+}
+
+size_t usp_pipe_slot_bytes(const struct usp_pipe *pipe)
+{
+	return pipe->slot_bytes;
+}
+
+size_t usp_pipe_len(const struct usp_pipe *pipe)
+{
+	struct usp_pipe *locked = (struct usp_pipe *)pipe;
+	size_t len;
+
+	pthread_mutex_lock(&locked->lock);
+	len = pipe->nr_bytes;
+	pthread_mutex_unlock(&locked->lock);
+	return len;
+}
+
+/* --- The producer's side ----------------------------------------------------------------------- */
+
+static int pipe_begin_write(struct usp_pipe *pipe, unsigned flags, bool wants_room)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&pipe->lock);
+	for (;;) {
+		if (!pipe->rd.nr_open) {
+			ret = -EPIPE;
+			break;
+		}
+		if (!pipe->wr.is_taken && !(wants_room && usp_pipe_is_full(pipe))) {
+			pipe->wr.is_taken = true;
+			pipe->turn_bytes = 0;
+			break;
+		}
+		if (flags & USP_SPLICE_NONBLOCK) {
+			ret = -EAGAIN;
+			break;
+		}
+		usp_pipe_wait(pipe, &pipe->wr);
+	}
+	usp_pipe_unlock(pipe);
+	return ret;
+}
+
+int usp_pipe_begin_write(struct usp_pipe *pipe, unsigned flags)
+{
+	return pipe_begin_write(pipe, flags, true);
+}
+
+int usp_pipe_take_write(struct usp_pipe *pipe, unsigned flags)
+{
+	return pipe_begin_write(pipe, flags, false);
+}
+
+int usp_pipe_await_room(struct usp_pipe *pipe, uint64_t timeout_ns)
+{
+	uint64_t end_ns = usp_sys_now_ns() + timeout_ns;
+	struct timespec end = {.tv_sec = (time_t)(end_ns / 1000000000), .tv_nsec = (long)(end_ns % 1000000000)};
+	int ret = 0;
+
+	pthread_mutex_lock(&pipe->lock);
+	while (pipe->rd.nr_open && usp_pipe_is_full(pipe) && ret != ETIMEDOUT) {
+		pipe->wr.nr_waiters++;
+		ret = pthread_cond_timedwait(&pipe->wr.wait, &pipe->lock, &end);
+		pipe->wr.nr_waiters--;
+	}
+	ret = !pipe->rd.nr_open ? -EPIPE : usp_pipe_is_full(pipe) ? -ETIMEDOUT : 0;
+	pthread_mutex_unlock(&pipe->lock);
+	return ret;
+}
+
+void usp_pipe_end_write(struct usp_pipe *pipe)
+{
+	pthread_mutex_lock(&pipe->lock);
+	assert(pipe->wr.is_taken);
+	pipe->wr.is_taken = false;
+	usp_pipe_wake(pipe, &pipe->wr);
+	usp_pipe_unlock(pipe);
+}
+
+unsigned usp_pipe_room(struct usp_pipe *pipe, size_t *ret_bytes)
+{
+	unsigned nr_slots = 0;
+	size_t bytes = 0;
+
+	pthread_mutex_lock(&pipe->lock);
+	if (!usp_pipe_is_full(pipe)) {
+		nr_slots = pipe->max_usage - (pipe->head - pipe->tail);
+		bytes = usp_min(nr_slots * pipe->slot_bytes, pipe->max_bytes - pipe->nr_bytes);
+	}
+	pthread_mutex_unlock(&pipe->lock);
+	if (ret_bytes)
+		*ret_bytes = bytes;
+	return nr_slots;
+}
+
+size_t usp_pipe_chunk(const struct usp_pipe *pipe, size_t len)
+{
+	if (usp_pipe_is_full(pipe))
+		return 0;
+	return usp_min(usp_min(len, pipe->slot_bytes), pipe->max_bytes - pipe->nr_bytes);
+}
+
+unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsigned nr_bufs)
+{
+	unsigned nr = 0;
+
+	pthread_mutex_lock(&pipe->lock);
+	assert(pipe->wr.is_taken);
+	while (nr < nr_bufs && pipe->rd.nr_open && !usp_pipe_is_full(pipe)) {
+		assert(bufs[nr].ops && bufs[nr].len <= pipe->slot_bytes);
+		*usp_pipe_slot(pipe, pipe->head++) = bufs[nr];
+		pipe->nr_bytes += bufs[nr].len;
+		pipe->turn_bytes += bufs[nr].len;
+		nr++;
+	}
+	if (nr)
+		usp_pipe_wake(pipe, &pipe->rd);
+	usp_pipe_unlock(pipe);
+	for (unsigned i = nr; i < nr_bufs; i++) {
+		struct usp_buf refused = bufs[i];
+
+		usp_buf_release(pipe, &refused);
+	}
+	return nr;
+}
+
+/* --- The consumer's side ------------------------------------------------------------------------ */
+
+unsigned usp_pipe_reap_empty(struct usp_pipe *pipe, struct usp_buf *dead, unsigned nr_dead)
+{
+	unsigned nr = 0;
+
+	while (nr < nr_dead && !usp_pipe_is_empty(pipe) && usp_pipe_slot(pipe, pipe->tail)->len == 0) {
+		struct usp_buf *slot = usp_pipe_slot(pipe, pipe->tail++);
+
+		dead[nr++] = *slot;
+		slot->ops = NULL;
+	}
+	if (nr)
+		usp_pipe_wake(pipe, &pipe->wr);
+	return nr;
+}
+
+static void pipe_release_all(struct usp_pipe *pipe, struct usp_buf *dead, unsigned nr_dead)
+{
+	for (unsigned i = 0; i < nr_dead; i++)
+		usp_buf_release(pipe, &dead[i]);
+}
+
+/* One look at the ring: 1 with the turn taken, 0 at the end, -EAGAIN to wait. Lock held. */
+static int pipe_try_begin_read(struct usp_pipe *pipe)
+{
+	if (pipe->rd.is_taken)
+		return -EAGAIN;
+	if (!usp_pipe_is_empty(pipe)) {
+		pipe->rd.is_taken = true;
+		return 1;
+	}
+	return pipe->wr.nr_open ? -EAGAIN : 0;
+}
+
+int usp_pipe_begin_read(struct usp_pipe *pipe, unsigned flags)
+{
+	struct usp_buf dead[PIPE_RELEASE_BATCH];
+	unsigned nr_dead;
+	int ret;
+
+	do {
+		pthread_mutex_lock(&pipe->lock);
+		while ((ret = pipe_try_begin_read(pipe)) == -EAGAIN && !(flags & USP_SPLICE_NONBLOCK))
+			usp_pipe_wait(pipe, &pipe->rd);
+		nr_dead = ret == 1 ? usp_pipe_reap_empty(pipe, dead, usp_array_len(dead)) : 0;
+		if (nr_dead)
+			pipe->rd.is_taken = false; /* look again: there may be nothing behind the empty ones (C14) */
+		usp_pipe_unlock(pipe);
+		pipe_release_all(pipe, dead, nr_dead);
+	} while (nr_dead);
+	return ret;
+}
+
+void usp_pipe_end_read(struct usp_pipe *pipe)
+{
+	pthread_mutex_lock(&pipe->lock);
+	assert(pipe->rd.is_taken);
+	pipe->rd.is_taken = false;
+	usp_pipe_wake(pipe, &pipe->rd);
+	usp_pipe_unlock(pipe);
+}
+
+unsigned usp_pipe_peek(struct usp_pipe *pipe, struct usp_buf *ret_bufs, unsigned nr_bufs)
+{
+	unsigned nr;
+
+	pthread_mutex_lock(&pipe->lock);
+	assert(pipe->rd.is_taken);
+	nr = (unsigned)usp_min(nr_bufs, pipe->head - pipe->tail);
+	for (unsigned i = 0; i < nr; i++)
+		ret_bufs[i] = *usp_pipe_slot(pipe, pipe->tail + i);
+	pthread_mutex_unlock(&pipe->lock);
+	return nr;
+}
+
+void usp_pipe_set(struct usp_pipe *pipe, unsigned index, const struct usp_buf *buf)
+{
+	struct usp_buf *slot;
+
+	pthread_mutex_lock(&pipe->lock);
+	assert(pipe->rd.is_taken && index < pipe->head - pipe->tail);
+	slot = usp_pipe_slot(pipe, pipe->tail + index);
+	assert(!(slot->flags & USP_BUF_CAN_MERGE)); /* a writer may be growing it */
+	pipe->nr_bytes += buf->len - slot->len;
+	*slot = *buf;
+	usp_pipe_unlock(pipe);
+}
+
+/* Consume up to *len bytes and at most nr_dead whole bufs. Lock held. */
+static unsigned pipe_eat(struct usp_pipe *pipe, size_t *len, struct usp_buf *dead, unsigned nr_dead)
+{
+	unsigned nr = 0;
+
+	while (nr < nr_dead && !usp_pipe_is_empty(pipe)) {
+		struct usp_buf *slot = usp_pipe_slot(pipe, pipe->tail);
+		size_t eaten = usp_min(*len, slot->len);
+
+		if (!eaten && slot->len)
+			break;
+		slot->offset += eaten;
+		slot->len -= eaten;
+		pipe->nr_bytes -= eaten;
+		*len -= eaten;
+		if (slot->len)
+			break;
+		dead[nr++] = *slot;
+		slot->ops = NULL;
+		pipe->tail++;
+	}
+	return nr;
+}
+
+void usp_pipe_advance(struct usp_pipe *pipe, size_t len)
+{
+	struct usp_buf dead[PIPE_RELEASE_BATCH];
+	unsigned nr_dead;
+	bool was_full;
+
+	do {
+		pthread_mutex_lock(&pipe->lock);
+		assert(pipe->rd.is_taken);
+		was_full = usp_pipe_is_full(pipe);
+		nr_dead = pipe_eat(pipe, &len, dead, usp_array_len(dead));
+		if (was_full) /* by bytes too: no buf need have gone */
+			usp_pipe_wake(pipe, &pipe->wr);
+		usp_pipe_unlock(pipe);
+		pipe_release_all(pipe, dead, nr_dead);
+	} while (nr_dead == usp_array_len(dead));
+	assert(len == 0);
+}
+
+/* --- Size --------------------------------------------------------------------------------------- */
+
+/* Move the live bufs to the start of a ring of nr_slots (R7). Lock held. */
+static int pipe_rebase(struct usp_pipe *pipe, unsigned nr_slots)
+{
+	struct usp_buf *bufs = usp_alloc_array(nr_slots, sizeof(bufs[0]));
+	unsigned nr_live = pipe->head - pipe->tail;
+
+	if (!bufs)
+		return -ENOMEM;
+	for (unsigned i = 0; i < nr_live; i++)
+		bufs[i] = *usp_pipe_slot(pipe, pipe->tail + i);
+	usp_free(pipe->bufs);
+	pipe->bufs = bufs;
+	pipe->ring_size = pipe->max_usage = nr_slots;
+	pipe->tail = 0;
+	pipe->head = nr_live;
+	usp_pipe_wake(pipe, &pipe->wr); /* after max_usage, or the wake-up is lost (C13) */
+	return 0;
+}
+
+ssize_t usp_pipe_set_size(struct usp_pipe *pipe, size_t len)
+{
+	size_t nr_slots = len / pipe->slot_bytes + (len % pipe->slot_bytes != 0);
+	ssize_t ret;
+
+	if (len > PIPE_SIZE_MAX || nr_slots > PIPE_SLOTS_MAX)
+		return -EINVAL;
+	nr_slots = pipe_round_slots(nr_slots);
+	pthread_mutex_lock(&pipe->lock);
+	if (pipe->head - pipe->tail > nr_slots || (pipe->wr.is_taken && nr_slots < pipe->max_usage))
+		ret = -EBUSY;
+	else
+		ret = pipe_rebase(pipe, (unsigned)nr_slots);
+	if (ret == 0)
+		ret = (ssize_t)(nr_slots * pipe->slot_bytes);
+	usp_pipe_unlock(pipe);
+	return ret;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* pipe - the ring from the inside, for the files of this floor. */
+#ifndef USP_SPLICE_PIPE_H
+#define USP_SPLICE_PIPE_H
+
+#include <pthread.h>
+#include <usplice/endpoint.h>
+
+#define USP_SPLICE_ALL (USP_SPLICE_MOVE | USP_SPLICE_NONBLOCK | USP_SPLICE_MORE | USP_SPLICE_GIFT)
+#define USP_MAX_RW_COUNT ((size_t)0x7ffff000) /* what one call moves at most (S17) */
+
+/* One side of a pipe: who waits there, and how a waiter spins before it sleeps. */
+struct usp_pipe_side {
+	pthread_cond_t wait;
+	unsigned nr_waiters;
+	unsigned spin; /* adapts: grows when spinning paid */
+	unsigned nr_open; /* ends: readers, or writers */
+	bool is_taken; /* somebody holds this side's turn */
+	int event_fd;  /* -1 until asked for */
+	bool event_set;
+};
+
+struct usp_pipe {
+	pthread_mutex_t lock;
+	struct usp_pipe_side rd, wr;
+	atomic_uint events;  /* counts changes, so that a spinning waiter need not take the lock */
+	unsigned head, tail; /* free-running; masked only when indexing */
+	unsigned max_usage, ring_size;
+	unsigned nr_files; /* ends that are open as files */
+	size_t slot_bytes, max_bytes;
+	size_t nr_bytes;
+	size_t turn_bytes; /* pushed since begin_write: the door compares a hook's result with it (C17) */
+	struct usp_buf *bufs;
+};
+
+static inline bool usp_pipe_is_empty(const struct usp_pipe *pipe)
+{
+	return pipe->head == pipe->tail;
+}
+
+static inline bool usp_pipe_is_full(const struct usp_pipe *pipe)
+{
+	return pipe->head - pipe->tail >= pipe->max_usage || pipe->nr_bytes >= pipe->max_bytes;
+}
+
+static inline struct usp_buf *usp_pipe_slot(struct usp_pipe *pipe, unsigned position)
+{
+	return &pipe->bufs[position & (pipe->ring_size - 1)];
+}
+
+/* Unlock, after bringing the eventfds of both sides up to date. */
+void usp_pipe_unlock(struct usp_pipe *pipe);
+
+/* Tell a side that something changed for it. Lock held. */
+void usp_pipe_wake(struct usp_pipe *pipe, struct usp_pipe_side *side);
+
+/* Sleep until something changed for a side. Lock held, dropped while waiting. */
+void usp_pipe_wait(struct usp_pipe *pipe, struct usp_pipe_side *side);
+
+/* Wait for a free slot for at most timeout_ns, taking no turn: 0, -EPIPE or -ETIMEDOUT. */
+int usp_pipe_await_room(struct usp_pipe *pipe, uint64_t timeout_ns);
+
+/* Take the write turn without asking for room: 0, -EPIPE or -EAGAIN. */
+int usp_pipe_take_write(struct usp_pipe *pipe, unsigned flags);
+
+/* Drop len-0 bufs at the tail into dead (at most nr_dead); how many. Lock held; release them after unlocking. */
+unsigned usp_pipe_reap_empty(struct usp_pipe *pipe, struct usp_buf *dead, unsigned nr_dead);
+
+/* What one buf of len bytes at most may take now. Lock held. */
+size_t usp_pipe_chunk(const struct usp_pipe *pipe, size_t len);
+
+/* F_SETPIPE_SZ on the ring. */
+ssize_t usp_pipe_set_size(struct usp_pipe *pipe, size_t len);
+
+/* write(2) and read(2) on the ring (R9-R25). */
+ssize_t usp_pipe_write(struct usp_pipe *pipe, const struct usp_iter *from, bool is_packet, unsigned flags);
+ssize_t usp_pipe_read(struct usp_pipe *pipe, const struct usp_iter *to, unsigned flags);
+
+/* splice (is_move) and tee between two pipes (T1-T13). */
+ssize_t usp_pipe_transfer(struct usp_pipe *in, struct usp_pipe *out, size_t len, unsigned flags, bool is_move);
+
+/* The pipe of which file is an end, or NULL; readiness of a side as poll bits. */
+struct usp_pipe *usp_file_pipe(const struct usp_file *file);
+
+#endif

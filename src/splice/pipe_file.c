@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* pipe_file - the two ends of a pipe as files: open, read, write, readiness, size, close. */
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+
+#include "base/alloc.h"
+#include "base/sys.h"
+#include "splice/iter.h"
+#include "splice/pipe.h"
+
+/* A nonblocking call asks for it by the flag; the end's own USP_NONBLOCK means the same to read and write. */
+static unsigned pipe_end_flags(const struct usp_file *end, unsigned flags)
+{
+	return atomic_load(&end->flags) & USP_NONBLOCK ? flags | USP_SPLICE_NONBLOCK : flags;
+}
+
+static ssize_t pipe_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
+{
+	(void)pos;
+	return usp_pipe_read(in->priv, to, pipe_end_flags(in, flags));
+}
+
+static ssize_t pipe_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
+{
+	(void)pos;
+	return usp_pipe_write(out->priv, from, atomic_load(&out->flags) & USP_PACKET, pipe_end_flags(out, flags));
+}
+
+/* R30; a write end that is full by slots is not writable even where a write could merge (R31). */
+static unsigned pipe_poll(struct usp_file *end)
+{
+	struct usp_pipe *pipe = end->priv;
+	unsigned bits = 0;
+
+	pthread_mutex_lock(&pipe->lock);
+	if (end->mode & USP_READ)
+		bits |= (usp_pipe_is_empty(pipe) ? 0 : POLLIN) | (pipe->wr.nr_open ? 0 : POLLHUP);
+	if (end->mode & USP_WRITE)
+		bits |= (usp_pipe_is_full(pipe) ? 0 : POLLOUT) | (pipe->rd.nr_open ? 0 : POLLERR);
+	pthread_mutex_unlock(&pipe->lock);
+	return bits;
+}
+
+static void pipe_release(struct usp_file *end)
+{
+	struct usp_pipe *pipe = end->priv;
+	bool is_last;
+
+	if (end->mode & USP_READ)
+		usp_pipe_close_read(pipe);
+	if (end->mode & USP_WRITE)
+		usp_pipe_close_write(pipe);
+	pthread_mutex_lock(&pipe->lock);
+	is_last = --pipe->nr_files == 0;
+	pthread_mutex_unlock(&pipe->lock);
+	if (is_last)
+		usp_pipe_free(pipe);
+}
+
+static const struct usp_file_ops pipe_file_ops = {
+	.name = "pipe",
+	.read_iter = pipe_read_iter,
+	.write_iter = pipe_write_iter,
+	.poll = pipe_poll,
+	.release = pipe_release,
+};
+
+struct usp_pipe *usp_file_pipe(const struct usp_file *file)
+{
+	return file->ops == &pipe_file_ops ? file->priv : NULL;
+}
+
+int usp_pipe_open(const struct usp_pipe_params *params, struct usp_file *ret_ends[2])
+{
+	unsigned flags = params ? params->flags : 0;
+	struct usp_file *ends[2] = {NULL, NULL};
+	struct usp_pipe *pipe;
+	int ret;
+
+	if (flags & ~(USP_NONBLOCK | USP_PACKET))
+		return -EINVAL;
+	ret = usp_pipe_new(params, &pipe);
+	if (ret < 0)
+		return ret;
+	ret = usp_file_new(&pipe_file_ops, USP_READ, "pipe", pipe, &ends[0]);
+	if (ret == 0)
+		ret = usp_file_new(&pipe_file_ops, USP_WRITE, "pipe", pipe, &ends[1]);
+	if (ret < 0) {
+		if (ends[0]) {
+			pipe->nr_files = 1;
+			usp_file_put(ends[0]);
+		} else {
+			usp_pipe_free(pipe);
+		}
+		return ret;
+	}
+	pipe->nr_files = 2;
+	atomic_store(&ends[0]->flags, flags & USP_NONBLOCK);
+	atomic_store(&ends[1]->flags, flags);
+	ret_ends[0] = ends[0];
+	ret_ends[1] = ends[1];
+	return 0;
+}
+
+ssize_t usp_pipe_resize(struct usp_file *end, size_t len)
+{
+	struct usp_pipe *pipe = usp_file_pipe(end);
+
+	return pipe ? usp_pipe_set_size(pipe, len) : -EBADF;
+}
+
+ssize_t usp_pipe_capacity(const struct usp_file *end)
+{
+	struct usp_pipe *pipe = usp_file_pipe(end);
+	ssize_t len;
+
+	if (!pipe)
+		return -EBADF;
+	pthread_mutex_lock(&pipe->lock);
+	len = (ssize_t)(pipe->max_usage * pipe->slot_bytes);
+	pthread_mutex_unlock(&pipe->lock);
+	return len;
+}
+
+ssize_t usp_pipe_bytes(const struct usp_file *end)
+{
+	struct usp_pipe *pipe = usp_file_pipe(end);
+
+	return pipe ? (ssize_t)usp_pipe_len(pipe) : -EBADF;
+}
+
+/* The eventfd of a side, made at the first request and kept true by usp_pipe_unlock. */
+static int pipe_event_fd(struct usp_pipe *pipe, struct usp_pipe_side *side)
+{
+	int fd;
+
+	pthread_mutex_lock(&pipe->lock);
+	if (side->event_fd < 0)
+		side->event_fd = usp_sys_eventfd();
+	fd = side->event_fd;
+	usp_pipe_unlock(pipe);
+	return fd;
+}
+
+int usp_file_poll_fd(struct usp_file *file, unsigned side, short *ret_events)
+{
+	struct usp_pipe *pipe = usp_file_pipe(file);
+
+	if (pipe) {
+		*ret_events = POLLIN;
+		return pipe_event_fd(pipe, side & USP_READ ? &pipe->rd : &pipe->wr);
+	}
+	if (file->fd < 0 || !(file->traits & USP_FILE_POLLABLE))
+		return -EPERM;
+	*ret_events = side & USP_READ ? POLLIN : POLLOUT;
+	return file->fd;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/* sock - stream sockets as sources and sinks: recvmsg, and bufs attached to sendmsg. */
+#include "splice/sock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "splice/file.h"
+
+#define SOCK_BATCH_BUFS 64
+#define SOCK_SEGS_MAX 1024 /* IOV_MAX: what one sendmsg or recvmsg takes */
+
+/* bench/zerocopy_threshold measures it. */
+#define SOCK_ZEROCOPY_BYTES ((size_t)64 << 10)
+
+static const char copy_reason[] = "copied into the socket by sendmsg(2)";
+static const char map_reason[] = "read into a folio, then copied into the socket";
+
+/* The state of a file, or NULL if it is an endpoint of somebody else's that names our splice_write in its table. */
+static struct usp_sock *sock_of(const struct usp_file *file)
+{
+	return file->ops->release == usp_sock_release ? file->priv : NULL;
+}
+
+/* --- Life --------------------------------------------------------------------------------------- */
+
+static void sock_init(struct usp_sock *sock, int fd, unsigned mode)
+{
+	bool is_stream = usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM;
+
+	usp_zerocopy_init(&sock->zerocopy, mode & USP_WRITE && is_stream ? fd : -1);
+}
+
+int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, bool restores, const char *spec,
+		      struct usp_file **ret_file)
+{
+	int flags = usp_sys_get_flags(fd), ret = flags;
+	struct usp_sock *sock = NULL;
+
+	if (ret >= 0)
+		ret = usp_sys_set_flags(fd, flags | O_NONBLOCK);
+	if (ret < 0)
+		return ret;
+	sock = usp_alloc(sizeof(*sock));
+	ret = sock ? usp_file_new(ops, mode, spec, sock, ret_file) : -ENOMEM;
+	if (ret < 0) {
+		usp_sys_set_flags(fd, flags);
+		usp_free(sock);
+		return ret;
+	}
+	sock_init(sock, fd, mode);
+	sock->restore_flags = restores ? flags : -1;
+	(*ret_file)->fd = fd;
+	(*ret_file)->traits = USP_FILE_POLLABLE | USP_FILE_SOCKET;
+	atomic_store(&(*ret_file)->flags, restores && flags & O_NONBLOCK ? USP_NONBLOCK : 0);
+	return 0;
+}
+
+void usp_sock_release(struct usp_file *file)
+{
+	struct usp_sock *sock = file->priv;
+
+	usp_zerocopy_fini(file, &sock->zerocopy);
+	if (sock->restore_flags >= 0)
+		usp_sys_set_flags(file->fd, sock->restore_flags);
+	usp_sys_close(file->fd);
+	usp_free(sock);
+}
+
+/* --- Bytes -------------------------------------------------------------------------------------- */
+
+ssize_t usp_sock_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
+{
+	struct usp_sock *sock = in->priv;
+	struct msghdr message = {
+		.msg_iov = (struct iovec *)to->iov,
+		.msg_iovlen = usp_min(to->nr_segs, SOCK_SEGS_MAX),
+	};
+
+	(void)pos;
+	(void)flags;
+	if (!to->count)
+		return 0;
+	usp_zerocopy_reap(in, &sock->zerocopy); /* poll(2) never sleeps while notices wait */
+	return usp_sys_recvmsg(in->fd, &message, MSG_DONTWAIT);
+}
+
+/* The error that an earlier call met behind bytes that moved. */
+static int sock_take_error(struct usp_sock *sock)
+{
+	return sock ? atomic_exchange(&sock->error, 0) : 0;
+}
+
+ssize_t usp_sock_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
+{
+	struct usp_sock *sock = out->priv;
+	const struct msghdr message = {
+		.msg_iov = (struct iovec *)from->iov,
+		.msg_iovlen = usp_min(from->nr_segs, SOCK_SEGS_MAX),
+	};
+	int error = sock_take_error(sock);
+
+	(void)pos;
+	if (error < 0)
+		return error;
+	usp_zerocopy_reap(out, &sock->zerocopy);
+	return usp_sys_sendmsg(out->fd, &message, MSG_DONTWAIT | (flags & USP_SPLICE_MORE ? MSG_MORE : 0));
+}
+
+/* --- From a pipe -------------------------------------------------------------------------------- */
+
+static bool sock_wants_zerocopy(const struct usp_sock *sock, const struct usp_batch *batch)
+{
+	return sock && sock->zerocopy.is_on && batch->count >= SOCK_ZEROCOPY_BYTES && !sock->nr_mapped;
+}
+
+static ssize_t sock_send_copy(struct usp_file *out, struct usp_sock *sock, const struct usp_batch *batch, int flags)
+{
+	const struct msghdr message = {.msg_iov = (struct iovec *)batch->iov, .msg_iovlen = batch->nr_segs};
+	ssize_t ret = usp_sys_sendmsg(out->fd, &message, flags);
+
+	if (ret <= 0)
+		return ret;
+	usp_file_account(out, USP_WRITE, USP_COPIED, (size_t)ret, batch->mapped ? map_reason : copy_reason);
+	if (sock)
+		sock->nr_mapped -= usp_min(sock->nr_mapped, (size_t)ret);
+	return ret;
+}
+
+static ssize_t sock_send(struct usp_pipe *pipe, struct usp_file *out, struct usp_sock *sock,
+			 const struct usp_batch *batch, int flags)
+{
+	ssize_t ret = -ENOBUFS;
+
+	if (sock && batch->mapped)
+		sock->nr_mapped = batch->mapped;
+	if (sock_wants_zerocopy(sock, batch))
+		ret = usp_zerocopy_send(out, &sock->zerocopy, pipe, batch, flags);
+	return ret == -ENOBUFS ? sock_send_copy(out, sock, batch, flags) : ret;
+}
+
+/* One sendmsg of what is ready. A confirm that fails in the middle lets go what stands before it (H13). */
+static ssize_t sock_send_batch(struct usp_pipe *pipe, struct usp_file *out, struct usp_sock *sock, size_t len,
+			       unsigned flags)
+{
+	int send_flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+	struct usp_batch batch;
+	ssize_t ret;
+
+	if (!usp_pipe_gather(pipe, len, SOCK_BATCH_BUFS, &batch))
+		return batch.error == -ENODATA ? 0 : batch.error;
+	if (flags & USP_SPLICE_MORE || (batch.count < len && usp_pipe_len(pipe) > batch.count && !batch.error))
+		send_flags |= MSG_MORE;
+	ret = sock_send(pipe, out, sock, &batch, send_flags);
+	if (ret > 0)
+		usp_pipe_advance(pipe, (size_t)ret);
+	return ret;
+}
+
+/* As sock_send_batch, and waits where the file blocks. */
+static ssize_t sock_send_or_wait(struct usp_pipe *pipe, struct usp_file *out, struct usp_sock *sock, size_t len,
+				 unsigned flags)
+{
+	ssize_t ret;
+
+	while ((ret = sock_send_batch(pipe, out, sock, len, flags)) == -EAGAIN && usp_file_blocks(out, flags)) {
+		ret = usp_file_wait(out, POLLOUT);
+		if (ret < 0)
+			break;
+		if (sock)
+			usp_zerocopy_reap(out, &sock->zerocopy);
+	}
+	return ret;
+}
+
+ssize_t usp_sock_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
+{
+	struct usp_sock *sock = sock_of(out);
+	size_t done = 0;
+	ssize_t ret = sock_take_error(sock);
+
+	(void)pos;
+	if (ret < 0)
+		return ret;
+	if (sock)
+		usp_zerocopy_reap(out, &sock->zerocopy);
+	ret = usp_pipe_begin_read(pipe, flags);
+	if (ret <= 0)
+		return ret;
+	do {
+		ret = sock_send_or_wait(pipe, out, sock, len - done, flags);
+		if (ret > 0)
+			done += (size_t)ret;
+	} while (ret > 0 && done < len && usp_pipe_len(pipe));
+	usp_pipe_end_read(pipe);
+	if (sock && done && ret < 0 && ret != -EAGAIN && ret != -EINTR)
+		sock->error = (int)ret;
+	return done ? (ssize_t)done : ret;
+}
+
+/* --- Readiness and the end ---------------------------------------------------------------------- */
+
+unsigned usp_sock_poll(struct usp_file *file)
+{
+	struct usp_sock *sock = file->priv;
+	struct pollfd fd = {.fd = file->fd, .events = POLLIN | POLLOUT};
+
+	usp_zerocopy_reap(file, &sock->zerocopy); /* or its notices would look like errors */
+	return usp_sys_poll(&fd, 1, 0) < 0 ? 0 : (unsigned)fd.revents;
+}
+
+int usp_sock_sync(struct usp_file *file)
+{
+	struct usp_sock *sock = file->priv;
+
+	return usp_zerocopy_drain(file, &sock->zerocopy);
+}
+
+/* A connection that was reset says only ENOTCONN here, and keeps the reason for whoever asks. */
+static int sock_half_close(int fd)
+{
+	int ret = usp_sys_shutdown(fd, SHUT_WR);
+	int error = ret == -ENOTCONN ? usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_ERROR) : 0;
+
+	return error > 0 ? -error : ret;
+}
+
+/* A file that blocks waits for the notices too, so that its account is complete behind its last byte. */
+int usp_sock_shutdown(struct usp_file *file)
+{
+	struct usp_sock *sock = file->priv;
+	int ret = sock_take_error(sock);
+
+	if (ret == 0)
+		ret = sock_half_close(file->fd);
+	if (usp_file_blocks(file, 0))
+		usp_zerocopy_drain(file, &sock->zerocopy);
+	else
+		usp_zerocopy_reap(file, &sock->zerocopy);
+	return ret;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* sock - the hooks of sockets, and the state that they keep. */
+#ifndef USP_SPLICE_SOCK_H
+#define USP_SPLICE_SOCK_H
+
+#include "splice/zerocopy.h"
+
+#define USP_DATAGRAM_BYTES_MAX 65507 /* what UDP over IPv4 can carry */
+#define USP_DATAGRAM_BYTES 1472	     /* what fits into one Ethernet frame, behind the headers of IPv4 and UDP */
+
+/* The priv of every file whose ops have usp_sock_release. */
+struct usp_sock {
+	struct usp_zerocopy zerocopy; /* of a stream */
+	int restore_flags;	      /* what the description gets back at the end, or -1 */
+	_Atomic(int) error;	      /* met behind bytes that moved: for the next write */
+	_Atomic(size_t) nr_mapped;    /* next bytes to send that were copied into memory, so they cannot count as references */
+	size_t datagram_bytes;	      /* the largest that we send */
+	bool sends_end;		      /* an empty datagram says that no more will come */
+};
+
+/*
+ * A file over a socket, which is set O_NONBLOCK; restores says that others share the description, which then gets its
+ * flags back when the file goes. On failure fd stays with the caller, as it was.
+ */
+int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, bool restores, const char *spec,
+		      struct usp_file **ret_file);
+
+/* The hooks of streams; their splice_write is usp_sock_splice_write. */
+ssize_t usp_sock_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
+ssize_t usp_sock_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
+unsigned usp_sock_poll(struct usp_file *file);
+int usp_sock_sync(struct usp_file *file); /* until the kernel has finished with our memory: then the account is complete */
+int usp_sock_shutdown(struct usp_file *file);
+void usp_sock_release(struct usp_file *file);
+
+/* Datagrams: one call is one datagram. The tables stand here because two endpoint files make files of them. */
+extern const struct usp_file_ops usp_udp_ops, usp_unix_dgram_ops;
+void usp_dgram_init(struct usp_file *file, size_t datagram_bytes, bool sends_end);
+
+#endif

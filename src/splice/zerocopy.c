@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * zerocopy - sends that the kernel makes from our memory, and the notices that it has finished.
+ *
+ *   pipe  [buf][buf][buf] ──sendmsg(MSG_ZEROCOPY)──▶ socket, send number 7
+ *           │ get                                      │
+ *           ▼                                          ▼  acknowledged by the peer, or given up
+ *   send 7 {copies of the sent range} ◀──release── error queue: "5 to 7 done", or "5 to 7 done, but copied"
+ *
+ * The kernel pins the pages and reads them whenever it transmits, so nobody may write to them before it says so: the bufs
+ * get second owners, which wait in a list until the notice comes. It is only then known whether the bytes went by
+ * reference (on loopback they never do), so they are accounted then. A socket whose notices keep saying "copied" is not
+ * worth the effort: it falls back to plain sends.
+ */
+#include "splice/zerocopy.h"
+
+#include <errno.h>
+#include <linux/errqueue.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/sys.h"
+
+/* Kernels or C libraries of before 2017 do not name these. */
+#ifndef SO_ZEROCOPY
+#define SO_ZEROCOPY 60
+#endif
+#ifndef MSG_ZEROCOPY
+#define MSG_ZEROCOPY 0x4000000
+#endif
+
+#define ZEROCOPY_USELESS_MAX 4 /* notices of "copied" in a row: one alone may be a packet capture in passing */
+#define ZEROCOPY_STALL_NS 5000000000u
+#define ZEROCOPY_POLL_NS 50000000  /* how often a drain looks for progress that gives no notice */
+#define ZEROCOPY_PAUSE_NS 1000000  /* where poll(2) cannot wait, because the socket is in error for good */
+#define ZEROCOPY_DEVICE_NS 60000000000u /* longer than any device keeps what it was told to send */
+
+/* One send that the kernel has not finished with. */
+struct usp_zerocopy_send {
+	struct usp_zerocopy_send *next; /* newer */
+	uint32_t id;
+	size_t len;
+	unsigned nr_bufs;
+	struct usp_buf bufs[];
+};
+
+/* A range of sends that the kernel has finished with. */
+struct zerocopy_notice {
+	uint32_t first, last;
+	bool is_copied;
+};
+
+void usp_zerocopy_init(struct usp_zerocopy *zerocopy, int fd)
+{
+	pthread_mutex_init(&zerocopy->lock, NULL);
+	zerocopy->stall_ns = ZEROCOPY_STALL_NS;
+	zerocopy->is_on = fd >= 0 && usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_ZEROCOPY, 1) == 0;
+}
+
+/* --- Sending ------------------------------------------------------------------------------------ */
+
+static void zerocopy_free(struct usp_zerocopy_send *send)
+{
+	/* Without a pipe: theirs may be gone by now. */
+	for (unsigned i = 0; i < send->nr_bufs; i++)
+		usp_buf_release(NULL, &send->bufs[i]);
+	usp_free(send);
+}
+
+/* Second owners of the bufs that hold the bytes of a batch. NULL if memory is short or a buf refuses. */
+static struct usp_zerocopy_send *zerocopy_keep(struct usp_pipe *pipe, const struct usp_batch *batch)
+{
+	struct usp_zerocopy_send *send = usp_alloc(sizeof(*send) + batch->nr_segs * sizeof(send->bufs[0]));
+
+	if (!send)
+		return NULL;
+	for (unsigned i = 0; send->nr_bufs < batch->nr_segs; i++) {
+		const struct usp_buf *buf = &batch->bufs[i];
+		struct usp_buf *copy = &send->bufs[send->nr_bufs];
+
+		if (!buf->len)
+			continue;
+		*copy = *buf;
+		copy->flags &= ~(USP_BUF_GIFT | USP_BUF_CAN_MERGE);
+		if (!usp_buf_get(pipe, buf, copy)) {
+			zerocopy_free(send);
+			return NULL;
+		}
+		send->nr_bufs++;
+	}
+	return send;
+}
+
+/* Keep only what was sent. The pipe still has its own references, so none of these releases is the last one. */
+static void zerocopy_trim(struct usp_zerocopy_send *send, size_t len)
+{
+	unsigned nr_bufs = 0;
+
+	send->len = len;
+	while (len) {
+		struct usp_buf *buf = &send->bufs[nr_bufs++];
+
+		if (buf->len > len)
+			buf->len = len;
+		len -= buf->len;
+	}
+	while (send->nr_bufs > nr_bufs)
+		usp_buf_release(NULL, &send->bufs[--send->nr_bufs]);
+}
+
+static void zerocopy_append(struct usp_zerocopy *zerocopy, struct usp_zerocopy_send *send)
+{
+	struct usp_zerocopy_send **end = &zerocopy->oldest;
+
+	while (*end)
+		end = &(*end)->next;
+	*end = send;
+	send->id = zerocopy->next_id++;
+}
+
+ssize_t usp_zerocopy_send(struct usp_file *out, struct usp_zerocopy *zerocopy, struct usp_pipe *pipe,
+			  const struct usp_batch *batch, int flags)
+{
+	const struct msghdr message = {.msg_iov = (struct iovec *)batch->iov, .msg_iovlen = batch->nr_segs};
+	struct usp_zerocopy_send *send = zerocopy_keep(pipe, batch);
+	ssize_t ret;
+
+	if (!send)
+		return -ENOBUFS;
+	/* Held from the send to the list, or another thread might read the notice before the send is there. */
+	pthread_mutex_lock(&zerocopy->lock);
+	ret = usp_sys_sendmsg(out->fd, &message, flags | MSG_ZEROCOPY);
+	if (ret > 0) {
+		zerocopy_trim(send, (size_t)ret);
+		zerocopy_append(zerocopy, send);
+	}
+	pthread_mutex_unlock(&zerocopy->lock);
+	if (ret <= 0)
+		zerocopy_free(send);
+	return ret;
+}
+
+/* --- Notices ------------------------------------------------------------------------------------ */
+
+static bool zerocopy_parse(struct msghdr *message, struct zerocopy_notice *ret_notice)
+{
+	struct cmsghdr *cmsg;
+
+	for (cmsg = CMSG_FIRSTHDR(message); cmsg; cmsg = CMSG_NXTHDR(message, cmsg)) {
+		struct sock_extended_err error;
+
+		if (!(cmsg->cmsg_level == SOL_IP && cmsg->cmsg_type == IP_RECVERR) &&
+		    !(cmsg->cmsg_level == SOL_IPV6 && cmsg->cmsg_type == IPV6_RECVERR))
+			continue;
+		memcpy(&error, CMSG_DATA(cmsg), sizeof(error));
+		if (error.ee_origin != SO_EE_ORIGIN_ZEROCOPY || error.ee_errno != 0)
+			continue;
+		*ret_notice = (struct zerocopy_notice){
+			.first = error.ee_info,
+			.last = error.ee_data,
+			.is_copied = error.ee_code & SO_EE_CODE_ZEROCOPY_COPIED,
+		};
+		return true;
+	}
+	return false;
+}
+
+/* The next notice of the error queue; other entries of it are dropped. */
+static bool zerocopy_read_notice(int fd, struct zerocopy_notice *ret_notice)
+{
+	_Alignas(struct cmsghdr) char control[256];
+
+	for (;;) {
+		struct msghdr message = {.msg_control = control, .msg_controllen = sizeof(control)};
+
+		if (usp_sys_recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+			return false;
+		if (zerocopy_parse(&message, ret_notice))
+			return true;
+	}
+}
+
+/* Unlink the sends that a notice names. Lock held. */
+static struct usp_zerocopy_send *zerocopy_unlink(struct usp_zerocopy *zerocopy, const struct zerocopy_notice *notice)
+{
+	struct usp_zerocopy_send *done = NULL, **next_done = &done, **at = &zerocopy->oldest;
+
+	while (*at) {
+		struct usp_zerocopy_send *send = *at;
+
+		/* The difference is right across the wrap of the numbers, too. */
+		if (send->id - notice->first > notice->last - notice->first) {
+			at = &send->next;
+			continue;
+		}
+		*at = send->next;
+		send->next = NULL;
+		*next_done = send;
+		next_done = &send->next;
+	}
+	zerocopy->nr_useless = notice->is_copied ? zerocopy->nr_useless + 1 : 0;
+	if (zerocopy->nr_useless >= ZEROCOPY_USELESS_MAX)
+		zerocopy->is_on = false;
+	return done;
+}
+
+static void zerocopy_account(struct usp_file *out, size_t len, bool is_copied, bool is_aborted)
+{
+	if (is_aborted)
+		usp_file_account(out, USP_WRITE, USP_UNKNOWN, len, "sent from our memory, and the connection was aborted");
+	else if (is_copied)
+		usp_file_account(out, USP_WRITE, USP_COPIED, len, "MSG_ZEROCOPY, but the kernel said that it copied");
+	else
+		usp_file_account(out, USP_WRITE, USP_BY_REFERENCE, len, "MSG_ZEROCOPY, as the kernel confirmed");
+}
+
+bool usp_zerocopy_reap(struct usp_file *out, struct usp_zerocopy *zerocopy)
+{
+	struct zerocopy_notice notice;
+	bool is_any = false;
+
+	for (;;) {
+		struct usp_zerocopy_send *done = NULL, *send;
+		bool is_aborted;
+
+		pthread_mutex_lock(&zerocopy->lock);
+		if (zerocopy->oldest && zerocopy_read_notice(out->fd, &notice)) {
+			done = zerocopy_unlink(zerocopy, &notice);
+			is_any = true;
+		}
+		is_aborted = zerocopy->is_aborted;
+		pthread_mutex_unlock(&zerocopy->lock);
+		if (!done)
+			return is_any;
+		while ((send = done)) { /* without the lock: a release may call the user's done */
+			done = send->next;
+			zerocopy_account(out, send->len, notice.is_copied, is_aborted);
+			zerocopy_free(send);
+		}
+	}
+}
+
+/* --- The end ------------------------------------------------------------------------------------ */
+
+static bool zerocopy_is_idle(struct usp_zerocopy *zerocopy)
+{
+	bool is_idle;
+
+	pthread_mutex_lock(&zerocopy->lock);
+	is_idle = !zerocopy->oldest;
+	pthread_mutex_unlock(&zerocopy->lock);
+	return is_idle;
+}
+
+/* Wait for a notice, for a short time. True if there was one; -EINTR is the caller's to see. */
+static int zerocopy_wait(struct usp_file *out, struct usp_zerocopy *zerocopy)
+{
+	struct pollfd fd = {.fd = out->fd};
+	int ret = usp_sys_poll(&fd, 1, ZEROCOPY_POLL_NS); /* notices are POLLERR, which needs no asking */
+
+	if (usp_zerocopy_reap(out, zerocopy))
+		return 1;
+	return ret > 0 ? usp_sys_poll(NULL, 0, ZEROCOPY_PAUSE_NS) : ret;
+}
+
+int usp_zerocopy_drain(struct usp_file *out, struct usp_zerocopy *zerocopy)
+{
+	uint64_t since = usp_sys_now_ns();
+	int unsent = -1;
+
+	usp_zerocopy_reap(out, zerocopy);
+	while (!zerocopy_is_idle(zerocopy)) {
+		int ret = zerocopy_wait(out, zerocopy), left = usp_sys_bytes_unsent(out->fd);
+
+		if (ret < 0)
+			return ret;
+		if (ret > 0 || left != unsent)
+			since = usp_sys_now_ns();
+		else if (usp_sys_now_ns() - since > zerocopy->stall_ns)
+			return -ETIMEDOUT;
+		unsent = left;
+	}
+	return 0;
+}
+
+/*
+ * Reset the connection, so that the kernel drops what it has queued. What a device is just sending comes back a moment
+ * later. If a broken device never gives memory back, that memory stays taken: lost is better than changed on its way.
+ */
+static void zerocopy_abort(struct usp_file *out, struct usp_zerocopy *zerocopy)
+{
+	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+	uint64_t since = usp_sys_now_ns();
+
+	pthread_mutex_lock(&zerocopy->lock);
+	zerocopy->is_aborted = true;
+	pthread_mutex_unlock(&zerocopy->lock);
+	usp_sys_connect(out->fd, &nobody, sizeof(nobody));
+	usp_zerocopy_reap(out, zerocopy);
+	while (!zerocopy_is_idle(zerocopy) && usp_sys_now_ns() - since < ZEROCOPY_DEVICE_NS)
+		zerocopy_wait(out, zerocopy);
+}
+
+void usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy)
+{
+	int ret;
+
+	do {
+		ret = usp_zerocopy_drain(out, zerocopy);
+	} while (ret == -EINTR);
+	if (ret < 0)
+		zerocopy_abort(out, zerocopy);
+	pthread_mutex_destroy(&zerocopy->lock);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* zerocopy - sends that the kernel makes from our memory, and the notices that it has finished. */
+#ifndef USP_SPLICE_ZEROCOPY_H
+#define USP_SPLICE_ZEROCOPY_H
+
+#include <pthread.h>
+#include <usplice/endpoint.h>
+
+#include "splice/from_pipe.h"
+
+struct usp_zerocopy_send;
+
+struct usp_zerocopy {
+	pthread_mutex_t lock;
+	_Atomic(bool) is_on; /* the socket can do it, and it has not proved useless here */
+	bool is_aborted;     /* what the kernel says from now on tells nothing about delivery */
+	unsigned nr_useless; /* notices in a row that said: copied after all */
+	uint32_t next_id;    /* the kernel numbers the sends of a socket, from 0 on */
+	uint64_t stall_ns;   /* how long a drain waits without progress */
+	struct usp_zerocopy_send *oldest;
+};
+
+/* Ask for it on a socket; where it is refused (not TCP, or fd is -1) is_on stays false and nothing else differs. */
+void usp_zerocopy_init(struct usp_zerocopy *zerocopy, int fd);
+
+/*
+ * Send the bytes of a batch by reference. The kernel may take fewer; second owners of exactly those stay until it says that
+ * it has finished, and the bytes are accounted then. -EAGAIN, or -ENOBUFS where memory is short and it is better to copy.
+ */
+ssize_t usp_zerocopy_send(struct usp_file *out, struct usp_zerocopy *zerocopy, struct usp_pipe *pipe,
+			  const struct usp_batch *batch, int flags);
+
+/* Take in the notices that are there: release and account. Does not block. True if there was one. */
+bool usp_zerocopy_reap(struct usp_file *out, struct usp_zerocopy *zerocopy);
+
+/*
+ * Wait for the notices of all sends, as long as bytes get acknowledged: 0, -ETIMEDOUT after stall_ns without progress,
+ * or -EINTR.
+ */
+int usp_zerocopy_drain(struct usp_file *out, struct usp_zerocopy *zerocopy);
+
+/* Before the socket is closed: drain, and abort the connection if its peer does not take the bytes. */
+void usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy);
+
+#endif
