@@ -137,7 +137,7 @@ USP_EXPORT ssize_t usp_write(struct usp_file *file, const void *base, size_t len
 USP_EXPORT ssize_t usp_readv(struct usp_file *file, const struct iovec *iov, unsigned nr_segs);
 USP_EXPORT ssize_t usp_writev(struct usp_file *file, const struct iovec *iov, unsigned nr_segs);
 
-/* lseek(2): the new position, or -ESPIPE where there is none. */
+/* lseek(2): the new position, -ESPIPE where there is none, -EINVAL for SEEK_END of a file that has no known end. */
 USP_EXPORT int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence);
 
 /* Bring written data to the storage (fsync). 0, or -errno; 0 where there is nothing to do. Blocks. */

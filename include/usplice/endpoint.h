@@ -122,6 +122,13 @@ USP_EXPORT unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *b
 USP_EXPORT void usp_pipe_end_write(struct usp_pipe *pipe);
 
 /*
+ * Push references to bytes [off, off + len) of a folio, as many as there is room for; the caller holds the write turn and keeps
+ * its own reference. The memory must not change any more. Bytes pushed, -EFAULT if the folio's count is near overflow, -EPIPE.
+ */
+USP_EXPORT ssize_t usp_pipe_push_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len,
+				       unsigned buf_flags);
+
+/*
  * Wait for data and take the read turn. 1, 0 at the end (empty and no writers; no turn is taken), or -EAGAIN with NONBLOCK in
  * flags. Then peek lends copies of the first bufs (returns how many), set puts one that was mapped or confirmed back in its
  * place, advance consumes len bytes and releases what is used up, and end_read gives the turn back and wakes writers.
@@ -176,6 +183,7 @@ struct usp_account {
 	_Atomic(uint64_t) bytes[USP_NR_WAYS];
 	_Atomic(const char *) reason[USP_NR_WAYS];
 	_Atomic(uint64_t) nr_calls;
+	atomic_int late_error; /* met behind bytes that moved; the next call on this side returns it */
 	enum usp_way kernel_way;   /* what the probe found for the kernel lane of this side */
 	const char *kernel_reason; /* static */
 };
@@ -214,6 +222,12 @@ USP_EXPORT int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const
 
 /* Record in the account of a side (USP_READ or USP_WRITE) that len bytes went this way. reason is static. */
 USP_EXPORT void usp_file_account(struct usp_file *file, unsigned side, enum usp_way way, size_t len, const char *reason);
+
+/*
+ * What a hook returns that moved done bytes and then met ret: done if there is any progress, and then an error is kept for
+ * the next call, because a socket tells its error only once; else ret.
+ */
+USP_EXPORT ssize_t usp_file_progress(struct usp_file *file, unsigned side, size_t done, ssize_t ret);
 
 /*
  * The doors: every hook is called through one of these, which assert its contract. -EINVAL without a hook. read_iter and

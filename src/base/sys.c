@@ -445,3 +445,16 @@ void usp_sigpipe_end(const struct usp_sigpipe_guard *guard)
 	}
 	pthread_sigmask(SIG_SETMASK, &guard->old_mask, NULL);
 }
+
+void usp_sys_block_signals(sigset_t *ret_old_mask)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, ret_old_mask);
+}
+
+void usp_sys_restore_signals(const sigset_t *old_mask)
+{
+	pthread_sigmask(SIG_SETMASK, old_mask, NULL);
+}

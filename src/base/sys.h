@@ -15,20 +15,21 @@
 /* Descriptors. O_CLOEXEC is always added. */
 int usp_sys_open(const char *path, int flags, unsigned mode);
 int usp_sys_open_waiting(const char *path, int flags); /* for a FIFO: a signal ends the wait with -EINTR */
-int usp_sys_reopen(int fd, int flags); /* a new description of the same object, through /proc/self/fd */
+int usp_sys_reopen(int fd, int flags);		       /* a new description of the same object, through /proc/self/fd */
 int usp_sys_replace(int fd, int target); /* make target mean what fd means, and close fd unless it fails */
 void usp_sys_close(int fd);		 /* a standard descriptor gets /dev/null in its place; -1 is allowed */
 int usp_sys_stat(const char *path, struct stat *ret_stat);
 int usp_sys_fstat(int fd, struct stat *ret_stat);
-long usp_sys_fs_type(int fd); /* f_type of statfs(2) */
+long usp_sys_fs_type(int fd);  /* f_type of statfs(2) */
 int usp_sys_get_flags(int fd); /* F_GETFL */
 int usp_sys_set_flags(int fd, int flags);
 int64_t usp_sys_lseek(int fd, int64_t off, int whence);
 int usp_sys_ftruncate(int fd, int64_t len);
 int usp_sys_fsync(int fd);
 int usp_sys_memfd(const char *name); /* for the reports of the kernel only; the file has no name */
-ssize_t usp_sys_readlink(const char *path, char *ret_text, size_t len); /* not ended by a 0; -ENAMETOOLONG if it was cut */
-int64_t usp_sys_block_size(int fd);	    /* BLKGETSIZE64 */
+ssize_t usp_sys_readlink(const char *path, char *ret_text,
+			 size_t len); /* not ended by a 0; -ENAMETOOLONG if it was cut */
+int64_t usp_sys_block_size(int fd);   /* BLKGETSIZE64 */
 
 /* Bytes. pos NULL means stream order; a positional call leaves *pos to the caller. */
 ssize_t usp_sys_readv(int fd, const struct iovec *iov, unsigned nr_segs, const int64_t *pos);
@@ -74,6 +75,10 @@ void *usp_sys_map_anon(size_t len); /* NULL if memory is short; asks for huge pa
 int usp_sys_map_file(int fd, size_t len, void **ret_base); /* shared, readable and writable */
 void usp_sys_unmap(void *base, size_t len);
 uint64_t usp_sys_now_ns(void); /* CLOCK_MONOTONIC */
+
+/* Block all signals in this thread, so that a thread it makes takes none; and put the old mask back. */
+void usp_sys_block_signals(sigset_t *ret_old_mask);
+void usp_sys_restore_signals(const sigset_t *old_mask);
 
 /*
  * Keep a SIGPIPE that the calls in between raise from the caller: begin blocks it in this thread, end discards one that

@@ -90,27 +90,49 @@ static int atomic_path_of_spec(const char *spec, char **ret_path, const char **r
 	return -EINVAL;
 }
 
-/* Where the destination really is: 0 and its stat, -ENOENT if it has to be made, or what forbids it. */
-static int atomic_resolve(char **path, struct stat *ret_old, const char **ret_why)
+/* A path for a file that does not exist: the real one of its directory, and its name. NULL with errno. */
+static char *atomic_real_folder(const char *path)
 {
-	struct stat link;
-	char *real;
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? strndup(path, (size_t)(slash + 1 - path)) : strdup("."), *real, *joined = NULL;
 
-	if (stat(*path, ret_old) < 0) {
-		if (errno == ENOENT && lstat(*path, &link) == 0)
-			*ret_why = "the symbolic link leads nowhere";
-		return -errno;
-	}
-	if (!S_ISREG(ret_old->st_mode)) {
-		*ret_why = S_ISDIR(ret_old->st_mode) ? NULL : "only a regular file can be replaced as a whole";
-		return S_ISDIR(ret_old->st_mode) ? -EISDIR : -EINVAL;
-	}
-	real = realpath(*path, NULL);
+	if (!folder)
+		return NULL;
+	real = realpath(folder, NULL);
+	free(folder);
+	if (real && asprintf(&joined, "%s/%s", strcmp(real, "/") == 0 ? "" : real, slash ? slash + 1 : path) < 0)
+		joined = NULL;
+	free(real);
+	return joined;
+}
+
+static int atomic_set_path(char **path, char *real)
+{
 	if (!real)
 		return -errno;
 	free(*path);
 	*path = real;
 	return 0;
+}
+
+/* Where the destination really is, and its stat if it exists; or what forbids to replace it. */
+static int atomic_resolve(char **path, struct stat *ret_old, const char **ret_why)
+{
+	struct stat link;
+
+	if (stat(*path, ret_old) < 0) {
+		if (errno != ENOENT)
+			return -errno;
+		if (lstat(*path, &link) < 0)
+			return atomic_set_path(path, atomic_real_folder(*path));
+		*ret_why = "the symbolic link leads nowhere";
+		return -ENOENT;
+	}
+	if (!S_ISREG(ret_old->st_mode)) {
+		*ret_why = S_ISDIR(ret_old->st_mode) ? NULL : "only a regular file can be replaced as a whole";
+		return S_ISDIR(ret_old->st_mode) ? -EISDIR : -EINVAL;
+	}
+	return atomic_set_path(path, realpath(*path, NULL));
 }
 
 /* Beside the destination, so that the rename stays in one file system. */
@@ -164,7 +186,7 @@ int atomic_open(const char *spec, mode_t mode, struct atomic_file **ret_file, in
 	result = atomic_path_of_spec(spec, &file->path, ret_why);
 	if (result == 0)
 		result = atomic_resolve(&file->path, &old, ret_why);
-	if (result == 0 || (result == -ENOENT && !*ret_why)) {
+	if (result == 0) {
 		file->beside = atomic_name_beside(file->path);
 		result = file->beside ? atomic_create(file, mode, &old) : -ENOMEM;
 	}

@@ -210,7 +210,7 @@ void report_say(const struct copy *copy)
 	double bytes = (double)report.status.bytes;
 	unsigned i;
 
-	if (!copy->pump)
+	if (!report.status.is_done)
 		return;
 	report_ways(ways, sizeof(ways), report.total.by_reference, report.total.copied, report.total.unknown);
 	message_say("%s in %.2f s (%s/s, %.2f s of CPU), %s lane: %s", size_format(moved, bytes), copy->seconds,

@@ -5,7 +5,7 @@
 
 struct copy;
 
-/* Summary in words on standard error; with --verbose each hop and why it went as it did. */
+/* The run in words on standard error, if there was one; with --verbose each hop and why it went as it did. */
 void report_say(const struct copy *copy);
 
 /* One JSON object on one line, described in usplice-copy(1). 0, or -1 after saying that it could not be written to name. */

@@ -21,9 +21,9 @@ struct usp_spec {
 
 /* One endpoint type: how it is named, opened and recognised. Each endpoint file exports one or more of these. */
 struct usp_endpoint {
-	const char *scheme;		/* "tcp"; NULL: it is found by the path of a file */
-	const char *summary;		/* one line for lists */
-	const char *const *options;	/* names that it understands, ended by NULL; NULL for none */
+	const char *scheme;	    /* "tcp"; NULL: it is found by the path of a file */
+	const char *summary;	    /* one line for lists */
+	const char *const *options; /* names that it understands, ended by NULL; NULL for none */
 	/* Open what spec names; contract as usp_open, but ret_why is never NULL. NULL: cannot be opened by name. */
 	int (*open)(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
 		    const char **ret_why);

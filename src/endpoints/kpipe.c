@@ -308,7 +308,7 @@ static ssize_t kpipe_fill(struct kpipe *kp, struct usp_file *in, int64_t *pos, s
 			break;
 	}
 	kp->held += done;
-	return done ? (ssize_t)done : ret;
+	return usp_file_progress(in, USP_READ, done, ret);
 }
 
 /* -EAGAIN of a source that blocks: wait for it, with no lock held. */
@@ -372,12 +372,16 @@ static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 	len = usp_min(len, buf->len);
 	if (out->io_bytes)
 		len = usp_min(len, out->io_bytes);
-	if (out->traits & USP_FILE_SIGPIPE)
-		usp_sigpipe_begin(&guard);
-	ret = usp_sys_splice(kp->rd, NULL, out->fd, out->traits & USP_FILE_SEEKABLE ? pos : NULL, len,
-			     (flags & (USP_SPLICE_MOVE | USP_SPLICE_MORE)) | USP_SPLICE_NONBLOCK);
-	if (out->traits & USP_FILE_SIGPIPE)
-		usp_sigpipe_end(&guard);
+	if (out->fd < 0) {
+		ret = kpipe_drop(kp, len); /* a sink without a descriptor that takes kernel pipes is one that drops */
+	} else {
+		if (out->traits & USP_FILE_SIGPIPE)
+			usp_sigpipe_begin(&guard);
+		ret = usp_sys_splice(kp->rd, NULL, out->fd, out->traits & USP_FILE_SEEKABLE ? pos : NULL, len,
+				     (flags & (USP_SPLICE_MOVE | USP_SPLICE_MORE)) | USP_SPLICE_NONBLOCK);
+		if (out->traits & USP_FILE_SIGPIPE)
+			usp_sigpipe_end(&guard);
+	}
 	if (ret > 0) {
 		kp->held -= (size_t)ret;
 		kp->taken += (size_t)ret;
@@ -430,7 +434,7 @@ ssize_t usp_kernel_splice_write(struct usp_pipe *pipe, struct usp_file *out, int
 	}
 	usp_pipe_end_read(pipe);
 	if (done || (ret == 0 && !run))
-		return (ssize_t)done;
+		return usp_file_progress(out, USP_WRITE, done, ret);
 	if (ret < 0) {
 		if (!kpipe_may_fall_back(out, ret))
 			return ret;

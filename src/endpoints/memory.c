@@ -169,33 +169,22 @@ static size_t memory_get(struct memory *memory, const struct usp_iter *to, int64
 	return len;
 }
 
-/*
- * References to len bytes at pos, which exist, as far as the pipe has room. -EFAULT if no more references can be counted
- * (C2), -EPIPE without readers.
- */
+/* References to len bytes at pos, which exist, as far as the pipe has room; -errno only if there is not one. */
 static ssize_t memory_share(struct memory *memory, size_t pos, struct usp_pipe *pipe, size_t len)
 {
-	size_t done = 0, room, slot_bytes = usp_pipe_slot_bytes(pipe);
-	unsigned nr_bufs = usp_pipe_room(pipe, &room);
+	size_t done = 0;
+	ssize_t ret = 0;
 
-	len = usp_min(len, room);
-	while (done < len && nr_bufs-- > 0) {
+	while (done < len) {
 		struct usp_folio *folio = memory->chunks[(pos + done) / memory->chunk_len];
 		size_t off = (pos + done) % memory->chunk_len;
-		const struct usp_buf buf = {
-			.ops = &usp_gift_buf_ops,
-			.store = folio,
-			.offset = off,
-			.len = usp_min(usp_min(memory->chunk_len - off, slot_bytes), len - done),
-		};
 
-		if (!usp_folio_get(folio))
-			return done ? (ssize_t)done : -EFAULT;
-		if (usp_pipe_push(pipe, &buf, 1) == 0)
-			return done ? (ssize_t)done : -EPIPE;
-		done += buf.len;
+		ret = usp_pipe_push_folio(pipe, folio, off, usp_min(memory->chunk_len - off, len - done), 0);
+		if (ret <= 0)
+			break;
+		done += (size_t)ret;
 	}
-	return (ssize_t)done;
+	return done ? (ssize_t)done : ret;
 }
 
 /* --- The hooks ---------------------------------------------------------------------------------------- */

@@ -42,27 +42,19 @@ static ssize_t zero_write_iter(struct usp_file *out, const struct usp_iter *from
 	return len || !from->count ? (ssize_t)len : -EFBIG;
 }
 
-/* As many references as the pipe has room for. -EFAULT if no more can be counted (C2), -EPIPE without readers. */
+/* As many references as the pipe has room for; -errno only if there is not one. */
 static ssize_t zero_share(struct usp_folio *folio, struct usp_pipe *pipe, size_t len)
 {
-	size_t room, done = 0, chunk = usp_min(usp_pipe_slot_bytes(pipe), ZERO_LEN);
-	unsigned nr_bufs = usp_pipe_room(pipe, &room);
+	size_t done = 0, chunk = usp_min(usp_pipe_slot_bytes(pipe), ZERO_LEN);
+	ssize_t ret = 0;
 
-	len = usp_min(len, room);
-	while (done < len && nr_bufs-- > 0) {
-		const struct usp_buf buf = {
-			.ops = &usp_gift_buf_ops,
-			.store = folio,
-			.len = usp_min(chunk, len - done),
-		};
-
-		if (!usp_folio_get(folio))
-			return done ? (ssize_t)done : -EFAULT;
-		if (usp_pipe_push(pipe, &buf, 1) == 0)
-			return done ? (ssize_t)done : -EPIPE;
-		done += buf.len;
+	while (done < len) {
+		ret = usp_pipe_push_folio(pipe, folio, 0, usp_min(chunk, len - done), 0);
+		if (ret <= 0)
+			break;
+		done += (size_t)ret;
 	}
-	return (ssize_t)done;
+	return done ? (ssize_t)done : ret;
 }
 
 static ssize_t zero_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)

@@ -10,8 +10,8 @@
  * branch that ends closes its pipe for writing, so the source never waits for it again.
  */
 #include <errno.h>
-#include <signal.h>
 
+#include "base/sys.h"
 #include "run/pump.h"
 #include "splice/pipe.h"
 
@@ -91,15 +91,14 @@ static void *branch_run(void *arg)
 /* The thread takes no signals: they are for the threads that the program made itself. */
 int usp_branch_start(struct usp_branch *branch, const struct usp_pipe_params *params)
 {
-	sigset_t all, old;
+	sigset_t old_mask;
 	int ret = usp_pipe_new(params, &branch->pipe);
 
 	if (ret < 0)
 		return ret;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	usp_sys_block_signals(&old_mask);
 	ret = -pthread_create(&branch->thread, NULL, branch_run, branch);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	usp_sys_restore_signals(&old_mask);
 	branch->is_running = branch->is_live = ret == 0;
 	return ret;
 }

@@ -38,7 +38,10 @@ static void planner_set_lane(struct usp_file *file, unsigned side, bool is_kerne
 	file->lane = is_kernel ? &usp_kernel_lane : NULL;
 	if (!is_kernel)
 		return;
-	usp_probe(file, side, &found);
+	if (side == USP_WRITE && planner_drops(file))
+		found = (struct usp_probe_result){.way = USP_BY_REFERENCE, .reason = "dropped, not read"};
+	else
+		usp_probe(file, side, &found);
 	account->kernel_way = found.way;
 	account->kernel_reason = found.reason;
 }
@@ -116,7 +119,7 @@ static void planner_set_lanes(struct usp_file *source, struct usp_file *const *s
 
 	planner_set_lane(source, USP_READ, is_kernel && planner_any_sink_fits(sinks, nr_sinks));
 	for (unsigned i = 0; i < nr_sinks; i++)
-		planner_set_lane(sinks[i], USP_WRITE, source->lane && planner_can_splice(sinks[i], USP_WRITE));
+		planner_set_lane(sinks[i], USP_WRITE, source->lane && planner_fits(sinks[i]));
 }
 
 int usp_plan_route(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,

@@ -8,7 +8,7 @@
 #define COPY_FOLIOS_MAX 256 /* of one call: 1 MiB for a pipe with slots like the kernel's */
 
 static const char copy_reason[] = "read into a fresh folio";
-static const char direct_reason[] = "O_DIRECT: the device fills the folio";
+static const char direct_reason[] = "O_DIRECT: as a rule the device fills the folio, but the kernel does not tell";
 
 /* Folios for len bytes, one for each slot; fewer when memory is short. The number of folios. */
 static unsigned copy_alloc(struct usp_folio **folios, struct iovec *iov, size_t len, size_t slot_bytes, size_t *ret_count)
@@ -63,7 +63,7 @@ ssize_t usp_copy_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe 
 	copy_push(pipe, folios, nr, ret > 0 ? (size_t)ret : 0, slot_bytes);
 	if (ret > 0) {
 		is_direct = atomic_load(&in->flags) & USP_DIRECT;
-		usp_file_account(in, USP_READ, is_direct ? USP_BY_REFERENCE : USP_COPIED, (size_t)ret,
+		usp_file_account(in, USP_READ, is_direct ? USP_UNKNOWN : USP_COPIED, (size_t)ret,
 				 is_direct ? direct_reason : copy_reason);
 	}
 	return ret;

@@ -94,19 +94,28 @@ int usp_file_shutdown(struct usp_file *file)
 	return file->ops->shutdown ? file->ops->shutdown(file) : 0;
 }
 
-int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence)
+/* Where SEEK_END counts from: known for files on disk and block devices. */
+static int64_t file_end(const struct usp_file *file)
 {
 	struct stat st;
-	int64_t base = 0;
+	int ret = file->fd < 0 ? -EINVAL : usp_sys_fstat(file->fd, &st);
+
+	if (ret < 0)
+		return ret;
+	return S_ISBLK(st.st_mode) ? usp_sys_block_size(file->fd) : S_ISREG(st.st_mode) ? st.st_size : -EINVAL;
+}
+
+int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence)
+{
+	int64_t base;
 
 	if (!(file->traits & USP_FILE_SEEKABLE))
 		return -ESPIPE;
-	if (whence == SEEK_CUR)
-		base = file->pos;
-	else if (whence == SEEK_END)
-		base = file->fd >= 0 && usp_sys_fstat(file->fd, &st) == 0 ? st.st_size : 0;
-	else if (whence != SEEK_SET)
+	if (whence != SEEK_SET && whence != SEEK_CUR && whence != SEEK_END)
 		return -EINVAL;
+	base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? file->pos : file_end(file);
+	if (base < 0)
+		return base;
 	if (off > INT64_MAX - base || base + off < 0)
 		return -EINVAL;
 	file->pos = base + off;
@@ -184,6 +193,26 @@ unsigned usp_blocked_side(struct usp_file *in, struct usp_file *out)
 	return side;
 }
 
+/* --- Errors behind progress ----------------------------------------------------------------------- */
+
+ssize_t usp_file_progress(struct usp_file *file, unsigned side, size_t done, ssize_t ret)
+{
+	if (!done)
+		return ret;
+	if (ret < 0 && ret != -EAGAIN && ret != -EINTR)
+		atomic_store(&file_account(file, side)->late_error, (int)ret);
+	return (ssize_t)done;
+}
+
+static int file_take_error(struct usp_file *file, unsigned side)
+{
+	struct usp_account *account = file_account(file, side);
+
+	if (!atomic_load_explicit(&account->late_error, memory_order_relaxed))
+		return 0;
+	return atomic_exchange(&account->late_error, 0);
+}
+
 /* --- The doors ----------------------------------------------------------------------------------- */
 
 int usp_file_verify_area(int64_t pos, size_t len)
@@ -207,6 +236,9 @@ ssize_t usp_file_read_iter(struct usp_file *in, const struct usp_iter *to, int64
 		return -EBADF;
 	if (!in->ops->read_iter)
 		return -EINVAL;
+	ret = file_take_error(in, USP_READ);
+	if (ret < 0)
+		return ret;
 	while ((ret = in->ops->read_iter(in, to, pos, flags)) == -EAGAIN && usp_file_blocks(in, flags)) {
 		ret = usp_file_wait(in, POLLIN);
 		if (ret < 0)
@@ -223,6 +255,9 @@ ssize_t usp_file_write_iter(struct usp_file *out, const struct usp_iter *from, i
 		return -EBADF;
 	if (!out->ops->write_iter)
 		return -EINVAL;
+	ret = file_take_error(out, USP_WRITE);
+	if (ret < 0)
+		return ret;
 	while ((ret = out->ops->write_iter(out, from, pos, flags)) == -EAGAIN && usp_file_blocks(out, flags)) {
 		ret = usp_file_wait(out, POLLOUT);
 		if (ret < 0)
@@ -260,6 +295,9 @@ ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe 
 	hook = in->lane ? in->lane->splice_read : in->ops->splice_read;
 	if (!hook)
 		return -EINVAL;
+	ret = file_take_error(in, USP_READ);
+	if (ret < 0)
+		return ret;
 	len = usp_min(len, USP_MAX_RW_COUNT);
 	before = pipe->turn_bytes; /* ours alone while we hold the write turn */
 	ret = hook(in, pos, pipe, len, flags);
@@ -269,6 +307,7 @@ ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe 
 ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
 	ssize_t (*hook)(struct usp_pipe *, struct usp_file *, int64_t *, size_t, unsigned);
+	ssize_t ret;
 
 	if (!(out->mode & USP_WRITE))
 		return -EBADF;
@@ -277,6 +316,9 @@ ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 	hook = out->lane ? out->lane->splice_write : out->ops->splice_write;
 	if (!hook)
 		return -EINVAL;
+	ret = file_take_error(out, USP_WRITE);
+	if (ret < 0)
+		return ret;
 	len = usp_min(len, USP_MAX_RW_COUNT);
 	return file_check_result(hook(pipe, out, pos, len, flags), len);
 }

@@ -9,6 +9,7 @@
 
 static const char write_reason[] = "written from memory of this process";
 static const char map_reason[] = "bytes held by the kernel were read into a folio";
+static const char direct_reason[] = "O_DIRECT: as a rule the device reads the folio, but the kernel does not tell";
 static const char drop_reason[] = "dropped, not read";
 
 /* Confirm a lent buf, and make its bytes addressable in the ring too. */
@@ -52,6 +53,16 @@ size_t usp_pipe_gather(struct usp_pipe *pipe, size_t len, unsigned max_bufs, str
 	return batch->count;
 }
 
+static void iter_account(struct usp_file *out, size_t len, bool was_mapped)
+{
+	if (was_mapped)
+		usp_file_account(out, USP_WRITE, USP_COPIED, len, map_reason);
+	else if (atomic_load(&out->flags) & USP_DIRECT)
+		usp_file_account(out, USP_WRITE, USP_UNKNOWN, len, direct_reason);
+	else
+		usp_file_account(out, USP_WRITE, USP_COPIED, len, write_reason);
+}
+
 /* One write of everything that is ready; a confirm that fails anywhere leaves the whole batch unwritten (H11). */
 static ssize_t iter_write_batch(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
@@ -71,7 +82,7 @@ static ssize_t iter_write_batch(struct usp_pipe *pipe, struct usp_file *out, int
 	if (ret <= 0)
 		return ret;
 	usp_pipe_advance(pipe, (size_t)ret);
-	usp_file_account(out, USP_WRITE, USP_COPIED, (size_t)ret, batch.mapped ? map_reason : write_reason);
+	iter_account(out, (size_t)ret, batch.mapped > 0);
 	return ret;
 }
 

@@ -305,6 +305,26 @@ unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsign
 	return nr;
 }
 
+ssize_t usp_pipe_push_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len, unsigned buf_flags)
+{
+	size_t done = 0, room;
+
+	while (done < len && usp_pipe_room(pipe, &room)) {
+		struct usp_buf buf = {.ops = &usp_gift_buf_ops,
+				      .store = folio,
+				      .offset = off + done,
+				      .len = usp_min(usp_min(len - done, pipe->slot_bytes), room),
+				      .flags = buf_flags};
+
+		if (!usp_folio_get(folio))
+			return done ? (ssize_t)done : -EFAULT;
+		if (!usp_pipe_push(pipe, &buf, 1))
+			return done ? (ssize_t)done : -EPIPE; /* push has dropped the reference */
+		done += buf.len;
+	}
+	return (ssize_t)done;
+}
+
 /* --- The consumer's side ------------------------------------------------------------------------ */
 
 unsigned usp_pipe_reap_empty(struct usp_pipe *pipe, struct usp_buf *dead, unsigned nr_dead)

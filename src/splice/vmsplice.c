@@ -27,21 +27,15 @@ static size_t vmsplice_chunk(struct usp_pipe *pipe, const void *base, size_t len
 static ssize_t vmsplice_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len)
 {
 	size_t done = 0, chunk;
+	ssize_t ret = 0;
 
 	while (done < len && (chunk = vmsplice_chunk(pipe, folio->base + off + done, len - done))) {
-		struct usp_buf buf = {.ops = &usp_gift_buf_ops,
-				      .store = folio,
-				      .offset = off + done,
-				      .len = chunk,
-				      .flags = USP_BUF_GIFT};
-
-		if (!usp_folio_get(folio))
-			return done ? (ssize_t)done : -EFAULT;
-		if (!usp_pipe_push(pipe, &buf, 1))
-			break; /* the last reader left; push has dropped the reference */
-		done += chunk;
+		ret = usp_pipe_push_folio(pipe, folio, off + done, chunk, USP_BUF_GIFT);
+		if (ret <= 0)
+			break;
+		done += (size_t)ret;
 	}
-	return done ? (ssize_t)done : -EPIPE;
+	return done ? (ssize_t)done : ret;
 }
 
 static ssize_t vmsplice_gift_segment(struct usp_pipe *pipe, const struct iovec *seg)
