@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+# Completion of usplice(1) for bash. The options come from the command's own help, so they are always the right ones.
+
+_usplice_options() {
+	"$1" "$2" --help 2>/dev/null | grep -oE '^ +(-[a-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+'
+}
+
+_usplice() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+
+	if ((COMP_CWORD == 1)); then
+		mapfile -t COMPREPLY < <(compgen -W 'copy help version' -- "$cur")
+		return
+	fi
+	case $prev in
+	help) mapfile -t COMPREPLY < <(compgen -W 'copy help version' -- "$cur") ;;
+	--lane) mapfile -t COMPREPLY < <(compgen -W 'auto kernel user' -- "$cur") ;;
+	--on-slow) mapfile -t COMPREPLY < <(compgen -W 'block detach' -- "$cur") ;;
+	--on-error) mapfile -t COMPREPLY < <(compgen -W 'stop continue' -- "$cur") ;;
+	--skip | --count | --seek | --limit-rate) COMPREPLY=() ;;
+	*)
+		if [[ $cur == -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -W "$(_usplice_options "${COMP_WORDS[0]}" "${COMP_WORDS[1]}")" -- "$cur")
+		else
+			compopt -o filenames 2>/dev/null
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		fi
+		;;
+	esac
+}
+
+complete -F _usplice usplice

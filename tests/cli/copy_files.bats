@@ -1,0 +1,256 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# usplice copy: what becomes of files - permissions, links, the same file twice, --atomic.
+
+load support
+
+mode() {
+	stat -c %a "$1"
+}
+
+@test "a new file gets the permissions of the source below the umask" {
+	data a 10
+	for pair in 640:640 777:755 400:400 000:0; do
+		chmod "${pair%%:*}" a
+		rm -f b
+		[ "$(id -u)" -eq 0 ] || [ "${pair%%:*}" != 000 ] || continue
+		copy a b
+		exits 0
+		[ "$(mode b)" = "${pair##*:}" ]
+	done
+}
+
+@test "the permissions of a new file do not depend on --atomic" {
+	data a 10
+	chmod 755 a
+	(umask 027 && "$USPLICE" copy a b && "$USPLICE" copy --atomic a c)
+	[ "$(mode b)" = 750 ]
+	[ "$(mode c)" = 750 ]
+	cat a | "$USPLICE" copy --atomic - d
+	[ "$(mode d)" = 644 ]
+}
+
+@test "an old file is written in place: it keeps inode, permissions and links" {
+	data a 1000
+	data b 5000
+	chmod 600 b
+	ln b other
+	inode=$(stat -c %i b)
+	copy a b
+	exits 0
+	same a other
+	[ "$(stat -c %i b)" = "$inode" ]
+	[ "$(mode b)" = 600 ]
+}
+
+@test "a symbolic link is followed" {
+	data a 1000
+	echo old >b
+	ln -s b link
+	copy a link
+	exits 0
+	[ -L link ]
+	same a b
+}
+
+@test "source and sink the same file is refused, whatever its names" {
+	data a 1000
+	cp a before
+	ln a hard
+	ln -s a soft
+	for sink in a ./a hard soft file:a; do
+		for option in "" --append "--seek 5" --resume --atomic "--skip 10"; do
+			# shellcheck disable=SC2086
+			copy $option a "$sink"
+			exits 2
+			says "usplice: sink $sink: is the same file as the source"
+			same a before
+		done
+	done
+}
+
+@test "source and sink the same file is refused through redirections" {
+	data a 1000
+	cp a before
+	run --separate-stderr bash -c '"$USPLICE" copy a - >>a'
+	exits 2
+	run --separate-stderr bash -c '"$USPLICE" copy - a <a'
+	exits 2
+	run --separate-stderr bash -c '"$USPLICE" copy - - <a 1<>a'
+	exits 2
+	run --separate-stderr bash -c '"$USPLICE" copy fd:7 fd:8 7<a 8<>a'
+	exits 2
+	says "is the same file as the source"
+	same a before
+}
+
+@test "source and sink the same FIFO is refused" {
+	mkfifo f
+	exec 9<>f
+	copy fd:9 f
+	exits 2
+	says "is the same file as the source"
+	exec 9>&-
+}
+
+@test "a destination that is given twice is refused, and nothing is changed" {
+	data a 1000
+	echo old >b
+	copy a b ./b
+	exits 2
+	says "usplice: sink ./b: is given twice"
+	[ "$(cat b)" = old ]
+	copy a c c
+	exits 2
+	[ ! -e c ]
+	copy --atomic a c ./c
+	exits 2
+	[ ! -e c ]
+}
+
+@test "a report over the source or a destination is refused" {
+	data a 1000
+	cp a before
+	copy --report a a b
+	exits 2
+	copy --report a a null:
+	exits 2
+	says "is also the file of the report"
+}
+
+@test "--atomic puts a whole file in place" {
+	data a 300000
+	echo old >b
+	chmod 640 b
+	inode=$(stat -c %i b)
+	copy --atomic a b
+	exits 0
+	same a b
+	[ "$(mode b)" = 640 ]
+	[ "$(stat -c %i b)" != "$inode" ]
+	[ "$(ls -A)" = $'a\nb' ]
+}
+
+@test "--atomic follows a symbolic link" {
+	data a 1000
+	mkdir sub
+	echo old >sub/b
+	ln -s sub/b link
+	copy --atomic a link
+	exits 0
+	[ -L link ]
+	same a sub/b
+	[ "$(ls -A sub)" = b ]
+}
+
+@test "--atomic takes any name that file: can write" {
+	data a 1000
+	for sink in file:weird:name 'x,y' 'file:p\,append' file://slashes; do
+		copy --atomic a "$sink"
+		exits 0
+	done
+	same a weird:name
+	same a x,y
+	same a p,append
+	same a slashes
+}
+
+@test "--atomic leaves the old file and no other one when the source fails" {
+	echo old >b
+	copy --atomic /proc/self/mem b
+	exits 3
+	[ "$(cat b)" = old ]
+	[ "$(ls -A)" = b ]
+}
+
+@test "--atomic leaves the old file and no other one when the disk is full" {
+	small_disk 256k
+	data a 1000000
+	echo old >small/b
+	copy --atomic a small/b
+	exits 4
+	says "No space left on device"
+	[ "$(cat small/b)" = old ]
+	[ "$(ls -A small)" = b ]
+}
+
+@test "--atomic leaves the old file and no other one when a signal comes" {
+	echo old >b
+	start --atomic --limit-rate 100k zero: b
+	eventually has_bytes .b.usplice-* 1
+	kill -TERM "$job"
+	finish 143
+	[ "$(cat b)" = old ]
+	[ "$(ls -A)" = $'b\njob.err\njob.out' ]
+}
+
+@test "--atomic syncs before and after the rename" {
+	command -v strace >/dev/null || skip "no strace"
+	data a 1000
+	strace -f -o trace -e trace=fsync,rename,renameat,renameat2 "$USPLICE" copy --atomic a b || skip "cannot trace here"
+	[ "$(grep -oE '(fsync|rename)' trace | tr '\n' ' ')" = "fsync rename fsync " ]
+}
+
+@test "--atomic needs a regular file" {
+	data a 10
+	mkfifo f
+	for sink in - f /dev/null tcp:127.0.0.1:1 b,direct file:b,append; do
+		copy --atomic a "$sink"
+		exits 2
+	done
+	mkdir d
+	copy --atomic a d
+	exits 4
+	says "Is a directory"
+	ln -s nowhere link
+	copy --atomic a link
+	exits 4
+	says "leads nowhere"
+	[ "$(ls -A)" = $'a\nd\nf\nlink' ]
+}
+
+@test "with --on-error continue --atomic puts the whole ones in place" {
+	data a 300000
+	echo old >b
+	copy --atomic --on-error continue a b /nowhere/c
+	exits 4
+	[ "$(cat b)" = old ]
+	small_disk 256k
+	data big 1000000
+	echo old >small/c
+	copy --atomic --on-error continue big b small/c
+	exits 4
+	same big b
+	[ "$(cat small/c)" = old ]
+}
+
+@test "a file that was made is removed when the copy does not begin" {
+	data a 10
+	copy a b /nowhere/c
+	exits 4
+	[ ! -e b ]
+}
+
+@test "an old file keeps its bytes when the copy does not begin" {
+	data a 10
+	echo old >b
+	copy a b /nowhere/c
+	exits 4
+	[ "$(cat b)" = old ]
+}
+
+@test "a longer old file is cut where the new one ends" {
+	data a 1000
+	for option in --lane=auto --lane=user --lane=kernel; do
+		data b 5000
+		copy "$option" a b
+		exits 0
+		same a b
+	done
+}
+
+@test "bytes in /proc, whose files say that they are empty, arrive" {
+	copy /proc/self/status b
+	exits 0
+	grep -q '^Name:.*usplice' b
+}

@@ -1,0 +1,317 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# usplice copy: what each option does when all is well.
+
+load support
+
+@test "a file arrives whole" {
+	data a 3000001
+	copy a b
+	exits 0
+	[ -z "$stderr" ]
+	[ -z "$output" ]
+	same a b
+}
+
+@test "an empty file arrives empty" {
+	: >a
+	echo old >b
+	copy a b
+	exits 0
+	[ ! -s b ]
+}
+
+@test "standard input goes to standard output" {
+	data a 300001
+	"$USPLICE" copy - - <a >b
+	same a b
+	cat a | "$USPLICE" copy - - | cat >c
+	same a c
+}
+
+@test "--skip passes over the beginning of a file" {
+	data a 100000
+	copy --skip 1k a b
+	exits 0
+	tail -c +1025 a | same - b
+}
+
+@test "--skip reads and drops the beginning of a stream" {
+	data a 300000
+	cat a | "$USPLICE" copy --skip 150k --json - b 2>report
+	tail -c +153601 a | same - b
+	[ "$(jq .bytes report)" -eq 146400 ]
+	[ "$(jq '.hops[0] | .by_reference + .copied + .unknown' report)" -eq 146400 ]
+}
+
+@test "--skip behind the end copies nothing" {
+	data a 1000
+	copy --skip 2000 a b
+	exits 0
+	[ -e b ] && [ ! -s b ]
+	cat a | "$USPLICE" copy --skip 2000 - c
+	[ -e c ] && [ ! -s c ]
+}
+
+@test "--count ends the copy early, and what is behind stays in the pipe" {
+	data a 300000
+	copy --count 100k a b
+	exits 0
+	head -c 102400 a | same - b
+	cat a | { "$USPLICE" copy --count 1000 - c && cat >d; }
+	head -c 1000 a | same - c
+	tail -c +1001 a | same - d
+}
+
+@test "--count 0 makes an empty file" {
+	data a 1000
+	copy --count 0 a b
+	exits 0
+	[ -e b ] && [ ! -s b ]
+}
+
+@test "--skip and --count take a piece out of the middle" {
+	data a 100000
+	copy --skip 10kB --count 20kB a b
+	exits 0
+	tail -c +10001 a | head -c 20000 | same - b
+}
+
+@test "--seek keeps what is before and behind" {
+	data old 50000
+	data new 1000
+	cp old b
+	copy --seek 7k new b
+	exits 0
+	{ head -c 7168 old && cat new && tail -c +8169 old; } | same - b
+}
+
+@test "--seek behind the end leaves a hole" {
+	data a 10
+	copy --seek 4096 a b
+	exits 0
+	[ "$(stat -c %s b)" -eq 4106 ]
+	tail -c 10 b | same - a
+}
+
+@test "sizes have units" {
+	for pair in 100:100 100B:100 1k:1024 1K:1024 2KiB:2048 3kB:3000 1KB:1000 1M:1048576 1MB:1000000 1MiB:1048576; do
+		copy --count "${pair%%:*}" zero: b
+		exits 0
+		[ "$(stat -c %s b)" -eq "${pair##*:}" ]
+	done
+}
+
+@test "--append writes behind what is there" {
+	data old 1000
+	data new 70000
+	cp old b
+	copy --append new b
+	exits 0
+	cat old new | same - b
+	copy --append new c
+	exits 0
+	same new c
+}
+
+@test "--append works on standard output and leaves streams alone" {
+	data new 70000
+	echo old >b
+	"$USPLICE" copy --append new - 1<>b
+	{ echo old && cat new; } | same - b
+	"$USPLICE" copy --append new - | same - new
+}
+
+@test "a redirection that appends is obeyed" {
+	data new 70000
+	echo old >b
+	"$USPLICE" copy new - >>b
+	{ echo old && cat new; } | same - b
+}
+
+@test "several commands share the position of a redirection" {
+	data a 1000
+	{ "$USPLICE" copy --count 300 - - && "$USPLICE" copy - -; } <a >b
+	same a b
+}
+
+@test "--sync calls fsync" {
+	command -v strace >/dev/null || skip "no strace"
+	data a 1000
+	strace -f -o trace -e trace=fsync,fdatasync "$USPLICE" copy a b || skip "cannot trace here"
+	! grep -q 'sync(' trace
+	strace -f -o trace -e trace=fsync,fdatasync "$USPLICE" copy --sync a b
+	grep -q 'sync(' trace
+}
+
+@test "--sync leaves streams alone" {
+	data a 1000
+	"$USPLICE" copy --sync a - | same - a
+}
+
+@test "--limit-rate holds a copy back" {
+	copy --json --limit-rate 1MB/s --count 500kB zero: null:
+	exits 0
+	[ "$(jq '.bytes == 500000 and .seconds > 0.3' <<<"$stderr")" = true ]
+}
+
+@test "--resume goes on where the copy ended" {
+	data a 500000
+	head -c 300001 a >b
+	copy --json --resume a b
+	exits 0
+	same a b
+	[ "$(jq .bytes <<<"$stderr")" -eq 199999 ]
+}
+
+@test "--resume begins where nothing is, and has nothing to do where all is" {
+	data a 5000
+	copy --resume a b
+	exits 0
+	same a b
+	copy --json --resume a b
+	exits 0
+	same a b
+	[ "$(jq .bytes <<<"$stderr")" -eq 0 ]
+}
+
+@test "--resume minds --skip and --count" {
+	data a 500000
+	tail -c +1001 a | head -c 2000 >b
+	copy --resume --skip 1000 --count 100000 a b
+	exits 0
+	tail -c +1001 a | head -c 100000 | same - b
+}
+
+@test "--resume reads a destination that its owner may only write" {
+	data a 5000
+	head -c 100 a >b
+	chmod 200 b
+	copy --resume a b
+	exits 0
+	same a b
+}
+
+@test "--lane user and --no-splice keep the bytes in memory" {
+	data a 300000
+	for option in "--lane user" --no-splice; do
+		rm -f b
+		# shellcheck disable=SC2086
+		copy --json $option a b
+		exits 0
+		same a b
+		[ "$(jq -r '.lane, (.hops[].lane)' <<<"$stderr" | sort -u)" = user ]
+	done
+}
+
+@test "--lane kernel keeps the bytes in the kernel" {
+	command -v strace >/dev/null || skip "no strace"
+	data a 300000
+	strace -f -o trace -e trace=read,readv,pread64,preadv,preadv2,write,writev,pwrite64,pwritev,pwritev2 \
+		"$USPLICE" copy --lane kernel --report report a b || skip "cannot trace here"
+	same a b
+	[ "$(jq -r '.lane, (.hops[].lane)' report | sort -u)" = kernel ]
+	# The report itself is written, the bytes of the file are not: no call of a page or more but the loader's.
+	! grep -E 'write.* = [0-9]{4,}$' trace
+}
+
+@test "--lane auto is the default" {
+	data a 1000
+	copy --lane auto a b
+	exits 0
+	same a b
+}
+
+@test "--require-zero-copy lets a copy by reference through" {
+	copy --json --require-zero-copy mem:hello null:
+	exits 0
+	[ "$(jq -c '[.by_reference, .copied, .unknown]' <<<"$stderr")" = "[5,0,0]" ]
+}
+
+@test "--require-zero-copy refuses before anything is changed" {
+	data a 1000
+	echo old >b
+	copy --require-zero-copy --lane user a b
+	exits 5
+	says "would copy: "
+	[ "$(cat b)" = old ]
+	copy --require-zero-copy --lane user a c
+	exits 5
+	[ ! -e c ]
+}
+
+@test "--snapshot reads into memory" {
+	data a 300000
+	copy --json --snapshot a b
+	exits 0
+	same a b
+	[ "$(jq '.copied == 300000' <<<"$stderr")" = true ]
+	[ "$(jq -r '.hops[0].lane' <<<"$stderr")" = user ]
+}
+
+@test "--snapshot does not follow later changes of the source" {
+	data a 4096
+	mkfifo f
+	exec 9<>f
+	start --snapshot a f
+	finish 0
+	cp a before
+	printf 'changed' | dd of=a conv=notrunc status=none
+	head -c 4096 <&9 | same - before
+	exec 9>&-
+}
+
+@test "--progress shows percentage, rate and what is left" {
+	copy --progress --limit-rate 1M --count 600k zero: null:
+	exits 0
+	[[ $stderr == *%*ETA* ]]
+	[[ $stderr == *"/s"* ]]
+	says "usplice: 600.0 KiB in "
+	[[ $stderr != *$'\033'* ]]
+}
+
+@test "progress is shown on a terminal, in colours unless NO_COLOR is set, and not with -q" {
+	command -v script >/dev/null || skip "no script"
+	line="$USPLICE copy --limit-rate 1M --count 300k zero: null:"
+	TERM=xterm script -qec "$line" /dev/null </dev/null >shown
+	grep -q ETA shown
+	grep -q $'\033' shown
+	NO_COLOR=1 TERM=xterm script -qec "$line" /dev/null </dev/null >shown
+	grep -q ETA shown
+	! grep -q $'\033' shown
+	TERM=xterm script -qec "$line -q" /dev/null </dev/null >shown
+	[ ! -s shown ]
+}
+
+@test "the progress line fits a narrow terminal" {
+	command -v script >/dev/null || skip "no script"
+	TERM=dumb script -qec "stty cols 30; $USPLICE copy --limit-rate 1M --count 300k zero: null:" /dev/null </dev/null >shown
+	# What stands between two returns of the carriage, but for the summary.
+	tr '\r' '\n' <shown | grep ETA >drawn || tr '\r' '\n' <shown | grep '/s' >drawn
+	! grep -v usplice: drawn | grep -qE '.{30}'
+}
+
+@test "without a terminal nothing is shown" {
+	copy --limit-rate 1M --count 300k zero: null:
+	exits 0
+	[ -z "$stderr" ]
+}
+
+@test "--verbose says how each hop went" {
+	data a 1000
+	copy -v a b
+	exits 0
+	says "a -> pipe"
+	says "pipe -> b"
+	says "usplice: 1000 B in "
+}
+
+@test "options may stand behind the operands, and -- ends them" {
+	data a 1000
+	copy a b --count 10
+	exits 0
+	[ "$(stat -c %s b)" -eq 10 ]
+	copy -- a --count
+	exits 0
+	same a ./--count
+}

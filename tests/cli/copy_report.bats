@@ -1,0 +1,112 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# usplice copy: the JSON report.
+
+load support
+
+@test "the report has exactly the keys of the manual, in their order" {
+	data a 100000
+	copy --json a b c
+	exits 0
+	[ "$(wc -l <<<"$stderr")" -eq 1 ]
+	[ "$(jq -c keys_unsorted <<<"$stderr")" = '["bytes","seconds","cpu_seconds","lane","by_reference","copied","unknown","hops","sinks","stranded"]' ]
+	[ "$(jq -c '.hops[] | keys_unsorted' <<<"$stderr" | sort -u)" = '["from","to","lane","by_reference","copied","unknown","reason"]' ]
+	[ "$(jq -c '.sinks[] | keys_unsorted' <<<"$stderr" | sort -u)" = '["spec","bytes","error"]' ]
+}
+
+@test "its values have the right types" {
+	data a 100000
+	copy --json a b
+	exits 0
+	[ "$(jq -c 'map_values(type)' <<<"$stderr")" = '{"bytes":"number","seconds":"number","cpu_seconds":"number","lane":"string","by_reference":"number","copied":"number","unknown":"number","hops":"array","sinks":"array","stranded":"number"}' ]
+	[ "$(jq -c '.hops[] | map_values(type)' <<<"$stderr" | sort -u)" = '{"from":"string","to":"string","lane":"string","by_reference":"number","copied":"number","unknown":"number","reason":"string"}' ]
+}
+
+@test "the hops are the source's and one for each destination" {
+	data a 1000
+	copy --json a b null:
+	exits 0
+	[ "$(jq -c '[.hops[] | [.from, .to]]' <<<"$stderr")" = '[["a","pipe"],["pipe","b"],["pipe","null:"]]' ]
+}
+
+@test "the ways add up to the bytes of the destinations" {
+	data a 1000001
+	for route in "a b" "a b c" "a null:" "--no-splice a b" "--no-splice a null: c" "mem:hello b" "--snapshot a null:"; do
+		# shellcheck disable=SC2086
+		copy --json $route
+		exits 0
+		jq -e '.by_reference + .copied + .unknown == ([.sinks[].bytes] | add)' <<<"$stderr"
+		jq -e '.hops as $h | .sinks | to_entries | all(. as $s | $h[.key + 1] |
+			.by_reference + .copied + .unknown == $s.value.bytes)' <<<"$stderr"
+		jq -e '.bytes as $bytes | .hops[0] | .by_reference + .copied + .unknown == $bytes' <<<"$stderr"
+		jq -e '.stranded == 0' <<<"$stderr"
+	done
+}
+
+@test "--report writes the same into a file, over what was there" {
+	data a 1000
+	yes | head -c 10000 >report
+	copy --report report a b
+	exits 0
+	[ -z "$stderr" ]
+	[ "$(jq .bytes report)" -eq 1000 ]
+	[ "$(wc -l <report)" -eq 1 ]
+}
+
+@test "--report takes a pipe" {
+	data a 1000
+	copy --report /dev/stdout a b
+	exits 0
+	[ "$(jq .bytes <<<"$output")" -eq 1000 ]
+}
+
+@test "names are escaped, and what is not UTF-8 is replaced" {
+	data a 10
+	name=$'q"b\\s\tt\xc3\xa9\xffend\xe2\x82'
+	copy --report report a "$name"
+	exits 0
+	[ "$(jq -r '.sinks[0].spec' report)" = $'q"b\\s\tt\xc3\xa9\xef\xbf\xbdend\xef\xbf\xbd\xef\xbf\xbd' ]
+	grep -qF 'q\"b\\s\tt' report
+	python3 -c 'import json; json.loads(open("report", "rb").read().decode("utf-8", "strict"))'
+}
+
+@test "a copy that failed to begin has a report too" {
+	data a 10
+	copy --report report a /nowhere/b
+	exits 4
+	[ "$(jq -c '[.bytes, .lane, .hops, .sinks[0].error]' report)" = '[0,null,[],"No such file or directory"]' ]
+	copy --report report x b
+	exits 3
+	[ "$(jq .bytes report)" -eq 0 ]
+}
+
+@test "the error of a destination is in the report" {
+	copy --report report mem:hello /dev/full
+	exits 4
+	[ "$(jq -c '.sinks' report)" = '[{"spec":"/dev/full","bytes":0,"error":"No space left on device"}]' ]
+}
+
+@test "a report that cannot be opened is an error before anything is copied" {
+	data a 10
+	copy --report /nowhere/report a b
+	exits 1
+	[ "$stderr" = "usplice: report /nowhere/report: No such file or directory" ]
+	[ ! -e b ]
+}
+
+@test "a report that cannot be written is an error" {
+	data a 10
+	copy --report /dev/full a b
+	exits 1
+	[ "$stderr" = "usplice: report /dev/full: No space left on device" ]
+	same a b
+	run bash -c '"$USPLICE" copy --json a b 2>/dev/full'
+	[ "$status" -eq 1 ]
+	run bash -c '"$USPLICE" copy --json a b 2>&-'
+	[ "$status" -eq 1 ]
+}
+
+@test "a failed copy stays a failed copy when its report fails too" {
+	copy --report /dev/full x b
+	exits 3
+}

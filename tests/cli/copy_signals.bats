@@ -1,0 +1,120 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# usplice copy: signals.
+
+load support
+
+@test "SIGINT, SIGTERM and SIGHUP stop it, and it says what every destination got" {
+	for pair in INT:130 TERM:143 HUP:129; do
+		rm -f b c report
+		start --limit-rate 1M --report report zero: b c
+		eventually has_bytes b 1
+		eventually has_bytes c 1
+		kill "-${pair%%:*}" "$job"
+		finish "${pair##*:}"
+		grep -qE "^usplice: stopped by signal $((${pair##*:} - 128)) " job.err
+		for sink in b c; do
+			got=$(stat -c %s $sink)
+			[ "$got" -gt 0 ]
+			grep -qx "usplice: sink $sink: got $got bytes" job.err
+			[ "$(jq --arg spec $sink '.sinks[] | select(.spec == $spec) | .bytes' report)" -eq "$got" ]
+		done
+		jq -e '[.sinks[].error] | all(startswith("stopped by signal"))' report
+	done
+}
+
+@test "SIGINT stops it while the source gives nothing" {
+	mkfifo f
+	exec 9<>f
+	start f b
+	eventually test -e b
+	kill -INT "$job"
+	finish 130
+	exec 9>&-
+}
+
+@test "SIGINT stops it while a destination takes nothing" {
+	mkfifo f
+	exec 9<>f
+	start zero: f
+	eventually is_full f
+	kill -INT "$job"
+	finish 130
+	got=$(sed -n 's/^usplice: sink f: got \([0-9]*\) bytes$/\1/p' job.err)
+	[ "$(head -c "$got" <&9 | wc -c)" -eq "$got" ]
+	exec 9>&-
+}
+
+is_full() {
+	! timeout 0.05 dd if=/dev/zero of="$1" bs=1 count=1 oflag=nonblock status=none 2>/dev/null
+}
+
+@test "SIGINT stops it while it waits for a connection, a FIFO's other side, and a retry" {
+	mkfifo f
+	for spec in "tcp-listen:127.0.0.1:0" f "unix:nobody.sock,retry=100"; do
+		start "$spec" b
+		eventually asks "$job" "opening $spec"
+		kill -INT "$job"
+		finish 130
+		[ ! -e b ]
+	done
+}
+
+# asks PROCESS TEXT: does SIGUSR1 make it say that?
+asks() {
+	kill -USR1 "$1"
+	grep -qF "usplice: $2" job.err
+}
+
+@test "SIGINT stops it while --skip drops a stream" {
+	mkfifo f
+	exec 9<>f
+	start --skip 1G f b
+	echo some >&9
+	eventually asks "$job" "5 bytes"
+	kill -INT "$job"
+	finish 130
+	exec 9>&-
+}
+
+@test "SIGUSR1 shows a status line and does not disturb" {
+	data a 400000
+	start --limit-rate 400k a b
+	eventually asks_for_percent "$job"
+	finish 0
+	same a b
+	grep -qE '^usplice: [0-9]+ bytes \([0-9.]+ [KM]?i?B\), [0-9.]+ [KM]?i?B/s, +[0-9]+%  ETA [-0-9:]+$' job.err
+}
+
+asks_for_percent() {
+	kill -USR1 "$1" 2>/dev/null
+	grep -qE '[1-9]%' job.err
+}
+
+@test "a signal that is ignored by whoever starts it stays ignored" {
+	data a 300000
+	(
+		trap '' INT
+		"$USPLICE" copy --limit-rate 500k a b 3>&- &
+		echo $! >pid
+		wait $!
+	) &
+	eventually has_bytes b 1
+	kill -INT "$(cat pid)"
+	wait $!
+	same a b
+}
+
+@test "a second signal ends it at once and leaves no file beside" {
+	mkfifo f
+	exec 9<>f
+	echo old >b
+	start --atomic zero: b
+	eventually has_bytes .b.usplice-* 1
+	kill -INT "$job"
+	kill -INT "$job" 2>/dev/null || true
+	finish 130
+	[ "$(cat b)" = old ]
+	! compgen -G '.b.usplice-*'
+	exec 9>&-
+}

@@ -1,0 +1,76 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# The manual: its pages are well formed, and its examples work.
+
+load support
+
+pages=(usplice.1 usplice-copy.1 usplice-endpoints.7)
+
+# examples PAGE: the commands of its section EXAMPLES, on ports that are free.
+examples() {
+	sed -n '/^# EXAMPLES/,/^# SEE ALSO/s/^\$ //p' "$USPLICE_SOURCE_DIR/man/$1.scd" |
+		sed "s/\b9000\b/$tcp_port/g; s/\b9001\b/$udp_port/g; s/^sleep 1\$/wait_for_receiver/"
+}
+
+# In the manual a second is long enough; here we look.
+udp_listens() {
+	grep -qi ":$(printf %04X "$udp_port") " /proc/net/udp /proc/net/udp6
+}
+
+run_examples() {
+	tcp_port=$(free_port)
+	udp_port=$(free_port)
+	mkdir bin folder
+	ln -s "$USPLICE" bin/usplice
+	data image.iso 300000
+	data disk.img 100000
+	echo text >notes.txt
+	cp notes.txt folder
+	cp notes.txt access.log
+	cp notes.txt all.log
+	cp notes.txt new.conf
+	examples "$1" >script
+	[ -s script ]
+	export udp_port
+	export -f udp_listens eventually
+	PATH=$PWD/bin:$PATH bash -euo pipefail -c 'wait_for_receiver() { eventually udp_listens; }; . ./script' 3>&-
+}
+
+@test "the examples of usplice(1)" {
+	run_examples usplice.1
+	same image.iso copy.iso
+}
+
+@test "the examples of usplice-copy(1)" {
+	run_examples usplice-copy.1
+	for file in copy first second third received partial; do
+		same image.iso "$file.iso"
+	done
+	same new.conf service.conf
+	zcat archive.tar.gz | same - archive.tar
+	[ "$(tar -t -f archive.tar)" = $'folder/\nfolder/notes.txt' ]
+	[ "$(cat all.log)" = $'text\ntext' ]
+	tail -c +65537 image.iso | head -c 4096 | same - block.bin
+	[ "$(stat -c %s disk.img)" -eq 100000 ]
+	tail -c +8193 disk.img | head -c 4096 | same - block.bin
+}
+
+@test "the examples of usplice-endpoints(7)" {
+	run_examples usplice-endpoints.7
+	same image.iso copy.iso
+	same image.iso weird:name
+	same image.iso 'a,direct'
+	[ "$(stat -c %s zeros.bin)" -eq 1048576 ]
+	[ "$(cat notes.txt)" = $'text\nanother line' ]
+	for file in copy.txt received.txt datagrams.txt; do
+		same notes.txt "$file"
+	done
+}
+
+@test "scdoc accepts every page" {
+	command -v scdoc >/dev/null || skip "no scdoc"
+	for page in "${pages[@]}"; do
+		scdoc <"$USPLICE_SOURCE_DIR/man/$page.scd" >page
+		[ -s page ]
+	done
+}

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+# What the tests of the command share. Each test runs in a directory of its own, which every user may enter.
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+	: "${USPLICE:?names the command to test}"
+	command_dir=$(mktemp -d)
+	chmod 755 "$command_dir"
+	cd "$command_dir" || return
+	umask 022
+}
+
+teardown() {
+	local job
+	for job in $(jobs -p); do
+		kill -9 "$job" 2>/dev/null || true
+	done
+	if mountpoint -q "$command_dir/small"; then
+		umount "$command_dir/small"
+	fi
+	cd / && rm -rf "$command_dir"
+}
+
+# data NAME LENGTH: a file of random bytes.
+data() {
+	head -c "$2" /dev/urandom >"$1"
+}
+
+# copy ARGUMENTS: run the command with standard error in $stderr.
+copy() {
+	run --separate-stderr "$USPLICE" copy "$@"
+}
+
+# exits CODE and says TEXT: about the last run.
+exits() {
+	[ "$status" -eq "$1" ] || {
+		echo "exit code $status instead of $1; standard error: $stderr"
+		return 1
+	}
+}
+
+says() {
+	[[ $stderr == *"$1"* ]] || {
+		echo "standard error without '$1': $stderr"
+		return 1
+	}
+}
+
+# same A B: the same bytes.
+same() {
+	cmp "$1" "$2"
+}
+
+# eventually COMMAND: until it succeeds, at most ten seconds.
+eventually() {
+	local deadline=$((SECONDS + 10))
+	until "$@"; do
+		if ((SECONDS >= deadline)); then
+			echo "never came true: $*"
+			return 1
+		fi
+		read -rt 0.02 <> <(:) || true
+	done
+}
+
+has_bytes() {
+	[ "$(stat -c %s "$1" 2>/dev/null || echo 0)" -ge "$2" ]
+}
+
+# start ARGUMENTS: the command in the background with the signals of a terminal's; $job is its process id.
+start() {
+	env --default-signal=INT,TERM,HUP,USR1 "$USPLICE" copy "$@" >job.out 2>job.err 3>&- &
+	job=$!
+}
+
+# finish CODE: wait for it.
+finish() {
+	local code=0
+	wait "$job" || code=$?
+	[ "$code" -eq "$1" ] || {
+		echo "exit code $code instead of $1; standard error: $(cat job.err)"
+		return 1
+	}
+}
+
+# free_port: a port that nobody uses now.
+free_port() {
+	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# as_nobody COMMAND: without the rights of the superuser.
+as_nobody() {
+	if [ "$(id -u)" -ne 0 ]; then
+		"$@"
+	else
+		setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+	fi
+}
+
+# small_disk LENGTH: a file system of that size in ./small.
+small_disk() {
+	mkdir small
+	mount -t tmpfs -o "size=$1" usplice-test small 2>/dev/null || skip "cannot mount here"
+}

@@ -1,0 +1,56 @@
+#!/usr/bin/env bats
+# The symbol map, the public headers and the shared library say the same; and the checker would see it if not.
+
+symbols() {
+	run "$USPLICE_SOURCE_DIR/tools/check-symbols" "$@"
+	echo "$output"
+}
+
+setup() {
+	cd "$BATS_TEST_TMPDIR"
+	cat >some.h <<-'END'
+		#define USP_EXPORT __attribute__((visibility("default")))
+		/* USP_EXPORT int usp_in_a_comment(void); */
+		USP_EXPORT int usp_one(int (*done)(void *arg),
+				       void *arg);
+		USP_EXPORT extern const struct usp_ops usp_two;
+		int usp_internal(void);
+	END
+	"$USPLICE_SOURCE_DIR/tools/check-symbols" --print some.h >some.map
+}
+
+@test "the map lists what the headers declare, and the library exports just that" {
+	symbols "$USPLICE_SOURCE_DIR"/src/usplice.map "$USPLICE_SOURCE_DIR"/include/usplice.h \
+		"$USPLICE_SOURCE_DIR"/include/usplice/endpoint.h "$USPLICE_BUILD_DIR"/src/libusplice.so
+	[ "$status" -eq 0 ]
+	[ -z "$output" ]
+}
+
+@test "a printed map is right" {
+	symbols some.map some.h
+	[ "$status" -eq 0 ]
+	[ "$(grep -c usp_ some.map)" -eq 2 ]
+}
+
+@test "a declaration that the map forgot is found" {
+	sed -i /usp_two/d some.map
+	symbols some.map some.h
+	[ "$status" -eq 1 ]
+	[ "$output" = "some.map lacks usp_two" ]
+}
+
+@test "a name that no header declares is found" {
+	sed -i 's/usp_one;/usp_one;usp_internal;/' some.map
+	symbols some.map some.h
+	[ "$status" -eq 1 ]
+	[ "$output" = "some.map has usp_internal, which no public header declares" ]
+}
+
+@test "a library that lacks a declared symbol or shows another one is found" {
+	echo 'int usp_one(void) { return 1; } int usp_internal(void) { return 2; }' >some.c
+	cc -shared -fPIC -o libsome.so some.c
+	symbols some.map some.h libsome.so
+	[ "$status" -eq 1 ]
+	[ "${lines[0]}" = "libsome.so lacks usp_two" ]
+	[ "${lines[1]}" = "libsome.so has usp_internal, which no public header declares" ]
+}

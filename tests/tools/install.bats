@@ -1,0 +1,48 @@
+#!/usr/bin/env bats
+# What `make install` leaves is complete: a program builds against it and runs.
+
+setup() {
+	root=$BATS_TEST_TMPDIR/root
+	meson install -C "$USPLICE_BUILD_DIR" --no-rebuild --quiet --destdir "$root"
+	prefix=$root$(meson introspect "$USPLICE_BUILD_DIR" --buildoptions | jq -r '.[] | select(.name == "prefix").value')
+	library=$(find "$root" -name libusplice.so)
+}
+
+needs_plain_build() {
+	! nm -D "$library" | grep -qE '__(asan|tsan|ubsan)_' || skip "a sanitized library needs a sanitized program"
+}
+
+@test "the command, the headers and both libraries are installed" {
+	[ -x "$prefix/bin/usplice" ]
+	[ -f "$prefix/include/usplice.h" ]
+	[ -f "$prefix/include/usplice/endpoint.h" ]
+	[ -f "${library%.so}.a" ]
+	[ "$(readlink "$library")" = libusplice.so.0 ]
+}
+
+@test "a program builds with the flags of pkg-config and runs with the shared library" {
+	needs_plain_build
+	export PKG_CONFIG_LIBDIR=${library%/*}/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root
+	cd "$BATS_TEST_TMPDIR"
+	cc -o send "$USPLICE_SOURCE_DIR"/examples/send.c $(pkg-config --cflags --libs usplice)
+	objdump -p send | grep -q 'NEEDED *libusplice.so.0'
+	echo hello >greeting
+	LD_LIBRARY_PATH=${library%/*} ./send greeting copy
+	cmp greeting copy
+}
+
+@test "a program builds with the static library" {
+	needs_plain_build
+	export PKG_CONFIG_LIBDIR=${library%/*}/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root
+	cd "$BATS_TEST_TMPDIR"
+	cc -o send "$USPLICE_SOURCE_DIR"/examples/send.c $(pkg-config --cflags usplice) "${library%.so}.a" -pthread
+	echo hello >greeting
+	./send greeting copy
+	cmp greeting copy
+}
+
+@test "the public headers compile alone and without GNU extensions" {
+	for header in usplice.h usplice/endpoint.h; do
+		echo "#include <$header>" | cc -std=c11 -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" -fsyntax-only -x c -
+	done
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/* test_spec - specs: what names which endpoint, and what is refused with which reason. */
+#include "support.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "endpoints/endpoints.h"
+
+static const struct {
+	const char *text;
+	const char *scheme; /* NULL: none, which is standard input or output */
+	const char *address;
+	const char *options; /* "name=value name" */
+} good[] = {
+	{"a", "file", "a", ""},
+	{"/a/b.txt", "file", "/a/b.txt", ""},
+	{"", "file", "", ""},
+	{"a,b.txt", "file", "a,b.txt", ""},
+	{"a,", "file", "a,", ""},
+	{"a,direct", "file", "a", "direct"},
+	{"a,direct,append", "file", "a", "direct append"},
+	{"a,b,append", "file", "a,b", "append"},
+	{"a,append=", "file", "a", "append="},
+	{"a,director", "file", "a,director", ""},
+	{"a\\,direct", "file", "a,direct", ""},
+	{"a\\,direct,direct", "file", "a,direct", "direct"},
+	{"a\\b", "file", "a\\b", ""},
+	{"a\\", "file", "a\\", ""},
+	{"\\,", "file", ",", ""},
+	{"file:a", "file", "a", ""},
+	{"file:a:b", "file", "a:b", ""},
+	{"file:-", "file", "-", ""},
+	{"file:a,b.txt,direct", "file", "a,b.txt", "direct"},
+	{"file:///a", "file", "/a", ""},
+	{"file://", "file", "", ""},
+	{"./tcp:a:1", "file", "./tcp:a:1", ""},
+	{"12:30", "file", "12:30", ""},
+	{"a.b:c", "file", "a.b:c", ""},
+	{":a", "file", ":a", ""},
+	{"-a:b", "file", "-a:b", ""},
+	{"--", "file", "--", ""},
+	{"-", NULL, "-", ""},
+	{"fd:7", "fd", "7", ""},
+	{"null:", "null", "", ""},
+	{"null://", "null", "", ""},
+	{"zero:", "zero", "", ""},
+	{"mem:", "mem", "", ""},
+	{"mem:text", "mem", "text", ""},
+	{"mem:a\\,b", "mem", "a,b", ""},
+	{"mem:,max=64M", "mem", "", "max=64M"},
+	{"mem:,max=a=b", "mem", "", "max=a=b"},
+	{"mem:,max", "mem", "", "max"},
+	{"tcp:host:80", "tcp", "host:80", ""},
+	{"tcp://[::1]:80", "tcp", "[::1]:80", ""},
+	{"unix:///run/x", "unix", "/run/x", ""},
+	{"unix-listen:x", "unix-listen", "x", ""},
+};
+
+static const struct {
+	const char *text;
+	const char *why; /* part of the reason */
+} bad[] = {
+	{"weird:name", "write file: in front"},
+	{"weird://name", "write file: in front"},
+	{"x:name", "write file: in front"},
+	{"TCP:host:80", "write file: in front"},
+	{"no-such-scheme:", "write file: in front"},
+	{"a,direct,b", "no such option"},
+	{"a,direct,", "no such option"},
+	{"a,direct,=x", "no such option"},
+	{"a,direct,direct", "given twice"},
+	{"mem:,max=1,max=2", "given twice"},
+	{"mem:a,b", "no such option"},
+	{"null:,x", "no such option"},
+	{"fd:1,x", "no such option"},
+	{"tcp:host:80,no-such-option", "no such option"},
+};
+
+static void options_as_text(const struct usp_spec *spec, char *ret_text, size_t room)
+{
+	size_t len = 0;
+
+	ret_text[0] = '\0';
+	for (unsigned i = 0; i < spec->nr_options; i++) {
+		const char *value = spec->options[i].value;
+
+		len += (size_t)snprintf(ret_text + len, room - len, "%s%s%s%s", i ? " " : "", spec->options[i].name,
+					value ? "=" : "", value ? value : "");
+	}
+}
+
+static void a_good_spec_names_type_address_and_options(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		const struct usp_endpoint *endpoint;
+		const char *why = NULL;
+		struct usp_spec spec;
+		char options[128];
+
+		print_message("# %s\n", good[i].text);
+		assert_int_equal(usp_spec_parse(good[i].text, &spec, &endpoint, &why), 0);
+		assert_string_equal(spec.address, good[i].address);
+		assert_string_equal(spec.text, good[i].text);
+		assert_non_null(endpoint->open);
+		if (good[i].scheme)
+			assert_string_equal(endpoint->scheme, good[i].scheme);
+		else
+			assert_null(endpoint->scheme);
+		options_as_text(&spec, options, sizeof(options));
+		assert_string_equal(options, good[i].options);
+		usp_spec_fini(&spec);
+	}
+}
+
+static void a_bad_spec_is_refused_with_a_reason(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		const struct usp_open_params params = {.mode = USP_READ};
+		struct usp_file *file = NULL;
+		const char *why = NULL;
+
+		print_message("# %s\n", bad[i].text);
+		assert_int_equal(usp_open(bad[i].text, &params, &file, &why), -EINVAL);
+		assert_non_null(why);
+		assert_non_null(strstr(why, bad[i].why));
+		assert_null(file);
+		assert_int_equal(usp_open(bad[i].text, &params, &file, NULL), -EINVAL);
+	}
+}
+
+static void a_file_whose_name_looks_like_a_scheme_is_found_if_it_exists(void **state)
+{
+	char dir[] = "/tmp/usplice-test-XXXXXX", here[4096];
+	const struct usp_endpoint *endpoint;
+	const char *why = NULL;
+	struct usp_spec spec;
+
+	(void)state;
+	assert_non_null(getcwd(here, sizeof(here)));
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(usp_spec_parse("weird:name", &spec, &endpoint, &why), -EINVAL);
+	assert_int_equal(mknod("weird:name", S_IFREG | 0600, 0), 0);
+	assert_int_equal(usp_spec_parse("weird:name", &spec, &endpoint, &why), 0);
+	assert_string_equal(spec.address, "weird:name");
+	assert_ptr_equal(endpoint, &usp_regular_endpoint);
+	usp_spec_fini(&spec);
+	unlink("weird:name");
+	assert_int_equal(chdir(here), 0);
+	rmdir(dir);
+}
+
+static void an_option_without_a_value_is_there_and_empty(void **state)
+{
+	const struct usp_endpoint *endpoint;
+	const char *why = NULL;
+	struct usp_spec spec;
+
+	(void)state;
+	assert_int_equal(usp_spec_parse("a,direct", &spec, &endpoint, &why), 0);
+	assert_string_equal(usp_spec_option(&spec, "direct"), "");
+	assert_null(usp_spec_option(&spec, "append"));
+	usp_spec_fini(&spec);
+}
+
+static void any_bytes_are_either_a_spec_or_refused(void **state)
+{
+	static const char alphabet[] = "ab:,\\=/-0.mem:max,direct";
+	uint32_t seed = 1;
+
+	(void)state;
+	for (unsigned round = 0; round < 100000; round++) {
+		const struct usp_endpoint *endpoint;
+		const char *why = NULL;
+		struct usp_spec spec;
+		char text[24];
+		unsigned len;
+
+		seed = seed * 1664525 + 1013904223;
+		len = (seed >> 16) % (sizeof(text) - 1);
+		for (unsigned i = 0; i < len; i++) {
+			seed = seed * 1664525 + 1013904223;
+			text[i] = alphabet[(seed >> 16) % (sizeof(alphabet) - 1)];
+		}
+		text[len] = '\0';
+		if (usp_spec_parse(text, &spec, &endpoint, &why) < 0) {
+			assert_non_null(why);
+			continue;
+		}
+		assert_true(strlen(spec.address) <= len);
+		usp_spec_fini(&spec);
+	}
+}
+
+static void a_length_takes_units_of_both_kinds(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t len;
+	} lens[] = {
+		{"0", 0},
+		{"17", 17},
+		{"1k", 1024},
+		{"1K", 1024},
+		{"2kB", 2000},
+		{"2KB", 2000},
+		{"3M", 3 << 20},
+		{"3MB", 3000000},
+		{"4G", 4L << 30},
+		{"4GB", 4000000000},
+		{"1T", 1L << 40},
+		{"1TB", 1000000000000},
+		{"9223372036854775807", INT64_MAX},
+	};
+	int64_t len;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
+		assert_int_equal(usp_spec_parse_len(lens[i].text, &len), 0);
+		assert_int_equal(len, lens[i].len);
+	}
+}
+
+static void what_is_not_a_length_is_refused(void **state)
+{
+	static const char *const texts[] = {"",	  "k",	 "-1",	 "+1",	 " 1", "1 ",  "1 k",
+					    "1B", "1kb", "1kBB", "1MiB", "1m", "0x10"};
+	static const char *const too_large[] = {"9223372036854775808", "9000000T", "99999999999999999999"};
+	int64_t len;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		assert_int_equal(usp_spec_parse_len(texts[i], &len), -EINVAL);
+	for (size_t i = 0; i < ARRAY_LEN(too_large); i++)
+		assert_int_equal(usp_spec_parse_len(too_large[i], &len), -ERANGE);
+}
+
+static void opening_needs_a_name_and_a_direction(void **state)
+{
+	struct usp_file *file = NULL;
+
+	(void)state;
+	assert_int_equal(usp_open(NULL, &(struct usp_open_params){.mode = USP_READ}, &file, NULL), -EINVAL);
+	assert_int_equal(usp_open("null:", NULL, &file, NULL), -EINVAL);
+	assert_int_equal(usp_open("null:", &(struct usp_open_params){.mode = 0}, &file, NULL), -EINVAL);
+	assert_int_equal(usp_open("null:", &(struct usp_open_params){.mode = 4}, &file, NULL), -EINVAL);
+	assert_int_equal(usp_open_fd(0, 0, "fd", &file), -EINVAL);
+	assert_int_equal(usp_open_fd(0, USP_READ, NULL, &file), -EINVAL);
+	assert_int_equal(usp_open_fd(-1, USP_READ, "fd", &file), -EBADF);
+	assert_null(file);
+}
+
+static void a_descriptor_is_named_by_its_number(void **state)
+{
+	static const char *const bad_numbers[] = {
+		"fd:", "fd:x", "fd:-1", "fd:1x", "fd: 1", "fd:4294967296", "fd:99999999999999999999"};
+	const struct usp_open_params params = {.mode = USP_READ};
+	struct usp_file *file;
+	const char *why;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad_numbers); i++) {
+		assert_int_equal(usp_open(bad_numbers[i], &params, &file, &why), -EINVAL);
+		assert_non_null(strstr(why, "number"));
+	}
+	assert_int_equal(usp_open("fd:999999", &params, &file, &why), -EBADF);
+	assert_non_null(strstr(why, "not open"));
+}
+
+static void a_reason_is_cleared_when_opening_succeeds(void **state)
+{
+	const char *why = "old";
+	struct usp_file *file;
+
+	(void)state;
+	assert_int_equal(usp_open("null:", &(struct usp_open_params){.mode = USP_READ}, &file, &why), 0);
+	assert_null(why);
+	assert_string_equal(usp_file_spec(file), "null:");
+	assert_string_equal(usp_file_type(file), "null");
+	usp_file_put(file);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(a_good_spec_names_type_address_and_options),
+		CASE(a_bad_spec_is_refused_with_a_reason),
+		CASE(a_file_whose_name_looks_like_a_scheme_is_found_if_it_exists),
+		CASE(an_option_without_a_value_is_there_and_empty),
+		CASE(any_bytes_are_either_a_spec_or_refused),
+		CASE(a_length_takes_units_of_both_kinds),
+		CASE(what_is_not_a_length_is_refused),
+		CASE(opening_needs_a_name_and_a_direction),
+		CASE(a_descriptor_is_named_by_its_number),
+		CASE(a_reason_is_cleared_when_opening_succeeds),
+	};
+
+	return cmocka_run_group_tests_name("spec", tests, NULL, NULL);
+}
