@@ -10,7 +10,7 @@ ASAN := build-asan
 TSAN := build-tsan
 C_FILES = $(shell find src include tests bench examples -name '*.[ch]')
 
-.PHONY: all demo test bench install check-style asan tsan clean help
+.PHONY: all demo test bench install check-style format asan tsan clean help
 
 all: $(RELEASE)/build.ninja
 	meson compile -C $(RELEASE)
@@ -19,11 +19,12 @@ help:
 	@echo 'make            build the command and the library, optimised, in $(RELEASE)/'
 	@echo 'make demo       install what is missing, build, and show the main job on real data'
 	@echo 'make test       install what is missing, build, and run every test; ARGS="--suite unit" picks some'
-	@echo 'make bench      measure, against the tools that it replaces and the raw system calls'
+	@echo 'make bench      measure, against the tools that it replaces and the raw system calls; ARGS="--help"'
 	@echo 'make install    into PREFIX=$(PREFIX), below DESTDIR if that is set'
 	@echo 'make asan       all tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make tsan       the threaded tests under ThreadSanitizer'
 	@echo 'make check-style  the rules of the tree and the format of the sources'
+	@echo 'make format     bring the sources into the form that check-style wants'
 	@echo 'make clean      remove all build directories'
 
 demo:
@@ -38,7 +39,8 @@ test:
 
 bench: all
 	meson configure $(RELEASE) -Dbench=true
-	meson test -C $(RELEASE) --benchmark --verbose $(ARGS)
+	meson compile -C $(RELEASE)
+	bench/run --build $(RELEASE) $(ARGS)
 
 install: all
 	meson configure $(RELEASE) -Dprefix=$(PREFIX)
@@ -47,14 +49,17 @@ install: all
 asan: $(ASAN)/build.ninja
 	tools/run-tests $(ASAN) $(ARGS)
 
-# The shadow memory of ThreadSanitizer needs addresses that a strong randomisation takes: run without it.
+# The shadow memory of ThreadSanitizer needs addresses that a strong randomisation takes: run without it where we may.
 tsan: $(TSAN)/build.ninja
-	setarch --addr-no-randomize tools/run-tests $(TSAN) --suite threads $(ARGS)
+	$(shell setarch --addr-no-randomize true 2>/dev/null && echo setarch --addr-no-randomize) tools/run-tests $(TSAN) --suite threads $(ARGS)
 
 check-style:
 	tools/check-layers
 	tools/check-symbols src/usplice.map include/usplice.h include/usplice/endpoint.h
 	clang-format --dry-run -Werror $(C_FILES)
+
+format:
+	clang-format -i $(C_FILES)
 
 $(RELEASE)/build.ninja:
 	meson setup $(RELEASE) --buildtype=release -Dtests=false -Dprefix=$(PREFIX)

@@ -9,7 +9,7 @@
  * Common to all functions: a negative result is -errno and errno itself is not used; nothing prints,
  * exits or raises SIGPIPE; outputs (ret_*) are untouched on failure; lengths and offsets are bytes,
  * times are nanoseconds. Files are reference counted: open gives one reference, usp_file_put drops it.
- * Rules named S7, T3 and the like are those of spec/kernel-splice.md; docs/differences.md lists where
+ * Rules named S7, T3 and the like are those of docs/kernel-rules.md; docs/differences.md lists where
  * usplice differs from the kernel on purpose.
  */
 #ifndef USPLICE_H
@@ -37,7 +37,7 @@ struct usp_pump;
 
 /* Flags of the splice calls: the kernel's values and, except where noted, the kernel's meaning. */
 #define USP_SPLICE_MOVE 0x01u	  /* a hint: take the pages themselves where that is possible */
-#define USP_SPLICE_NONBLOCK 0x02u /* do not wait on a pipe */
+#define USP_SPLICE_NONBLOCK 0x02u /* do not wait: not on a pipe, nor on the file, unless that is a socket */
 #define USP_SPLICE_MORE 0x04u	  /* more data follows soon; never leave it set on the tail */
 #define USP_SPLICE_GIFT 0x08u	  /* usp_vmsplice: refer to the caller's memory instead of copying it */
 
@@ -63,15 +63,17 @@ enum usp_way {
 
 /* What happened on one side of a file: one hop. A snapshot, so no ownership. */
 struct usp_hop {
-	const char *lane;		 /* "kernel" or "user": how the hop was carried last */
+	const char *lane;		 /* "kernel" or "user": how the hop is carried now; static storage */
 	uint64_t bytes[USP_NR_WAYS];	 /* bytes by way; their sum is all that moved on this hop */
 	const char *reason[USP_NR_WAYS]; /* the last reason for each way, or NULL; static storage */
 	uint64_t nr_calls;		 /* calls into the endpoint or the kernel that moved bytes */
 };
 
 /*
- * The account of what was read from (USP_READ) or written to (USP_WRITE) a file since it was opened.
- * Does not block; safe while other threads move data.
+ * The account of what splices and pumps read from (USP_READ) or wrote to (USP_WRITE) a file since it was opened.
+ * usp_read and usp_write are copies and not counted; usp_splice and usp_tee between two pipes cross no hop. Bytes
+ * that a zero-copy send has under way count as unknown until the kernel says how they went; usp_file_sync waits for
+ * that. Does not block; safe while other threads move data.
  */
 USP_EXPORT void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *ret_hop);
 
@@ -79,7 +81,7 @@ USP_EXPORT void usp_file_hop(const struct usp_file *file, unsigned side, struct 
 
 struct usp_open_params {
 	unsigned mode;	 /* USP_READ or USP_WRITE, or both where the endpoint can do both */
-	int creat_mode;	 /* permission bits of a regular file that has to be made; 0 means 0666 */
+	int creat_mode;	 /* permission bits, below the umask, of a regular file that has to be made; 0 means 0666 */
 	bool no_create;	 /* a regular sink must exist already */
 	bool keep_bytes; /* do not truncate a regular sink */
 };
@@ -94,17 +96,20 @@ USP_EXPORT int usp_open(const char *spec, const struct usp_open_params *params, 
 			const char **ret_why);
 
 /*
- * Make a file of a descriptor: the endpoint type follows from what the descriptor is, and name is what
- * reports call it. On success the file owns fd and closes it; on failure it stays with the caller. A
- * socket is set O_NONBLOCK while the file lives; the offset of a regular file is left, at the end, where
- * the transfer stopped. -EBADF if the descriptor does not allow mode, -EISDIR for a directory.
+ * Make a file of a descriptor: the endpoint type follows from what the descriptor is, and name is what reports call
+ * it (copied). On success the file owns fd and closes it; on failure it stays with the caller. A socket is set
+ * O_NONBLOCK while the file lives; a FIFO or terminal gets, under the same number, a description of its own that is
+ * O_NONBLOCK, because others may share the old one; the offset of a regular file is left, at the end, where the
+ * transfer stopped. Does not block. -EBADF if the descriptor does not allow mode, -EISDIR for a directory, -EINVAL
+ * for what bytes do not flow through, such as an eventfd or a listening socket.
  */
 USP_EXPORT int usp_open_fd(int fd, unsigned mode, const char *name, struct usp_file **ret_file);
 
 /*
  * A file over len bytes of the caller's memory, at base. Reading gives references to it, writing copies
  * into it; a write beyond the end is -ENOSPC. The memory must stay until done(arg) has been called, which
- * happens exactly once, after the last reference anywhere is gone; done may be NULL.
+ * happens exactly once, after the last reference anywhere is gone; done may be NULL. What was read must not be written
+ * over before its readers have it. On failure done is not called. -EINVAL for no memory or no mode, -ENOMEM.
  */
 USP_EXPORT int usp_open_memory(void *base, size_t len, unsigned mode, void (*done)(void *arg), void *arg,
 			       struct usp_file **ret_file);
@@ -113,24 +118,29 @@ USP_EXPORT struct usp_file *usp_file_get(struct usp_file *file);
 
 /*
  * Drop a reference; the last one closes the file, which may block for the time that outstanding zero-copy
- * sends need (at most some seconds, then the connection is aborted). NULL is allowed.
+ * sends need: as long as the peer takes bytes, and some seconds beyond; then the connection is reset. NULL is allowed.
  */
 USP_EXPORT void usp_file_put(struct usp_file *file);
 
-/* The name that reports use for this file, and its endpoint type ("regular", "tcp" ...). Owned by the file. */
+/* The name that reports use for this file, and its endpoint type ("regular", "tcp", "pipe" ...). Owned by the file. */
 USP_EXPORT const char *usp_file_spec(const struct usp_file *file);
 USP_EXPORT const char *usp_file_type(const struct usp_file *file);
 
 /* The descriptor behind a file, or -ENXIO. It stays the file's. */
 USP_EXPORT int usp_file_fd(const struct usp_file *file);
 
-/* USP_NONBLOCK | USP_APPEND | USP_PACKET | USP_DIRECT. Setting: -EINVAL for a flag that this file does not have. */
+/*
+ * USP_NONBLOCK | USP_APPEND | USP_PACKET | USP_DIRECT. Setting replaces them all: 0, or -EINVAL if APPEND or DIRECT
+ * would change, or for PACKET on anything but the write end of a pipe.
+ */
 USP_EXPORT unsigned usp_file_flags(const struct usp_file *file);
 USP_EXPORT int usp_file_set_flags(struct usp_file *file, unsigned flags);
 
 /*
- * read(2) and write(2): copy between a file at its position and the caller's memory. Bytes moved, 0 at the end
- * of input, or -errno. Blocks unless USP_NONBLOCK is set. For pipes: rules R9-R25.
+ * read(2) and write(2): copy between a file at its position and the caller's memory. Bytes moved, 0 at the end of
+ * input, or -errno: -EAGAIN, -EBADF for the wrong direction, -EINVAL for a file that has no way to do it or for more
+ * than 1024 segments, -EPIPE, -EINTR where a wait was interrupted. Blocks unless USP_NONBLOCK is set. For pipes:
+ * rules R9-R25.
  */
 USP_EXPORT ssize_t usp_read(struct usp_file *file, void *base, size_t len);
 USP_EXPORT ssize_t usp_write(struct usp_file *file, const void *base, size_t len);
@@ -140,32 +150,42 @@ USP_EXPORT ssize_t usp_writev(struct usp_file *file, const struct iovec *iov, un
 /* lseek(2): the new position, -ESPIPE where there is none, -EINVAL for SEEK_END of a file that has no known end. */
 USP_EXPORT int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence);
 
-/* Bring written data to the storage (fsync). 0, or -errno; 0 where there is nothing to do. Blocks. */
+/*
+ * Bring written data to the storage (fsync); for a socket, wait until the peer has acknowledged what zero-copy sends
+ * refer to. 0, or -errno, that of a connection which broke meanwhile too; 0 where there is nothing to do. Blocks,
+ * except that a socket with USP_NONBLOCK gives -EAGAIN.
+ */
 USP_EXPORT int usp_file_sync(struct usp_file *file);
 
-/* No more will be written: half-close of a socket, end of a stream. The file stays readable. */
+/*
+ * No more will be written: half-close of a socket, the empty datagram of udp:...,eof; nothing for other files. The
+ * file stays readable. 0, or -errno, also that of an earlier write whose error had not been told yet.
+ */
 USP_EXPORT int usp_file_shutdown(struct usp_file *file);
 
 /* Readiness now, as POLLIN | POLLOUT | POLLERR | POLLHUP (R30 for pipes). Does not block. */
 USP_EXPORT unsigned usp_file_poll(struct usp_file *file);
 
 /*
- * A descriptor for somebody's poll or epoll, level-triggered: wait for POLLIN on it, whatever *ret_events says
- * for a descriptor endpoint. For a pipe end it is an eventfd that is readable exactly while the end is ready
- * (or broken). Owned by the file. -EPERM for a file that is always ready (a regular one).
+ * A descriptor for somebody's poll or epoll, level-triggered: wait on it for *ret_events until side (USP_READ or
+ * USP_WRITE) is ready. For a pipe it is an eventfd and always POLLIN, readable exactly while that side of the pipe is
+ * ready or broken. Owned by the file. -EPERM for a file that is always ready, such as a regular one.
  */
 USP_EXPORT int usp_file_poll_fd(struct usp_file *file, unsigned side, short *ret_events);
 
 /* --- Pipes -------------------------------------------------------------------------------------- */
 
 struct usp_pipe_params {
-	size_t nr_slots;   /* entries of the ring, rounded up to a power of two; 0 means 16 */
+	size_t nr_slots; /* entries of the ring, at most 2^20, rounded up to a power of two; 0 means 16 */
 	size_t slot_bytes; /* the most that one entry refers to, at least 4096; 0 means 64 KiB; 4096 is the kernel's rule */
-	size_t max_bytes;  /* the most that all entries refer to together; 0 means no limit but the slots */
-	unsigned flags;	   /* USP_NONBLOCK on both ends, USP_PACKET on the write end */
+	size_t max_bytes; /* the most that all entries refer to together; 0 means no limit but the slots */
+	unsigned flags;	  /* USP_NONBLOCK on both ends, USP_PACKET on the write end */
 };
 
-/* A pipe as two files: ret_ends[0] to read, ret_ends[1] to write, one reference each. params may be NULL. */
+/*
+ * A pipe as two files: ret_ends[0] to read, ret_ends[1] to write, one reference each. params may be NULL. Safe to use
+ * from several threads. 0, -EINVAL or -ENOMEM.
+ */
 USP_EXPORT int usp_pipe_open(const struct usp_pipe_params *params, struct usp_file *ret_ends[2]);
 
 /*
@@ -182,15 +202,19 @@ USP_EXPORT ssize_t usp_pipe_bytes(const struct usp_file *end);
 /* --- splice, tee, vmsplice, sendfile ------------------------------------------------------------- */
 
 /*
- * splice(2): move up to len bytes between a pipe and a file, or two pipes. One of the two must be the end of a
- * pipe. off_in and off_out are NULL for a pipe, else NULL to use and advance the file's own position. Bytes
- * moved, 0 at the end of input, or -errno. Order of checks and errors: S1-S26, T1-T8; without SIGPIPE.
- * Blocks on the pipe unless NONBLOCK or the pipe end's USP_NONBLOCK; on the file by its own USP_NONBLOCK.
+ * splice(2): move up to len bytes between a pipe and a file, or two pipes. One of the two must be the end of a pipe.
+ * off_in and off_out are NULL for a pipe, else NULL to use and advance the file's own position. Bytes moved, 0 at the
+ * end of input, or -errno. Order of checks and errors: S1-S26, T1-T8; without SIGPIPE. Blocks on the pipe unless
+ * NONBLOCK or the pipe end's USP_NONBLOCK; on a socket unless that has USP_NONBLOCK; on another file unless it has
+ * USP_NONBLOCK or the call does not block on the pipe. -EAGAIN: nothing moved, see usp_blocked_side.
  */
 USP_EXPORT ssize_t usp_splice(struct usp_file *in, int64_t *off_in, struct usp_file *out, int64_t *off_out, size_t len,
 			      unsigned flags);
 
-/* tee(2): duplicate references from pipe to pipe without consuming. T9-T13; -EAGAIN where tee(2) gives a false 0. */
+/*
+ * tee(2): duplicate references from pipe to pipe without consuming; bytes duplicated. Errors and blocking: T1-T4,
+ * T9-T13; -EAGAIN, or a wait, where tee(2) gives a false 0.
+ */
 USP_EXPORT ssize_t usp_tee(struct usp_file *in, struct usp_file *out, size_t len, unsigned flags);
 
 /*
@@ -204,14 +228,16 @@ USP_EXPORT ssize_t usp_vmsplice(struct usp_file *end, const struct iovec *iov, u
  * Gifted memory, and the notification that vmsplice never gave. The caller's buffer enters pipes by reference;
  * done(arg) is called exactly once, when the last reference is gone - the caller's own, every buf in every pipe,
  * and what the kernel holds for zero-copy sends - and from then on the memory may be reused, also inside done.
- * It runs in whichever thread dropped the last reference, with no usplice lock held.
+ * It runs in whichever thread dropped the last reference, with no usplice lock held. done may be NULL. -EINVAL for no
+ * memory, -ENOMEM; done is not called then.
  */
 USP_EXPORT int usp_gift_new(void *base, size_t len, void (*done)(void *arg), void *arg, struct usp_gift **ret_gift);
 USP_EXPORT void usp_gift_put(struct usp_gift *gift);
 
 /*
  * Put bytes [off, off + len) of a gift into a pipe's write end, by reference. A short count when the pipe fills;
- * blocks for the first free slot unless NONBLOCK. The caller keeps its reference. -EINVAL if outside the gift.
+ * blocks for the first free slot unless NONBLOCK. The caller keeps its reference. -EINVAL if outside the gift, -EBADF
+ * if end is not a write end, -EPIPE, -EAGAIN.
  */
 USP_EXPORT ssize_t usp_gift_splice(struct usp_gift *gift, size_t off, size_t len, struct usp_file *end, unsigned flags);
 
@@ -219,7 +245,7 @@ USP_EXPORT ssize_t usp_gift_splice(struct usp_gift *gift, size_t off, size_t len
  * sendfile(2) between any two files (H19-H23): in must be seekable. Moves up to len bytes over the pipe whose two
  * ends are pipe[0..1], or over an internal one if pipe is NULL. What a short sink leaves in the pipe is dropped
  * and the source position set back to it, so nothing is lost; a caller's pipe must be empty (-EBUSY). Bytes
- * delivered, 0 at the end of input, or -errno.
+ * delivered, 0 at the end of input, or -errno. If out is a pipe this is one usp_splice. flags are those of usp_splice.
  */
 USP_EXPORT ssize_t usp_splice_direct(struct usp_file *in, int64_t *off_in, struct usp_file *out, int64_t *off_out,
 				     size_t len, unsigned flags, struct usp_file *const pipe[2]);
@@ -235,22 +261,22 @@ USP_EXPORT unsigned usp_blocked_side(struct usp_file *in, struct usp_file *out);
 /* How a hop is carried: decided per file by the planner, or forced. */
 enum usp_lane_choice {
 	USP_LANE_AUTO,
-	USP_LANE_KERNEL, /* bytes never enter user space; -EOPNOTSUPP if an end cannot */
+	USP_LANE_KERNEL, /* bytes never enter user space; usp_pump_run gives -EOPNOTSUPP if an end cannot */
 	USP_LANE_USER,	 /* bytes sit in memory of this process */
 };
 
-#define USP_PUMP_SNAPSHOT 0x1u		 /* copy at the source, so that later changes to it are not seen */
-#define USP_PUMP_REQUIRE_ZERO_COPY 0x2u	 /* -ENOTSUP before a byte moves if a hop would copy or cannot tell */
-#define USP_PUMP_CONTINUE_ON_ERROR 0x4u	 /* a failed sink leaves, the others go on */
-#define USP_PUMP_DETACH_SLOW 0x8u	 /* a sink that stays full for slow_ns leaves (error -ETIMEDOUT) */
-#define USP_PUMP_WIDEN_FIFOS 0x10u	 /* set FIFOs that it meets to a large size */
+#define USP_PUMP_SNAPSHOT 0x1u		/* copy at the source, so that later changes to it are not seen */
+#define USP_PUMP_REQUIRE_ZERO_COPY 0x2u /* -ENOTSUP before a byte moves if a hop would copy or cannot tell */
+#define USP_PUMP_CONTINUE_ON_ERROR 0x4u /* a failed sink leaves, the others go on */
+#define USP_PUMP_DETACH_SLOW 0x8u	/* a sink that stays full for slow_ns leaves (error -ETIMEDOUT) */
+#define USP_PUMP_WIDEN_FIFOS 0x10u	/* set FIFOs that it meets to a large size */
 
 struct usp_pump_params {
 	enum usp_lane_choice lane;
-	unsigned flags;	    /* USP_PUMP_* */
-	int64_t count;	    /* bytes to move; negative means until the end of input */
-	uint64_t rate;	    /* bytes per second at the source; 0 means no limit */
-	uint64_t slow_ns;   /* with DETACH_SLOW; 0 means one second */
+	unsigned flags;	  /* USP_PUMP_* */
+	int64_t count;	  /* bytes to move; negative means until the end of input */
+	uint64_t rate;	  /* bytes per second at the source, on average; 0 means no limit */
+	uint64_t slow_ns; /* with DETACH_SLOW; 0 means one second */
 };
 
 /* A moment of a pump: plain values, no ownership. */
@@ -263,10 +289,10 @@ struct usp_pump_status {
 };
 
 struct usp_sink_status {
-	const char *spec; /* owned by the sink's file */
-	uint64_t bytes;	  /* delivered */
+	const char *spec;  /* owned by the sink's file */
+	uint64_t bytes;	   /* delivered */
 	uint64_t stranded; /* taken for this sink and not delivered, because it failed or the run was stopped */
-	int error;	  /* 0 or -errno */
+	int error;	   /* 0 or -errno */
 };
 
 /* The whole account of a pump's route, per hop and in sum. */
@@ -277,28 +303,36 @@ struct usp_route_total {
 };
 
 /*
- * A pump drives one source to one or many sinks: fan-out shares references, every sink gets every byte. It takes
- * its own references of the files and uses them alone while it runs. -EINVAL for files that cannot be read
- * (written); -EOPNOTSUPP where a forced lane is impossible.
+ * A pump drives one source to one or many sinks: fan-out shares references, every sink gets every byte. It takes its
+ * own references of the files and uses them alone while it runs. It starts at their positions and advances these.
+ * params is copied; NULL means all of the source with no conditions. -EINVAL for files that cannot be read (written),
+ * -ENOMEM. Sinks are added before the run.
  */
 USP_EXPORT int usp_pump_new(struct usp_file *source, const struct usp_pump_params *params, struct usp_pump **ret_pump);
 USP_EXPORT int usp_pump_add_sink(struct usp_pump *pump, struct usp_file *sink);
 
 /*
  * Run until the end of input, count, an error that stops it, or usp_pump_stop. Blocks; with more than one sink each
- * gets a thread of its own for the time of the call. 0 when every byte reached every sink; else the first error:
- * ask usp_pump_status and usp_pump_sink_status which side it was. -ECANCELED after a stop.
+ * gets a thread of its own for the time of the call. Once. 0 when every byte reached every sink; else the first
+ * error, the source's before a sink's: ask usp_pump_status and usp_pump_sink_status which side it was. -ECANCELED
+ * after a stop. Before a byte moved: -EOPNOTSUPP for a lane that is impossible; -ENOTSUP (the same number) for
+ * REQUIRE_ZERO_COPY, and the reason stands in the account of the hop; -EINVAL without a sink or for a second run. The
+ * files have USP_NONBLOCK afterwards.
  */
 USP_EXPORT int usp_pump_run(struct usp_pump *pump);
 
-/* Make a running pump return soon. Safe from any thread and from a signal handler. */
+/* Make a running pump return soon, or a later run at once. Safe from any thread and from a signal handler. */
 USP_EXPORT void usp_pump_stop(struct usp_pump *pump);
 
 /* Counters, also while it runs in another thread. -EINVAL if there is no such sink. */
 USP_EXPORT void usp_pump_status(const struct usp_pump *pump, struct usp_pump_status *ret_status);
 USP_EXPORT int usp_pump_sink_status(const struct usp_pump *pump, unsigned index, struct usp_sink_status *ret_status);
 
-/* The ledger: the source's hop into the pipe, a sink's hop out of it, the sum, and the lane in one word. */
+/*
+ * The ledger: the source's hop into the pipe, a sink's hop out of it, the sum, and the lane in one word: "kernel",
+ * "user" or "mixed". Of file to file inside the kernel, both hops tell the same. Also while it runs; -EINVAL if there
+ * is no such sink.
+ */
 USP_EXPORT void usp_pump_source_hop(const struct usp_pump *pump, struct usp_hop *ret_hop);
 USP_EXPORT int usp_pump_sink_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop);
 USP_EXPORT void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_total);
@@ -314,14 +348,14 @@ USP_EXPORT void usp_pump_free(struct usp_pump *pump);
  * in use now; what is in use is counted in the result, so a test can see that nothing leaked.
  */
 struct usp_usage {
-	size_t nr_folios;      /* folios and gifts alive */
-	size_t folio_bytes;    /* memory in use by folios, gifts not counted */
-	size_t nr_kpipes;      /* kernel pipes in use */
+	size_t nr_folios;	      /* folios and gifts alive */
+	size_t folio_bytes;	      /* memory in use by folios, gifts not counted */
+	size_t nr_kpipes;	      /* kernel pipes in use */
 	uint64_t nr_kpipes_destroyed; /* kernel pipes that still held data when they were released */
 };
-USP_EXPORT void usp_trim(struct usp_usage *ret_usage);
+USP_EXPORT void usp_trim(struct usp_usage *ret_usage); /* NULL is allowed */
 
-/* "1.2.3" */
+/* "1.2.3": of the library that runs. */
 USP_EXPORT const char *usp_version(void);
 
 #ifdef __cplusplus

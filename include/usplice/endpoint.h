@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * endpoint.h - what authors of endpoints need: the two operations tables, bufs, folios, pipes from the
- * inside, and the helpers to name in a table. See docs/writing-an-endpoint.md for a walk through.
+ * endpoint.h - what authors of endpoints need: the two operations tables, bufs, folios, pipes from the inside, and
+ * the helpers to name in a table. See docs/writing-an-endpoint.md for a walk through, and usplice-helpers(7).
  */
 #ifndef USPLICE_ENDPOINT_H
 #define USPLICE_ENDPOINT_H
@@ -32,7 +32,8 @@ struct usp_folio {
 USP_EXPORT struct usp_folio *usp_folio_new(size_t len);
 
 /* Prepare a folio embedded in the caller's object, over memory at base, with one reference and a release of its own. */
-USP_EXPORT void usp_folio_init(struct usp_folio *folio, void *base, size_t len, void (*release)(struct usp_folio *folio));
+USP_EXPORT void usp_folio_init(struct usp_folio *folio, void *base, size_t len,
+			       void (*release)(struct usp_folio *folio));
 
 /* Add a reference, or refuse (false) when the count is near overflow (C2). Drop one; the last one releases. */
 USP_EXPORT bool usp_folio_get(struct usp_folio *folio);
@@ -55,17 +56,19 @@ struct usp_buf {
 #define USP_BUF_CAN_MERGE 0x10u /* a write may append to it (R10); only on folios the pipe itself made */
 
 /*
- * What a kind of buf can do. Called with no pipe lock held except where said; a NULL op is the stated default.
+ * What a kind of buf can do. Called with no pipe lock held except where said; a NULL op is the stated default. buf
+ * may be a copy that the ring lent, so what an op learns belongs into the store. pipe is the one that the buf is in
+ * or came from, or NULL: a buf can outlive its pipe.
  */
 struct usp_buf_ops {
 	const char *name;
 
 	/* Make the bytes valid; may block. Called right before bytes are touched. 0, -ENODATA if they are gone, -errno.
-	 * NULL: always valid. (O1, O4) */
+	 * NULL: always valid. May be called more than once. (O1, O4) */
 	int (*confirm)(struct usp_pipe *pipe, struct usp_buf *buf);
 
 	/* Drop the reference. Called exactly once for each live buf, with buf->ops still set for the callee and the
-	 * entry already out of the ring. Must not need a pipe's lock. Mandatory. (O2) */
+	 * entry already out of the ring. Any thread. Must not need a pipe's lock. Mandatory. (O2) */
 	void (*release)(struct usp_pipe *pipe, struct usp_buf *buf);
 
 	/* Take sole ownership: true if this was the only reference to confirmed, writable memory. The buf is still live and
@@ -73,7 +76,7 @@ struct usp_buf_ops {
 	bool (*try_steal)(struct usp_pipe *pipe, struct usp_buf *buf);
 
 	/* Make copy, a struct copy of buf whose len may have been cut, a second owner. May change copy->store. False refuses,
-	 * and copy is then not live. Called with the pipe's lock held; must not block. Mandatory. (O5) */
+	 * and copy is then not live. May be called with the pipe's lock held: must not need it, nor block. Mandatory. (O5) */
 	bool (*get)(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy);
 
 	/* Turn buf into one whose bytes are addressable, replacing it in place, and keep offset's meaning. Copies, so it is
@@ -82,9 +85,9 @@ struct usp_buf_ops {
 };
 
 /* The kinds of the core, all over folios. */
-USP_EXPORT extern const struct usp_buf_ops usp_anon_buf_ops;   /* written by the pipe's own write; may carry CAN_MERGE */
-USP_EXPORT extern const struct usp_buf_ops usp_folio_buf_ops;  /* filled by a copying helper; stealable by its only owner */
-USP_EXPORT extern const struct usp_buf_ops usp_gift_buf_ops;   /* somebody's memory; never stolen, never written */
+USP_EXPORT extern const struct usp_buf_ops usp_anon_buf_ops;  /* written by the pipe's own write; may carry CAN_MERGE */
+USP_EXPORT extern const struct usp_buf_ops usp_folio_buf_ops; /* by a copying helper; its only owner may steal it */
+USP_EXPORT extern const struct usp_buf_ops usp_gift_buf_ops;  /* somebody's memory; never stolen, never written */
 
 /* The doors to the ops: each holds the default of a NULL op. */
 USP_EXPORT int usp_buf_confirm(struct usp_pipe *pipe, struct usp_buf *buf);
@@ -103,7 +106,10 @@ USP_EXPORT unsigned char *usp_buf_bytes(const struct usp_buf *buf);
  * tail stay; both may block on whatever they like in between, because no lock is held.
  */
 
-/* A pipe without ends, for use inside one program: it has one reader and one writer until told otherwise. */
+/*
+ * A pipe without ends, for use inside one program: it has one reader and one writer until told otherwise. params as of
+ * usp_pipe_open, without the flags. Free it when nobody uses it any more; bufs in it are released. NULL is allowed.
+ */
 USP_EXPORT int usp_pipe_new(const struct usp_pipe_params *params, struct usp_pipe **ret_pipe);
 USP_EXPORT void usp_pipe_free(struct usp_pipe *pipe);
 
@@ -113,8 +119,9 @@ USP_EXPORT void usp_pipe_close_read(struct usp_pipe *pipe);
 
 /*
  * Wait for a free slot and take the write turn. 0, -EPIPE without readers, or -EAGAIN with NONBLOCK in flags. Then
- * room says how many bufs and bytes fit, push moves bufs in (it owns them from then on, also those that it refuses;
- * returns how many went in), and end_write gives the turn back and wakes readers.
+ * room says how many bufs and bytes fit, push moves bufs in (it owns them from then on, also those that it refuses
+ * because the pipe is full; returns how many went in), and end_write gives the turn back. Readers see bufs when they
+ * are pushed. No buf may be longer than usp_pipe_slot_bytes.
  */
 USP_EXPORT int usp_pipe_begin_write(struct usp_pipe *pipe, unsigned flags);
 USP_EXPORT unsigned usp_pipe_room(struct usp_pipe *pipe, size_t *ret_bytes);
@@ -122,16 +129,18 @@ USP_EXPORT unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *b
 USP_EXPORT void usp_pipe_end_write(struct usp_pipe *pipe);
 
 /*
- * Push references to bytes [off, off + len) of a folio, as many as there is room for; the caller holds the write turn and keeps
- * its own reference. The memory must not change any more. Bytes pushed, -EFAULT if the folio's count is near overflow, -EPIPE.
+ * Push references to bytes [off, off + len) of a folio, as many as there is room for; the caller holds the write turn
+ * and keeps its own reference. The memory must not change any more. Bytes pushed, -EFAULT if the folio's count is
+ * near overflow, -EPIPE.
  */
 USP_EXPORT ssize_t usp_pipe_push_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len,
 				       unsigned buf_flags);
 
 /*
- * Wait for data and take the read turn. 1, 0 at the end (empty and no writers; no turn is taken), or -EAGAIN with NONBLOCK in
- * flags. Then peek lends copies of the first bufs (returns how many), set puts one that was mapped or confirmed back in its
- * place, advance consumes len bytes and releases what is used up, and end_read gives the turn back and wakes writers.
+ * Wait for data and take the read turn. 1, 0 at the end (empty and no writers; no turn is taken), or -EAGAIN with
+ * NONBLOCK in flags. Then peek lends copies of the first bufs (returns how many), set puts one that was mapped or
+ * confirmed back in its place, advance consumes len bytes and releases what is used up, and end_read gives the turn
+ * back and wakes writers.
  */
 USP_EXPORT int usp_pipe_begin_read(struct usp_pipe *pipe, unsigned flags);
 USP_EXPORT unsigned usp_pipe_peek(struct usp_pipe *pipe, struct usp_buf *ret_bufs, unsigned nr_bufs);
@@ -165,10 +174,10 @@ struct usp_file_ops {
 	ssize_t (*splice_read)(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags);
 	/* Called without the read turn; takes it (H30). */
 	ssize_t (*splice_write)(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags);
-	unsigned (*poll)(struct usp_file *file);	   /* NULL: poll(2) on fd, or always ready without one */
-	int (*sync)(struct usp_file *file);		   /* NULL: nothing to do */
-	int (*shutdown)(struct usp_file *file);		   /* NULL: nothing to do */
-	void (*release)(struct usp_file *file);		   /* free priv and close; NULL: nothing to do */
+	unsigned (*poll)(struct usp_file *file); /* NULL: poll(2) on fd, or always ready without one */
+	int (*sync)(struct usp_file *file);	 /* NULL: nothing to do */
+	int (*shutdown)(struct usp_file *file);	 /* NULL: nothing to do */
+	void (*release)(struct usp_file *file);	 /* free priv and close; NULL: nothing to do */
 };
 
 /* How the two splice hooks of a file are replaced when the planner puts it on another lane. */
@@ -183,18 +192,18 @@ struct usp_account {
 	_Atomic(uint64_t) bytes[USP_NR_WAYS];
 	_Atomic(const char *) reason[USP_NR_WAYS];
 	_Atomic(uint64_t) nr_calls;
-	atomic_int late_error; /* met behind bytes that moved; the next call on this side returns it */
+	atomic_int late_error;	   /* met behind bytes that moved; the next call on this side returns it */
 	enum usp_way kernel_way;   /* what the probe found for the kernel lane of this side */
 	const char *kernel_reason; /* static */
 };
 
 /* Properties of a file that hold from open to release. */
-#define USP_FILE_SEEKABLE 0x1u	/* has positions: off_in, off_out, seek and usp_splice_direct work */
-#define USP_FILE_SPLICEABLE 0x2u /* fd may be tried with splice(2): it can go on the kernel lane */
-#define USP_FILE_POLLABLE 0x4u	/* poll(2) on fd tells readiness; without it the file is always ready */
-#define USP_FILE_SOCKET 0x8u	/* waits by its own USP_NONBLOCK only (spec 3.2) */
-#define USP_FILE_DATAGRAM 0x10u /* one splice is one datagram */
-#define USP_FILE_SIGPIPE 0x20u	/* write(2) and splice(2) to it can raise SIGPIPE, which is kept from the caller */
+#define USP_FILE_SEEKABLE 0x1u	    /* has positions: off_in, off_out, seek and usp_splice_direct work */
+#define USP_FILE_SPLICEABLE 0x2u    /* fd may be tried with splice(2): it can go on the kernel lane */
+#define USP_FILE_POLLABLE 0x4u	    /* poll(2) on fd tells readiness; without it the file is always ready */
+#define USP_FILE_SOCKET 0x8u	    /* waits by its own USP_NONBLOCK only (docs/kernel-rules.md, S) */
+#define USP_FILE_DATAGRAM 0x10u	    /* one splice is one datagram */
+#define USP_FILE_SIGPIPE 0x20u	    /* write(2) and splice(2) to it can raise SIGPIPE, which is kept from the caller */
 #define USP_FILE_BORROWED_POS 0x40u /* the descriptor's own offset is set to pos at release */
 #define USP_FILE_LANE_FORCED 0x80u  /* splice(2) refusing this file is an error, not a reason to go on without it */
 
@@ -202,12 +211,12 @@ struct usp_file {
 	const struct usp_file_ops *ops;
 	const struct usp_lane *lane; /* NULL: the ops' own hooks */
 	atomic_uint refs;
-	unsigned mode;	    /* USP_READ | USP_WRITE */
-	unsigned traits;    /* USP_FILE_* */
-	atomic_uint flags;  /* USP_NONBLOCK ... */
-	int fd;		    /* -1 without a descriptor */
-	int64_t pos;	    /* position for calls without an offset */
-	size_t io_bytes;    /* the most that one hook call should move, or 0: chunk of a disk file, datagram of a UDP socket */
+	unsigned mode;	   /* USP_READ | USP_WRITE */
+	unsigned traits;   /* USP_FILE_* */
+	atomic_uint flags; /* USP_NONBLOCK ... */
+	int fd;		   /* -1 without a descriptor */
+	int64_t pos;	   /* position for calls without an offset */
+	size_t io_bytes; /* the most that one write should move, or 0: chunk of a disk file, datagram of a UDP socket */
 	struct usp_account account[2]; /* [0] reading, [1] writing */
 	char *spec;
 	void *priv;
@@ -220,50 +229,70 @@ struct usp_file {
 USP_EXPORT int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec, void *priv,
 			    struct usp_file **ret_file);
 
-/* Record in the account of a side (USP_READ or USP_WRITE) that len bytes went this way. reason is static. */
-USP_EXPORT void usp_file_account(struct usp_file *file, unsigned side, enum usp_way way, size_t len, const char *reason);
+/*
+ * Record in the account of a side (USP_READ or USP_WRITE) that len bytes went this way. reason is static. Whoever
+ * moves the bytes does it, once: a hook that a copying helper calls (read_iter, write_iter) does not. Safe from
+ * several threads.
+ */
+USP_EXPORT void usp_file_account(struct usp_file *file, unsigned side, enum usp_way way, size_t len,
+				 const char *reason);
 
 /*
- * What a hook returns that moved done bytes and then met ret: done if there is any progress, and then an error is kept for
- * the next call, because a socket tells its error only once; else ret.
+ * What a hook returns that moved done bytes and then met ret: done if there is any progress, and then an error is
+ * kept for the next call, because a socket tells its error only once; else ret.
  */
 USP_EXPORT ssize_t usp_file_progress(struct usp_file *file, unsigned side, size_t done, ssize_t ret);
 
 /*
- * The doors: every hook is called through one of these, which assert its contract. -EINVAL without a hook. read_iter and
- * write_iter wait and try again on -EAGAIN unless NONBLOCK is in flags or the file is USP_NONBLOCK.
+ * The doors: every hook is called through one of these, which check its contract: -EIO for one that claims bytes
+ * which it was not given or did not push. -EBADF for the wrong direction, -EINVAL without a hook. read_iter and
+ * write_iter poll fd and try again on -EAGAIN, unless the file is USP_NONBLOCK or NONBLOCK is in flags (which sockets
+ * ignore) or there is no fd. The caller of splice_read holds the write turn; the caller of splice_write holds
+ * nothing.
  */
 USP_EXPORT ssize_t usp_file_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
 USP_EXPORT ssize_t usp_file_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
-USP_EXPORT ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags);
+USP_EXPORT ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len,
+					unsigned flags);
 USP_EXPORT ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
 					 unsigned flags);
 
 /* --- Helpers to name in a table (usplice-helpers(7): which one, and what it costs) ------------------- */
 
-/* splice_read by read_iter into fresh folios: one copy (H3). */
-USP_EXPORT ssize_t usp_copy_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags);
+/* splice_read by read_iter into fresh folios: one copy (H3). Accounts. -EINVAL without read_iter, -ENOMEM, -EAGAIN. */
+USP_EXPORT ssize_t usp_copy_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len,
+					unsigned flags);
 
-/* splice_write of all ready bufs as one iovec by write_iter: the copies are the sink's (H11). */
+/* splice_write of all ready bufs as one iovec by write_iter, accounted as a copy (H11). -EINVAL without write_iter. */
 USP_EXPORT ssize_t usp_iter_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
 					 unsigned flags);
 
-/* splice_write that drops the bytes; confirm still runs (H16). No copy. */
+/* splice_write that drops the bytes; confirm still runs (H16). No copy. Accounts. */
 USP_EXPORT ssize_t usp_drop_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
 					 unsigned flags);
 
 /*
- * splice_write by an actor that is shown one buf after the other, confirmed: it returns bytes used, 1..len, or <= 0 to stop
- * (H8-H10). The buf is lent; the actor may usp_buf_get it.
+ * splice_write by an actor that is shown one buf after the other, confirmed: it returns bytes used, 1..len, or <= 0
+ * to stop (H8-H10). The buf is lent, confirmed and addressable; the actor may usp_buf_get a copy of it, and must not
+ * change the bytes. It runs with the read turn held, so it may block but not use the pipe. Whoever calls this
+ * accounts.
  */
 typedef ssize_t usp_splice_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg);
-USP_EXPORT ssize_t usp_splice_from_pipe(struct usp_pipe *pipe, size_t len, unsigned flags, usp_splice_actor *actor, void *arg);
+USP_EXPORT ssize_t usp_splice_from_pipe(struct usp_pipe *pipe, size_t len, unsigned flags, usp_splice_actor *actor,
+					void *arg);
 
-/* splice_write to a stream socket: bufs attached to sendmsg, MSG_ZEROCOPY where it pays, MORE while there is more (H13). */
+/*
+ * splice_write to a stream socket: bufs attached to sendmsg, MORE while there is more (H13); MSG_ZEROCOPY where it
+ * pays, for files that the library opened. Accounts.
+ */
 USP_EXPORT ssize_t usp_sock_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
 					 unsigned flags);
 
-/* The kernel lane: splice(2) between the file's descriptor and a kernel pipe that becomes (was) a buf. */
+/*
+ * The kernel lane: splice(2) between the file's descriptor and a kernel pipe that becomes (was) a buf. Where the
+ * kernel refuses before a byte has moved, the file goes on with the hooks of its ops. Accounts what the probe found,
+ * or unknown.
+ */
 USP_EXPORT ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len,
 					  unsigned flags);
 USP_EXPORT ssize_t usp_kernel_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,

@@ -78,7 +78,8 @@ static int atomic_path_of_spec(const char *spec, char **ret_path, const char **r
 	if (strncmp(spec, "file:", 5) == 0)
 		spec += strncmp(spec, "file://", 7) == 0 ? 7 : 5;
 	else if (strcmp(spec, "-") == 0 || (spec[scheme] == ':' && isalpha((unsigned char)spec[0]))) {
-		*ret_why = "only a regular file can be replaced as a whole (file:NAME names one whatever it looks like)";
+		*ret_why =
+			"only a regular file can be replaced as a whole (file:NAME names one whatever it looks like)";
 		return -EINVAL;
 	}
 	*ret_path = malloc(strlen(spec) + 1);
@@ -177,7 +178,7 @@ int atomic_open(const char *spec, mode_t mode, struct atomic_file **ret_file, in
 		const char **ret_why)
 {
 	struct atomic_file *file = calloc(1, sizeof(*file));
-	struct stat old = { .st_nlink = 0 };
+	struct stat old = {.st_nlink = 0};
 	int result;
 
 	*ret_why = NULL;

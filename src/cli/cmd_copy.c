@@ -58,42 +58,44 @@ static const char *copy_parse_on_slow(const char *value, void *field)
 #define FIELD(member) offsetof(struct copy_request, member)
 
 static const struct option_row copy_options[] = {
-	{ "skip", 0, "N", "do not copy the first N bytes of the source", option_size, FIELD(skip) },
-	{ "count", 0, "N", "copy at most N bytes", option_size, FIELD(count) },
-	{ "seek", 0, "N", "begin N bytes into the destination and keep what is before\nand behind", option_size, FIELD(seek) },
-	{ "append", 0, NULL, "write behind what a file already has", option_flag, FIELD(append) },
-	{ "resume", 0, NULL, "compare what the destination already has with the source,\nand copy the rest", option_flag,
-	  FIELD(resume) },
-	{ "atomic", 0, NULL, "write beside the destination, sync, and put it in place\nonly when it is whole", option_flag,
-	  FIELD(atomic) },
-	{ "sync", 0, NULL, "bring the bytes to the storage before the end", option_flag, FIELD(sync) },
-	{ "limit-rate", 0, "RATE", "move at most RATE bytes per second", option_rate, FIELD(rate) },
-	{ "on-slow", 0, "WHAT", "when a destination takes nothing: block, the default, or\ndetach[:SECONDS] (1) to go on without it",
-	  copy_parse_on_slow, FIELD(slow_ns) },
-	{ "on-error", 0, "WHAT", "when a destination fails: stop, the default, or continue\nwith the others", copy_parse_on_error,
-	  FIELD(continue_on_error) },
-	{ "lane", 0, "LANE", "how the bytes travel: auto, the default, kernel (never in this\nprocess) or user", copy_parse_lane,
-	  FIELD(lane) },
-	{ "no-splice", 0, NULL, "the same as --lane user", option_flag, FIELD(no_splice) },
-	{ "require-zero-copy", 0, NULL, "move nothing and exit with 5 if bytes would be copied", option_flag,
-	  FIELD(require_zero_copy) },
-	{ "snapshot", 0, NULL, "write bytes as they were when they were read, even if the\nsource changes meanwhile", option_flag,
-	  FIELD(snapshot) },
-	{ "progress", 0, NULL, "show progress also where standard error is no terminal", option_flag, FIELD(progress) },
-	{ "quiet", 'q', NULL, "show no progress and no summary", option_flag, FIELD(quiet) },
-	{ "verbose", 'v', NULL, "say at the end how each hop went, and why", option_flag, FIELD(verbose) },
-	{ "json", 0, NULL, "write the report as JSON on standard error", option_flag, FIELD(json) },
-	{ "report", 0, "FILE", "write the report as JSON into FILE", option_text, FIELD(report) },
-	{ "help", 'h', NULL, "show this", option_flag, FIELD(help) },
-	{ .name = NULL },
+	{"skip", 0, "N", "do not copy the first N bytes of the source", option_size, FIELD(skip)},
+	{"count", 0, "N", "copy at most N bytes", option_size, FIELD(count)},
+	{"seek", 0, "N", "begin N bytes into the destination and keep what is\nbefore and behind", option_size,
+	 FIELD(seek)},
+	{"append", 0, NULL, "write behind what a file already has", option_flag, FIELD(append)},
+	{"resume", 0, NULL, "compare what the destination already has with the\nsource, and copy the rest", option_flag,
+	 FIELD(resume)},
+	{"atomic", 0, NULL, "write beside the destination, sync, and put it in\nplace only when it is whole",
+	 option_flag, FIELD(atomic)},
+	{"sync", 0, NULL, "bring the bytes to the storage before the end", option_flag, FIELD(sync)},
+	{"limit-rate", 0, "RATE", "move at most RATE bytes per second", option_rate, FIELD(rate)},
+	{"on-slow", 0, "WHAT",
+	 "when a destination takes nothing: block, the\ndefault, or detach[:SECONDS] (1) to go on without it",
+	 copy_parse_on_slow, FIELD(slow_ns)},
+	{"on-error", 0, "WHAT", "when a destination fails: stop, the default, or\ncontinue with the others",
+	 copy_parse_on_error, FIELD(continue_on_error)},
+	{"lane", 0, "LANE", "how the bytes travel: auto, the default, kernel\n(never in this process) or user",
+	 copy_parse_lane, FIELD(lane)},
+	{"no-splice", 0, NULL, "the same as --lane user", option_flag, FIELD(no_splice)},
+	{"require-zero-copy", 0, NULL, "move nothing and exit with 5 if bytes would be\ncopied", option_flag,
+	 FIELD(require_zero_copy)},
+	{"snapshot", 0, NULL, "write bytes as they were when they were read, even\nif the source changes meanwhile",
+	 option_flag, FIELD(snapshot)},
+	{"progress", 0, NULL, "show progress also where standard error is no\nterminal", option_flag, FIELD(progress)},
+	{"quiet", 'q', NULL, "show no progress and no summary", option_flag, FIELD(quiet)},
+	{"verbose", 'v', NULL, "say at the end how each hop went, and why", option_flag, FIELD(verbose)},
+	{"json", 0, NULL, "write the report as JSON on standard error", option_flag, FIELD(json)},
+	{"report", 0, "FILE", "write the report as JSON into FILE", option_text, FIELD(report)},
+	{"help", 'h', NULL, "show this", option_flag, FIELD(help)},
+	{.name = NULL},
 };
 
 static int copy_help(void)
 {
 	fputs("usage: usplice copy [OPTIONS] SOURCE DESTINATION...\n\n"
-	      "Copy one source to one or many destinations, by reference where that is possible.\n"
-	      "Both may be a path, - (standard input or output), tcp:HOST:PORT, tcp-listen:PORT,\n"
-	      "unix:PATH, fd:N and more: see usplice-endpoints(7).\n\n",
+	      "Copy one source to one or many destinations, by reference where possible.\n"
+	      "Both may be a path, - (standard input or output), tcp:HOST:PORT, unix:PATH,\n"
+	      "tcp-listen:PORT, fd:N and more: see usplice-endpoints(7).\n\n",
 	      stdout);
 	option_print(copy_options);
 	fputs("\nSizes take k M G T (powers of 1024) and kB MB GB TB (powers of 1000).\n"
@@ -125,7 +127,7 @@ static const char *copy_contradiction(const struct copy_request *request)
 
 int cmd_copy(int argc, char **argv)
 {
-	struct copy_request request = { .skip = -1, .count = -1, .seek = -1 };
+	struct copy_request request = {.skip = -1, .count = -1, .seek = -1};
 	int first = option_parse(copy_options, argc, argv, &request);
 	const char *why;
 

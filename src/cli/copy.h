@@ -44,16 +44,16 @@ struct copy {
 	const struct copy_request *request;
 	struct usp_file *source;
 	struct stat source_object;
-	int64_t source_start;		   /* where in the source the first byte comes from; 0 in a stream */
-	int64_t count;			   /* bytes to move at most, -1 for all */
-	int64_t total;			   /* bytes that will come, as far as that is known, or -1 */
+	int64_t source_start; /* where in the source the first byte comes from; 0 in a stream */
+	int64_t count;	      /* bytes to move at most, -1 for all */
+	int64_t total;	      /* bytes that will come, as far as that is known, or -1 */
 	struct copy_sink *sinks;
-	struct usp_pump *pump;		   /* NULL until everything is open */
-	struct usp_hop skipped;		   /* what --skip read and threw away is no part of the report */
-	_Atomic(const char *) opening;	   /* the spec that is being opened, or NULL */
+	struct usp_pump *pump;	       /* NULL until everything is open */
+	struct usp_hop skipped;	       /* what --skip read and threw away is no part of the report */
+	_Atomic(const char *) opening; /* the spec that is being opened, or NULL */
 	struct watch watch;
 	struct progress progress;
-	int report_fd;			   /* -1 without --report */
+	int report_fd; /* -1 without --report */
 	double seconds, cpu_seconds;
 };
 

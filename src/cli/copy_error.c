@@ -23,11 +23,15 @@ static void error_text(char text[COPY_ERROR_MAX], int error, const char *why)
 		snprintf(text, COPY_ERROR_MAX, "%s (%s)", strerror(-error), why);
 }
 
+/* The exit code of the signal that interrupted, after saying so, or 0. */
 static int error_is_signal(const struct copy *copy, int error)
 {
 	int signo = watch_signo(&copy->watch);
 
-	return error == -EINTR && signo != 0 ? CLI_SIGNAL + signo : 0;
+	if (error != -EINTR || signo == 0)
+		return 0;
+	message_say("stopped by signal %d (%s) before anything was copied", signo, strsignal(signo));
+	return CLI_SIGNAL + signo;
 }
 
 /* A spec that nobody understands is the caller's mistake, and not the endpoint's. */
@@ -63,8 +67,9 @@ int copy_sink_failed(struct copy *copy, struct copy_sink *sink, int error, const
 		const char *name = strrchr(copy->request->source, '/');
 		size_t len = strlen(sink->spec);
 
-		snprintf(sink->error, COPY_ERROR_MAX, "%s (to put it there, write %s%s%s)", strerror(EISDIR), sink->spec,
-			 len > 0 && sink->spec[len - 1] == '/' ? "" : "/", name ? name + 1 : copy->request->source);
+		snprintf(sink->error, COPY_ERROR_MAX, "%s (to put it there, write %s%s%s)", strerror(EISDIR),
+			 sink->spec, len > 0 && sink->spec[len - 1] == '/' ? "" : "/",
+			 name ? name + 1 : copy->request->source);
 	}
 	message_say("sink %s: %s", sink->spec, sink->error);
 	return error_blame(error, why, CLI_SINK);

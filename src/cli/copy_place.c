@@ -69,7 +69,7 @@ static int64_t place_source_left(struct copy *copy)
 
 static int place_discard_to(struct copy *copy, struct usp_file *null, int64_t len)
 {
-	const struct usp_pump_params params = { .count = len };
+	const struct usp_pump_params params = {.count = len};
 	struct usp_pump *pump = NULL;
 	int error = usp_pump_new(copy->source, &params, &pump);
 
@@ -87,7 +87,7 @@ static int place_discard_to(struct copy *copy, struct usp_file *null, int64_t le
 /* A stream is read and dropped; that too can be interrupted. */
 static int place_discard(struct copy *copy, int64_t len)
 {
-	const struct usp_open_params params = { .mode = USP_WRITE };
+	const struct usp_open_params params = {.mode = USP_WRITE};
 	struct usp_file *null;
 	int error = usp_open("null:", &params, &null, NULL);
 
@@ -115,7 +115,7 @@ static int place_skip(struct copy *copy)
 static int place_resume_failed(struct copy *copy, struct copy_sink *sink, enum resume_result result, int64_t at)
 {
 	if (result == RESUME_STOPPED)
-		return CLI_SIGNAL + watch_signo(&copy->watch);
+		return copy_source_failed(copy, -EINTR, NULL);
 	if (result == RESUME_SOURCE_FAILED)
 		return copy_source_failed(copy, (int)at, NULL);
 	if (result == RESUME_SINK_FAILED)
@@ -133,7 +133,8 @@ static int place_resume(struct copy *copy)
 	enum resume_result result;
 
 	if (!S_ISREG(copy->source_object.st_mode))
-		return copy_usage("source", copy->request->source, "is not a regular file, so --resume is not possible");
+		return copy_usage("source", copy->request->source,
+				  "is not a regular file, so --resume is not possible");
 	if (!S_ISREG(sink->object.st_mode))
 		return copy_usage("sink", sink->spec, "is not a regular file, so --resume is not possible");
 	if (left < 0)
@@ -141,13 +142,13 @@ static int place_resume(struct copy *copy)
 	if (copy->count >= 0 && copy->count < left)
 		left = copy->count;
 	if (have > left) {
-		snprintf(sink->error, COPY_ERROR_MAX, "has %lld bytes, more than the %lld that would be there", (long long)have,
-			 (long long)left);
+		snprintf(sink->error, COPY_ERROR_MAX, "has %lld bytes, more than the %lld that would be there",
+			 (long long)have, (long long)left);
 		message_say("sink %s: %s", sink->spec, sink->error);
 		return CLI_SINK;
 	}
-	result = resume_compare(usp_file_fd(copy->source), copy->source_start, usp_file_fd(sink->file), have, &copy->watch,
-				&at);
+	result = resume_compare(usp_file_fd(copy->source), copy->source_start, usp_file_fd(sink->file), have,
+				&copy->watch, &at);
 	if (result != RESUME_SAME)
 		return place_resume_failed(copy, sink, result, at);
 	copy->source_start = usp_file_seek(copy->source, have, SEEK_CUR);

@@ -123,7 +123,8 @@ static void run_tell_sink(const struct copy *copy, struct copy_sink *sink, const
 	char why[COPY_ERROR_MAX];
 
 	if (status->error == -ETIMEDOUT && copy->request->slow_ns > 0)
-		snprintf(why, sizeof(why), "took nothing for %g s and was detached", (double)copy->request->slow_ns / 1e9);
+		snprintf(why, sizeof(why), "took nothing for %g s and was detached",
+			 (double)copy->request->slow_ns / 1e9);
 	else
 		snprintf(why, sizeof(why), "%s", strerror(-status->error));
 	if (run_is_no_news(copy, sink, status->error))
@@ -177,57 +178,99 @@ static bool run_finish_sink(struct copy *copy, struct copy_sink *sink, unsigned 
 	return sink->error[0] == '\0';
 }
 
-static void run_say_interrupted(struct copy *copy, int signo)
+static void run_say_interrupted(const struct copy *copy, int signo)
 {
 	unsigned i;
 
 	message_say("stopped by signal %d (%s)", signo, strsignal(signo));
 	for (i = 0; i < copy->request->nr_sinks; i++) {
-		struct copy_sink *sink = &copy->sinks[i];
 		struct usp_sink_status status;
 
 		if (usp_pump_sink_status(copy->pump, i, &status) == 0)
-			message_say("sink %s: got %llu bytes", sink->spec, (unsigned long long)status.bytes);
-		if (sink->error[0] == '\0')
-			snprintf(sink->error, COPY_ERROR_MAX, "stopped by signal %d (%s)", signo, strsignal(signo));
+			message_say("sink %s: got %llu bytes", copy->sinks[i].spec, (unsigned long long)status.bytes);
 	}
 }
 
-/* A run is whole when nothing kept it from giving the rest to the sinks that are left. */
-static bool run_is_whole(const struct copy *copy, int result, const struct usp_pump_status *status)
+/* In the report, a sink that failed by nobody's fault but the run's says so: its bytes are not all. */
+static void run_mark_cut_short(struct copy *copy, int code)
 {
-	bool others_go_on = copy->request->continue_on_error || copy->request->slow_ns > 0;
+	unsigned i;
 
-	return result == 0 || (others_go_on && result != -ECANCELED && status->source_error == 0);
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		struct copy_sink *sink = &copy->sinks[i];
+
+		if (sink->error[0] == '\0')
+			snprintf(sink->error, COPY_ERROR_MAX, "%s",
+				 code > CLI_SIGNAL    ? "stopped by a signal"
+				 : code == CLI_SOURCE ? "the source failed"
+				 : code == CLI_SINK   ? "another destination failed"
+						      : "the copy failed");
+	}
 }
 
-/* Say what failed: an exit code. */
+/* May the others go on without a sink that failed like this? */
+static bool run_goes_on(const struct copy_request *request, int error)
+{
+	return request->continue_on_error || (error == -ETIMEDOUT && request->slow_ns > 0);
+}
+
+/* A run is whole when the sinks that are left got everything: nothing failed but sinks that the others can do without. */
+static bool run_is_whole(const struct copy *copy, int result, const struct usp_pump_status *status)
+{
+	int first_error = 0;
+	unsigned i;
+
+	if (result == 0)
+		return true;
+	if (result == -ECANCELED || status->source_error < 0)
+		return false;
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		struct usp_sink_status sink;
+
+		if (usp_pump_sink_status(copy->pump, i, &sink) < 0 || sink.error == 0)
+			continue;
+		if (!run_goes_on(copy->request, sink.error))
+			return false;
+		first_error = first_error < 0 ? first_error : sink.error;
+	}
+	return result == first_error;
+}
+
+static int run_judge_source(const struct copy *copy, const struct usp_pump_status *status)
+{
+	if (status->source_error == 0 || status->source_error == -ECANCELED)
+		return CLI_DONE;
+	message_say("source %s: at byte %lld: %s", copy->request->source,
+		    (long long)copy->source_start + (long long)status->bytes, strerror(-status->source_error));
+	return CLI_SOURCE;
+}
+
+/* Finish what can be finished, and say what failed: an exit code. */
 static int run_judge(struct copy *copy, int result)
 {
-	int code = CLI_DONE, signo = watch_signo(&copy->watch);
+	int code, signo = watch_signo(&copy->watch);
 	struct usp_pump_status status;
+	bool is_whole;
 	unsigned i;
 
 	usp_pump_status(copy->pump, &status);
 	if (!status.is_done)
 		return run_refused(copy, result);
-	if (status.source_error < 0 && status.source_error != -ECANCELED) {
-		message_say("source %s: at byte %lld: %s", copy->request->source,
-			    (long long)copy->source_start + (long long)status.bytes, strerror(-status.source_error));
-		code = CLI_SOURCE;
-	}
+	is_whole = run_is_whole(copy, result, &status);
+	code = run_judge_source(copy, &status);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
-		if (!run_finish_sink(copy, &copy->sinks[i], i, run_is_whole(copy, result, &status)) && code == CLI_DONE)
+		if (!run_finish_sink(copy, &copy->sinks[i], i, is_whole) && code == CLI_DONE)
 			code = CLI_SINK;
 	}
 	if (result == -ECANCELED && signo != 0) {
 		run_say_interrupted(copy, signo);
-		return CLI_SIGNAL + signo;
-	}
-	if (code == CLI_DONE && result < 0) {
+		code = CLI_SIGNAL + signo;
+	} else if (code == CLI_DONE && result < 0) {
 		message_say("%s", strerror(-result));
-		return CLI_FAILED;
+		code = CLI_FAILED;
 	}
+	if (!is_whole)
+		run_mark_cut_short(copy, code);
 	return code;
 }
 
@@ -349,7 +392,7 @@ int copy_main(const struct copy_request *request)
 		.count = request->count,
 		.total = -1,
 		.sinks = calloc(request->nr_sinks, sizeof(struct copy_sink)),
-		.watch = { .status = run_on_status, .kill = run_on_kill },
+		.watch = {.status = run_on_status, .kill = run_on_kill},
 		.report_fd = -1,
 	};
 	int code = CLI_FAILED;

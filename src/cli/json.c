@@ -8,7 +8,7 @@
 /* The length of the UTF-8 sequence that begins at text, or 0 if there is no valid one. */
 static size_t json_utf8_len(const unsigned char *text)
 {
-	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
 	uint32_t point;
 	size_t len, i;
 

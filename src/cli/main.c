@@ -40,9 +40,9 @@ static int main_help(int argc, char **argv);
 static int main_version(int argc, char **argv);
 
 static const struct main_command main_commands[] = {
-	{ "copy", "copy one source to one or many destinations", cmd_copy },
-	{ "help", "explain the commands: usplice help [COMMAND]", main_help },
-	{ "version", "print the version", main_version },
+	{"copy", "copy one source to one or many destinations", cmd_copy},
+	{"help", "explain the commands: usplice help [COMMAND]", main_help},
+	{"version", "print the version", main_version},
 };
 
 #define MAIN_NR_COMMANDS (sizeof(main_commands) / sizeof(main_commands[0]))
@@ -92,7 +92,7 @@ static int main_help(int argc, char **argv)
 	if (!command)
 		return main_unknown(argv[1]);
 	if (command->run == cmd_copy)
-		return cmd_copy(2, (char *[]){ argv[1], help, NULL });
+		return cmd_copy(2, (char *[]){argv[1], help, NULL});
 	printf("%s: %s\n", command->name, command->summary);
 	return message_flush_stdout();
 }

@@ -52,7 +52,7 @@ static const struct option_row *option_find(const struct option_row *rows, int f
 
 static int option_complain(int found, const char *command, char *const *argv)
 {
-	char letter[] = { '-', (char)optopt, '\0' };
+	char letter[] = {'-', (char)optopt, '\0'};
 	const char *option = optopt > 0 && optopt < OPTION_LONG ? letter : argv[optind - 1];
 
 	if (found == ':')
@@ -92,7 +92,8 @@ void option_print(const struct option_row *rows)
 {
 	for (; rows->name; rows++) {
 		const char *line = rows->help;
-		int column = rows->letter ? printf("  -%c, --%s", rows->letter, rows->name) : printf("      --%s", rows->name);
+		int column = rows->letter ? printf("  -%c, --%s", rows->letter, rows->name)
+					  : printf("      --%s", rows->name);
 
 		if (rows->argument)
 			column += printf(" %s", rows->argument);
@@ -103,7 +104,8 @@ void option_print(const struct option_row *rows)
 		while (line) {
 			const char *end = strchr(line, '\n');
 
-			printf("%*s%.*s\n", OPTION_HELP_COLUMN - column, "", (int)(end ? end - line : (long)strlen(line)), line);
+			printf("%*s%.*s\n", OPTION_HELP_COLUMN - column, "",
+			       (int)(end ? end - line : (long)strlen(line)), line);
 			column = 0;
 			line = end ? end + 1 : NULL;
 		}

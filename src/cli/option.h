@@ -12,7 +12,7 @@ struct option_row {
 	const char *argument; /* what the help calls its argument; NULL if it takes none */
 	const char *help;     /* lines of the help text, separated by '\n' */
 	const char *(*parse)(const char *value, void *field); /* NULL, or a sentence: what is wrong with value */
-	size_t field;	      /* where in the command's request parse puts the result */
+	size_t field;					      /* where in the command's request parse puts the result */
 };
 
 /*

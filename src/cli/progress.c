@@ -86,7 +86,8 @@ static void progress_clock(char text[SIZE_TEXT_MAX], double seconds)
 }
 
 /* "  42%  ETA 0:12", or the time it took so far where the end is not known. */
-static void progress_end_text(char text[PROGRESS_TEXT_MAX], const struct progress *progress, uint64_t bytes, int64_t total)
+static void progress_end_text(char text[PROGRESS_TEXT_MAX], const struct progress *progress, uint64_t bytes,
+			      int64_t total)
 {
 	char left[SIZE_TEXT_MAX];
 
@@ -121,7 +122,8 @@ void progress_draw(struct progress *progress, uint64_t bytes, int64_t total)
 	progress_measure(progress, bytes);
 	if (!progress->is_on || progress_is_behind())
 		return;
-	snprintf(begin, sizeof(begin), "%10s %10s/s", size_format(moved, (double)bytes), size_format(rate, progress->rate));
+	snprintf(begin, sizeof(begin), "%10s %10s/s", size_format(moved, (double)bytes),
+		 size_format(rate, progress->rate));
 	progress_end_text(end, progress, bytes, total);
 	nr_drawn = fprintf(stderr, "\r%.*s", columns, begin) - 1;
 	width = columns - nr_drawn - (int)strlen(end) - 4;

@@ -13,7 +13,7 @@ struct progress {
 	double started;	    /* when the copy began, as progress_now */
 	double last_moment; /* of the last draw */
 	uint64_t last_bytes;
-	double rate;	    /* bytes per second, smoothed over a few seconds */
+	double rate; /* bytes per second, smoothed over a few seconds */
 };
 
 /* Seconds on a clock that nobody sets. */

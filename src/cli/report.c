@@ -24,7 +24,7 @@ struct report {
 
 static struct report report_collect(const struct copy *copy)
 {
-	struct report report = { .lane = NULL };
+	struct report report = {.lane = NULL};
 
 	if (!copy->pump)
 		return report;
@@ -66,7 +66,8 @@ static const char *report_reason(const struct usp_hop *hop, char text[REPORT_REA
 	for (way = 0; way < USP_NR_WAYS; way++) {
 		if (!hop->reason[way] || (has_bytes && hop->bytes[way] == 0) || len >= REPORT_REASON_MAX)
 			continue;
-		len += (size_t)snprintf(text + len, REPORT_REASON_MAX - len, "%s%s", len > 0 ? "; " : "", hop->reason[way]);
+		len += (size_t)snprintf(text + len, REPORT_REASON_MAX - len, "%s%s", len > 0 ? "; " : "",
+					hop->reason[way]);
 	}
 	return len > 0 ? text : NULL;
 }
@@ -103,7 +104,7 @@ static void report_json_hop(FILE *out, const struct copy *copy, unsigned index)
 static void report_json_sink(FILE *out, const struct copy *copy, unsigned index)
 {
 	const struct copy_sink *sink = &copy->sinks[index];
-	struct usp_sink_status status = { .bytes = 0 };
+	struct usp_sink_status status = {.bytes = 0};
 
 	if (copy->pump)
 		usp_pump_sink_status(copy->pump, index, &status);
@@ -119,8 +120,8 @@ static void report_json(FILE *out, const struct copy *copy)
 	struct report report = report_collect(copy);
 	unsigned i;
 
-	fprintf(out, "{\"bytes\":%llu,\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"lane\":", (unsigned long long)report.status.bytes,
-		copy->seconds, copy->cpu_seconds);
+	fprintf(out, "{\"bytes\":%llu,\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"lane\":",
+		(unsigned long long)report.status.bytes, copy->seconds, copy->cpu_seconds);
 	json_string(out, report.lane);
 	putc(',', out);
 	report_json_ways(out, report.total.by_reference, report.total.copied, report.total.unknown);
@@ -177,8 +178,8 @@ int report_write_json(const struct copy *copy, int fd, const char *name)
 /* "1.0 GiB by reference, 4.0 KiB copied": only what there is. */
 static void report_ways(char *text, size_t text_len, uint64_t by_reference, uint64_t copied, uint64_t unknown)
 {
-	const uint64_t bytes[] = { by_reference, copied, unknown };
-	static const char *const names[] = { "by reference", "copied", "not known how" };
+	const uint64_t bytes[] = {by_reference, copied, unknown};
+	static const char *const names[] = {"by reference", "copied", "not known how"};
 	char size[SIZE_TEXT_MAX];
 	size_t len = 0, way;
 
@@ -214,7 +215,8 @@ void report_say(const struct copy *copy)
 		return;
 	report_ways(ways, sizeof(ways), report.total.by_reference, report.total.copied, report.total.unknown);
 	message_say("%s in %.2f s (%s/s, %.2f s of CPU), %s lane: %s", size_format(moved, bytes), copy->seconds,
-		    size_format(rate, copy->seconds > 0 ? bytes / copy->seconds : 0), copy->cpu_seconds, report.lane, ways);
+		    size_format(rate, copy->seconds > 0 ? bytes / copy->seconds : 0), copy->cpu_seconds, report.lane,
+		    ways);
 	for (i = 0; copy->request->verbose && i <= copy->request->nr_sinks; i++)
 		report_say_hop(copy, i);
 }

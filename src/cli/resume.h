@@ -12,7 +12,7 @@ enum resume_result {
 	RESUME_DIFFERS,	      /* at *ret_at */
 	RESUME_SOURCE_FAILED, /* *ret_at is -errno */
 	RESUME_SINK_FAILED,
-	RESUME_STOPPED,	      /* by a signal */
+	RESUME_STOPPED, /* by a signal */
 };
 
 /*

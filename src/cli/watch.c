@@ -16,7 +16,7 @@
 #define WATCH_TICK_NS 100000000
 #define WATCH_POKE SIGRTMIN
 
-static const int watch_stoppers[] = { SIGHUP, SIGINT, SIGTERM };
+static const int watch_stoppers[] = {SIGHUP, SIGINT, SIGTERM};
 
 static void watch_on_poke(int signo)
 {
@@ -45,7 +45,7 @@ static void watch_add_signal(sigset_t *signals, int signo)
 
 static int watch_wait(struct watch *watch)
 {
-	const struct timespec tick = { .tv_nsec = WATCH_TICK_NS };
+	const struct timespec tick = {.tv_nsec = WATCH_TICK_NS};
 	bool has_ticks = watch->tick || watch->signo != 0;
 
 	return sigtimedwait(&watch->signals, NULL, has_ticks ? &tick : NULL);
@@ -91,7 +91,7 @@ static void *watch_run(void *arg)
 
 int watch_start(struct watch *watch)
 {
-	const struct sigaction poke = { .sa_handler = watch_on_poke };
+	const struct sigaction poke = {.sa_handler = watch_on_poke};
 	sigset_t pokes;
 	size_t i;
 	int error;

@@ -15,7 +15,7 @@
  * in the watch's thread, never while watch_set_pump runs.
  */
 struct watch {
-	void (*tick)(void *arg, const struct usp_pump *pump);	/* ten times a second while one runs; NULL for no ticks */
+	void (*tick)(void *arg, const struct usp_pump *pump); /* ten times a second while one runs; NULL for no ticks */
 	void (*status)(void *arg, const struct usp_pump *pump); /* pump is NULL where none runs */
 	void (*kill)(void *arg);
 	void *arg;

@@ -11,11 +11,14 @@
  */
 #include <errno.h>
 
+#include "base/compiler.h"
 #include "base/sys.h"
 #include "run/pump.h"
 #include "splice/pipe.h"
 
 #define BRANCH_SLOW_NS ((uint64_t)1000000000) /* when the caller did not say */
+#define BRANCH_NAP_MIN_NS 100000
+#define BRANCH_NAP_MAX_NS 20000000
 
 static bool branch_may_detach(const struct usp_branch *branch)
 {
@@ -31,12 +34,28 @@ static uint64_t branch_slow_ns(const struct usp_branch *branch)
 
 /* --- Delivering ---------------------------------------------------------------------------------- */
 
+/* Into a pipe of ours. The wait for room in it is not here but in the step, where a stop or a limit of patience ends it. */
+static ssize_t branch_move(struct usp_branch *branch, struct usp_pipe *to, size_t len, unsigned flags)
+{
+	ssize_t ret = usp_pipe_begin_read(branch->pipe, flags);
+
+	if (ret <= 0)
+		return ret;
+	usp_pipe_end_read(branch->pipe);
+	ret = usp_pipe_transfer(branch->pipe, to, len, USP_SPLICE_NONBLOCK, true);
+	if (ret > 0)
+		usp_file_account(branch->sink, USP_WRITE, USP_BY_REFERENCE, (size_t)ret, "references moved into the pipe");
+	return ret;
+}
+
 static ssize_t branch_write(struct usp_branch *branch, size_t len, unsigned flags)
 {
 	struct usp_pipe *to = usp_file_pipe(branch->sink);
 
 	if (to)
-		return usp_pipe_transfer(branch->pipe, to, len, flags, true);
+		return branch_move(branch, to, len, flags);
+	if (branch->sink->traits & USP_FILE_DATAGRAM) /* one splice is one datagram, and too much is an error */
+		len = usp_min(len, branch->sink->io_bytes);
 	return usp_file_splice_write(branch->pipe, branch->sink, &branch->sink->pos, len, flags);
 }
 
@@ -61,6 +80,25 @@ ssize_t usp_branch_step(struct usp_branch *branch, size_t len, unsigned flags)
 	}
 }
 
+/* What a socket sends from our memory is delivered, and accounted, only when the kernel says so. */
+static int branch_settle(struct usp_branch *branch)
+{
+	uint64_t start = usp_sys_now_ns();
+	int64_t nap_ns = BRANCH_NAP_MIN_NS;
+	int ret;
+
+	while ((ret = usp_file_sync(branch->sink)) == -EAGAIN) {
+		if (branch_may_detach(branch) && usp_sys_now_ns() - start > branch_slow_ns(branch))
+			return -ETIMEDOUT;
+		ret = usp_pump_wait(branch->pump, NULL, 0, nap_ns);
+		if (ret < 0 && ret != -ETIMEDOUT)
+			break;
+		if (nap_ns < BRANCH_NAP_MAX_NS)
+			nap_ns *= 2;
+	}
+	return ret;
+}
+
 void usp_branch_finish(struct usp_branch *branch, int error)
 {
 	bool is_detached = branch_may_detach(branch) && error == -ETIMEDOUT;
@@ -69,6 +107,8 @@ void usp_branch_finish(struct usp_branch *branch, int error)
 	atomic_store(&branch->stranded, usp_pipe_len(branch->pipe));
 	if (error == 0)
 		error = usp_file_shutdown(branch->sink);
+	if (error == 0 && branch->sink->traits & USP_FILE_SOCKET)
+		error = branch_settle(branch);
 	atomic_store(&branch->error, error);
 	if (error < 0 && !is_detached && !(branch->pump->params.flags & USP_PUMP_CONTINUE_ON_ERROR))
 		atomic_store(&branch->pump->has_failed, true);
@@ -110,6 +150,9 @@ void usp_branch_join(struct usp_branch *branch)
 	usp_pipe_close_write(branch->pipe);
 	pthread_join(branch->thread, NULL);
 	branch->is_running = false;
+	/* A stop can come between what the source gave and what the branches got of it. */
+	if (atomic_load(&branch->error) == -ECANCELED)
+		atomic_store(&branch->stranded, atomic_load(&branch->pump->bytes) - atomic_load(&branch->bytes));
 }
 
 /* --- Fan-out -------------------------------------------------------------------------------------- */

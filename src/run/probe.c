@@ -342,8 +342,8 @@ static enum usp_way probe_find(const struct probe_kind *kind, const struct usp_f
 	} else {
 		way = probe_experiment(kind, file, side);
 		if (i < PROBE_CACHE_MAX)
-			probe_cache.findings[probe_cache.nr_findings++] = (struct probe_finding){
-				.kind = kind, .fs_type = fs_type, .side = side, .way = way};
+			probe_cache.findings[probe_cache.nr_findings++] =
+				(struct probe_finding){.kind = kind, .fs_type = fs_type, .side = side, .way = way};
 	}
 	pthread_mutex_unlock(&probe_cache.lock);
 	return way;

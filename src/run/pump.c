@@ -155,8 +155,13 @@ static ssize_t pump_take(struct usp_pump *pump, size_t len)
 	struct usp_pipe *from = usp_file_pipe(pump->source);
 	ssize_t ret;
 
-	if (from)
-		return usp_pipe_transfer(from, pump->pipe, len, USP_SPLICE_NONBLOCK, true);
+	if (from) {
+		ret = usp_pipe_transfer(from, pump->pipe, len, USP_SPLICE_NONBLOCK, true);
+		if (ret > 0)
+			usp_file_account(pump->source, USP_READ, USP_BY_REFERENCE, (size_t)ret,
+					 "references moved out of the pipe");
+		return ret;
+	}
 	ret = usp_pipe_begin_write(pump->pipe, USP_SPLICE_NONBLOCK);
 	if (ret < 0)
 		return ret;

@@ -287,7 +287,8 @@ unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsign
 
 	pthread_mutex_lock(&pipe->lock);
 	assert(pipe->wr.is_taken);
-	while (nr < nr_bufs && pipe->rd.nr_open && !usp_pipe_is_full(pipe)) {
+	/* Readers that left since begin_write change nothing: what was taken from a source must not vanish. */
+	while (nr < nr_bufs && !usp_pipe_is_full(pipe)) {
 		assert(bufs[nr].ops && bufs[nr].len <= pipe->slot_bytes);
 		*usp_pipe_slot(pipe, pipe->head++) = bufs[nr];
 		pipe->nr_bytes += bufs[nr].len;

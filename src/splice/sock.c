@@ -14,7 +14,11 @@
 #define SOCK_BATCH_BUFS 64
 #define SOCK_SEGS_MAX 1024 /* IOV_MAX: what one sendmsg or recvmsg takes */
 
-/* bench/zerocopy_threshold measures it. */
+/*
+ * Where nothing is copied (a device that drops), a zero-copy send with its notice takes 1.5 x the processor time of a
+ * copying one at 4 KiB, 0.95 x at 32 KiB and 0.6 x at 64 KiB; over loopback, which copies all the same, 1.1 x to 1.7 x at
+ * any size. Measured by bench/zerocopy_threshold.
+ */
 #define SOCK_ZEROCOPY_BYTES ((size_t)64 << 10)
 
 static const char copy_reason[] = "copied into the socket by sendmsg(2)";
@@ -213,33 +217,35 @@ unsigned usp_sock_poll(struct usp_file *file)
 	return usp_sys_poll(&fd, 1, 0) < 0 ? 0 : (unsigned)fd.revents;
 }
 
+/* The kernel drops what it has queued when a connection breaks, and its notices do not say so. */
 int usp_sock_sync(struct usp_file *file)
 {
 	struct usp_sock *sock = file->priv;
+	int ret = 0;
 
-	return usp_zerocopy_drain(file, &sock->zerocopy);
+	if (usp_zerocopy_is_idle(&sock->zerocopy))
+		return 0;
+	usp_zerocopy_reap(file, &sock->zerocopy);
+	if (usp_file_blocks(file, 0))
+		ret = usp_zerocopy_drain(file, &sock->zerocopy, UINT64_MAX);
+	else if (!usp_zerocopy_is_idle(&sock->zerocopy))
+		ret = -EAGAIN;
+	if (ret == 0)
+		ret = usp_sys_getsockopt_int(file->fd, SOL_SOCKET, SO_ERROR);
+	return ret > 0 ? -ret : ret;
 }
 
 /* A connection that was reset says only ENOTCONN here, and keeps the reason for whoever asks. */
-static int sock_half_close(int fd)
-{
-	int ret = usp_sys_shutdown(fd, SHUT_WR);
-	int error = ret == -ENOTCONN ? usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_ERROR) : 0;
-
-	return error > 0 ? -error : ret;
-}
-
-/* A file that blocks waits for the notices too, so that its account is complete behind its last byte. */
 int usp_sock_shutdown(struct usp_file *file)
 {
 	struct usp_sock *sock = file->priv;
-	int ret = sock_take_error(sock);
+	int error = sock_take_error(sock), ret;
 
-	if (ret == 0)
-		ret = sock_half_close(file->fd);
-	if (usp_file_blocks(file, 0))
-		usp_zerocopy_drain(file, &sock->zerocopy);
-	else
-		usp_zerocopy_reap(file, &sock->zerocopy);
-	return ret;
+	if (error < 0)
+		return error;
+	usp_zerocopy_reap(file, &sock->zerocopy);
+	ret = usp_sys_shutdown(file->fd, SHUT_WR);
+	if (ret == -ENOTCONN)
+		error = usp_sys_getsockopt_int(file->fd, SOL_SOCKET, SO_ERROR);
+	return error > 0 ? -error : ret;
 }

@@ -13,9 +13,10 @@ struct usp_sock {
 	struct usp_zerocopy zerocopy; /* of a stream */
 	int restore_flags;	      /* what the description gets back at the end, or -1 */
 	_Atomic(int) error;	      /* met behind bytes that moved: for the next write */
-	_Atomic(size_t) nr_mapped;    /* next bytes to send that were copied into memory, so they cannot count as references */
-	size_t datagram_bytes;	      /* the largest that we send */
-	bool sends_end;		      /* an empty datagram says that no more will come */
+	_Atomic(size_t)
+		nr_mapped;     /* next bytes to send that were copied into memory, so they cannot count as references */
+	size_t datagram_bytes; /* the largest that we send */
+	bool sends_end;	       /* an empty datagram says that no more will come */
 };
 
 /*
@@ -29,9 +30,17 @@ int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, boo
 ssize_t usp_sock_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
 ssize_t usp_sock_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
 unsigned usp_sock_poll(struct usp_file *file);
-int usp_sock_sync(struct usp_file *file); /* until the kernel has finished with our memory: then the account is complete */
+int usp_sock_sync(
+	struct usp_file *file); /* until the kernel has finished with our memory: then the account is complete */
 int usp_sock_shutdown(struct usp_file *file);
 void usp_sock_release(struct usp_file *file);
+
+/*
+ * Wait until the kernel has finished with our memory: the peer has acknowledged the bytes, and the account is complete. A
+ * nonblocking file gives -EAGAIN, whereupon poll(2) on fd shows POLLERR when there is news. The error of a connection that
+ * broke meanwhile, or -EINTR. Without this, release waits only for a peer that goes on taking bytes, and aborts otherwise.
+ */
+int usp_sock_sync(struct usp_file *file);
 
 /* Datagrams: one call is one datagram. The tables stand here because two endpoint files make files of them. */
 extern const struct usp_file_ops usp_udp_ops, usp_unix_dgram_ops;

@@ -9,15 +9,17 @@
  *
  * The kernel pins the pages and reads them whenever it transmits, so nobody may write to them before it says so: the bufs
  * get second owners, which wait in a list until the notice comes. It is only then known whether the bytes went by
- * reference (on loopback they never do), so they are accounted then. A socket whose notices keep saying "copied" is not
+ * reference (on loopback they never do); until then they are accounted as unknown. A socket whose notices keep saying "copied" is not
  * worth the effort: it falls back to plain sends.
  */
 #include "splice/zerocopy.h"
 
 #include <errno.h>
-#include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <time.h>
+
+#include <linux/errqueue.h> /* needs struct timespec */
 
 #include "base/alloc.h"
 #include "base/sys.h"
@@ -32,8 +34,8 @@
 
 #define ZEROCOPY_USELESS_MAX 4 /* notices of "copied" in a row: one alone may be a packet capture in passing */
 #define ZEROCOPY_STALL_NS 5000000000u
-#define ZEROCOPY_POLL_NS 50000000  /* how often a drain looks for progress that gives no notice */
-#define ZEROCOPY_PAUSE_NS 1000000  /* where poll(2) cannot wait, because the socket is in error for good */
+#define ZEROCOPY_POLL_NS 50000000	/* how often a drain looks for progress that gives no notice */
+#define ZEROCOPY_PAUSE_NS 1000000	/* where poll(2) cannot wait, because the socket is in error for good */
 #define ZEROCOPY_DEVICE_NS 60000000000u /* longer than any device keeps what it was told to send */
 
 /* One send that the kernel has not finished with. */
@@ -134,6 +136,8 @@ ssize_t usp_zerocopy_send(struct usp_file *out, struct usp_zerocopy *zerocopy, s
 	if (ret > 0) {
 		zerocopy_trim(send, (size_t)ret);
 		zerocopy_append(zerocopy, send);
+		usp_file_account(out, USP_WRITE, USP_UNKNOWN, (size_t)ret,
+				 "MSG_ZEROCOPY, and the kernel has yet to say");
 	}
 	pthread_mutex_unlock(&zerocopy->lock);
 	if (ret <= 0)
@@ -205,14 +209,24 @@ static struct usp_zerocopy_send *zerocopy_unlink(struct usp_zerocopy *zerocopy, 
 	return done;
 }
 
+/* Sent bytes count as unknown until their notice: then they move to the way that it names. */
+static void zerocopy_settle(struct usp_file *out, size_t len, enum usp_way way, const char *reason)
+{
+	struct usp_account *account = &out->account[1];
+
+	atomic_store_explicit(&account->reason[way], reason, memory_order_relaxed);
+	atomic_fetch_add_explicit(&account->bytes[way], len, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&account->bytes[USP_UNKNOWN], len, memory_order_relaxed);
+}
+
 static void zerocopy_account(struct usp_file *out, size_t len, bool is_copied, bool is_aborted)
 {
 	if (is_aborted)
-		usp_file_account(out, USP_WRITE, USP_UNKNOWN, len, "sent from our memory, and the connection was aborted");
+		zerocopy_settle(out, len, USP_UNKNOWN, "sent from our memory, and the connection was aborted");
 	else if (is_copied)
-		usp_file_account(out, USP_WRITE, USP_COPIED, len, "MSG_ZEROCOPY, but the kernel said that it copied");
+		zerocopy_settle(out, len, USP_COPIED, "MSG_ZEROCOPY, but the kernel said that it copied");
 	else
-		usp_file_account(out, USP_WRITE, USP_BY_REFERENCE, len, "MSG_ZEROCOPY, as the kernel confirmed");
+		zerocopy_settle(out, len, USP_BY_REFERENCE, "MSG_ZEROCOPY, as the kernel confirmed");
 }
 
 bool usp_zerocopy_reap(struct usp_file *out, struct usp_zerocopy *zerocopy)
@@ -243,7 +257,7 @@ bool usp_zerocopy_reap(struct usp_file *out, struct usp_zerocopy *zerocopy)
 
 /* --- The end ------------------------------------------------------------------------------------ */
 
-static bool zerocopy_is_idle(struct usp_zerocopy *zerocopy)
+bool usp_zerocopy_is_idle(struct usp_zerocopy *zerocopy)
 {
 	bool is_idle;
 
@@ -264,20 +278,20 @@ static int zerocopy_wait(struct usp_file *out, struct usp_zerocopy *zerocopy)
 	return ret > 0 ? usp_sys_poll(NULL, 0, ZEROCOPY_PAUSE_NS) : ret;
 }
 
-int usp_zerocopy_drain(struct usp_file *out, struct usp_zerocopy *zerocopy)
+int usp_zerocopy_drain(struct usp_file *out, struct usp_zerocopy *zerocopy, uint64_t patience_ns)
 {
 	uint64_t since = usp_sys_now_ns();
 	int unsent = -1;
 
 	usp_zerocopy_reap(out, zerocopy);
-	while (!zerocopy_is_idle(zerocopy)) {
+	while (!usp_zerocopy_is_idle(zerocopy)) {
 		int ret = zerocopy_wait(out, zerocopy), left = usp_sys_bytes_unsent(out->fd);
 
 		if (ret < 0)
 			return ret;
 		if (ret > 0 || left != unsent)
 			since = usp_sys_now_ns();
-		else if (usp_sys_now_ns() - since > zerocopy->stall_ns)
+		else if (usp_sys_now_ns() - since > patience_ns)
 			return -ETIMEDOUT;
 		unsent = left;
 	}
@@ -298,7 +312,7 @@ static void zerocopy_abort(struct usp_file *out, struct usp_zerocopy *zerocopy)
 	pthread_mutex_unlock(&zerocopy->lock);
 	usp_sys_connect(out->fd, &nobody, sizeof(nobody));
 	usp_zerocopy_reap(out, zerocopy);
-	while (!zerocopy_is_idle(zerocopy) && usp_sys_now_ns() - since < ZEROCOPY_DEVICE_NS)
+	while (!usp_zerocopy_is_idle(zerocopy) && usp_sys_now_ns() - since < ZEROCOPY_DEVICE_NS)
 		zerocopy_wait(out, zerocopy);
 }
 
@@ -307,7 +321,7 @@ void usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy)
 	int ret;
 
 	do {
-		ret = usp_zerocopy_drain(out, zerocopy);
+		ret = usp_zerocopy_drain(out, zerocopy, zerocopy->stall_ns);
 	} while (ret == -EINTR);
 	if (ret < 0)
 		zerocopy_abort(out, zerocopy);

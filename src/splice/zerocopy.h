@@ -16,7 +16,7 @@ struct usp_zerocopy {
 	bool is_aborted;     /* what the kernel says from now on tells nothing about delivery */
 	unsigned nr_useless; /* notices in a row that said: copied after all */
 	uint32_t next_id;    /* the kernel numbers the sends of a socket, from 0 on */
-	uint64_t stall_ns;   /* how long a drain waits without progress */
+	uint64_t stall_ns;   /* how long the end waits without progress */
 	struct usp_zerocopy_send *oldest;
 };
 
@@ -33,11 +33,14 @@ ssize_t usp_zerocopy_send(struct usp_file *out, struct usp_zerocopy *zerocopy, s
 /* Take in the notices that are there: release and account. Does not block. True if there was one. */
 bool usp_zerocopy_reap(struct usp_file *out, struct usp_zerocopy *zerocopy);
 
+/* Is there no send that the kernel may still read from? */
+bool usp_zerocopy_is_idle(struct usp_zerocopy *zerocopy);
+
 /*
- * Wait for the notices of all sends, as long as bytes get acknowledged: 0, -ETIMEDOUT after stall_ns without progress,
- * or -EINTR.
+ * Wait for the notices of all sends: 0, -EINTR, or -ETIMEDOUT when the peer has acknowledged nothing for patience_ns
+ * (UINT64_MAX: wait as long as the connection lives).
  */
-int usp_zerocopy_drain(struct usp_file *out, struct usp_zerocopy *zerocopy);
+int usp_zerocopy_drain(struct usp_file *out, struct usp_zerocopy *zerocopy, uint64_t patience_ns);
 
 /* Before the socket is closed: drain, and abort the connection if its peer does not take the bytes. */
 void usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy);

@@ -155,6 +155,7 @@ with open("f", "rb", buffering=0) as source, open("slow", "wb") as to:
 	[[ $stderr =~ "usplice: source tcp:127.0.0.1:$port: at byte "[0-9]+": Connection reset by peer" ]]
 	same b c
 	[ "$(stat -c %s b)" -eq "$(jq .bytes report)" ]
+	[ "$(sink_of report b error)" = "the source failed" ]
 }
 
 # A source that gives some bytes, and resets when they have been taken.

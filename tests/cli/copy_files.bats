@@ -177,7 +177,7 @@ mode() {
 @test "--atomic leaves the old file and no other one when a signal comes" {
 	echo old >b
 	start --atomic --limit-rate 100k zero: b
-	eventually has_bytes .b.usplice-* 1
+	eventually has_bytes '.b.usplice-*' 1
 	kill -TERM "$job"
 	finish 143
 	[ "$(cat b)" = old ]
@@ -222,6 +222,19 @@ mode() {
 	exits 4
 	same big b
 	[ "$(cat small/c)" = old ]
+}
+
+@test "--atomic puts nothing in place when another destination stops the run" {
+	small_disk 256k
+	data big 3000000
+	for option in --on-error=stop --on-slow=detach; do
+		echo old >b
+		copy --atomic "$option" --report report big b small/c
+		exits 4
+		[ "$(cat b)" = old ]
+		[ "$(jq -r '.sinks[0].error' report)" = "another destination failed" ]
+		[ ! -e small/c ]
+	done
 }
 
 @test "a file that was made is removed when the copy does not begin" {

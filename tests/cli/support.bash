@@ -47,6 +47,14 @@ says() {
 	}
 }
 
+# never COMMAND: it must fail. (A plain ! would not end the test.)
+never() {
+	if "$@"; then
+		echo "came true: $*"
+		return 1
+	fi
+}
+
 # same A B: the same bytes.
 same() {
 	cmp "$1" "$2"
@@ -60,18 +68,29 @@ eventually() {
 			echo "never came true: $*"
 			return 1
 		fi
-		read -rt 0.02 <> <(:) || true
+		sleep 0.02
 	done
 }
 
+# has_bytes FILE LENGTH: at least; FILE may be a pattern.
 has_bytes() {
-	[ "$(stat -c %s "$1" 2>/dev/null || echo 0)" -ge "$2" ]
+	# shellcheck disable=SC2086
+	[ "$(stat -c %s $1 2>/dev/null || echo 0)" -ge "$2" ]
 }
 
-# start ARGUMENTS: the command in the background with the signals of a terminal's; $job is its process id.
+# start ARGUMENTS: the command in the background with the signals of a terminal's; $job is its process id. Returns when
+# it takes signals.
 start() {
 	env --default-signal=INT,TERM,HUP,USR1 "$USPLICE" copy "$@" >job.out 2>job.err 3>&- &
 	job=$!
+	eventually takes_signals "$job"
+}
+
+# SIGUSR1, the tenth signal, is blocked as soon as there is somebody to take it.
+takes_signals() {
+	local mask
+	mask=$(sed -n 's/^SigBlk:\t//p' "/proc/$1/status" 2>/dev/null) || return 0
+	((0x${mask:-0} >> 9 & 1))
 }
 
 # finish CODE: wait for it.

@@ -76,14 +76,13 @@ void mock_store_fini(struct mock_store *store);
 struct usp_buf mock_buf(struct mock_store *store, const struct usp_buf_ops *ops, size_t offset, size_t len,
 			unsigned flags);
 
-
 /* A buf over a fresh folio that holds the pattern bytes [off, off + len). */
 struct usp_buf folio_buf(uint64_t off, size_t len, unsigned flags);
 
 /* --- Mock files ------------------------------------------------------------------------------------- */
 
 #define MOCK_SCRIPT_MAX 16
-#define MOCK_ALL 0x10000000	/* this call moves all that it is asked for */
+#define MOCK_ALL 0x10000000	 /* this call moves all that it is asked for */
 #define MOCK_TOO_MUCH 0x20000000 /* this call claims one byte more than it was asked for */
 
 /*
@@ -92,16 +91,16 @@ struct usp_buf folio_buf(uint64_t off, size_t len, unsigned flags);
  */
 struct mock {
 	struct usp_file *file;
-	int64_t size;		    /* where reading ends */
-	int64_t taken;		    /* of a stream: what was read so far */
-	unsigned char *bytes;	    /* what was written, at its position */
-	size_t len, room;	    /* of bytes */
+	int64_t size;	      /* where reading ends */
+	int64_t taken;	      /* of a stream: what was read so far */
+	unsigned char *bytes; /* what was written, at its position */
+	size_t len, room;     /* of bytes */
 	ssize_t script[MOCK_SCRIPT_MAX];
 	unsigned nr_script, next;
-	unsigned nr_calls;	    /* of read_iter, write_iter and the splice hooks */
+	unsigned nr_calls;		   /* of read_iter, write_iter and the splice hooks */
 	unsigned nr_segs[MOCK_SCRIPT_MAX]; /* of the iter, per call */
 	size_t asked[MOCK_SCRIPT_MAX];	   /* bytes, per call */
-	unsigned flags;		    /* of the last call */
+	unsigned flags;			   /* of the last call */
 	unsigned nr_released;
 	struct usp_buf gives[MOCK_SCRIPT_MAX]; /* what mock_push_ops pushes, all at once */
 	unsigned nr_gives;
@@ -119,7 +118,7 @@ struct mock *mock_open(const struct usp_file_ops *ops, unsigned mode, unsigned t
 void mock_script(struct mock *mock, unsigned nr_results, const ssize_t *results);
 void mock_close(struct mock *mock); /* checks that the file was released, once */
 
-#define SCRIPT(mock, ...)                                                                                              \
+#define SCRIPT(mock, ...) \
 	mock_script(mock, sizeof((const ssize_t[]){__VA_ARGS__}) / sizeof(ssize_t), (const ssize_t[]){__VA_ARGS__})
 
 /* --- Workers: one call in a thread of its own ------------------------------------------------------------ */

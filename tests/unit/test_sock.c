@@ -267,12 +267,12 @@ static bool is_held_back(unsigned flags)
 
 static void the_tail_is_held_back_only_if_the_caller_says_more(void **state)
 {
-	unsigned nr_held = 0;
+	bool is_held = false;
 
 	(void)state;
-	for (unsigned i = 0; i < 5; i++)
-		nr_held += is_held_back(USP_SPLICE_MORE);
-	assert_true(nr_held > 0);
+	for (unsigned i = 0; i < 5 && !is_held; i++)
+		is_held = is_held_back(USP_SPLICE_MORE);
+	assert_true(is_held);
 	for (unsigned i = 0; i < 5; i++)
 		assert_false(is_held_back(0));
 }
@@ -440,6 +440,13 @@ static void gifts_that_are_refilled_when_done_arrive_as_they_were(void **state)
 	close(fds[1]);
 }
 
+/* Wait until the kernel has finished with all that was sent. */
+static int settle(struct usp_file *file)
+{
+	assert_int_equal(usp_file_set_flags(file, 0), 0);
+	return usp_file_sync(file);
+}
+
 /* Send a gift to a peer that does not read, and drop what the socket did not take: the bytes sent. */
 static size_t send_to_a_deaf_peer(struct present *present, struct usp_file *end[2], struct usp_file *file)
 {
@@ -462,7 +469,7 @@ static void open_deaf_pair(int fds[2], struct usp_file **ret_file)
 {
 	const int sndbuf = 256 << 10;
 
-	net_tcp_pair(fds, PAGE);
+	net_tcp_pair(fds, 64 << 10); /* smaller windows take seconds to empty */
 	assert_int_equal(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof(sndbuf)), 0);
 	*ret_file = net_file(fds[0], USP_WRITE);
 	if (sock_of(*ret_file)->zerocopy.is_on)
@@ -487,9 +494,11 @@ static void a_gift_is_not_done_before_the_kernel_has_finished_with_it(void **sta
 	usp_file_poll(file); /* takes notices in, and there can be none */
 	assert_int_equal(present.nr_done, 0);
 	hop = net_hop(file, USP_WRITE);
-	assert_int_equal(all_bytes(&hop), 0); /* nobody knows yet */
+	assert_int_equal(all_bytes(&hop), sent);
+	assert_int_equal(hop.bytes[USP_UNKNOWN], sent); /* nobody knows yet */
+	assert_int_equal(usp_file_sync(file), -EAGAIN);
 	net_take(fds[1], 0, sent);
-	assert_int_equal(usp_file_sync(file), 0);
+	assert_int_equal(settle(file), 0);
 	assert_int_equal(present.nr_done, 1);
 	hop = net_hop(file, USP_WRITE);
 	assert_int_equal(all_bytes(&hop), sent);
@@ -512,10 +521,10 @@ static void a_gift_is_done_once_when_the_peer_resets(void **state)
 	send_to_a_deaf_peer(&present, end, file);
 	assert_int_equal(present.nr_done, 0);
 	net_reset(fds[1]);
-	assert_int_equal(usp_file_sync(file), 0);
+	assert_int_equal(settle(file), -ECONNRESET); /* the notices alone would look as if all had arrived */
 	assert_int_equal(present.nr_done, 1);
 	put_bytes(end[1], 0, 10);
-	assert_int_equal(send_all(end[0], file, 10, 0), -ECONNRESET);
+	assert_int_equal(send_all(end[0], file, 10, 0), -EPIPE);
 	close_pipe(end);
 	drop(&file);
 	assert_int_equal(present.nr_done, 1);
@@ -537,7 +546,6 @@ static void closing_aborts_a_connection_whose_peer_takes_nothing(void **state)
 	send_to_a_deaf_peer(&present, end, file);
 	close_pipe(end);
 	sock_of(file)->zerocopy.stall_ns = 1000000;
-	assert_int_equal(usp_file_sync(file), -ETIMEDOUT);
 	assert_int_equal(present.nr_done, 0);
 	drop(&file);
 	assert_int_equal(present.nr_done, 1);

@@ -39,7 +39,8 @@ static void the_bufs_of_one_splice_are_one_datagram(void **state)
 		put_bytes(end[1], i, 1);
 	assert_int_equal(usp_splice(end[0], NULL, sink, NULL, 3, 0), 3);
 	take_datagram(fd, 0, 3);
-	assert_int_equal(usp_splice(end[0], NULL, sink, NULL, 1000, USP_SPLICE_MORE), 37); /* more is not the kernel's cork */
+	assert_int_equal(usp_splice(end[0], NULL, sink, NULL, 1000, USP_SPLICE_MORE),
+			 37); /* more is not the kernel's cork */
 	take_datagram(fd, 3, 37);
 	assert_int_equal(net_hop(sink, USP_WRITE).bytes[USP_COPIED], 40);
 	assert_int_equal(net_hop(sink, USP_WRITE).nr_calls, 2);
@@ -53,7 +54,9 @@ static void a_datagram_is_at_most_what_the_option_says(void **state)
 	static const struct {
 		const char *format;
 		size_t len;
-	} cases[] = {{"udp:127.0.0.1:%u", 1472}, {"udp:127.0.0.1:%u,datagram=100", 100}, {"udp:127.0.0.1:%u,datagram=8k", 8192}};
+	} cases[] = {{"udp:127.0.0.1:%u", 1472},
+		     {"udp:127.0.0.1:%u,datagram=100", 100},
+		     {"udp:127.0.0.1:%u,datagram=8k", 8192}};
 	struct usp_file *end[2], *sink;
 	unsigned port;
 	int fd = net_bound(SOCK_DGRAM, &port);
@@ -84,7 +87,8 @@ static void more_than_a_datagram_holds_is_emsgsize_and_nothing_is_consumed(void 
 	put_bytes(end[1], 0, 17 * PAGE);
 	assert_int_equal(usp_splice(end[0], NULL, sink, NULL, 65508, 0), -EMSGSIZE);
 	assert_int_equal(usp_pipe_bytes(end[0]), 17 * PAGE);
-	assert_int_equal(usp_splice(end[0], NULL, sink, NULL, 65507, 0), 65507); /* 16 and a part: the kernel loses these */
+	assert_int_equal(usp_splice(end[0], NULL, sink, NULL, 65507, 0),
+			 65507); /* 16 and a part: the kernel loses these */
 	take_datagram(fd, 0, 65507);
 	close_pipe(end);
 	drop(&sink);
@@ -224,9 +228,10 @@ static void an_empty_queue_is_not_the_end(void **state)
 
 static void bad_options_and_directions_are_refused(void **state)
 {
-	static const char *const specs[] = {"udp:127.0.0.1:9,datagram=0", "udp:127.0.0.1:9,datagram=65508",
+	static const char *const specs[] = {"udp:127.0.0.1:9,datagram=0",    "udp:127.0.0.1:9,datagram=65508",
 					    "udp:127.0.0.1:9,datagram=many", "udp:127.0.0.1:9,datagram",
-					    "udp:127.0.0.1:9,eof=yes", "udp:127.0.0.1", "udp-listen:127.0.0.1:9"};
+					    "udp:127.0.0.1:9,eof=yes",	     "udp:127.0.0.1",
+					    "udp-listen:127.0.0.1:9"};
 	const struct usp_open_params params = {.mode = USP_WRITE};
 
 	(void)state;

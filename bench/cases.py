@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: MIT
+"""cases - what is compared with what. Each function makes the cases of one kind."""
+import os
+import shutil
+import subprocess
+
+from measure import Bar, Case, Contender, Run, Stopwatch, finish, start
+
+MIB = 1 << 20
+NR_SINKS = 4
+
+
+class Bench:
+    """Where the programs and the files are."""
+
+    def __init__(self, usplice, peers, tmpfs, disk, size, congestion):
+        self.usplice = usplice
+        self.peers = peers
+        self.tmpfs = tmpfs
+        self.disk = disk
+        self.size = size
+        self.congestion = congestion
+
+    def peer(self, name):
+        return os.path.join(self.peers, name)
+
+    def source(self, folder, size):
+        """A file of bytes that do not repeat soon, in the page cache."""
+        path = os.path.join(folder, f"source-{size}")
+        if not os.path.exists(path):
+            piece = os.urandom(16 * MIB)
+            with open(path, "wb") as file:
+                for off in range(0, size, len(piece)):
+                    file.write(piece[:size - off])
+            os.sync()
+        with open(path, "rb") as file:
+            while file.read(16 * MIB):
+                pass
+        return path
+
+
+def timed(start_all, contender_index):
+    """Run the programs that start_all gives and wait for all of them."""
+    watch = Stopwatch()
+    cpu = [finish(process) for process in start_all()]
+    return watch.read(cpu[contender_index], sum(cpu))
+
+
+# --- File to TCP ---------------------------------------------------------------------------------
+
+def tcp_run(bench, how, command):
+    receiver = start([bench.peer("tcp_peer"), "receive", how, bench.congestion], stdout=subprocess.PIPE)
+    port, congestion = receiver.stdout.readline().decode().split()
+    if congestion != bench.congestion:
+        raise RuntimeError(f"the receiver has {congestion}")
+    connect = [bench.peer("tcp_peer"), "connect", port, bench.congestion]
+    with receiver.stdout:
+        return timed(lambda: [start(connect + command), receiver], 0)
+
+
+def tcp_cases(bench):
+    size = 2 * bench.size
+    source = bench.source(bench.tmpfs, size)
+    for how in ("discard", "read"):
+        commands = {
+            "usplice": [bench.usplice, "copy", "-q", source, "fd:3"],
+            "sendfile 1G": [bench.peer("tcp_peer"), "sendfile", source, str(1 << 30)],
+            "sendfile 1M": [bench.peer("tcp_peer"), "sendfile", source, str(MIB)],
+        }
+        contenders = [Contender(name, lambda how=how, command=command: tcp_run(bench, how, command), size)
+                      for name, command in commands.items()]
+        yield Case(f"file to TCP, receiver {how}s", contenders, [Bar("usplice", ["sendfile 1G", "sendfile 1M"], 0.95)],
+                   f"{bench.congestion} on both ends")
+
+
+# --- File to file --------------------------------------------------------------------------------
+
+def remove(paths):
+    for path in paths:
+        if os.path.exists(path):
+            os.unlink(path)
+
+
+def settle(paths, is_fresh):
+    """The sinks as they should be, and nothing left to write back."""
+    if is_fresh:
+        remove(paths)
+    os.sync()
+
+
+def file_run(command, sinks, is_fresh, **kwargs):
+    settle(sinks, is_fresh)
+    return timed(lambda: [start(command, **kwargs)], 0)
+
+
+def file_case(bench, folder, name, is_fresh):
+    source, sink = bench.source(folder, bench.size), os.path.join(folder, "sink")
+    commands = {
+        "usplice": [bench.usplice, "copy", "-q", source, sink],
+        "cp": ["cp", source, sink],
+        "copy_file_range": [bench.peer("copy_range_peer"), source, sink],
+    }
+    contenders = [Contender(what, lambda command=command: file_run(command, [sink], is_fresh), bench.size)
+                  for what, command in commands.items()]
+    shutil.copy(source, sink)
+    yield Case(f"file to file, {name}, {'fresh' if is_fresh else 'overwritten'}", contenders,
+               [Bar("usplice", ["cp", "copy_file_range"], 0.95)])
+    remove([sink])
+
+
+def file_cases(bench):
+    for folder, name in ((bench.tmpfs, "tmpfs"), (bench.disk, "disk")):
+        for is_fresh in (True, False):
+            yield from file_case(bench, folder, name, is_fresh)
+
+
+# --- In the middle of a pipeline -----------------------------------------------------------------
+
+def pipeline(commands):
+    """Start commands joined by pipes of the default size."""
+    processes, before = [], subprocess.DEVNULL
+    for index, command in enumerate(commands):
+        is_last = index + 1 == len(commands)
+        process = start(command, stdin=before, stdout=subprocess.DEVNULL if is_last else subprocess.PIPE)
+        if before is not subprocess.DEVNULL:
+            before.close()
+        before = process.stdout
+        processes.append(process)
+    return processes
+
+
+def pipeline_case(bench, producer, consumer, size, bars):
+    relays = {
+        "usplice": [bench.usplice, "copy", "-q", "-", "-"],
+        "pv": ["pv", "-q"],
+        "mbuffer": ["mbuffer", "-q"],
+        "cat": ["cat"],
+    }
+    ends = [bench.peer("pipe_peer"), producer, str(size)], [bench.peer("pipe_peer"), consumer]
+    contenders = [Contender(name, lambda relay=relay: timed(lambda: pipeline([ends[0], relay, ends[1]]), 1), size)
+                  for name, relay in relays.items() if shutil.which(relay[0])]
+    have = [contender.name for contender in contenders]
+    return Case(f"{producer} | X | {consumer}", contenders, [bar for bar in bars if bar.peers[0] in have])
+
+
+def pipeline_cases(bench):
+    yield pipeline_case(bench, "vmsplice", "splice", 4 * bench.size,
+                        [Bar("usplice", ["pv"], 5), Bar("usplice", ["mbuffer"], 3)])
+    yield pipeline_case(bench, "write", "read", 2 * bench.size, [Bar("usplice", ["pv"], 1), Bar("usplice", ["mbuffer"], 1)])
+
+
+# --- One to many ---------------------------------------------------------------------------------
+
+def fan_out_commands(bench, source):
+    """Name -> (sinks -> command, keyword arguments of its start)."""
+    commands = {}
+    for lane in ("auto", "kernel", "user"):
+        commands[f"usplice {lane}"] = lambda sinks, lane=lane: (
+            [bench.usplice, "copy", "-q", "--lane", lane, source, *sinks], {})
+    commands["tee"] = lambda sinks: (["tee", *sinks[1:]], {"stdin": open(source, "rb"), "stdout": open(sinks[0], "wb")})
+    return commands
+
+
+def fan_out_start(make, sinks, **more):
+    command, files = make(sinks)
+    process = start(command, **files, **more)
+    for file in files.values():
+        file.close()
+    return process
+
+
+def fan_out_case(bench, name, folder, sinks, bar):
+    size = bench.size // 2
+    source = bench.source(folder, size)
+    is_regular = not sinks[0].startswith("/dev/null")
+
+    def run(make):
+        settle(sinks if is_regular else [], True)
+        return timed(lambda: [fan_out_start(make, sinks)], 0)
+
+    contenders = [Contender(what, lambda make=make: run(make), size)
+                  for what, make in fan_out_commands(bench, source).items()]
+    yield Case(f"one to {NR_SINKS}, {name}", contenders, [Bar("usplice auto", ["tee"], bar)])
+    if is_regular:
+        remove(sinks)
+
+
+def fan_out_to_pipes(make):
+    """Four pipes with a cat behind each, opened by name as process substitution does."""
+    pipes = [os.pipe() for _ in range(NR_SINKS)]
+    names = [f"/dev/fd/{writer}" for _, writer in pipes]
+    process = fan_out_start(make, names, pass_fds=[writer for _, writer in pipes])
+    cats = [start(["cat"], stdin=reader, stdout=subprocess.DEVNULL) for reader, _ in pipes]
+    for reader, writer in pipes:
+        os.close(reader)
+        os.close(writer)
+    return [process, *cats]
+
+
+def fan_out_pipes_case(bench):
+    size = bench.size // 2
+    source = bench.source(bench.tmpfs, size)
+    contenders = [Contender(what, lambda make=make: timed(lambda: fan_out_to_pipes(make), 0), size)
+                  for what, make in fan_out_commands(bench, source).items()]
+    return Case(f"one to {NR_SINKS}, pipes with cat", contenders, [Bar("usplice auto", ["tee"], 1.5)])
+
+
+def fan_out_cases(bench):
+    for folder, name in ((bench.tmpfs, "tmpfs"), (bench.disk, "disk")):
+        sinks = [os.path.join(folder, f"sink-{index}") for index in range(NR_SINKS)]
+        yield from fan_out_case(bench, f"fresh files on {name}", folder, sinks, 1.3)
+    yield fan_out_pipes_case(bench)
+    yield from fan_out_case(bench, "/dev/null", bench.tmpfs, ["/dev/null"] * NR_SINKS, 2)
+
+
+# --- Inside one process --------------------------------------------------------------------------
+
+def own_time_run(command):
+    """A program that prints its seconds and its seconds of CPU."""
+    watch, process = Stopwatch(), start(command, stdout=subprocess.PIPE)
+    with process.stdout:
+        seconds, cpu = process.stdout.read().split()[:2]
+    cpu_all = finish(process)
+    return Run(float(seconds), float(cpu), cpu_all, watch.read(0, cpu_all).foreign)
+
+
+def threads_cases(bench):
+    factors = {"usplice": 128, "kernel": 2, "vmsplice-64k": 16, "vmsplice-1m": 16, "usplice-touch": 8, "kernel-touch": 2}
+    contenders = [Contender(way, lambda way=way, size=bench.size * factor: own_time_run(
+                      [bench.peer("pipe_threads"), way, str(size)]), bench.size * factor)
+                  for way, factor in factors.items()]
+    yield Case("a pipe between two threads", contenders,
+               [Bar("usplice", ["kernel"], 20), Bar("usplice", ["vmsplice-64k"], 3), Bar("usplice", ["vmsplice-1m"], 3)])
+
+
+def zerocopy_cases(bench):
+    for send_len in (4 << 10, 16 << 10, 64 << 10, 256 << 10, MIB, 4 * MIB):
+        contenders = [Contender(way, lambda way=way, send_len=send_len: own_time_run(
+                          [bench.peer("zerocopy_threshold"), way, str(send_len), str(bench.size)]), bench.size)
+                      for way in ("plain", "zerocopy")]
+        yield Case(f"TCP from memory, sends of {send_len >> 10} KiB", contenders, [], "cubic, loopback")
+
+
+CASES = {
+    "tcp": tcp_cases,
+    "files": file_cases,
+    "pipeline": pipeline_cases,
+    "fan-out": fan_out_cases,
+    "threads": threads_cases,
+    "zerocopy": zerocopy_cases,
+}

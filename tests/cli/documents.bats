@@ -1,0 +1,136 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# The programs of examples/ do what the documents say, and the documents show these programs and no others.
+
+examples=$USPLICE_BUILD_DIR/examples
+source_dir=$USPLICE_SOURCE_DIR
+
+setup() {
+	cd "$BATS_TEST_TMPDIR"
+	mkdir bin
+	ln -s "$USPLICE" bin/usplice
+	PATH=$PWD/bin:$PATH
+}
+
+# shown_in FILE FENCE: every block of code in FILE that begins with the line FENCE stands, word for word, in an example.
+shown_in() {
+	python3 - "$1" "$2" "$source_dir"/examples/*.c <<-'PYTHON'
+	import sys
+
+	fence, examples = sys.argv[2], [open(name).read() for name in sys.argv[3:]]
+	lines, blocks = open(sys.argv[1]).read().split("\n"), []
+	block = None
+	for line in lines:
+	    if block is None and line == fence:
+	        block = []
+	    elif block is not None and line == "```":
+	        blocks.append("\n".join(block))
+	        block = None
+	    elif block is not None:
+	        block.append(line)
+	missing = [block for block in blocks if not any(block in example for example in examples)]
+	for block in missing:
+	    print("in no example:", block, sep="\n")
+	print(len(blocks), "blocks")
+	sys.exit(bool(missing or not blocks))
+	PYTHON
+}
+
+@test "numbers counts the lines of its own source" {
+	run "$examples"/numbers 1000000
+	[ "$status" -eq 0 ]
+	[ "$output" = "1000000 lines, 6888896 bytes looked at in place" ]
+}
+
+@test "numbers shares its bytes with a second sink" {
+	"$examples"/numbers 300000 numbers.txt
+	seq 300000 | cmp - numbers.txt
+}
+
+@test "numbers counts the lines of an endpoint that it does not know" {
+	seq 12345 >numbers.txt
+	[ "$("$examples"/numbers numbers.txt)" = "12345 lines, 62964 bytes looked at in place" ]
+}
+
+@test "numbers says what is wrong" {
+	run "$examples"/numbers missing.txt
+	[ "$status" -eq 1 ]
+	[ "$output" = "numbers LAST|SPEC [SINK]: No such file or directory" ]
+}
+
+@test "checked verifies each block once, on first touch, and lets no damaged byte through" {
+	run "$examples"/checked
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = "2048 bytes moved; 1 blocks verified, 6144 bytes left" ]
+	[ "${lines[1]}" = "2048 bytes moved; 2 blocks verified, 4096 bytes left" ]
+	[ "${lines[2]}" = "nothing moved: Bad message; 2 blocks verified, 4096 bytes left" ]
+}
+
+@test "gift tells when its buffer is free, after both sinks have it" {
+	run "$examples"/gift first.txt null:
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = "first.txt: 0 by reference, 29 copied" ]
+	[ "${lines[1]}" = "null:: 29 by reference, 0 copied" ]
+	[ "${lines[2]}" = "text: nobody refers to it any more" ]
+	[ "$(cat first.txt)" = "one buffer, two destinations" ]
+}
+
+@test "the code in docs/writing-an-endpoint.md is that of the examples" {
+	shown_in "$source_dir"/docs/writing-an-endpoint.md '```c'
+}
+
+@test "the program in usplice(3) is examples/gift.c" {
+	awk '/^# EXAMPLE/ { wanted = 1 } wanted && /^```$/ { inside = !inside; if (!inside) exit; next } inside' \
+		"$source_dir"/man/usplice.3.scd | sed 's/\\\\/\\/g' | diff - "$source_dir"/examples/gift.c
+}
+
+@test "every shell block of docs/zero-copy.md runs without an error" {
+	head -c 3000001 /dev/urandom >big.img
+	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	awk '$0 == "```sh" { inside = 1; next } /^```$/ { inside = 0 } inside' "$source_dir"/docs/zero-copy.md |
+		sed "s/:9000/:$port/" >all.sh
+	[ "$(grep -c usplice all.sh)" -ge 5 ]
+	timeout 120 bash -eux -o pipefail all.sh
+}
+
+@test "every function of usplice.h has its prototype in a manual page, under a name that man finds" {
+	python3 - "$source_dir" <<-'PYTHON'
+	import re, sys
+	from pathlib import Path
+
+	top = Path(sys.argv[1])
+	words = lambda text: " ".join(re.sub(r"/\*.*?\*/", " ", text, flags=re.S).split())
+	header = (top / "include/usplice.h").read_text()
+	prototypes = [words(found) for found in re.findall(r"^USP_EXPORT ([^;]*\(.*?\));", header, re.M | re.S)]
+	pages = {path.name: words(path.read_text()) for path in (top / "man").glob("*.3.scd")}
+	also = dict(re.findall(r"'(\w+)': \[(.*?)\]", (top / "man/meson.build").read_text(), re.S))
+	wrong = 0
+	for prototype in prototypes:
+	    name = re.search(r"(usp_\w+)\(", prototype).group(1)
+	    home = [page for page, text in pages.items() if prototype + ";" in text]
+	    page = home[0].split(".")[0] if home else None
+	    if not home or (page != name and f"'{name}'" not in also.get(page, "")):
+	        print(f"{name}: in {home or 'no page'}")
+	        wrong += 1
+	print(len(prototypes), "functions")
+	sys.exit(bool(wrong) or len(prototypes) < 40)
+	PYTHON
+}
+
+@test "man finds a function by its own name" {
+	command -v scdoc >/dev/null || skip "no scdoc"
+	DESTDIR=$PWD/root meson install -C "$USPLICE_BUILD_DIR" --no-rebuild --quiet
+	page=$(find root -name usp_tee.3)
+	[ "$(readlink "$page")" = usp_splice.3 ]
+	grep -q "ssize_t usp_tee" "$page"
+}
+
+@test "links between the documents lead to files" {
+	cd "$source_dir"
+	for document in *.md docs/*.md; do
+		for target in $(grep -o '](\([^):#]*\))' "$document" | sed 's/^](//; s/)$//'); do
+			[ -e "$(dirname "$document")/$target" ] || echo "$document: $target"
+		done
+	done >"$BATS_TEST_TMPDIR"/broken
+	diff /dev/null "$BATS_TEST_TMPDIR"/broken
+}
