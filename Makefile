@@ -8,9 +8,14 @@ RELEASE := build
 TESTED := build-test
 ASAN := build-asan
 TSAN := build-tsan
-C_FILES = $(shell find src include tests bench examples -name '*.[ch]')
+FUZZ := build-fuzz
+COVERAGE := build-coverage
+FUZZ_SECONDS ?= 30
+SOAK_BYTES ?= 1G
+SOAK_SECONDS ?= 600
+C_FILES = $(shell find src include tests bench examples fuzz -name '*.[ch]')
 
-.PHONY: all demo test bench install check-style format asan tsan clean help
+.PHONY: all demo test bench install check-style format asan tsan soak fuzz mutants coverage clean help
 
 all: $(RELEASE)/build.ninja
 	meson compile -C $(RELEASE)
@@ -23,6 +28,11 @@ help:
 	@echo 'make install    into PREFIX=$(PREFIX), below DESTDIR if that is set'
 	@echo 'make asan       all tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make tsan       the threaded tests under ThreadSanitizer'
+	@echo 'make soak       $(SOAK_BYTES) through every pair of endpoints and every fan-out, with its SHA-256,'
+	@echo '                and random walks against the kernel for SOAK_SECONDS=$(SOAK_SECONDS)'
+	@echo 'make fuzz       look for inputs that break something, FUZZ_SECONDS=$(FUZZ_SECONDS) for each target'
+	@echo 'make mutants    put one bug after the other into the library: does a test catch it? ARGS="--help"'
+	@echo 'make coverage   the lines and branches of src/ that the tests reach, and those that they do not'
 	@echo 'make check-style  the rules of the tree and the format of the sources'
 	@echo 'make format     bring the sources into the form that check-style wants'
 	@echo 'make clean      remove all build directories'
@@ -49,9 +59,40 @@ install: all
 asan: $(ASAN)/build.ninja
 	tools/run-tests $(ASAN) $(ARGS)
 
+# The suites that send bytes through whole routes, with SOAK_BYTES through each, for minutes; then walks for as long as
+# you like.
+soak:
+	tools/setup-debian test
+	$(MAKE) $(TESTED)/build.ninja
+	USP_TEST_BYTES=$(SOAK_BYTES) tools/run-tests $(TESTED) --suite conformance --timeout-multiplier 20 $(ARGS)
+	SOAK_SECONDS=$(SOAK_SECONDS) $(TESTED)/tests/test_walks
+	USP_FAULT_BYTES=1000003 tools/run-tests $(TESTED) --suite fault --timeout-multiplier 20 $(ARGS)
+
 # The shadow memory of ThreadSanitizer needs addresses that a strong randomisation takes: run without it where we may.
 tsan: $(TSAN)/build.ninja
 	$(shell setarch --addr-no-randomize true 2>/dev/null && echo setarch --addr-no-randomize) tools/run-tests $(TSAN) --suite threads $(ARGS)
+
+# What is found new is kept in the build directory; what breaks something, too, and then it belongs into fuzz/corpus.
+fuzz:
+	tools/setup-debian fuzz
+	$(MAKE) $(FUZZ)/build.ninja
+	meson compile -C $(FUZZ)
+	set -e; for target in pipe spec option; do \
+		mkdir -p $(FUZZ)/corpus/$$target; \
+		$(FUZZ)/fuzz/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -print_final_stats=1 \
+			-artifact_prefix=$(FUZZ)/corpus/$$target- $(FUZZ)/corpus/$$target fuzz/corpus/$$target; \
+	done
+
+mutants:
+	tools/setup-debian test
+	tests/mutants/run $(ARGS)
+
+coverage:
+	tools/setup-debian coverage
+	$(MAKE) $(COVERAGE)/build.ninja
+	find $(COVERAGE) -name '*.gcda' -delete
+	tools/run-tests $(COVERAGE) $(ARGS)
+	tools/coverage $(COVERAGE)
 
 check-style:
 	tools/check-layers
@@ -68,10 +109,17 @@ $(TESTED)/build.ninja:
 	meson setup $(TESTED)
 
 $(ASAN)/build.ninja:
-	meson setup $(ASAN) -Db_sanitize=address,undefined -Db_lundef=false
+	meson setup $(ASAN) -Dinvariants=true -Db_sanitize=address,undefined -Db_lundef=false
 
 $(TSAN)/build.ninja:
 	meson setup $(TSAN) -Db_sanitize=thread -Db_lundef=false
 
+$(FUZZ)/build.ninja:
+	CC=clang meson setup $(FUZZ) -Dfuzz=true -Dtests=false -Dman=disabled -Db_lundef=false \
+		-Db_sanitize=address,undefined -Dc_args=-fsanitize=fuzzer-no-link
+
+$(COVERAGE)/build.ninja:
+	meson setup $(COVERAGE) -Db_coverage=true -Doptimization=0
+
 clean:
-	rm -rf $(RELEASE) $(TESTED) $(ASAN) $(TSAN) build-gcc build-clang
+	rm -rf $(RELEASE) $(TESTED) $(ASAN) $(TSAN) $(FUZZ) $(COVERAGE) build-gcc build-clang

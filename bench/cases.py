@@ -169,8 +169,7 @@ def fan_out_start(make, sinks, **more):
     return process
 
 
-def fan_out_case(bench, name, folder, sinks, bar):
-    size = bench.size // 2
+def fan_out_case(bench, name, folder, sinks, size, bar):
     source = bench.source(folder, size)
     is_regular = not sinks[0].startswith("/dev/null")
 
@@ -206,11 +205,11 @@ def fan_out_pipes_case(bench):
 
 
 def fan_out_cases(bench):
-    for folder, name in ((bench.tmpfs, "tmpfs"), (bench.disk, "disk")):
+    for folder, name, size in ((bench.tmpfs, "tmpfs", bench.size // 2), (bench.disk, "disk", bench.size // 4)):
         sinks = [os.path.join(folder, f"sink-{index}") for index in range(NR_SINKS)]
-        yield from fan_out_case(bench, f"fresh files on {name}", folder, sinks, 1.3)
+        yield from fan_out_case(bench, f"fresh files on {name}", folder, sinks, size, 1.3)
     yield fan_out_pipes_case(bench)
-    yield from fan_out_case(bench, "/dev/null", bench.tmpfs, ["/dev/null"] * NR_SINKS, 2)
+    yield from fan_out_case(bench, "/dev/null", bench.tmpfs, ["/dev/null"] * NR_SINKS, bench.size, 2)
 
 
 # --- Inside one process --------------------------------------------------------------------------

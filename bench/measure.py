@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """measure - run programs, take their time, and say how the contenders of a case compare."""
 import dataclasses
+import math
 import os
 import statistics
 import subprocess
@@ -12,7 +13,6 @@ TICKS = os.sysconf("SC_CLK_TCK")
 FOREIGN_MAX = 0.3  # CPUs that others used during a run; beyond that the run is made again
 ATTEMPTS = 3
 QUIET_LOOK_SECONDS = 0.05
-QUIET_LOOKS = 100
 
 
 @dataclasses.dataclass
@@ -90,20 +90,28 @@ class Stopwatch:
         return Run(seconds, cpu, cpu_all, ((busy_ticks() - self.ticks) / TICKS - cpu_all) / seconds)
 
 
-def await_quiet():
-    """Others may use this machine: begin when they do not, but do not wait for ever."""
-    for _ in range(QUIET_LOOKS):
-        watch = Stopwatch()
-        time.sleep(QUIET_LOOK_SECONDS)
-        if watch.read(0, 0).foreign <= FOREIGN_MAX:
-            return
+class Patience:
+    """Seconds that all runs together may still wait for others to leave the machine alone, or be made again for it."""
+
+    left = 60.0
+
+    @classmethod
+    def await_quiet(cls):
+        foreign = math.inf
+        while foreign > FOREIGN_MAX and cls.left > 0:
+            watch = Stopwatch()
+            time.sleep(QUIET_LOOK_SECONDS)
+            foreign = watch.read(0, 0).foreign
+            cls.left -= QUIET_LOOK_SECONDS if foreign > FOREIGN_MAX else 0
 
 
 def measure(contender):
     """The least disturbed of a few attempts."""
     runs = []
-    while len(runs) < ATTEMPTS and not (runs and runs[-1].foreign <= FOREIGN_MAX):
-        await_quiet()
+    while not runs or (runs[-1].foreign > FOREIGN_MAX and len(runs) < ATTEMPTS and Patience.left > 0):
+        if runs:
+            Patience.left -= runs[-1].seconds
+        Patience.await_quiet()
         runs.append(contender.run())
     return min(runs, key=lambda run: run.foreign)
 

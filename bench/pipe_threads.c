@@ -26,9 +26,9 @@
 struct exchange {
 	size_t len, chunk;
 	unsigned char *memory;
-	int fds[2];		   /* a kernel pipe */
-	struct usp_file *ends[2];  /* or ours */
-	struct usp_file *sink;	   /* where ours is spliced to */
+	int fds[2];		  /* a kernel pipe */
+	struct usp_file *ends[2]; /* or ours */
+	struct usp_file *sink;	  /* where ours is spliced to */
 	bool is_touching;
 	void (*give)(struct exchange *exchange, size_t off, size_t len);
 	size_t (*take)(struct exchange *exchange);
@@ -202,7 +202,8 @@ static const struct {
 	{"vmsplice-64k", {.chunk = THREADS_BUF_BYTES, .give = vmsplice_give, .take = vmsplice_take}},
 	{"vmsplice-1m", {.chunk = THREADS_PIPE_BYTES, .give = vmsplice_give, .take = vmsplice_take}},
 	{"usplice", {.chunk = THREADS_BUF_BYTES, .give = usplice_give, .take = usplice_take}},
-	{"usplice-touch", {.chunk = THREADS_BUF_BYTES, .give = usplice_give, .take = usplice_take, .is_touching = true}},
+	{"usplice-touch",
+	 {.chunk = THREADS_BUF_BYTES, .give = usplice_give, .take = usplice_take, .is_touching = true}},
 };
 
 int main(int argc, char **argv)

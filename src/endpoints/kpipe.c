@@ -24,6 +24,7 @@
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "base/sys.h"
+#include "mm/folio.h"
 #include "splice/file.h"
 
 #define KPIPE_BYTES_WANTED ((size_t)1 << 20) /* pipe-max-size of an unprivileged user; see bench/README.md */
@@ -89,6 +90,8 @@ static size_t kpipe_widen(int fd)
 {
 	int size = usp_sys_get_pipe_size(fd);
 
+	if (size <= 0)
+		size = USP_PAGE; /* what a pipe holds at least, even past the budget */
 	for (size_t wanted = pool_bytes_wanted(); wanted >= KPIPE_BYTES_LEAST && (size_t)size < wanted; wanted /= 2) {
 		int ret = usp_sys_set_pipe_size(fd, wanted);
 
@@ -96,7 +99,7 @@ static size_t kpipe_widen(int fd)
 		if (ret > 0)
 			size = ret;
 	}
-	return size > 0 ? (size_t)size : 0;
+	return (size_t)size;
 }
 
 static int kpipe_create(struct kpipe **ret_kp)
@@ -253,26 +256,25 @@ static int kpipe_buf_map(struct usp_pipe *pipe, struct usp_buf *buf)
 	struct kpipe *kp = buf->store;
 	struct usp_folio *folio;
 	size_t done = 0;
-	int ret = kpipe_settle(kp, buf->offset);
+	ssize_t ret = kpipe_settle(kp, buf->offset);
 
 	(void)pipe;
 	if (ret < 0)
-		return ret;
+		return (int)ret;
 	folio = usp_folio_new(buf->len);
 	if (!folio)
 		return -ENOMEM;
 	while (done < buf->len) {
-		ssize_t nr = usp_sys_read(kp->rd, folio->base + done, buf->len - done);
-
-		if (nr <= 0) /* cannot be: held says that they are there, and nobody else has the descriptor */
+		ret = usp_sys_read(kp->rd, folio->base + done, buf->len - done);
+		if (ret <= 0) /* cannot be: held says that they are there, and nobody else has the descriptor */
 			break;
-		done += (size_t)nr;
+		done += (size_t)ret;
 	}
 	kp->held -= done;
 	kp->taken += done;
 	if (done < buf->len) {
 		usp_folio_put(folio);
-		return -EIO;
+		return ret < 0 && !done ? (int)ret : -EIO;
 	}
 	kpipe_put(kp);
 	*buf = (struct usp_buf){.ops = &usp_folio_buf_ops, .store = folio, .len = buf->len, .flags = buf->flags};
@@ -360,11 +362,13 @@ ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pip
 /* --- Out of a kernel pipe -------------------------------------------------------------------------- */
 
 /* Splice the first buf, a kpipe, to a descriptor: bytes or -errno. The caller holds the read turn. */
-static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_file *out, int64_t *pos, size_t len,
-			  unsigned flags)
+static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_file *out, int64_t *pos,
+			  size_t len, unsigned flags)
 {
 	struct kpipe *kp = buf->store;
+	bool is_seekable = out->traits & USP_FILE_SEEKABLE;
 	struct usp_sigpipe_guard guard;
+	int64_t at = *pos;
 	ssize_t ret = kpipe_settle(kp, buf->offset);
 
 	if (ret < 0)
@@ -377,7 +381,7 @@ static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 	} else {
 		if (out->traits & USP_FILE_SIGPIPE)
 			usp_sigpipe_begin(&guard);
-		ret = usp_sys_splice(kp->rd, NULL, out->fd, out->traits & USP_FILE_SEEKABLE ? pos : NULL, len,
+		ret = usp_sys_splice(kp->rd, NULL, out->fd, is_seekable ? &at : NULL, len,
 				     (flags & (USP_SPLICE_MOVE | USP_SPLICE_MORE)) | USP_SPLICE_NONBLOCK);
 		if (out->traits & USP_FILE_SIGPIPE)
 			usp_sigpipe_end(&guard);
@@ -385,6 +389,8 @@ static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 	if (ret > 0) {
 		kp->held -= (size_t)ret;
 		kp->taken += (size_t)ret;
+		if (is_seekable)
+			*pos += ret; /* the kernel does not count what /dev/null drops */
 		usp_pipe_advance(pipe, (size_t)ret);
 		kpipe_account(out, USP_WRITE, (size_t)ret);
 	}

@@ -98,11 +98,9 @@ static int regular_open_fd(const struct usp_spec *spec, const struct usp_open_pa
 	return fd;
 }
 
-/* Truncating comes after looking, so that nothing but a regular file is ever cut. */
-static int regular_prepare(int fd, const struct usp_spec *spec, const struct usp_open_params *params,
-			   const char **ret_why)
+/* The bytes in it, or -errno. */
+static int64_t regular_len(int fd, const char **ret_why)
 {
-	bool keeps = params->keep_bytes || usp_spec_option(spec, "append");
 	struct stat st;
 	int ret = usp_sys_fstat(fd, &st);
 
@@ -112,24 +110,34 @@ static int regular_prepare(int fd, const struct usp_spec *spec, const struct usp
 		*ret_why = "something else took the place of the file while it was opened";
 		return -ESTALE;
 	}
-	return params->mode & USP_WRITE && !keeps && st.st_size > 0 ? usp_sys_ftruncate(fd, 0) : 0;
+	return st.st_size;
 }
 
 static int regular_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
 			const char **ret_why)
 {
+	bool truncates = params->mode & USP_WRITE && !params->keep_bytes && !usp_spec_option(spec, "append");
 	int ret = regular_check_options(spec, params, ret_why), fd;
+	struct usp_file *file;
+	int64_t len;
 
 	if (ret < 0)
 		return ret;
 	fd = regular_open_fd(spec, params, ret_why);
 	if (fd < 0)
 		return fd;
-	ret = regular_prepare(fd, spec, params, ret_why);
-	if (ret == 0)
-		ret = regular_new(fd, params->mode, spec->text, ret_file);
-	if (ret < 0)
+	len = regular_len(fd, ret_why);
+	ret = len < 0 ? (int)len : regular_new(fd, params->mode, spec->text, &file);
+	if (ret < 0) {
 		usp_sys_close(fd);
+		return ret;
+	}
+	/* The last step, so that nothing but a regular file is ever cut, and no open that fails costs any bytes. */
+	ret = truncates && len > 0 ? usp_sys_ftruncate(fd, 0) : 0;
+	if (ret < 0)
+		usp_file_put(file);
+	else
+		*ret_file = file;
 	return ret;
 }
 

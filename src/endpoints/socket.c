@@ -190,6 +190,7 @@ static int socket_connect_retrying(const struct addrinfo *list, const struct soc
 static int socket_listen(const struct addrinfo *at)
 {
 	int fd = usp_sys_socket(at->ai_family, SOCK_STREAM, 0), ret;
+	bool is_bound;
 
 	if (fd < 0)
 		return fd;
@@ -197,13 +198,15 @@ static int socket_listen(const struct addrinfo *at)
 	if (at->ai_family == AF_INET6)
 		usp_sys_setsockopt_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
 	ret = usp_sys_bind(fd, at->ai_addr, at->ai_addrlen);
-	if (ret == 0)
+	is_bound = ret == 0;
+	if (is_bound)
 		ret = usp_sys_listen(fd, 1);
-	if (ret < 0) {
-		usp_sys_close(fd);
-		return ret;
-	}
-	return fd;
+	if (ret == 0)
+		return fd;
+	if (is_bound && at->ai_family == AF_UNIX)
+		usp_sys_unlink(((const struct sockaddr_un *)at->ai_addr)->sun_path);
+	usp_sys_close(fd);
+	return ret;
 }
 
 /* The addresses of one family in the order of the list; the descriptor, or the error of the last one. */

@@ -14,6 +14,7 @@
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "run/pump.h"
+#include "splice/file.h"
 #include "splice/pipe.h"
 
 #define BRANCH_SLOW_NS ((uint64_t)1000000000) /* when the caller did not say */
@@ -44,7 +45,8 @@ static ssize_t branch_move(struct usp_branch *branch, struct usp_pipe *to, size_
 	usp_pipe_end_read(branch->pipe);
 	ret = usp_pipe_transfer(branch->pipe, to, len, USP_SPLICE_NONBLOCK, true);
 	if (ret > 0)
-		usp_file_account(branch->sink, USP_WRITE, USP_BY_REFERENCE, (size_t)ret, "references moved into the pipe");
+		usp_file_account(branch->sink, USP_WRITE, USP_BY_REFERENCE, (size_t)ret,
+				 "references moved into the pipe");
 	return ret;
 }
 
@@ -54,8 +56,7 @@ static ssize_t branch_write(struct usp_branch *branch, size_t len, unsigned flag
 
 	if (to)
 		return branch_move(branch, to, len, flags);
-	if (branch->sink->traits & USP_FILE_DATAGRAM) /* one splice is one datagram, and too much is an error */
-		len = usp_min(len, branch->sink->io_bytes);
+	len = usp_file_offer(branch->sink, len);
 	return usp_file_splice_write(branch->pipe, branch->sink, &branch->sink->pos, len, flags);
 }
 
@@ -99,16 +100,31 @@ static int branch_settle(struct usp_branch *branch)
 	return ret;
 }
 
+static void branch_drop(struct usp_pipe *pipe, size_t len)
+{
+	if (usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK) <= 0)
+		return;
+	usp_pipe_advance(pipe, len);
+	usp_pipe_end_read(pipe);
+}
+
 void usp_branch_finish(struct usp_branch *branch, int error)
 {
 	bool is_detached = branch_may_detach(branch) && error == -ETIMEDOUT;
+	size_t stranded;
 
 	usp_pipe_close_read(branch->pipe);
-	atomic_store(&branch->stranded, usp_pipe_len(branch->pipe));
+	if (error == 0)
+		error = atomic_load(&branch->give_error);
+	stranded = usp_pipe_len(branch->pipe);
+	atomic_store(&branch->stranded, stranded + atomic_load(&branch->not_given));
+	branch_drop(branch->pipe, stranded); /* now: the source may be waiting for the memory */
 	if (error == 0)
 		error = usp_file_shutdown(branch->sink);
 	if (error == 0 && branch->sink->traits & USP_FILE_SOCKET)
 		error = branch_settle(branch);
+	else if (error == -EPIPE || error == -ECONNRESET)
+		branch_settle(branch); /* a dead connection gives back at once what it had to send */
 	atomic_store(&branch->error, error);
 	if (error < 0 && !is_detached && !(branch->pump->params.flags & USP_PUMP_CONTINUE_ON_ERROR))
 		atomic_store(&branch->pump->has_failed, true);
@@ -199,12 +215,12 @@ static int pump_map_first(struct usp_pipe *pipe)
 	return ret;
 }
 
-static void pump_drop_first(struct usp_pipe *pipe, size_t len)
+/* No reference can be had for a branch: it is as if its sink had failed, but what it was given before is delivered. */
+static void branch_give_up(struct usp_branch *branch, int error)
 {
-	if (usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK) <= 0)
-		return;
-	usp_pipe_advance(pipe, len);
-	usp_pipe_end_read(pipe);
+	atomic_store(&branch->not_given, usp_pipe_len(branch->pump->pipe));
+	atomic_store(&branch->give_error, error);
+	usp_pipe_close_write(branch->pipe);
 }
 
 /* One branch's reference: the last branch takes the buf itself. 0, -EPIPE if the branch has ended, or -errno. */
@@ -248,13 +264,13 @@ int usp_pump_distribute(struct usp_pump *pump)
 			continue;
 		ret = pump_give(pump, branch, len, nr_left == 1);
 		if (ret < 0 && ret != -EPIPE)
-			return ret;
+			branch_give_up(branch, ret);
 		branch->is_live = ret == 0;
 		was_moved = ret == 0 && nr_left == 1;
 		nr_given += ret == 0;
 		nr_left--;
 	}
 	if (!was_moved)
-		pump_drop_first(pump->pipe, len);
+		branch_drop(pump->pipe, len);
 	return nr_given ? 0 : -EPIPE;
 }

@@ -7,7 +7,8 @@
 #include "base/sys.h"
 
 static const char clone_reason[] = "the file system shares the extents (reflink)";
-static const char copy_reason[] = "copy_file_range: the kernel copies, because this file system cannot share extents here";
+static const char copy_reason[] =
+	"copy_file_range: the kernel copies, because this file system cannot share extents here";
 
 static int64_t range_left(const struct usp_file *in)
 {

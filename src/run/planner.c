@@ -78,8 +78,10 @@ static enum usp_way planner_expect(const struct usp_file *file, unsigned side, c
 	*ret_reason = account->kernel_reason;
 	if (file->lane)
 		return account->kernel_way;
-	if (is_source ? file->ops->splice_read == usp_copy_splice_read : file->ops->splice_write == usp_iter_splice_write) {
-		*ret_reason = is_source ? "it is read into memory of this process" : "it is written from memory of this process";
+	if (is_source ? file->ops->splice_read == usp_copy_splice_read
+		      : file->ops->splice_write == usp_iter_splice_write) {
+		*ret_reason = is_source ? "it is read into memory of this process"
+					: "it is written from memory of this process";
 		return USP_COPIED;
 	}
 	*ret_reason = "nothing is known before the bytes have gone";
@@ -110,10 +112,12 @@ int usp_plan_require(struct usp_file *source, struct usp_file *const *sinks, uns
 static void planner_widen(struct usp_file *file)
 {
 	if (strcmp(file->ops->name, "fifo") == 0)
-		usp_sys_set_pipe_size(file->fd, PLANNER_FIFO_BYTES); /* refused past the budget: work with what there is */
+		usp_sys_set_pipe_size(file->fd,
+				      PLANNER_FIFO_BYTES); /* refused past the budget: work with what there is */
 }
 
-static void planner_set_lanes(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks, bool may_kernel)
+static void planner_set_lanes(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,
+			      bool may_kernel)
 {
 	bool is_kernel = may_kernel && planner_can_splice(source, USP_READ);
 

@@ -25,10 +25,10 @@
 
 /* Sizes by measurement, see bench/README.md: kernel pipes are best at their widest, copies where they stay in the cache. */
 #define PUMP_KERNEL_STEP ((size_t)1 << 20)
-#define PUMP_USER_STEP ((size_t)128 << 10)
+#define PUMP_USER_STEP ((size_t)512 << 10)
 #define PUMP_RANGE_STEP ((size_t)16 << 20)
 #define PUMP_KERNEL_SLOTS 4
-#define PUMP_USER_SLOTS 32
+#define PUMP_USER_SLOTS 8
 #define PUMP_NAP_NS 1000000 /* for a file that is not ready and has nothing to wait on */
 
 /* --- Life ------------------------------------------------------------------------------------------- */
@@ -89,6 +89,7 @@ void usp_pump_free(struct usp_pump *pump)
 	usp_pipe_free(pump->pipe);
 	usp_file_put(pump->source);
 	usp_sys_close(pump->stop_fd);
+	usp_free(pump->fds);
 	usp_free(pump->branches);
 	usp_free(pump);
 }
@@ -170,23 +171,59 @@ static ssize_t pump_take(struct usp_pump *pump, size_t len)
 	return ret;
 }
 
+/* Sinks that have something to say, which are those that the kernel has finished sends of. A broken one is left alone. */
+static void pump_hear_sinks(struct usp_pump *pump, struct pollfd *fds)
+{
+	for (unsigned i = 0; i < pump->nr_branches; i++) {
+		if (fds[i].revents && usp_file_poll(pump->branches[i].sink) & (POLLERR | POLLHUP))
+			fds[i].fd = -1;
+	}
+}
+
+/*
+ * Wait for the source, and take in meanwhile what the sinks say about zero-copy sends: the source may be waiting for the
+ * very memory that they give back.
+ */
+static int pump_await_source(struct usp_pump *pump)
+{
+	struct pollfd *fds = pump->fds, *sinks = &fds[2];
+	int64_t timeout_ns = -1;
+	int ret = 0;
+
+	fds[0] = (struct pollfd){.fd = pump->stop_fd, .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = -1};
+	fds[1].fd = usp_file_poll_fd(pump->source, USP_READ, &fds[1].events);
+	if (fds[1].fd < 0)
+		timeout_ns = PUMP_NAP_NS;
+	for (unsigned i = 0; i < pump->nr_branches; i++) {
+		const struct usp_file *sink = pump->branches[i].sink;
+
+		sinks[i] = (struct pollfd){.fd = sink->traits & USP_FILE_SOCKET ? sink->fd : -1};
+	}
+	do {
+		pump_hear_sinks(pump, sinks);
+		ret = usp_sys_poll(fds, pump->nr_branches + 2, timeout_ns);
+	} while (ret > 0 && !fds[0].revents && !fds[1].revents);
+	if (atomic_load(&pump->is_stopped))
+		return -ECANCELED;
+	return ret < 0 && ret != -EINTR ? ret : 0; /* the caller looks again */
+}
+
 /* Take one step's worth from the source into the pump's pipe, waiting for it: bytes, 0 at the end, or -errno. */
 static ssize_t pump_source_step(struct usp_pump *pump)
 {
-	ssize_t allowed = pump_allowance(pump, pump->step_bytes), ret;
+	ssize_t allowed = pump_allowance(pump, pump->step_bytes), ret = allowed;
 
-	if (allowed <= 0)
-		return allowed;
-	for (;;) {
+	while (allowed > 0) {
 		ret = pump_take(pump, (size_t)allowed);
 		if (ret != -EAGAIN && ret != -EINTR)
 			break;
-		ret = usp_pump_wait(pump, pump->source, USP_READ, -1);
+		ret = pump_await_source(pump);
 		if (ret < 0)
-			return ret;
+			break;
 	}
 	pump_count(pump, ret);
-	if (ret < 0)
+	if (ret < 0 && ret != -ECANCELED)
 		atomic_store(&pump->source_error, (int)ret);
 	return ret;
 }
@@ -207,6 +244,13 @@ static int pump_drain(struct usp_branch *branch)
 	return 0;
 }
 
+/* A source that the kernel refused to splice went on in memory: nothing comes to the sinks in kernel pipes any more. */
+static void pump_follow_source(struct usp_pump *pump)
+{
+	for (unsigned i = 0; i < pump->nr_branches && !pump->source->lane; i++)
+		pump->branches[i].sink->lane = NULL;
+}
+
 static void pump_run_one(struct usp_pump *pump)
 {
 	struct usp_branch *branch = &pump->branches[0];
@@ -215,6 +259,7 @@ static void pump_run_one(struct usp_pump *pump)
 
 	branch->pipe = pump->pipe;
 	while ((taken = pump_source_step(pump)) > 0) {
+		pump_follow_source(pump);
 		ret = pump_drain(branch);
 		if (ret < 0)
 			break;
@@ -247,6 +292,7 @@ static int pump_run_many(struct usp_pump *pump, const struct usp_pipe_params *pa
 	}
 	for (unsigned i = 0; i < pump->nr_branches; i++)
 		usp_branch_join(&pump->branches[i]);
+	pump_follow_source(pump);	/* not before: the lanes are the branches' own */
 	return ret == -EPIPE ? 0 : ret; /* all branches have ended: each has its own error */
 }
 
@@ -256,7 +302,8 @@ static bool pump_may_range(const struct usp_pump *pump)
 {
 	const struct usp_file *sink = pump->branches[0].sink;
 
-	return pump->nr_branches == 1 && pump->source->lane && sink->lane && usp_copy_range_is_possible(pump->source, sink);
+	return pump->nr_branches == 1 && pump->source->lane && sink->lane &&
+	       usp_copy_range_is_possible(pump->source, sink);
 }
 
 /* The kernel shares the extents: true if that was all. */
@@ -278,8 +325,8 @@ static void pump_range_failed(struct usp_pump *pump, int error)
 	struct usp_file *source = pump->source;
 	unsigned char byte;
 	ssize_t ret = error == -ECANCELED ? 0
-					  : usp_sys_readv(source->fd, &(struct iovec){.iov_base = &byte, .iov_len = 1}, 1,
-							  &source->pos);
+					  : usp_sys_readv(source->fd, &(struct iovec){.iov_base = &byte, .iov_len = 1},
+							  1, &source->pos);
 
 	if (ret < 0)
 		atomic_store(&pump->source_error, error);
@@ -333,11 +380,22 @@ static int pump_plan(struct usp_pump *pump)
 	return ret;
 }
 
+/* Nonblocking while the pump has them; what the caller had set comes back with unset. */
 static void pump_set_nonblock(struct usp_pump *pump)
 {
-	atomic_fetch_or(&pump->source->flags, USP_NONBLOCK);
+	pump->source_flags = atomic_fetch_or(&pump->source->flags, USP_NONBLOCK);
 	for (unsigned i = 0; i < pump->nr_branches; i++)
-		atomic_fetch_or(&pump->branches[i].sink->flags, USP_NONBLOCK);
+		pump->branches[i].sink_flags = atomic_fetch_or(&pump->branches[i].sink->flags, USP_NONBLOCK);
+}
+
+static void pump_unset_nonblock(struct usp_pump *pump)
+{
+	for (unsigned i = pump->nr_branches; i-- > 0;) {
+		if (!(pump->branches[i].sink_flags & USP_NONBLOCK))
+			atomic_fetch_and(&pump->branches[i].sink->flags, ~USP_NONBLOCK);
+	}
+	if (!(pump->source_flags & USP_NONBLOCK))
+		atomic_fetch_and(&pump->source->flags, ~USP_NONBLOCK);
 }
 
 static int pump_run_lanes(struct usp_pump *pump)
@@ -351,12 +409,17 @@ static int pump_run_lanes(struct usp_pump *pump)
 
 	if (ret < 0)
 		return ret;
+	pump->fds = usp_alloc_array(pump->nr_branches + 2, sizeof(pump->fds[0]));
+	if (!pump->fds)
+		return -ENOMEM;
 	pump->step_bytes = params.slot_bytes;
 	pump_set_nonblock(pump);
 	if (pump->nr_branches > 1)
-		return pump_run_many(pump, &params);
-	pump_run_one(pump);
-	return 0;
+		ret = pump_run_many(pump, &params);
+	else
+		pump_run_one(pump);
+	pump_unset_nonblock(pump);
+	return ret;
 }
 
 static int pump_result(const struct usp_pump *pump)
@@ -403,10 +466,11 @@ void usp_pump_status(const struct usp_pump *pump, struct usp_pump_status *ret_st
 
 int usp_pump_sink_status(const struct usp_pump *pump, unsigned index, struct usp_sink_status *ret_status)
 {
-	const struct usp_branch *branch = &pump->branches[index];
+	const struct usp_branch *branch;
 
 	if (index >= pump->nr_branches)
 		return -EINVAL;
+	branch = &pump->branches[index];
 	*ret_status = (struct usp_sink_status){
 		.spec = usp_file_spec(branch->sink),
 		.bytes = atomic_load(&branch->bytes),

@@ -12,6 +12,7 @@
 struct usp_branch {
 	struct usp_pump *pump;
 	struct usp_file *sink;
+	unsigned sink_flags;   /* as the caller had set them */
 	struct usp_pipe *pipe; /* the pump's own where there is one sink only */
 	pthread_t thread;
 	bool is_running;	/* the thread has to be joined */
@@ -19,11 +20,14 @@ struct usp_branch {
 	atomic_bool must_leave; /* too slow */
 	_Atomic(uint64_t) bytes;
 	_Atomic(uint64_t) stranded;
+	_Atomic(uint64_t) not_given; /* bytes that the source had for it when giving failed */
+	atomic_int give_error;	     /* why the source gives it no more */
 	atomic_int error;
 };
 
 struct usp_pump {
 	struct usp_file *source;
+	unsigned source_flags; /* as the caller had set them */
 	struct usp_pump_params params;
 	struct usp_pipe *pipe; /* source -> here -> branches */
 	struct usp_branch *branches;
@@ -35,6 +39,7 @@ struct usp_pump {
 	atomic_bool is_stopped, is_done;
 	atomic_bool has_failed; /* a branch failed, and that ends the run */
 	int stop_fd;		/* eventfd, readable after a stop */
+	struct pollfd *fds;	/* while waiting for the source: the stop, the source, the sinks */
 };
 
 /*
@@ -56,7 +61,10 @@ void usp_branch_finish(struct usp_branch *branch, int error);
 int usp_branch_start(struct usp_branch *branch, const struct usp_pipe_params *params);
 void usp_branch_join(struct usp_branch *branch);
 
-/* Give every live branch the first buf of the pump's pipe, by reference. 0, -EPIPE when none is left, -ECANCELED, -errno. */
+/*
+ * Give every live branch the first buf of the pump's pipe, by reference. One that cannot be given it fails, when it has
+ * delivered what it has. 0, or -EPIPE when none is left.
+ */
 int usp_pump_distribute(struct usp_pump *pump);
 
 #endif

@@ -11,7 +11,8 @@ static const char copy_reason[] = "read into a fresh folio";
 static const char direct_reason[] = "O_DIRECT: as a rule the device fills the folio, but the kernel does not tell";
 
 /* Folios for len bytes, one for each slot; fewer when memory is short. The number of folios. */
-static unsigned copy_alloc(struct usp_folio **folios, struct iovec *iov, size_t len, size_t slot_bytes, size_t *ret_count)
+static unsigned copy_alloc(struct usp_folio **folios, struct iovec *iov, size_t len, size_t slot_bytes,
+			   size_t *ret_count)
 {
 	unsigned nr = 0;
 	size_t count = 0;
@@ -31,13 +32,16 @@ static unsigned copy_alloc(struct usp_folio **folios, struct iovec *iov, size_t 
 }
 
 /* Push the folios that hold the first len bytes, drop the others. */
-static void copy_push(struct usp_pipe *pipe, struct usp_folio **folios, unsigned nr_folios, size_t len, size_t slot_bytes)
+static void copy_push(struct usp_pipe *pipe, struct usp_folio **folios, unsigned nr_folios, size_t len,
+		      size_t slot_bytes)
 {
 	for (unsigned i = 0; i < nr_folios; i++) {
 		size_t chunk = usp_min(len, slot_bytes);
 
 		if (chunk)
-			usp_pipe_push(pipe, &(struct usp_buf){.ops = &usp_folio_buf_ops, .store = folios[i], .len = chunk}, 1);
+			usp_pipe_push(pipe,
+				      &(struct usp_buf){.ops = &usp_folio_buf_ops, .store = folios[i], .len = chunk},
+				      1);
 		else
 			usp_folio_put(folios[i]);
 		len -= chunk;

@@ -10,15 +10,13 @@
 #define DIRECT_USER_BYTES ((size_t)256 << 10) /* copies want to stay in the cache */
 
 /* H24, in the order of the kernel; the cases that a pipe makes special are the caller's. */
-static int direct_check(const struct usp_file *in, const int64_t *off_in, int64_t pos_in, const struct usp_file *out,
-			const int64_t *off_out, int64_t pos_out, size_t len)
+static int direct_check(const struct usp_file *in, int64_t pos_in, const struct usp_file *out, const int64_t *off_out,
+			int64_t pos_out, size_t len)
 {
 	int ret;
 
 	if (!(in->mode & USP_READ))
 		return -EBADF;
-	if (off_in && !(in->traits & USP_FILE_SEEKABLE))
-		return -ESPIPE; /* -EINVAL without an offset, below */
 	ret = usp_file_verify_area(pos_in, len);
 	if (ret < 0)
 		return ret;
@@ -28,7 +26,7 @@ static int direct_check(const struct usp_file *in, const int64_t *off_in, int64_
 		return -EINVAL;
 	if (atomic_load(&out->flags) & USP_APPEND || !(in->traits & USP_FILE_SEEKABLE))
 		return -EINVAL;
-	return usp_file_verify_area(pos_out, len);
+	return usp_file_verify_area(pos_out, usp_min(len, USP_MAX_RW_COUNT));
 }
 
 static ssize_t direct_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
@@ -37,7 +35,8 @@ static ssize_t direct_read(struct usp_file *in, int64_t *pos, struct usp_pipe *p
 
 	if (ret < 0)
 		return ret;
-	ret = usp_file_splice_read(in, pos, pipe, usp_min(len, in->lane ? DIRECT_PIPE_BYTES : DIRECT_USER_BYTES), flags);
+	ret = usp_file_splice_read(in, pos, pipe, usp_min(len, in->lane ? DIRECT_PIPE_BYTES : DIRECT_USER_BYTES),
+				   flags);
 	usp_pipe_end_write(pipe);
 	return ret;
 }
@@ -49,7 +48,7 @@ static ssize_t direct_write(struct usp_pipe *pipe, struct usp_file *out, int64_t
 	ssize_t ret = 0;
 
 	while (done < len) {
-		ret = usp_file_splice_write(pipe, out, pos, len - done, flags);
+		ret = usp_file_splice_write(pipe, out, pos, usp_file_offer(out, len - done), flags);
 		if (ret <= 0)
 			break;
 		done += (size_t)ret;
@@ -93,7 +92,8 @@ static ssize_t direct_run(struct usp_file *in, int64_t *pos_in, struct usp_file 
 /* The caller's pipe if it gave one that fits, else one of our own in *ret_own. */
 static int direct_pipe(struct usp_file *const ends[2], struct usp_pipe **ret_pipe, struct usp_pipe **ret_own)
 {
-	struct usp_pipe_params params = {.nr_slots = 16, .slot_bytes = DIRECT_PIPE_BYTES, .max_bytes = DIRECT_PIPE_BYTES};
+	struct usp_pipe_params params = {
+		.nr_slots = 16, .slot_bytes = DIRECT_PIPE_BYTES, .max_bytes = DIRECT_PIPE_BYTES};
 	int ret;
 
 	if (!ends) {
@@ -117,15 +117,17 @@ ssize_t usp_splice_direct(struct usp_file *in, int64_t *off_in, struct usp_file 
 
 	if (flags & ~USP_SPLICE_ALL)
 		return -EINVAL;
+	if (off_in && in->mode & USP_READ && !(in->traits & USP_FILE_SEEKABLE))
+		return -ESPIPE; /* first of all, where usp_splice says -EINVAL (H24) */
 	if (usp_file_pipe(out) && !usp_file_pipe(in))
 		return usp_splice(in, off_in, out, off_out, len, flags); /* one pass, as sendfile to a pipe does */
-	ret = direct_check(in, off_in, pos_in, out, off_out, pos_out, len);
+	ret = direct_check(in, pos_in, out, off_out, pos_out, len);
 	if (ret < 0 || len == 0)
 		return ret;
 	ret = direct_pipe(pipe, &through, &own);
 	if (ret < 0)
 		return ret;
-	ret = direct_run(in, &pos_in, out, &pos_out, len, flags, through);
+	ret = direct_run(in, &pos_in, out, &pos_out, usp_min(len, USP_MAX_RW_COUNT), flags, through);
 	usp_pipe_free(own);
 	if (ret > 0) {
 		*(off_in ? off_in : &in->pos) = pos_in;

@@ -179,7 +179,7 @@ static ssize_t fd_iter(struct usp_file *file, unsigned side, const struct usp_it
 	else
 		ret = fd_call(file, side, &clamped, pos);
 	if (ret > 0 && file->traits & USP_FILE_SEEKABLE)
-		*pos += ret;
+		*pos = fd_place(file, side, pos) ? *pos + ret : usp_sys_lseek(file->fd, 0, SEEK_CUR);
 	return ret;
 }
 

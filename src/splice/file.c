@@ -15,7 +15,8 @@
 
 /* --- Life ---------------------------------------------------------------------------------------- */
 
-int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec, void *priv, struct usp_file **ret_file)
+int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec, void *priv,
+		 struct usp_file **ret_file)
 {
 	struct usp_file *file = usp_alloc(sizeof(*file));
 
@@ -220,6 +221,11 @@ int usp_file_verify_area(int64_t pos, size_t len)
 	if (len > SSIZE_MAX || pos < 0 || pos > INT64_MAX - (int64_t)len)
 		return -EINVAL;
 	return 0;
+}
+
+size_t usp_file_offer(const struct usp_file *out, size_t len)
+{
+	return out->traits & USP_FILE_DATAGRAM ? usp_min(len, out->io_bytes) : len;
 }
 
 /* A hook that says it used more than it was given has corrupted something already: say so, and count nothing. */

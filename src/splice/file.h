@@ -11,6 +11,9 @@ bool usp_file_blocks(const struct usp_file *file, unsigned flags);
 /* Wait for POLLIN or POLLOUT on a file that is not a pipe: 0 or -errno (-EINTR too). */
 int usp_file_wait(struct usp_file *file, short events);
 
+/* What one splice may offer a sink: one splice is one datagram, and too much is an error. */
+size_t usp_file_offer(const struct usp_file *out, size_t len);
+
 /* The checks on a position before bytes move (S10): 0 or -EINVAL. */
 int usp_file_verify_area(int64_t pos, size_t len);
 

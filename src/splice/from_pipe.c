@@ -7,17 +7,19 @@
 #include "base/compiler.h"
 #include "splice/pipe.h"
 
+#define DROP_BUFS 32
+
 static const char write_reason[] = "written from memory of this process";
 static const char map_reason[] = "bytes held by the kernel were read into a folio";
 static const char direct_reason[] = "O_DIRECT: as a rule the device reads the folio, but the kernel does not tell";
 static const char drop_reason[] = "dropped, not read";
 
 /* Confirm a lent buf, and make its bytes addressable in the ring too. */
-static int from_pipe_prepare(struct usp_pipe *pipe, unsigned index, struct usp_buf *buf, bool wants_bytes, size_t *mapped)
+static int from_pipe_prepare(struct usp_pipe *pipe, unsigned index, struct usp_buf *buf, size_t *mapped)
 {
 	int ret = usp_buf_confirm(pipe, buf);
 
-	if (ret < 0 || !wants_bytes || usp_buf_is_mapped(buf))
+	if (ret < 0 || usp_buf_is_mapped(buf))
 		return ret;
 	ret = usp_buf_map(pipe, buf);
 	if (ret < 0)
@@ -43,7 +45,7 @@ size_t usp_pipe_gather(struct usp_pipe *pipe, size_t len, unsigned max_bufs, str
 			continue;
 		if (batch->count && !usp_buf_is_mapped(buf))
 			break;
-		batch->error = from_pipe_prepare(pipe, i, buf, true, &batch->mapped);
+		batch->error = from_pipe_prepare(pipe, i, buf, &batch->mapped);
 		if (batch->error < 0)
 			break;
 		chunk = usp_min(buf->len, len - batch->count);
@@ -109,7 +111,7 @@ ssize_t usp_iter_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 }
 
 /* H8-H10. The read turn is held while the actor runs, no lock is. */
-static ssize_t from_pipe_feed(struct usp_pipe *pipe, size_t len, bool wants_bytes, usp_splice_actor *actor, void *arg)
+static ssize_t from_pipe_feed(struct usp_pipe *pipe, size_t len, usp_splice_actor *actor, void *arg)
 {
 	size_t done = 0, mapped = 0;
 	struct usp_buf buf;
@@ -118,7 +120,7 @@ static ssize_t from_pipe_feed(struct usp_pipe *pipe, size_t len, bool wants_byte
 	while (done < len && usp_pipe_peek(pipe, &buf, 1)) {
 		size_t chunk = usp_min(buf.len, len - done);
 
-		ret = from_pipe_prepare(pipe, 0, &buf, wants_bytes, &mapped);
+		ret = from_pipe_prepare(pipe, 0, &buf, &mapped);
 		if (ret < 0) {
 			ret = ret == -ENODATA ? 0 : ret;
 			break;
@@ -134,35 +136,54 @@ static ssize_t from_pipe_feed(struct usp_pipe *pipe, size_t len, bool wants_byte
 	return done ? (ssize_t)done : ret;
 }
 
-static ssize_t from_pipe_run(struct usp_pipe *pipe, size_t len, unsigned flags, bool wants_bytes, usp_splice_actor *actor,
-			     void *arg)
+ssize_t usp_splice_from_pipe(struct usp_pipe *pipe, size_t len, unsigned flags, usp_splice_actor *actor, void *arg)
 {
 	ssize_t ret = usp_pipe_begin_read(pipe, flags);
 
 	if (ret <= 0)
 		return ret;
-	ret = from_pipe_feed(pipe, len, wants_bytes, actor, arg);
+	ret = from_pipe_feed(pipe, len, actor, arg);
 	usp_pipe_end_read(pipe);
 	return ret;
 }
 
-ssize_t usp_splice_from_pipe(struct usp_pipe *pipe, size_t len, unsigned flags, usp_splice_actor *actor, void *arg)
+/* Confirm the bufs of the next len bytes: how many bytes may go, and what was wrong behind them. */
+static size_t drop_confirm(struct usp_pipe *pipe, size_t len, int *ret_error)
 {
-	return from_pipe_run(pipe, len, flags, true, actor, arg);
+	struct usp_buf bufs[DROP_BUFS];
+	unsigned nr = usp_pipe_peek(pipe, bufs, usp_array_len(bufs));
+	size_t run = 0;
+
+	for (unsigned i = 0; i < nr && run < len && *ret_error == 0; i++) {
+		*ret_error = usp_buf_confirm(pipe, &bufs[i]);
+		if (*ret_error == 0)
+			run += usp_min(bufs[i].len, len - run);
+	}
+	return run;
 }
 
-static ssize_t drop_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
+/* Many bufs at a time: nothing is done with them, so taking turns with the producer would be all the cost. */
+static ssize_t drop_bufs(struct usp_pipe *pipe, size_t len)
 {
-	(void)pipe;
-	(void)buf;
-	(void)arg;
-	return (ssize_t)len;
+	size_t done = 0, run;
+	int error = 0;
+
+	do {
+		run = drop_confirm(pipe, len - done, &error);
+		usp_pipe_advance(pipe, run);
+		done += run;
+	} while (run && done < len && error == 0);
+	return done || error == -ENODATA ? (ssize_t)done : error;
 }
 
 ssize_t usp_drop_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
-	ssize_t ret = from_pipe_run(pipe, len, flags, false, drop_actor, NULL);
+	ssize_t ret = usp_pipe_begin_read(pipe, flags);
 
+	if (ret <= 0)
+		return ret;
+	ret = drop_bufs(pipe, len);
+	usp_pipe_end_read(pipe);
 	if (ret > 0) {
 		usp_file_account(out, USP_WRITE, USP_BY_REFERENCE, (size_t)ret, drop_reason);
 		if (out->traits & USP_FILE_SEEKABLE)

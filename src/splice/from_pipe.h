@@ -11,9 +11,9 @@ struct usp_batch {
 	struct usp_buf bufs[USP_BATCH_BUFS]; /* lent by the ring, in order, also empty ones */
 	struct iovec iov[USP_BATCH_BUFS];
 	unsigned nr_bufs, nr_segs;
-	size_t count;	/* bytes in iov */
-	size_t mapped;	/* bytes that had to be copied to become addressable */
-	int error;	/* why the batch ends before len, or 0 */
+	size_t count;  /* bytes in iov */
+	size_t mapped; /* bytes that had to be copied to become addressable */
+	int error;     /* why the batch ends before len, or 0 */
 };
 
 /*

@@ -16,7 +16,8 @@
  * holds a turn may block on the outside, and the other side goes on meanwhile.
  *
  * A waiter spins a little before it sleeps, because a wake-up across cores costs tens of microseconds and the other side
- * often needs less than one; the spin shrinks where it does not pay.
+ * often needs less than one. The spin shrinks where it does not pay, as when both sides share a CPU, and now and then a
+ * long one is tried again. It looks seldom: what arrives between two looks is taken in one turn.
  */
 #include "splice/pipe.h"
 
@@ -34,8 +35,10 @@
 #define PIPE_DEFAULT_SLOT_BYTES ((size_t)64 << 10)
 #define PIPE_SLOTS_MAX (1u << 20)
 #define PIPE_SIZE_MAX ((size_t)1 << 31) /* R4 */
-#define PIPE_SPIN_MIN 16u
-#define PIPE_SPIN_MAX 2048u
+#define PIPE_SPIN_PAUSES 16		/* between two looks: a look takes the line from whoever is at work */
+#define PIPE_SPIN_MIN 4u		/* looks */
+#define PIPE_SPIN_MAX 256u
+#define PIPE_SPIN_RETRY 16 /* waits after which a long spin is tried again */
 #define PIPE_RELEASE_BATCH 32
 
 /* --- Waiting and waking ----------------------------------------------------------------------- */
@@ -72,37 +75,40 @@ void usp_pipe_unlock(struct usp_pipe *pipe)
 {
 	side_set_event(&pipe->rd, !usp_pipe_is_empty(pipe) || !pipe->wr.nr_open);
 	side_set_event(&pipe->wr, !usp_pipe_is_full(pipe) || !pipe->rd.nr_open);
+	usp_pipe_check(pipe);
 	pthread_mutex_unlock(&pipe->lock);
 }
 
-void usp_pipe_wake(struct usp_pipe *pipe, struct usp_pipe_side *side)
+void usp_pipe_wake(struct usp_pipe_side *side)
 {
-	atomic_fetch_add_explicit(&pipe->events, 1, memory_order_release);
+	atomic_fetch_add_explicit(&side->nr_wakes, 1, memory_order_release);
 	if (side->nr_waiters)
 		pthread_cond_broadcast(&side->wait);
 }
 
 /* True if something changed while we spun. */
-static bool pipe_spin(struct usp_pipe *pipe, unsigned seen, unsigned spin)
+static bool side_spin(struct usp_pipe_side *side, unsigned seen, unsigned spin)
 {
 	for (unsigned i = 0; i < spin; i++) {
-		if (atomic_load_explicit(&pipe->events, memory_order_acquire) != seen)
+		if (atomic_load_explicit(&side->nr_wakes, memory_order_acquire) != seen)
 			return true;
-		usp_cpu_relax();
+		for (unsigned pause = 0; pause < PIPE_SPIN_PAUSES; pause++)
+			usp_cpu_relax();
 	}
 	return false;
 }
 
 void usp_pipe_wait(struct usp_pipe *pipe, struct usp_pipe_side *side)
 {
-	unsigned seen = atomic_load_explicit(&pipe->events, memory_order_relaxed), spin = side->spin;
+	unsigned seen = atomic_load_explicit(&side->nr_wakes, memory_order_relaxed);
+	unsigned spin = ++side->nr_waits % PIPE_SPIN_RETRY ? side->spin : PIPE_SPIN_MAX;
 	bool paid;
 
 	usp_pipe_unlock(pipe);
-	paid = pipe_spin(pipe, seen, spin);
+	paid = side_spin(side, seen, spin);
 	pthread_mutex_lock(&pipe->lock);
-	side->spin = paid ? (unsigned)usp_min(spin * 2, PIPE_SPIN_MAX) : (unsigned)usp_max(spin / 2, PIPE_SPIN_MIN);
-	if (atomic_load_explicit(&pipe->events, memory_order_relaxed) != seen)
+	side->spin = paid ? usp_min(spin * 2, PIPE_SPIN_MAX) : usp_max(side->spin / 2, PIPE_SPIN_MIN);
+	if (atomic_load_explicit(&side->nr_wakes, memory_order_relaxed) != seen)
 		return;
 	side->nr_waiters++;
 	pthread_cond_wait(&side->wait, &pipe->lock);
@@ -110,6 +116,19 @@ void usp_pipe_wait(struct usp_pipe *pipe, struct usp_pipe_side *side)
 }
 
 /* --- Life ---------------------------------------------------------------------------------------- */
+
+/* The lock is held for less time than it takes to sleep and wake up. */
+static void lock_init(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+#ifdef __GLIBC__
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+#endif
+	pthread_mutex_init(lock, &attr);
+	pthread_mutexattr_destroy(&attr);
+}
 
 static unsigned pipe_round_slots(size_t nr_slots)
 {
@@ -138,7 +157,7 @@ int usp_pipe_new(const struct usp_pipe_params *params, struct usp_pipe **ret_pip
 		usp_free(pipe);
 		return -ENOMEM;
 	}
-	pthread_mutex_init(&pipe->lock, NULL);
+	lock_init(&pipe->lock);
 	side_init(&pipe->rd);
 	side_init(&pipe->wr);
 	*ret_pipe = pipe;
@@ -164,8 +183,8 @@ static void pipe_close_side(struct usp_pipe *pipe, struct usp_pipe_side *side)
 {
 	pthread_mutex_lock(&pipe->lock);
 	side->nr_open = 0;
-	usp_pipe_wake(pipe, &pipe->rd);
-	usp_pipe_wake(pipe, &pipe->wr);
+	usp_pipe_wake(&pipe->rd);
+	usp_pipe_wake(&pipe->wr);
 	usp_pipe_unlock(pipe);
 }
 
@@ -254,7 +273,7 @@ void usp_pipe_end_write(struct usp_pipe *pipe)
 	pthread_mutex_lock(&pipe->lock);
 	assert(pipe->wr.is_taken);
 	pipe->wr.is_taken = false;
-	usp_pipe_wake(pipe, &pipe->wr);
+	usp_pipe_wake(&pipe->wr);
 	usp_pipe_unlock(pipe);
 }
 
@@ -281,6 +300,14 @@ size_t usp_pipe_chunk(const struct usp_pipe *pipe, size_t len)
 	return usp_min(usp_min(len, pipe->slot_bytes), pipe->max_bytes - pipe->nr_bytes);
 }
 
+/* Lock held, and there is room. */
+static void pipe_append(struct usp_pipe *pipe, const struct usp_buf *buf)
+{
+	*usp_pipe_slot(pipe, pipe->head++) = *buf;
+	pipe->nr_bytes += buf->len;
+	pipe->turn_bytes += buf->len;
+}
+
 unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsigned nr_bufs)
 {
 	unsigned nr = 0;
@@ -290,13 +317,10 @@ unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsign
 	/* Readers that left since begin_write change nothing: what was taken from a source must not vanish. */
 	while (nr < nr_bufs && !usp_pipe_is_full(pipe)) {
 		assert(bufs[nr].ops && bufs[nr].len <= pipe->slot_bytes);
-		*usp_pipe_slot(pipe, pipe->head++) = bufs[nr];
-		pipe->nr_bytes += bufs[nr].len;
-		pipe->turn_bytes += bufs[nr].len;
-		nr++;
+		pipe_append(pipe, &bufs[nr++]);
 	}
 	if (nr)
-		usp_pipe_wake(pipe, &pipe->rd);
+		usp_pipe_wake(&pipe->rd);
 	usp_pipe_unlock(pipe);
 	for (unsigned i = nr; i < nr_bufs; i++) {
 		struct usp_buf refused = bufs[i];
@@ -308,22 +332,29 @@ unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsign
 
 ssize_t usp_pipe_push_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len, unsigned buf_flags)
 {
-	size_t done = 0, room;
+	size_t done = 0, chunk;
+	int ret = 0;
 
-	while (done < len && usp_pipe_room(pipe, &room)) {
+	pthread_mutex_lock(&pipe->lock);
+	assert(pipe->wr.is_taken);
+	while (done < len && (chunk = usp_pipe_chunk(pipe, len - done))) {
 		struct usp_buf buf = {.ops = &usp_gift_buf_ops,
 				      .store = folio,
 				      .offset = off + done,
-				      .len = usp_min(usp_min(len - done, pipe->slot_bytes), room),
+				      .len = chunk,
 				      .flags = buf_flags};
 
-		if (!usp_folio_get(folio))
-			return done ? (ssize_t)done : -EFAULT;
-		if (!usp_pipe_push(pipe, &buf, 1))
-			return done ? (ssize_t)done : -EPIPE; /* push has dropped the reference */
-		done += buf.len;
+		if (!usp_folio_get(folio)) {
+			ret = -EFAULT;
+			break;
+		}
+		pipe_append(pipe, &buf);
+		done += chunk;
 	}
-	return (ssize_t)done;
+	if (done)
+		usp_pipe_wake(&pipe->rd);
+	usp_pipe_unlock(pipe);
+	return done ? (ssize_t)done : ret;
 }
 
 /* --- The consumer's side ------------------------------------------------------------------------ */
@@ -339,7 +370,7 @@ unsigned usp_pipe_reap_empty(struct usp_pipe *pipe, struct usp_buf *dead, unsign
 		slot->ops = NULL;
 	}
 	if (nr)
-		usp_pipe_wake(pipe, &pipe->wr);
+		usp_pipe_wake(&pipe->wr);
 	return nr;
 }
 
@@ -385,7 +416,7 @@ void usp_pipe_end_read(struct usp_pipe *pipe)
 	pthread_mutex_lock(&pipe->lock);
 	assert(pipe->rd.is_taken);
 	pipe->rd.is_taken = false;
-	usp_pipe_wake(pipe, &pipe->rd);
+	usp_pipe_wake(&pipe->rd);
 	usp_pipe_unlock(pipe);
 }
 
@@ -451,7 +482,7 @@ void usp_pipe_advance(struct usp_pipe *pipe, size_t len)
 		was_full = usp_pipe_is_full(pipe);
 		nr_dead = pipe_eat(pipe, &len, dead, usp_array_len(dead));
 		if (was_full) /* by bytes too: no buf need have gone */
-			usp_pipe_wake(pipe, &pipe->wr);
+			usp_pipe_wake(&pipe->wr);
 		usp_pipe_unlock(pipe);
 		pipe_release_all(pipe, dead, nr_dead);
 	} while (nr_dead == usp_array_len(dead));
@@ -475,7 +506,7 @@ static int pipe_rebase(struct usp_pipe *pipe, unsigned nr_slots)
 	pipe->ring_size = pipe->max_usage = nr_slots;
 	pipe->tail = 0;
 	pipe->head = nr_live;
-	usp_pipe_wake(pipe, &pipe->wr); /* after max_usage, or the wake-up is lost (C13) */
+	usp_pipe_wake(&pipe->wr); /* after max_usage, or the wake-up is lost (C13) */
 	return 0;
 }
 

@@ -13,17 +13,20 @@
 struct usp_pipe_side {
 	pthread_cond_t wait;
 	unsigned nr_waiters;
-	unsigned spin; /* adapts: grows when spinning paid */
+	unsigned nr_waits;
+	unsigned spin;	  /* looks; adapts: grows when spinning paid */
 	unsigned nr_open; /* ends: readers, or writers */
-	bool is_taken; /* somebody holds this side's turn */
-	int event_fd;  /* -1 until asked for */
+	bool is_taken;	  /* somebody holds this side's turn */
+	int event_fd;	  /* -1 until asked for */
 	bool event_set;
+	char apart[64]; /* the line that a spinner looks at is nobody else's, or it would hold up whom it waits for */
+	atomic_uint nr_wakes; /* so that it need not take the lock */
+	char apart_too[64];
 };
 
 struct usp_pipe {
 	pthread_mutex_t lock;
 	struct usp_pipe_side rd, wr;
-	atomic_uint events;  /* counts changes, so that a spinning waiter need not take the lock */
 	unsigned head, tail; /* free-running; masked only when indexing */
 	unsigned max_usage, ring_size;
 	unsigned nr_files; /* ends that are open as files */
@@ -48,11 +51,21 @@ static inline struct usp_buf *usp_pipe_slot(struct usp_pipe *pipe, unsigned posi
 	return &pipe->bufs[position & (pipe->ring_size - 1)];
 }
 
+/* Assert what must hold of a ring whenever its lock is free; in builds with -Dinvariants=true only. Lock held. */
+#ifdef USP_INVARIANTS
+void usp_pipe_check(const struct usp_pipe *pipe);
+#else
+static inline void usp_pipe_check(const struct usp_pipe *pipe)
+{
+	(void)pipe;
+}
+#endif
+
 /* Unlock, after bringing the eventfds of both sides up to date. */
 void usp_pipe_unlock(struct usp_pipe *pipe);
 
 /* Tell a side that something changed for it. Lock held. */
-void usp_pipe_wake(struct usp_pipe *pipe, struct usp_pipe_side *side);
+void usp_pipe_wake(struct usp_pipe_side *side);
 
 /* Sleep until something changed for a side. Lock held, dropped while waiting. */
 void usp_pipe_wait(struct usp_pipe *pipe, struct usp_pipe_side *side);

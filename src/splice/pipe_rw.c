@@ -7,6 +7,14 @@
 #include "splice/iter.h"
 #include "splice/pipe.h"
 
+/* What fits into a buf's memory, which is that of another pipe's slot if the buf came from there. */
+static size_t pipe_merge_end(const struct usp_pipe *pipe, const struct usp_buf *buf)
+{
+	const struct usp_folio *folio = buf->store;
+
+	return usp_min(pipe->slot_bytes, folio->len);
+}
+
 /*
  * The merge rule (R10): the part of a write that would not fill a slot goes into the newest buf, whole or not at all.
  * The copy happens under the lock, because a reader may otherwise use the buf up and release it meanwhile.
@@ -19,12 +27,13 @@ static size_t pipe_merge(struct usp_pipe *pipe, const struct usp_iter *from)
 	pthread_mutex_lock(&pipe->lock);
 	last = usp_pipe_slot(pipe, pipe->head - 1);
 	if (chunk && !usp_pipe_is_empty(pipe) && last->flags & USP_BUF_CAN_MERGE &&
-	    last->offset + last->len + chunk <= pipe->slot_bytes && pipe->nr_bytes + chunk <= pipe->max_bytes) {
+	    last->offset + last->len + chunk <= pipe_merge_end(pipe, last) &&
+	    pipe->nr_bytes + chunk <= pipe->max_bytes) {
 		usp_iter_copy_from(from, 0, usp_buf_bytes(last) + last->len, chunk);
 		last->len += chunk;
 		pipe->nr_bytes += chunk;
 		merged = chunk;
-		usp_pipe_wake(pipe, &pipe->rd);
+		usp_pipe_wake(&pipe->rd);
 	}
 	usp_pipe_unlock(pipe);
 	return merged;
@@ -45,7 +54,8 @@ static ssize_t pipe_write_slot(struct usp_pipe *pipe, const struct usp_iter *fro
 		return -ENOMEM;
 	usp_iter_copy_from(from, done, folio->base, len);
 	if (!usp_pipe_push(pipe,
-			   &(struct usp_buf){.ops = &usp_anon_buf_ops, .store = folio, .len = len, .flags = buf_flags}, 1))
+			   &(struct usp_buf){.ops = &usp_anon_buf_ops, .store = folio, .len = len, .flags = buf_flags},
+			   1))
 		return -EPIPE; /* push has released it */
 	return (ssize_t)len;
 }

@@ -30,8 +30,6 @@ int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, boo
 ssize_t usp_sock_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
 ssize_t usp_sock_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
 unsigned usp_sock_poll(struct usp_file *file);
-int usp_sock_sync(
-	struct usp_file *file); /* until the kernel has finished with our memory: then the account is complete */
 int usp_sock_shutdown(struct usp_file *file);
 void usp_sock_release(struct usp_file *file);
 

@@ -11,7 +11,8 @@ static bool file_is_nonblock(const struct usp_file *file)
 }
 
 /* S8, then the sink's hook. */
-static ssize_t splice_pipe_to_file(struct usp_file *in, struct usp_file *out, int64_t *off_out, size_t len, unsigned flags)
+static ssize_t splice_pipe_to_file(struct usp_file *in, struct usp_file *out, int64_t *off_out, size_t len,
+				   unsigned flags)
 {
 	int64_t pos = off_out ? *off_out : out->pos;
 	ssize_t ret;
@@ -32,7 +33,8 @@ static ssize_t splice_pipe_to_file(struct usp_file *in, struct usp_file *out, in
 }
 
 /* S9: a broken or full pipe is reported before the source is asked for anything. */
-static ssize_t splice_file_to_pipe(struct usp_file *in, int64_t *off_in, struct usp_file *out, size_t len, unsigned flags)
+static ssize_t splice_file_to_pipe(struct usp_file *in, int64_t *off_in, struct usp_file *out, size_t len,
+				   unsigned flags)
 {
 	struct usp_pipe *pipe = usp_file_pipe(out);
 	int64_t pos = off_in ? *off_in : in->pos;
@@ -62,7 +64,8 @@ static ssize_t splice_pipe_to_pipe(struct usp_file *in, struct usp_file *out, si
 	return usp_pipe_transfer(usp_file_pipe(in), usp_file_pipe(out), len, flags, is_move);
 }
 
-ssize_t usp_splice(struct usp_file *in, int64_t *off_in, struct usp_file *out, int64_t *off_out, size_t len, unsigned flags)
+ssize_t usp_splice(struct usp_file *in, int64_t *off_in, struct usp_file *out, int64_t *off_out, size_t len,
+		   unsigned flags)
 {
 	struct usp_pipe *ipipe, *opipe;
 

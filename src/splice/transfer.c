@@ -54,7 +54,7 @@ static void transfer_append(struct usp_pipe *out, const struct usp_buf *buf)
 {
 	*usp_pipe_slot(out, out->head++) = *buf;
 	out->nr_bytes += buf->len;
-	usp_pipe_wake(out, &out->rd);
+	usp_pipe_wake(&out->rd);
 }
 
 /* A second owner of the first len bytes of a buf. What only the first owner may do is cleared (O8). */
@@ -87,7 +87,7 @@ static bool transfer_move(struct usp_pipe *in, struct usp_pipe *out, struct usp_
 	}
 	in->nr_bytes -= len;
 	if (was_full)
-		usp_pipe_wake(in, &in->wr);
+		usp_pipe_wake(&in->wr);
 	return true;
 }
 

@@ -29,6 +29,8 @@ static ssize_t vmsplice_folio(struct usp_pipe *pipe, struct usp_folio *folio, si
 	size_t done = 0, chunk;
 	ssize_t ret = 0;
 
+	if (usp_pipe_slot_bytes(pipe) != USP_PAGE)
+		return usp_pipe_push_folio(pipe, folio, off, len, USP_BUF_GIFT);
 	while (done < len && (chunk = vmsplice_chunk(pipe, folio->base + off + done, len - done))) {
 		ret = usp_pipe_push_folio(pipe, folio, off + done, chunk, USP_BUF_GIFT);
 		if (ret <= 0)
@@ -93,7 +95,8 @@ static ssize_t vmsplice_to_pipe(struct usp_file *end, const struct usp_iter *fro
 	usp_pipe_end_write(pipe);
 	if (!done)
 		return ret;
-	usp_file_account(end, USP_WRITE, is_gift ? USP_BY_REFERENCE : USP_COPIED, done, is_gift ? gift_reason : copy_reason);
+	usp_file_account(end, USP_WRITE, is_gift ? USP_BY_REFERENCE : USP_COPIED, done,
+			 is_gift ? gift_reason : copy_reason);
 	return (ssize_t)done;
 }
 

@@ -318,11 +318,13 @@ static void zerocopy_abort(struct usp_file *out, struct usp_zerocopy *zerocopy)
 
 void usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy)
 {
+	uint64_t since = usp_sys_now_ns();
 	int ret;
 
+	/* A wait that cannot be made is no reason to throw away what the peer is just taking. */
 	do {
 		ret = usp_zerocopy_drain(out, zerocopy, zerocopy->stall_ns);
-	} while (ret == -EINTR);
+	} while (ret == -EINTR || (ret < 0 && ret != -ETIMEDOUT && usp_sys_now_ns() - since < zerocopy->stall_ns));
 	if (ret < 0)
 		zerocopy_abort(out, zerocopy);
 	pthread_mutex_destroy(&zerocopy->lock);

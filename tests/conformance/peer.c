@@ -261,7 +261,8 @@ void peer_die(struct peer *peer)
 	const struct linger linger = {.l_onoff = 1, .l_linger = 0};
 
 	if (peer->far_fd >= 0)
-		setsockopt(peer->far_fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)); /* refused by what is no socket */
+		setsockopt(peer->far_fd, SOL_SOCKET, SO_LINGER, &linger,
+			   sizeof(linger)); /* refused by what is no socket */
 	peer_close_far(peer);
 }
 

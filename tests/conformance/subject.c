@@ -431,6 +431,22 @@ static void udp_listen_source(struct subject *subject, size_t len)
 	assert_int_equal(net_connect(subject->far_fd, port), 0);
 }
 
+/* The peer learns our port only now. */
+static void udp_source(struct subject *subject, size_t len)
+{
+	struct sockaddr_in own;
+	socklen_t own_len = sizeof(own);
+	unsigned port;
+	char spec[40];
+
+	(void)len;
+	subject->far_fd = net_bound(SOCK_DGRAM, &port);
+	snprintf(spec, sizeof(spec), "udp:127.0.0.1:%u", port);
+	subject_open_spec(subject, USP_READ, spec);
+	assert_int_equal(getsockname(usp_file_fd(subject->file), (struct sockaddr *)&own, &own_len), 0);
+	assert_int_equal(connect(subject->far_fd, (struct sockaddr *)&own, own_len), 0);
+}
+
 static void udp_sink(struct subject *subject)
 {
 	unsigned port;
@@ -535,7 +551,7 @@ const struct row rows[] = {
 	{"a file with direct", "regular", ROW_SEEKABLE, direct_source, direct_sink},
 	{"a file with append", "regular", ROW_APPENDS, NULL, append_sink},
 	{"a block device", "block", ROW_FILE, block_source, block_sink},
-	{"/dev/null", "chardev", ROW_SEEKABLE, null_device_source, NULL},
+	{"/dev/null", "chardev", ROW_SEEKABLE | ROW_EMPTY, null_device_source, NULL},
 	{"/dev/null", "chardev", ROW_FILE | ROW_DROPS, NULL, null_device_sink},
 	{"/dev/zero", "chardev", ROW_SEEKABLE | ROW_ENDLESS | ROW_ZEROS, zero_device_source, NULL},
 	{"/dev/zero", "chardev", ROW_FILE | ROW_DROPS, NULL, zero_device_sink},
@@ -547,9 +563,9 @@ const struct row rows[] = {
 	{"unix:", "unix", ROW_CONNECTION, unix_source, unix_sink},
 	{"unix-listen:", "unix_listen", ROW_CONNECTION, unix_listen_source, unix_listen_sink},
 	{"a socket that was inherited", "socket", ROW_CONNECTION, socketpair_source, socketpair_sink},
-	{"udp:", "udp", ROW_STREAM | ROW_DATAGRAM, NULL, udp_sink},
+	{"udp:", "udp", ROW_STREAM | ROW_DATAGRAM, udp_source, udp_sink},
 	{"udp-listen:", "udp_listen", ROW_STREAM | ROW_DATAGRAM, udp_listen_source, NULL},
-	{"null:", "null", 0, null_source, NULL},
+	{"null:", "null", ROW_EMPTY, null_source, NULL},
 	{"null:", "null", ROW_KERNEL | ROW_DROPS, NULL, null_sink},
 	{"zero:", "zero", ROW_SEEKABLE | ROW_ENDLESS | ROW_ZEROS, zero_source, NULL},
 	{"zero:", "zero", ROW_FILE | ROW_DROPS, NULL, zero_sink},

@@ -7,16 +7,17 @@
 #include "support.h"
 
 /* What an endpoint is, as far as the cases must know. */
-#define ROW_SEEKABLE 0x1u  /* has positions */
-#define ROW_STREAM 0x2u	   /* somebody at the other end: it can be empty, full or dead */
-#define ROW_DATAGRAM 0x4u  /* bytes come in datagrams */
-#define ROW_KERNEL 0x8u	   /* can go on the kernel lane */
-#define ROW_ENDLESS 0x10u  /* a source that never ends */
-#define ROW_ZEROS 0x20u	   /* a source of zeros */
-#define ROW_DROPS 0x40u	   /* a sink that keeps nothing */
-#define ROW_APPENDS 0x80u  /* a sink that splice refuses */
-#define ROW_HANGUP 0x100u  /* the end of its input is a hang-up, which may take bytes with it */
-#define ROW_PIPE 0x200u	   /* an end of a pipe of ours: splice moves references and calls no hook */
+#define ROW_SEEKABLE 0x1u /* has positions */
+#define ROW_STREAM 0x2u	  /* somebody at the other end: it can be empty, full or dead */
+#define ROW_DATAGRAM 0x4u /* bytes come in datagrams */
+#define ROW_KERNEL 0x8u	  /* can go on the kernel lane */
+#define ROW_ENDLESS 0x10u /* a source that never ends */
+#define ROW_ZEROS 0x20u	  /* a source of zeros */
+#define ROW_DROPS 0x40u	  /* a sink that keeps nothing */
+#define ROW_APPENDS 0x80u /* a sink that splice refuses */
+#define ROW_HANGUP 0x100u /* the end of its input is a hang-up, which may take bytes with it */
+#define ROW_EMPTY 0x200u  /* a source without bytes */
+#define ROW_PIPE 0x400u	  /* an end of a pipe of ours: splice moves references and calls no hook */
 
 struct subject;
 

@@ -33,6 +33,13 @@ totals() {
 	[ "$last" = "3 passed, 0 failed" ]
 }
 
+@test "what a program says of how much it tried is shown, and no other comment" {
+	program OK $'1..1\n# 12 scenarios agree\n# seed 5\nok 1 - a\n# 3 != 5'
+	totals
+	[ "${lines[-2]}" = "prog: 12 scenarios agree" ]
+	[ "$(grep -c '^prog: ' <<<"$output")" -eq 1 ]
+}
+
 @test "several groups in one program add up" {
 	program OK $'1..1\nok 1 - a\n1..2\nok 1 - b\nok 2 - c'
 	totals

@@ -332,6 +332,21 @@ static void into_a_pipe_it_is_one_pass_for_what_has_room(void **state)
 	mock_close(source);
 }
 
+static void into_a_pipe_a_source_that_gives_little_is_not_asked_again(void **state)
+{
+	struct mock *source = open_source(LONG_LEN);
+	struct usp_file *end[2];
+
+	(void)state;
+	SCRIPT(source, 10);
+	open_pipe(end, 4, USP_NONBLOCK);
+	assert_int_equal(usp_splice_direct(source->file, NULL, end[1], NULL, PAGE, 0, NULL), 10);
+	assert_int_equal(source->nr_calls, 1);
+	take_bytes(end[0], 0, 10);
+	close_pipe(end);
+	mock_close(source);
+}
+
 int main(void)
 {
 	const struct CMUnitTest moving[] = {
@@ -361,6 +376,7 @@ int main(void)
 		CASE(bad_positions_and_lengths_are_einval),
 		CASE(a_sink_without_a_hook_is_einval_and_the_source_is_where_it_was),
 		CASE(into_a_pipe_it_is_one_pass_for_what_has_room),
+		CASE(into_a_pipe_a_source_that_gives_little_is_not_asked_again),
 	};
 	int nr_failed = 0;
 

@@ -709,6 +709,23 @@ static void a_large_buf_is_cut_to_the_slots_of_the_other_pipe(void **state)
 	close_pipe(b);
 }
 
+static void what_moves_respects_the_limit_in_bytes_of_the_other_pipe(void **state)
+{
+	const struct usp_pipe_params limited = {.slot_bytes = PAGE, .max_bytes = PAGE + 100, .flags = USP_NONBLOCK};
+	struct usp_file *a[2], *b[2];
+
+	(void)state;
+	open_pipe(a, 4, USP_NONBLOCK);
+	assert_int_equal(usp_pipe_open(&limited, b), 0);
+	put_bytes(a[1], 0, 3 * PAGE);
+	assert_int_equal(usp_splice(a[0], NULL, b[1], NULL, 3 * PAGE, 0), PAGE + 100);
+	assert_int_equal(usp_splice(a[0], NULL, b[1], NULL, 3 * PAGE, 0), -EAGAIN);
+	assert_int_equal(usp_pipe_bytes(a[0]), 2 * PAGE - 100);
+	take_bytes(b[0], 0, PAGE + 100);
+	close_pipe(a);
+	close_pipe(b);
+}
+
 static void an_output_that_breaks_while_a_splice_waits_for_room_ends_it_with_epipe(void **state)
 {
 	struct usp_file *a[2], *b[2];
@@ -801,6 +818,7 @@ int main(void)
 		CASE(a_write_merges_into_a_page_that_moved_whole_and_not_into_a_part),
 		CASE(a_packet_stays_a_packet_in_another_pipe),
 		CASE(a_large_buf_is_cut_to_the_slots_of_the_other_pipe),
+		CASE(what_moves_respects_the_limit_in_bytes_of_the_other_pipe),
 		CASE(an_output_that_breaks_while_a_splice_waits_for_room_ends_it_with_epipe),
 		CASE(a_writer_that_leaves_ends_a_splice_that_waits_for_data_with_zero),
 	};

@@ -83,6 +83,23 @@ static void a_tee_stops_where_the_output_is_full(void **state)
 	close_pipe(b);
 }
 
+static void a_tee_goes_no_further_than_a_part_of_a_large_buf(void **state)
+{
+	const struct usp_pipe_params large = {.nr_slots = 2, .slot_bytes = 2 * PAGE, .flags = USP_NONBLOCK};
+	struct usp_file *a[2], *b[2];
+
+	(void)state;
+	assert_int_equal(usp_pipe_open(&large, a), 0);
+	open_pipe(b, 4, USP_NONBLOCK);
+	put_bytes(a[1], 0, 4 * PAGE);
+	assert_int_equal(nr_bufs_in(a[0]), 2);
+	assert_int_equal(usp_tee(a[0], b[1], 4 * PAGE, 0), PAGE);
+	take_bytes(b[0], 0, PAGE);
+	take_bytes(a[0], 0, 4 * PAGE);
+	close_pipe(a);
+	close_pipe(b);
+}
+
 static void a_tee_cuts_its_last_buf_to_the_length(void **state)
 {
 	struct usp_file *a[2], *b[2];
@@ -256,6 +273,7 @@ int main(void)
 		CASE(a_tee_consumes_nothing),
 		CASE(a_tee_begins_again_at_the_first_unread_byte),
 		CASE(a_tee_stops_where_the_output_is_full),
+		CASE(a_tee_goes_no_further_than_a_part_of_a_large_buf),
 		CASE(a_tee_cuts_its_last_buf_to_the_length),
 		CASE(a_write_that_merges_into_the_source_does_not_grow_the_copy),
 		CASE(a_write_to_the_copy_does_not_touch_the_source),

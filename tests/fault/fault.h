@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fault - make the Nth call of one function fail, and rerun a scenario until no fault fires any more.
+ *
+ * The library is linked as it is; the linker's --wrap (wrap.args) puts a function of ours in front of every call that can
+ * fail: the wrappers of system calls, the heap, the folio pool, pthread_create. Each run is a process of its own, so that a
+ * crash or a hang is one failed fault point and every run starts from the same state.
+ */
+#ifndef USP_TESTS_FAULT_H
+#define USP_TESTS_FAULT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * name, does it move bytes (then it is also made to move fewer), and the errors that it can give. ENOMEM of a function
+ * that returns a pointer or a bool is NULL or false.
+ */
+#define FAULT_CALLS(X)                                                                                                \
+	X(usp_alloc, false, ENOMEM)                                                                                   \
+	X(usp_alloc_array, false, ENOMEM)                                                                             \
+	X(usp_alloc_string, false, ENOMEM)                                                                            \
+	X(usp_folio_new, false, ENOMEM)                                                                               \
+	X(usp_folio_get, false, ENOMEM)                                                                               \
+	X(pthread_create, false, EAGAIN)                                                                              \
+	X(usp_sys_open, false, EACCES, EMFILE, ENOMEM)                                                                \
+	X(usp_sys_open_waiting, false, EACCES, EINTR, EMFILE, ENXIO)                                                  \
+	X(usp_sys_reopen, false, EACCES, EMFILE, ENXIO)                                                               \
+	X(usp_sys_replace, false, EMFILE)                                                                             \
+	X(usp_sys_stat, false, EACCES, EIO, ENOENT)                                                                   \
+	X(usp_sys_fstat, false, EIO, ENOMEM)                                                                          \
+	X(usp_sys_fs_type, false, EIO, ENOSYS)                                                                        \
+	X(usp_sys_get_flags, false, EBADF)                                                                            \
+	X(usp_sys_set_flags, false, EPERM)                                                                            \
+	X(usp_sys_lseek, false, ESPIPE)                                                                               \
+	X(usp_sys_ftruncate, false, EIO, EPERM)                                                                       \
+	X(usp_sys_fsync, false, EDQUOT, EIO, ENOSPC)                                                                  \
+	X(usp_sys_memfd, false, EMFILE, ENOMEM)                                                                       \
+	X(usp_sys_readlink, false, EACCES, ENAMETOOLONG)                                                              \
+	X(usp_sys_block_size, false, EIO, ENOTTY)                                                                     \
+	X(usp_sys_readv, true, EAGAIN, EINTR, EINVAL, EIO, ENOMEM)                                                    \
+	X(usp_sys_writev, true, EAGAIN, EDQUOT, EFBIG, EINTR, EINVAL, EIO, ENOSPC, EPIPE)                             \
+	X(usp_sys_read, true, EAGAIN, EINTR, EIO)                                                                     \
+	X(usp_sys_write, true, EAGAIN, EINTR, EIO, ENOSPC)                                                            \
+	X(usp_sys_sendmsg, true, EAGAIN, ECONNRESET, EINTR, ENOBUFS, ENOMEM, EPIPE)                                   \
+	X(usp_sys_recvmsg, true, EAGAIN, ECONNRESET, EINTR, ENOMEM, ETIMEDOUT)                                        \
+	X(usp_sys_recvmsg_notice, false, EAGAIN, EINTR, ENOMEM)                                                       \
+	X(usp_sys_splice, true, EAGAIN, ECONNRESET, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOSYS, EPERM, EPIPE)         \
+	X(usp_sys_tee, true, EAGAIN, EINTR, EINVAL, ENOMEM, ENOSYS, EPERM)                                            \
+	X(usp_sys_vmsplice, true, EAGAIN, EFAULT, ENOMEM, EPERM)                                                      \
+	X(usp_sys_copy_file_range, true, EFBIG, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, EXDEV) \
+	X(usp_sys_clone_range, false, EINVAL, EIO, EOPNOTSUPP, EPERM, EXDEV)                                          \
+	X(usp_sys_pipe, false, EMFILE, ENFILE)                                                                        \
+	X(usp_sys_set_pipe_size, false, EBUSY, EINVAL, ENOMEM, EPERM)                                                 \
+	X(usp_sys_get_pipe_size, false, EBADF)                                                                        \
+	X(usp_sys_bytes_readable, false, EINVAL)                                                                      \
+	X(usp_sys_socket, false, EACCES, EAFNOSUPPORT, EMFILE, ENOBUFS)                                               \
+	X(usp_sys_connect, false, EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, ENETUNREACH, ETIMEDOUT)                        \
+	X(usp_sys_bind, false, EACCES, EADDRINUSE, EADDRNOTAVAIL)                                                     \
+	X(usp_sys_listen, false, EADDRINUSE)                                                                          \
+	X(usp_sys_accept, false, EAGAIN, ECONNABORTED, EINTR, EMFILE, ENOBUFS)                                        \
+	X(usp_sys_getsockname, false, ENOBUFS)                                                                        \
+	X(usp_sys_getsockopt_int, false, ENOPROTOOPT)                                                                 \
+	X(usp_sys_setsockopt_int, false, ENOMEM, ENOPROTOOPT)                                                         \
+	X(usp_sys_setsockopt, false, ENOMEM, ENOPROTOOPT)                                                             \
+	X(usp_sys_shutdown, false, ENOBUFS, ENOTCONN)                                                                 \
+	X(usp_sys_socketpair, false, EMFILE, ENFILE)                                                                  \
+	X(usp_sys_bytes_unsent, false, EINVAL)                                                                        \
+	X(usp_sys_unlink, false, EACCES, ENOENT)                                                                      \
+	X(usp_sys_poll, false, EINTR, ENOMEM)                                                                         \
+	X(usp_sys_eventfd, false, EMFILE, ENOMEM)                                                                     \
+	X(usp_sys_map_anon, false, ENOMEM)                                                                            \
+	X(usp_sys_map_file, false, EACCES, ENOMEM)
+
+#define FAULT_ENUM(name, ...) FAULT_##name,
+enum fault_call { FAULT_CALLS(FAULT_ENUM) FAULT_NR_CALLS };
+
+/* A call that moves bytes moves fewer than it was asked for. */
+enum fault_cut { FAULT_NO_CUT, FAULT_TO_ONE, FAULT_TO_HALF, FAULT_BY_ONE, FAULT_NR_CUTS };
+
+/* One fault: the Nth call of a function, or that one and all behind it, gives an error or is cut. */
+struct fault_plan {
+	enum fault_call call;
+	unsigned nth;
+	bool is_sticky;
+	int error; /* positive, or 0 for a cut */
+	enum fault_cut cut;
+};
+
+/* What the fault met. Descriptors are -1 where the call has none. */
+struct fault_hit {
+	bool has_fired;
+	struct fault_plan plan;
+	int from_fd, to_fd; /* of calls that move bytes */
+};
+
+/* From here to fault_disarm the plan of this run is in force. Only between them are calls counted. */
+void fault_arm(void);
+void fault_disarm(void);
+struct fault_hit fault_hit(void);
+
+/* It says "try again", or is only a short count: whoever met it must go on. */
+bool fault_is_transient(const struct fault_plan *plan);
+
+/* Allocations of the library that have not been freed, and open descriptors of the process. */
+size_t fault_nr_live(void);
+unsigned fault_nr_fds(void);
+
+/* In a scenario: note what is wrong. The run goes on, and fails. */
+void fault_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+#define fault_check(condition) \
+	((condition) ? (void)0 : fault_complain("%s:%d: not so: %s", __FILE__, __LINE__, #condition))
+
+/* What a scenario leaves to its later runs: the first one, without a fault, may note what the others must match. */
+extern int64_t *fault_notes;
+#define FAULT_NR_NOTES 64
+
+struct fault_scenario {
+	const char *name;
+	void (*run)(const void *arg);
+	const void *arg;
+};
+
+/* Rerun it with every fault in turn; the number of runs that were wrong. */
+unsigned fault_explore(const struct fault_scenario *scenario);
+
+/*
+ * Explore all of them as cmocka tests, or those that the pattern in $USP_FAULT_SCENARIO names, and print how many faults
+ * there were. The exit code.
+ */
+int fault_main(const struct fault_scenario *scenarios, unsigned nr_scenarios);
+
+#endif

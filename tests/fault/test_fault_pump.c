@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/* test_fault_pump - copy and fan-out with every call failing in turn: no byte lost or doubled, and a true report. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/compiler.h"
+#include "end.h"
+#include "fault.h"
+#include "support.h"
+
+#define ROUTE_SINKS_MAX 3
+
+struct route {
+	enum end_kind source, sinks[ROUTE_SINKS_MAX];
+	unsigned nr_sinks;
+	enum usp_lane_choice lane;
+	unsigned flags; /* USP_PUMP_* */
+};
+
+/* A route on its way, and what the pump says of it in the end. */
+struct journey {
+	const struct route *route;
+	struct end source, sinks[ROUTE_SINKS_MAX];
+	struct usp_pump *pump;
+	bool has_run;
+	int result;
+	int64_t pos; /* of a source that has one */
+	struct usp_pump_status status;
+	struct usp_sink_status sink_status[ROUTE_SINKS_MAX];
+	struct usp_hop source_hop, sink_hops[ROUTE_SINKS_MAX];
+};
+
+/* --- The run --------------------------------------------------------------------------------------------- */
+
+static int journey_open(struct journey *journey)
+{
+	const struct route *route = journey->route;
+	const struct usp_pump_params params = {
+		.lane = route->lane,
+		.flags = route->flags,
+		.count = route->source == END_ZERO ? (int64_t)end_len : -1,
+	};
+	int ret;
+
+	end_open(&journey->source);
+	ret = journey->source.error;
+	if (ret == 0)
+		ret = usp_pump_new(journey->source.file, &params, &journey->pump);
+	for (unsigned i = 0; i < route->nr_sinks && ret == 0; i++) {
+		end_open(&journey->sinks[i]);
+		ret = journey->sinks[i].error;
+		if (ret == 0)
+			ret = usp_pump_add_sink(journey->pump, journey->sinks[i].file);
+	}
+	return ret;
+}
+
+static void journey_look(struct journey *journey)
+{
+	usp_pump_status(journey->pump, &journey->status);
+	usp_pump_source_hop(journey->pump, &journey->source_hop);
+	journey->pos = usp_file_seek(journey->source.file, 0, SEEK_CUR);
+	for (unsigned i = 0; i < journey->route->nr_sinks; i++) {
+		fault_check(usp_pump_sink_status(journey->pump, i, &journey->sink_status[i]) == 0);
+		fault_check(usp_pump_sink_hop(journey->pump, i, &journey->sink_hops[i]) == 0);
+	}
+}
+
+/* Opening, running and closing are all under the plan. */
+static void journey_go(struct journey *journey)
+{
+	fault_arm();
+	journey->result = journey_open(journey);
+	if (journey->result == 0) {
+		journey->result = usp_pump_run(journey->pump);
+		journey->has_run = true;
+		journey_look(journey);
+	}
+	usp_pump_free(journey->pump);
+	end_close(&journey->source);
+	for (unsigned i = 0; i < journey->route->nr_sinks; i++)
+		end_close(&journey->sinks[i]);
+	fault_disarm();
+}
+
+/* --- What must be true of it ----------------------------------------------------------------------------- */
+
+static uint64_t hop_bytes(const struct usp_hop *hop)
+{
+	return hop->bytes[USP_BY_REFERENCE] + hop->bytes[USP_COPIED] + hop->bytes[USP_UNKNOWN];
+}
+
+static void check_arrived(const struct journey *journey, unsigned index)
+{
+	const struct usp_sink_status *status = &journey->sink_status[index];
+	const struct end *sink = &journey->sinks[index];
+	size_t len = status->bytes;
+
+	if (sink->kind == END_NULL)
+		return;
+	if (sink->kind != END_MEMORY && sink->nr_arrived != len)
+		fault_complain("sink %u: %zu bytes arrived, and it says %zu (error %d)", index, sink->nr_arrived, len,
+			       status->error);
+	if (memcmp(sink->bytes, end_expected(journey->route->source), usp_min(len, end_len)))
+		fault_complain("sink %u: the first %zu bytes are not the source's", index, len);
+}
+
+static void check_sink(const struct journey *journey, unsigned index)
+{
+	const struct usp_sink_status *status = &journey->sink_status[index];
+	uint64_t taken = journey->status.bytes, sum = status->bytes + status->stranded;
+
+	check_arrived(journey, index);
+	if (hop_bytes(&journey->sink_hops[index]) != status->bytes)
+		fault_complain("sink %u: %zu bytes, and %zu in the account", index, (size_t)status->bytes,
+			       (size_t)hop_bytes(&journey->sink_hops[index]));
+	/* One that left is given nothing more. */
+	if (sum > taken || (sum < taken && (status->error == 0 || journey->route->nr_sinks == 1)))
+		fault_complain("sink %u: %zu taken, %zu delivered, %zu stranded (error %d)", index, (size_t)taken,
+			       (size_t)status->bytes, (size_t)status->stranded, status->error);
+	if (journey->result == 0)
+		fault_check(status->bytes == end_len && status->error == 0);
+}
+
+static void check_source(const struct journey *journey)
+{
+	uint64_t taken = journey->status.bytes;
+
+	fault_check(hop_bytes(&journey->source_hop) == taken);
+	fault_check(journey->pos < 0 || (uint64_t)journey->pos == taken);
+	if (journey->result == 0)
+		fault_check(taken == end_len && journey->status.source_error == 0);
+}
+
+static int journey_sink_error(const struct journey *journey)
+{
+	for (unsigned i = 0; i < journey->route->nr_sinks; i++) {
+		if (journey->sink_status[i].error)
+			return journey->sink_status[i].error;
+	}
+	return 0;
+}
+
+/* The call that failed was on one side: that side, and no other, is named, and with its own error. */
+static void check_side(const struct journey *journey, const struct fault_hit *hit)
+{
+	bool is_source = hit->from_fd >= 0 && hit->from_fd == journey->source.fd &&
+			 hit->plan.call != FAULT_usp_sys_copy_file_range;
+	int sink_error = journey_sink_error(journey), source_error = journey->status.source_error;
+
+	if (is_source && (source_error != -hit->plan.error || sink_error))
+		fault_complain("the source failed, but: source %d, sink %d", source_error, sink_error);
+	for (unsigned i = 0; i < journey->route->nr_sinks; i++) {
+		int error = journey->sink_status[i].error;
+
+		if (hit->to_fd >= 0 && hit->to_fd == journey->sinks[i].fd &&
+		    (error != -hit->plan.error || source_error))
+			fault_complain("sink %u failed, but: source %d, sink %d", i, source_error, error);
+	}
+}
+
+static void check_result(const struct journey *journey)
+{
+	struct fault_hit hit = fault_hit();
+	int sink_error = journey_sink_error(journey), source_error = journey->status.source_error;
+
+	if (!hit.has_fired || fault_is_transient(&hit.plan))
+		fault_check(journey->result == 0);
+	if (journey->result < 0 && hit.has_fired && !hit.plan.is_sticky)
+		check_side(journey, &hit);
+	fault_check(journey->result <= 0);
+	if (journey->result < 0 && !journey->status.bytes && !source_error && (!sink_error || sink_error == -ECANCELED))
+		return; /* it could not begin */
+	if (journey->result != (source_error ? source_error : sink_error))
+		fault_complain("the result is %d; source %d, sink %d", journey->result, source_error, sink_error);
+}
+
+static void route_run(const void *arg)
+{
+	struct journey journey = {.route = arg};
+	unsigned nr_sinks = journey.route->nr_sinks;
+
+	end_prepare(&journey.source, journey.route->source, USP_READ);
+	for (unsigned i = 0; i < nr_sinks; i++)
+		end_prepare(&journey.sinks[i], journey.route->sinks[i], USP_WRITE);
+	journey_go(&journey);
+	for (unsigned i = 0; i < nr_sinks; i++)
+		end_collect(&journey.sinks[i]);
+	end_check_rest(&journey.source, journey.status.bytes);
+	if (journey.has_run) {
+		for (unsigned i = 0; i < nr_sinks; i++)
+			check_sink(&journey, i);
+		check_source(&journey);
+		check_result(&journey);
+	}
+	for (unsigned i = 0; i < nr_sinks; i++)
+		free(journey.sinks[i].bytes);
+}
+
+/* --- The routes ------------------------------------------------------------------------------------------ */
+
+#define ROUTE(...)                                     \
+	.run = route_run, .arg = &(const struct route) \
+	{                                              \
+		__VA_ARGS__                            \
+	}
+
+static const struct fault_scenario scenarios[] = {
+	{.name = "a_file_is_copied_by_range", ROUTE(END_FILE, {END_FILE}, 1, USP_LANE_AUTO, 0)},
+	{.name = "a_file_is_copied_in_memory", ROUTE(END_FILE, {END_FILE}, 1, USP_LANE_USER, 0)},
+	{.name = "a_file_goes_to_tcp_inside_the_kernel", ROUTE(END_FILE, {END_TCP}, 1, USP_LANE_AUTO, 0)},
+	{.name = "a_file_goes_to_tcp_in_memory", ROUTE(END_FILE, {END_TCP}, 1, USP_LANE_USER, 0)},
+	{.name = "tcp_goes_to_a_file_inside_the_kernel", ROUTE(END_TCP, {END_FILE}, 1, USP_LANE_AUTO, 0)},
+	{.name = "tcp_goes_to_a_file_in_memory", ROUTE(END_TCP, {END_FILE}, 1, USP_LANE_USER, 0)},
+	{.name = "a_fifo_goes_to_a_fifo_inside_the_kernel",
+	 ROUTE(END_FIFO, {END_FIFO}, 1, USP_LANE_AUTO, USP_PUMP_WIDEN_FIFOS)},
+	{.name = "a_fifo_goes_to_a_fifo_in_memory", ROUTE(END_FIFO, {END_FIFO}, 1, USP_LANE_USER, 0)},
+	{.name = "the_kernel_lane_is_forced", ROUTE(END_FIFO, {END_UNIX}, 1, USP_LANE_KERNEL, 0)},
+	{.name = "a_unix_socket_goes_to_memory", ROUTE(END_UNIX, {END_MEMORY}, 1, USP_LANE_AUTO, 0)},
+	{.name = "memory_goes_to_tcp", ROUTE(END_MEMORY, {END_TCP}, 1, USP_LANE_AUTO, 0)},
+	{.name = "memory_goes_to_memory", ROUTE(END_MEMORY, {END_MEMORY}, 1, USP_LANE_AUTO, 0)},
+	{.name = "zeros_go_nowhere", ROUTE(END_ZERO, {END_NULL}, 1, USP_LANE_AUTO, 0)},
+	{.name = "a_snapshot_of_a_file", ROUTE(END_FILE, {END_FIFO}, 1, USP_LANE_AUTO, USP_PUMP_SNAPSHOT)},
+	{.name = "a_file_fans_out_inside_the_kernel",
+	 ROUTE(END_FILE, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_AUTO, 0)},
+	{.name = "a_file_fans_out_in_memory", ROUTE(END_FILE, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_USER, 0)},
+	{.name = "a_fan_out_mixes_lanes", ROUTE(END_FIFO, {END_FILE, END_MEMORY, END_UNIX}, 3, USP_LANE_AUTO, 0)},
+	{.name = "a_fan_out_goes_on_without_a_failed_sink",
+	 ROUTE(END_MEMORY, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_AUTO, USP_PUMP_CONTINUE_ON_ERROR)},
+};
+
+int main(void)
+{
+	const char *len = getenv("USP_FAULT_BYTES");
+
+	end_init(len ? strtoul(len, NULL, 0) : 200003);
+	return fault_main(scenarios, ARRAY_LEN(scenarios));
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_fault_splice - the calls themselves with everything failing in turn. An error is answered by calling again:
+ * position, ring and count agree after it, so in the end all bytes are there, once and in order.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/compiler.h"
+#include "end.h"
+#include "endpoints/kpipe.h"
+#include "fault.h"
+#include "support.h"
+
+#define TRIES_MAX 16 /* calls in a row that move nothing: a fault that stays */
+#define PIPE_SLOTS 4
+
+struct job {
+	enum end_kind source, sink;
+	bool is_kernel; /* what has a descriptor is on the kernel lane */
+	bool is_gift;
+};
+
+/* Bytes on their way from the source into the pipe (in) and out of it (out). */
+struct work {
+	const struct job *job;
+	struct end source, sink;
+	struct usp_file *pipe[2], *twin[2];
+	size_t in, out;
+	unsigned nr_tries;
+};
+
+/* --- Steps ----------------------------------------------------------------------------------------------- */
+
+/* Add what a call moved. True if it makes sense to go on. */
+static bool work_count(struct work *work, size_t *total, ssize_t ret)
+{
+	if (ret > 0)
+		*total += (size_t)ret;
+	if (ret == 0)
+		fault_complain("a false end after %zu bytes", *total);
+	work->nr_tries = ret > 0 ? 0 : work->nr_tries + 1;
+	return work->nr_tries < TRIES_MAX;
+}
+
+static bool work_open(struct work *work, bool has_pipe, bool has_twin)
+{
+	const struct usp_pipe_params params = {.nr_slots = PIPE_SLOTS};
+
+	end_open(&work->source);
+	end_open(&work->sink);
+	if (work->source.error || work->sink.error)
+		return false;
+	if (work->job->is_kernel) {
+		work->source.file->lane = &usp_kernel_lane;
+		work->sink.file->lane = work->sink.fd >= 0 ? &usp_kernel_lane : NULL;
+	}
+	if (has_pipe && usp_pipe_open(&params, work->pipe) < 0)
+		return false;
+	return !has_twin || usp_pipe_open(&params, work->twin) == 0;
+}
+
+static void work_close_pipes(struct work *work)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		usp_file_put(work->pipe[i]);
+		usp_file_put(work->twin[i]);
+	}
+}
+
+static void work_prepare(struct work *work, const struct job *job)
+{
+	*work = (struct work){.job = job};
+	end_prepare(&work->source, job->source, USP_READ);
+	end_prepare(&work->sink, job->sink, USP_WRITE);
+	fault_arm();
+}
+
+/* A fault that came once and was answered by calling again has changed nothing. */
+static void work_finish(struct work *work, bool was_open)
+{
+	struct fault_hit hit;
+
+	end_close(&work->source);
+	end_close(&work->sink);
+	fault_disarm();
+	hit = fault_hit();
+	end_collect(&work->sink);
+	end_check_rest(&work->source, work->in);
+	if (work->sink.kind != END_MEMORY && work->sink.nr_arrived != work->out)
+		fault_complain("%zu bytes arrived of %zu", work->sink.nr_arrived, work->out);
+	fault_check(memcmp(work->sink.bytes, end_bytes, usp_min(work->out, end_len)) == 0);
+	if (was_open && !(hit.has_fired && hit.plan.is_sticky))
+		fault_check(work->out == end_len);
+	fault_check(hit.has_fired || was_open);
+	free(work->sink.bytes);
+}
+
+/* --- sendfile ---------------------------------------------------------------------------------------------- */
+
+static void run_direct(const void *arg)
+{
+	struct work work;
+	bool is_open;
+
+	work_prepare(&work, arg);
+	is_open = work_open(&work, false, false) && usp_file_seek(work.source.file, 0, SEEK_CUR) == 0;
+	while (is_open && work.out < end_len) {
+		ssize_t ret =
+			usp_splice_direct(work.source.file, NULL, work.sink.file, NULL, end_len - work.out, 0, NULL);
+		bool goes_on = work_count(&work, &work.out, ret);
+
+		work.in = work.out;
+		fault_check(usp_file_seek(work.source.file, 0, SEEK_CUR) == (int64_t)work.out);
+		if (!goes_on)
+			break;
+	}
+	work_finish(&work, is_open);
+}
+
+/* --- splice over a pipe ------------------------------------------------------------------------------------ */
+
+static bool splice_in(struct work *work)
+{
+	ssize_t ret = usp_splice(work->source.file, NULL, work->pipe[1], NULL, end_len - work->in, USP_SPLICE_MOVE);
+
+	return work_count(work, &work->in, ret);
+}
+
+static bool splice_out(struct work *work)
+{
+	return work_count(work, &work->out, usp_splice(work->pipe[0], NULL, work->sink.file, NULL, end_len, 0));
+}
+
+static void run_splice(const void *arg)
+{
+	struct work work;
+	bool is_open, goes_on;
+
+	work_prepare(&work, arg);
+	goes_on = is_open = work_open(&work, true, false);
+	while (goes_on && work.out < end_len) {
+		goes_on = work.in == work.out ? splice_in(&work) : splice_out(&work);
+		fault_check(usp_pipe_bytes(work.pipe[0]) == (ssize_t)(work.in - work.out));
+	}
+	work_close_pipes(&work);
+	work_finish(&work, is_open);
+}
+
+/* --- tee ----------------------------------------------------------------------------------------------------- */
+
+/* What is in the pipe goes to the twin as well: the sink gets it from there, and the pipe is read here. */
+static bool tee_step(struct work *work)
+{
+	size_t len = (size_t)usp_pipe_bytes(work->twin[0]);
+	unsigned char *bytes;
+	ssize_t ret;
+
+	if (len == 0)
+		return work_count(work, &len, usp_tee(work->pipe[0], work->twin[1], end_len, 0));
+	bytes = malloc(len);
+	ret = usp_read(work->pipe[0], bytes, len);
+	if (ret > 0)
+		fault_check(memcmp(bytes, end_bytes + work->out, (size_t)ret) == 0);
+	free(bytes);
+	if (ret <= 0)
+		return work_count(work, &len, ret);
+	for (size_t given = 0; given < (size_t)ret;) { /* exactly as much of the twin */
+		if (!work_count(work, &given,
+				usp_splice(work->twin[0], NULL, work->sink.file, NULL, (size_t)ret - given, 0))) {
+			work->out += given;
+			return false;
+		}
+		if (given == (size_t)ret)
+			work->out += given;
+	}
+	return true;
+}
+
+static void run_tee(const void *arg)
+{
+	struct work work;
+	bool is_open, goes_on;
+
+	work_prepare(&work, arg);
+	goes_on = is_open = work_open(&work, true, true);
+	while (goes_on && work.out < end_len)
+		goes_on = work.in == work.out ? splice_in(&work) : tee_step(&work);
+	work_close_pipes(&work);
+	work_finish(&work, is_open);
+}
+
+/* --- vmsplice, write and read ------------------------------------------------------------------------------- */
+
+static bool vmsplice_in(struct work *work)
+{
+	size_t left = end_len - work->in;
+	const struct iovec iov[] = {
+		{.iov_base = end_bytes + work->in, .iov_len = left / 3},
+		{.iov_base = end_bytes + work->in + left / 3, .iov_len = left - left / 3},
+	};
+
+	return work_count(
+		work, &work->in,
+		usp_vmsplice(work->pipe[1], iov, 2, USP_SPLICE_NONBLOCK | (work->job->is_gift ? USP_SPLICE_GIFT : 0)));
+}
+
+static bool vmsplice_out(struct work *work, unsigned char *to)
+{
+	const struct iovec iov = {.iov_base = to + work->out, .iov_len = end_len - work->out};
+
+	return work_count(work, &work->out, usp_vmsplice(work->pipe[0], &iov, 1, USP_SPLICE_NONBLOCK));
+}
+
+static bool write_in(struct work *work)
+{
+	return work_count(work, &work->in, usp_write(work->pipe[1], end_bytes + work->in, end_len - work->in));
+}
+
+static bool read_out(struct work *work, unsigned char *to)
+{
+	return work_count(work, &work->out, usp_read(work->pipe[0], to + work->out, end_len - work->out));
+}
+
+/* A failed resize leaves the pipe as it was. */
+static void pipe_resize(struct work *work)
+{
+	size_t nr_slots = PIPE_SLOTS * (1 + work->in % 2);
+	ssize_t capacity = usp_pipe_capacity(work->pipe[0]), ret = usp_pipe_resize(work->pipe[0], nr_slots << 16);
+
+	fault_check(usp_pipe_capacity(work->pipe[0]) == (ret > 0 ? ret : capacity));
+}
+
+static void run_memory(const void *arg, bool (*put)(struct work *), bool (*take)(struct work *, unsigned char *))
+{
+	const struct usp_pipe_params params = {.nr_slots = PIPE_SLOTS, .flags = USP_NONBLOCK};
+	struct work work = {.job = arg};
+	unsigned char *to = calloc(1, end_len);
+	bool is_open, goes_on;
+
+	fault_arm();
+	goes_on = is_open = usp_pipe_open(&params, work.pipe) == 0;
+	while (goes_on && work.out < end_len) {
+		goes_on = work.in == work.out ? put(&work) : take(&work, to);
+		pipe_resize(&work);
+		fault_check(usp_pipe_bytes(work.pipe[0]) == (ssize_t)(work.in - work.out));
+	}
+	work_close_pipes(&work);
+	fault_disarm();
+	fault_check(memcmp(to, end_bytes, work.out) == 0);
+	if (is_open && !(fault_hit().has_fired && fault_hit().plan.is_sticky))
+		fault_check(work.out == end_len);
+	free(to);
+}
+
+static void run_vmsplice(const void *arg)
+{
+	run_memory(arg, vmsplice_in, vmsplice_out);
+}
+
+static void run_write(const void *arg)
+{
+	run_memory(arg, write_in, read_out);
+}
+
+/* --- Gifts -------------------------------------------------------------------------------------------------- */
+
+static void gift_done(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+/* done is called once, and not while somebody has a reference. */
+static void run_gift(const void *arg)
+{
+	struct usp_gift *gift = NULL;
+	unsigned nr_done = 0;
+	struct work work;
+	bool is_open, goes_on;
+
+	work_prepare(&work, arg);
+	is_open = work_open(&work, true, false) && usp_gift_new(end_bytes, end_len, gift_done, &nr_done, &gift) == 0;
+	goes_on = is_open;
+	while (goes_on && work.out < end_len) {
+		if (work.in == work.out)
+			goes_on = work_count(&work, &work.in,
+					     usp_gift_splice(gift, work.in, end_len - work.in, work.pipe[1], 0));
+		else
+			goes_on = splice_out(&work);
+		fault_check(nr_done == 0);
+	}
+	work_close_pipes(&work);
+	fault_check(nr_done == 0);
+	usp_gift_put(gift);
+	work.in = 0; /* the source was not used */
+	work_finish(&work, is_open);
+	fault_check(nr_done == (gift != NULL));
+}
+
+/* --- The scenarios ------------------------------------------------------------------------------------------ */
+
+#define JOB(function, ...)                          \
+	.run = function, .arg = &(const struct job) \
+	{                                           \
+		__VA_ARGS__                         \
+	}
+
+static const struct fault_scenario scenarios[] = {
+	{.name = "sendfile_from_file_to_file_in_memory", JOB(run_direct, END_FILE, END_FILE, false, false)},
+	{.name = "sendfile_from_file_to_file_inside_the_kernel", JOB(run_direct, END_FILE, END_FILE, true, false)},
+	{.name = "sendfile_from_memory_to_tcp", JOB(run_direct, END_MEMORY, END_TCP, false, false)},
+	{.name = "sendfile_from_file_to_fifo_inside_the_kernel", JOB(run_direct, END_FILE, END_FIFO, true, false)},
+	{.name = "splice_from_fifo_to_file_in_memory", JOB(run_splice, END_FIFO, END_FILE, false, false)},
+	{.name = "splice_from_fifo_to_unix_inside_the_kernel", JOB(run_splice, END_FIFO, END_UNIX, true, false)},
+	{.name = "splice_from_file_to_memory_out_of_kernel_pipes", JOB(run_splice, END_FILE, END_MEMORY, true, false)},
+	{.name = "splice_from_tcp_to_fifo_in_memory", JOB(run_splice, END_TCP, END_FIFO, false, false)},
+	{.name = "tee_of_folios", JOB(run_tee, END_FIFO, END_FILE, false, false)},
+	{.name = "tee_of_kernel_pipes", JOB(run_tee, END_FILE, END_TCP, true, false)},
+	{.name = "vmsplice_copies_in_and_out", JOB(run_vmsplice, END_NULL, END_NULL, false, false)},
+	{.name = "vmsplice_gifts_in_and_copies_out", JOB(run_vmsplice, END_NULL, END_NULL, false, true)},
+	{.name = "write_and_read_a_pipe", JOB(run_write, END_NULL, END_NULL, false, false)},
+	{.name = "a_gift_goes_out_through_tcp", JOB(run_gift, END_ZERO, END_TCP, false, true)},
+	{.name = "a_gift_goes_to_a_file", JOB(run_gift, END_ZERO, END_FILE, false, true)},
+};
+
+int main(void)
+{
+	const char *len = getenv("USP_FAULT_BYTES");
+
+	end_init(len ? strtoul(len, NULL, 0) : 300007);
+	return fault_main(scenarios, ARRAY_LEN(scenarios));
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/* test_file - the doors in front of the hooks: errors behind progress, positions, and hooks that say one thing and do another. */
+#include "support.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+/* --- Errors behind progress -------------------------------------------------------------------------- */
+
+static void an_error_behind_progress_is_told_once_by_the_next_read(void **state)
+{
+	struct mock *mock = mock_open(&mock_copy_ops, USP_READ, 0);
+	unsigned char bytes[10];
+
+	(void)state;
+	assert_int_equal(usp_file_progress(mock->file, USP_READ, 7, -EIO), 7);
+	assert_int_equal(usp_read(mock->file, bytes, sizeof(bytes)), -EIO);
+	assert_int_equal(mock->nr_calls, 0);
+	assert_int_equal(usp_read(mock->file, bytes, sizeof(bytes)), sizeof(bytes));
+	mock_close(mock);
+}
+
+static void an_error_behind_progress_is_told_once_by_the_next_write(void **state)
+{
+	struct mock *mock = mock_open(&mock_copy_ops, USP_WRITE, 0);
+
+	(void)state;
+	assert_int_equal(usp_file_progress(mock->file, USP_WRITE, 7, -ENOSPC), 7);
+	assert_int_equal(usp_write(mock->file, "bytes", 5), -ENOSPC);
+	put_bytes(mock->file, 0, 5);
+	assert_int_equal(mock->len, 5);
+	mock_close(mock);
+}
+
+static void an_error_behind_progress_is_told_by_splices_too(void **state)
+{
+	struct mock *mock = mock_open(&mock_copy_ops, USP_READ | USP_WRITE, 0);
+	struct usp_file *end[2];
+
+	(void)state;
+	open_pipe(end, 4, USP_NONBLOCK);
+	assert_int_equal(usp_file_progress(mock->file, USP_READ, 1, -EIO), 1);
+	assert_int_equal(usp_file_progress(mock->file, USP_WRITE, 1, -EPIPE), 1);
+	assert_int_equal(usp_splice(mock->file, NULL, end[1], NULL, 10, 0), -EIO);
+	assert_int_equal(usp_splice(mock->file, NULL, end[1], NULL, 10, 0), 10);
+	assert_int_equal(usp_splice(end[0], NULL, mock->file, NULL, 10, 0), -EPIPE);
+	assert_int_equal(usp_pipe_bytes(end[0]), 10);
+	assert_int_equal(usp_splice(end[0], NULL, mock->file, NULL, 10, 0), 10);
+	close_pipe(end);
+	mock_close(mock);
+}
+
+static void waiting_behind_progress_is_no_error(void **state)
+{
+	struct mock *mock = mock_open(&mock_copy_ops, USP_READ, 0);
+	unsigned char byte;
+
+	(void)state;
+	assert_int_equal(usp_file_progress(mock->file, USP_READ, 1, -EAGAIN), 1);
+	assert_int_equal(usp_read(mock->file, &byte, 1), 1);
+	assert_int_equal(usp_file_progress(mock->file, USP_READ, 1, -EINTR), 1);
+	assert_int_equal(usp_read(mock->file, &byte, 1), 1);
+	mock_close(mock);
+}
+
+static void without_progress_the_error_is_the_result_and_not_kept(void **state)
+{
+	struct mock *mock = mock_open(&mock_copy_ops, USP_READ, 0);
+	unsigned char byte;
+
+	(void)state;
+	assert_int_equal(usp_file_progress(mock->file, USP_READ, 0, -EIO), -EIO);
+	assert_int_equal(usp_file_progress(mock->file, USP_READ, 0, 0), 0);
+	assert_int_equal(usp_read(mock->file, &byte, 1), 1);
+	mock_close(mock);
+}
+
+/* --- Positions ------------------------------------------------------------------------------------------- */
+
+static void a_position_stays_within_its_bounds(void **state)
+{
+	struct mock *mock = mock_open(&mock_copy_ops, USP_READ, USP_FILE_SEEKABLE);
+
+	(void)state;
+	assert_int_equal(usp_file_seek(mock->file, 100, SEEK_SET), 100);
+	assert_int_equal(usp_file_seek(mock->file, -30, SEEK_CUR), 70);
+	assert_int_equal(usp_file_seek(mock->file, -71, SEEK_CUR), -EINVAL);
+	assert_int_equal(usp_file_seek(mock->file, -1, SEEK_SET), -EINVAL);
+	assert_int_equal(usp_file_seek(mock->file, INT64_MAX, SEEK_CUR), -EINVAL);
+	assert_int_equal(usp_file_seek(mock->file, 0, SEEK_END), -EINVAL); /* nobody knows the end */
+	assert_int_equal(usp_file_seek(mock->file, 0, 77), -EINVAL);
+	assert_int_equal(usp_file_seek(mock->file, 0, SEEK_CUR), 70);
+	mock_close(mock);
+}
+
+static void a_write_to_a_file_that_appends_moves_the_position_to_the_end(void **state)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	struct usp_file *file;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "0123456789", 10), 10);
+	assert_int_equal(fcntl(fd, F_SETFL, O_APPEND), 0);
+	assert_int_equal(usp_open_fd(fd, USP_READ | USP_WRITE, "log", &file), 0);
+	assert_int_equal(usp_file_seek(file, 2, SEEK_SET), 2);
+	put_bytes(file, 0, 5);
+	assert_int_equal(usp_file_seek(file, 0, SEEK_CUR), 15);
+	drop(&file);
+}
+
+/* --- Hooks that say one thing and do another ---------------------------------------------------------------- */
+
+/* Pushes 300 bytes in two bufs, and answers what the test wants. */
+static ssize_t lie;
+
+static ssize_t lying_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
+{
+	const struct usp_buf bufs[] = {folio_buf(0, 100, 0), folio_buf(100, 200, 0)};
+
+	(void)in, (void)len, (void)flags;
+	assert_int_equal(usp_pipe_push(pipe, bufs, ARRAY_LEN(bufs)), ARRAY_LEN(bufs));
+	*pos += 7;
+	return lie;
+}
+
+static void what_is_in_the_ring_counts_whatever_the_hook_says(void **state)
+{
+	const struct usp_file_ops lying_ops = {.name = "lying", .splice_read = lying_splice_read};
+	const ssize_t lies[] = {1, 299, 301, 0, -EIO};
+	struct usp_file *file, *end[2];
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(lies); i++) {
+		lie = lies[i];
+		open_pipe(end, 4, USP_NONBLOCK);
+		assert_int_equal(usp_file_new(&lying_ops, USP_READ, "lying", NULL, &file), 0);
+		file->traits = USP_FILE_SEEKABLE;
+		assert_int_equal(usp_splice(file, NULL, end[1], NULL, 1000, 0), 300);
+		assert_int_equal(file->pos, 300);
+		take_bytes(end[0], 0, 300);
+		close_pipe(end);
+		drop(&file);
+	}
+}
+
+/* --- What a file has not ------------------------------------------------------------------------------------- */
+
+static void a_file_without_hooks_refuses_and_does_nothing(void **state)
+{
+	struct mock *mock = mock_open(&mock_bare_ops, USP_READ | USP_WRITE, 0);
+	short events = 0;
+	unsigned char byte = 0;
+
+	(void)state;
+	assert_int_equal(usp_read(mock->file, &byte, 1), -EINVAL);
+	assert_int_equal(usp_write(mock->file, &byte, 1), -EINVAL);
+	assert_int_equal(usp_file_sync(mock->file), 0);
+	assert_int_equal(usp_file_shutdown(mock->file), 0);
+	assert_int_equal(usp_file_poll(mock->file), POLLIN | POLLOUT);
+	assert_int_equal(usp_file_poll_fd(mock->file, USP_READ, &events), -EPERM);
+	assert_int_equal(usp_file_fd(mock->file), -ENXIO);
+	assert_int_equal(usp_file_seek(mock->file, 0, SEEK_SET), -ESPIPE);
+	assert_string_equal(usp_file_type(mock->file), "mock-bare");
+	mock_close(mock);
+}
+
+static void a_direction_that_is_not_open_is_ebadf_at_every_door(void **state)
+{
+	struct mock *source = mock_open(&mock_copy_ops, USP_READ, 0), *sink = mock_open(&mock_copy_ops, USP_WRITE, 0);
+	struct usp_pipe *pipe;
+	unsigned char byte = 0;
+	int64_t pos = 0;
+
+	(void)state;
+	assert_int_equal(usp_pipe_new(NULL, &pipe), 0);
+	assert_int_equal(usp_read(sink->file, &byte, 1), -EBADF);
+	assert_int_equal(usp_write(source->file, &byte, 1), -EBADF);
+	assert_int_equal(usp_file_splice_write(pipe, source->file, &pos, 1, 0), -EBADF);
+	assert_int_equal(usp_pipe_begin_write(pipe, 0), 0);
+	assert_int_equal(usp_file_splice_read(sink->file, &pos, pipe, 1, 0), -EBADF);
+	assert_int_equal(usp_file_splice_read(source->file, &pos, pipe, 0, 0), 0);
+	usp_pipe_end_write(pipe);
+	assert_int_equal(usp_file_splice_write(pipe, sink->file, &pos, 0, 0), 0);
+	assert_int_equal(source->nr_calls + sink->nr_calls, 0);
+	usp_pipe_free(pipe);
+	mock_close(source);
+	mock_close(sink);
+}
+
+static void too_many_segments_are_einval(void **state)
+{
+	struct mock *mock = mock_open(&mock_copy_ops, USP_READ | USP_WRITE, 0);
+	struct iovec *iov = calloc(1025, sizeof(*iov));
+
+	(void)state;
+	assert_non_null(iov);
+	assert_int_equal(usp_readv(mock->file, iov, 1025), -EINVAL);
+	assert_int_equal(usp_writev(mock->file, iov, 1025), -EINVAL);
+	assert_int_equal(mock->nr_calls, 0);
+	free(iov);
+	mock_close(mock);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(an_error_behind_progress_is_told_once_by_the_next_read),
+		CASE(an_error_behind_progress_is_told_once_by_the_next_write),
+		CASE(an_error_behind_progress_is_told_by_splices_too),
+		CASE(waiting_behind_progress_is_no_error),
+		CASE(without_progress_the_error_is_the_result_and_not_kept),
+		CASE(a_position_stays_within_its_bounds),
+		CASE(a_write_to_a_file_that_appends_moves_the_position_to_the_end),
+		CASE(what_is_in_the_ring_counts_whatever_the_hook_says),
+		CASE(a_file_without_hooks_refuses_and_does_nothing),
+		CASE(a_direction_that_is_not_open_is_ebadf_at_every_door),
+		CASE(too_many_segments_are_einval),
+	};
+
+	return cmocka_run_group_tests_name("file", tests, NULL, NULL);
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* test_pump - moments of a pump that whole transfers meet only by chance; tests/conformance has the transfers. */
+#include "net.h"
+
+#include <sched.h>
+
+#define BUF_LEN 1000
+#define NR_BUFS 4
+
+/* --- A sink that ends between being waited for and being given a buf ---------------------------------------- */
+
+static struct usp_pump *pump;
+static atomic_bool may_fail;
+
+/* Making the reference of the first sink is the moment in which the second one fails. */
+static bool failing_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy)
+{
+	struct usp_sink_status status = {.error = 0};
+
+	(void)pipe, (void)copy;
+	atomic_store(&may_fail, true);
+	while (status.error == 0) {
+		sched_yield();
+		assert_int_equal(usp_pump_sink_status(pump, 1, &status), 0);
+	}
+	return usp_folio_get(buf->store);
+}
+
+/* Gives the pattern, a buf with each call; the second buf is the one whose sharing takes the time that a failure needs. */
+static struct usp_buf_ops failing_ops;
+
+static ssize_t give_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
+{
+	unsigned *nr_given = in->priv;
+	struct usp_buf buf;
+
+	(void)pos, (void)len, (void)flags;
+	if (*nr_given == NR_BUFS)
+		return 0;
+	buf = folio_buf(*nr_given * BUF_LEN, BUF_LEN, 0);
+	if (++*nr_given == 2)
+		buf.ops = &failing_ops;
+	assert_int_equal(usp_pipe_push(pipe, &buf, 1), 1);
+	return BUF_LEN;
+}
+
+static ssize_t fail_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
+{
+	(void)pipe, (void)out, (void)pos, (void)len, (void)flags;
+	while (!atomic_load(&may_fail))
+		sched_yield();
+	return -EIO;
+}
+
+static void a_sink_that_ends_when_its_turn_comes_costs_the_others_nothing(void **state)
+{
+	const struct usp_file_ops give_ops = {.name = "give", .splice_read = give_splice_read};
+	const struct usp_file_ops fail_ops = {.name = "fail", .splice_write = fail_splice_write};
+	const struct usp_pump_params params = {.count = -1, .flags = USP_PUMP_CONTINUE_ON_ERROR};
+	struct mock *good = mock_open(&mock_copy_ops, USP_WRITE, 0);
+	struct usp_file *source, *bad;
+	struct usp_sink_status status;
+	unsigned nr_given = 0;
+
+	(void)state;
+	failing_ops = usp_folio_buf_ops;
+	failing_ops.get = failing_get;
+	atomic_store(&may_fail, false);
+	assert_int_equal(usp_file_new(&give_ops, USP_READ, "give", &nr_given, &source), 0);
+	assert_int_equal(usp_file_new(&fail_ops, USP_WRITE, "fail", NULL, &bad), 0);
+	assert_int_equal(usp_pump_new(source, &params, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, good->file), 0);
+	assert_int_equal(usp_pump_add_sink(pump, bad), 0);
+	assert_int_equal(usp_pump_run(pump), -EIO);
+	assert_int_equal(good->len, NR_BUFS * BUF_LEN);
+	assert_pattern(good->bytes, 0, NR_BUFS * BUF_LEN);
+	assert_int_equal(usp_pump_sink_status(pump, 0, &status), 0);
+	assert_int_equal(status.bytes, NR_BUFS * BUF_LEN);
+	assert_int_equal(status.error, 0);
+	assert_int_equal(usp_pump_sink_status(pump, 2, &status), -EINVAL);
+	usp_pump_free(pump);
+	drop(&source);
+	drop(&bad);
+	mock_close(good);
+}
+
+/* --- The end, and the beginning ----------------------------------------------------------------------------------- */
+
+static struct usp_file *open_memory(unsigned char *bytes, size_t len)
+{
+	struct usp_file *file;
+
+	pattern_fill(bytes, 0, len);
+	assert_int_equal(usp_open_memory(bytes, len, USP_READ, NULL, NULL, &file), 0);
+	return file;
+}
+
+static void a_peer_is_told_the_end_although_the_file_is_still_open(void **state)
+{
+	unsigned char bytes[BUF_LEN], byte;
+	struct usp_file *source = open_memory(bytes, sizeof(bytes)), *sink;
+	struct pollfd pollfd = {.events = POLLIN};
+	int fds[2];
+
+	(void)state;
+	net_tcp_pair(fds, 0);
+	sink = net_file(fds[0], USP_WRITE);
+	assert_int_equal(usp_pump_new(source, NULL, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, sink), 0);
+	assert_int_equal(usp_pump_run(pump), 0);
+	net_take(fds[1], 0, BUF_LEN);
+	pollfd.fd = fds[1];
+	assert_int_equal(poll(&pollfd, 1, 10000), 1);
+	assert_int_equal(read(fds[1], &byte, 1), 0);
+	usp_pump_free(pump);
+	drop(&source);
+	drop(&sink);
+	close(fds[1]);
+}
+
+static void what_cannot_be_told_before_is_not_zero_copy(void **state)
+{
+	const struct usp_pump_params params = {.count = -1, .flags = USP_PUMP_REQUIRE_ZERO_COPY};
+	unsigned char bytes[BUF_LEN];
+	struct usp_file *source = open_memory(bytes, sizeof(bytes)), *sink;
+	struct usp_pump_status status;
+	struct usp_hop hop;
+	int fds[2];
+
+	(void)state;
+	net_tcp_pair(fds, 0);
+	sink = net_file(fds[0], USP_WRITE);
+	assert_int_equal(usp_pump_new(source, &params, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, sink), 0);
+	assert_int_equal(usp_pump_run(pump), -ENOTSUP);
+	assert_int_equal(usp_pump_sink_hop(pump, 0, &hop), 0);
+	assert_non_null(hop.reason[USP_UNKNOWN]);
+	usp_pump_status(pump, &status);
+	assert_int_equal(status.bytes, 0);
+	usp_pump_free(pump);
+	drop(&source);
+	drop(&sink);
+	close(fds[1]);
+}
+
+static void a_pump_needs_files_of_the_right_direction_and_a_sink(void **state)
+{
+	struct mock *source = mock_open(&mock_copy_ops, USP_READ, 0), *sink = mock_open(&mock_copy_ops, USP_WRITE, 0);
+	struct usp_hop hop;
+
+	(void)state;
+	source->size = 0;
+	assert_int_equal(usp_pump_new(sink->file, NULL, &pump), -EINVAL);
+	assert_int_equal(usp_pump_new(source->file, NULL, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, source->file), -EINVAL);
+	assert_int_equal(usp_pump_run(pump), -EINVAL);
+	assert_int_equal(usp_pump_add_sink(pump, sink->file), 0);
+	assert_int_equal(usp_pump_sink_hop(pump, 1, &hop), -EINVAL);
+	assert_int_equal(usp_pump_run(pump), 0);
+	assert_int_equal(usp_pump_run(pump), -EINVAL); /* once */
+	usp_pump_free(pump);
+	usp_pump_free(NULL);
+	mock_close(source);
+	mock_close(sink);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(a_sink_that_ends_when_its_turn_comes_costs_the_others_nothing),
+		CASE(a_peer_is_told_the_end_although_the_file_is_still_open),
+		CASE(what_cannot_be_told_before_is_not_zero_copy),
+		CASE(a_pump_needs_files_of_the_right_direction_and_a_sink),
+	};
+
+	return cmocka_run_group_tests_name("pump", tests, NULL, NULL);
+}
