@@ -229,7 +229,9 @@ USP_EXPORT ssize_t usp_vmsplice(struct usp_file *end, const struct iovec *iov, u
  * done(arg) is called exactly once, when the last reference is gone - the caller's own, every buf in every pipe,
  * and what the kernel holds for zero-copy sends - and from then on the memory may be reused, also inside done.
  * It runs in whichever thread dropped the last reference, with no usplice lock held. done may be NULL. -EINVAL for no
- * memory, -ENOMEM; done is not called then.
+ * memory, -ENOMEM; done is not called then. Two things keep a reference until somebody acts: a pipe without a reader
+ * keeps its bufs until the write end is closed too (R34), so watch it for POLLERR; and outside of a pump the notices of
+ * zero-copy sends are taken in by calls on the socket's file only: usp_file_sync waits for them.
  */
 USP_EXPORT int usp_gift_new(void *base, size_t len, void (*done)(void *arg), void *arg, struct usp_gift **ret_gift);
 USP_EXPORT void usp_gift_put(struct usp_gift *gift);

@@ -619,49 +619,45 @@ static void the_end_comes_behind_the_last_byte(void)
 
 /* --- The tables -------------------------------------------------------------------------------------------------------- */
 
-#define READS(needs, excludes, f)                \
-	{                                        \
-#f, USP_READ, needs, excludes, f \
-	}
-#define WRITES(needs, excludes, f)                                \
-	{                                                         \
-#f, USP_WRITE, needs, (excludes) | ROW_APPENDS, f \
-	}
+#define RUNS(f) .name = #f, .run = f
+#define READS(in, not_in) .side = USP_READ, .needs = in, .excludes = not_in
+#define WRITES(in, not_in) .side = USP_WRITE, .needs = in, .excludes = (not_in) | ROW_APPENDS
+#define APPENDS .side = USP_WRITE, .needs = ROW_APPENDS
 
 static const struct test_case cases[] = {
-	READS(0, ROW_ENDLESS | ROW_HANGUP, all_bytes_come_and_then_the_end),
-	READS(0, ROW_ENDLESS | ROW_HANGUP, read_gives_the_same_bytes),
-	READS(0, ROW_EMPTY | ROW_DATAGRAM, no_more_is_taken_than_was_asked_for),
-	READS(ROW_SEEKABLE, ROW_EMPTY, a_source_offset_is_used_and_the_position_left_alone),
-	READS(ROW_SEEKABLE, 0, a_bad_source_offset_is_refused),
-	READS(ROW_SEEKABLE, ROW_EMPTY | ROW_ENDLESS, behind_the_end_there_is_nothing),
-	READS(0, ROW_SEEKABLE, a_source_without_positions_says_so),
-	READS(ROW_STREAM, 0, eagain_means_that_nothing_was_there),
-	READS(ROW_STREAM, 0, the_nonblock_flag_is_enough_where_the_source_is_no_socket),
-	READS(ROW_STREAM, 0, a_source_that_blocks_is_waited_for),
-	READS(0, ROW_EMPTY, a_full_pipe_takes_nothing_from_the_source),
-	READS(0, ROW_EMPTY, a_broken_pipe_takes_nothing_from_the_source),
-	READS(0, 0, a_source_is_no_sink),
-	READS(0, ROW_EMPTY | ROW_PIPE, the_ledger_has_every_byte_that_was_read),
-	READS(0, ROW_EMPTY, what_was_read_can_be_shared),
-	READS(0, 0, the_last_reference_closes_the_descriptor),
-	WRITES(0, 0, all_bytes_arrive_in_order),
-	WRITES(0, 0, write_delivers_the_same_bytes),
-	WRITES(0, 0, no_more_is_delivered_than_was_asked_for),
-	WRITES(0, 0, bytes_of_memory_and_of_the_kernel_stay_in_order),
-	WRITES(0, 0, an_empty_pipe_gives_nothing_to_the_sink),
-	WRITES(ROW_SEEKABLE, 0, a_sink_offset_is_used_and_the_position_left_alone),
-	WRITES(ROW_SEEKABLE, 0, a_bad_sink_offset_is_refused),
-	WRITES(0, ROW_SEEKABLE, a_sink_without_positions_says_so),
-	WRITES(ROW_STREAM, ROW_DATAGRAM | ROW_HANGUP, a_full_sink_says_eagain_and_then_is_waited_for),
-	WRITES(ROW_STREAM, ROW_DATAGRAM, a_dead_peer_is_an_error_and_costs_no_byte),
-	WRITES(0, 0, a_sink_is_no_source),
-	WRITES(0, ROW_PIPE, the_ledger_has_every_byte_that_was_written),
-	WRITES(0, 0, sync_succeeds_also_where_there_is_nothing_to_do),
-	WRITES(ROW_STREAM, ROW_HANGUP, the_end_comes_behind_the_last_byte),
-	WRITES(0, 0, the_last_reference_closes_the_descriptor),
-	{"splice_refuses_a_sink_that_appends", USP_WRITE, ROW_APPENDS, 0, splice_refuses_a_sink_that_appends},
-	{"write_delivers_the_same_bytes", USP_WRITE, ROW_APPENDS, 0, write_delivers_the_same_bytes},
+	{READS(0, ROW_ENDLESS | ROW_HANGUP), RUNS(all_bytes_come_and_then_the_end)},
+	{READS(0, ROW_ENDLESS | ROW_HANGUP), RUNS(read_gives_the_same_bytes)},
+	{READS(0, ROW_EMPTY | ROW_DATAGRAM), RUNS(no_more_is_taken_than_was_asked_for)},
+	{READS(ROW_SEEKABLE, ROW_EMPTY), RUNS(a_source_offset_is_used_and_the_position_left_alone)},
+	{READS(ROW_SEEKABLE, 0), RUNS(a_bad_source_offset_is_refused)},
+	{READS(ROW_SEEKABLE, ROW_EMPTY | ROW_ENDLESS), RUNS(behind_the_end_there_is_nothing)},
+	{READS(0, ROW_SEEKABLE), RUNS(a_source_without_positions_says_so)},
+	{READS(ROW_STREAM, 0), RUNS(eagain_means_that_nothing_was_there)},
+	{READS(ROW_STREAM, 0), RUNS(the_nonblock_flag_is_enough_where_the_source_is_no_socket)},
+	{READS(ROW_STREAM, 0), RUNS(a_source_that_blocks_is_waited_for)},
+	{READS(0, ROW_EMPTY), RUNS(a_full_pipe_takes_nothing_from_the_source)},
+	{READS(0, ROW_EMPTY), RUNS(a_broken_pipe_takes_nothing_from_the_source)},
+	{READS(0, 0), RUNS(a_source_is_no_sink)},
+	{READS(0, ROW_EMPTY | ROW_PIPE), RUNS(the_ledger_has_every_byte_that_was_read)},
+	{READS(0, ROW_EMPTY), RUNS(what_was_read_can_be_shared)},
+	{READS(0, 0), RUNS(the_last_reference_closes_the_descriptor)},
+	{WRITES(0, 0), RUNS(all_bytes_arrive_in_order)},
+	{WRITES(0, 0), RUNS(write_delivers_the_same_bytes)},
+	{WRITES(0, 0), RUNS(no_more_is_delivered_than_was_asked_for)},
+	{WRITES(0, 0), RUNS(bytes_of_memory_and_of_the_kernel_stay_in_order)},
+	{WRITES(0, 0), RUNS(an_empty_pipe_gives_nothing_to_the_sink)},
+	{WRITES(ROW_SEEKABLE, 0), RUNS(a_sink_offset_is_used_and_the_position_left_alone)},
+	{WRITES(ROW_SEEKABLE, 0), RUNS(a_bad_sink_offset_is_refused)},
+	{WRITES(0, ROW_SEEKABLE), RUNS(a_sink_without_positions_says_so)},
+	{WRITES(ROW_STREAM, ROW_DATAGRAM | ROW_HANGUP), RUNS(a_full_sink_says_eagain_and_then_is_waited_for)},
+	{WRITES(ROW_STREAM, ROW_DATAGRAM), RUNS(a_dead_peer_is_an_error_and_costs_no_byte)},
+	{WRITES(0, 0), RUNS(a_sink_is_no_source)},
+	{WRITES(0, ROW_PIPE), RUNS(the_ledger_has_every_byte_that_was_written)},
+	{WRITES(0, 0), RUNS(sync_succeeds_also_where_there_is_nothing_to_do)},
+	{WRITES(ROW_STREAM, ROW_HANGUP), RUNS(the_end_comes_behind_the_last_byte)},
+	{WRITES(0, 0), RUNS(the_last_reference_closes_the_descriptor)},
+	{APPENDS, RUNS(splice_refuses_a_sink_that_appends)},
+	{APPENDS, RUNS(write_delivers_the_same_bytes)},
 };
 
 static bool cell_exists(const struct cell *candidate)

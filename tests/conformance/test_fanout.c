@@ -12,7 +12,7 @@
 #define FAN_LEN ((8 << 20) + 333)     /* more than a branch holds on any lane, and an odd number */
 #define SHORT_LEN 300000u	      /* fits into a branch, so that the source can end while a sink is stuck */
 #define BOUND_BYTES ((size_t)6 << 20) /* the pipes of a pump and what fits into the sinks' */
-#define SLOW_NS 700000000 /* a healthy sink on a busy machine must not look slow */
+#define SLOW_NS 700000000	      /* a healthy sink on a busy machine must not look slow */
 
 static const char *const lane_names[] = {
 	[USP_LANE_AUTO] = "auto",
@@ -511,29 +511,26 @@ static const struct stuck stucks[] = {
 	{PEER_PIPE, USP_LANE_AUTO},   {PEER_PIPE, USP_LANE_USER},
 };
 
-#define STUCK(f)      \
-	{             \
-#f, f \
-	}
+#define STUCK(f) .name = #f, .run = f
 
 static const struct {
 	const char *name;
 	void (*run)(void **state);
 } stuck_tests[] = {
-	STUCK(a_slow_sink_holds_the_others_back_and_nothing_is_lost),
-	STUCK(a_slow_sink_is_detached_and_the_others_go_on),
-	STUCK(a_sink_that_was_dead_before_gets_nothing_and_the_others_everything),
-	STUCK(what_was_on_the_way_to_a_sink_that_dies_is_stranded),
-	STUCK(the_only_sink_dies_and_the_rest_is_stranded),
-	STUCK(a_dead_sink_ends_the_run_and_the_others_have_a_prefix),
-	STUCK(all_sinks_die_and_the_run_ends),
-	STUCK(a_run_with_its_only_sink_stuck_is_stopped),
-	STUCK(a_run_with_one_sink_stuck_is_stopped),
-	STUCK(a_run_with_its_only_sink_stuck_is_stopped_by_a_signal),
-	STUCK(a_run_with_one_sink_stuck_is_stopped_by_a_signal),
-	STUCK(a_run_with_its_source_stuck_is_stopped),
-	STUCK(a_run_with_its_source_stuck_is_stopped_by_a_signal),
-	STUCK(a_run_that_was_stopped_before_takes_nothing),
+	{STUCK(a_slow_sink_holds_the_others_back_and_nothing_is_lost)},
+	{STUCK(a_slow_sink_is_detached_and_the_others_go_on)},
+	{STUCK(a_sink_that_was_dead_before_gets_nothing_and_the_others_everything)},
+	{STUCK(what_was_on_the_way_to_a_sink_that_dies_is_stranded)},
+	{STUCK(the_only_sink_dies_and_the_rest_is_stranded)},
+	{STUCK(a_dead_sink_ends_the_run_and_the_others_have_a_prefix)},
+	{STUCK(all_sinks_die_and_the_run_ends)},
+	{STUCK(a_run_with_its_only_sink_stuck_is_stopped)},
+	{STUCK(a_run_with_one_sink_stuck_is_stopped)},
+	{STUCK(a_run_with_its_only_sink_stuck_is_stopped_by_a_signal)},
+	{STUCK(a_run_with_one_sink_stuck_is_stopped_by_a_signal)},
+	{STUCK(a_run_with_its_source_stuck_is_stopped)},
+	{STUCK(a_run_with_its_source_stuck_is_stopped_by_a_signal)},
+	{STUCK(a_run_that_was_stopped_before_takes_nothing)},
 };
 
 #define NR_MIX_SOURCES 5

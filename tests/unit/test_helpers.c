@@ -133,7 +133,7 @@ static void a_producer_leaves_nothing_of_what_a_slot_held_before(void **state)
 	(void)state;
 	mock_store_init(&store);
 	open_pipe(end, 1, USP_NONBLOCK);
-	stale = mock_buf(&store, &mock_buf_ops, 7, 10, USP_BUF_CAN_MERGE | USP_BUF_PACKET | USP_BUF_GIFT);
+	stale = mock_buf(&store, &mock_buf_ops, 7, 10, USP_BUF_PACKET | USP_BUF_GIFT);
 	stale.priv = (uintptr_t)0xa5a5a5a5;
 	inject(end[1], stale);
 	take_bytes(end[0], 7, 10);
