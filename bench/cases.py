@@ -218,8 +218,9 @@ def own_time_run(command):
     """A program that prints its seconds and its seconds of CPU."""
     watch, process = Stopwatch(), start(command, stdout=subprocess.PIPE)
     with process.stdout:
-        seconds, cpu = process.stdout.read().split()[:2]
+        said = process.stdout.read()
     cpu_all = finish(process)
+    seconds, cpu = said.split()[:2]
     return Run(float(seconds), float(cpu), cpu_all, watch.read(0, cpu_all).foreign)
 
 
@@ -232,19 +233,10 @@ def threads_cases(bench):
                [Bar("usplice", ["kernel"], 20), Bar("usplice", ["vmsplice-64k"], 3), Bar("usplice", ["vmsplice-1m"], 3)])
 
 
-def zerocopy_cases(bench):
-    for send_len in (4 << 10, 16 << 10, 64 << 10, 256 << 10, MIB, 4 * MIB):
-        contenders = [Contender(way, lambda way=way, send_len=send_len: own_time_run(
-                          [bench.peer("zerocopy_threshold"), way, str(send_len), str(bench.size)]), bench.size)
-                      for way in ("plain", "zerocopy")]
-        yield Case(f"TCP from memory, sends of {send_len >> 10} KiB", contenders, [], "cubic, loopback")
-
-
 CASES = {
     "tcp": tcp_cases,
     "files": file_cases,
     "pipeline": pipeline_cases,
     "fan-out": fan_out_cases,
     "threads": threads_cases,
-    "zerocopy": zerocopy_cases,
 }

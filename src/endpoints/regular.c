@@ -118,7 +118,7 @@ static int regular_open(const struct usp_spec *spec, const struct usp_open_param
 {
 	bool truncates = params->mode & USP_WRITE && !params->keep_bytes && !usp_spec_option(spec, "append");
 	int ret = regular_check_options(spec, params, ret_why), fd;
-	struct usp_file *file;
+	struct usp_file *file = NULL;
 	int64_t len;
 
 	if (ret < 0)

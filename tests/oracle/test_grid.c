@@ -161,7 +161,7 @@ static void play(const char *state, const char *prepare, const char *word, const
 	if (nr_cells++ % stride)
 		return;
 	nr_played++;
-	snprintf(script, sizeof(script), "%s %s %s %s", state, prepare, word, look);
+	assert_true(snprintf(script, sizeof(script), "%s %s %s %s", state, prepare, word, look) < SCRIPT_MAX);
 	script_next(word, &cell.step);
 	if (oracle_play(&oracle, script))
 		return;
