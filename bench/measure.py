@@ -122,8 +122,10 @@ def run_case(case, rounds):
         for index in range(len(case.contenders)):
             contender = case.contenders[(index + number) % len(case.contenders)]
             contender.runs.append(measure(contender))
-            print(f"\r{case.name}: round {number + 1} of {rounds}, {contender.name}\033[K", end="", file=sys.stderr)
-    print("\r\033[K", end="", file=sys.stderr, flush=True)
+            if sys.stderr.isatty():
+                print(f"\r{case.name}: round {number + 1} of {rounds}, {contender.name}\033[K", end="", file=sys.stderr)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def find(case, name):
