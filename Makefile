@@ -77,7 +77,7 @@ fuzz:
 	tools/setup-debian fuzz
 	$(MAKE) $(FUZZ)/build.ninja
 	meson compile -C $(FUZZ)
-	set -e; for target in pipe spec option; do \
+	set -e; for target in pipe spec option proxy; do \
 		mkdir -p $(FUZZ)/corpus/$$target; \
 		$(FUZZ)/fuzz/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -print_final_stats=1 \
 			-artifact_prefix=$(FUZZ)/corpus/$$target- $(FUZZ)/corpus/$$target fuzz/corpus/$$target; \
@@ -96,7 +96,7 @@ coverage:
 
 check-style:
 	tools/check-layers
-	tools/check-symbols src/usplice.map include/usplice.h include/usplice/endpoint.h
+	tools/check-symbols src/usplice.map include/usplice.h include/usplice/endpoint.h include/usplice/relay.h
 	clang-format --dry-run -Werror $(C_FILES)
 
 format:

@@ -272,13 +272,17 @@ enum usp_lane_choice {
 #define USP_PUMP_CONTINUE_ON_ERROR 0x4u /* a failed sink leaves, the others go on */
 #define USP_PUMP_DETACH_SLOW 0x8u	/* a sink that stays full for slow_ns leaves (error -ETIMEDOUT) */
 #define USP_PUMP_WIDEN_FIFOS 0x10u	/* set FIFOs that it meets to a large size */
+#define USP_PUMP_KEEP_STRANDED 0x20u	/* what a failed sink leaves stays, for usp_pump_salvage */
+#define USP_PUMP_ADAPT_LANE 0x40u	/* of a socket: begin on the user lane, and change by the size of what comes */
 
 struct usp_pump_params {
 	enum usp_lane_choice lane;
-	unsigned flags;	  /* USP_PUMP_* */
-	int64_t count;	  /* bytes to move; negative means until the end of input */
-	uint64_t rate;	  /* bytes per second at the source, on average; 0 means no limit */
-	uint64_t slow_ns; /* with DETACH_SLOW; 0 means one second */
+	unsigned flags;	   /* USP_PUMP_* */
+	int64_t count;	   /* bytes to move; negative means until the end of input */
+	uint64_t rate;	   /* bytes per second at the source, on average; 0 means no limit */
+	uint64_t slow_ns;  /* with DETACH_SLOW; 0 means one second */
+	uint64_t idle_ns;  /* nothing moved for so long: -ETIMEDOUT of the side that was waited for; 0: never */
+	uint64_t total_ns; /* the whole run took so long: -ETIMEDOUT, the same way; 0: never */
 };
 
 /* A moment of a pump: plain values, no ownership. */
@@ -322,6 +326,33 @@ USP_EXPORT int usp_pump_add_sink(struct usp_pump *pump, struct usp_file *sink);
  * files have USP_NONBLOCK afterwards.
  */
 USP_EXPORT int usp_pump_run(struct usp_pump *pump);
+
+/* What a pump waits for: one side of one of its files, or time alone. */
+struct usp_pump_wait {
+	struct usp_file *file; /* lent; NULL: time alone */
+	unsigned side;	       /* USP_READ: its source has nothing to give; USP_WRITE: its sink takes nothing */
+	int fd;		       /* to wait on for events (and for errors, which poll tells unasked), or -1 */
+	short events;
+	int64_t timeout_ns; /* step again after this time at the latest; negative: no limit; 0: it only let others go first */
+};
+
+/*
+ * usp_pump_run in pieces, for somebody's own event loop: do what goes without waiting. -EAGAIN: wait for what ret_wait says,
+ * then call again. Else the run is over and the result is that of usp_pump_run. Does not block (except as disks do), and
+ * moves a few MiB at most before it lets others go first. Level- or edge-triggered waits will do; after a
+ * short read from a socket it says that it waits for the source without having seen -EAGAIN, and so an edge-triggered
+ * loop that saw EPOLLRDHUP has to call usp_pump_look first. One sink; -EOPNOTSUPP with more. One thread at a time.
+ */
+USP_EXPORT int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
+
+/* Do not believe a short read until a step has seen -EAGAIN or the end: there is news that will not be told again. */
+USP_EXPORT void usp_pump_look(struct usp_pump *pump);
+
+/*
+ * After a run with KEEP_STRANDED: deliver to another file, in order, what the sink of that index left behind. Bytes, of
+ * which several calls may be needed, 0 when nothing is left, or -errno of the file.
+ */
+USP_EXPORT ssize_t usp_pump_salvage(struct usp_pump *pump, unsigned index, struct usp_file *to);
 
 /* Make a running pump return soon, or a later run at once. Safe from any thread and from a signal handler. */
 USP_EXPORT void usp_pump_stop(struct usp_pump *pump);

@@ -180,7 +180,7 @@ struct usp_file_ops {
 	void (*release)(struct usp_file *file);	 /* free priv and close; NULL: nothing to do */
 };
 
-/* How the two splice hooks of a file are replaced when the planner puts it on another lane. */
+/* What replaces the splice hook of a side of a file when the planner puts it on another lane. */
 struct usp_lane {
 	const char *name;
 	ssize_t (*splice_read)(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags);
@@ -209,7 +209,7 @@ struct usp_account {
 
 struct usp_file {
 	const struct usp_file_ops *ops;
-	const struct usp_lane *lane; /* NULL: the ops' own hooks */
+	const struct usp_lane *read_lane, *write_lane; /* of each side; NULL: the ops' own hook */
 	atomic_uint refs;
 	unsigned mode;	   /* USP_READ | USP_WRITE */
 	unsigned traits;   /* USP_FILE_* */
@@ -217,6 +217,8 @@ struct usp_file {
 	int fd;		   /* -1 without a descriptor */
 	int64_t pos;	   /* position for calls without an offset */
 	size_t io_bytes; /* the most that one write should move, or 0: chunk of a disk file, datagram of a UDP socket */
+	atomic_bool
+		is_drained; /* set by a hook that read: it took all that is there now, and to ask again would be vain */
 	struct usp_account account[2]; /* [0] reading, [1] writing */
 	char *spec;
 	void *priv;

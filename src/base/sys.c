@@ -17,6 +17,7 @@
 
 #define SYS_HUGE_LEN ((size_t)2 << 20)
 #define SYS_NS_PER_S 1000000000
+#define SYS_NS_PER_MS 1000000
 
 static int64_t sys_result(int64_t result)
 {
@@ -289,6 +290,11 @@ int usp_sys_getsockname(int fd, struct sockaddr *ret_addr, socklen_t *len)
 	return (int)sys_result(getsockname(fd, ret_addr, len));
 }
 
+int usp_sys_getpeername(int fd, struct sockaddr *ret_addr, socklen_t *len)
+{
+	return (int)sys_result(getpeername(fd, ret_addr, len));
+}
+
 int usp_sys_getsockopt_int(int fd, int level, int name)
 {
 	int value = 0;
@@ -361,6 +367,25 @@ void usp_sys_eventfd_set(int fd, bool is_set)
 	errno = saved_errno;
 }
 
+int usp_sys_epoll(void)
+{
+	return (int)sys_result(epoll_create1(EPOLL_CLOEXEC));
+}
+
+int usp_sys_epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event)
+{
+	return (int)sys_result(epoll_ctl(epoll_fd, op, fd, event));
+}
+
+/* In milliseconds, rounded up: epoll_pwait2(2) is younger than the oldest kernel that we support. */
+int usp_sys_epoll_wait(int epoll_fd, struct epoll_event *ret_events, unsigned nr_events, int64_t timeout_ns)
+{
+	int64_t timeout_ms = timeout_ns < 0 ? -1 : timeout_ns / SYS_NS_PER_MS + (timeout_ns % SYS_NS_PER_MS != 0);
+
+	return (int)sys_result(
+		epoll_wait(epoll_fd, ret_events, (int)nr_events, timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms));
+}
+
 /* --- Memory and time ------------------------------------------------------------------------------- */
 
 static void *sys_map(size_t len)
@@ -419,11 +444,15 @@ uint64_t usp_sys_now_ns(void)
 
 /* --- SIGPIPE ---------------------------------------------------------------------------------------- */
 
+static _Thread_local unsigned sigpipe_depth;
+
 /* A thread that does not block SIGPIPE has none pending, so most callers are spared the question. */
 void usp_sigpipe_begin(struct usp_sigpipe_guard *guard)
 {
 	sigset_t sigpipe, pending;
 
+	if (sigpipe_depth++)
+		return;
 	sigemptyset(&sigpipe);
 	sigaddset(&sigpipe, SIGPIPE);
 	pthread_sigmask(SIG_BLOCK, &sigpipe, &guard->old_mask);
@@ -437,6 +466,8 @@ void usp_sigpipe_end(const struct usp_sigpipe_guard *guard)
 	const struct timespec no_wait = {0};
 	sigset_t sigpipe;
 
+	if (--sigpipe_depth)
+		return;
 	if (!guard->was_pending) {
 		sigemptyset(&sigpipe);
 		sigaddset(&sigpipe, SIGPIPE);

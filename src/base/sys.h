@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -57,6 +58,7 @@ int usp_sys_bind(int fd, const struct sockaddr *addr, socklen_t len);
 int usp_sys_listen(int fd, int backlog);
 int usp_sys_accept(int fd);
 int usp_sys_getsockname(int fd, struct sockaddr *ret_addr, socklen_t *len);
+int usp_sys_getpeername(int fd, struct sockaddr *ret_addr, socklen_t *len);
 int usp_sys_getsockopt_int(int fd, int level, int name);
 int usp_sys_setsockopt_int(int fd, int level, int name, int value);
 int usp_sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
@@ -69,6 +71,9 @@ int usp_sys_unlink(const char *path);
 int usp_sys_poll(struct pollfd *fds, unsigned nr_fds, int64_t timeout_ns);
 int usp_sys_eventfd(void);		       /* nonblocking */
 void usp_sys_eventfd_set(int fd, bool is_set); /* readable or not; async-signal-safe */
+int usp_sys_epoll(void);
+int usp_sys_epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event);
+int usp_sys_epoll_wait(int epoll_fd, struct epoll_event *ret_events, unsigned nr_events, int64_t timeout_ns);
 
 /* Memory and time. */
 void *usp_sys_map_anon(size_t len); /* NULL if memory is short; asks for huge pages where len allows */
@@ -82,7 +87,7 @@ void usp_sys_restore_signals(const sigset_t *old_mask);
 
 /*
  * Keep a SIGPIPE that the calls in between raise from the caller: begin blocks it in this thread, end discards one that
- * was raised meanwhile and restores the mask.
+ * was raised meanwhile and restores the mask. Pairs nest, and only the outer one costs system calls.
  */
 struct usp_sigpipe_guard {
 	sigset_t old_mask;

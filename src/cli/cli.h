@@ -22,5 +22,6 @@ int message_flush_stdout(void);
 
 /* The commands: argv[0] is the command's own name; the result is an exit code. */
 int cmd_copy(int argc, char **argv);
+int cmd_relay(int argc, char **argv);
 
 #endif

@@ -9,21 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *copy_parse_lane(const char *value, void *field)
-{
-	enum usp_lane_choice *lane = field;
-
-	if (strcmp(value, "auto") == 0)
-		*lane = USP_LANE_AUTO;
-	else if (strcmp(value, "kernel") == 0)
-		*lane = USP_LANE_KERNEL;
-	else if (strcmp(value, "user") == 0)
-		*lane = USP_LANE_USER;
-	else
-		return "is none of auto, kernel and user";
-	return NULL;
-}
-
 static const char *copy_parse_on_error(const char *value, void *field)
 {
 	if (strcmp(value, "stop") != 0 && strcmp(value, "continue") != 0)
@@ -75,7 +60,7 @@ static const struct option_row copy_options[] = {
 	{"on-error", 0, "WHAT", "when a destination fails: stop, the default, or\ncontinue with the others",
 	 copy_parse_on_error, FIELD(continue_on_error)},
 	{"lane", 0, "LANE", "how the bytes travel: auto, the default, kernel\n(never in this process) or user",
-	 copy_parse_lane, FIELD(lane)},
+	 option_lane, FIELD(lane)},
 	{"no-splice", 0, NULL, "the same as --lane user", option_flag, FIELD(no_splice)},
 	{"require-zero-copy", 0, NULL, "move nothing and exit with 5 if bytes would be\ncopied", option_flag,
 	 FIELD(require_zero_copy)},

@@ -3,6 +3,7 @@
  * usplice - the command. This file only finds the right cmd_*.c; here is the map of the tree.
  *
  *   include/usplice.h            what callers of the library need: files, pipes, splice, tee, vmsplice, pump, ledger
+ *   include/usplice/relay.h      relays
  *   include/usplice/endpoint.h   what authors of endpoints need: operations tables, bufs, folios, helpers
  *
  *   src/base/        floor 0     sys.c is the one door to the kernel; allocation, compiler attributes
@@ -10,11 +11,15 @@
  *   src/splice/      floor 2     buf, pipe, file, and the acts: splice, tee, vmsplice, direct; helpers for tables
  *   src/endpoints/   floor 3     one file per endpoint type; endpoints.c is their list and parses specs
  *   src/run/         floor 4     the planner decides each hop's lane, the probe tries what the kernel does, the pump runs
- *   src/cli/         floor 5     this command, a client of usplice.h like any other program:
+ *   src/relay/       floor 5     many connections at a time: workers, connections, targets, metrics
+ *   src/cli/         floor 6     this command, a client of usplice.h and usplice/relay.h like any other program:
  *       main.c       finds the command            cmd_copy.c    options of `usplice copy`
  *       option.c     option tables                copy_open.c   opens and checks the endpoints
  *       size.c       64k, 1GB, 10M/s              copy_run.c    runs the pump, exit code
  *       watch.c      signals and ticks            resume.c      compares what is there
+ *       cmd_relay.c  options of `usplice relay`     relay_run.c   sets it up
+ *       relay_watch.c  its signals                relay_targets.c  its target file
+ *       service.c    speaks with systemd
  *       progress.c   the line on a terminal       atomic.c      writes beside and renames
  *       report.c     JSON and summary             json.c        strings in JSON
  *       message.c    lines for the user
@@ -41,6 +46,7 @@ static int main_version(int argc, char **argv);
 
 static const struct main_command main_commands[] = {
 	{"copy", "copy one source to one or many destinations", cmd_copy},
+	{"relay", "relay connections between clients and targets", cmd_relay},
 	{"help", "explain the commands: usplice help [COMMAND]", main_help},
 	{"version", "print the version", main_version},
 };
@@ -54,7 +60,7 @@ static const struct main_command *main_find(const char *name)
 
 	if (strcmp(name, "-h") == 0)
 		name = "help";
-	if (strncmp(name, "--", 2) == 0 && strcmp(name, "--copy") != 0)
+	if (strncmp(name, "--", 2) == 0 && strcmp(name, "--copy") != 0 && strcmp(name, "--relay") != 0)
 		name += 2;
 	for (i = 0; i < MAIN_NR_COMMANDS; i++) {
 		if (strcmp(name, main_commands[i].name) == 0)
@@ -91,8 +97,8 @@ static int main_help(int argc, char **argv)
 	command = main_find(argv[1]);
 	if (!command)
 		return main_unknown(argv[1]);
-	if (command->run == cmd_copy)
-		return cmd_copy(2, (char *[]){argv[1], help, NULL});
+	if (command->run == cmd_copy || command->run == cmd_relay)
+		return command->run(2, (char *[]){argv[1], help, NULL});
 	printf("%s: %s\n", command->name, command->summary);
 	return message_flush_stdout();
 }

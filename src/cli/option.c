@@ -5,9 +5,12 @@
 #include "size.h"
 
 #include <getopt.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <usplice.h>
 
 #define OPTION_MAX 64
 #define OPTION_LONG 256 /* getopt_long's values of long options begin here, behind all letters */
@@ -133,4 +136,44 @@ const char *option_text(const char *value, void *field)
 {
 	*(const char **)field = value;
 	return NULL;
+}
+
+const char *option_lane(const char *value, void *field)
+{
+	enum usp_lane_choice *lane = field;
+
+	if (strcmp(value, "auto") == 0)
+		*lane = USP_LANE_AUTO;
+	else if (strcmp(value, "kernel") == 0)
+		*lane = USP_LANE_KERNEL;
+	else if (strcmp(value, "user") == 0)
+		*lane = USP_LANE_USER;
+	else
+		return "is none of auto, kernel and user";
+	return NULL;
+}
+
+const char *option_time(const char *value, void *field)
+{
+	static const struct {
+		const char *name;
+		double ns;
+	} units[] = {{"", 1e9}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
+	uint64_t *ns = field;
+	double number;
+	char *end;
+
+	number = strtod(value, &end);
+	if (value[0] < '0' || value[0] > '9' || !isfinite(number))
+		return "is no time, such as 2.5 or 500ms";
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(end, units[i].name) != 0)
+			continue;
+		number *= units[i].ns;
+		if (number < 1e6 || number > 1e18)
+			return "is not between a millisecond and a thousand million seconds";
+		*ns = (uint64_t)number;
+		return NULL;
+	}
+	return "has a unit that is none of ms, s, m and h";
 }

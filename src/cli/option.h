@@ -29,5 +29,7 @@ const char *option_flag(const char *value, void *field);
 const char *option_size(const char *value, void *field);
 const char *option_rate(const char *value, void *field);
 const char *option_text(const char *value, void *field);
+const char *option_time(const char *value, void *field); /* uint64_t: 2.5, 500ms, 10s, 5m, 1h in nanoseconds */
+const char *option_lane(const char *value, void *field); /* enum usp_lane_choice: auto, kernel, user */
 
 #endif

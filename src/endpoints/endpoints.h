@@ -3,6 +3,7 @@
 #ifndef USP_ENDPOINTS_ENDPOINTS_H
 #define USP_ENDPOINTS_ENDPOINTS_H
 
+#include <netdb.h>
 #include <sys/stat.h>
 #include <usplice/endpoint.h>
 
@@ -44,6 +45,21 @@ extern const struct usp_endpoint usp_null_endpoint, usp_zero_endpoint, usp_memor
 int usp_spec_parse(const char *text, struct usp_spec *ret_spec, const struct usp_endpoint **ret_endpoint,
 		   const char **ret_why);
 void usp_spec_fini(struct usp_spec *spec);
+
+/*
+ * A file of a connected stream socket, TCP or UNIX, that is O_NONBLOCK and nobody else's: as usp_open_fd, without asking the
+ * kernel what is known already, and USP_NONBLOCK. On failure fd stays with the caller.
+ */
+int usp_stream_file_new(int fd, bool is_tcp, const char *name, struct usp_file **ret_file);
+
+/*
+ * Listen at the first address of a list that can be had, IPv6 first, because its wildcard takes IPv4 clients too; in place of
+ * a UNIX socket that nobody is bound to any more. The descriptor, O_NONBLOCK, or -errno.
+ */
+int usp_stream_listen(const struct addrinfo *list, int backlog);
+
+/* A sentence about an error of connecting or listening, or NULL. */
+const char *usp_stream_why(int error);
 
 /* A length such as 64M (powers of 1024: k K M G T) or 64MB (powers of 1000: kB MB GB TB): 0, -EINVAL or -ERANGE. */
 int usp_spec_parse_len(const char *text, int64_t *ret_len);

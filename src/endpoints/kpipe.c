@@ -167,10 +167,11 @@ static void kpipe_put(struct kpipe *kp)
 		kpipe_close(kp);
 }
 
-void usp_kpipe_usage(size_t *ret_nr_used, uint64_t *ret_nr_destroyed)
+void usp_kpipe_usage(size_t *ret_nr_used, size_t *ret_nr_idle, uint64_t *ret_nr_destroyed)
 {
 	pthread_mutex_lock(&pool.lock);
 	*ret_nr_used = pool.nr_used;
+	*ret_nr_idle = pool.nr_idle;
 	*ret_nr_destroyed = pool.nr_destroyed;
 	pthread_mutex_unlock(&pool.lock);
 }
@@ -353,7 +354,7 @@ ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pip
 		kpipe_put(kp);
 	}
 	if (ret < 0 && kpipe_may_fall_back(in, ret) && in->ops->splice_read) {
-		in->lane = NULL;
+		in->read_lane = NULL;
 		ret = in->ops->splice_read(in, pos, pipe, len, flags);
 	}
 	return ret;
@@ -417,8 +418,8 @@ static ssize_t kpipe_write_step(struct usp_pipe *pipe, struct usp_file *out, int
 	ssize_t ret;
 
 	*ret_run = kpipe_mapped_run(pipe, len);
-	if (*ret_run || !usp_pipe_peek(pipe, &buf, 1))
-		return 0;
+	if (*ret_run || !usp_pipe_peek(pipe, &buf, 1) || buf.ops != &usp_kpipe_buf_ops)
+		return 0; /* the last: an entry without bytes, pushed this instant */
 	do
 		ret = kpipe_give(pipe, &buf, out, pos, len, flags);
 	while (ret == -EAGAIN && (ret = kpipe_await(out, POLLOUT, flags)) == 0);
@@ -444,7 +445,7 @@ ssize_t usp_kernel_splice_write(struct usp_pipe *pipe, struct usp_file *out, int
 	if (ret < 0) {
 		if (!kpipe_may_fall_back(out, ret))
 			return ret;
-		out->lane = NULL;
+		out->write_lane = NULL;
 		run = len;
 	}
 	return out->ops->splice_write ? out->ops->splice_write(pipe, out, pos, run, flags) : -EINVAL;

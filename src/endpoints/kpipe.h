@@ -12,7 +12,7 @@ extern const struct usp_lane usp_kernel_lane;
 extern const struct usp_buf_ops usp_kpipe_buf_ops;
 
 /* Kernel pipes in use now, and those destroyed because they still held data. */
-void usp_kpipe_usage(size_t *ret_nr_used, uint64_t *ret_nr_destroyed);
+void usp_kpipe_usage(size_t *ret_nr_used, size_t *ret_nr_idle, uint64_t *ret_nr_destroyed);
 
 /* Close the kernel pipes that wait for reuse. */
 void usp_kpipe_trim(void);

@@ -187,7 +187,7 @@ static int socket_connect_retrying(const struct addrinfo *list, const struct soc
 /* --- Listening ---------------------------------------------------------------------------------- */
 
 /* The descriptor, or -errno. The wildcard of IPv6 takes IPv4 clients too. */
-static int socket_listen(const struct addrinfo *at)
+static int socket_listen(const struct addrinfo *at, int backlog)
 {
 	int fd = usp_sys_socket(at->ai_family, SOCK_STREAM, 0), ret;
 	bool is_bound;
@@ -200,7 +200,7 @@ static int socket_listen(const struct addrinfo *at)
 	ret = usp_sys_bind(fd, at->ai_addr, at->ai_addrlen);
 	is_bound = ret == 0;
 	if (is_bound)
-		ret = usp_sys_listen(fd, 1);
+		ret = usp_sys_listen(fd, backlog);
 	if (ret == 0)
 		return fd;
 	if (is_bound && at->ai_family == AF_UNIX)
@@ -210,15 +210,63 @@ static int socket_listen(const struct addrinfo *at)
 }
 
 /* The addresses of one family in the order of the list; the descriptor, or the error of the last one. */
-static int socket_listen_any(const struct addrinfo *list, bool is_ipv6)
+static int socket_listen_any(const struct addrinfo *list, bool is_ipv6, int backlog)
 {
 	int ret = -EAFNOSUPPORT;
 
 	for (; list && ret < 0; list = list->ai_next) {
 		if ((list->ai_family == AF_INET6) == is_ipv6)
-			ret = socket_listen(list);
+			ret = socket_listen(list, backlog);
 	}
 	return ret;
+}
+
+static bool unix_is_socket(const char *path)
+{
+	int fd = usp_sys_open(path, O_PATH | O_NOFOLLOW, 0);
+	struct stat st;
+	bool is_socket;
+
+	if (fd < 0)
+		return false;
+	is_socket = usp_sys_fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+	usp_sys_close(fd);
+	return is_socket;
+}
+
+/*
+ * A socket file that nobody is bound to any more. A stream that asks would be accepted by whoever listens, as their only
+ * client perhaps; a datagram socket learns the same from being of the wrong type.
+ */
+static bool unix_is_stale(const struct addrinfo *at, const char *path)
+{
+	int fd, ret;
+
+	if (!unix_is_socket(path))
+		return false;
+	fd = usp_sys_socket(AF_UNIX, SOCK_DGRAM, 0);
+	if (fd < 0)
+		return false;
+	ret = usp_sys_connect(fd, at->ai_addr, at->ai_addrlen);
+	usp_sys_close(fd);
+	return ret == -ECONNREFUSED;
+}
+
+int usp_stream_listen(const struct addrinfo *list, int backlog)
+{
+	const char *path = ((const struct sockaddr_un *)list->ai_addr)->sun_path;
+	int fd;
+
+	if (list->ai_family == AF_UNIX) {
+		fd = socket_listen(list, backlog);
+		if (fd == -EADDRINUSE && unix_is_stale(list, path) && usp_sys_unlink(path) == 0)
+			fd = socket_listen(list, backlog);
+		return fd;
+	}
+	fd = socket_listen_any(list, true, backlog);
+	if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
+		fd = socket_listen_any(list, false, backlog);
+	return fd;
 }
 
 /* The first client, and no other: the listener is gone afterwards. The descriptor, or -errno. */
@@ -237,7 +285,7 @@ static int socket_accept_one(int listener, uint64_t give_up)
 
 /* --- Opening ------------------------------------------------------------------------------------ */
 
-static const char *socket_why(int error)
+const char *usp_stream_why(int error)
 {
 	switch (error) {
 	case -ECONNREFUSED:
@@ -260,6 +308,25 @@ static const char *socket_why(int error)
 	}
 }
 
+static void socket_set_traits(struct usp_file *file)
+{
+	struct usp_sock *sock = file->priv;
+
+	file->traits |= USP_FILE_SPLICEABLE | USP_FILE_SIGPIPE;
+	sock->is_tcp = file->ops == &tcp_ops;
+}
+
+int usp_stream_file_new(int fd, bool is_tcp, const char *name, struct usp_file **ret_file)
+{
+	int ret = usp_sock_file_make(is_tcp ? &tcp_ops : &unix_ops, fd, true, USP_READ | USP_WRITE, name, ret_file);
+
+	if (ret == 0) {
+		socket_set_traits(*ret_file);
+		atomic_store(&(*ret_file)->flags, USP_NONBLOCK);
+	}
+	return ret;
+}
+
 /* On failure fd stays with the caller. */
 static int socket_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, bool restores, const char *name,
 			   struct usp_file **ret_file)
@@ -267,7 +334,7 @@ static int socket_file_new(const struct usp_file_ops *ops, int fd, unsigned mode
 	int ret = usp_sock_file_new(ops, fd, mode, restores, name, ret_file);
 
 	if (ret == 0)
-		(*ret_file)->traits |= USP_FILE_SPLICEABLE | USP_FILE_SIGPIPE;
+		socket_set_traits(*ret_file);
 	return ret;
 }
 
@@ -279,7 +346,7 @@ static int socket_open_result(const struct usp_file_ops *ops, int fd, const stru
 	int ret;
 
 	if (fd < 0) {
-		*ret_why = socket_why(fd);
+		*ret_why = usp_stream_why(fd);
 		return fd;
 	}
 	if (options->is_nodelay)
@@ -317,9 +384,7 @@ static int tcp_listen_open(const struct usp_spec *spec, const struct usp_open_pa
 		ret = usp_addr_resolve(spec->address, SOCK_STREAM, true, &list, ret_why);
 	if (ret < 0)
 		return ret;
-	fd = socket_listen_any(list, true);
-	if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
-		fd = socket_listen_any(list, false);
+	fd = usp_stream_listen(list, 1);
 	freeaddrinfo(list);
 	if (fd >= 0)
 		fd = socket_accept_one(fd, options.give_up);
@@ -337,7 +402,7 @@ static int unix_address(const char *path, struct sockaddr_un *address, struct ad
 		.ai_addrlen = sizeof(*address),
 	};
 	if (ret < 0)
-		*ret_why = ret == -EINVAL ? "the path of the socket is missing" : socket_why(ret);
+		*ret_why = ret == -EINVAL ? "the path of the socket is missing" : usp_stream_why(ret);
 	return ret;
 }
 
@@ -357,37 +422,6 @@ static int unix_open(const struct usp_spec *spec, const struct usp_open_params *
 	return socket_open_result(&unix_ops, fd, &options, spec, params->mode, ret_file, ret_why);
 }
 
-static bool unix_is_socket(const char *path)
-{
-	int fd = usp_sys_open(path, O_PATH | O_NOFOLLOW, 0);
-	struct stat st;
-	bool is_socket;
-
-	if (fd < 0)
-		return false;
-	is_socket = usp_sys_fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
-	usp_sys_close(fd);
-	return is_socket;
-}
-
-/*
- * A socket file that nobody is bound to any more. A stream that asks would be accepted by whoever listens, as their only
- * client perhaps; a datagram socket learns the same from being of the wrong type.
- */
-static bool unix_is_stale(const struct addrinfo *at, const char *path)
-{
-	int fd, ret;
-
-	if (!unix_is_socket(path))
-		return false;
-	fd = usp_sys_socket(AF_UNIX, SOCK_DGRAM, 0);
-	if (fd < 0)
-		return false;
-	ret = usp_sys_connect(fd, at->ai_addr, at->ai_addrlen);
-	usp_sys_close(fd);
-	return ret == -ECONNREFUSED;
-}
-
 static int unix_listen_open(const struct usp_spec *spec, const struct usp_open_params *params,
 			    struct usp_file **ret_file, const char **ret_why)
 {
@@ -400,9 +434,7 @@ static int unix_listen_open(const struct usp_spec *spec, const struct usp_open_p
 		ret = unix_address(spec->address, &address, &info, ret_why);
 	if (ret < 0)
 		return ret;
-	fd = socket_listen(&info);
-	if (fd == -EADDRINUSE && unix_is_stale(&info, spec->address) && usp_sys_unlink(spec->address) == 0)
-		fd = socket_listen(&info);
+	fd = usp_stream_listen(&info, 1);
 	if (fd >= 0) {
 		fd = socket_accept_one(fd, options.give_up);
 		usp_sys_unlink(spec->address);

@@ -21,12 +21,12 @@
 #define BRANCH_NAP_MIN_NS 100000
 #define BRANCH_NAP_MAX_NS 20000000
 
-static bool branch_may_detach(const struct usp_branch *branch)
+bool usp_branch_may_detach(const struct usp_branch *branch)
 {
 	return branch->pump->params.flags & USP_PUMP_DETACH_SLOW;
 }
 
-static uint64_t branch_slow_ns(const struct usp_branch *branch)
+uint64_t usp_branch_slow_ns(const struct usp_branch *branch)
 {
 	uint64_t slow_ns = branch->pump->params.slow_ns;
 
@@ -50,55 +50,23 @@ static ssize_t branch_move(struct usp_branch *branch, struct usp_pipe *to, size_
 	return ret;
 }
 
-static ssize_t branch_write(struct usp_branch *branch, size_t len, unsigned flags)
+ssize_t usp_branch_write(struct usp_branch *branch, size_t len, unsigned flags)
 {
 	struct usp_pipe *to = usp_file_pipe(branch->sink);
-
-	if (to)
-		return branch_move(branch, to, len, flags);
-	len = usp_file_offer(branch->sink, len);
-	return usp_file_splice_write(branch->pipe, branch->sink, &branch->sink->pos, len, flags);
-}
-
-ssize_t usp_branch_step(struct usp_branch *branch, size_t len, unsigned flags)
-{
-	int64_t patience_ns = branch_may_detach(branch) ? (int64_t)branch_slow_ns(branch) : -1;
 	ssize_t ret;
 
-	for (;;) {
-		if (atomic_load(&branch->pump->is_stopped))
-			return -ECANCELED;
-		if (atomic_load(&branch->must_leave))
-			return -ETIMEDOUT;
-		ret = branch_write(branch, len, flags);
-		if (ret > 0)
-			atomic_fetch_add(&branch->bytes, (uint64_t)ret);
-		if (ret != -EAGAIN && ret != -EINTR)
-			return ret;
-		ret = usp_pump_wait(branch->pump, branch->sink, USP_WRITE, patience_ns);
-		if (ret < 0)
-			return ret;
+	if (to) {
+		ret = branch_move(branch, to, len, flags);
+	} else {
+		len = usp_file_offer(branch->sink, len);
+		ret = usp_file_splice_write(branch->pipe, branch->sink, &branch->sink->pos, len, flags);
 	}
-}
-
-/* What a socket sends from our memory is delivered, and accounted, only when the kernel says so. */
-static int branch_settle(struct usp_branch *branch)
-{
-	uint64_t start = usp_sys_now_ns();
-	int64_t nap_ns = BRANCH_NAP_MIN_NS;
-	int ret;
-
-	while ((ret = usp_file_sync(branch->sink)) == -EAGAIN) {
-		if (branch_may_detach(branch) && usp_sys_now_ns() - start > branch_slow_ns(branch))
-			return -ETIMEDOUT;
-		ret = usp_pump_wait(branch->pump, NULL, 0, nap_ns);
-		if (ret < 0 && ret != -ETIMEDOUT)
-			break;
-		if (nap_ns < BRANCH_NAP_MAX_NS)
-			nap_ns *= 2;
-	}
+	if (ret > 0)
+		atomic_fetch_add(&branch->bytes, (uint64_t)ret);
 	return ret;
 }
+
+/* --- The end --------------------------------------------------------------------------------------- */
 
 static void branch_drop(struct usp_pipe *pipe, size_t len)
 {
@@ -108,23 +76,45 @@ static void branch_drop(struct usp_pipe *pipe, size_t len)
 	usp_pipe_end_read(pipe);
 }
 
-void usp_branch_finish(struct usp_branch *branch, int error)
+/* What is in the pipe now is not delivered. It is dropped at once, because the source may be waiting for the memory. */
+static void branch_strand(struct usp_branch *branch)
 {
-	bool is_detached = branch_may_detach(branch) && error == -ETIMEDOUT;
 	size_t stranded;
 
 	usp_pipe_close_read(branch->pipe);
-	if (error == 0)
-		error = atomic_load(&branch->give_error);
 	stranded = usp_pipe_len(branch->pipe);
 	atomic_store(&branch->stranded, stranded + atomic_load(&branch->not_given));
-	branch_drop(branch->pipe, stranded); /* now: the source may be waiting for the memory */
+	if (!(branch->pump->params.flags & USP_PUMP_KEEP_STRANDED))
+		branch_drop(branch->pipe, stranded);
+}
+
+int usp_branch_close(struct usp_branch *branch, int error)
+{
 	if (error == 0)
+		error = atomic_load(&branch->give_error);
+	if (branch->pipe)
+		branch_strand(branch);
+	/* A source that failed has no end: what is cut short must not look complete. */
+	if (error == 0 && atomic_load(&branch->pump->source_error) == 0)
 		error = usp_file_shutdown(branch->sink);
-	if (error == 0 && branch->sink->traits & USP_FILE_SOCKET)
-		error = branch_settle(branch);
-	else if (error == -EPIPE || error == -ECONNRESET)
-		branch_settle(branch); /* a dead connection gives back at once what it had to send */
+	return error;
+}
+
+/* A dead connection gives back at once what it had to send; then its own error is the one to tell. */
+int usp_branch_settle(struct usp_branch *branch, int error)
+{
+	bool is_dead = error == -EPIPE || error == -ECONNRESET;
+	int ret = 0;
+
+	if ((error == 0 && branch->sink->traits & USP_FILE_SOCKET) || is_dead)
+		ret = usp_file_sync(branch->sink);
+	return ret == -EAGAIN || error == 0 ? ret : error;
+}
+
+void usp_branch_note(struct usp_branch *branch, int error)
+{
+	bool is_detached = usp_branch_may_detach(branch) && error == -ETIMEDOUT;
+
 	atomic_store(&branch->error, error);
 	if (error < 0 && !is_detached && !(branch->pump->params.flags & USP_PUMP_CONTINUE_ON_ERROR))
 		atomic_store(&branch->pump->has_failed, true);
@@ -132,15 +122,55 @@ void usp_branch_finish(struct usp_branch *branch, int error)
 
 /* --- The thread ---------------------------------------------------------------------------------- */
 
+/* As usp_branch_write, and waits for the sink, and with flags 0 for the pipe as well. */
+static ssize_t branch_step(struct usp_branch *branch, size_t len, unsigned flags)
+{
+	int64_t patience_ns = usp_branch_may_detach(branch) ? (int64_t)usp_branch_slow_ns(branch) : -1;
+	ssize_t ret;
+
+	for (;;) {
+		if (atomic_load(&branch->pump->is_stopped))
+			return -ECANCELED;
+		if (atomic_load(&branch->must_leave))
+			return -ETIMEDOUT;
+		ret = usp_branch_write(branch, len, flags);
+		if (ret != -EAGAIN && ret != -EINTR)
+			return ret;
+		ret = usp_pump_wait(branch->pump, branch->sink, USP_WRITE, patience_ns);
+		if (ret < 0)
+			return ret;
+	}
+}
+
+static int branch_await_settled(struct usp_branch *branch, int error)
+{
+	uint64_t start = usp_sys_now_ns();
+	int64_t nap_ns = BRANCH_NAP_MIN_NS;
+	int ret, waited;
+
+	while ((ret = usp_branch_settle(branch, error)) == -EAGAIN) {
+		if (usp_branch_may_detach(branch) && usp_sys_now_ns() - start > usp_branch_slow_ns(branch))
+			return -ETIMEDOUT;
+		waited = usp_pump_wait(branch->pump, NULL, 0, nap_ns);
+		if (waited < 0 && waited != -ETIMEDOUT)
+			return error ? error : waited;
+		if (nap_ns < BRANCH_NAP_MAX_NS)
+			nap_ns *= 2;
+	}
+	return ret;
+}
+
 static void *branch_run(void *arg)
 {
 	struct usp_branch *branch = arg;
 	ssize_t ret;
+	int error;
 
 	do
-		ret = usp_branch_step(branch, USP_MAX_RW_COUNT, 0);
+		ret = branch_step(branch, USP_MAX_RW_COUNT, 0);
 	while (ret > 0);
-	usp_branch_finish(branch, (int)ret);
+	error = usp_branch_close(branch, (int)ret);
+	usp_branch_note(branch, branch_await_settled(branch, error));
 	return NULL;
 }
 
@@ -176,12 +206,12 @@ void usp_branch_join(struct usp_branch *branch)
 /* Wait for a free slot in a branch: true, or the branch has ended or must end because it is too slow. */
 static bool branch_await_room(struct usp_branch *branch)
 {
-	uint64_t patience_ns = branch_slow_ns(branch);
+	uint64_t patience_ns = usp_branch_slow_ns(branch);
 	int ret;
 
 	do
 		ret = usp_pipe_await_room(branch->pipe, patience_ns);
-	while (ret == -ETIMEDOUT && !branch_may_detach(branch));
+	while (ret == -ETIMEDOUT && !usp_branch_may_detach(branch));
 	if (ret == -ETIMEDOUT)
 		atomic_store(&branch->must_leave, true);
 	return ret == 0;

@@ -30,12 +30,22 @@ static bool planner_drops(const struct usp_file *sink)
 	return sink->ops->splice_write == usp_drop_splice_write;
 }
 
+static bool planner_adapts(const struct usp_file *source, const struct usp_pump_params *params)
+{
+	return params->flags & USP_PUMP_ADAPT_LANE && params->lane == USP_LANE_AUTO && source->traits & USP_FILE_SOCKET;
+}
+
+static const struct usp_lane **planner_lane(struct usp_file *file, unsigned side)
+{
+	return side == USP_READ ? &file->read_lane : &file->write_lane;
+}
+
 static void planner_set_lane(struct usp_file *file, unsigned side, bool is_kernel)
 {
 	struct usp_account *account = &file->account[side == USP_READ ? 0 : 1];
 	struct usp_probe_result found;
 
-	file->lane = is_kernel ? &usp_kernel_lane : NULL;
+	*planner_lane(file, side) = is_kernel ? &usp_kernel_lane : NULL;
 	if (!is_kernel)
 		return;
 	if (side == USP_WRITE && planner_drops(file))
@@ -76,7 +86,7 @@ static enum usp_way planner_expect(const struct usp_file *file, unsigned side, c
 	bool is_source = side == USP_READ;
 
 	*ret_reason = account->kernel_reason;
-	if (file->lane)
+	if (is_source ? file->read_lane : file->write_lane)
 		return account->kernel_way;
 	if (is_source ? file->ops->splice_read == usp_copy_splice_read
 		      : file->ops->splice_write == usp_iter_splice_write) {
@@ -123,7 +133,7 @@ static void planner_set_lanes(struct usp_file *source, struct usp_file *const *s
 
 	planner_set_lane(source, USP_READ, is_kernel && planner_any_sink_fits(sinks, nr_sinks));
 	for (unsigned i = 0; i < nr_sinks; i++)
-		planner_set_lane(sinks[i], USP_WRITE, source->lane && planner_fits(sinks[i]));
+		planner_set_lane(sinks[i], USP_WRITE, source->read_lane && planner_fits(sinks[i]));
 }
 
 int usp_plan_route(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,
@@ -133,7 +143,8 @@ int usp_plan_route(struct usp_file *source, struct usp_file *const *sinks, unsig
 
 	if (is_forced && (is_snapshot || !planner_all_fit(source, sinks, nr_sinks)))
 		return -EOPNOTSUPP;
-	planner_set_lanes(source, sinks, nr_sinks, params->lane != USP_LANE_USER && !is_snapshot);
+	planner_set_lanes(source, sinks, nr_sinks,
+			  params->lane != USP_LANE_USER && !is_snapshot && !planner_adapts(source, params));
 	for (unsigned i = 0; i <= nr_sinks; i++) {
 		struct usp_file *file = i ? sinks[i - 1] : source;
 
@@ -143,4 +154,24 @@ int usp_plan_route(struct usp_file *source, struct usp_file *const *sinks, unsig
 			planner_widen(file);
 	}
 	return 0;
+}
+
+/* --- While it runs -------------------------------------------------------------------------------------- */
+
+/* Kernel pipes are best at their widest. Copies are best where they stay in the cache, and a flow that adapts needs no more than
+ * tells a large piece from a small one. */
+#define PLANNER_KERNEL_STEP USP_PLAN_SLOT_BYTES
+#define PLANNER_USER_STEP ((size_t)512 << 10)
+#define PLANNER_ADAPT_STEP ((size_t)60 << 10) /* below what a socket tries to send by reference */
+
+size_t usp_plan_step_bytes(const struct usp_file *source, const struct usp_pump_params *params)
+{
+	if (source->read_lane)
+		return PLANNER_KERNEL_STEP;
+	return planner_adapts(source, params) ? PLANNER_ADAPT_STEP : PLANNER_USER_STEP;
+}
+
+void usp_plan_switch(struct usp_file *source, struct usp_file *sink, bool is_kernel)
+{
+	planner_set_lanes(source, &sink, 1, is_kernel);
 }

@@ -18,4 +18,14 @@ int usp_plan_route(struct usp_file *source, struct usp_file *const *sinks, unsig
  */
 int usp_plan_require(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks);
 
+/* The pipe of a pump: its slots fit what one step takes on either lane. */
+#define USP_PLAN_SLOTS 8
+#define USP_PLAN_SLOT_BYTES ((size_t)1 << 20)
+
+/* The most that one step should take from a source on its lane; by measurement, see bench/README.md. */
+size_t usp_plan_step_bytes(const struct usp_file *source, const struct usp_pump_params *params);
+
+/* Between two pieces, with nothing under way: put a route of one sink on the kernel lane, or back. */
+void usp_plan_switch(struct usp_file *source, struct usp_file *sink, bool is_kernel);
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* pump - what a pump and its branches share. */
+/* pump - what a pump, its source, its steps and its branches share. */
 #ifndef USP_RUN_PUMP_H
 #define USP_RUN_PUMP_H
 
@@ -12,9 +12,9 @@
 struct usp_branch {
 	struct usp_pump *pump;
 	struct usp_file *sink;
-	unsigned sink_flags;   /* as the caller had set them */
 	struct usp_pipe *pipe; /* the pump's own where there is one sink only */
 	pthread_t thread;
+	unsigned sink_flags;	/* as the caller had set them */
 	bool is_running;	/* the thread has to be joined */
 	bool is_live;		/* the source's view: it still takes bytes */
 	atomic_bool must_leave; /* too slow */
@@ -25,22 +25,67 @@ struct usp_branch {
 	atomic_int error;
 };
 
+/* How far a run has come. */
+enum usp_pump_stage {
+	USP_PUMP_NEW,
+	USP_PUMP_RANGE,	 /* the kernel copies from file to file */
+	USP_PUMP_FLOW,	 /* source -> pipe -> sink */
+	USP_PUMP_SETTLE, /* all is sent; the kernel still reads from our memory */
+	USP_PUMP_DONE,
+};
+
 struct usp_pump {
 	struct usp_file *source;
-	unsigned source_flags; /* as the caller had set them */
 	struct usp_pump_params params;
+	enum usp_pump_stage stage;
+	unsigned source_flags; /* as the caller had set them */
 	struct usp_pipe *pipe; /* source -> here -> branches */
 	struct usp_branch *branches;
+	struct usp_branch only; /* the place of the branch where there is one */
 	unsigned nr_branches;
+	unsigned nr_large, nr_small; /* takes in a row, for USP_PUMP_ADAPT_LANE */
+	size_t last_take;
 	size_t step_bytes; /* the most that one step takes from the source */
 	struct usp_rate rate;
-	_Atomic(uint64_t) bytes; /* taken from the source */
+	struct usp_shared_rate *shared_rate; /* of several pumps, or NULL; not owned */
+	uint64_t begun_ns, progress_ns;	     /* where a time-out needs them */
+	_Atomic(uint64_t) bytes;	     /* taken from the source */
 	atomic_int source_error;
+	int sink_error; /* on the way to the end */
 	atomic_bool is_stopped, is_done;
 	atomic_bool has_failed; /* a branch failed, and that ends the run */
-	int stop_fd;		/* eventfd, readable after a stop */
+	bool must_look;		/* a short read does not say that nothing is left */
+	atomic_int stop_fd;	/* eventfd of a run that blocks, readable after a stop; -1 without one */
 	struct pollfd *fds;	/* while waiting for the source: the stop, the source, the sinks */
 };
+
+/* --- The source (source.c) -------------------------------------------------------------------------- */
+
+/*
+ * Take one step's worth from the source into the pump's pipe: bytes, 0 at the end or when count is reached, -EAGAIN with
+ * *ret_wait, or -errno, which is noted as the source's.
+ */
+ssize_t usp_pump_take(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
+
+/* How much of len may go now, by count and rates: 0 when count is reached, -EAGAIN with the time to wait in *ret_wait. */
+ssize_t usp_pump_allowance(struct usp_pump *pump, size_t len, struct usp_pump_wait *ret_wait);
+
+/* Note that bytes were taken. */
+void usp_pump_count(struct usp_pump *pump, ssize_t taken);
+
+/* A source that the kernel refused to splice went on in memory: nothing comes to the sinks in kernel pipes any more. */
+void usp_pump_follow_source(struct usp_pump *pump);
+
+/* --- Waiting (source.c) ----------------------------------------------------------------------------- */
+
+/* -EAGAIN, after noting in *ret_wait that a file has to become ready on a side. */
+int usp_pump_blocked(struct usp_file *file, unsigned side, struct usp_pump_wait *ret_wait);
+
+/* -EAGAIN, after noting that time has to pass. */
+int usp_pump_pause(struct usp_pump_wait *ret_wait, int64_t timeout_ns);
+
+/* In a run that blocks: wait for what a step said: 0 to look again, -ECANCELED after a stop, or -errno. */
+int usp_pump_await(struct usp_pump *pump, const struct usp_pump_wait *wait);
 
 /*
  * Wait until a file is ready on a side, the pump is stopped (-ECANCELED), or timeout_ns (negative: none) has passed
@@ -48,14 +93,30 @@ struct usp_pump {
  */
 int usp_pump_wait(struct usp_pump *pump, struct usp_file *file, unsigned side, int64_t timeout_ns);
 
-/*
- * Deliver up to len bytes of the branch's pipe to its sink: bytes, 0 when the pipe is at its end, or -errno (-ECANCELED
- * after a stop). Waits for the sink, and with flags 0 for the pipe as well.
- */
-ssize_t usp_branch_step(struct usp_branch *branch, size_t len, unsigned flags);
+/* --- Steps of a pump with one sink (step.c) ----------------------------------------------------------- */
 
-/* Note how a branch ended, and what it was given and did not deliver. */
-void usp_branch_finish(struct usp_branch *branch, int error);
+/* One step of whatever stage it is in; -EAGAIN with *ret_wait, or 0 when the stage has become USP_PUMP_DONE. */
+int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
+
+/* --- Branches (branch.c) ------------------------------------------------------------------------------ */
+
+/* Deliver up to len bytes of the branch's pipe to its sink, once, and count them: bytes, 0 if it is at its end, or -errno. */
+ssize_t usp_branch_write(struct usp_branch *branch, size_t len, unsigned flags);
+
+/*
+ * The sink gets no more: count what is stranded, drop it or keep it, and shut the sink down if all went well. The error
+ * that the branch ends with, so far.
+ */
+int usp_branch_close(struct usp_branch *branch, int error);
+
+/* What a socket sends from our memory is delivered when the kernel says so: 0, -EAGAIN to ask again, or -errno. */
+int usp_branch_settle(struct usp_branch *branch, int error);
+
+/* Note how it ended, and whether that ends the run. */
+void usp_branch_note(struct usp_branch *branch, int error);
+
+bool usp_branch_may_detach(const struct usp_branch *branch);
+uint64_t usp_branch_slow_ns(const struct usp_branch *branch);
 
 /* A pipe and a thread of its own for the branch: 0 or -errno. Then wait for it to end. */
 int usp_branch_start(struct usp_branch *branch, const struct usp_pipe_params *params);

@@ -35,7 +35,7 @@ static ssize_t direct_read(struct usp_file *in, int64_t *pos, struct usp_pipe *p
 
 	if (ret < 0)
 		return ret;
-	ret = usp_file_splice_read(in, pos, pipe, usp_min(len, in->lane ? DIRECT_PIPE_BYTES : DIRECT_USER_BYTES),
+	ret = usp_file_splice_read(in, pos, pipe, usp_min(len, in->read_lane ? DIRECT_PIPE_BYTES : DIRECT_USER_BYTES),
 				   flags);
 	usp_pipe_end_write(pipe);
 	return ret;

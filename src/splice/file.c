@@ -143,10 +143,28 @@ void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *re
 {
 	struct usp_account *account = file_account(file, side);
 
-	ret_hop->lane = file->lane ? file->lane->name : "user";
+	const struct usp_lane *lane = side & USP_READ ? file->read_lane : file->write_lane;
+
+	ret_hop->lane = lane ? lane->name : "user";
 	ret_hop->nr_calls = atomic_load_explicit(&account->nr_calls, memory_order_relaxed);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++) {
 		ret_hop->bytes[way] = atomic_load_explicit(&account->bytes[way], memory_order_relaxed);
+		ret_hop->reason[way] = atomic_load_explicit(&account->reason[way], memory_order_relaxed);
+	}
+}
+
+void usp_file_take_account(struct usp_file *file, unsigned side, struct usp_hop *ret_hop)
+{
+	struct usp_account *account = file_account(file, side);
+
+	*ret_hop = (struct usp_hop){.nr_calls = 0};
+	if (!atomic_load_explicit(&account->nr_calls, memory_order_relaxed))
+		return;
+	ret_hop->nr_calls = atomic_exchange_explicit(&account->nr_calls, 0, memory_order_relaxed);
+	for (unsigned way = 0; way < USP_NR_WAYS; way++) {
+		if (!atomic_load_explicit(&account->bytes[way], memory_order_relaxed))
+			continue;
+		ret_hop->bytes[way] = atomic_exchange_explicit(&account->bytes[way], 0, memory_order_relaxed);
 		ret_hop->reason[way] = atomic_load_explicit(&account->reason[way], memory_order_relaxed);
 	}
 }
@@ -298,7 +316,7 @@ ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe 
 		return -EBADF;
 	if (len == 0)
 		return 0;
-	hook = in->lane ? in->lane->splice_read : in->ops->splice_read;
+	hook = in->read_lane ? in->read_lane->splice_read : in->ops->splice_read;
 	if (!hook)
 		return -EINVAL;
 	ret = file_take_error(in, USP_READ);
@@ -319,7 +337,7 @@ ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 		return -EBADF;
 	if (len == 0)
 		return 0;
-	hook = out->lane ? out->lane->splice_write : out->ops->splice_write;
+	hook = out->write_lane ? out->write_lane->splice_write : out->ops->splice_write;
 	if (!hook)
 		return -EINVAL;
 	ret = file_take_error(out, USP_WRITE);

@@ -14,6 +14,9 @@ int usp_file_wait(struct usp_file *file, short events);
 /* What one splice may offer a sink: one splice is one datagram, and too much is an error. */
 size_t usp_file_offer(const struct usp_file *out, size_t len);
 
+/* Take what a side has on account since the last time, leaving nothing; lane is not told. */
+void usp_file_take_account(struct usp_file *file, unsigned side, struct usp_hop *ret_hop);
+
 /* The checks on a position before bytes move (S10): 0 or -EINVAL. */
 int usp_file_verify_area(int64_t pos, size_t len);
 

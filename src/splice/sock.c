@@ -32,35 +32,42 @@ static struct usp_sock *sock_of(const struct usp_file *file)
 
 /* --- Life --------------------------------------------------------------------------------------- */
 
-static void sock_init(struct usp_sock *sock, int fd, unsigned mode)
+int usp_sock_file_make(const struct usp_file_ops *ops, int fd, bool is_stream, unsigned mode, const char *spec,
+		       struct usp_file **ret_file)
 {
-	bool is_stream = usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM;
+	struct usp_sock *sock = usp_alloc(sizeof(*sock));
+	int ret = sock ? usp_file_new(ops, mode, spec, sock, ret_file) : -ENOMEM;
 
+	if (ret < 0) {
+		usp_free(sock);
+		return ret;
+	}
 	usp_zerocopy_init(&sock->zerocopy, mode & USP_WRITE && is_stream ? fd : -1);
+	sock->restore_flags = -1;
+	(*ret_file)->fd = fd;
+	(*ret_file)->traits = USP_FILE_POLLABLE | USP_FILE_SOCKET;
+	return 0;
 }
 
 int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, bool restores, const char *spec,
 		      struct usp_file **ret_file)
 {
+	bool is_stream = usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM;
 	int flags = usp_sys_get_flags(fd), ret = flags;
-	struct usp_sock *sock = NULL;
 
 	if (ret >= 0)
 		ret = usp_sys_set_flags(fd, flags | O_NONBLOCK);
 	if (ret < 0)
 		return ret;
-	sock = usp_alloc(sizeof(*sock));
-	ret = sock ? usp_file_new(ops, mode, spec, sock, ret_file) : -ENOMEM;
+	ret = usp_sock_file_make(ops, fd, is_stream, mode, spec, ret_file);
 	if (ret < 0) {
 		usp_sys_set_flags(fd, flags);
-		usp_free(sock);
 		return ret;
 	}
-	sock_init(sock, fd, mode);
-	sock->restore_flags = restores ? flags : -1;
-	(*ret_file)->fd = fd;
-	(*ret_file)->traits = USP_FILE_POLLABLE | USP_FILE_SOCKET;
-	atomic_store(&(*ret_file)->flags, restores && flags & O_NONBLOCK ? USP_NONBLOCK : 0);
+	if (restores) {
+		((struct usp_sock *)(*ret_file)->priv)->restore_flags = flags;
+		atomic_store(&(*ret_file)->flags, flags & O_NONBLOCK ? USP_NONBLOCK : 0);
+	}
 	return 0;
 }
 
@@ -85,12 +92,17 @@ ssize_t usp_sock_read_iter(struct usp_file *in, const struct usp_iter *to, int64
 		.msg_iovlen = usp_min(to->nr_segs, SOCK_SEGS_MAX),
 	};
 
+	ssize_t ret;
+
 	(void)pos;
 	(void)flags;
 	if (!to->count)
 		return 0;
 	usp_zerocopy_reap(in, &sock->zerocopy); /* poll(2) never sleeps while notices wait */
-	return usp_sys_recvmsg(in->fd, &message, MSG_DONTWAIT);
+	ret = usp_sys_recvmsg(in->fd, &message, MSG_DONTWAIT);
+	if (ret > 0 && sock->is_tcp)
+		atomic_store_explicit(&in->is_drained, (size_t)ret < to->count, memory_order_relaxed);
+	return ret;
 }
 
 /* The error that an earlier call met behind bytes that moved. */
@@ -117,9 +129,10 @@ ssize_t usp_sock_write_iter(struct usp_file *out, const struct usp_iter *from, i
 
 /* --- From a pipe -------------------------------------------------------------------------------- */
 
-static bool sock_wants_zerocopy(const struct usp_sock *sock, const struct usp_batch *batch)
+static bool sock_wants_zerocopy(struct usp_file *out, struct usp_sock *sock, const struct usp_batch *batch)
 {
-	return sock && sock->zerocopy.is_on && batch->count >= SOCK_ZEROCOPY_BYTES && !sock->nr_mapped;
+	return sock && batch->count >= SOCK_ZEROCOPY_BYTES && !sock->nr_mapped &&
+	       usp_zerocopy_is_on(out, &sock->zerocopy);
 }
 
 static ssize_t sock_send_copy(struct usp_file *out, struct usp_sock *sock, const struct usp_batch *batch, int flags)
@@ -142,7 +155,7 @@ static ssize_t sock_send(struct usp_pipe *pipe, struct usp_file *out, struct usp
 
 	if (sock && batch->mapped)
 		sock->nr_mapped = batch->mapped;
-	if (sock_wants_zerocopy(sock, batch))
+	if (sock_wants_zerocopy(out, sock, batch))
 		ret = usp_zerocopy_send(out, &sock->zerocopy, pipe, batch, flags);
 	return ret == -ENOBUFS ? sock_send_copy(out, sock, batch, flags) : ret;
 }

@@ -16,6 +16,7 @@ struct usp_sock {
 	_Atomic(size_t)
 		nr_mapped;     /* next bytes to send that were copied into memory, so they cannot count as references */
 	size_t datagram_bytes; /* the largest that we send */
+	bool is_tcp;	       /* a short read took all that was there (a UNIX socket stops where the sender changes) */
 	bool sends_end;	       /* an empty datagram says that no more will come */
 };
 
@@ -25,6 +26,10 @@ struct usp_sock {
  */
 int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, bool restores, const char *spec,
 		      struct usp_file **ret_file);
+
+/* The same of a socket that is ours alone and O_NONBLOCK already: asks the kernel nothing. */
+int usp_sock_file_make(const struct usp_file_ops *ops, int fd, bool is_stream, unsigned mode, const char *spec,
+		       struct usp_file **ret_file);
 
 /* The hooks of streams; their splice_write is usp_sock_splice_write. */
 ssize_t usp_sock_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);

@@ -53,11 +53,25 @@ struct zerocopy_notice {
 	bool is_copied;
 };
 
+static atomic_size_t zerocopy_nr_pending; /* of the process, for whoever watches it */
+
+size_t usp_zerocopy_nr_pending(void)
+{
+	return atomic_load_explicit(&zerocopy_nr_pending, memory_order_relaxed);
+}
+
 void usp_zerocopy_init(struct usp_zerocopy *zerocopy, int fd)
 {
 	pthread_mutex_init(&zerocopy->lock, NULL);
 	zerocopy->stall_ns = ZEROCOPY_STALL_NS;
-	zerocopy->is_on = fd >= 0 && usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_ZEROCOPY, 1) == 0;
+	zerocopy->may_ask = fd >= 0;
+}
+
+bool usp_zerocopy_is_on(struct usp_file *out, struct usp_zerocopy *zerocopy)
+{
+	if (zerocopy->may_ask && atomic_exchange(&zerocopy->may_ask, false))
+		zerocopy->is_on = usp_sys_setsockopt_int(out->fd, SOL_SOCKET, SO_ZEROCOPY, 1) == 0;
+	return zerocopy->is_on;
 }
 
 /* --- Sending ------------------------------------------------------------------------------------ */
@@ -67,6 +81,7 @@ static void zerocopy_free(struct usp_zerocopy_send *send)
 	/* Without a pipe: theirs may be gone by now. */
 	for (unsigned i = 0; i < send->nr_bufs; i++)
 		usp_buf_release(NULL, &send->bufs[i]);
+	atomic_fetch_sub_explicit(&zerocopy_nr_pending, 1, memory_order_relaxed);
 	usp_free(send);
 }
 
@@ -77,6 +92,7 @@ static struct usp_zerocopy_send *zerocopy_keep(struct usp_pipe *pipe, const stru
 
 	if (!send)
 		return NULL;
+	atomic_fetch_add_explicit(&zerocopy_nr_pending, 1, memory_order_relaxed);
 	for (unsigned i = 0; send->nr_bufs < batch->nr_segs; i++) {
 		const struct usp_buf *buf = &batch->bufs[i];
 		struct usp_buf *copy = &send->bufs[send->nr_bufs];

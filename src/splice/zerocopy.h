@@ -12,16 +12,20 @@ struct usp_zerocopy_send;
 
 struct usp_zerocopy {
 	pthread_mutex_t lock;
-	_Atomic(bool) is_on; /* the socket can do it, and it has not proved useless here */
-	bool is_aborted;     /* what the kernel says from now on tells nothing about delivery */
-	unsigned nr_useless; /* notices in a row that said: copied after all */
-	uint32_t next_id;    /* the kernel numbers the sends of a socket, from 0 on */
-	uint64_t stall_ns;   /* how long the end waits without progress */
+	_Atomic(bool) may_ask; /* a stream that has not been asked whether it can */
+	_Atomic(bool) is_on;   /* the socket can do it, and it has not proved useless here */
+	bool is_aborted;       /* what the kernel says from now on tells nothing about delivery */
+	unsigned nr_useless;   /* notices in a row that said: copied after all */
+	uint32_t next_id;      /* the kernel numbers the sends of a socket, from 0 on */
+	uint64_t stall_ns;     /* how long the end waits without progress */
 	struct usp_zerocopy_send *oldest;
 };
 
-/* Ask for it on a socket; where it is refused (not TCP, or fd is -1) is_on stays false and nothing else differs. */
+/* Of a socket, or of something that cannot do it (fd is -1). */
 void usp_zerocopy_init(struct usp_zerocopy *zerocopy, int fd);
+
+/* Can it be done? Asked of the socket the first time, which then stands by it; where it is refused nothing else differs. */
+bool usp_zerocopy_is_on(struct usp_file *out, struct usp_zerocopy *zerocopy);
 
 /*
  * Send the bytes of a batch by reference. The kernel may take fewer; second owners of exactly those stay until it says that
@@ -29,6 +33,9 @@ void usp_zerocopy_init(struct usp_zerocopy *zerocopy, int fd);
  */
 ssize_t usp_zerocopy_send(struct usp_file *out, struct usp_zerocopy *zerocopy, struct usp_pipe *pipe,
 			  const struct usp_batch *batch, int flags);
+
+/* Sends that the kernel has not finished with, of all sockets of the process. */
+size_t usp_zerocopy_nr_pending(void);
 
 /* Take in the notices that are there: release and account. Does not block. True if there was one. */
 bool usp_zerocopy_reap(struct usp_file *out, struct usp_zerocopy *zerocopy);

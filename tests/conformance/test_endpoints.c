@@ -40,7 +40,7 @@ static size_t cell_len(void)
 static void set_lane(void)
 {
 	if (cell->is_kernel)
-		subject.file->lane = &usp_kernel_lane;
+		subject.file->read_lane = subject.file->write_lane = &usp_kernel_lane;
 }
 
 /* A stream may have no bytes yet, and not end. */
@@ -284,6 +284,22 @@ static void a_source_is_no_sink(void)
 	assert_int_equal(usp_pipe_bytes(end[0]), 10);
 }
 
+/* Some kernels cannot splice into every device that drops; the file then falls back to its own hooks. */
+static bool kernel_has_hook(void)
+{
+	int fds[2];
+	ssize_t ret;
+
+	if (!(cell->row->traits & ROW_DROPS) || usp_file_fd(subject.file) < 0)
+		return true;
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	ret = splice(fds[0], NULL, usp_file_fd(subject.file), NULL, 1, SPLICE_F_NONBLOCK);
+	close(fds[0]);
+	close(fds[1]);
+	return ret == 1;
+}
+
 static void check_hop(unsigned side, uint64_t moved)
 {
 	struct usp_hop hop = net_hop(subject.file, side), other = net_hop(subject.file, side ^ (USP_READ | USP_WRITE));
@@ -291,7 +307,7 @@ static void check_hop(unsigned side, uint64_t moved)
 	assert_int_equal(hop_sum(side), moved);
 	assert_true(hop.nr_calls > 0);
 	assert_int_equal(other.nr_calls, 0);
-	assert_string_equal(hop.lane, cell->is_kernel ? "kernel" : "user");
+	assert_string_equal(hop.lane, cell->is_kernel && kernel_has_hook() ? "kernel" : "user");
 	for (unsigned way = 0; way < USP_NR_WAYS; way++)
 		assert_true(hop.bytes[way] == 0 || hop.reason[way]);
 }
@@ -358,7 +374,7 @@ static void fill_from_kernel(uint64_t off, size_t len)
 	free(bytes);
 	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
 	file = net_file(fd, USP_READ);
-	file->lane = &usp_kernel_lane;
+	file->read_lane = file->write_lane = &usp_kernel_lane;
 	while (len) {
 		ssize_t ret = usp_splice(file, NULL, end[1], NULL, len, 0);
 

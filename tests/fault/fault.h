@@ -60,6 +60,7 @@
 	X(usp_sys_bind, false, EACCES, EADDRINUSE, EADDRNOTAVAIL)                                                     \
 	X(usp_sys_listen, false, EADDRINUSE)                                                                          \
 	X(usp_sys_accept, false, EAGAIN, ECONNABORTED, EINTR, EMFILE, ENOBUFS)                                        \
+	X(usp_sys_getpeername, false, ENOTCONN)                                                                       \
 	X(usp_sys_getsockname, false, ENOBUFS)                                                                        \
 	X(usp_sys_getsockopt_int, false, ENOPROTOOPT)                                                                 \
 	X(usp_sys_setsockopt_int, false, ENOMEM, ENOPROTOOPT)                                                         \
@@ -69,6 +70,9 @@
 	X(usp_sys_bytes_unsent, false, EINVAL)                                                                        \
 	X(usp_sys_unlink, false, EACCES, ENOENT)                                                                      \
 	X(usp_sys_poll, false, EINTR, ENOMEM)                                                                         \
+	X(usp_sys_epoll, false, EMFILE, ENOMEM)                                                                       \
+	X(usp_sys_epoll_ctl, false, ENOMEM, ENOSPC)                                                                   \
+	X(usp_sys_epoll_wait, false, EINTR)                                                                           \
 	X(usp_sys_eventfd, false, EMFILE, ENOMEM)                                                                     \
 	X(usp_sys_map_anon, false, ENOMEM)                                                                            \
 	X(usp_sys_map_file, false, EACCES, ENOMEM)

@@ -53,8 +53,8 @@ static bool work_open(struct work *work, bool has_pipe, bool has_twin)
 	if (work->source.error || work->sink.error)
 		return false;
 	if (work->job->is_kernel) {
-		work->source.file->lane = &usp_kernel_lane;
-		work->sink.file->lane = work->sink.fd >= 0 ? &usp_kernel_lane : NULL;
+		work->source.file->read_lane = work->source.file->write_lane = &usp_kernel_lane;
+		work->sink.file->read_lane = work->sink.file->write_lane = work->sink.fd >= 0 ? &usp_kernel_lane : NULL;
 	}
 	if (has_pipe && usp_pipe_open(&params, work->pipe) < 0)
 		return false;
@@ -298,6 +298,68 @@ static void run_gift(const void *arg)
 	fault_check(nr_done == (gift != NULL));
 }
 
+/* --- What several refer to (C11) ------------------------------------------------------------------------------ */
+
+/* A second owner of all that is in the pipe, which is read and gone. */
+static void shared_tee(struct work *work)
+{
+	ssize_t ret = usp_tee(work->pipe[0], work->twin[1], end_len, 0);
+	size_t len = ret > 0 ? (size_t)ret : 0;
+	unsigned char *bytes = malloc(len + 1);
+
+	fault_check(usp_pipe_bytes(work->twin[0]) == (ssize_t)len);
+	if (len) {
+		fault_check(usp_read(work->twin[0], bytes, len) == (ssize_t)len);
+		fault_check(memcmp(bytes, end_bytes + work->out, len) == 0);
+	}
+	free(bytes);
+}
+
+/* A part of what is in the pipe goes out by way of the twin. */
+static bool shared_part(struct work *work)
+{
+	size_t len = (size_t)usp_pipe_bytes(work->pipe[0]) / 2 + 1;
+	ssize_t ret = usp_splice(work->pipe[0], NULL, work->twin[1], NULL, len, 0);
+
+	fault_check(usp_pipe_bytes(work->twin[0]) == (ret > 0 ? ret : 0));
+	if (ret <= 0)
+		return work_count(work, &work->out, ret);
+	while (usp_pipe_bytes(work->twin[0]) > 0) {
+		if (!work_count(work, &work->out, usp_splice(work->twin[0], NULL, work->sink.file, NULL, end_len, 0)))
+			return false;
+	}
+	return true;
+}
+
+/* Whatever fails, all references to the gift are gone in the end, and none before its time. */
+static void run_shared(const void *arg)
+{
+	struct usp_gift *gift = NULL;
+	unsigned nr_done = 0;
+	struct work work;
+	bool is_open, goes_on;
+
+	work_prepare(&work, arg);
+	is_open = work_open(&work, true, true) && usp_gift_new(end_bytes, end_len, gift_done, &nr_done, &gift) == 0;
+	goes_on = is_open;
+	while (goes_on && work.out < end_len) {
+		if (work.in == work.out) {
+			goes_on = work_count(&work, &work.in,
+					     usp_gift_splice(gift, work.in, end_len - work.in, work.pipe[1], 0));
+		} else {
+			shared_tee(&work);
+			pipe_resize(&work);
+			goes_on = shared_part(&work);
+		}
+	}
+	usp_gift_put(gift);
+	fault_check(work.in == work.out || nr_done == 0);
+	work_close_pipes(&work);
+	fault_check(nr_done == (gift != NULL));
+	work.in = 0; /* the source was not used */
+	work_finish(&work, is_open);
+}
+
 /* --- The scenarios ------------------------------------------------------------------------------------------ */
 
 #define JOB(function, ...)                          \
@@ -321,6 +383,7 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "vmsplice_gifts_in_and_copies_out", JOB(run_vmsplice, END_NULL, END_NULL, false, true)},
 	{.name = "write_and_read_a_pipe", JOB(run_write, END_NULL, END_NULL, false, false)},
 	{.name = "a_gift_goes_out_through_tcp", JOB(run_gift, END_ZERO, END_TCP, false, true)},
+	{.name = "c11_what_failed_steps_shared_is_given_back", JOB(run_shared, END_ZERO, END_FILE, false, true)},
 	{.name = "a_gift_goes_to_a_file", JOB(run_gift, END_ZERO, END_FILE, false, true)},
 };
 

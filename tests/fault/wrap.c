@@ -97,6 +97,7 @@ WRAP(int, usp_sys_connect, (int fd, const struct sockaddr *addr, socklen_t len),
 WRAP(int, usp_sys_bind, (int fd, const struct sockaddr *addr, socklen_t len), (fd, addr, len))
 WRAP(int, usp_sys_listen, (int fd, int backlog), (fd, backlog))
 WRAP(int, usp_sys_accept, (int fd), (fd))
+WRAP(int, usp_sys_getpeername, (int fd, struct sockaddr *ret_addr, socklen_t *len), (fd, ret_addr, len))
 WRAP(int, usp_sys_getsockname, (int fd, struct sockaddr *ret_addr, socklen_t *len), (fd, ret_addr, len))
 WRAP(int, usp_sys_getsockopt_int, (int fd, int level, int name), (fd, level, name))
 WRAP(int, usp_sys_setsockopt_int, (int fd, int level, int name, int value), (fd, level, name, value))
@@ -108,6 +109,10 @@ WRAP(int, usp_sys_bytes_unsent, (int fd), (fd))
 WRAP(int, usp_sys_unlink, (const char *path), (path))
 WRAP(int, usp_sys_poll, (struct pollfd * fds, unsigned nr_fds, int64_t timeout_ns), (fds, nr_fds, timeout_ns))
 WRAP(int, usp_sys_eventfd, (void), ())
+WRAP(int, usp_sys_epoll, (void), ())
+WRAP(int, usp_sys_epoll_ctl, (int epoll_fd, int op, int fd, struct epoll_event *event), (epoll_fd, op, fd, event))
+WRAP(int, usp_sys_epoll_wait, (int epoll_fd, struct epoll_event *ret_events, unsigned nr_events, int64_t timeout_ns),
+     (epoll_fd, ret_events, nr_events, timeout_ns))
 WRAP(int, usp_sys_map_file, (int fd, size_t len, void **ret_base), (fd, len, ret_base))
 
 /* It gives a positive error. */

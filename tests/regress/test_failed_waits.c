@@ -27,6 +27,11 @@ static int before(void **state)
 	return getrlimit(RLIMIT_NOFILE, &poll_limit) < 0 ? -1 : support_before(state);
 }
 
+static ssize_t run_pump(void *arg)
+{
+	return usp_pump_run(arg);
+}
+
 static void a_run_that_cannot_wait_for_its_source_has_not_succeeded(void **state)
 {
 	const struct usp_pump_params params = {.lane = USP_LANE_USER, .count = -1};
@@ -34,6 +39,7 @@ static void a_run_that_cannot_wait_for_its_source_has_not_succeeded(void **state
 	struct usp_pump_status status;
 	struct usp_file *source, *sink;
 	struct usp_pump *pump;
+	struct worker worker;
 	int fds[2];
 
 	(void)state;
@@ -43,11 +49,14 @@ static void a_run_that_cannot_wait_for_its_source_has_not_succeeded(void **state
 	assert_int_equal(usp_open("null:", &(struct usp_open_params){.mode = USP_WRITE}, &sink, NULL), 0);
 	assert_int_equal(usp_pump_new(source, &params, &pump), 0);
 	assert_int_equal(usp_pump_add_sink(pump, sink), 0);
+	worker_start(&worker, run_pump, pump);
+	worker_await_sleep(&worker);
 	limit_polls(1);
-	assert_int_equal(usp_pump_run(pump), -EINVAL);
+	assert_int_equal(write(fds[1], &byte, 1), 1);
+	assert_int_equal(worker_join(&worker), -EINVAL);
 	usp_pump_status(pump, &status);
 	assert_int_equal(status.source_error, -EINVAL);
-	assert_int_equal(status.bytes, 1);
+	assert_int_equal(status.bytes, 2);
 	usp_pump_free(pump);
 	drop(&source);
 	drop(&sink);

@@ -21,7 +21,7 @@ static struct usp_file *open_kernel_file(unsigned mode, size_t len)
 	assert_int_equal(pwrite(fd, bytes, len, 0), len);
 	free(bytes);
 	assert_int_equal(usp_open_fd(fd, mode, "memfd", &file), 0);
-	file->lane = &usp_kernel_lane;
+	file->read_lane = file->write_lane = &usp_kernel_lane;
 	return file;
 }
 
@@ -45,9 +45,9 @@ static void assert_file_has(struct usp_file *file, int64_t at, uint64_t off, siz
 static uint64_t nr_destroyed(void)
 {
 	uint64_t nr;
-	size_t nr_used;
+	size_t nr_used, nr_idle;
 
-	usp_kpipe_usage(&nr_used, &nr);
+	usp_kpipe_usage(&nr_used, &nr_idle, &nr);
 	return nr;
 }
 
@@ -205,7 +205,7 @@ static void a_file_that_the_kernel_refuses_goes_on_with_its_own_hooks(void **sta
 	open_wide_pipe(end);
 	assert_int_equal(usp_splice(in, NULL, end[1], NULL, 2 * PAGE, 0), 2 * PAGE);
 	assert_int_equal(usp_splice(end[0], NULL, out, NULL, 2 * PAGE, 0), 2 * PAGE);
-	assert_null(out->lane);
+	assert_null(out->write_lane);
 	assert_file_has(out, 0, 0, 2 * PAGE);
 	close_pipe(end);
 	drop(&in);
@@ -221,7 +221,7 @@ static void a_file_that_must_stay_on_the_kernel_lane_fails_instead_and_loses_not
 	open_wide_pipe(end);
 	assert_int_equal(usp_splice(in, NULL, end[1], NULL, 2 * PAGE, 0), 2 * PAGE);
 	assert_int_equal(usp_splice(end[0], NULL, out, NULL, 2 * PAGE, 0), -EINVAL);
-	assert_ptr_equal(out->lane, &usp_kernel_lane);
+	assert_ptr_equal(out->write_lane, &usp_kernel_lane);
 	take_bytes(end[0], 0, 2 * PAGE);
 	close_pipe(end);
 	drop(&in);

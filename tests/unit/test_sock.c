@@ -472,7 +472,7 @@ static void open_deaf_pair(int fds[2], struct usp_file **ret_file)
 	net_tcp_pair(fds, 64 << 10); /* smaller windows take seconds to empty */
 	assert_int_equal(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof(sndbuf)), 0);
 	*ret_file = net_file(fds[0], USP_WRITE);
-	if (sock_of(*ret_file)->zerocopy.is_on)
+	if (usp_zerocopy_is_on(*ret_file, &sock_of(*ret_file)->zerocopy))
 		return;
 	drop(ret_file);
 	close(fds[1]);

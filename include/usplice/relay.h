@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * relay.h - a relay of stream connections: it listens, connects each client with a target, and pumps both ways.
+ *
+ * A relay is configured, run, and freed by one thread; while usp_relay_run blocks there, every function that says so
+ * may be called from another. Conventions as in usplice.h.
+ */
+#ifndef USPLICE_RELAY_H
+#define USPLICE_RELAY_H
+
+#include <usplice.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct usp_relay;
+
+/* Which target a new connection gets, of those that are not left out. */
+enum usp_balance {
+	USP_BALANCE_ROUNDROBIN,
+	USP_BALANCE_LEASTCONN, /* the one with the fewest connections */
+	USP_BALANCE_SOURCE,    /* by the client's address, so that a client keeps its target */
+};
+
+/* All times are nanoseconds; all members may be 0. */
+struct usp_relay_params {
+	unsigned nr_workers;	     /* threads, the caller's among them; 0 means 1 */
+	unsigned connections_max;    /* at a time; clients beyond that wait in the queue of the listener; 0: no limit */
+	unsigned backlog;	     /* of the listeners that the relay makes itself; 0 means 4096 */
+	uint64_t connect_timeout_ns; /* for each target that is tried; 0 means 5 s */
+	uint64_t idle_timeout_ns;    /* a connection on which nothing moved for so long is closed; 0: never */
+	uint64_t exit_idle_ns;	     /* usp_relay_run returns when there was no connection for so long; 0: never */
+	uint64_t drain_timeout_ns;   /* after usp_relay_drain, the rest is closed; 0: as long as they last */
+	uint64_t retry_after_ns;     /* how long a target that failed is left out; 0 means 5 s */
+	uint64_t rate;		     /* bytes per second, each direction of each connection; 0: no limit */
+	uint64_t rate_total;	     /* bytes per second, all of them together; 0: no limit */
+	enum usp_balance balance;
+	enum usp_lane_choice lane; /* AUTO: by the size of what comes, for each direction of each connection */
+	unsigned proxy_send;	   /* version of the PROXY header that targets get first, 1 or 2; 0: none */
+	bool proxy_accept;	   /* clients send a PROXY header first, of either version */
+	unsigned mark;		   /* SO_MARK of the connections to targets; 0: none */
+	const char *source;	   /* local address of the connections to targets, "HOST" or "HOST:PORT", or NULL */
+};
+
+/* params is copied. -EINVAL for values that make no sense, -EPERM and so on for a source or mark that is refused. */
+USP_EXPORT int usp_relay_new(const struct usp_relay_params *params, struct usp_relay **ret_relay);
+
+/*
+ * Listen at "[HOST]:PORT" or "unix:PATH", or on a socket that listens already (on success the relay owns it). Before the
+ * run; several times for several addresses. The errors of bind(2) and listen(2), -EINVAL for text that is no address or
+ * a descriptor that does not listen. ret_why: as for usp_open.
+ */
+USP_EXPORT int usp_relay_listen(struct usp_relay *relay, const char *address, const char **ret_why);
+USP_EXPORT int usp_relay_listen_fd(struct usp_relay *relay, int fd);
+
+/*
+ * The targets, "HOST:PORT" or "unix:PATH"; all addresses of a name are tried in their order. Replaces those that were
+ * there, and connections keep theirs. Also while it runs, from any thread. Blocks while names are looked up. On failure,
+ * -EINVAL, -EHOSTUNREACH or -ENOMEM, nothing changes, and *ret_failed (may be NULL) is the index of the one at fault.
+ */
+USP_EXPORT int usp_relay_set_targets(struct usp_relay *relay, const char *const *addresses, unsigned nr_targets,
+				     unsigned *ret_failed, const char **ret_why);
+
+/*
+ * Serve metrics over HTTP at an address as of usp_relay_listen: /metrics for Prometheus, / for people. Before the run.
+ */
+USP_EXPORT int usp_relay_serve_metrics(struct usp_relay *relay, const char *address, const char **ret_why);
+
+/*
+ * Relay until usp_relay_stop, the end of a drain, or exit_idle_ns. Blocks. Once. 0, or -errno if it could not begin.
+ */
+USP_EXPORT int usp_relay_run(struct usp_relay *relay);
+
+/*
+ * drain: accept no more, and end when the connections have ended, or drain_timeout_ns is over. stop: end now, connections
+ * are reset. Both take effect soon, may be called before the run, and are safe from any thread and from a signal handler.
+ */
+USP_EXPORT void usp_relay_drain(struct usp_relay *relay);
+USP_EXPORT void usp_relay_stop(struct usp_relay *relay);
+
+/* Directions, as indices. */
+#define USP_TO_TARGET 0
+#define USP_TO_CLIENT 1
+
+/* A moment of a relay: plain values. Counters are from the start of the run. */
+struct usp_relay_status {
+	unsigned nr_connections;  /* now */
+	unsigned nr_kernel_flows; /* directions that are on the kernel lane now */
+	unsigned nr_targets;
+	uint64_t nr_accepted;
+	uint64_t nr_unserved;	   /* no target could be had for the client */
+	uint64_t nr_idle_closed;   /* closed by idle_timeout_ns */
+	uint64_t nr_reset;	   /* a side broke: the other was reset, too */
+	uint64_t nr_accept_pauses; /* times that descriptors or memory were short */
+	uint64_t nr_lane_switches;
+	uint64_t nr_source_waits[2];	  /* by direction: the source had nothing */
+	uint64_t nr_sink_waits[2];	  /* by direction: the sink took nothing */
+	uint64_t delivered[2];		  /* bytes by direction */
+	uint64_t stranded;		  /* bytes taken and not delivered, because a sink broke */
+	struct usp_hop hops[2][2];	  /* by direction; [0] out of the source, [1] into the sink; lane is NULL */
+	size_t nr_kpipes, nr_kpipes_idle; /* kernel pipes in use, and kept for reuse */
+	uint64_t nr_kpipes_destroyed;	  /* that still held data at their end */
+	size_t nr_sends_pending;	  /* zero-copy sends that the kernel has not finished */
+	bool is_draining;
+};
+
+struct usp_relay_target_status {
+	char name[108];		 /* as it was given, cut if it is longer */
+	unsigned nr_connections; /* now */
+	uint64_t nr_connected;
+	uint64_t nr_failed;   /* refused, timed out or unreachable */
+	uint64_t left_out_ns; /* for how much longer it is left out; 0: it is used */
+	int last_error;	      /* 0 or -errno of the last failure */
+};
+
+/* Also while it runs, from any thread. -EINVAL if there is no such target. */
+USP_EXPORT void usp_relay_status(struct usp_relay *relay, struct usp_relay_status *ret_status);
+USP_EXPORT int usp_relay_target_status(struct usp_relay *relay, unsigned index,
+				       struct usp_relay_target_status *ret_status);
+
+/* The address that listener index has, "127.0.0.1:9000" or "unix:/run/x": its length, or -errno. Cut to len. */
+USP_EXPORT ssize_t usp_relay_address(struct usp_relay *relay, unsigned index, char *ret_text, size_t len);
+
+/* Not while it runs. NULL is allowed. */
+USP_EXPORT void usp_relay_free(struct usp_relay *relay);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

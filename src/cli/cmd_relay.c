@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd_relay - `usplice relay`: its options. */
+#include "cli.h"
+#include "option.h"
+#include "relay.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RELAY_UNSIGNED_MAX 1000000
+
+static const char *relay_parse_unsigned(const char *value, void *field)
+{
+	char *end;
+	unsigned long number = strtoul(value, &end, 10);
+
+	if (value[0] < '0' || value[0] > '9' || *end)
+		return "is no number";
+	if (!number || number > RELAY_UNSIGNED_MAX)
+		return "is not between 1 and 1000000";
+	*(unsigned *)field = (unsigned)number;
+	return NULL;
+}
+
+/* SO_MARK is often written in base 16. */
+static const char *relay_parse_mark(const char *value, void *field)
+{
+	char *end;
+	unsigned long number = strtoul(value, &end, 0);
+
+	if (value[0] < '0' || value[0] > '9' || *end || number > UINT32_MAX)
+		return "is no number of 32 bits, such as 17 or 0x11";
+	*(unsigned *)field = (unsigned)number;
+	return NULL;
+}
+
+static const char *relay_parse_balance(const char *value, void *field)
+{
+	static const char *const names[] = {
+		[USP_BALANCE_ROUNDROBIN] = "roundrobin",
+		[USP_BALANCE_LEASTCONN] = "leastconn",
+		[USP_BALANCE_SOURCE] = "source",
+	};
+	enum usp_balance *balance = field;
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(value, names[i]) == 0) {
+			*balance = (enum usp_balance)i;
+			return NULL;
+		}
+	}
+	return "is none of roundrobin, leastconn and source";
+}
+
+/* May be given twice, once for each side. */
+static const char *relay_parse_proxy(const char *value, void *field)
+{
+	struct usp_relay_params *params = field;
+
+	if (strcmp(value, "accept") == 0)
+		params->proxy_accept = true;
+	else if (strcmp(value, "send") == 0 || strcmp(value, "send-v2") == 0)
+		params->proxy_send = 2;
+	else if (strcmp(value, "send-v1") == 0)
+		params->proxy_send = 1;
+	else
+		return "is none of accept, send, send-v1 and send-v2";
+	return NULL;
+}
+
+#define FIELD(member) offsetof(struct relay_request, member)
+
+static const struct option_row relay_options[] = {
+	{"workers", 'w', "N", "threads that serve connections (default: 1)", relay_parse_unsigned,
+	 FIELD(params.nr_workers)},
+	{"connections-max", 'c', "N", "serve at most N clients at a time; others wait", relay_parse_unsigned,
+	 FIELD(params.connections_max)},
+	{"backlog", 0, "N", "clients that the kernel lets wait (default: 4096)", relay_parse_unsigned,
+	 FIELD(params.backlog)},
+	{"balance", 0, "HOW", "roundrobin (default), leastconn, or source: by the\nclient's address",
+	 relay_parse_balance, FIELD(params.balance)},
+	{"targets", 0, "FILE", "more targets, one a line; SIGHUP reads it again", option_text, FIELD(targets_file)},
+	{"connect-timeout", 0, "TIME", "try the next target after this time (default: 5s)", option_time,
+	 FIELD(params.connect_timeout_ns)},
+	{"retry-after", 0, "TIME", "leave out a target that failed for this time\n(default: 5s)", option_time,
+	 FIELD(params.retry_after_ns)},
+	{"idle-timeout", 0, "TIME", "close a connection on which nothing moved for this\ntime", option_time,
+	 FIELD(params.idle_timeout_ns)},
+	{"exit-idle-time", 0, "TIME", "exit when there was no connection for this time", option_time,
+	 FIELD(params.exit_idle_ns)},
+	{"drain-timeout", 0, "TIME", "after SIGTERM, close what is left after this time\n(default: wait)", option_time,
+	 FIELD(params.drain_timeout_ns)},
+	{"limit-rate", 0, "RATE", "at most RATE bytes a second, each way of each\nconnection", option_rate,
+	 FIELD(params.rate)},
+	{"limit-total", 0, "RATE", "at most RATE bytes a second, all together", option_rate, FIELD(params.rate_total)},
+	{"proxy-protocol", 0, "WAY",
+	 "accept: clients send a PROXY header; send, send-v1:\ntargets get one (twice: both)", relay_parse_proxy,
+	 FIELD(params)},
+	{"source", 0, "ADDRESS", "connect to targets from this address", option_text, FIELD(params.source)},
+	{"mark", 0, "N", "mark the packets to targets (SO_MARK)", relay_parse_mark, FIELD(params.mark)},
+	{"lane", 0, "LANE", "auto (default), kernel or user: how bytes are carried", option_lane, FIELD(params.lane)},
+	{"metrics", 0, "ADDRESS", "serve /metrics for Prometheus and / for people there", option_text, FIELD(metrics)},
+	{"quiet", 'q', NULL, "say nothing but errors", option_flag, FIELD(quiet)},
+	{"help", 'h', NULL, "show this help", option_flag, FIELD(help)},
+	{NULL, 0, NULL, NULL, NULL, 0},
+};
+
+static int relay_help(void)
+{
+	puts("usage: usplice relay [OPTIONS] LISTEN TARGET [TARGET...]\n\n"
+	     "Accept connections at LISTEN and connect each with a TARGET, both ways. LISTEN is\n"
+	     "[HOST]:PORT, unix:PATH, or systemd or systemd:NAME for sockets from the service\n"
+	     "manager. A TARGET is HOST:PORT or unix:PATH.\n");
+	option_print(relay_options);
+	puts("\nTIME is in seconds, or has a unit: 500ms, 2.5s, 10m, 1h.\n"
+	     "SIGTERM lets connections end and exits; a second one closes them. SIGUSR1 says how\n"
+	     "it stands. See usplice-relay(1).");
+	return message_flush_stdout();
+}
+
+int cmd_relay(int argc, char **argv)
+{
+	struct relay_request request = {.help = false};
+	int first = option_parse(relay_options, argc, argv, &request);
+
+	if (first < 0)
+		return CLI_USAGE;
+	if (request.help)
+		return relay_help();
+	if (argc - first < (request.targets_file ? 1 : 2)) {
+		message_say("relay: where to listen and at least one target are needed (usplice relay --help)");
+		return CLI_USAGE;
+	}
+	request.listen = argv[first];
+	request.targets = argv + first + 1;
+	request.nr_targets = (unsigned)(argc - first - 1);
+	return relay_main(&request);
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* relay_run - set a relay up as the command line says, run it, and say what it did. */
+#include "cli.h"
+#include "relay.h"
+#include "service.h"
+#include "size.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define RUN_ADDRESS_MAX 128
+
+static const char systemd_scheme[] = "systemd";
+
+/* --- What it did --------------------------------------------------------------------------------------- */
+
+/* Delivered bytes by way, as far as the two hops tell: copied if one of them copied. */
+static void run_add_ways(const struct usp_relay_status *status, uint64_t ways[USP_NR_WAYS])
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const struct usp_hop *hops = status->hops[i];
+		uint64_t left = status->delivered[i];
+		uint64_t copied = hops[0].bytes[USP_COPIED] + hops[1].bytes[USP_COPIED];
+		uint64_t unknown = hops[0].bytes[USP_UNKNOWN] + hops[1].bytes[USP_UNKNOWN];
+
+		copied = copied < left ? copied : left;
+		unknown = unknown < left - copied ? unknown : left - copied;
+		ways[USP_COPIED] += copied;
+		ways[USP_UNKNOWN] += unknown;
+		ways[USP_BY_REFERENCE] += left - copied - unknown;
+	}
+}
+
+void relay_say_status(struct usp_relay *relay)
+{
+	char to_target[SIZE_TEXT_MAX], to_client[SIZE_TEXT_MAX], reference[SIZE_TEXT_MAX], copied[SIZE_TEXT_MAX];
+	char unknown[SIZE_TEXT_MAX];
+	uint64_t ways[USP_NR_WAYS] = {0};
+	struct usp_relay_status status;
+
+	usp_relay_status(relay, &status);
+	run_add_ways(&status, ways);
+	message_say(
+		"relay: %llu connections, %u of them now; %s to targets, %s to clients; %s by reference, %s copied, "
+		"%s unknown",
+		(unsigned long long)status.nr_accepted, status.nr_connections,
+		size_format(to_target, (double)status.delivered[USP_TO_TARGET]),
+		size_format(to_client, (double)status.delivered[USP_TO_CLIENT]),
+		size_format(reference, (double)ways[USP_BY_REFERENCE]), size_format(copied, (double)ways[USP_COPIED]),
+		size_format(unknown, (double)ways[USP_UNKNOWN]));
+}
+
+/* --- Listening ------------------------------------------------------------------------------------------- */
+
+static int run_refused(const char *what, const char *name, int error, const char *why)
+{
+	message_say("relay: %s '%s': %s", what, name, why ? why : strerror(-error));
+	return CLI_SOURCE;
+}
+
+/* The sockets that the service manager passed, all or those of one name; the others are closed. */
+static int run_listen_passed(struct usp_relay *relay, const char *name)
+{
+	struct service_fd *fds;
+	int nr = service_take_fds(&fds), nr_used = 0, exit_code = CLI_DONE;
+
+	if (nr < 0)
+		return run_refused("sockets of", systemd_scheme, nr, NULL);
+	for (int i = 0; i < nr; i++) {
+		int error = name && strcmp(name, fds[i].name) != 0 ? 1 : usp_relay_listen_fd(relay, fds[i].fd);
+
+		if (error < 0 && exit_code == CLI_DONE)
+			exit_code = run_refused("socket", fds[i].name, error, "it is no stream socket that listens");
+		if (error)
+			close(fds[i].fd);
+		else
+			nr_used++;
+	}
+	if (!nr_used && exit_code == CLI_DONE)
+		exit_code = run_refused("socket", name ? name : systemd_scheme, 0, "the service manager passed none");
+	free(fds);
+	return exit_code;
+}
+
+static int run_listen(struct usp_relay *relay, const struct relay_request *request)
+{
+	size_t scheme_len = strlen(systemd_scheme);
+	const char *why = NULL;
+	int error;
+
+	if (strcmp(request->listen, systemd_scheme) == 0)
+		return run_listen_passed(relay, NULL);
+	if (strncmp(request->listen, systemd_scheme, scheme_len) == 0 && request->listen[scheme_len] == ':')
+		return run_listen_passed(relay, request->listen + scheme_len + 1);
+	error = usp_relay_listen(relay, request->listen, &why);
+	return error < 0 ? run_refused("cannot listen at", request->listen, error, why) : CLI_DONE;
+}
+
+static int run_serve_metrics(struct usp_relay *relay, const struct relay_request *request)
+{
+	const char *why = NULL;
+	int error = request->metrics ? usp_relay_serve_metrics(relay, request->metrics, &why) : 0;
+
+	return error < 0 ? run_refused("cannot serve metrics at", request->metrics, error, why) : CLI_DONE;
+}
+
+static void run_say_addresses(struct usp_relay *relay, const struct relay_request *request)
+{
+	char address[RUN_ADDRESS_MAX];
+
+	for (unsigned i = 0; !request->quiet && usp_relay_address(relay, i, address, sizeof(address)) >= 0; i++)
+		message_say("relay: listening at %s", address);
+}
+
+/* --- The run ----------------------------------------------------------------------------------------------- */
+
+/* Two descriptors a connection, and more where pipes are wanted: take what we may have. */
+static void run_raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int run_watched(struct usp_relay *relay, const struct relay_request *request)
+{
+	struct relay_watch watch = {.request = request, .relay = relay};
+	int error = relay_watch_start(&watch);
+
+	if (error < 0) {
+		message_say("relay: %s", strerror(-error));
+		return CLI_FAILED;
+	}
+	run_say_addresses(relay, request);
+	service_notify("READY=1\nSTATUS=Listening");
+	error = usp_relay_run(relay);
+	relay_watch_end(&watch);
+	if (error < 0)
+		message_say("relay: %s", strerror(-error));
+	if (!request->quiet)
+		relay_say_status(relay);
+	return error < 0 ? CLI_FAILED : CLI_DONE;
+}
+
+int relay_main(const struct relay_request *request)
+{
+	struct usp_relay *relay;
+	int error = usp_relay_new(&request->params, &relay), exit_code;
+
+	if (error < 0) {
+		message_say("relay: %s: %s", request->params.source ? request->params.source : "this cannot be done",
+			    strerror(-error));
+		return error == -EINVAL ? CLI_USAGE : CLI_FAILED;
+	}
+	run_raise_limit();
+	exit_code = relay_load_targets(relay, request);
+	if (exit_code == CLI_DONE)
+		exit_code = run_listen(relay, request);
+	if (exit_code == CLI_DONE)
+		exit_code = run_serve_metrics(relay, request);
+	if (exit_code == CLI_DONE)
+		exit_code = run_watched(relay, request);
+	usp_relay_free(relay);
+	return exit_code;
+}

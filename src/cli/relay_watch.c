@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* relay_watch - the thread that takes the signals while the relay runs, and speaks with the service manager. */
+#include "cli.h"
+#include "relay.h"
+#include "service.h"
+
+#include <errno.h>
+#include <time.h>
+
+#define WATCH_NS_PER_S 1000000000u
+#define WATCH_STATUS_NS (10 * (uint64_t)WATCH_NS_PER_S) /* how often the manager hears how it stands */
+
+/* The second one does not wait for anybody. */
+static void watch_terminate(struct relay_watch *watch)
+{
+	struct usp_relay_status status;
+
+	usp_relay_status(watch->relay, &status);
+	if (status.is_draining) {
+		usp_relay_stop(watch->relay);
+		return;
+	}
+	service_notify("STOPPING=1\nSTATUS=Waiting for %u connections to end", status.nr_connections);
+	if (status.nr_connections && !watch->request->quiet)
+		message_say("relay: waiting for %u connections to end (a second signal closes them)",
+			    status.nr_connections);
+	usp_relay_drain(watch->relay);
+}
+
+static void watch_reload(struct relay_watch *watch)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	service_notify("RELOADING=1\nMONOTONIC_USEC=%llu",
+		       (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
+	if (relay_load_targets(watch->relay, watch->request) == CLI_DONE && !watch->request->quiet)
+		message_say("relay: the targets were read again");
+	service_notify("READY=1");
+}
+
+static void watch_take(struct relay_watch *watch, int signo)
+{
+	if (signo == SIGHUP)
+		watch_reload(watch);
+	else if (signo == SIGUSR1)
+		relay_say_status(watch->relay);
+	else
+		watch_terminate(watch);
+}
+
+static void watch_report(const struct relay_watch *watch)
+{
+	struct usp_relay_status status;
+
+	usp_relay_status(watch->relay, &status);
+	service_notify("WATCHDOG=1\nSTATUS=%u connections now, %llu served", status.nr_connections,
+		       (unsigned long long)status.nr_accepted);
+}
+
+static void *watch_run(void *arg)
+{
+	struct relay_watch *watch = arg;
+	uint64_t watchdog_ns = service_watchdog_ns();
+	uint64_t period_ns = watchdog_ns && watchdog_ns < WATCH_STATUS_NS ? watchdog_ns : WATCH_STATUS_NS;
+	const struct timespec period = {
+		.tv_sec = (time_t)(period_ns / WATCH_NS_PER_S),
+		.tv_nsec = (long)(period_ns % WATCH_NS_PER_S),
+	};
+
+	for (;;) {
+		int signo = sigtimedwait(&watch->signals, NULL, &period);
+
+		if (signo < 0 && errno == EINTR)
+			continue;
+		if (__atomic_load_n(&watch->must_end, __ATOMIC_ACQUIRE))
+			return NULL;
+		if (signo > 0)
+			watch_take(watch, signo);
+		else
+			watch_report(watch);
+	}
+}
+
+int relay_watch_start(struct relay_watch *watch)
+{
+	const int signos[] = {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+
+	sigemptyset(&watch->signals);
+	for (unsigned i = 0; i < sizeof(signos) / sizeof(signos[0]); i++)
+		sigaddset(&watch->signals, signos[i]);
+	pthread_sigmask(SIG_BLOCK, &watch->signals, &watch->old_mask);
+	return -pthread_create(&watch->thread, NULL, watch_run, watch);
+}
+
+void relay_watch_end(struct relay_watch *watch)
+{
+	__atomic_store_n(&watch->must_end, true, __ATOMIC_RELEASE);
+	pthread_kill(watch->thread, SIGUSR2);
+	pthread_join(watch->thread, NULL);
+	pthread_sigmask(SIG_SETMASK, &watch->old_mask, NULL);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* account - what a worker's flows did, added up. */
+#include "relay/account.h"
+
+#include "run/pump.h"
+#include "splice/file.h"
+
+/* Take what one side of a file has on account: its bytes. */
+static uint64_t account_take(struct usp_relay_counters *counters, unsigned direction, unsigned hop,
+			     struct usp_file *file, unsigned side)
+{
+	uint64_t sum = 0;
+	struct usp_hop taken;
+
+	usp_file_take_account(file, side, &taken);
+	for (unsigned way = 0; way < USP_NR_WAYS; way++) {
+		if (!taken.bytes[way])
+			continue;
+		usp_counter_add(&counters->bytes[direction][hop][way], taken.bytes[way]);
+		atomic_store_explicit(&counters->reason[direction][hop][way], taken.reason[way], memory_order_relaxed);
+		sum += taken.bytes[way];
+	}
+	usp_counter_add(&counters->nr_calls[direction][hop], taken.nr_calls);
+	return sum;
+}
+
+static void account_lane(struct usp_relay_counters *counters, struct usp_flow *flow, bool is_kernel)
+{
+	if (is_kernel == flow->is_kernel)
+		return;
+	flow->is_kernel = is_kernel;
+	usp_counter_add(&counters->lane_switches, 1);
+	atomic_store_explicit(&counters->kernel_flows,
+			      atomic_load_explicit(&counters->kernel_flows, memory_order_relaxed) +
+				      (is_kernel ? 1 : -1u),
+			      memory_order_relaxed);
+}
+
+bool usp_account_step(struct usp_relay_counters *counters, unsigned direction, struct usp_flow *flow)
+{
+	struct usp_file *source = flow->pump->source, *sink = flow->pump->branches[0].sink;
+	uint64_t taken = account_take(counters, direction, 0, source, USP_READ);
+	uint64_t given = account_take(counters, direction, 1, sink, USP_WRITE);
+
+	usp_counter_add(&counters->delivered[direction], given);
+	account_lane(counters, flow, source->read_lane);
+	return taken || given;
+}
+
+void usp_account_end(struct usp_relay_counters *counters, unsigned direction, struct usp_flow *flow)
+{
+	struct usp_pump_status status;
+
+	usp_account_step(counters, direction, flow);
+	account_lane(counters, flow, false);
+	usp_pump_status(flow->pump, &status);
+	usp_counter_add(&counters->stranded, status.bytes - atomic_load(&flow->pump->branches[0].bytes));
+}
+
+void usp_account_sum(struct usp_relay_counters *counters, struct usp_relay_status *status)
+{
+	status->nr_connections += atomic_load_explicit(&counters->connections, memory_order_relaxed);
+	status->nr_kernel_flows += atomic_load_explicit(&counters->kernel_flows, memory_order_relaxed);
+	status->nr_accepted += counters->accepted;
+	status->nr_unserved += counters->unserved;
+	status->nr_idle_closed += counters->idle_closed;
+	status->nr_reset += counters->reset;
+	status->nr_accept_pauses += counters->accept_pauses;
+	status->nr_lane_switches += counters->lane_switches;
+	status->stranded += counters->stranded;
+	for (unsigned direction = 0; direction < 2; direction++) {
+		status->nr_source_waits[direction] += counters->source_waits[direction];
+		status->nr_sink_waits[direction] += counters->sink_waits[direction];
+		status->delivered[direction] += counters->delivered[direction];
+		for (unsigned hop = 0; hop < 2; hop++) {
+			struct usp_hop *sum = &status->hops[direction][hop];
+
+			sum->nr_calls += counters->nr_calls[direction][hop];
+			for (unsigned way = 0; way < USP_NR_WAYS; way++) {
+				const char *reason = counters->reason[direction][hop][way];
+
+				sum->bytes[way] += counters->bytes[direction][hop][way];
+				sum->reason[way] = reason ? reason : sum->reason[way];
+			}
+		}
+	}
+}

@@ -1,0 +1,582 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * conn - one connection of a relay: a client, a target, and a pump each way.
+ *
+ *   HEADER ──► CONNECTING ──► FLOWING ──► CLOSED
+ *                 ▲   │ refused: the next address, the next target
+ *                 └───┘
+ *
+ * Descriptors are watched edge-triggered, once for everything. An event makes that flow step which waits for it; a flow that
+ * let others go first is in the loop's list of tasks. A flow whose source ended has shut its sink down, and the other goes
+ * on: half-close is kept. When one side breaks, the other is reset, so that nobody takes what was cut short for the end.
+ */
+#include "relay/conn.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "endpoints/endpoints.h"
+#include "relay/account.h"
+#include "relay/place.h"
+#include "relay/proxy.h"
+#include "relay/worker.h"
+#include "run/pump.h"
+
+#define CONN_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
+#define CONN_RETRY_NS 50000000 /* until a descriptor may be had again */
+
+static void conn_try_target(struct usp_conn *conn);
+
+static const struct usp_relay_params *conn_params(const struct usp_conn *conn)
+{
+	return &conn->worker->relay->params;
+}
+
+static struct usp_relay_counters *conn_counters(const struct usp_conn *conn)
+{
+	return &conn->worker->counters;
+}
+
+static uint64_t conn_now(const struct usp_conn *conn)
+{
+	return usp_loop_now(conn->worker->loop);
+}
+
+/* --- The end --------------------------------------------------------------------------------------- */
+
+void usp_conn_free(struct usp_conn *conn)
+{
+	usp_targets_put(conn->targets);
+	usp_free(conn->addresses);
+	usp_free(conn);
+}
+
+static void conn_run_free(struct usp_task *task)
+{
+	usp_conn_free(usp_container_of(task, struct usp_conn, task));
+}
+
+/* Close with a reset instead of an end. */
+static void conn_reset_end(struct usp_conn_end *end)
+{
+	const struct linger linger = {.l_onoff = 1, .l_linger = 0};
+
+	if (end->fd >= 0)
+		usp_sys_setsockopt(end->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+static void conn_close_end(struct usp_conn_end *end)
+{
+	if (end->file)
+		usp_file_put(end->file);
+	else if (end->fd >= 0)
+		usp_sys_close(end->fd);
+	end->file = NULL;
+	end->fd = -1;
+}
+
+static void conn_end_flow(struct usp_conn *conn, unsigned direction)
+{
+	struct usp_flow *flow = &conn->flows[direction];
+
+	usp_loop_disarm(conn->worker->loop, &flow->timer);
+	if (!flow->pump)
+		return;
+	usp_account_end(conn_counters(conn), direction, flow);
+	usp_pump_free(flow->pump);
+	flow->pump = NULL;
+}
+
+static void conn_leave_target(struct usp_conn *conn)
+{
+	if (conn->target && conn->state == USP_CONN_FLOWING)
+		atomic_fetch_sub_explicit(&conn->target->nr_connections, 1, memory_order_relaxed);
+}
+
+/* Both sides are done with, each as it was prepared. The memory stays for events of this round that come late. */
+static void conn_close(struct usp_conn *conn)
+{
+	if (conn->state == USP_CONN_CLOSED)
+		return;
+	for (unsigned i = 0; i < 2; i++)
+		conn_end_flow(conn, i);
+	conn_leave_target(conn);
+	for (unsigned i = 0; i < 2; i++)
+		conn_close_end(&conn->ends[i]);
+	usp_loop_disarm(conn->worker->loop, &conn->timer);
+	conn->state = USP_CONN_CLOSED;
+	usp_worker_remove(conn->worker, conn);
+	conn->task.run = conn_run_free;
+	usp_loop_defer(conn->worker->loop, &conn->task);
+}
+
+void usp_conn_abort(struct usp_conn *conn)
+{
+	for (unsigned i = 0; i < 2; i++)
+		conn_reset_end(&conn->ends[i]);
+	conn_close(conn);
+}
+
+/* A side broke: the other must not take it for the end. */
+static void conn_break(struct usp_conn *conn)
+{
+	usp_counter_add(&conn_counters(conn)->reset, 1);
+	usp_conn_abort(conn);
+}
+
+/* --- Flows ----------------------------------------------------------------------------------------- */
+
+static bool conn_has_flow(const struct usp_conn *conn, unsigned direction)
+{
+	return conn->state == USP_CONN_FLOWING && conn->flows[direction].wait != USP_FLOW_NOTHING;
+}
+
+/* Note what a flow waits for. */
+static void conn_await(struct usp_conn *conn, unsigned direction, const struct usp_pump_wait *wait)
+{
+	struct usp_flow *flow = &conn->flows[direction];
+	struct usp_relay_counters *counters = conn_counters(conn);
+
+	if (wait->file) {
+		flow->wait = wait->side == USP_READ ? USP_FLOW_SOURCE : USP_FLOW_SINK;
+		usp_counter_add(wait->side == USP_READ ? &counters->source_waits[direction]
+						       : &counters->sink_waits[direction],
+				1);
+	} else {
+		flow->wait = USP_FLOW_TIME;
+	}
+	if (wait->timeout_ns == 0)
+		usp_loop_defer(conn->worker->loop, &conn->task);
+	else if (wait->timeout_ns > 0 &&
+		 usp_loop_arm(conn->worker->loop, &flow->timer, conn_now(conn) + (uint64_t)wait->timeout_ns) < 0)
+		usp_loop_defer(conn->worker->loop, &conn->task);
+}
+
+/* Do what a flow can do now. */
+static void conn_step(struct usp_conn *conn, unsigned direction)
+{
+	struct usp_flow *flow = &conn->flows[direction];
+	struct usp_pump_wait wait;
+	int ret = usp_pump_step(flow->pump, &wait);
+
+	if (usp_account_step(conn_counters(conn), direction, flow))
+		conn->active_ns = conn_now(conn);
+	if (ret == -EAGAIN) {
+		conn_await(conn, direction, &wait);
+		return;
+	}
+	flow->wait = USP_FLOW_NOTHING;
+	if (ret < 0)
+		conn_break(conn);
+	else if (conn->flows[!direction].wait == USP_FLOW_NOTHING)
+		conn_close(conn);
+}
+
+static void conn_run_steps(struct usp_task *task)
+{
+	struct usp_conn *conn = usp_container_of(task, struct usp_conn, task);
+
+	for (unsigned i = 0; i < 2; i++) {
+		if (conn_has_flow(conn, i) && conn->flows[i].wait == USP_FLOW_TIME)
+			conn_step(conn, i);
+	}
+}
+
+static void conn_timer_fired(struct usp_conn *conn, unsigned direction)
+{
+	if (conn_has_flow(conn, direction))
+		conn_step(conn, direction);
+}
+
+static void conn_to_target_fired(struct usp_timer *timer)
+{
+	conn_timer_fired(usp_container_of(timer, struct usp_conn, flows[USP_TO_TARGET].timer), USP_TO_TARGET);
+}
+
+static void conn_to_client_fired(struct usp_timer *timer)
+{
+	conn_timer_fired(usp_container_of(timer, struct usp_conn, flows[USP_TO_CLIENT].timer), USP_TO_CLIENT);
+}
+
+/* An error of the connection itself, and not a notice about a zero-copy send. */
+static bool conn_is_broken(struct usp_conn_end *end, unsigned events)
+{
+	return events & EPOLLERR && usp_file_poll(end->file) & POLLERR;
+}
+
+/* Something about one end: its own flow may have a source again, the other one a sink. */
+static void conn_flow_ready(struct usp_conn *conn, unsigned index, unsigned events)
+{
+	struct usp_flow *from = &conn->flows[index], *to = &conn->flows[!index];
+
+	if (conn_is_broken(&conn->ends[index], events)) {
+		conn_break(conn);
+		return;
+	}
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLPRI) && from->pump)
+		usp_pump_look(from->pump);
+	if (conn_has_flow(conn, !index) && to->wait == USP_FLOW_SINK && events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+		conn_step(conn, !index);
+	if (conn_has_flow(conn, index) && from->wait == USP_FLOW_SOURCE && events & ~(unsigned)EPOLLOUT)
+		conn_step(conn, index);
+}
+
+/* --- From here on it flows --------------------------------------------------------------------------- */
+
+static int conn_open_file(struct usp_conn *conn, unsigned index)
+{
+	struct usp_conn_end *end = &conn->ends[index];
+
+	return usp_stream_file_new(end->fd, end->is_tcp, index ? "target" : "client", &end->file);
+}
+
+static int conn_open_flow(struct usp_conn *conn, unsigned direction)
+{
+	const struct usp_pump_params params = {
+		.count = -1,
+		.rate = conn_params(conn)->rate,
+		.lane = conn_params(conn)->lane,
+		.flags = USP_PUMP_ADAPT_LANE,
+	};
+	struct usp_flow *flow = &conn->flows[direction];
+	int ret = usp_pump_new(conn->ends[direction].file, &params, &flow->pump);
+
+	if (ret == 0)
+		ret = usp_pump_add_sink(flow->pump, conn->ends[!direction].file);
+	if (ret == 0 && conn->worker->relay->shared_rate.per_second)
+		flow->pump->shared_rate = &conn->worker->relay->shared_rate;
+	flow->wait = USP_FLOW_SOURCE;
+	return ret;
+}
+
+/* The first bytes that a target gets; they fit into a socket that is fresh. */
+static int conn_send_header(struct usp_conn *conn)
+{
+	unsigned version = conn_params(conn)->proxy_send;
+	unsigned char bytes[USP_PROXY_HEADER_MAX];
+	struct iovec iov = {.iov_base = bytes};
+	ssize_t ret;
+
+	if (!version)
+		return 0;
+	iov.iov_len = usp_proxy_format(version, conn->addresses, bytes);
+	ret = usp_sys_sendmsg(conn->ends[1].fd, &(struct msghdr){.msg_iov = &iov, .msg_iovlen = 1}, MSG_DONTWAIT);
+	return ret == (ssize_t)iov.iov_len ? 0 : ret < 0 ? (int)ret : -EMSGSIZE;
+}
+
+static void conn_idle_fired(struct usp_timer *timer)
+{
+	struct usp_conn *conn = usp_container_of(timer, struct usp_conn, timer);
+	uint64_t deadline_ns = conn->active_ns + conn_params(conn)->idle_timeout_ns;
+
+	if (deadline_ns > conn_now(conn)) {
+		usp_loop_arm(conn->worker->loop, timer, deadline_ns);
+		return;
+	}
+	usp_counter_add(&conn_counters(conn)->idle_closed, 1);
+	usp_conn_abort(conn);
+}
+
+static int conn_open_flows(struct usp_conn *conn)
+{
+	struct usp_loop *loop = conn->worker->loop;
+	int ret = conn_open_file(conn, 0);
+
+	if (ret == 0)
+		ret = conn_open_file(conn, 1);
+	for (unsigned i = 0; i < 2 && ret == 0; i++)
+		ret = conn_open_flow(conn, i);
+	if (ret == 0)
+		ret = usp_loop_watch(loop, conn->ends[0].fd, CONN_EVENTS, &conn->ends[0].watch);
+	conn->active_ns = conn_now(conn);
+	conn->timer.fired = conn_idle_fired;
+	usp_loop_disarm(loop, &conn->timer);
+	if (ret == 0 && conn_params(conn)->idle_timeout_ns)
+		ret = usp_loop_arm(loop, &conn->timer, conn->active_ns + conn_params(conn)->idle_timeout_ns);
+	return ret;
+}
+
+static void conn_begin_flow(struct usp_conn *conn)
+{
+	int ret = conn_open_flows(conn);
+
+	usp_target_connected(conn->target);
+	atomic_fetch_add_explicit(&conn->target->nr_connections, 1, memory_order_relaxed);
+	conn->state = USP_CONN_FLOWING;
+	if (ret < 0) {
+		usp_conn_abort(conn);
+		return;
+	}
+	conn->task.run = conn_run_steps;
+	conn_step(conn, USP_TO_TARGET);
+	if (conn_has_flow(conn, USP_TO_CLIENT))
+		conn_step(conn, USP_TO_CLIENT);
+}
+
+/* --- Connecting -------------------------------------------------------------------------------------- */
+
+/* Nobody takes the client. */
+static void conn_give_up(struct usp_conn *conn)
+{
+	usp_counter_add(&conn_counters(conn)->unserved, 1);
+	usp_conn_abort(conn);
+}
+
+/* An address did not work: the next one, then the next target. */
+static void conn_failed(struct usp_conn *conn, int error)
+{
+	usp_loop_disarm(conn->worker->loop, &conn->timer);
+	conn_close_end(&conn->ends[1]);
+	conn->address = conn->address->ai_next;
+	if (!conn->address) {
+		usp_target_failed(conn->target, error, conn_now(conn) + conn_params(conn)->retry_after_ns);
+		conn->target = usp_targets_next(conn->targets, conn->target, conn->first_target, conn_now(conn));
+		conn->address = conn->target ? conn->target->addresses : NULL;
+	}
+	if (conn->address)
+		conn_try_target(conn);
+	else
+		conn_give_up(conn);
+}
+
+static void conn_connected(struct usp_conn *conn)
+{
+	int ret = conn_send_header(conn);
+
+	if (ret < 0)
+		conn_failed(conn, ret);
+	else
+		conn_begin_flow(conn);
+}
+
+static void conn_target_ready(struct usp_watch *watch, unsigned events)
+{
+	struct usp_conn *conn = usp_container_of(watch, struct usp_conn, ends[1].watch);
+	int error = 0;
+
+	if (conn->state == USP_CONN_FLOWING)
+		conn_flow_ready(conn, 1, events);
+	if (conn->state != USP_CONN_CONNECTING)
+		return;
+	if (events & (EPOLLERR | EPOLLHUP))
+		error = usp_sys_getsockopt_int(conn->ends[1].fd, SOL_SOCKET, SO_ERROR);
+	if (error)
+		conn_failed(conn, error > 0 ? -error : error);
+	else if (events & EPOLLOUT)
+		conn_connected(conn);
+}
+
+static void conn_connect_fired(struct usp_timer *timer)
+{
+	conn_failed(usp_container_of(timer, struct usp_conn, timer), -ETIMEDOUT);
+}
+
+static int conn_prepare_socket(struct usp_conn *conn, int fd)
+{
+	const struct usp_relay *relay = conn->worker->relay;
+	const struct addrinfo *source = relay->source;
+	int ret = 0;
+
+	if (relay->params.mark)
+		ret = usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_MARK, (int)relay->params.mark);
+	if (conn->address->ai_family == AF_UNIX || ret < 0)
+		return ret;
+	while (source && source->ai_family != conn->address->ai_family)
+		source = source->ai_next;
+	if (source) {
+		usp_sys_setsockopt_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+		ret = usp_sys_bind(fd, source->ai_addr, source->ai_addrlen);
+	}
+	usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	return ret;
+}
+
+/* A socket on its way to the address: 0 if it is there, -EINPROGRESS, or -errno. */
+static int conn_connect(struct usp_conn *conn)
+{
+	struct usp_conn_end *end = &conn->ends[1];
+	int ret;
+
+	end->is_tcp = conn->address->ai_family != AF_UNIX;
+	end->fd = usp_sys_socket(conn->address->ai_family, SOCK_STREAM, 0);
+	if (end->fd < 0)
+		return end->fd;
+	ret = conn_prepare_socket(conn, end->fd);
+	if (ret == 0)
+		ret = usp_sys_connect(end->fd, conn->address->ai_addr, conn->address->ai_addrlen);
+	if (ret == 0 || ret == -EINPROGRESS) {
+		int watched = usp_loop_watch(conn->worker->loop, end->fd, CONN_EVENTS, &end->watch);
+
+		ret = watched < 0 ? watched : ret;
+	}
+	return ret;
+}
+
+static void conn_retry_fired(struct usp_timer *timer)
+{
+	conn_try_target(usp_container_of(timer, struct usp_conn, timer));
+}
+
+/* Without descriptors nobody is to blame: wait for some, as long as the client does. */
+static void conn_try_later(struct usp_conn *conn)
+{
+	usp_worker_pause(conn->worker);
+	conn->ends[1].fd = -1;
+	conn->timer.fired = conn_retry_fired;
+	if (conn_now(conn) - conn->active_ns > conn_params(conn)->connect_timeout_ns ||
+	    usp_loop_arm(conn->worker->loop, &conn->timer, conn_now(conn) + CONN_RETRY_NS) < 0)
+		conn_give_up(conn);
+}
+
+static void conn_try_target(struct usp_conn *conn)
+{
+	uint64_t deadline_ns = conn_now(conn) + conn_params(conn)->connect_timeout_ns;
+	int ret = conn_connect(conn);
+
+	conn->state = USP_CONN_CONNECTING;
+	if (ret == -EMFILE || ret == -ENFILE || ret == -ENOBUFS || ret == -ENOMEM) {
+		conn_close_end(&conn->ends[1]);
+		conn_try_later(conn);
+		return;
+	}
+	conn->timer.fired = conn_connect_fired;
+	if (ret == -EINPROGRESS)
+		ret = usp_loop_arm(conn->worker->loop, &conn->timer, deadline_ns);
+	else if (ret == 0)
+		conn_connected(conn);
+	if (ret < 0)
+		conn_failed(conn, ret);
+}
+
+/* --- The client -------------------------------------------------------------------------------------- */
+
+static uint32_t conn_hash(const struct usp_conn *conn)
+{
+	return conn->addresses ? usp_place_hash((const struct sockaddr *)&conn->addresses->source) : 0;
+}
+
+static void conn_choose_target(struct usp_conn *conn)
+{
+	struct usp_targets *targets = usp_worker_targets(conn->worker);
+
+	usp_loop_disarm(conn->worker->loop, &conn->timer);
+	if (targets) {
+		conn->targets = usp_targets_get(targets);
+		conn->target = conn->first_target =
+			usp_targets_first(targets, conn_params(conn)->balance, conn_hash(conn), conn_now(conn));
+	}
+	if (!conn->target) {
+		conn_give_up(conn);
+		return;
+	}
+	conn->address = conn->target->addresses;
+	conn_try_target(conn);
+}
+
+/* Look at the header, and take it out when it is complete: 1, 0 if more is needed, or -errno. */
+static int conn_take_header(struct usp_conn *conn)
+{
+	unsigned char bytes[USP_PROXY_HEADER_MAX];
+	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t len = usp_sys_recvmsg(conn->ends[0].fd, &message, MSG_PEEK | MSG_DONTWAIT);
+
+	if (len <= 0)
+		return len == -EAGAIN || len == -EINTR ? 0 : len < 0 ? (int)len : -EPROTO;
+	len = usp_proxy_parse(bytes, (size_t)len, conn->addresses);
+	if (len <= 0)
+		return (int)len;
+	iov.iov_len = (size_t)len;
+	return usp_sys_recvmsg(conn->ends[0].fd, &message, MSG_DONTWAIT) == len ? 1 : -EPROTO;
+}
+
+static void conn_client_ready(struct usp_watch *watch, unsigned events)
+{
+	struct usp_conn *conn = usp_container_of(watch, struct usp_conn, ends[0].watch);
+	int ret;
+
+	if (conn->state == USP_CONN_FLOWING)
+		conn_flow_ready(conn, 0, events);
+	if (conn->state != USP_CONN_HEADER)
+		return;
+	ret = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) && !(events & EPOLLIN) ? -EPROTO : conn_take_header(conn);
+	if (ret < 0) {
+		conn_give_up(conn);
+	} else if (ret > 0) {
+		usp_loop_unwatch(conn->worker->loop, conn->ends[0].fd);
+		conn_choose_target(conn);
+	}
+}
+
+static void conn_header_fired(struct usp_timer *timer)
+{
+	conn_give_up(usp_container_of(timer, struct usp_conn, timer));
+}
+
+/* Who talks to whom, as the socket itself knows it. */
+static int conn_find_addresses(struct usp_conn *conn)
+{
+	struct usp_proxy_addresses *addresses = usp_alloc(sizeof(*addresses));
+	socklen_t source_len = sizeof(addresses->source), dest_len = sizeof(addresses->dest);
+	int ret;
+
+	if (!addresses)
+		return -ENOMEM;
+	conn->addresses = addresses;
+	ret = usp_sys_getpeername(conn->ends[0].fd, (struct sockaddr *)&addresses->source, &source_len);
+	if (ret == 0)
+		ret = usp_sys_getsockname(conn->ends[0].fd, (struct sockaddr *)&addresses->dest, &dest_len);
+	addresses->is_known = ret == 0;
+	return ret;
+}
+
+static int conn_await_header(struct usp_conn *conn)
+{
+	struct usp_loop *loop = conn->worker->loop;
+	int ret;
+
+	conn->timer.fired = conn_header_fired;
+	ret = usp_loop_arm(loop, &conn->timer, conn_now(conn) + conn_params(conn)->connect_timeout_ns);
+	return ret < 0 ? ret : usp_loop_watch(loop, conn->ends[0].fd, CONN_EVENTS, &conn->ends[0].watch);
+}
+
+static struct usp_conn *conn_new(struct usp_worker *worker, int fd, bool is_tcp)
+{
+	struct usp_conn *conn = usp_alloc(sizeof(*conn));
+
+	if (!conn)
+		return NULL;
+	conn->worker = worker;
+	conn->ends[0] = (struct usp_conn_end){.watch.ready = conn_client_ready, .fd = fd, .is_tcp = is_tcp};
+	conn->ends[1] = (struct usp_conn_end){.watch.ready = conn_target_ready, .fd = -1};
+	conn->flows[USP_TO_TARGET].timer.fired = conn_to_target_fired;
+	conn->flows[USP_TO_CLIENT].timer.fired = conn_to_client_fired;
+	conn->active_ns = usp_loop_now(worker->loop);
+	return conn;
+}
+
+void usp_conn_begin(struct usp_worker *worker, int fd, bool is_tcp)
+{
+	const struct usp_relay_params *params = &worker->relay->params;
+	struct usp_conn *conn = conn_new(worker, fd, is_tcp);
+	int ret = 0;
+
+	if (!conn) {
+		usp_sys_close(fd);
+		return;
+	}
+	usp_worker_add(worker, conn);
+	if (params->proxy_send || params->proxy_accept || params->balance == USP_BALANCE_SOURCE)
+		ret = conn_find_addresses(conn);
+	if (ret == 0 && params->proxy_accept)
+		ret = conn_await_header(conn);
+	if (ret < 0)
+		conn_give_up(conn);
+	else if (!params->proxy_accept)
+		conn_choose_target(conn);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* conn - one connection of a relay: a client, a target, and a pump each way. */
+#ifndef USP_RELAY_CONN_H
+#define USP_RELAY_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "run/loop.h"
+
+struct usp_worker;
+struct usp_pump;
+
+enum usp_conn_state {
+	USP_CONN_HEADER,     /* the client's PROXY header is awaited */
+	USP_CONN_CONNECTING, /* a target is being tried */
+	USP_CONN_FLOWING,
+	USP_CONN_CLOSED, /* until the end of the loop's round */
+};
+
+/* What a flow waits for. */
+enum usp_flow_wait { USP_FLOW_SOURCE, USP_FLOW_SINK, USP_FLOW_TIME, USP_FLOW_NOTHING };
+
+/* One direction. */
+struct usp_flow {
+	struct usp_pump *pump;
+	struct usp_timer timer; /* of a rate limit */
+	enum usp_flow_wait wait;
+	bool is_kernel; /* its lane, as counted */
+};
+
+/* One side: [0] the client, [1] the target; and the flow with the same index comes from it. */
+struct usp_conn_end {
+	struct usp_watch watch;
+	struct usp_file *file;
+	int fd;
+	bool is_tcp;
+};
+
+struct usp_conn {
+	struct usp_worker *worker;
+	struct usp_conn *next, **link; /* in the worker's list */
+	enum usp_conn_state state;
+	struct usp_conn_end ends[2];
+	struct usp_flow flows[2];
+	struct usp_timer timer; /* of connecting, then of being idle */
+	struct usp_task task;	/* flows that let others go first; then the end */
+	uint64_t active_ns;	/* when something moved last */
+	struct usp_targets *targets;
+	struct usp_target *target, *first_target; /* being tried or used; where trying began */
+	struct addrinfo *address;		  /* of the target, being tried */
+	struct usp_proxy_addresses *addresses;	  /* who talks to whom, where a PROXY header says or has to say it */
+};
+
+/* Take over a client that was just accepted. On failure the descriptor is closed. */
+void usp_conn_begin(struct usp_worker *worker, int fd, bool is_tcp);
+
+/* End it now; both sides are reset unless they have had their end. Its memory goes at the end of the round. */
+void usp_conn_abort(struct usp_conn *conn);
+
+/* Free one that is closed, when its loop runs no more. */
+void usp_conn_free(struct usp_conn *conn);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/* http - what a request of HTTP/1 asks for, and the head of the answer. */
+#include "relay/http.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/compiler.h"
+
+/* --- Request --------------------------------------------------------------------------------------- */
+
+struct http_word {
+	const char *at;
+	size_t len;
+};
+
+/* The length up to and with the empty line, or 0 if it is not there yet. A lone line feed ends a line, too. */
+static size_t http_head_len(const char *bytes, size_t len)
+{
+	const char *end = bytes + len, *at = bytes;
+
+	while ((at = memchr(at, '\n', (size_t)(end - at)))) {
+		at++;
+		if (at < end && *at == '\n')
+			return (size_t)(at + 1 - bytes);
+		if (end - at >= 2 && at[0] == '\r' && at[1] == '\n')
+			return (size_t)(at + 2 - bytes);
+	}
+	return 0;
+}
+
+/* Take the text up to the first separator off the front of rest, and the separator with it; all if there is none. */
+static struct http_word http_take(struct http_word *rest, char separator)
+{
+	const char *end = memchr(rest->at, separator, rest->len);
+	struct http_word word = {.at = rest->at, .len = end ? (size_t)(end - rest->at) : rest->len};
+	size_t taken = word.len + (end ? 1 : 0);
+
+	rest->at += taken;
+	rest->len -= taken;
+	return word;
+}
+
+static bool http_is(struct http_word word, const char *text)
+{
+	return word.len == strlen(text) && memcmp(word.at, text, word.len) == 0;
+}
+
+static bool http_begins(struct http_word word, const char *text)
+{
+	return word.len >= strlen(text) && memcmp(word.at, text, strlen(text)) == 0;
+}
+
+static enum usp_http_method http_method(struct http_word word)
+{
+	return http_is(word, "GET") ? USP_HTTP_GET : http_is(word, "HEAD") ? USP_HTTP_HEAD : USP_HTTP_OTHER;
+}
+
+/* A proxy may send the whole address, of which only the path matters to us. */
+static struct http_word http_path(struct http_word target)
+{
+	size_t skipped = http_begins(target, "http://") ? strlen("http://") : 0;
+	const char *slash = memchr(target.at + skipped, '/', target.len - skipped);
+
+	if (skipped && slash)
+		target = (struct http_word){.at = slash, .len = target.len - (size_t)(slash - target.at)};
+	return http_take(&target, '?');
+}
+
+ssize_t usp_http_parse(const char *bytes, size_t len, struct usp_http_request *ret_request)
+{
+	struct http_word rest = {.at = bytes, .len = http_head_len(bytes, len)};
+	size_t head_len = rest.len;
+	struct http_word line, method, target, path;
+
+	if (len > 0 && (bytes[0] < 'A' || bytes[0] > 'Z'))
+		return -EPROTO; /* said at once, because TLS would wait for an answer before it sends a line's end */
+	if (!head_len)
+		return 0;
+	line = http_take(&rest, '\n');
+	if (line.len > 0 && line.at[line.len - 1] == '\r')
+		line.len--;
+	method = http_take(&line, ' ');
+	target = http_take(&line, ' ');
+	path = http_path(target);
+	if (!http_begins(line, "HTTP/1.") || line.len != strlen("HTTP/1.1") || !http_begins(path, "/"))
+		return -EPROTO;
+	*ret_request = (struct usp_http_request){
+		.method = http_method(method),
+		.path = path.at,
+		.path_len = path.len,
+	};
+	return (ssize_t)head_len;
+}
+
+/* --- Answer ---------------------------------------------------------------------------------------- */
+
+const char *usp_http_reason(unsigned status)
+{
+	static const struct {
+		unsigned status;
+		const char *reason;
+	} reasons[] = {
+		{200, "OK"},
+		{400, "Bad Request"},
+		{404, "Not Found"},
+		{405, "Method Not Allowed"},
+		{431, "Request Header Fields Too Large"},
+		{503, "Service Unavailable"},
+	};
+
+	for (size_t i = 0; i < usp_array_len(reasons); i++) {
+		if (reasons[i].status == status)
+			return reasons[i].reason;
+	}
+	return "Unknown";
+}
+
+size_t usp_http_head(const struct usp_http_answer *answer, char *ret_bytes, size_t room)
+{
+	int len = snprintf(ret_bytes, room,
+			   "HTTP/1.1 %u %s\r\n"
+			   "Content-Type: %s\r\n"
+			   "Content-Length: %zu\r\n"
+			   "Cache-Control: no-store\r\n"
+			   "X-Content-Type-Options: nosniff\r\n"
+			   "%s%s%s%s"
+			   "Connection: close\r\n\r\n",
+			   answer->status, usp_http_reason(answer->status), answer->type, answer->len,
+			   answer->status == 405 ? "Allow: GET, HEAD\r\n" : "",
+			   answer->policy ? "Content-Security-Policy: " : "", answer->policy ? answer->policy : "",
+			   answer->policy ? "\r\n" : "");
+
+	return len < 0 ? 0 : usp_min((size_t)len, room - 1);
+}

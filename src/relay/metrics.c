@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * metrics - a small HTTP server that tells how a relay is: /metrics for Prometheus, / for people.
+ *
+ * Each client sends one request, gets one answer, and lingers until it has closed its side, so that bytes which we did not
+ * read do not reset the connection before the answer is there:
+ *
+ *     accepted ──► asks ──► takes ──► lingers ──► gone
+ *                    └────────┴──────────┴─ error, or METRICS_PATIENCE_NS ─► gone
+ *
+ * All of it runs in the thread of the loop, never blocks, and is bounded in clients and in what each may send.
+ */
+#include "relay/metrics.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "relay/http.h"
+#include "relay/page.h"
+#include "relay/report.h"
+
+#define METRICS_CLIENTS_MAX 32
+#define METRICS_REQUEST_MAX 8192
+#define METRICS_HEAD_MAX 2048		       /* of an answer */
+#define METRICS_LINGER_MAX ((size_t)256 << 10) /* bytes behind a request that are read and dropped */
+#define METRICS_PATIENCE_NS (5 * UINT64_C(1000000000))
+
+enum metrics_state {
+	METRICS_ASKS,
+	METRICS_TAKES,
+	METRICS_LINGERS,
+};
+
+struct metrics_client {
+	struct usp_watch watch;
+	struct usp_timer timer;
+	struct usp_task last_task; /* frees it */
+	struct usp_metrics *metrics;
+	struct metrics_client **slot;
+	int fd; /* -1: it has gone, and is freed soon */
+	enum metrics_state state;
+	unsigned events; /* that it is watched for */
+	size_t nr_read, nr_sent;
+	char request[METRICS_REQUEST_MAX];
+	char head[METRICS_HEAD_MAX];
+	size_t head_len;
+	struct usp_text text; /* what body is in, unless that is static */
+	const char *body;
+	size_t body_len;
+};
+
+struct usp_metrics {
+	struct usp_relay *relay;
+	struct usp_loop *loop; /* NULL before the start */
+	struct usp_watch watch;
+	struct usp_timer tick;
+	int listener;
+	struct metrics_client *clients[METRICS_CLIENTS_MAX];
+	uint64_t started_ns;
+	struct usp_history history;
+};
+
+/* --- What is told ---------------------------------------------------------------------------------- */
+
+/* A moment of everything, or false if memory is short. Targets may be replaced meanwhile: what is left of them counts. */
+static bool metrics_report(struct usp_metrics *metrics, struct usp_report *ret_report)
+{
+	struct usp_report report = {
+		.uptime_ns = usp_loop_now(metrics->loop) - metrics->started_ns,
+		.history = &metrics->history,
+	};
+
+	usp_relay_status(metrics->relay, &report.status);
+	report.targets = usp_alloc_array(usp_max(report.status.nr_targets, 1), sizeof(report.targets[0]));
+	if (!report.targets)
+		return false;
+	while (report.nr_targets < report.status.nr_targets &&
+	       usp_relay_target_status(metrics->relay, report.nr_targets, &report.targets[report.nr_targets]) == 0)
+		report.nr_targets++;
+	*ret_report = report;
+	return true;
+}
+
+/* --- Answers --------------------------------------------------------------------------------------- */
+
+struct metrics_route {
+	const char *path, *type;
+	void (*write)(const struct usp_report *report, struct usp_text *text); /* NULL: the page */
+};
+
+static const struct metrics_route metrics_routes[] = {
+	{.path = "/", .type = "text/html; charset=utf-8"},
+	{.path = "/metrics", .type = "text/plain; version=0.0.4; charset=utf-8", .write = usp_report_prometheus},
+	{.path = "/status.json", .type = "application/json", .write = usp_report_json},
+};
+
+static const struct metrics_route *metrics_find(const struct usp_http_request *request)
+{
+	for (size_t i = 0; i < usp_array_len(metrics_routes); i++) {
+		const char *path = metrics_routes[i].path;
+
+		if (strlen(path) == request->path_len && memcmp(path, request->path, request->path_len) == 0)
+			return &metrics_routes[i];
+	}
+	return NULL;
+}
+
+/* From here on it has its time again. Its timer is armed already, and moving one cannot fail. */
+static void metrics_answer(struct metrics_client *client, unsigned status, const char *type, const char *policy)
+{
+	const struct usp_http_answer answer = {
+		.status = status, .type = type, .policy = policy, .len = client->body_len};
+	struct usp_loop *loop = client->metrics->loop;
+
+	client->head_len = usp_http_head(&answer, client->head, sizeof(client->head));
+	client->state = METRICS_TAKES;
+	usp_loop_arm(loop, &client->timer, usp_loop_now(loop) + METRICS_PATIENCE_NS);
+}
+
+static void metrics_refuse(struct metrics_client *client, unsigned status)
+{
+	client->body = usp_http_reason(status);
+	client->body_len = strlen(client->body);
+	metrics_answer(client, status, "text/plain; charset=utf-8", NULL);
+}
+
+static void metrics_send_page(struct metrics_client *client, const struct metrics_route *route)
+{
+	client->body = usp_page;
+	client->body_len = usp_page_len;
+	metrics_answer(client, 200, route->type, usp_page_policy);
+}
+
+static void metrics_send_report(struct metrics_client *client, const struct metrics_route *route)
+{
+	struct usp_report report;
+	bool is_made = metrics_report(client->metrics, &report);
+
+	if (is_made) {
+		route->write(&report, &client->text);
+		usp_free(report.targets);
+		is_made = !client->text.has_failed;
+	}
+	client->body = client->text.base;
+	client->body_len = client->text.len;
+	if (is_made)
+		metrics_answer(client, 200, route->type, NULL);
+	else
+		metrics_refuse(client, 503);
+}
+
+static void metrics_serve(struct metrics_client *client, const struct usp_http_request *request)
+{
+	const struct metrics_route *route = metrics_find(request);
+
+	if (request->method == USP_HTTP_OTHER)
+		metrics_refuse(client, 405);
+	else if (!route)
+		metrics_refuse(client, 404);
+	else if (route->write)
+		metrics_send_report(client, route);
+	else
+		metrics_send_page(client, route);
+	if (request->method == USP_HTTP_HEAD)
+		client->body_len = 0;
+}
+
+/* --- Clients: each step gives 0 to go on with the next, -EAGAIN to wait for events, or why it is over ---------------- */
+
+static int metrics_ask(struct metrics_client *client)
+{
+	struct usp_http_request request;
+	ssize_t len =
+		usp_sys_read(client->fd, client->request + client->nr_read, sizeof(client->request) - client->nr_read);
+
+	if (len <= 0)
+		return len < 0 ? (int)len : -EPIPE;
+	client->nr_read += (size_t)len;
+	len = usp_http_parse(client->request, client->nr_read, &request);
+	if (len > 0)
+		metrics_serve(client, &request);
+	else if (len < 0)
+		metrics_refuse(client, 400);
+	else if (client->nr_read == sizeof(client->request))
+		metrics_refuse(client, 431);
+	return 0;
+}
+
+static int metrics_take(struct metrics_client *client)
+{
+	size_t head_sent = usp_min(client->nr_sent, client->head_len), body_sent = client->nr_sent - head_sent;
+	struct iovec iov[] = {
+		{.iov_base = client->head + head_sent, .iov_len = client->head_len - head_sent},
+		{.iov_base = (char *)client->body + body_sent, .iov_len = client->body_len - body_sent},
+	};
+	const struct msghdr message = {.msg_iov = iov, .msg_iovlen = usp_array_len(iov)};
+	ssize_t len = usp_sys_sendmsg(client->fd, &message, MSG_DONTWAIT);
+
+	if (len < 0)
+		return (int)len;
+	client->nr_sent += (size_t)len;
+	if (client->nr_sent < client->head_len + client->body_len)
+		return 0;
+	client->state = METRICS_LINGERS;
+	client->nr_read = 0;
+	return usp_sys_shutdown(client->fd, SHUT_WR);
+}
+
+static int metrics_linger(struct metrics_client *client)
+{
+	ssize_t len = usp_sys_read(client->fd, client->request, sizeof(client->request));
+
+	if (len <= 0)
+		return len < 0 ? (int)len : -EPIPE;
+	client->nr_read += (size_t)len;
+	return client->nr_read < METRICS_LINGER_MAX ? 0 : -EMSGSIZE;
+}
+
+static void metrics_accept(struct usp_metrics *metrics);
+
+static void metrics_client_free(struct usp_task *task)
+{
+	struct metrics_client *client = usp_container_of(task, struct metrics_client, last_task);
+
+	usp_text_free(&client->text);
+	usp_free(client);
+}
+
+static void metrics_client_close(struct metrics_client *client)
+{
+	struct usp_loop *loop = client->metrics->loop;
+
+	usp_loop_disarm(loop, &client->timer);
+	usp_loop_unwatch(loop, client->fd);
+	usp_sys_close(client->fd);
+	client->fd = -1;
+	*client->slot = NULL;
+}
+
+/* An event of this round may still be on its way to it, so the memory stays until the round is over. */
+static void metrics_client_end(struct metrics_client *client)
+{
+	struct usp_metrics *metrics = client->metrics;
+
+	metrics_client_close(client);
+	usp_loop_defer(metrics->loop, &client->last_task);
+	metrics_accept(metrics);
+}
+
+/* Watch it for what its state waits for: 0 or -errno. */
+static int metrics_client_wait(struct metrics_client *client)
+{
+	unsigned events = client->state == METRICS_TAKES ? EPOLLOUT : EPOLLIN;
+
+	if (events == client->events)
+		return 0;
+	client->events = events;
+	return usp_loop_change(client->metrics->loop, client->fd, events, &client->watch);
+}
+
+static void metrics_client_ready(struct usp_watch *watch, unsigned events)
+{
+	static int (*const steps[])(struct metrics_client * client) = {
+		[METRICS_ASKS] = metrics_ask,
+		[METRICS_TAKES] = metrics_take,
+		[METRICS_LINGERS] = metrics_linger,
+	};
+	struct metrics_client *client = usp_container_of(watch, struct metrics_client, watch);
+	int ret;
+
+	(void)events;
+	if (client->fd < 0)
+		return;
+	do {
+		ret = steps[client->state](client);
+	} while (ret == 0 || ret == -EINTR);
+	if (ret == -EAGAIN)
+		ret = metrics_client_wait(client);
+	if (ret < 0)
+		metrics_client_end(client);
+}
+
+static void metrics_client_late(struct usp_timer *timer)
+{
+	metrics_client_end(usp_container_of(timer, struct metrics_client, timer));
+}
+
+/* --- Listener -------------------------------------------------------------------------------------- */
+
+static struct metrics_client **metrics_free_slot(struct usp_metrics *metrics)
+{
+	for (size_t i = 0; i < usp_array_len(metrics->clients); i++) {
+		if (!metrics->clients[i])
+			return &metrics->clients[i];
+	}
+	return NULL;
+}
+
+/* A new client; if it cannot be had, the connection is closed. */
+static void metrics_client_new(struct usp_metrics *metrics, struct metrics_client **slot, int fd)
+{
+	struct metrics_client *client = usp_alloc(sizeof(*client));
+	struct usp_loop *loop = metrics->loop;
+
+	if (!client) {
+		usp_sys_close(fd);
+		return;
+	}
+	*client = (struct metrics_client){
+		.watch.ready = metrics_client_ready,
+		.timer.fired = metrics_client_late,
+		.last_task.run = metrics_client_free,
+		.metrics = metrics,
+		.slot = slot,
+		.fd = fd,
+		.events = EPOLLIN,
+	};
+	*slot = client;
+	if (usp_loop_arm(loop, &client->timer, usp_loop_now(loop) + METRICS_PATIENCE_NS) < 0 ||
+	    usp_loop_watch(loop, fd, client->events, &client->watch) < 0) {
+		metrics_client_close(client);
+		metrics_client_free(&client->last_task);
+	}
+}
+
+/*
+ * Until nobody waits any more. What keeps us from that is met by trying again at each tick and whenever a client has gone:
+ * the listener tells only that somebody has come, not that somebody is there, so nothing spins meanwhile.
+ */
+static void metrics_accept(struct usp_metrics *metrics)
+{
+	struct metrics_client **slot;
+	int fd = 0;
+
+	while (fd >= 0) {
+		slot = metrics_free_slot(metrics);
+		fd = slot ? usp_sys_accept(metrics->listener) : -EBUSY;
+		if (fd >= 0)
+			metrics_client_new(metrics, slot, fd);
+	}
+}
+
+static void metrics_listener_ready(struct usp_watch *watch, unsigned events)
+{
+	(void)events;
+	metrics_accept(usp_container_of(watch, struct usp_metrics, watch));
+}
+
+/* Once in a second. Arming it cannot fail here: its place among the timers has just become free. */
+static void metrics_ticked(struct usp_timer *timer)
+{
+	struct usp_metrics *metrics = usp_container_of(timer, struct usp_metrics, tick);
+	uint64_t now_ns = usp_loop_now(metrics->loop), next_ns = timer->when_ns + USP_HISTORY_STEP_NS;
+	struct usp_relay_status status;
+
+	usp_loop_arm(metrics->loop, timer, next_ns > now_ns ? next_ns : now_ns + USP_HISTORY_STEP_NS);
+	usp_relay_status(metrics->relay, &status);
+	usp_history_add(&metrics->history, &status, now_ns);
+	metrics_accept(metrics);
+}
+
+/* --- Life ------------------------------------------------------------------------------------------ */
+
+int usp_metrics_new(struct usp_relay *relay, int listener, struct usp_metrics **ret_metrics)
+{
+	struct usp_metrics *metrics = usp_alloc(sizeof(*metrics));
+
+	if (!metrics)
+		return -ENOMEM;
+	metrics->relay = relay;
+	metrics->listener = listener;
+	metrics->watch.ready = metrics_listener_ready;
+	metrics->tick.fired = metrics_ticked;
+	*ret_metrics = metrics;
+	return 0;
+}
+
+int usp_metrics_start(struct usp_metrics *metrics, struct usp_loop *loop)
+{
+	struct usp_relay_status status;
+	int ret;
+
+	metrics->started_ns = usp_loop_now(loop);
+	usp_relay_status(metrics->relay, &status);
+	usp_history_begin(&metrics->history, &status, metrics->started_ns);
+	ret = usp_loop_arm(loop, &metrics->tick, metrics->started_ns + USP_HISTORY_STEP_NS);
+	if (ret == 0)
+		ret = usp_loop_watch(loop, metrics->listener, EPOLLIN | EPOLLET, &metrics->watch);
+	if (ret < 0)
+		usp_loop_disarm(loop, &metrics->tick);
+	else
+		metrics->loop = loop;
+	return ret;
+}
+
+/* Take back what the loop knows of it. */
+static void metrics_stop(struct usp_metrics *metrics)
+{
+	for (size_t i = 0; i < usp_array_len(metrics->clients); i++) {
+		struct metrics_client *client = metrics->clients[i];
+
+		if (!client)
+			continue;
+		metrics_client_close(client);
+		metrics_client_free(&client->last_task);
+	}
+	usp_loop_disarm(metrics->loop, &metrics->tick);
+	usp_loop_unwatch(metrics->loop, metrics->listener);
+}
+
+void usp_metrics_free(struct usp_metrics *metrics)
+{
+	if (!metrics)
+		return;
+	if (metrics->loop)
+		metrics_stop(metrics);
+	usp_sys_close(metrics->listener);
+	usp_free(metrics);
+}

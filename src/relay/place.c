@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* place - where a relay listens and connects to: "HOST:PORT" or "unix:PATH", as addresses and back. */
+#include "relay/place.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/addr.h"
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "endpoints/endpoints.h"
+
+#define PLACE_HASH_BASIS 2166136261u /* FNV-1a */
+#define PLACE_HASH_PRIME 16777619u
+
+static const char unix_scheme[] = "unix:", tcp_scheme[] = "tcp:";
+
+static bool place_has_scheme(const char *text, const char *scheme)
+{
+	return strncmp(text, scheme, strlen(scheme)) == 0;
+}
+
+/* --- From text --------------------------------------------------------------------------------------- */
+
+/* A list of one in one piece of memory, which usp_place_free tells by its family. */
+struct place_path {
+	struct addrinfo info;
+	struct sockaddr_un address;
+};
+
+static int place_of_path(const char *path, struct addrinfo **ret_list, const char **ret_why)
+{
+	struct place_path *place = usp_alloc(sizeof(*place));
+	int ret = place ? usp_addr_of_path(path, &place->address) : -ENOMEM;
+
+	if (ret < 0) {
+		*ret_why = ret == -EINVAL ? "the path of the socket is missing" : usp_stream_why(ret);
+		usp_free(place);
+		return ret;
+	}
+	place->info = (struct addrinfo){
+		.ai_family = AF_UNIX,
+		.ai_socktype = SOCK_STREAM,
+		.ai_addr = (struct sockaddr *)&place->address,
+		.ai_addrlen = sizeof(place->address),
+	};
+	*ret_list = &place->info;
+	return 0;
+}
+
+int usp_place_resolve(const char *text, bool is_passive, struct addrinfo **ret_list, const char **ret_why)
+{
+	if (place_has_scheme(text, unix_scheme))
+		return place_of_path(text + strlen(unix_scheme), ret_list, ret_why);
+	if (place_has_scheme(text, tcp_scheme))
+		text += strlen(tcp_scheme);
+	return usp_addr_resolve(text, SOCK_STREAM, is_passive, ret_list, ret_why);
+}
+
+void usp_place_free(struct addrinfo *list)
+{
+	if (list && list->ai_family == AF_UNIX)
+		usp_free(usp_container_of(list, struct place_path, info));
+	else if (list)
+		freeaddrinfo(list);
+}
+
+int usp_place_resolve_source(const char *text, struct addrinfo **ret_list)
+{
+	char padded[NI_MAXHOST + NI_MAXSERV];
+	const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']'), *why;
+	bool has_port = colon && (bracket ? colon > bracket : strchr(text, ':') == colon);
+
+	if ((size_t)snprintf(padded, sizeof(padded), has_port ? "%s" : "%s:0", text) >= sizeof(padded))
+		return -EINVAL;
+	return usp_addr_resolve(padded, SOCK_STREAM, false, ret_list, &why);
+}
+
+int usp_place_listen(const char *text, int backlog, const char **ret_why)
+{
+	struct addrinfo *list;
+	int ret = usp_place_resolve(text, true, &list, ret_why);
+
+	if (ret < 0)
+		return ret;
+	ret = usp_stream_listen(list, backlog);
+	usp_place_free(list);
+	if (ret < 0)
+		*ret_why = usp_stream_why(ret);
+	return ret;
+}
+
+/* --- To text and numbers ------------------------------------------------------------------------------- */
+
+static size_t place_print_path(const struct sockaddr_un *address, socklen_t address_len, char *ret_text, size_t len)
+{
+	size_t path_len = address_len > offsetof(struct sockaddr_un, sun_path)
+				  ? address_len - offsetof(struct sockaddr_un, sun_path)
+				  : 0;
+	const char *path = address->sun_path;
+	bool is_abstract = path_len && !path[0];
+
+	if (is_abstract) {
+		path++;
+		path_len--;
+	}
+	return (size_t)snprintf(ret_text, len, "unix:%s%.*s", is_abstract ? "@" : "", (int)strnlen(path, path_len),
+				path);
+}
+
+size_t usp_place_print(const struct sockaddr *address, socklen_t address_len, char *ret_text, size_t len)
+{
+	char host[INET6_ADDRSTRLEN];
+
+	if (address->sa_family == AF_UNIX)
+		return place_print_path((const struct sockaddr_un *)address, address_len, ret_text, len);
+	if (address->sa_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+
+		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+		return (size_t)snprintf(ret_text, len, "%s:%u", host, ntohs(in->sin_port));
+	}
+	if (address->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+
+		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+		return (size_t)snprintf(ret_text, len, "[%s]:%u", host, ntohs(in6->sin6_port));
+	}
+	return (size_t)snprintf(ret_text, len, "unknown");
+}
+
+uint32_t usp_place_hash(const struct sockaddr *address)
+{
+	const unsigned char *bytes = NULL;
+	uint32_t hash = PLACE_HASH_BASIS;
+	size_t len = 0;
+
+	if (address->sa_family == AF_INET) {
+		bytes = (const unsigned char *)&((const struct sockaddr_in *)address)->sin_addr;
+		len = sizeof(struct in_addr);
+	} else if (address->sa_family == AF_INET6) {
+		bytes = (const unsigned char *)&((const struct sockaddr_in6 *)address)->sin6_addr;
+		len = sizeof(struct in6_addr);
+	}
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ bytes[i]) * PLACE_HASH_PRIME;
+	return hash;
+}

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/* relay - what a caller holds: configuration, targets, the run of all workers, and how it is doing. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "endpoints/kpipe.h"
+#include "relay/account.h"
+#include "relay/place.h"
+#include "relay/worker.h"
+#include "splice/zerocopy.h"
+
+#define RELAY_BACKLOG 4096
+#define RELAY_WORKERS_MAX 256
+#define RELAY_NS_PER_S 1000000000u
+#define RELAY_CONNECT_TIMEOUT_NS (5 * (uint64_t)RELAY_NS_PER_S)
+#define RELAY_RETRY_AFTER_NS (5 * (uint64_t)RELAY_NS_PER_S)
+
+/* --- Life ---------------------------------------------------------------------------------------------- */
+
+static bool relay_can(const struct usp_relay_params *params)
+{
+	return params->nr_workers <= RELAY_WORKERS_MAX && params->proxy_send <= 2 &&
+	       params->balance <= USP_BALANCE_SOURCE && params->lane <= USP_LANE_USER;
+}
+
+static void relay_set_defaults(struct usp_relay_params *params)
+{
+	params->backlog = params->backlog ? params->backlog : RELAY_BACKLOG;
+	if (!params->connect_timeout_ns)
+		params->connect_timeout_ns = RELAY_CONNECT_TIMEOUT_NS;
+	if (!params->retry_after_ns)
+		params->retry_after_ns = RELAY_RETRY_AFTER_NS;
+}
+
+/* A source or mark that the kernel refuses is told now, and not by every connection. */
+static int relay_try_source(const struct usp_relay *relay)
+{
+	const struct addrinfo *source = relay->source;
+	int fd, ret = 0;
+
+	if (!source && !relay->params.mark)
+		return 0;
+	fd = usp_sys_socket(source ? source->ai_family : AF_INET, SOCK_STREAM, 0);
+	if (fd < 0)
+		return fd;
+	if (relay->params.mark)
+		ret = usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_MARK, (int)relay->params.mark);
+	if (ret == 0 && source)
+		ret = usp_sys_bind(fd, source->ai_addr, source->ai_addrlen);
+	usp_sys_close(fd);
+	return ret;
+}
+
+static int relay_init(struct usp_relay *relay, unsigned nr_workers)
+{
+	int ret = 0;
+
+	relay_set_defaults(&relay->params);
+	pthread_mutex_init(&relay->lock, NULL);
+	relay->shared_rate.per_second = relay->params.rate_total;
+	if (relay->params.source)
+		ret = usp_place_resolve_source(relay->params.source, &relay->source);
+	relay->params.source = NULL; /* the caller's text */
+	if (ret == 0)
+		ret = relay_try_source(relay);
+	for (unsigned i = 0; i < nr_workers && ret == 0; i++) {
+		relay->nr_workers = i + 1;
+		ret = usp_worker_init(&relay->workers[i], relay);
+	}
+	return ret;
+}
+
+int usp_relay_new(const struct usp_relay_params *params, struct usp_relay **ret_relay)
+{
+	unsigned nr_workers = params && params->nr_workers ? params->nr_workers : 1;
+	struct usp_relay *relay;
+	int ret;
+
+	if (params && !relay_can(params))
+		return -EINVAL;
+	relay = usp_alloc(sizeof(*relay) + nr_workers * sizeof(relay->workers[0]));
+	if (!relay)
+		return -ENOMEM;
+	if (params)
+		relay->params = *params;
+	ret = relay_init(relay, nr_workers);
+	if (ret < 0) {
+		usp_relay_free(relay);
+		return ret;
+	}
+	*ret_relay = relay;
+	return 0;
+}
+
+/* A UNIX socket leaves its name behind; it goes with the relay that made it. */
+static void relay_close_listener(int fd)
+{
+	struct sockaddr_un address;
+	socklen_t len = sizeof(address);
+
+	if (usp_sys_getsockname(fd, (struct sockaddr *)&address, &len) == 0 && address.sun_family == AF_UNIX &&
+	    len > offsetof(struct sockaddr_un, sun_path) && address.sun_path[0])
+		usp_sys_unlink(address.sun_path);
+	usp_sys_close(fd);
+}
+
+void usp_relay_free(struct usp_relay *relay)
+{
+	if (!relay)
+		return;
+	usp_metrics_free(relay->metrics);
+	for (unsigned i = 0; i < relay->nr_workers; i++)
+		usp_worker_fini(&relay->workers[i]);
+	for (unsigned i = 0; i < relay->nr_listeners; i++) {
+		if (relay->listener_is_own[i])
+			relay_close_listener(relay->listeners[i]);
+		else
+			usp_sys_close(relay->listeners[i]);
+	}
+	usp_targets_put(relay->targets);
+	usp_place_free(relay->source);
+	pthread_mutex_destroy(&relay->lock);
+	usp_free(relay);
+}
+
+/* --- Where it listens and what it connects to ------------------------------------------------------------ */
+
+static int relay_add_listener(struct usp_relay *relay, int fd, bool is_own)
+{
+	int domain = usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_DOMAIN);
+	bool is_tcp = domain == AF_INET || domain == AF_INET6;
+	int flags = usp_sys_get_flags(fd), ret;
+
+	if (relay->nr_listeners == USP_RELAY_LISTENERS_MAX || relay->has_run)
+		return -EINVAL;
+	if (usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_ACCEPTCONN) != 1 || (!is_tcp && domain != AF_UNIX) ||
+	    usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM)
+		return -EINVAL;
+	ret = flags < 0 ? flags : usp_sys_set_flags(fd, flags | O_NONBLOCK);
+	if (ret < 0)
+		return ret;
+	if (is_tcp)
+		usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* what is accepted inherits it */
+	relay->listener_is_tcp[relay->nr_listeners] = is_tcp;
+	relay->listener_is_own[relay->nr_listeners] = is_own;
+	relay->listeners[relay->nr_listeners++] = fd;
+	return 0;
+}
+
+int usp_relay_listen_fd(struct usp_relay *relay, int fd)
+{
+	return relay_add_listener(relay, fd, false);
+}
+
+int usp_relay_listen(struct usp_relay *relay, const char *address, const char **ret_why)
+{
+	const char *why = NULL;
+	int fd = usp_place_listen(address, relay->params.backlog, &why), ret = fd;
+
+	if (fd >= 0) {
+		ret = relay_add_listener(relay, fd, true);
+		if (ret < 0)
+			usp_sys_close(fd);
+	}
+	if (ret < 0 && ret_why)
+		*ret_why = why;
+	return ret;
+}
+
+int usp_relay_serve_metrics(struct usp_relay *relay, const char *address, const char **ret_why)
+{
+	const char *why = NULL;
+	int fd = relay->metrics ? -EINVAL : usp_place_listen(address, RELAY_BACKLOG, &why), ret = fd;
+
+	if (fd >= 0) {
+		ret = usp_metrics_new(relay, fd, &relay->metrics);
+		if (ret < 0)
+			usp_sys_close(fd);
+	}
+	if (ret < 0 && ret_why)
+		*ret_why = why;
+	return ret;
+}
+
+int usp_relay_set_targets(struct usp_relay *relay, const char *const *addresses, unsigned nr_targets,
+			  unsigned *ret_failed, const char **ret_why)
+{
+	struct usp_targets *targets, *old;
+	const char *why = NULL;
+	unsigned failed = 0;
+	int ret = usp_targets_new(addresses, nr_targets, &targets, &failed, &why);
+
+	if (ret < 0) {
+		if (ret_failed)
+			*ret_failed = failed;
+		if (ret_why)
+			*ret_why = why;
+		return ret;
+	}
+	pthread_mutex_lock(&relay->lock);
+	old = relay->targets;
+	relay->targets = targets;
+	atomic_fetch_add_explicit(&relay->targets_version, 1, memory_order_release);
+	pthread_mutex_unlock(&relay->lock);
+	usp_targets_put(old);
+	return 0;
+}
+
+ssize_t usp_relay_address(struct usp_relay *relay, unsigned index, char *ret_text, size_t len)
+{
+	struct sockaddr_storage address;
+	socklen_t address_len = sizeof(address);
+	int ret;
+
+	if (index >= relay->nr_listeners)
+		return -EINVAL;
+	ret = usp_sys_getsockname(relay->listeners[index], (struct sockaddr *)&address, &address_len);
+	if (ret < 0)
+		return ret;
+	return (ssize_t)usp_place_print((struct sockaddr *)&address, address_len, ret_text, len);
+}
+
+/* --- The run ----------------------------------------------------------------------------------------------- */
+
+static void relay_wake(struct usp_relay *relay)
+{
+	for (unsigned i = 0; i < relay->nr_workers; i++)
+		usp_loop_wake(relay->workers[i].loop);
+}
+
+void usp_relay_drain(struct usp_relay *relay)
+{
+	int running = USP_RELAY_RUNNING;
+
+	atomic_compare_exchange_strong(&relay->state, &running, USP_RELAY_DRAINING);
+	relay_wake(relay);
+}
+
+void usp_relay_stop(struct usp_relay *relay)
+{
+	atomic_store(&relay->state, USP_RELAY_STOPPING);
+	relay_wake(relay);
+}
+
+static void *relay_run_worker(void *arg)
+{
+	struct usp_worker *worker = arg;
+
+	worker->error = usp_worker_run(worker);
+	if (worker->error < 0)
+		usp_relay_stop(worker->relay);
+	return NULL;
+}
+
+/* The threads take no signals: they are for the threads that the program made itself. */
+static int relay_start_workers(struct usp_relay *relay)
+{
+	sigset_t old_mask;
+	int ret = 0;
+
+	usp_sys_block_signals(&old_mask);
+	for (unsigned i = 1; i < relay->nr_workers && ret == 0; i++) {
+		struct usp_worker *worker = &relay->workers[i];
+
+		ret = -pthread_create(&worker->thread, NULL, relay_run_worker, worker);
+		worker->has_thread = ret == 0;
+	}
+	usp_sys_restore_signals(&old_mask);
+	return ret;
+}
+
+static int relay_join_workers(struct usp_relay *relay, int error)
+{
+	for (unsigned i = 1; i < relay->nr_workers; i++) {
+		struct usp_worker *worker = &relay->workers[i];
+
+		if (!worker->has_thread)
+			continue;
+		pthread_join(worker->thread, NULL);
+		worker->has_thread = false;
+		error = error ? error : worker->error;
+	}
+	return error;
+}
+
+int usp_relay_run(struct usp_relay *relay)
+{
+	int ret;
+
+	if (relay->has_run || !relay->nr_listeners)
+		return -EINVAL;
+	relay->has_run = true;
+	atomic_store(&relay->busy_ns, usp_sys_now_ns());
+	ret = relay->metrics ? usp_metrics_start(relay->metrics, relay->workers[0].loop) : 0;
+	if (ret == 0)
+		ret = relay_start_workers(relay);
+	if (ret == 0)
+		ret = usp_worker_run(&relay->workers[0]);
+	if (ret < 0)
+		usp_relay_stop(relay);
+	ret = relay_join_workers(relay, ret);
+	usp_metrics_free(relay->metrics); /* before its loop */
+	relay->metrics = NULL;
+	return ret;
+}
+
+/* --- How it is doing ------------------------------------------------------------------------------------------ */
+
+void usp_relay_status(struct usp_relay *relay, struct usp_relay_status *ret_status)
+{
+	*ret_status = (struct usp_relay_status){
+		.is_draining = atomic_load(&relay->state) != USP_RELAY_RUNNING,
+		.nr_sends_pending = usp_zerocopy_nr_pending(),
+	};
+	for (unsigned i = 0; i < relay->nr_workers; i++)
+		usp_account_sum(&relay->workers[i].counters, ret_status);
+	usp_kpipe_usage(&ret_status->nr_kpipes, &ret_status->nr_kpipes_idle, &ret_status->nr_kpipes_destroyed);
+	pthread_mutex_lock(&relay->lock);
+	ret_status->nr_targets = relay->targets ? relay->targets->nr : 0;
+	pthread_mutex_unlock(&relay->lock);
+}
+
+static void relay_fill_target(const struct usp_target *target, struct usp_relay_target_status *ret_status)
+{
+	uint64_t until_ns = atomic_load(&target->left_out_until_ns), now_ns = usp_sys_now_ns();
+
+	*ret_status = (struct usp_relay_target_status){
+		.nr_connections = atomic_load(&target->nr_connections),
+		.nr_connected = atomic_load(&target->nr_connected),
+		.nr_failed = atomic_load(&target->nr_failed),
+		.left_out_ns = until_ns > now_ns ? until_ns - now_ns : 0,
+		.last_error = atomic_load(&target->last_error),
+	};
+	strncpy(ret_status->name, target->name, sizeof(ret_status->name) - 1);
+}
+
+int usp_relay_target_status(struct usp_relay *relay, unsigned index, struct usp_relay_target_status *ret_status)
+{
+	int ret = -EINVAL;
+
+	pthread_mutex_lock(&relay->lock);
+	if (relay->targets && index < relay->targets->nr) {
+		relay_fill_target(&relay->targets->target[index], ret_status);
+		ret = 0;
+	}
+	pthread_mutex_unlock(&relay->lock);
+	return ret;
+}

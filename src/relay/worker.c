@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * worker - one thread of a relay: its loop, its connections, its counters.
+ *
+ * Workers share the listening sockets, the targets, and nothing else; each client stays with the worker that accepted it. A
+ * worker wakes up by its loop's wake-up when the relay begins to drain, stops, or gets new targets.
+ */
+#include "relay/worker.h"
+
+#include <errno.h>
+
+#include "base/compiler.h"
+#include "base/sys.h"
+
+#define WORKER_ACCEPTS_MAX 64	 /* in one round, so that connections that flow get their turn */
+#define WORKER_PAUSE_NS 50000000 /* without descriptors, memory or room */
+#define WORKER_TICK_NS 100000000
+
+/* --- Accepting --------------------------------------------------------------------------------------- */
+
+static void worker_stop_accepting(struct usp_worker *worker)
+{
+	if (!worker->is_accepting)
+		return;
+	for (unsigned i = 0; i < worker->relay->nr_listeners; i++)
+		usp_loop_unwatch(worker->loop, worker->listeners[i].fd);
+	worker->is_accepting = false;
+}
+
+/* One client wakes one worker. */
+static int worker_start_accepting(struct usp_worker *worker)
+{
+	int ret = 0;
+
+	if (worker->is_accepting || atomic_load(&worker->relay->state) != USP_RELAY_RUNNING)
+		return 0;
+	worker->is_accepting = true;
+	for (unsigned i = 0; i < worker->relay->nr_listeners && ret == 0; i++)
+		ret = usp_loop_watch(worker->loop, worker->listeners[i].fd, EPOLLIN | EPOLLEXCLUSIVE,
+				     &worker->listeners[i].watch);
+	if (ret < 0)
+		worker_stop_accepting(worker);
+	return ret;
+}
+
+/* Without memory for a timer the next connection that ends is the sign to go on. */
+static void worker_rest(struct usp_worker *worker)
+{
+	worker_stop_accepting(worker);
+	usp_loop_arm(worker->loop, &worker->accept_timer, usp_loop_now(worker->loop) + WORKER_PAUSE_NS);
+}
+
+void usp_worker_pause(struct usp_worker *worker)
+{
+	usp_counter_add(&worker->counters.accept_pauses, 1);
+	worker_rest(worker);
+}
+
+static void worker_accept_fired(struct usp_timer *timer)
+{
+	struct usp_worker *worker = usp_container_of(timer, struct usp_worker, accept_timer);
+
+	if (worker_start_accepting(worker) < 0)
+		worker_rest(worker);
+}
+
+static bool worker_is_full(const struct usp_worker *worker)
+{
+	unsigned max = worker->relay->params.connections_max;
+
+	return max && atomic_load_explicit(&worker->relay->nr_connections, memory_order_relaxed) >= max;
+}
+
+/* Errors of one client that has gone again are not errors of the listener. */
+static bool worker_is_short(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
+}
+
+static void worker_accept(struct usp_watch *watch, unsigned events)
+{
+	struct usp_listener *listener = usp_container_of(watch, struct usp_listener, watch);
+	struct usp_worker *worker = listener->worker;
+
+	(void)events;
+	for (unsigned i = 0; i < WORKER_ACCEPTS_MAX && worker->is_accepting; i++) {
+		int fd = worker_is_full(worker) ? -EDQUOT : usp_sys_accept(listener->fd);
+
+		if (fd >= 0) {
+			usp_counter_add(&worker->counters.accepted, 1);
+			usp_conn_begin(worker, fd, listener->is_tcp);
+		} else if (worker_is_short(fd)) {
+			usp_worker_pause(worker);
+		} else if (fd == -EDQUOT) {
+			worker_rest(worker);
+		} else if (fd != -ECONNABORTED && fd != -EINTR) {
+			break;
+		}
+	}
+}
+
+/* --- Connections --------------------------------------------------------------------------------------- */
+
+static void worker_count(struct usp_worker *worker, int change)
+{
+	atomic_fetch_add_explicit(&worker->counters.connections, (unsigned)change, memory_order_relaxed);
+	atomic_fetch_add_explicit(&worker->relay->nr_connections, (unsigned)change, memory_order_acq_rel);
+}
+
+void usp_worker_add(struct usp_worker *worker, struct usp_conn *conn)
+{
+	conn->next = worker->conns;
+	conn->link = &worker->conns;
+	if (conn->next)
+		conn->next->link = &conn->next;
+	worker->conns = conn;
+	worker_count(worker, 1);
+}
+
+void usp_worker_remove(struct usp_worker *worker, struct usp_conn *conn)
+{
+	struct usp_relay *relay = worker->relay;
+
+	*conn->link = conn->next;
+	if (conn->next)
+		conn->next->link = conn->link;
+	atomic_store_explicit(&relay->busy_ns, usp_loop_now(worker->loop), memory_order_relaxed);
+	worker_count(worker, -1);
+	if (!worker->is_accepting && !worker_is_full(worker) && !worker->accept_timer.place)
+		worker_start_accepting(worker);
+	if (!worker->conns && atomic_load(&relay->state) != USP_RELAY_RUNNING) {
+		usp_loop_wake(worker->loop);
+		usp_loop_wake(relay->workers[0].loop);
+	}
+}
+
+struct usp_targets *usp_worker_targets(struct usp_worker *worker)
+{
+	struct usp_relay *relay = worker->relay;
+	unsigned version = atomic_load_explicit(&relay->targets_version, memory_order_acquire);
+
+	if (version != worker->targets_version) {
+		pthread_mutex_lock(&relay->lock);
+		usp_targets_put(worker->targets);
+		worker->targets = relay->targets ? usp_targets_get(relay->targets) : NULL;
+		worker->targets_version = version;
+		pthread_mutex_unlock(&relay->lock);
+	}
+	return worker->targets;
+}
+
+/* --- The end --------------------------------------------------------------------------------------------- */
+
+/* Is there nothing more to do here? The first worker has to see the others out. */
+static bool worker_is_done(const struct usp_worker *worker)
+{
+	bool is_first = worker == &worker->relay->workers[0];
+
+	if (atomic_load(&worker->relay->state) == USP_RELAY_RUNNING)
+		return false;
+	return is_first ? !atomic_load(&worker->relay->nr_connections) : !worker->conns;
+}
+
+static void worker_woken(void *arg)
+{
+	struct usp_worker *worker = arg;
+	int state = atomic_load(&worker->relay->state);
+
+	if (state != USP_RELAY_RUNNING)
+		worker_stop_accepting(worker);
+	if (state == USP_RELAY_STOPPING) {
+		while (worker->conns)
+			usp_conn_abort(worker->conns);
+	}
+	if (worker_is_done(worker))
+		usp_loop_stop(worker->loop);
+}
+
+/* Of the first worker: has the relay been idle, or draining, for long enough? */
+static void worker_ticked(struct usp_timer *timer)
+{
+	struct usp_worker *worker = usp_container_of(timer, struct usp_worker, tick);
+	struct usp_relay *relay = worker->relay;
+	uint64_t now_ns = usp_loop_now(worker->loop);
+	uint64_t exit_ns = relay->params.exit_idle_ns, drain_ns = relay->params.drain_timeout_ns;
+	int state = atomic_load(&relay->state);
+
+	if (exit_ns && !atomic_load(&relay->nr_connections) && now_ns - atomic_load(&relay->busy_ns) >= exit_ns)
+		usp_relay_drain(relay);
+	if (state == USP_RELAY_DRAINING && !relay->drain_ns)
+		relay->drain_ns = now_ns;
+	if (state == USP_RELAY_DRAINING && drain_ns && now_ns - relay->drain_ns >= drain_ns)
+		usp_relay_stop(relay);
+	usp_loop_arm(worker->loop, timer, now_ns + WORKER_TICK_NS);
+}
+
+/* --- Life ------------------------------------------------------------------------------------------------ */
+
+int usp_worker_init(struct usp_worker *worker, struct usp_relay *relay)
+{
+	worker->relay = relay;
+	worker->accept_timer.fired = worker_accept_fired;
+	worker->tick.fired = worker_ticked;
+	return usp_loop_new(&worker->loop);
+}
+
+void usp_worker_fini(struct usp_worker *worker)
+{
+	usp_targets_put(worker->targets);
+	usp_loop_free(worker->loop);
+}
+
+static int worker_prepare(struct usp_worker *worker)
+{
+	struct usp_relay *relay = worker->relay;
+	int ret = 0;
+
+	for (unsigned i = 0; i < relay->nr_listeners; i++)
+		worker->listeners[i] = (struct usp_listener){
+			.watch.ready = worker_accept,
+			.worker = worker,
+			.fd = relay->listeners[i],
+			.is_tcp = relay->listener_is_tcp[i],
+		};
+	usp_loop_on_wake(worker->loop, worker_woken, worker);
+	if (worker == &relay->workers[0] && (relay->params.exit_idle_ns || relay->params.drain_timeout_ns))
+		ret = usp_loop_arm(worker->loop, &worker->tick, usp_loop_now(worker->loop));
+	return ret < 0 ? ret : worker_start_accepting(worker);
+}
+
+int usp_worker_run(struct usp_worker *worker)
+{
+	struct usp_sigpipe_guard guard;
+	int ret = worker_prepare(worker);
+
+	usp_sigpipe_begin(&guard);   /* once for all splices */
+	usp_loop_wake(worker->loop); /* to see a drain or stop that came before */
+	if (ret == 0)
+		ret = usp_loop_run(worker->loop);
+	worker_stop_accepting(worker);
+	while (worker->conns)
+		usp_conn_abort(worker->conns);
+	usp_loop_finish(worker->loop);
+	usp_sigpipe_end(&guard);
+	return ret;
+}

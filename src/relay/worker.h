@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* worker - one thread of a relay: its loop, its connections, its counters; and the relay that all workers share. */
+#ifndef USP_RELAY_WORKER_H
+#define USP_RELAY_WORKER_H
+
+#include <pthread.h>
+#include <usplice/relay.h>
+
+#include "relay/conn.h"
+#include "relay/metrics.h"
+#include "relay/target.h"
+#include "run/loop.h"
+#include "run/rate.h"
+
+#define USP_RELAY_LISTENERS_MAX 64
+
+enum usp_relay_state { USP_RELAY_RUNNING, USP_RELAY_DRAINING, USP_RELAY_STOPPING };
+
+/* Written by one worker, read by anybody. */
+struct usp_relay_counters {
+	_Atomic(uint64_t) accepted, unserved, idle_closed, reset, accept_pauses, lane_switches, stranded;
+	_Atomic(uint64_t) source_waits[2], sink_waits[2], delivered[2], nr_calls[2][2];
+	_Atomic(uint64_t) bytes[2][2][USP_NR_WAYS];
+	_Atomic(const char *) reason[2][2][USP_NR_WAYS];
+	atomic_uint connections, kernel_flows;
+};
+
+/* A listening socket as one worker sees it. */
+struct usp_listener {
+	struct usp_watch watch;
+	struct usp_worker *worker;
+	int fd;
+	bool is_tcp;
+};
+
+struct usp_worker {
+	struct usp_relay *relay;
+	struct usp_loop *loop;
+	pthread_t thread;
+	bool has_thread;
+	int error;		/* of its loop */
+	struct usp_conn *conns; /* all of them */
+	struct usp_targets *targets;
+	unsigned targets_version;
+	struct usp_listener listeners[USP_RELAY_LISTENERS_MAX];
+	bool is_accepting;
+	struct usp_timer accept_timer; /* to try again after a pause */
+	struct usp_timer tick;	       /* of the first worker: exit_idle_ns, drain_timeout_ns */
+	struct usp_relay_counters counters;
+};
+
+struct usp_relay {
+	struct usp_relay_params params;
+	struct addrinfo *source; /* local address of the connections to targets, or NULL */
+	int listeners[USP_RELAY_LISTENERS_MAX];
+	bool listener_is_tcp[USP_RELAY_LISTENERS_MAX], listener_is_own[USP_RELAY_LISTENERS_MAX];
+	unsigned nr_listeners;
+	struct usp_metrics *metrics;
+	struct usp_shared_rate shared_rate;
+	atomic_int state; /* enum usp_relay_state */
+	bool has_run;
+	atomic_uint nr_connections; /* of all workers */
+	_Atomic(uint64_t) busy_ns;  /* when there was a connection last */
+	uint64_t drain_ns;	    /* when draining began */
+	pthread_mutex_t lock;	    /* of targets */
+	struct usp_targets *targets;
+	atomic_uint targets_version;
+	unsigned nr_workers;
+	struct usp_worker workers[];
+};
+
+static inline void usp_counter_add(_Atomic(uint64_t) *counter, uint64_t value)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + value,
+			      memory_order_relaxed);
+}
+
+int usp_worker_init(struct usp_worker *worker, struct usp_relay *relay);
+void usp_worker_fini(struct usp_worker *worker);
+
+/* Run in the caller's thread until the relay ends; 0 or -errno. */
+int usp_worker_run(struct usp_worker *worker);
+
+/* A connection begins, or has ended, in this worker. */
+void usp_worker_add(struct usp_worker *worker, struct usp_conn *conn);
+void usp_worker_remove(struct usp_worker *worker, struct usp_conn *conn);
+
+/* Descriptors or memory are short: accept no more for a moment. */
+void usp_worker_pause(struct usp_worker *worker);
+
+/* The targets as they are now: lent, or NULL if there are none. */
+struct usp_targets *usp_worker_targets(struct usp_worker *worker);
+
+#endif

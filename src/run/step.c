@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * step - a pump with one sink, as a machine that goes on until it would have to wait.
+ *
+ *   NEW ──plan──► RANGE ──────────────────────────► DONE      file to file inside the kernel
+ *            └──► FLOW ──end or error──► SETTLE ──► DONE      drain the pipe, fill the pipe
+ *
+ * A run that blocks is the same machine with a wait after each step.
+ *
+ * A flow from a socket may change its lane while its pipe is empty. Small messages cost the same on both lanes, some 10 us, which
+ * are the network stack's (bench/README.md); what differs is that the kernel lane asks twice before it knows that nothing is
+ * left, and needs a kernel pipe. From 32 KiB a piece on copying costs more than that: 33 us and 30 us at 64 KiB, 120 us and 70 us
+ * at 256 KiB. So a flow goes to the kernel lane when pieces were large several times in a row, and comes back when they were small for
+ * longer, because pieces of a large transfer are small whenever the relay is faster than its sender.
+ */
+#include <errno.h>
+#include <poll.h>
+
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "run/copy_range.h"
+#include "run/planner.h"
+#include "run/pump.h"
+#include "splice/pipe.h"
+
+#define STEP_BUDGET ((size_t)4 << 20) /* bytes, until others get their turn */
+#define STEP_RANGE ((size_t)16 << 20) /* see bench/README.md */
+#define STEP_LARGE ((size_t)32 << 10)
+#define STEP_SMALL ((size_t)8 << 10)
+#define STEP_NR_LARGE 2
+#define STEP_NR_SMALL 32
+#define STEP_SETTLE_NS 1000000
+
+/* --- File to file ------------------------------------------------------------------------------------ */
+
+/* copy_file_range does not say which side failed; a source that cannot be read at this place can be asked. */
+static void step_range_failed(struct usp_pump *pump, int error)
+{
+	struct usp_file *source = pump->source;
+	unsigned char byte;
+	ssize_t ret = error == -ECANCELED ? 0
+					  : usp_sys_readv(source->fd, &(struct iovec){.iov_base = &byte, .iov_len = 1},
+							  1, &source->pos);
+
+	if (ret < 0)
+		atomic_store(&pump->source_error, error);
+	else
+		atomic_store(&pump->branches[0].error, error);
+}
+
+/* One piece. A kernel that will not do it at all, at the first byte, leaves it to the flow. */
+static int step_range(struct usp_pump *pump, struct usp_pump_wait *wait)
+{
+	ssize_t ret = atomic_load(&pump->is_stopped) ? -ECANCELED : usp_pump_allowance(pump, STEP_RANGE, wait);
+
+	if (ret == -EAGAIN)
+		return -EAGAIN;
+	if (ret > 0) {
+		ret = usp_copy_range(pump->source, pump->branches[0].sink, (size_t)ret);
+		if (ret <= 0 && !atomic_load(&pump->bytes)) {
+			pump->stage = USP_PUMP_FLOW;
+			return usp_pump_pause(wait, 0);
+		}
+		usp_pump_count(pump, ret);
+	}
+	if (ret > 0)
+		atomic_fetch_add(&pump->branches[0].bytes, (uint64_t)ret);
+	if (ret > 0 || ret == -EINTR)
+		return usp_pump_pause(wait, 0);
+	if (ret < 0)
+		step_range_failed(pump, (int)ret);
+	pump->stage = USP_PUMP_DONE;
+	return 0;
+}
+
+/* --- The lane ---------------------------------------------------------------------------------------- */
+
+static void step_set_lane(struct usp_pump *pump, bool is_kernel)
+{
+	usp_plan_switch(pump->source, pump->branches[0].sink, is_kernel);
+	pump->step_bytes = usp_plan_step_bytes(pump->source, &pump->params);
+	pump->nr_large = pump->nr_small = 0;
+}
+
+/* The pipe is empty. What was taken last tells how large the next piece will be. */
+static void step_adapt(struct usp_pump *pump, size_t taken)
+{
+	if (!(pump->params.flags & USP_PUMP_ADAPT_LANE))
+		return;
+	pump->nr_large = taken >= STEP_LARGE ? pump->nr_large + 1 : 0;
+	pump->nr_small = taken < STEP_SMALL ? pump->nr_small + 1 : 0;
+	if (!pump->source->read_lane && pump->nr_large >= STEP_NR_LARGE)
+		step_set_lane(pump, true);
+	else if (pump->source->read_lane && pump->nr_small >= STEP_NR_SMALL)
+		step_set_lane(pump, false);
+}
+
+/* Descriptors are short: a kernel pipe cannot be had, and nothing has moved. */
+static bool step_retreats(struct usp_pump *pump, ssize_t ret)
+{
+	if ((ret != -EMFILE && ret != -ENFILE) || !pump->source->read_lane ||
+	    pump->source->traits & USP_FILE_LANE_FORCED)
+		return false;
+	atomic_store(&pump->source_error, 0);
+	step_set_lane(pump, false);
+	return true;
+}
+
+/* --- The flow ---------------------------------------------------------------------------------------- */
+
+/* Empty the pipe into the sink: 0, -EAGAIN with *wait, or its -errno. */
+static int step_drain(struct usp_pump *pump, struct usp_pump_wait *wait)
+{
+	struct usp_branch *branch = &pump->branches[0];
+	size_t len;
+
+	while ((len = usp_pipe_len(pump->pipe))) {
+		ssize_t ret = usp_branch_write(branch, len, USP_SPLICE_NONBLOCK);
+
+		if (ret == -EAGAIN)
+			return usp_pump_blocked(branch->sink, USP_WRITE, wait);
+		if (ret <= 0 && (ret != -EINTR || atomic_load(&pump->is_stopped)))
+			return ret < 0 ? (int)ret : -EIO; /* 0: confirm found that the bytes are gone */
+	}
+	return 0;
+}
+
+/* A pipe that is empty at the end of a step is given back: most flows of a busy program wait for their source. */
+static int step_get_pipe(struct usp_pump *pump)
+{
+	const struct usp_pipe_params params = {.nr_slots = USP_PLAN_SLOTS, .slot_bytes = USP_PLAN_SLOT_BYTES};
+	int ret = pump->pipe ? 0 : usp_pipe_new(&params, &pump->pipe);
+
+	pump->branches[0].pipe = pump->pipe;
+	return ret;
+}
+
+static void step_put_pipe(struct usp_pump *pump)
+{
+	if (!pump->pipe || usp_pipe_len(pump->pipe))
+		return;
+	usp_pipe_free(pump->pipe);
+	pump->pipe = pump->branches[0].pipe = NULL;
+}
+
+/* Fill the empty pipe: 1 to go on, 0 when that was all, or -EAGAIN with *wait. */
+static int step_fill(struct usp_pump *pump, struct usp_pump_wait *wait)
+{
+	ssize_t taken;
+
+	step_adapt(pump, pump->last_take);
+	pump->last_take = 0;
+	taken = usp_pump_take(pump, wait);
+	if (taken == -EAGAIN)
+		return -EAGAIN;
+	if (taken <= 0)
+		return step_retreats(pump, taken);
+	pump->last_take = (size_t)taken;
+	usp_pump_follow_source(pump);
+	return 1;
+}
+
+/* Drain and fill in turns: 0 when all is delivered, -EAGAIN with *wait, or the -errno of the sink or a stop. */
+static int step_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
+{
+	uint64_t until = atomic_load(&pump->bytes) + STEP_BUDGET;
+	int ret = atomic_load(&pump->source_error) ? 0 : step_get_pipe(pump);
+
+	if (ret < 0 || atomic_load(&pump->source_error))
+		return ret;
+	do {
+		ret = atomic_load(&pump->is_stopped) ? -ECANCELED : step_drain(pump, wait);
+		if (ret < 0)
+			return ret;
+		if (atomic_load(&pump->bytes) >= until)
+			return usp_pump_pause(wait, 0);
+		ret = step_fill(pump, wait);
+	} while (ret > 0);
+	return ret;
+}
+
+/* --- Time-outs --------------------------------------------------------------------------------------- */
+
+static bool step_is_timed(const struct usp_pump *pump)
+{
+	return pump->params.idle_ns || pump->params.total_ns || usp_branch_may_detach(&pump->branches[0]);
+}
+
+static uint64_t step_earlier(uint64_t deadline_ns, uint64_t from_ns, uint64_t len_ns)
+{
+	return len_ns && from_ns + len_ns < deadline_ns ? from_ns + len_ns : deadline_ns;
+}
+
+/* -EAGAIN with a wait that is no longer than there is time, or -ETIMEDOUT. */
+static int step_check_time(struct usp_pump *pump, bool has_moved, struct usp_pump_wait *wait)
+{
+	uint64_t now_ns = usp_sys_now_ns(), deadline_ns = UINT64_MAX, left_ns;
+	bool may_detach = usp_branch_may_detach(&pump->branches[0]);
+
+	if (has_moved)
+		pump->progress_ns = now_ns;
+	deadline_ns = step_earlier(deadline_ns, pump->begun_ns, pump->params.total_ns);
+	if (wait->file)
+		deadline_ns = step_earlier(deadline_ns, pump->progress_ns, pump->params.idle_ns);
+	if (may_detach && wait->file && wait->side == USP_WRITE)
+		deadline_ns = step_earlier(deadline_ns, pump->progress_ns, usp_branch_slow_ns(&pump->branches[0]));
+	if (now_ns >= deadline_ns)
+		return -ETIMEDOUT;
+	left_ns = deadline_ns - now_ns;
+	if (deadline_ns != UINT64_MAX && (wait->timeout_ns < 0 || left_ns < (uint64_t)wait->timeout_ns))
+		wait->timeout_ns = (int64_t)left_ns;
+	return -EAGAIN;
+}
+
+/* --- The machine ------------------------------------------------------------------------------------- */
+
+/* The flow is over, well or not: nothing more goes to the sink. */
+static void step_end_flow(struct usp_pump *pump, int error, const struct usp_pump_wait *wait)
+{
+	if (error == -ETIMEDOUT && wait->side != USP_WRITE) {
+		atomic_store(&pump->source_error, error);
+		error = 0;
+	}
+	pump->sink_error = usp_branch_close(&pump->branches[0], error);
+	pump->stage = USP_PUMP_SETTLE;
+}
+
+static int step_settle(struct usp_pump *pump, struct usp_pump_wait *wait)
+{
+	struct usp_branch *branch = &pump->branches[0];
+	int ret = usp_branch_settle(branch, pump->sink_error);
+
+	if (ret == -EAGAIN && !atomic_load(&pump->is_stopped)) {
+		usp_pump_blocked(branch->sink, USP_WRITE, wait);
+		wait->events = 0; /* errors only: that is where the notices come */
+		wait->timeout_ns = STEP_SETTLE_NS;
+		return -EAGAIN;
+	}
+	usp_branch_note(branch, ret == -EAGAIN ? -ECANCELED : ret);
+	pump->stage = USP_PUMP_DONE;
+	return 0;
+}
+
+static int step_timed_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
+{
+	uint64_t before = atomic_load(&pump->bytes) + atomic_load(&pump->branches[0].bytes);
+	int ret = step_flow(pump, wait);
+
+	if (ret == -EAGAIN && step_is_timed(pump))
+		ret = step_check_time(pump, atomic_load(&pump->bytes) + atomic_load(&pump->branches[0].bytes) != before,
+				      wait);
+	return ret;
+}
+
+int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
+{
+	int ret = 0;
+
+	if (pump->stage == USP_PUMP_RANGE)
+		return step_range(pump, ret_wait);
+	if (pump->stage == USP_PUMP_FLOW) {
+		ret = step_timed_flow(pump, ret_wait);
+		if (ret == -EAGAIN) {
+			step_put_pipe(pump);
+			return -EAGAIN;
+		}
+		step_end_flow(pump, ret, ret_wait);
+	}
+	return step_settle(pump, ret_wait);
+}
