@@ -332,6 +332,11 @@ int usp_sys_bytes_unsent(int fd)
 	return result < 0 ? result : len;
 }
 
+int usp_sys_at_mark(int fd)
+{
+	return (int)sys_result(sockatmark(fd));
+}
+
 int usp_sys_unlink(const char *path)
 {
 	return (int)sys_result(unlink(path));

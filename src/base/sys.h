@@ -65,6 +65,7 @@ int usp_sys_setsockopt(int fd, int level, int name, const void *value, socklen_t
 int usp_sys_shutdown(int fd, int how);
 int usp_sys_socketpair(int domain, int type, int ret_fds[2]);
 int usp_sys_bytes_unsent(int fd); /* SIOCOUTQ: of TCP, what the peer has not acknowledged */
+int usp_sys_at_mark(int fd);	  /* 1 if the next byte of a stream is urgent, or 0 */
 int usp_sys_unlink(const char *path);
 
 /* Waiting. timeout_ns < 0 waits for ever; the number of ready descriptors, 0, or -errno (-EINTR too). */

@@ -10,18 +10,29 @@
 #include <string.h>
 
 #define RELAY_UNSIGNED_MAX 1000000
+#define RELAY_WORKERS_MAX 256
 
-static const char *relay_parse_unsigned(const char *value, void *field)
+static const char *relay_parse_number(const char *value, unsigned max, const char *why, unsigned *ret_number)
 {
 	char *end;
 	unsigned long number = strtoul(value, &end, 10);
 
 	if (value[0] < '0' || value[0] > '9' || *end)
 		return "is no number";
-	if (!number || number > RELAY_UNSIGNED_MAX)
-		return "is not between 1 and 1000000";
-	*(unsigned *)field = (unsigned)number;
+	if (!number || number > max)
+		return why;
+	*ret_number = (unsigned)number;
 	return NULL;
+}
+
+static const char *relay_parse_unsigned(const char *value, void *field)
+{
+	return relay_parse_number(value, RELAY_UNSIGNED_MAX, "is not between 1 and 1000000", field);
+}
+
+static const char *relay_parse_workers(const char *value, void *field)
+{
+	return relay_parse_number(value, RELAY_WORKERS_MAX, "is not between 1 and 256", field);
 }
 
 /* SO_MARK is often written in base 16. */
@@ -73,7 +84,7 @@ static const char *relay_parse_proxy(const char *value, void *field)
 #define FIELD(member) offsetof(struct relay_request, member)
 
 static const struct option_row relay_options[] = {
-	{"workers", 'w', "N", "threads that serve connections (default: 1)", relay_parse_unsigned,
+	{"workers", 'w', "N", "threads that serve connections (default: 1)", relay_parse_workers,
 	 FIELD(params.nr_workers)},
 	{"connections-max", 'c', "N", "serve at most N clients at a time; others wait", relay_parse_unsigned,
 	 FIELD(params.connections_max)},

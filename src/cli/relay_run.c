@@ -149,16 +149,25 @@ static int run_watched(struct usp_relay *relay, const struct relay_request *requ
 	return error < 0 ? CLI_FAILED : CLI_DONE;
 }
 
+/* Only a mark needs a privilege, and only a source has an address: that tells which of them was refused. */
+static int run_cannot_begin(const struct relay_request *request, int error)
+{
+	if (error == -EPERM && request->params.mark)
+		message_say("relay: cannot mark packets: %s", strerror(-error));
+	else if (request->params.source)
+		message_say("relay: cannot connect from '%s': %s", request->params.source, strerror(-error));
+	else
+		message_say("relay: %s", strerror(-error));
+	return error == -EINVAL ? CLI_USAGE : CLI_FAILED;
+}
+
 int relay_main(const struct relay_request *request)
 {
 	struct usp_relay *relay;
 	int error = usp_relay_new(&request->params, &relay), exit_code;
 
-	if (error < 0) {
-		message_say("relay: %s: %s", request->params.source ? request->params.source : "this cannot be done",
-			    strerror(-error));
-		return error == -EINVAL ? CLI_USAGE : CLI_FAILED;
-	}
+	if (error < 0)
+		return run_cannot_begin(request, error);
 	run_raise_limit();
 	exit_code = relay_load_targets(relay, request);
 	if (exit_code == CLI_DONE)

@@ -292,6 +292,15 @@ const struct usp_buf_ops usp_kpipe_buf_ops = {
 /* --- Into a kernel pipe ---------------------------------------------------------------------------- */
 
 /*
+ * splice(2) stops in front of an urgent byte for good, and says that nothing is there, or even that it was the end, when
+ * that has come, too. recvmsg(2) gets past it.
+ */
+static bool kpipe_is_stuck(const struct usp_file *in, ssize_t ret)
+{
+	return (ret == 0 || ret == -EAGAIN) && in->traits & USP_FILE_SOCKET && usp_sys_at_mark(in->fd) > 0;
+}
+
+/*
  * Fill a kpipe from a descriptor: bytes, 0 at the end of input, or -errno. A stream is asked again while it gives, because
  * one splice from a socket takes at most 17 fragments (H26).
  */
@@ -311,7 +320,8 @@ static ssize_t kpipe_fill(struct kpipe *kp, struct usp_file *in, int64_t *pos, s
 			break;
 	}
 	kp->held += done;
-	return usp_file_progress(in, USP_READ, done, ret);
+	ret = usp_file_progress(in, USP_READ, done, ret);
+	return kpipe_is_stuck(in, ret) ? -EOPNOTSUPP : ret;
 }
 
 /* -EAGAIN of a source that blocks: wait for it, with no lock held. */
@@ -331,7 +341,8 @@ static void kpipe_account(struct usp_file *file, unsigned side, size_t len)
 /* The kernel refuses this file: go on with its own hooks. Only ever before a byte of this call has moved. */
 static bool kpipe_may_fall_back(const struct usp_file *file, ssize_t ret)
 {
-	return (ret == -EINVAL || ret == -ENOSYS || ret == -EPERM) && !(file->traits & USP_FILE_LANE_FORCED);
+	return (ret == -EINVAL || ret == -ENOSYS || ret == -EPERM || ret == -EOPNOTSUPP) &&
+	       !(file->traits & USP_FILE_LANE_FORCED);
 }
 
 ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)

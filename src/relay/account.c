@@ -24,16 +24,17 @@ static uint64_t account_take(struct usp_relay_counters *counters, unsigned direc
 	return sum;
 }
 
-static void account_lane(struct usp_relay_counters *counters, struct usp_flow *flow, bool is_kernel)
+/* True if that is news. */
+static bool account_lane(struct usp_relay_counters *counters, struct usp_flow *flow, bool is_kernel)
 {
 	if (is_kernel == flow->is_kernel)
-		return;
+		return false;
 	flow->is_kernel = is_kernel;
-	usp_counter_add(&counters->lane_switches, 1);
 	atomic_store_explicit(&counters->kernel_flows,
 			      atomic_load_explicit(&counters->kernel_flows, memory_order_relaxed) +
 				      (is_kernel ? 1 : -1u),
 			      memory_order_relaxed);
+	return true;
 }
 
 bool usp_account_step(struct usp_relay_counters *counters, unsigned direction, struct usp_flow *flow)
@@ -43,7 +44,8 @@ bool usp_account_step(struct usp_relay_counters *counters, unsigned direction, s
 	uint64_t given = account_take(counters, direction, 1, sink, USP_WRITE);
 
 	usp_counter_add(&counters->delivered[direction], given);
-	account_lane(counters, flow, source->read_lane);
+	if (account_lane(counters, flow, source->read_lane))
+		usp_counter_add(&counters->lane_switches, 1);
 	return taken || given;
 }
 

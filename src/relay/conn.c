@@ -250,6 +250,8 @@ static int conn_open_flow(struct usp_conn *conn, unsigned direction)
 		ret = usp_pump_add_sink(flow->pump, conn->ends[!direction].file);
 	if (ret == 0 && conn->worker->relay->shared_rate.per_second)
 		flow->pump->shared_rate = &conn->worker->relay->shared_rate;
+	if (ret == 0)
+		flow->pump->scratch = &conn->worker->scratch;
 	flow->wait = USP_FLOW_SOURCE;
 	return ret;
 }

@@ -73,9 +73,11 @@ int usp_place_resolve_source(const char *text, struct addrinfo **ret_list)
 {
 	char padded[NI_MAXHOST + NI_MAXSERV];
 	const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']'), *why;
-	bool has_port = colon && (bracket ? colon > bracket : strchr(text, ':') == colon);
+	bool is_bare = colon && !bracket && strchr(text, ':') != colon; /* an IPv6 address, which has no port then */
+	bool has_port = colon && !is_bare && (!bracket || colon > bracket);
+	const char *format = is_bare ? "[%s]:0" : has_port ? "%s" : "%s:0";
 
-	if ((size_t)snprintf(padded, sizeof(padded), has_port ? "%s" : "%s:0", text) >= sizeof(padded))
+	if ((size_t)snprintf(padded, sizeof(padded), format, text) >= sizeof(padded))
 		return -EINVAL;
 	return usp_addr_resolve(padded, SOCK_STREAM, false, ret_list, &why);
 }
@@ -90,7 +92,7 @@ int usp_place_listen(const char *text, int backlog, const char **ret_why)
 	ret = usp_stream_listen(list, backlog);
 	usp_place_free(list);
 	if (ret < 0)
-		*ret_why = usp_stream_why(ret);
+		*ret_why = ret == -ENOENT ? "there is no such directory" : usp_stream_why(ret);
 	return ret;
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/compiler.h"
 #include "base/sys.h"
+#include "mm/folio.h"
 
 #define WORKER_ACCEPTS_MAX 64	 /* in one round, so that connections that flow get their turn */
 #define WORKER_PAUSE_NS 50000000 /* without descriptors, memory or room */
@@ -206,6 +207,8 @@ int usp_worker_init(struct usp_worker *worker, struct usp_relay *relay)
 
 void usp_worker_fini(struct usp_worker *worker)
 {
+	if (worker->scratch)
+		usp_folio_put(worker->scratch);
 	usp_targets_put(worker->targets);
 	usp_loop_free(worker->loop);
 }

@@ -38,8 +38,9 @@ struct usp_worker {
 	struct usp_loop *loop;
 	pthread_t thread;
 	bool has_thread;
-	int error;		/* of its loop */
-	struct usp_conn *conns; /* all of them */
+	int error;		   /* of its loop */
+	struct usp_conn *conns;	   /* all of them */
+	struct usp_folio *scratch; /* what its pumps read messages into; NULL if one of them keeps it */
 	struct usp_targets *targets;
 	unsigned targets_version;
 	struct usp_listener listeners[USP_RELAY_LISTENERS_MAX];

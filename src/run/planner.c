@@ -30,9 +30,10 @@ static bool planner_drops(const struct usp_file *sink)
 	return sink->ops->splice_write == usp_drop_splice_write;
 }
 
-static bool planner_adapts(const struct usp_file *source, const struct usp_pump_params *params)
+bool usp_plan_adapts(const struct usp_file *source, const struct usp_pump_params *params)
 {
-	return params->flags & USP_PUMP_ADAPT_LANE && params->lane == USP_LANE_AUTO && source->traits & USP_FILE_SOCKET;
+	return params->flags & USP_PUMP_ADAPT_LANE && !(params->flags & USP_PUMP_SNAPSHOT) &&
+	       params->lane == USP_LANE_AUTO && source->traits & USP_FILE_SOCKET;
 }
 
 static const struct usp_lane **planner_lane(struct usp_file *file, unsigned side)
@@ -144,7 +145,7 @@ int usp_plan_route(struct usp_file *source, struct usp_file *const *sinks, unsig
 	if (is_forced && (is_snapshot || !planner_all_fit(source, sinks, nr_sinks)))
 		return -EOPNOTSUPP;
 	planner_set_lanes(source, sinks, nr_sinks,
-			  params->lane != USP_LANE_USER && !is_snapshot && !planner_adapts(source, params));
+			  params->lane != USP_LANE_USER && !is_snapshot && !usp_plan_adapts(source, params));
 	for (unsigned i = 0; i <= nr_sinks; i++) {
 		struct usp_file *file = i ? sinks[i - 1] : source;
 
@@ -162,13 +163,12 @@ int usp_plan_route(struct usp_file *source, struct usp_file *const *sinks, unsig
  * tells a large piece from a small one. */
 #define PLANNER_KERNEL_STEP USP_PLAN_SLOT_BYTES
 #define PLANNER_USER_STEP ((size_t)512 << 10)
-#define PLANNER_ADAPT_STEP ((size_t)60 << 10) /* below what a socket tries to send by reference */
 
 size_t usp_plan_step_bytes(const struct usp_file *source, const struct usp_pump_params *params)
 {
 	if (source->read_lane)
 		return PLANNER_KERNEL_STEP;
-	return planner_adapts(source, params) ? PLANNER_ADAPT_STEP : PLANNER_USER_STEP;
+	return usp_plan_adapts(source, params) ? USP_PLAN_ADAPT_BYTES : PLANNER_USER_STEP;
 }
 
 void usp_plan_switch(struct usp_file *source, struct usp_file *sink, bool is_kernel)

@@ -22,8 +22,14 @@ int usp_plan_require(struct usp_file *source, struct usp_file *const *sinks, uns
 #define USP_PLAN_SLOTS 8
 #define USP_PLAN_SLOT_BYTES ((size_t)1 << 20)
 
+#define USP_PLAN_ADAPT_BYTES \
+	((size_t)60 << 10) /* of a flow that adapts: below what a socket tries to send by reference */
+
 /* The most that one step should take from a source on its lane; by measurement, see bench/README.md. */
 size_t usp_plan_step_bytes(const struct usp_file *source, const struct usp_pump_params *params);
+
+/* USP_PUMP_ADAPT_LANE has a meaning here: nobody said which lane it has to be. */
+bool usp_plan_adapts(const struct usp_file *source, const struct usp_pump_params *params);
 
 /* Between two pieces, with nothing under way: put a route of one sink on the kernel lane, or back. */
 void usp_plan_switch(struct usp_file *source, struct usp_file *sink, bool is_kernel);

@@ -83,6 +83,8 @@ void usp_pump_free(struct usp_pump *pump)
 		usp_file_put(branch->sink);
 	}
 	usp_pipe_free(pump->pipe);
+	if (pump->left.ops)
+		usp_buf_release(NULL, &pump->left);
 	usp_file_put(pump->source);
 	usp_sys_close(atomic_load(&pump->stop_fd));
 	usp_free(pump->fds);

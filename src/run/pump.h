@@ -38,8 +38,10 @@ struct usp_pump {
 	struct usp_file *source;
 	struct usp_pump_params params;
 	enum usp_pump_stage stage;
-	unsigned source_flags; /* as the caller had set them */
-	struct usp_pipe *pipe; /* source -> here -> branches */
+	unsigned source_flags;	    /* as the caller had set them */
+	struct usp_pipe *pipe;	    /* source -> here -> branches */
+	struct usp_buf left;	    /* what the short way could not deliver, on its way into the pipe */
+	struct usp_folio **scratch; /* of whoever drives many pumps in one thread: memory for the short way; or NULL */
 	struct usp_branch *branches;
 	struct usp_branch only; /* the place of the branch where there is one */
 	unsigned nr_branches;
@@ -70,6 +72,12 @@ ssize_t usp_pump_take(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
 /* How much of len may go now, by count and rates: 0 when count is reached, -EAGAIN with the time to wait in *ret_wait. */
 ssize_t usp_pump_allowance(struct usp_pump *pump, size_t len, struct usp_pump_wait *ret_wait);
 
+/* The same, and -EAGAIN if the source is known to have nothing now. What became of reading is then told to usp_pump_took. */
+ssize_t usp_pump_may_take(struct usp_pump *pump, size_t len, struct usp_pump_wait *ret_wait);
+
+/* Bytes, 0 at the end, or -errno, as a read gave them: counted or noted, and -EAGAIN with *ret_wait. */
+ssize_t usp_pump_took(struct usp_pump *pump, ssize_t taken, struct usp_pump_wait *ret_wait);
+
 /* Note that bytes were taken. */
 void usp_pump_count(struct usp_pump *pump, ssize_t taken);
 
@@ -95,8 +103,21 @@ int usp_pump_wait(struct usp_pump *pump, struct usp_file *file, unsigned side, i
 
 /* --- Steps of a pump with one sink (step.c) ----------------------------------------------------------- */
 
+#define USP_PUMP_BUDGET ((uint64_t)4 << 20) /* bytes of one step, until others get their turn */
+
+/* All is delivered, and the last piece had this length: is another lane better for the next one? */
+void usp_pump_adapt(struct usp_pump *pump, size_t taken);
+
 /* One step of whatever stage it is in; -EAGAIN with *ret_wait, or 0 when the stage has become USP_PUMP_DONE. */
 int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
+
+/* --- The short way of what is copied (message.c) ------------------------------------------------------- */
+
+/* Can the flow go that way now? */
+bool usp_pump_is_message(const struct usp_pump *pump);
+
+/* Go it: 1 if the long way has to go on, 0 at the end, -EAGAIN with *ret_wait, or the -errno of the sink or a stop. */
+int usp_pump_message(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
 
 /* --- Branches (branch.c) ------------------------------------------------------------------------------ */
 

@@ -160,26 +160,37 @@ static int source_blocked(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 	return usp_pump_blocked(pump->source, USP_READ, ret_wait);
 }
 
-ssize_t usp_pump_take(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
+ssize_t usp_pump_may_take(struct usp_pump *pump, size_t len, struct usp_pump_wait *ret_wait)
 {
-	ssize_t allowed, ret;
+	ssize_t allowed = usp_pump_allowance(pump, len, ret_wait);
 
-	allowed = usp_pump_allowance(pump, pump->step_bytes, ret_wait);
-	if (allowed <= 0)
-		return allowed;
-	if (atomic_load_explicit(&pump->source->is_drained, memory_order_relaxed) && !pump->must_look)
+	if (allowed > 0 && !pump->must_look && atomic_load_explicit(&pump->source->is_drained, memory_order_relaxed))
 		return source_blocked(pump, ret_wait);
-	do
-		ret = source_read(pump, (size_t)allowed);
-	while (ret == -EINTR && !atomic_load(&pump->is_stopped));
-	usp_pump_count(pump, ret);
-	if (ret == -EAGAIN) {
+	return allowed;
+}
+
+ssize_t usp_pump_took(struct usp_pump *pump, ssize_t taken, struct usp_pump_wait *ret_wait)
+{
+	usp_pump_count(pump, taken);
+	if (taken == -EAGAIN) {
 		pump->must_look = false;
 		return source_blocked(pump, ret_wait);
 	}
-	if (ret < 0 && ret != -EINTR)
-		atomic_store(&pump->source_error, (int)ret);
-	return ret;
+	if (taken < 0 && taken != -EINTR)
+		atomic_store(&pump->source_error, (int)taken);
+	return taken;
+}
+
+ssize_t usp_pump_take(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
+{
+	ssize_t allowed = usp_pump_may_take(pump, pump->step_bytes, ret_wait), taken;
+
+	if (allowed <= 0)
+		return allowed;
+	do
+		taken = source_read(pump, (size_t)allowed);
+	while (taken == -EINTR && !atomic_load(&pump->is_stopped));
+	return usp_pump_took(pump, taken, ret_wait);
 }
 
 void usp_pump_follow_source(struct usp_pump *pump)

@@ -23,13 +23,13 @@
 #include "run/pump.h"
 #include "splice/pipe.h"
 
-#define STEP_BUDGET ((size_t)4 << 20) /* bytes, until others get their turn */
 #define STEP_RANGE ((size_t)16 << 20) /* see bench/README.md */
 #define STEP_LARGE ((size_t)32 << 10)
 #define STEP_SMALL ((size_t)8 << 10)
 #define STEP_NR_LARGE 2
 #define STEP_NR_SMALL 32
 #define STEP_SETTLE_NS 1000000
+#define STEP_SHORT_NS 10000000 /* of memory */
 
 /* --- File to file ------------------------------------------------------------------------------------ */
 
@@ -83,9 +83,9 @@ static void step_set_lane(struct usp_pump *pump, bool is_kernel)
 }
 
 /* The pipe is empty. What was taken last tells how large the next piece will be. */
-static void step_adapt(struct usp_pump *pump, size_t taken)
+void usp_pump_adapt(struct usp_pump *pump, size_t taken)
 {
-	if (!(pump->params.flags & USP_PUMP_ADAPT_LANE))
+	if (!usp_plan_adapts(pump->source, &pump->params))
 		return;
 	pump->nr_large = taken >= STEP_LARGE ? pump->nr_large + 1 : 0;
 	pump->nr_small = taken < STEP_SMALL ? pump->nr_small + 1 : 0;
@@ -132,7 +132,13 @@ static int step_get_pipe(struct usp_pump *pump)
 	int ret = pump->pipe ? 0 : usp_pipe_new(&params, &pump->pipe);
 
 	pump->branches[0].pipe = pump->pipe;
-	return ret;
+	if (ret < 0 || !pump->left.ops)
+		return ret;
+	usp_pipe_begin_write(pump->pipe, USP_SPLICE_NONBLOCK); /* it is new */
+	usp_pipe_push(pump->pipe, &pump->left, 1);
+	usp_pipe_end_write(pump->pipe);
+	pump->left = (struct usp_buf){.ops = NULL};
+	return 0;
 }
 
 static void step_put_pipe(struct usp_pump *pump)
@@ -148,7 +154,7 @@ static int step_fill(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
 	ssize_t taken;
 
-	step_adapt(pump, pump->last_take);
+	usp_pump_adapt(pump, pump->last_take);
 	pump->last_take = 0;
 	taken = usp_pump_take(pump, wait);
 	if (taken == -EAGAIN)
@@ -161,13 +167,11 @@ static int step_fill(struct usp_pump *pump, struct usp_pump_wait *wait)
 }
 
 /* Drain and fill in turns: 0 when all is delivered, -EAGAIN with *wait, or the -errno of the sink or a stop. */
-static int step_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
+static int step_long_way(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
-	uint64_t until = atomic_load(&pump->bytes) + STEP_BUDGET;
-	int ret = atomic_load(&pump->source_error) ? 0 : step_get_pipe(pump);
+	uint64_t until = atomic_load(&pump->bytes) + USP_PUMP_BUDGET;
+	int ret;
 
-	if (ret < 0 || atomic_load(&pump->source_error))
-		return ret;
 	do {
 		ret = atomic_load(&pump->is_stopped) ? -ECANCELED : step_drain(pump, wait);
 		if (ret < 0)
@@ -177,6 +181,22 @@ static int step_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
 		ret = step_fill(pump, wait);
 	} while (ret > 0);
 	return ret;
+}
+
+static int step_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
+{
+	int ret = 1;
+
+	if (atomic_load(&pump->source_error))
+		return 0;
+	if (usp_pump_is_message(pump) && !pump->left.ops)
+		ret = usp_pump_message(pump, wait);
+	if (ret != 1)
+		return ret;
+	ret = step_get_pipe(pump);
+	if (ret < 0)
+		return pump->left.ops ? usp_pump_pause(wait, STEP_SHORT_NS) : ret;
+	return step_long_way(pump, wait);
 }
 
 /* --- Time-outs --------------------------------------------------------------------------------------- */
@@ -221,6 +241,8 @@ static void step_end_flow(struct usp_pump *pump, int error, const struct usp_pum
 		atomic_store(&pump->source_error, error);
 		error = 0;
 	}
+	if (pump->left.ops && step_get_pipe(pump) < 0)
+		atomic_store(&pump->branches[0].stranded, pump->left.len);
 	pump->sink_error = usp_branch_close(&pump->branches[0], error);
 	pump->stage = USP_PUMP_SETTLE;
 }
@@ -244,8 +266,11 @@ static int step_settle(struct usp_pump *pump, struct usp_pump_wait *wait)
 static int step_timed_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
 	uint64_t before = atomic_load(&pump->bytes) + atomic_load(&pump->branches[0].bytes);
-	int ret = step_flow(pump, wait);
+	int ret;
 
+	/* What a short read said may have changed since the last step, and the event for it has been and gone. */
+	atomic_store_explicit(&pump->source->is_drained, false, memory_order_relaxed);
+	ret = step_flow(pump, wait);
 	if (ret == -EAGAIN && step_is_timed(pump))
 		ret = step_check_time(pump, atomic_load(&pump->bytes) + atomic_load(&pump->branches[0].bytes) != before,
 				      wait);
@@ -259,6 +284,8 @@ int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 	if (pump->stage == USP_PUMP_RANGE)
 		return step_range(pump, ret_wait);
 	if (pump->stage == USP_PUMP_FLOW) {
+		/* What a step found drained may be full again by the next one, whose caller may have had the edge long ago. */
+		atomic_store_explicit(&pump->source->is_drained, false, memory_order_relaxed);
 		ret = step_timed_flow(pump, ret_wait);
 		if (ret == -EAGAIN) {
 			step_put_pipe(pump);

@@ -134,6 +134,7 @@ static void zerocopy_append(struct usp_zerocopy *zerocopy, struct usp_zerocopy_s
 	while (*end)
 		end = &(*end)->next;
 	*end = send;
+	atomic_store(&zerocopy->is_busy, true);
 	send->id = zerocopy->next_id++;
 }
 
@@ -250,6 +251,8 @@ bool usp_zerocopy_reap(struct usp_file *out, struct usp_zerocopy *zerocopy)
 	struct zerocopy_notice notice;
 	bool is_any = false;
 
+	if (!atomic_load(&zerocopy->is_busy))
+		return false;
 	for (;;) {
 		struct usp_zerocopy_send *done = NULL, *send;
 		bool is_aborted;
@@ -257,6 +260,7 @@ bool usp_zerocopy_reap(struct usp_file *out, struct usp_zerocopy *zerocopy)
 		pthread_mutex_lock(&zerocopy->lock);
 		if (zerocopy->oldest && zerocopy_read_notice(out->fd, &notice)) {
 			done = zerocopy_unlink(zerocopy, &notice);
+			atomic_store(&zerocopy->is_busy, zerocopy->oldest != NULL);
 			is_any = true;
 		}
 		is_aborted = zerocopy->is_aborted;

@@ -19,6 +19,7 @@ struct usp_zerocopy {
 	uint32_t next_id;      /* the kernel numbers the sends of a socket, from 0 on */
 	uint64_t stall_ns;     /* how long the end waits without progress */
 	struct usp_zerocopy_send *oldest;
+	_Atomic(bool) is_busy; /* there is one: most sockets never send so, and spare the lock */
 };
 
 /* Of a socket, or of something that cannot do it (fd is -1). */

@@ -28,7 +28,7 @@ static void end_must(bool is_good, const char *what)
 	if (is_good)
 		return;
 	fault_complain("preparing: %s: %s", what, strerror(errno));
-	_exit(1);
+	end_child(1);
 }
 
 static void end_write_all(int fd, const unsigned char *bytes, size_t len)

@@ -19,6 +19,7 @@
 #include <usplice.h>
 
 #include "base/compiler.h"
+#include "support.h"
 #include "wrap.h"
 
 #define FAULT_TIME_LIMIT_S 30 /* of one run, which takes milliseconds: generous for sanitizers on a busy machine */
@@ -204,7 +205,7 @@ static bool fault_run(const struct fault_scenario *scenario, const struct fault_
 		signal(SIGABRT, SIG_DFL);
 		signal(SIGSEGV, SIG_DFL);
 		fault_run_checked(scenario);
-		_exit(0);
+		end_child(0);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
 		fault_complain("no process for the run: %s", strerror(errno));

@@ -68,6 +68,7 @@
 	X(usp_sys_shutdown, false, ENOBUFS, ENOTCONN)                                                                 \
 	X(usp_sys_socketpair, false, EMFILE, ENFILE)                                                                  \
 	X(usp_sys_bytes_unsent, false, EINVAL)                                                                        \
+	X(usp_sys_at_mark, false, EINVAL)                                                                             \
 	X(usp_sys_unlink, false, EACCES, ENOENT)                                                                      \
 	X(usp_sys_poll, false, EINTR, ENOMEM)                                                                         \
 	X(usp_sys_epoll, false, EMFILE, ENOMEM)                                                                       \
