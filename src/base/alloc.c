@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 void *usp_alloc(size_t len)
 {
@@ -26,4 +29,11 @@ char *usp_alloc_string(const char *text)
 void usp_free(void *base)
 {
 	free(base);
+}
+
+void usp_alloc_trim(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
 }

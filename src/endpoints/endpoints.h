@@ -48,7 +48,7 @@ void usp_spec_fini(struct usp_spec *spec);
 
 /*
  * A file of a connected stream socket, TCP or UNIX, that is O_NONBLOCK and nobody else's: as usp_open_fd, without asking the
- * kernel what is known already, and USP_NONBLOCK. On failure fd stays with the caller.
+ * kernel what is known already, USP_NONBLOCK, and without zero-copy sends, so that putting it never waits. On failure fd stays with the caller.
  */
 int usp_stream_file_new(int fd, bool is_tcp, const char *name, struct usp_file **ret_file);
 

@@ -318,7 +318,7 @@ static void socket_set_traits(struct usp_file *file)
 
 int usp_stream_file_new(int fd, bool is_tcp, const char *name, struct usp_file **ret_file)
 {
-	int ret = usp_sock_file_make(is_tcp ? &tcp_ops : &unix_ops, fd, true, USP_READ | USP_WRITE, name, ret_file);
+	int ret = usp_sock_file_make(is_tcp ? &tcp_ops : &unix_ops, fd, false, USP_READ | USP_WRITE, name, ret_file);
 
 	if (ret == 0) {
 		socket_set_traits(*ret_file);

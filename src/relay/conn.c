@@ -29,6 +29,7 @@
 
 #define CONN_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
 #define CONN_RETRY_NS 50000000 /* until a descriptor may be had again */
+#define CONN_REST_NS 100000000 /* without anything moving, until what moves it is given back */
 
 static void conn_try_target(struct usp_conn *conn);
 
@@ -72,17 +73,14 @@ static void conn_reset_end(struct usp_conn_end *end)
 
 static void conn_close_end(struct usp_conn_end *end)
 {
-	if (end->file)
-		usp_file_put(end->file);
-	else if (end->fd >= 0)
+	if (end->fd >= 0)
 		usp_sys_close(end->fd);
-	end->file = NULL;
 	end->fd = -1;
 }
 
 static void conn_end_flow(struct usp_conn *conn, unsigned direction)
 {
-	struct usp_flow *flow = &conn->flows[direction];
+	struct usp_flow *flow = &conn->work->flows[direction];
 
 	usp_loop_disarm(conn->worker->loop, &flow->timer);
 	if (!flow->pump)
@@ -90,6 +88,24 @@ static void conn_end_flow(struct usp_conn *conn, unsigned direction)
 	usp_account_end(conn_counters(conn), direction, flow);
 	usp_pump_free(flow->pump);
 	flow->pump = NULL;
+}
+
+/* Give back what only a connection needs on which something moves. The descriptors stay. */
+static void conn_end_work(struct usp_conn *conn)
+{
+	struct usp_conn_work *work = conn->work;
+
+	if (!work)
+		return;
+	for (unsigned i = 0; i < 2; i++)
+		conn_end_flow(conn, i);
+	for (unsigned i = 0; i < 2; i++) {
+		if (work->files[i])
+			work->files[i]->fd = -1;
+		usp_file_put(work->files[i]);
+	}
+	usp_free(work);
+	conn->work = NULL;
 }
 
 static void conn_leave_target(struct usp_conn *conn)
@@ -103,8 +119,7 @@ static void conn_close(struct usp_conn *conn)
 {
 	if (conn->state == USP_CONN_CLOSED)
 		return;
-	for (unsigned i = 0; i < 2; i++)
-		conn_end_flow(conn, i);
+	conn_end_work(conn);
 	conn_leave_target(conn);
 	for (unsigned i = 0; i < 2; i++)
 		conn_close_end(&conn->ends[i]);
@@ -129,111 +144,16 @@ static void conn_break(struct usp_conn *conn)
 	usp_conn_abort(conn);
 }
 
-/* --- Flows ----------------------------------------------------------------------------------------- */
-
-static bool conn_has_flow(const struct usp_conn *conn, unsigned direction)
-{
-	return conn->state == USP_CONN_FLOWING && conn->flows[direction].wait != USP_FLOW_NOTHING;
-}
-
-/* Note what a flow waits for. */
-static void conn_await(struct usp_conn *conn, unsigned direction, const struct usp_pump_wait *wait)
-{
-	struct usp_flow *flow = &conn->flows[direction];
-	struct usp_relay_counters *counters = conn_counters(conn);
-
-	if (wait->file) {
-		flow->wait = wait->side == USP_READ ? USP_FLOW_SOURCE : USP_FLOW_SINK;
-		usp_counter_add(wait->side == USP_READ ? &counters->source_waits[direction]
-						       : &counters->sink_waits[direction],
-				1);
-	} else {
-		flow->wait = USP_FLOW_TIME;
-	}
-	if (wait->timeout_ns == 0)
-		usp_loop_defer(conn->worker->loop, &conn->task);
-	else if (wait->timeout_ns > 0 &&
-		 usp_loop_arm(conn->worker->loop, &flow->timer, conn_now(conn) + (uint64_t)wait->timeout_ns) < 0)
-		usp_loop_defer(conn->worker->loop, &conn->task);
-}
-
-/* Do what a flow can do now. */
-static void conn_step(struct usp_conn *conn, unsigned direction)
-{
-	struct usp_flow *flow = &conn->flows[direction];
-	struct usp_pump_wait wait;
-	int ret = usp_pump_step(flow->pump, &wait);
-
-	if (usp_account_step(conn_counters(conn), direction, flow))
-		conn->active_ns = conn_now(conn);
-	if (ret == -EAGAIN) {
-		conn_await(conn, direction, &wait);
-		return;
-	}
-	flow->wait = USP_FLOW_NOTHING;
-	if (ret < 0)
-		conn_break(conn);
-	else if (conn->flows[!direction].wait == USP_FLOW_NOTHING)
-		conn_close(conn);
-}
-
-static void conn_run_steps(struct usp_task *task)
-{
-	struct usp_conn *conn = usp_container_of(task, struct usp_conn, task);
-
-	for (unsigned i = 0; i < 2; i++) {
-		if (conn_has_flow(conn, i) && conn->flows[i].wait == USP_FLOW_TIME)
-			conn_step(conn, i);
-	}
-}
-
-static void conn_timer_fired(struct usp_conn *conn, unsigned direction)
-{
-	if (conn_has_flow(conn, direction))
-		conn_step(conn, direction);
-}
-
-static void conn_to_target_fired(struct usp_timer *timer)
-{
-	conn_timer_fired(usp_container_of(timer, struct usp_conn, flows[USP_TO_TARGET].timer), USP_TO_TARGET);
-}
-
-static void conn_to_client_fired(struct usp_timer *timer)
-{
-	conn_timer_fired(usp_container_of(timer, struct usp_conn, flows[USP_TO_CLIENT].timer), USP_TO_CLIENT);
-}
-
-/* An error of the connection itself, and not a notice about a zero-copy send. */
-static bool conn_is_broken(struct usp_conn_end *end, unsigned events)
-{
-	return events & EPOLLERR && usp_file_poll(end->file) & POLLERR;
-}
-
-/* Something about one end: its own flow may have a source again, the other one a sink. */
-static void conn_flow_ready(struct usp_conn *conn, unsigned index, unsigned events)
-{
-	struct usp_flow *from = &conn->flows[index], *to = &conn->flows[!index];
-
-	if (conn_is_broken(&conn->ends[index], events)) {
-		conn_break(conn);
-		return;
-	}
-	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLPRI) && from->pump)
-		usp_pump_look(from->pump);
-	if (conn_has_flow(conn, !index) && to->wait == USP_FLOW_SINK && events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-		conn_step(conn, !index);
-	if (conn_has_flow(conn, index) && from->wait == USP_FLOW_SOURCE && events & ~(unsigned)EPOLLOUT)
-		conn_step(conn, index);
-}
-
-/* --- From here on it flows --------------------------------------------------------------------------- */
+/* --- Work ------------------------------------------------------------------------------------------- */
 
 static int conn_open_file(struct usp_conn *conn, unsigned index)
 {
-	struct usp_conn_end *end = &conn->ends[index];
+	const struct usp_conn_end *end = &conn->ends[index];
 
-	return usp_stream_file_new(end->fd, end->is_tcp, index ? "target" : "client", &end->file);
+	return usp_stream_file_new(end->fd, end->is_tcp, index ? "target" : "client", &conn->work->files[index]);
 }
+
+static void conn_flow_fired(struct usp_timer *timer);
 
 static int conn_open_flow(struct usp_conn *conn, unsigned direction)
 {
@@ -243,18 +163,163 @@ static int conn_open_flow(struct usp_conn *conn, unsigned direction)
 		.lane = conn_params(conn)->lane,
 		.flags = USP_PUMP_ADAPT_LANE,
 	};
-	struct usp_flow *flow = &conn->flows[direction];
-	int ret = usp_pump_new(conn->ends[direction].file, &params, &flow->pump);
+	struct usp_flow *flow = &conn->work->flows[direction];
+	int ret;
 
-	if (ret == 0)
-		ret = usp_pump_add_sink(flow->pump, conn->ends[!direction].file);
-	if (ret == 0 && conn->worker->relay->shared_rate.per_second)
+	flow->conn = conn;
+	flow->timer.fired = conn_flow_fired;
+	if (conn->ends[direction].has_ended)
+		return 0;
+	ret = usp_pump_new(conn->work->files[direction], &params, &flow->pump);
+	if (ret < 0)
+		return ret;
+	if (conn->worker->relay->shared_rate.per_second)
 		flow->pump->shared_rate = &conn->worker->relay->shared_rate;
+	flow->pump->scratch = &conn->worker->scratch;
+	return usp_pump_add_sink(flow->pump, conn->work->files[!direction]);
+}
+
+/* When to look whether something still moves. */
+static uint64_t conn_next_look(const struct usp_conn *conn)
+{
+	uint64_t idle_ns = conn_params(conn)->idle_timeout_ns;
+
+	return conn_now(conn) + (idle_ns && idle_ns < CONN_REST_NS ? idle_ns : CONN_REST_NS);
+}
+
+/* Files and pumps for what is coming: 0 or -errno. */
+static int conn_begin_work(struct usp_conn *conn)
+{
+	int ret = 0;
+
+	if (conn->work)
+		return 0;
+	conn->work = usp_alloc(sizeof(*conn->work));
+	if (!conn->work)
+		return -ENOMEM;
+	for (unsigned i = 0; i < 2 && ret == 0; i++)
+		ret = conn_open_file(conn, i);
+	for (unsigned i = 0; i < 2 && ret == 0; i++)
+		ret = conn_open_flow(conn, i);
 	if (ret == 0)
-		flow->pump->scratch = &conn->worker->scratch;
-	flow->wait = USP_FLOW_SOURCE;
+		ret = usp_loop_arm(conn->worker->loop, &conn->timer, conn_next_look(conn));
 	return ret;
 }
+
+/* Nothing is under way. */
+static bool conn_is_still(const struct usp_conn *conn)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const struct usp_flow *flow = &conn->work->flows[i];
+
+		if (flow->pump && flow->wait != USP_FLOW_SOURCE)
+			return false;
+	}
+	return !conn->task.is_queued;
+}
+
+/* --- Flows ----------------------------------------------------------------------------------------- */
+
+static struct usp_flow *conn_flow(const struct usp_conn *conn, unsigned direction)
+{
+	bool is_there = conn->state == USP_CONN_FLOWING && conn->work && conn->work->flows[direction].pump;
+
+	return is_there ? &conn->work->flows[direction] : NULL;
+}
+
+static void conn_count_wait(struct usp_conn *conn, unsigned direction, enum usp_flow_wait wait)
+{
+	struct usp_relay_counters *counters = conn_counters(conn);
+
+	if (wait == USP_FLOW_SOURCE)
+		usp_counter_add(&counters->source_waits[direction], 1);
+	else if (wait == USP_FLOW_SINK)
+		usp_counter_add(&counters->sink_waits[direction], 1);
+}
+
+/* Note what a flow waits for. */
+static void conn_await(struct usp_conn *conn, unsigned direction, const struct usp_pump_wait *wait)
+{
+	struct usp_loop *loop = conn->worker->loop;
+	struct usp_flow *flow = &conn->work->flows[direction];
+
+	flow->wait = !wait->file ? USP_FLOW_TIME : wait->side == USP_READ ? USP_FLOW_SOURCE : USP_FLOW_SINK;
+	conn_count_wait(conn, direction, flow->wait);
+	if (wait->timeout_ns == 0 ||
+	    (wait->timeout_ns > 0 && usp_loop_arm(loop, &flow->timer, conn_now(conn) + (uint64_t)wait->timeout_ns) < 0))
+		usp_loop_defer(loop, &conn->task);
+}
+
+/* Do what a flow can do now. */
+static void conn_step(struct usp_conn *conn, unsigned direction)
+{
+	struct usp_flow *flow = &conn->work->flows[direction];
+	struct usp_pump_wait wait;
+	int ret = usp_pump_step(flow->pump, &wait);
+
+	if (usp_account_step(conn_counters(conn), direction, flow))
+		conn->active_ns = conn_now(conn);
+	if (ret == -EAGAIN) {
+		conn_await(conn, direction, &wait);
+	} else if (ret < 0) {
+		conn_break(conn);
+	} else {
+		conn_end_flow(conn, direction);
+		conn->ends[direction].has_ended = true;
+		if (conn->ends[!direction].has_ended)
+			conn_close(conn);
+	}
+}
+
+static void conn_run_steps(struct usp_task *task)
+{
+	struct usp_conn *conn = usp_container_of(task, struct usp_conn, task);
+
+	for (unsigned i = 0; i < 2; i++) {
+		if (conn_flow(conn, i) && conn_flow(conn, i)->wait == USP_FLOW_TIME)
+			conn_step(conn, i);
+	}
+}
+
+static void conn_flow_fired(struct usp_timer *timer)
+{
+	struct usp_flow *flow = usp_container_of(timer, struct usp_flow, timer);
+
+	conn_step(flow->conn, flow == &flow->conn->work->flows[USP_TO_CLIENT]);
+}
+
+/* An error of the connection itself, and not a notice about a zero-copy send. */
+static bool conn_is_broken(struct usp_file *file, unsigned events)
+{
+	return events & EPOLLERR && usp_file_poll(file) & POLLERR;
+}
+
+/* Something about one end: its own flow may have a source again, the other one a sink. */
+static void conn_flow_ready(struct usp_conn *conn, unsigned index, unsigned events)
+{
+	struct usp_flow *from, *to;
+
+	if (!conn->work && !(events & ~(unsigned)EPOLLOUT))
+		return;
+	if (conn_begin_work(conn) < 0) {
+		usp_conn_abort(conn);
+		return;
+	}
+	if (conn_is_broken(conn->work->files[index], events)) {
+		conn_break(conn);
+		return;
+	}
+	to = conn_flow(conn, !index);
+	if (to && to->wait == USP_FLOW_SINK && events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+		conn_step(conn, !index);
+	from = conn_flow(conn, index);
+	if (from && events & (EPOLLRDHUP | EPOLLHUP | EPOLLPRI))
+		usp_pump_look(from->pump);
+	if (from && from->wait == USP_FLOW_SOURCE && events & ~(unsigned)EPOLLOUT)
+		conn_step(conn, index);
+}
+
+/* --- From here on it flows --------------------------------------------------------------------------- */
 
 /* The first bytes that a target gets; they fit into a socket that is fresh. */
 static int conn_send_header(struct usp_conn *conn)
@@ -271,53 +336,44 @@ static int conn_send_header(struct usp_conn *conn)
 	return ret == (ssize_t)iov.iov_len ? 0 : ret < 0 ? (int)ret : -EMSGSIZE;
 }
 
+/* While something moves, look now and then whether it still does; and afterwards for how long it has not. */
 static void conn_idle_fired(struct usp_timer *timer)
 {
 	struct usp_conn *conn = usp_container_of(timer, struct usp_conn, timer);
-	uint64_t deadline_ns = conn->active_ns + conn_params(conn)->idle_timeout_ns;
+	uint64_t now_ns = conn_now(conn), idle_ns = conn_params(conn)->idle_timeout_ns;
 
-	if (deadline_ns > conn_now(conn)) {
-		usp_loop_arm(conn->worker->loop, timer, deadline_ns);
+	if (idle_ns && now_ns - conn->active_ns >= idle_ns) {
+		usp_counter_add(&conn_counters(conn)->idle_closed, 1);
+		usp_conn_abort(conn);
 		return;
 	}
-	usp_counter_add(&conn_counters(conn)->idle_closed, 1);
-	usp_conn_abort(conn);
-}
-
-static int conn_open_flows(struct usp_conn *conn)
-{
-	struct usp_loop *loop = conn->worker->loop;
-	int ret = conn_open_file(conn, 0);
-
-	if (ret == 0)
-		ret = conn_open_file(conn, 1);
-	for (unsigned i = 0; i < 2 && ret == 0; i++)
-		ret = conn_open_flow(conn, i);
-	if (ret == 0)
-		ret = usp_loop_watch(loop, conn->ends[0].fd, CONN_EVENTS, &conn->ends[0].watch);
-	conn->active_ns = conn_now(conn);
-	conn->timer.fired = conn_idle_fired;
-	usp_loop_disarm(loop, &conn->timer);
-	if (ret == 0 && conn_params(conn)->idle_timeout_ns)
-		ret = usp_loop_arm(loop, &conn->timer, conn->active_ns + conn_params(conn)->idle_timeout_ns);
-	return ret;
+	if (conn->work && now_ns - conn->active_ns >= CONN_REST_NS && conn_is_still(conn)) {
+		conn_end_work(conn);
+		usp_worker_rested(conn->worker);
+	}
+	if (conn->work)
+		usp_loop_arm(conn->worker->loop, timer, conn_next_look(conn));
+	else if (idle_ns)
+		usp_loop_arm(conn->worker->loop, timer, conn->active_ns + idle_ns);
 }
 
 static void conn_begin_flow(struct usp_conn *conn)
 {
-	int ret = conn_open_flows(conn);
+	struct usp_loop *loop = conn->worker->loop;
+	uint64_t idle_ns = conn_params(conn)->idle_timeout_ns;
+	int ret = usp_loop_watch(loop, conn->ends[0].fd, CONN_EVENTS, &conn->ends[0].watch);
 
+	usp_loop_disarm(loop, &conn->timer);
+	conn->active_ns = conn_now(conn);
+	conn->timer.fired = conn_idle_fired;
+	if (ret == 0 && idle_ns)
+		ret = usp_loop_arm(loop, &conn->timer, conn->active_ns + idle_ns);
 	usp_target_connected(conn->target);
 	atomic_fetch_add_explicit(&conn->target->nr_connections, 1, memory_order_relaxed);
-	conn->state = USP_CONN_FLOWING;
-	if (ret < 0) {
-		usp_conn_abort(conn);
-		return;
-	}
 	conn->task.run = conn_run_steps;
-	conn_step(conn, USP_TO_TARGET);
-	if (conn_has_flow(conn, USP_TO_CLIENT))
-		conn_step(conn, USP_TO_CLIENT);
+	conn->state = USP_CONN_FLOWING;
+	if (ret < 0)
+		usp_conn_abort(conn);
 }
 
 /* --- Connecting -------------------------------------------------------------------------------------- */
@@ -361,16 +417,16 @@ static void conn_target_ready(struct usp_watch *watch, unsigned events)
 	struct usp_conn *conn = usp_container_of(watch, struct usp_conn, ends[1].watch);
 	int error = 0;
 
-	if (conn->state == USP_CONN_FLOWING)
-		conn_flow_ready(conn, 1, events);
-	if (conn->state != USP_CONN_CONNECTING)
-		return;
-	if (events & (EPOLLERR | EPOLLHUP))
-		error = usp_sys_getsockopt_int(conn->ends[1].fd, SOL_SOCKET, SO_ERROR);
-	if (error)
-		conn_failed(conn, error > 0 ? -error : error);
-	else if (events & EPOLLOUT)
-		conn_connected(conn);
+	if (conn->state == USP_CONN_CONNECTING) {
+		if (events & (EPOLLERR | EPOLLHUP))
+			error = usp_sys_getsockopt_int(conn->ends[1].fd, SOL_SOCKET, SO_ERROR);
+		if (error)
+			conn_failed(conn, error > 0 ? -error : error);
+		else if (events & EPOLLOUT)
+			conn_connected(conn);
+	}
+	if (error == 0 && conn->state == USP_CONN_FLOWING)
+		conn_flow_ready(conn, 1, events); /* a target may have spoken at once */
 }
 
 static void conn_connect_fired(struct usp_timer *timer)
@@ -556,8 +612,6 @@ static struct usp_conn *conn_new(struct usp_worker *worker, int fd, bool is_tcp)
 	conn->worker = worker;
 	conn->ends[0] = (struct usp_conn_end){.watch.ready = conn_client_ready, .fd = fd, .is_tcp = is_tcp};
 	conn->ends[1] = (struct usp_conn_end){.watch.ready = conn_target_ready, .fd = -1};
-	conn->flows[USP_TO_TARGET].timer.fired = conn_to_target_fired;
-	conn->flows[USP_TO_CLIENT].timer.fired = conn_to_client_fired;
 	conn->active_ns = usp_loop_now(worker->loop);
 	return conn;
 }

@@ -19,22 +19,29 @@ enum usp_conn_state {
 };
 
 /* What a flow waits for. */
-enum usp_flow_wait { USP_FLOW_SOURCE, USP_FLOW_SINK, USP_FLOW_TIME, USP_FLOW_NOTHING };
+enum usp_flow_wait { USP_FLOW_SOURCE, USP_FLOW_SINK, USP_FLOW_TIME };
 
 /* One direction. */
 struct usp_flow {
-	struct usp_pump *pump;
+	struct usp_pump *pump; /* NULL: it has ended */
+	struct usp_conn *conn;
 	struct usp_timer timer; /* of a rate limit */
 	enum usp_flow_wait wait;
 	bool is_kernel; /* its lane, as counted */
 };
 
-/* One side: [0] the client, [1] the target; and the flow with the same index comes from it. */
+/* What a connection needs while something moves; most connections of a busy relay have none. The flow [i] comes from file [i]. */
+struct usp_conn_work {
+	struct usp_file *files[2];
+	struct usp_flow flows[2];
+};
+
+/* One side: [0] the client, [1] the target. */
 struct usp_conn_end {
 	struct usp_watch watch;
-	struct usp_file *file;
 	int fd;
 	bool is_tcp;
+	bool has_ended; /* all that it had to say is delivered, its end too */
 };
 
 struct usp_conn {
@@ -42,10 +49,10 @@ struct usp_conn {
 	struct usp_conn *next, **link; /* in the worker's list */
 	enum usp_conn_state state;
 	struct usp_conn_end ends[2];
-	struct usp_flow flows[2];
-	struct usp_timer timer; /* of connecting, then of being idle */
-	struct usp_task task;	/* flows that let others go first; then the end */
-	uint64_t active_ns;	/* when something moved last */
+	struct usp_conn_work *work; /* NULL while nothing moves */
+	struct usp_timer timer;	    /* of connecting, then of being idle */
+	struct usp_task task;	    /* flows that let others go first; then the end */
+	uint64_t active_ns;	    /* when something moved last */
 	struct usp_targets *targets;
 	struct usp_target *target, *first_target; /* being tried or used; where trying began */
 	struct addrinfo *address;		  /* of the target, being tried */

@@ -9,12 +9,16 @@
 
 #include <errno.h>
 
+#include "base/alloc.h"
 #include "base/compiler.h"
 #include "base/sys.h"
-#include "mm/folio.h"
+#include "mm/gift.h"
+#include "run/planner.h"
 
 #define WORKER_ACCEPTS_MAX 64	 /* in one round, so that connections that flow get their turn */
 #define WORKER_PAUSE_NS 50000000 /* without descriptors, memory or room */
+#define WORKER_TRIM_AFTER 256	 /* connections that came to rest: a few hundred KiB */
+#define WORKER_TRIM_NS 1000000000
 #define WORKER_TICK_NS 100000000
 
 /* --- Accepting --------------------------------------------------------------------------------------- */
@@ -101,6 +105,20 @@ static void worker_accept(struct usp_watch *watch, unsigned events)
 }
 
 /* --- Connections --------------------------------------------------------------------------------------- */
+
+static void worker_trim_fired(struct usp_timer *timer)
+{
+	struct usp_worker *worker = usp_container_of(timer, struct usp_worker, trim_timer);
+
+	worker->nr_rested = 0;
+	usp_alloc_trim();
+}
+
+void usp_worker_rested(struct usp_worker *worker)
+{
+	if (++worker->nr_rested == WORKER_TRIM_AFTER)
+		usp_loop_arm(worker->loop, &worker->trim_timer, usp_loop_now(worker->loop) + WORKER_TRIM_NS);
+}
 
 static void worker_count(struct usp_worker *worker, int change)
 {
@@ -197,12 +215,30 @@ static void worker_ticked(struct usp_timer *timer)
 
 /* --- Life ------------------------------------------------------------------------------------------------ */
 
+/* Not out of the pool of folios, which begins with a huge page. */
+static int worker_make_scratch(struct usp_worker *worker)
+{
+	void *base = usp_alloc(USP_PLAN_ADAPT_BYTES);
+	struct usp_gift *gift;
+	int ret = base ? usp_gift_new(base, USP_PLAN_ADAPT_BYTES, usp_free, base, &gift) : -ENOMEM;
+
+	if (ret < 0)
+		usp_free(base);
+	else
+		worker->scratch = &gift->folio;
+	return ret;
+}
+
 int usp_worker_init(struct usp_worker *worker, struct usp_relay *relay)
 {
+	int ret;
+
 	worker->relay = relay;
 	worker->accept_timer.fired = worker_accept_fired;
 	worker->tick.fired = worker_ticked;
-	return usp_loop_new(&worker->loop);
+	worker->trim_timer.fired = worker_trim_fired;
+	ret = usp_loop_new(&worker->loop);
+	return ret < 0 ? ret : worker_make_scratch(worker);
 }
 
 void usp_worker_fini(struct usp_worker *worker)

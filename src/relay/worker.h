@@ -46,6 +46,8 @@ struct usp_worker {
 	struct usp_listener listeners[USP_RELAY_LISTENERS_MAX];
 	bool is_accepting;
 	struct usp_timer accept_timer; /* to try again after a pause */
+	struct usp_timer trim_timer;   /* to give back memory that a burst of connections needed */
+	unsigned nr_rested;	       /* since that was done last */
 	struct usp_timer tick;	       /* of the first worker: exit_idle_ns, drain_timeout_ns */
 	struct usp_relay_counters counters;
 };
@@ -85,6 +87,9 @@ int usp_worker_run(struct usp_worker *worker);
 /* A connection begins, or has ended, in this worker. */
 void usp_worker_add(struct usp_worker *worker, struct usp_conn *conn);
 void usp_worker_remove(struct usp_worker *worker, struct usp_conn *conn);
+
+/* A connection has given back what it needed while something moved. */
+void usp_worker_rested(struct usp_worker *worker);
 
 /* Descriptors or memory are short: accept no more for a moment. */
 void usp_worker_pause(struct usp_worker *worker);

@@ -32,7 +32,7 @@ static struct usp_sock *sock_of(const struct usp_file *file)
 
 /* --- Life --------------------------------------------------------------------------------------- */
 
-int usp_sock_file_make(const struct usp_file_ops *ops, int fd, bool is_stream, unsigned mode, const char *spec,
+int usp_sock_file_make(const struct usp_file_ops *ops, int fd, bool may_zerocopy, unsigned mode, const char *spec,
 		       struct usp_file **ret_file)
 {
 	struct usp_sock *sock = usp_alloc(sizeof(*sock));
@@ -42,7 +42,7 @@ int usp_sock_file_make(const struct usp_file_ops *ops, int fd, bool is_stream, u
 		usp_free(sock);
 		return ret;
 	}
-	usp_zerocopy_init(&sock->zerocopy, mode & USP_WRITE && is_stream ? fd : -1);
+	usp_zerocopy_init(&sock->zerocopy, mode & USP_WRITE && may_zerocopy ? fd : -1);
 	sock->restore_flags = -1;
 	(*ret_file)->fd = fd;
 	(*ret_file)->traits = USP_FILE_POLLABLE | USP_FILE_SOCKET;

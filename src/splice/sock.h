@@ -28,7 +28,7 @@ int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, boo
 		      struct usp_file **ret_file);
 
 /* The same of a socket that is ours alone and O_NONBLOCK already: asks the kernel nothing. */
-int usp_sock_file_make(const struct usp_file_ops *ops, int fd, bool is_stream, unsigned mode, const char *spec,
+int usp_sock_file_make(const struct usp_file_ops *ops, int fd, bool may_zerocopy, unsigned mode, const char *spec,
 		       struct usp_file **ret_file);
 
 /* The hooks of streams; their splice_write is usp_sock_splice_write. */
