@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 from measure import Bar, Case, Contender, Run, Stopwatch, finish, start
+from relay import RELAY_CASES
 
 MIB = 1 << 20
 NR_SINKS = 4
@@ -13,13 +14,14 @@ NR_SINKS = 4
 class Bench:
     """Where the programs and the files are."""
 
-    def __init__(self, usplice, peers, tmpfs, disk, size, congestion):
+    def __init__(self, usplice, peers, tmpfs, disk, size, congestion, seconds=2.0):
         self.usplice = usplice
         self.peers = peers
         self.tmpfs = tmpfs
         self.disk = disk
         self.size = size
         self.congestion = congestion
+        self.seconds = seconds
 
     def peer(self, name):
         return os.path.join(self.peers, name)
@@ -69,7 +71,7 @@ def tcp_cases(bench):
         }
         contenders = [Contender(name, lambda how=how, command=command: tcp_run(bench, how, command), size)
                       for name, command in commands.items()]
-        yield Case(f"file to TCP, receiver {how}s", contenders, [Bar("usplice", ["sendfile 1G", "sendfile 1M"], 0.95)],
+        yield Case(f"file to TCP, receiver {how}s", contenders, [Bar(["usplice"], ["sendfile 1G", "sendfile 1M"], 0.95)],
                    f"{bench.congestion} on both ends")
 
 
@@ -104,7 +106,7 @@ def file_case(bench, folder, name, is_fresh):
                   for what, command in commands.items()]
     shutil.copy(source, sink)
     yield Case(f"file to file, {name}, {'fresh' if is_fresh else 'overwritten'}", contenders,
-               [Bar("usplice", ["cp", "copy_file_range"], 0.95)])
+               [Bar(["usplice"], ["cp", "copy_file_range"], 0.95)])
     remove([sink])
 
 
@@ -145,8 +147,8 @@ def pipeline_case(bench, producer, consumer, size, bars):
 
 def pipeline_cases(bench):
     yield pipeline_case(bench, "vmsplice", "splice", 4 * bench.size,
-                        [Bar("usplice", ["pv"], 5), Bar("usplice", ["mbuffer"], 3)])
-    yield pipeline_case(bench, "write", "read", 2 * bench.size, [Bar("usplice", ["pv"], 1), Bar("usplice", ["mbuffer"], 1)])
+                        [Bar(["usplice"], ["pv"], 5), Bar(["usplice"], ["mbuffer"], 3)])
+    yield pipeline_case(bench, "write", "read", 2 * bench.size, [Bar(["usplice"], ["pv"], 1), Bar(["usplice"], ["mbuffer"], 1)])
 
 
 # --- One to many ---------------------------------------------------------------------------------
@@ -179,7 +181,7 @@ def fan_out_case(bench, name, folder, sinks, size, bar):
 
     contenders = [Contender(what, lambda make=make: run(make), size)
                   for what, make in fan_out_commands(bench, source).items()]
-    yield Case(f"one to {NR_SINKS}, {name}", contenders, [Bar("usplice auto", ["tee"], bar)])
+    yield Case(f"one to {NR_SINKS}, {name}", contenders, [Bar(["usplice auto"], ["tee"], bar)])
     if is_regular:
         remove(sinks)
 
@@ -201,7 +203,7 @@ def fan_out_pipes_case(bench):
     source = bench.source(bench.tmpfs, size)
     contenders = [Contender(what, lambda make=make: timed(lambda: fan_out_to_pipes(make), 0), size)
                   for what, make in fan_out_commands(bench, source).items()]
-    return Case(f"one to {NR_SINKS}, pipes with cat", contenders, [Bar("usplice auto", ["tee"], 1.5)])
+    return Case(f"one to {NR_SINKS}, pipes with cat", contenders, [Bar(["usplice auto"], ["tee"], 1.5)])
 
 
 def fan_out_cases(bench):
@@ -230,7 +232,7 @@ def threads_cases(bench):
                       [bench.peer("pipe_threads"), way, str(size)]), bench.size * factor)
                   for way, factor in factors.items()]
     yield Case("a pipe between two threads", contenders,
-               [Bar("usplice", ["kernel"], 20), Bar("usplice", ["vmsplice-64k"], 3), Bar("usplice", ["vmsplice-1m"], 3)])
+               [Bar(["usplice"], ["kernel"], 20), Bar(["usplice"], ["vmsplice-64k"], 3), Bar(["usplice"], ["vmsplice-1m"], 3)])
 
 
 CASES = {
@@ -239,4 +241,5 @@ CASES = {
     "pipeline": pipeline_cases,
     "fan-out": fan_out_cases,
     "threads": threads_cases,
+    **RELAY_CASES,
 }

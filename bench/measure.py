@@ -28,24 +28,45 @@ class Run:
 @dataclasses.dataclass
 class Contender:
     name: str
-    run: object  # () -> Run
-    bytes: int
+    run: object  # () -> Run, or another class that has its seconds and foreign
+    bytes: int = 0
     runs: list = dataclasses.field(default_factory=list)
+    failure: str = ""  # why it left the case
 
-    def rates(self):
-        return [self.bytes / GIB / run.seconds for run in self.runs]
+    def values(self, metric):
+        return [metric.of(self, run) for run in self.runs]
 
-    def cpu(self, attribute="cpu"):
-        return statistics.median(getattr(run, attribute) for run in self.runs) / (self.bytes / GIB)
+    def median(self, metric):
+        return statistics.median(self.values(metric))
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One column of a table."""
+
+    name: str
+    of: object  # (contender, run) -> number
+    digits: int = 3
+    is_more_better: bool = False
+    has_range: bool = False
+    has_plot: bool = True
+
+
+RATE = Metric("GiB/s", lambda contender, run: contender.bytes / GIB / run.seconds, 2, is_more_better=True,
+              has_range=True)
+CPU = Metric("CPU s/GiB", lambda contender, run: run.cpu / (contender.bytes / GIB))
+CPU_ALL = Metric("all", lambda contender, run: run.cpu_all / (contender.bytes / GIB), has_plot=False)
+FOREIGN = Metric("foreign", lambda contender, run: run.foreign, 2, has_plot=False)
 
 
 @dataclasses.dataclass
 class Bar:
-    """Contender `ours` should reach `ratio` times the best of `peers`."""
+    """The best of `ours` should reach `ratio` times the best of `peers`; without peers, `ratio` itself."""
 
-    ours: str
+    ours: list
     peers: list
     ratio: float
+    metric: Metric = RATE
 
 
 @dataclasses.dataclass
@@ -54,6 +75,8 @@ class Case:
     contenders: list
     bars: list
     note: str = ""
+    metrics: list = dataclasses.field(default_factory=lambda: [RATE, CPU, CPU_ALL, FOREIGN])
+    rounds_max: int = 0  # 0 means as many as there are
 
 
 class Failed(Exception):
@@ -116,54 +139,108 @@ def measure(contender):
     return min(runs, key=lambda run: run.foreign)
 
 
+def run_contender(contender):
+    """A contender that fails once leaves the case, and the report says why."""
+    try:
+        contender.runs.append(measure(contender))
+    except Failed as failure:
+        contender.failure = str(failure)
+
+
 def run_case(case, rounds):
     """All contenders once a round, each round beginning with the next one."""
+    rounds = min(rounds, case.rounds_max or rounds)
     for number in range(rounds):
         for index in range(len(case.contenders)):
             contender = case.contenders[(index + number) % len(case.contenders)]
-            contender.runs.append(measure(contender))
             if sys.stderr.isatty():
                 print(f"\r{case.name}: round {number + 1} of {rounds}, {contender.name}\033[K", end="", file=sys.stderr)
+            if not contender.failure:
+                run_contender(contender)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def find(case, name):
-    return next(contender for contender in case.contenders if contender.name == name)
+def best(case, names, metric):
+    """The best of the contenders of these names that have come through, or None."""
+    able = [contender for contender in case.contenders if contender.name in names and is_measured(contender)]
+    choose = max if metric.is_more_better else min
+    return choose(able, key=lambda contender: contender.median(metric), default=None)
+
+
+def is_measured(contender):
+    return bool(contender.runs) and not contender.failure
+
+
+def is_reached(bar, value):
+    return value >= bar.ratio if bar.metric.is_more_better else value <= bar.ratio
+
+
+def over(mine, theirs):
+    return mine / theirs if theirs else math.inf
 
 
 def verdict(case, bar):
-    """The ratio of the medians, and the range of the ratios round by round."""
-    ours = find(case, bar.ours)
-    best = max((find(case, name) for name in bar.peers), key=lambda peer: statistics.median(peer.rates()))
-    ratio = statistics.median(ours.rates()) / statistics.median(best.rates())
-    paired = [mine / theirs for mine, theirs in zip(ours.rates(), best.rates())]
+    """The ratio of the medians, and the range of the ratios round by round. None if somebody is missing."""
+    ours, peer = best(case, bar.ours, bar.metric), best(case, bar.peers, bar.metric)
+    if not ours or (bar.peers and not peer):
+        return None
+    ratio = over(ours.median(bar.metric), peer.median(bar.metric) if peer else 1)
+    theirs = peer.values(bar.metric) if peer else [1] * len(ours.runs)
+    paired = [over(mine, other) for mine, other in zip(ours.values(bar.metric), theirs)]
     return {
-        "ours": bar.ours,
-        "peer": best.name,
+        "metric": bar.metric.name,
+        "ours": ours.name,
+        "peer": peer.name if peer else "",
         "ratio": ratio,
         "ratio_min": min(paired),
         "ratio_max": max(paired),
         "bar": bar.ratio,
-        "passed": ratio >= bar.ratio,
+        "passed": is_reached(bar, ratio),
     }
 
 
+def verdicts(case):
+    return [found for found in (verdict(case, bar) for bar in case.bars) if found]
+
+
+def sentence(found):
+    """A verdict as a line."""
+    than = f" x {found['peer']}" if found["peer"] else ""
+    return (f"{'PASS' if found['passed'] else 'below'}: {found['metric']} of {found['ours']} is {found['ratio']:.2f}{than}"
+            f" ({found['ratio_min']:.2f} - {found['ratio_max']:.2f}), the bar is {found['bar']:.2f}")
+
+
+def spread(metric, values):
+    return f"{min(values):.{metric.digits}f} - {max(values):.{metric.digits}f}"
+
+
+def table(case):
+    """Rows of text, the first of them the heads: a name, then each metric's median, and its range where it has one."""
+    heads = [[metric.name, *(["min - max"] if metric.has_range else [])] for metric in case.metrics]
+    rows = [["", *(head for pair in heads for head in pair)]]
+    for contender in filter(is_measured, case.contenders):
+        row = [contender.name]
+        for metric in case.metrics:
+            values = contender.values(metric)
+            row.append(f"{statistics.median(values):.{metric.digits}f}")
+            row += [spread(metric, values)] if metric.has_range else []
+        rows.append(row)
+    return rows
+
+
 def report(case):
-    width = max(len(contender.name) for contender in case.contenders)
     print(f"\n{case.name}{': ' if case.note else ''}{case.note}")
-    print(f"  {'':{width}}  {'GiB/s':>7}  {'min - max':>17}  {'CPU s/GiB':>9}  {'all':>6}  {'foreign':>7}")
+    rows = table(case)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:])]
+        print(f"  {row[0]:{widths[0]}}  {'  '.join(cells)}")
     for contender in case.contenders:
-        rates = contender.rates()
-        spread = f"{min(rates):.2f} - {max(rates):.2f}"
-        foreign = statistics.median(run.foreign for run in contender.runs)
-        print(f"  {contender.name:{width}}  {statistics.median(rates):7.2f}  {spread:>17}  {contender.cpu():9.3f}"
-              f"  {contender.cpu('cpu_all'):6.3f}  {foreign:7.2f}")
-    for bar in case.bars:
-        found = verdict(case, bar)
-        word = "PASS" if found["passed"] else "below"
-        print(f"  {word}: {found['ours']} is {found['ratio']:.2f} x {found['peer']}"
-              f" ({found['ratio_min']:.2f} - {found['ratio_max']:.2f}), the bar is {found['bar']:.2f}")
+        if contender.failure:
+            print(f"  {contender.name} failed: {contender.failure}")
+    for found in verdicts(case):
+        print(f"  {sentence(found)}")
     sys.stdout.flush()
 
 
@@ -174,7 +251,9 @@ def as_json(case):
         "contenders": [{
             "name": contender.name,
             "bytes": contender.bytes,
+            "failure": contender.failure,
+            "medians": {metric.name: contender.median(metric) for metric in case.metrics if is_measured(contender)},
             "runs": [dataclasses.asdict(run) for run in contender.runs],
         } for contender in case.contenders],
-        "bars": [verdict(case, bar) for bar in case.bars],
+        "bars": verdicts(case),
     }
