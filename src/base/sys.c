@@ -191,6 +191,9 @@ ssize_t usp_sys_write(int fd, const void *base, size_t len)
 
 ssize_t usp_sys_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
+	/* One piece and nothing beside it: the kernel need not fetch two structures first. */
+	if (msg->msg_iovlen == 1 && !msg->msg_name && !msg->msg_control)
+		return sys_result(send(fd, msg->msg_iov->iov_base, msg->msg_iov->iov_len, flags | MSG_NOSIGNAL));
 	return sys_result(sendmsg(fd, msg, flags | MSG_NOSIGNAL));
 }
 

@@ -32,6 +32,7 @@
 #define KPIPE_POOL_MAX 16
 #define KPIPE_GROW_AFTER 64 /* successes before a larger size is tried again */
 #define KPIPE_LOOKS_MAX 64  /* splices into one kpipe before it is passed on */
+#define KPIPE_ENOUGH ((size_t)128 << 10)
 
 struct kpipe {
 	int rd, wr;
@@ -302,7 +303,8 @@ static bool kpipe_is_stuck(const struct usp_file *in, ssize_t ret)
 
 /*
  * Fill a kpipe from a descriptor: bytes, 0 at the end of input, or -errno. A stream is asked again while it gives, because
- * one splice from a socket takes at most 17 fragments (H26).
+ * one splice from a socket takes at most 17 fragments (H26). But not for its last bytes: while the sink takes what is here, more
+ * comes, and asking in vain costs as much as a small splice.
  */
 static ssize_t kpipe_fill(struct kpipe *kp, struct usp_file *in, int64_t *pos, size_t len, unsigned flags)
 {
@@ -310,7 +312,7 @@ static ssize_t kpipe_fill(struct kpipe *kp, struct usp_file *in, int64_t *pos, s
 	size_t done = 0;
 	ssize_t ret = 0;
 
-	for (unsigned i = 0; i < KPIPE_LOOKS_MAX && done < len; i++) {
+	for (unsigned i = 0; i < KPIPE_LOOKS_MAX && done < usp_min(len, KPIPE_ENOUGH); i++) {
 		ret = usp_sys_splice(in->fd, is_seekable ? pos : NULL, kp->wr, NULL, len - done,
 				     (flags & USP_SPLICE_MOVE) | USP_SPLICE_NONBLOCK);
 		if (ret <= 0)

@@ -326,14 +326,18 @@ static int conn_send_header(struct usp_conn *conn)
 {
 	unsigned version = conn_params(conn)->proxy_send;
 	unsigned char bytes[USP_PROXY_HEADER_MAX];
-	struct iovec iov = {.iov_base = bytes};
-	ssize_t ret;
+	size_t len = version ? usp_proxy_format(version, conn->addresses, bytes) : 0, done = 0;
 
-	if (!version)
-		return 0;
-	iov.iov_len = usp_proxy_format(version, conn->addresses, bytes);
-	ret = usp_sys_sendmsg(conn->ends[1].fd, &(struct msghdr){.msg_iov = &iov, .msg_iovlen = 1}, MSG_DONTWAIT);
-	return ret == (ssize_t)iov.iov_len ? 0 : ret < 0 ? (int)ret : -EMSGSIZE;
+	while (done < len) {
+		struct iovec iov = {.iov_base = bytes + done, .iov_len = len - done};
+		ssize_t ret = usp_sys_sendmsg(conn->ends[1].fd, &(struct msghdr){.msg_iov = &iov, .msg_iovlen = 1},
+					      MSG_DONTWAIT);
+
+		if (ret < 0 && ret != -EINTR)
+			return (int)ret;
+		done += ret > 0 ? (size_t)ret : 0;
+	}
+	return 0;
 }
 
 /* While something moves, look now and then whether it still does; and afterwards for how long it has not. */
@@ -536,21 +540,34 @@ static void conn_choose_target(struct usp_conn *conn)
 	conn_try_target(conn);
 }
 
+/* Up to len bytes of what the client sent: how many, 0 if there are none now, or -errno, -EPROTO for its end. */
+static ssize_t conn_receive(struct usp_conn *conn, void *bytes, size_t len, int flags)
+{
+	struct iovec iov = {.iov_base = bytes, .iov_len = len};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t ret;
+
+	do
+		ret = usp_sys_recvmsg(conn->ends[0].fd, &message, flags | MSG_DONTWAIT);
+	while (ret == -EINTR);
+	return ret == -EAGAIN ? 0 : ret ? ret : -EPROTO;
+}
+
 /* Look at the header, and take it out when it is complete: 1, 0 if more is needed, or -errno. */
 static int conn_take_header(struct usp_conn *conn)
 {
 	unsigned char bytes[USP_PROXY_HEADER_MAX];
-	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t len = usp_sys_recvmsg(conn->ends[0].fd, &message, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t len = conn_receive(conn, bytes, sizeof(bytes), MSG_PEEK), ret;
 
-	if (len <= 0)
-		return len == -EAGAIN || len == -EINTR ? 0 : len < 0 ? (int)len : -EPROTO;
-	len = usp_proxy_parse(bytes, (size_t)len, conn->addresses);
+	if (len > 0)
+		len = usp_proxy_parse(bytes, (size_t)len, conn->addresses);
 	if (len <= 0)
 		return (int)len;
-	iov.iov_len = (size_t)len;
-	return usp_sys_recvmsg(conn->ends[0].fd, &message, MSG_DONTWAIT) == len ? 1 : -EPROTO;
+	do { /* it is there, and comes out whole unless somebody is in the way */
+		ret = conn_receive(conn, bytes, (size_t)len, 0);
+		len -= ret > 0 ? ret : 0;
+	} while (ret > 0 && len);
+	return ret > 0 ? 1 : -EPROTO;
 }
 
 static void conn_client_ready(struct usp_watch *watch, unsigned events)

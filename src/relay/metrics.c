@@ -20,6 +20,7 @@
 #include "base/sys.h"
 #include "relay/http.h"
 #include "relay/page.h"
+#include "relay/place.h"
 #include "relay/report.h"
 
 #define METRICS_CLIENTS_MAX 32
@@ -417,6 +418,7 @@ void usp_metrics_free(struct usp_metrics *metrics)
 		return;
 	if (metrics->loop)
 		metrics_stop(metrics);
+	usp_place_end_listener(metrics->listener);
 	usp_sys_close(metrics->listener);
 	usp_free(metrics);
 }

@@ -96,6 +96,17 @@ int usp_place_listen(const char *text, int backlog, const char **ret_why)
 	return ret;
 }
 
+void usp_place_end_listener(int fd)
+{
+	struct sockaddr_un address;
+	socklen_t len = sizeof(address);
+
+	if (usp_sys_getsockname(fd, (struct sockaddr *)&address, &len) == 0 && address.sun_family == AF_UNIX &&
+	    len > offsetof(struct sockaddr_un, sun_path) && address.sun_path[0])
+		usp_sys_unlink(address.sun_path);
+	usp_sys_shutdown(fd, SHUT_RD);
+}
+
 /* --- To text and numbers ------------------------------------------------------------------------------- */
 
 static size_t place_print_path(const struct sockaddr_un *address, socklen_t address_len, char *ret_text, size_t len)

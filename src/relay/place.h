@@ -16,6 +16,12 @@ int usp_place_resolve_source(const char *text, struct addrinfo **ret_list);
 /* A listening, nonblocking socket: the descriptor, or -errno with a sentence. A stale UNIX socket is replaced. */
 int usp_place_listen(const char *text, int backlog, const char **ret_why);
 
+/*
+ * Clients are refused from now on, also where others have it open; a UNIX socket would leave its name behind, so that goes. The
+ * descriptor stays open.
+ */
+void usp_place_end_listener(int fd);
+
 /* "127.0.0.1:80", "[::1]:80" or "unix:PATH": the length, cut to len. */
 size_t usp_place_print(const struct sockaddr *address, socklen_t address_len, char *ret_text, size_t len);
 

@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
@@ -99,18 +98,6 @@ int usp_relay_new(const struct usp_relay_params *params, struct usp_relay **ret_
 	return 0;
 }
 
-/* A UNIX socket leaves its name behind; it goes with the relay that made it. */
-static void relay_close_listener(int fd)
-{
-	struct sockaddr_un address;
-	socklen_t len = sizeof(address);
-
-	if (usp_sys_getsockname(fd, (struct sockaddr *)&address, &len) == 0 && address.sun_family == AF_UNIX &&
-	    len > offsetof(struct sockaddr_un, sun_path) && address.sun_path[0])
-		usp_sys_unlink(address.sun_path);
-	usp_sys_close(fd);
-}
-
 void usp_relay_free(struct usp_relay *relay)
 {
 	if (!relay)
@@ -120,9 +107,8 @@ void usp_relay_free(struct usp_relay *relay)
 		usp_worker_fini(&relay->workers[i]);
 	for (unsigned i = 0; i < relay->nr_listeners; i++) {
 		if (relay->listener_is_own[i])
-			relay_close_listener(relay->listeners[i]);
-		else
-			usp_sys_close(relay->listeners[i]);
+			usp_place_end_listener(relay->listeners[i]);
+		usp_sys_close(relay->listeners[i]);
 	}
 	usp_targets_put(relay->targets);
 	usp_place_free(relay->source);

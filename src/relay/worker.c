@@ -13,6 +13,7 @@
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "mm/gift.h"
+#include "relay/place.h"
 #include "run/planner.h"
 
 #define WORKER_ACCEPTS_MAX 64	 /* in one round, so that connections that flow get their turn */
@@ -180,6 +181,35 @@ static bool worker_is_done(const struct usp_worker *worker)
 	return is_first ? !atomic_load(&worker->relay->nr_connections) : !worker->conns;
 }
 
+static void worker_let_in(struct usp_listener *listener)
+{
+	struct usp_worker *worker = listener->worker;
+	int fd;
+
+	while (!worker_is_full(worker) && (fd = usp_sys_accept(listener->fd)) >= 0) {
+		usp_counter_add(&worker->counters.accepted, 1);
+		usp_conn_begin(worker, fd, listener->is_tcp);
+	}
+}
+
+/*
+ * Of the first worker: who has knocked is let in, and who comes later is refused, so that he goes elsewhere instead of waiting
+ * for nothing. What others made is theirs: the clients there wait for the next who serves them.
+ */
+static void worker_close_doors(struct usp_worker *worker)
+{
+	struct usp_relay *relay = worker->relay;
+
+	for (unsigned i = 0; i < relay->nr_listeners; i++) {
+		if (!relay->listener_is_own[i])
+			continue;
+		if (atomic_load(&relay->state) == USP_RELAY_DRAINING)
+			worker_let_in(&worker->listeners[i]);
+		usp_place_end_listener(relay->listeners[i]);
+		relay->listener_is_own[i] = false;
+	}
+}
+
 static void worker_woken(void *arg)
 {
 	struct usp_worker *worker = arg;
@@ -187,6 +217,8 @@ static void worker_woken(void *arg)
 
 	if (state != USP_RELAY_RUNNING)
 		worker_stop_accepting(worker);
+	if (state != USP_RELAY_RUNNING && worker == &worker->relay->workers[0])
+		worker_close_doors(worker);
 	if (state == USP_RELAY_STOPPING) {
 		while (worker->conns)
 			usp_conn_abort(worker->conns);
