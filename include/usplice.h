@@ -341,7 +341,8 @@ struct usp_pump_wait {
  * then call again. Else the run is over and the result is that of usp_pump_run. Does not block (except as disks do), and
  * moves a few MiB at most before it lets others go first. Level- or edge-triggered waits will do; after a
  * short read from a socket it says that it waits for the source without having seen -EAGAIN, and so an edge-triggered
- * loop that saw EPOLLRDHUP has to call usp_pump_look first. One sink; -EOPNOTSUPP with more. One thread at a time.
+ * loop that saw EPOLLRDHUP or EPOLLPRI has to call usp_pump_look first. One sink; -EOPNOTSUPP with more. One thread at a
+ * time.
  */
 USP_EXPORT int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
 

@@ -26,8 +26,10 @@
 #include "relay/proxy.h"
 #include "relay/worker.h"
 #include "run/pump.h"
+#include "run/uring.h"
 
 #define CONN_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
+#define CONN_SINK_EVENTS (EPOLLOUT | EPOLLET)
 #define CONN_RETRY_NS 50000000 /* until a descriptor may be had again */
 #define CONN_REST_NS 100000000 /* without anything moving, until what moves it is given back */
 
@@ -63,12 +65,12 @@ static void conn_run_free(struct usp_task *task)
 }
 
 /* Close with a reset instead of an end. */
-static void conn_reset_end(struct usp_conn_end *end)
+static void conn_reset_fd(int fd)
 {
 	const struct linger linger = {.l_onoff = 1, .l_linger = 0};
 
-	if (end->fd >= 0)
-		usp_sys_setsockopt(end->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	if (fd >= 0)
+		usp_sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
 static void conn_close_end(struct usp_conn_end *end)
@@ -83,6 +85,9 @@ static void conn_end_flow(struct usp_conn *conn, unsigned direction)
 	struct usp_flow *flow = &conn->work->flows[direction];
 
 	usp_loop_disarm(conn->worker->loop, &flow->timer);
+	if (flow->stream)
+		usp_uring_drop(flow->stream);
+	flow->stream = NULL;
 	if (!flow->pump)
 		return;
 	usp_account_end(conn_counters(conn), direction, flow);
@@ -133,7 +138,7 @@ static void conn_close(struct usp_conn *conn)
 void usp_conn_abort(struct usp_conn *conn)
 {
 	for (unsigned i = 0; i < 2; i++)
-		conn_reset_end(&conn->ends[i]);
+		conn_reset_fd(conn->ends[i].fd);
 	conn_close(conn);
 }
 
@@ -250,6 +255,24 @@ static void conn_await(struct usp_conn *conn, unsigned direction, const struct u
 		usp_loop_defer(loop, &conn->task);
 }
 
+static void conn_stream_told(void *arg, size_t taken, size_t given, int why);
+
+/* Messages are what comes: let the ring carry them. Events about the source are its own from here on. */
+static void conn_begin_stream(struct usp_conn *conn, unsigned direction)
+{
+	struct usp_flow *flow = &conn->work->flows[direction];
+	struct usp_conn_end *source = &conn->ends[direction];
+	struct usp_uring *uring = usp_worker_uring(conn->worker);
+
+	if (!uring || usp_loop_change(conn->worker->loop, source->fd, CONN_SINK_EVENTS, &source->watch) < 0)
+		return;
+	flow->stream = usp_uring_begin(uring, source->fd, conn->ends[!direction].fd, conn_stream_told, flow);
+	if (flow->stream)
+		flow->wait = USP_FLOW_STREAM;
+	else
+		usp_loop_change(conn->worker->loop, source->fd, CONN_EVENTS, &source->watch);
+}
+
 /* Do what a flow can do now. */
 static void conn_step(struct usp_conn *conn, unsigned direction)
 {
@@ -261,6 +284,8 @@ static void conn_step(struct usp_conn *conn, unsigned direction)
 		conn->active_ns = conn_now(conn);
 	if (ret == -EAGAIN) {
 		conn_await(conn, direction, &wait);
+		if (flow->wait == USP_FLOW_SOURCE && usp_pump_may_be_carried(flow->pump))
+			conn_begin_stream(conn, direction);
 	} else if (ret < 0) {
 		conn_break(conn);
 	} else {
@@ -269,6 +294,41 @@ static void conn_step(struct usp_conn *conn, unsigned direction)
 		if (conn->ends[!direction].has_ended)
 			conn_close(conn);
 	}
+}
+
+/* The ring has given a flow back: what comes now may be anything, its end too. */
+static void conn_end_stream(struct usp_conn *conn, unsigned direction)
+{
+	struct usp_flow *flow = &conn->work->flows[direction];
+	struct usp_conn_end *source = &conn->ends[direction];
+
+	flow->wait = USP_FLOW_SOURCE;
+	flow->pump->nr_messages = 0;
+	usp_pump_look(flow->pump);
+	if (usp_loop_change(conn->worker->loop, source->fd, CONN_EVENTS, &source->watch) < 0)
+		usp_conn_abort(conn);
+	else
+		conn_step(conn, direction);
+}
+
+static void conn_stream_told(void *arg, size_t taken, size_t given, int why)
+{
+	struct usp_flow *flow = arg;
+	struct usp_conn *conn = flow->conn;
+	unsigned direction = flow == &conn->work->flows[USP_TO_CLIENT];
+
+	usp_pump_carried(flow->pump, taken, given);
+	if (taken || given) {
+		usp_account_step(conn_counters(conn), direction, flow);
+		conn->active_ns = conn_now(conn);
+	}
+	if (why == 0)
+		return;
+	flow->stream = NULL;
+	if (why == -EAGAIN)
+		conn_end_stream(conn, direction);
+	else
+		conn_break(conn);
 }
 
 static void conn_run_steps(struct usp_task *task)
@@ -340,6 +400,15 @@ static int conn_send_header(struct usp_conn *conn)
 	return 0;
 }
 
+/* A stream keeps a request in the kernel: a connection at rest has none. What is under way still arrives. */
+static void conn_leave_streams(struct usp_conn *conn)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (conn->work->flows[i].stream)
+			usp_uring_leave(conn->work->flows[i].stream);
+	}
+}
+
 /* While something moves, look now and then whether it still does; and afterwards for how long it has not. */
 static void conn_idle_fired(struct usp_timer *timer)
 {
@@ -351,6 +420,8 @@ static void conn_idle_fired(struct usp_timer *timer)
 		usp_conn_abort(conn);
 		return;
 	}
+	if (conn->work && now_ns - conn->active_ns >= CONN_REST_NS)
+		conn_leave_streams(conn);
 	if (conn->work && now_ns - conn->active_ns >= CONN_REST_NS && conn_is_still(conn)) {
 		conn_end_work(conn);
 		usp_worker_rested(conn->worker);
@@ -389,11 +460,18 @@ static void conn_give_up(struct usp_conn *conn)
 	usp_conn_abort(conn);
 }
 
+/* A target that took the connection after all must not take it for one that is complete. */
+static void conn_leave_address(struct usp_conn *conn)
+{
+	conn_reset_fd(conn->ends[1].fd);
+	conn_close_end(&conn->ends[1]);
+}
+
 /* An address did not work: the next one, then the next target. */
 static void conn_failed(struct usp_conn *conn, int error)
 {
 	usp_loop_disarm(conn->worker->loop, &conn->timer);
-	conn_close_end(&conn->ends[1]);
+	conn_leave_address(conn);
 	conn->address = conn->address->ai_next;
 	if (!conn->address) {
 		usp_target_failed(conn->target, error, conn_now(conn) + conn_params(conn)->retry_after_ns);
@@ -502,7 +580,7 @@ static void conn_try_target(struct usp_conn *conn)
 
 	conn->state = USP_CONN_CONNECTING;
 	if (ret == -EMFILE || ret == -ENFILE || ret == -ENOBUFS || ret == -ENOMEM) {
-		conn_close_end(&conn->ends[1]);
+		conn_leave_address(conn);
 		conn_try_later(conn);
 		return;
 	}
@@ -640,6 +718,7 @@ void usp_conn_begin(struct usp_worker *worker, int fd, bool is_tcp)
 	int ret = 0;
 
 	if (!conn) {
+		conn_reset_fd(fd);
 		usp_sys_close(fd);
 		return;
 	}

@@ -10,6 +10,7 @@
 
 struct usp_worker;
 struct usp_pump;
+struct usp_uring_stream;
 
 enum usp_conn_state {
 	USP_CONN_HEADER,     /* the client's PROXY header is awaited */
@@ -19,7 +20,7 @@ enum usp_conn_state {
 };
 
 /* What a flow waits for. */
-enum usp_flow_wait { USP_FLOW_SOURCE, USP_FLOW_SINK, USP_FLOW_TIME };
+enum usp_flow_wait { USP_FLOW_SOURCE, USP_FLOW_SINK, USP_FLOW_TIME, USP_FLOW_STREAM };
 
 /* One direction. */
 struct usp_flow {
@@ -27,7 +28,8 @@ struct usp_flow {
 	struct usp_conn *conn;
 	struct usp_timer timer; /* of a rate limit */
 	enum usp_flow_wait wait;
-	bool is_kernel; /* its lane, as counted */
+	struct usp_uring_stream *stream; /* which carries its messages, or NULL */
+	bool is_kernel;			 /* its lane, as counted */
 };
 
 /* What a connection needs while something moves; most connections of a busy relay have none. The flow [i] comes from file [i]. */

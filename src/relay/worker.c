@@ -107,6 +107,14 @@ static void worker_accept(struct usp_watch *watch, unsigned events)
 
 /* --- Connections --------------------------------------------------------------------------------------- */
 
+struct usp_uring *usp_worker_uring(struct usp_worker *worker)
+{
+	if (!worker->has_tried_uring && !worker->relay->params.no_uring)
+		usp_uring_new(worker->loop, &worker->uring);
+	worker->has_tried_uring = true;
+	return worker->uring;
+}
+
 static void worker_trim_fired(struct usp_timer *timer)
 {
 	struct usp_worker *worker = usp_container_of(timer, struct usp_worker, trim_timer);
@@ -312,6 +320,8 @@ int usp_worker_run(struct usp_worker *worker)
 	while (worker->conns)
 		usp_conn_abort(worker->conns);
 	usp_loop_finish(worker->loop);
+	usp_uring_free(worker->uring); /* in the thread that made it */
+	worker->uring = NULL;
 	usp_sigpipe_end(&guard);
 	return ret;
 }

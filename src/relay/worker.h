@@ -11,6 +11,7 @@
 #include "relay/target.h"
 #include "run/loop.h"
 #include "run/rate.h"
+#include "run/uring.h"
 
 #define USP_RELAY_LISTENERS_MAX 64
 
@@ -38,7 +39,9 @@ struct usp_worker {
 	struct usp_loop *loop;
 	pthread_t thread;
 	bool has_thread;
-	int error;		   /* of its loop */
+	int error;		 /* of its loop */
+	struct usp_uring *uring; /* made when messages come; NULL before, and where it cannot be */
+	bool has_tried_uring;
 	struct usp_conn *conns;	   /* all of them */
 	struct usp_folio *scratch; /* what its pumps read messages into; NULL if one of them keeps it */
 	struct usp_targets *targets;
@@ -93,6 +96,9 @@ void usp_worker_rested(struct usp_worker *worker);
 
 /* Descriptors or memory are short: accept no more for a moment. */
 void usp_worker_pause(struct usp_worker *worker);
+
+/* A ring that carries messages, or NULL. */
+struct usp_uring *usp_worker_uring(struct usp_worker *worker);
 
 /* The targets as they are now: lent, or NULL if there are none. */
 struct usp_targets *usp_worker_targets(struct usp_worker *worker);

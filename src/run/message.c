@@ -12,6 +12,8 @@
 #include "run/planner.h"
 #include "run/pump.h"
 
+#define MESSAGE_NR 4 /* in a row, until it pays to set up something for them */
+
 static const char read_reason[] = "read into a folio";
 static const char write_reason[] = "copied into the socket by sendmsg(2)";
 
@@ -22,6 +24,27 @@ bool usp_pump_is_message(const struct usp_pump *pump)
 	return pump->params.flags & USP_PUMP_ADAPT_LANE && !pump->pipe && !source->read_lane && !sink->write_lane &&
 	       source->ops->splice_read == usp_copy_splice_read && sink->ops->splice_write == usp_sock_splice_write &&
 	       sink->ops->write_iter;
+}
+
+bool usp_pump_may_be_carried(const struct usp_pump *pump)
+{
+	return pump->nr_messages >= MESSAGE_NR && usp_pump_is_message(pump) && !pump->left.ops &&
+	       usp_plan_adapts(pump->source, &pump->params) && pump->params.count < 0 && !pump->rate.per_second &&
+	       !pump->shared_rate && !pump->must_look;
+}
+
+void usp_pump_carried(struct usp_pump *pump, size_t taken, size_t given)
+{
+	struct usp_branch *branch = &pump->branches[0];
+
+	if (taken) {
+		usp_pump_count(pump, (ssize_t)taken);
+		usp_file_account(pump->source, USP_READ, USP_COPIED, taken, "received by io_uring into a buffer");
+	}
+	if (given) {
+		atomic_fetch_add_explicit(&branch->bytes, given, memory_order_relaxed);
+		usp_file_account(branch->sink, USP_WRITE, USP_COPIED, given, "copied into the socket by io_uring");
+	}
 }
 
 static ssize_t message_write(struct usp_branch *branch, struct usp_folio *folio, size_t len)

@@ -46,6 +46,7 @@ struct usp_pump {
 	struct usp_branch only; /* the place of the branch where there is one */
 	unsigned nr_branches;
 	unsigned nr_large, nr_small; /* takes in a row, for USP_PUMP_ADAPT_LANE */
+	unsigned nr_messages;	     /* takes in a row that a ring could carry */
 	size_t last_take;
 	size_t step_bytes; /* the most that one step takes from the source */
 	struct usp_rate rate;
@@ -112,6 +113,12 @@ void usp_pump_adapt(struct usp_pump *pump, size_t taken);
 int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
 
 /* --- The short way of what is copied (message.c) ------------------------------------------------------- */
+
+/* Bytes that somebody else took from the source and gave to the sink, both by copying: counted and accounted. */
+void usp_pump_carried(struct usp_pump *pump, size_t taken, size_t given);
+
+/* Are messages what comes, and might somebody else carry them: is nothing under way, and nothing limited? */
+bool usp_pump_may_be_carried(const struct usp_pump *pump);
 
 /* Can the flow go that way now? */
 bool usp_pump_is_message(const struct usp_pump *pump);

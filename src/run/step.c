@@ -26,6 +26,7 @@
 #define STEP_RANGE ((size_t)16 << 20) /* see bench/README.md */
 #define STEP_LARGE ((size_t)32 << 10)
 #define STEP_SMALL ((size_t)8 << 10)
+#define STEP_MESSAGE ((size_t)16 << 10)
 #define STEP_NR_LARGE 2
 #define STEP_NR_SMALL 32
 #define STEP_SETTLE_NS 1000000
@@ -79,7 +80,7 @@ static void step_set_lane(struct usp_pump *pump, bool is_kernel)
 {
 	usp_plan_switch(pump->source, pump->branches[0].sink, is_kernel);
 	pump->step_bytes = usp_plan_step_bytes(pump->source, &pump->params);
-	pump->nr_large = pump->nr_small = 0;
+	pump->nr_large = pump->nr_small = pump->nr_messages = 0;
 }
 
 /* The pipe is empty. What was taken last tells how large the next piece will be. */
@@ -89,6 +90,7 @@ void usp_pump_adapt(struct usp_pump *pump, size_t taken)
 		return;
 	pump->nr_large = taken >= STEP_LARGE ? pump->nr_large + 1 : 0;
 	pump->nr_small = taken < STEP_SMALL ? pump->nr_small + 1 : 0;
+	pump->nr_messages = taken <= STEP_MESSAGE ? pump->nr_messages + 1 : 0;
 	if (!pump->source->read_lane && pump->nr_large >= STEP_NR_LARGE)
 		step_set_lane(pump, true);
 	else if (pump->source->read_lane && pump->nr_small >= STEP_NR_SMALL)

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* uring - streams of small messages from socket to socket, received and sent by io_uring. */
+#ifndef USP_RUN_URING_H
+#define USP_RUN_URING_H
+
+#include <stddef.h>
+
+#include "run/loop.h"
+
+struct usp_uring;
+struct usp_uring_stream;
+
+/*
+ * What became of a stream, told in the loop's thread: bytes that were taken from its source and given to its sink since the
+ * last time, and why: 0 while it goes on. Else it is over and must not be named again: -EAGAIN when all that was taken is
+ * given and the caller has to go on by himself, because the end has come, or pieces are large, or buffers are short; or the
+ * -errno of a side that broke, and what was taken and not given is lost.
+ */
+typedef void usp_uring_told(void *arg, size_t taken, size_t given, int why);
+
+/*
+ * A ring in a loop, whose thread alone uses it. It waits inside the loop's own wait. -ENOSYS where the build or the kernel is
+ * without what it needs, or -errno. Free it before the loop; streams that still go on are dropped.
+ */
+int usp_uring_new(struct usp_loop *loop, struct usp_uring **ret_uring);
+void usp_uring_free(struct usp_uring *uring); /* NULL is allowed */
+
+/* Begin a stream between two sockets, which stay the caller's. NULL if memory is short. */
+struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, int to_fd, usp_uring_told *told,
+					 void *arg);
+
+/* Ask a stream to come to its end: what is under way is delivered, then it is told -EAGAIN. */
+void usp_uring_leave(struct usp_uring_stream *stream);
+
+/* Drop a stream, which is told no more. Its descriptors may be closed afterwards. */
+void usp_uring_drop(struct usp_uring_stream *stream);
+
+#endif
