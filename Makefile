@@ -15,7 +15,7 @@ SOAK_BYTES ?= 1G
 SOAK_SECONDS ?= 600
 C_FILES = $(shell find src include tests bench examples fuzz -name '*.[ch]')
 
-.PHONY: all demo test bench install check-style format asan tsan soak fuzz mutants coverage clean help
+.PHONY: all demo test bench install check-style format asan tsan soak fuzz mutants coverage test-kernels clean help
 
 all: $(RELEASE)/build.ninja
 	meson compile -C $(RELEASE)
@@ -29,10 +29,12 @@ help:
 	@echo 'make asan       all tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make tsan       the threaded tests under ThreadSanitizer'
 	@echo 'make soak       $(SOAK_BYTES) through every pair of endpoints and every fan-out, with its SHA-256,'
-	@echo '                and random walks against the kernel for SOAK_SECONDS=$(SOAK_SECONDS)'
+	@echo '                and random walks against the kernel for SOAK_SECONDS=$(SOAK_SECONDS),'
+	@echo '                and as long a relay with connections that come, go and break'
 	@echo 'make fuzz       look for inputs that break something, FUZZ_SECONDS=$(FUZZ_SECONDS) for each target'
 	@echo 'make mutants    put one bug after the other into the library: does a test catch it? ARGS="--help"'
 	@echo 'make coverage   the lines and branches of src/ that the tests reach, and those that they do not'
+	@echo 'make test-kernels  boot other kernels in an emulator and compare the library with these; ARGS="--help"'
 	@echo 'make check-style  the rules of the tree and the format of the sources'
 	@echo 'make format     bring the sources into the form that check-style wants'
 	@echo 'make clean      remove all build directories'
@@ -66,6 +68,7 @@ soak:
 	$(MAKE) $(TESTED)/build.ninja
 	USP_TEST_BYTES=$(SOAK_BYTES) tools/run-tests $(TESTED) --suite conformance --timeout-multiplier 20 $(ARGS)
 	SOAK_SECONDS=$(SOAK_SECONDS) $(TESTED)/tests/test_walks
+	tests/soak/relay $(TESTED)/src/cli/usplice $(SOAK_SECONDS)
 	USP_FAULT_BYTES=1000003 tools/run-tests $(TESTED) --suite fault --timeout-multiplier 20 $(ARGS)
 
 # The shadow memory of ThreadSanitizer needs addresses that a strong randomisation takes: run without it where we may.
@@ -77,7 +80,7 @@ fuzz:
 	tools/setup-debian fuzz
 	$(MAKE) $(FUZZ)/build.ninja
 	meson compile -C $(FUZZ)
-	set -e; for target in pipe spec option proxy; do \
+	set -e; for target in metrics pipe spec option proxy; do \
 		mkdir -p $(FUZZ)/corpus/$$target; \
 		$(FUZZ)/fuzz/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -print_final_stats=1 \
 			-artifact_prefix=$(FUZZ)/corpus/$$target- $(FUZZ)/corpus/$$target fuzz/corpus/$$target; \
@@ -87,12 +90,17 @@ mutants:
 	tools/setup-debian test
 	tests/mutants/run $(ARGS)
 
+# The suite "tools" does not test the library. What was reached is shown also if a test fails.
 coverage:
 	tools/setup-debian coverage
 	$(MAKE) $(COVERAGE)/build.ninja
 	find $(COVERAGE) -name '*.gcda' -delete
-	tools/run-tests $(COVERAGE) $(ARGS)
-	tools/coverage $(COVERAGE)
+	tools/run-tests $(COVERAGE) --no-suite tools --timeout-multiplier 3 $(ARGS); tested=$$?; tools/coverage $(COVERAGE) && exit $$tested
+
+test-kernels:
+	tools/setup-debian kernels
+	$(MAKE) $(TESTED)/build.ninja
+	tools/test-kernels $(TESTED) $(ARGS)
 
 check-style:
 	tools/check-layers

@@ -9,15 +9,19 @@ _usplice() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'copy help version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'copy relay help version' -- "$cur")
 		return
 	fi
 	case $prev in
-	help) mapfile -t COMPREPLY < <(compgen -W 'copy help version' -- "$cur") ;;
+	help) mapfile -t COMPREPLY < <(compgen -W 'copy relay help version' -- "$cur") ;;
 	--lane) mapfile -t COMPREPLY < <(compgen -W 'auto kernel user' -- "$cur") ;;
 	--on-slow) mapfile -t COMPREPLY < <(compgen -W 'block detach' -- "$cur") ;;
 	--on-error) mapfile -t COMPREPLY < <(compgen -W 'stop continue' -- "$cur") ;;
-	--skip | --count | --seek | --limit-rate) COMPREPLY=() ;;
+	--balance) mapfile -t COMPREPLY < <(compgen -W 'roundrobin leastconn source' -- "$cur") ;;
+	--proxy-protocol) mapfile -t COMPREPLY < <(compgen -W 'accept send send-v1 send-v2' -- "$cur") ;;
+	--skip | --count | --seek | --limit-rate | --limit-total | --workers | -w | --connections-max | -c | --backlog | \
+		--connect-timeout | --retry-after | --idle-timeout | --exit-idle-time | --drain-timeout | --source | --mark | \
+		--metrics) COMPREPLY=() ;;
 	*)
 		if [[ $cur == -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -W "$(_usplice_options "${COMP_WORDS[0]}" "${COMP_WORDS[1]}")" -- "$cur")

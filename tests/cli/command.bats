@@ -22,7 +22,7 @@ load support
 		run --separate-stderr "$USPLICE" "$form"
 		exits 0
 		[ -z "$stderr" ]
-		for command in copy help version; do
+		for command in copy relay help version; do
 			[[ $output == *"  $command "* ]]
 		done
 	done
@@ -87,6 +87,10 @@ load support
 		complete_words "$USPLICE" copy --on-error c
 		touch some_file
 		complete_words "$USPLICE" copy some
+		complete_words "$USPLICE" re
+		complete_words "$USPLICE" relay --con
+		complete_words "$USPLICE" relay --balance l
+		complete_words "$USPLICE" relay --idle-timeout some
 	END
 	run bash completing.bash
 	[ "$status" -eq 0 ]
@@ -95,4 +99,8 @@ load support
 	[ "${lines[2]}" = kernel ]
 	[ "${lines[3]}" = continue ]
 	[ "${lines[4]}" = some_file ]
+	[ "${lines[5]}" = relay ]
+	[ "${lines[6]}" = "--connections-max --connect-timeout" ]
+	[ "${lines[7]}" = leastconn ]
+	[ -z "${lines[8]}" ]
 }

@@ -75,6 +75,18 @@ shown_in() {
 	[ "$(cat first.txt)" = "one buffer, two destinations" ]
 }
 
+@test "own_loop carries both ways, and each way until its own end" {
+	"$examples"/own_loop unix-listen:a.sock unix-listen:b.sock >report.txt &
+	seq 300000 >to_b.txt
+	seq 5 >to_a.txt
+	socat -t 60 STDIO UNIX-CONNECT:a.sock,retry=1000,interval=0.01 <to_b.txt >at_a.txt &
+	socat -t 60 STDIO UNIX-CONNECT:b.sock,retry=1000,interval=0.01 <to_a.txt >at_b.txt
+	wait
+	cmp to_b.txt at_b.txt
+	cmp to_a.txt at_a.txt
+	[ "$(cat report.txt)" = $'unix-listen:a.sock: 1988895 bytes\nunix-listen:b.sock: 10 bytes' ]
+}
+
 @test "the code in docs/writing-an-endpoint.md is that of the examples" {
 	shown_in "$source_dir"/docs/writing-an-endpoint.md '```c'
 }
@@ -93,14 +105,36 @@ shown_in() {
 	timeout 120 bash -eux -o pipefail all.sh
 }
 
-@test "every function of usplice.h has its prototype in a manual page, under a name that man finds" {
+@test "every shell block of docs/relay.md runs without an error" {
+	awk '$0 == "```sh" { inside = 1; next } /^```$/ { inside = 0 } inside' "$source_dir"/docs/relay.md >all.sh
+	[ "$(grep -c usplice all.sh)" -ge 5 ]
+	timeout 60 bash -eux -o pipefail all.sh >out 3>&-
+	grep -qx hello out
+	cmp image first.img
+	cmp image second.img
+	grep -qx 'usplice_relay_delivered_bytes_total{direction="to_client"} 6' out
+}
+
+@test "docs/relay.md explains every metric, and no other" {
+	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	"$USPLICE" relay --quiet --metrics "127.0.0.1:$port" --exit-idle-time 2s unix:front unix:nobody 3>&- &
+	curl -sSf --retry 20 --retry-connrefused --retry-delay 0 --retry-max-time 10 "http://127.0.0.1:$port/metrics" |
+		sed -n 's/^# TYPE usplice_relay_\([a-z_]*\) .*/\1/p' | grep -v '^build_info$' | sort >told
+	sed -n '/^## What the metrics mean/,/^## Limits/s/^| \(`.*`\) |.*/\1/p' "$source_dir"/docs/relay.md |
+		grep -oE '`[a-z_]+' | tr -d '`' | sort >explained
+	[ -s told ]
+	diff told explained
+	wait $!
+}
+
+@test "every function of usplice.h and usplice/relay.h has its prototype in a manual page, under a name that man finds" {
 	python3 - "$source_dir" <<-'PYTHON'
 	import re, sys
 	from pathlib import Path
 
 	top = Path(sys.argv[1])
 	words = lambda text: " ".join(re.sub(r"/\*.*?\*/", " ", text, flags=re.S).split())
-	header = (top / "include/usplice.h").read_text()
+	header = "".join((top / "include" / name).read_text() for name in ["usplice.h", "usplice/relay.h"])
 	prototypes = [words(found) for found in re.findall(r"^USP_EXPORT ([^;]*\(.*?\));", header, re.M | re.S)]
 	pages = {path.name: words(path.read_text()) for path in (top / "man").glob("*.3.scd")}
 	also = dict(re.findall(r"'(\w+)': \[(.*?)\]", (top / "man/meson.build").read_text(), re.S))
@@ -113,7 +147,7 @@ shown_in() {
 	        print(f"{name}: in {home or 'no page'}")
 	        wrong += 1
 	print(len(prototypes), "functions")
-	sys.exit(bool(wrong) or len(prototypes) < 40)
+	sys.exit(bool(wrong) or len(prototypes) < 60)
 	PYTHON
 }
 

@@ -4,7 +4,7 @@
 
 load support
 
-pages=(usplice.1 usplice-copy.1 usplice-endpoints.7)
+pages=(usplice.1 usplice-copy.1 usplice-relay.1 usplice-endpoints.7 usp_relay.3)
 
 # examples PAGE: the commands of its section EXAMPLES, on ports that are free.
 examples() {
@@ -53,6 +53,14 @@ run_examples() {
 	tail -c +65537 image.iso | head -c 4096 | same - block.bin
 	[ "$(stat -c %s disk.img)" -eq 100000 ]
 	tail -c +8193 disk.img | head -c 4096 | same - block.bin
+}
+
+# The servers of the examples go on until the test ends; the relays end by themselves.
+@test "the examples of usplice-relay(1)" {
+	run_examples usplice-relay.1 >out
+	[ "$(grep -cx hello out)" -eq 3 ]
+	grep -qx 'usplice_relay_delivered_bytes_total{direction="to_client"} 6' out
+	never test -e front
 }
 
 @test "the examples of usplice-endpoints(7)" {

@@ -15,6 +15,7 @@
 
 #define TRIES_MAX 16 /* calls in a row that move nothing: a fault that stays */
 #define PIPE_SLOTS 4
+#define PART_LEN 40000 /* ends within a slot */
 
 struct job {
 	enum end_kind source, sink;
@@ -29,6 +30,7 @@ struct work {
 	struct usp_file *pipe[2], *twin[2];
 	size_t in, out;
 	unsigned nr_tries;
+	bool is_narrow; /* all is in the pipe before anything leaves it, a page in each of its many slots */
 };
 
 /* --- Steps ----------------------------------------------------------------------------------------------- */
@@ -46,7 +48,8 @@ static bool work_count(struct work *work, size_t *total, ssize_t ret)
 
 static bool work_open(struct work *work, bool has_pipe, bool has_twin)
 {
-	const struct usp_pipe_params params = {.nr_slots = PIPE_SLOTS};
+	const struct usp_pipe_params wide = {.nr_slots = PIPE_SLOTS}, narrow = {.nr_slots = 128, .slot_bytes = PAGE};
+	const struct usp_pipe_params params = work->is_narrow ? narrow : wide;
 
 	end_open(&work->source);
 	end_open(&work->sink);
@@ -133,19 +136,37 @@ static bool splice_out(struct work *work)
 	return work_count(work, &work->out, usp_splice(work->pipe[0], NULL, work->sink.file, NULL, end_len, 0));
 }
 
-static void run_splice(const void *arg)
+static bool splice_step(struct work *work)
+{
+	return work->in == work->out || (work->is_narrow && work->in < end_len) ? splice_in(work) : splice_out(work);
+}
+
+static void splice_through(const void *arg, bool is_narrow)
 {
 	struct work work;
 	bool is_open, goes_on;
 
 	work_prepare(&work, arg);
+	work.is_narrow = is_narrow;
 	goes_on = is_open = work_open(&work, true, false);
 	while (goes_on && work.out < end_len) {
-		goes_on = work.in == work.out ? splice_in(&work) : splice_out(&work);
+		goes_on = splice_step(&work);
 		fault_check(usp_pipe_bytes(work.pipe[0]) == (ssize_t)(work.in - work.out));
+		if (is_narrow)
+			fault_disarm(); /* what the first step has met is enough: the others are like it */
 	}
 	work_close_pipes(&work);
 	work_finish(&work, is_open);
+}
+
+static void run_splice(const void *arg)
+{
+	splice_through(arg, false);
+}
+
+static void run_narrow_splice(const void *arg)
+{
+	splice_through(arg, true);
 }
 
 /* --- tee ----------------------------------------------------------------------------------------------------- */
@@ -300,26 +321,25 @@ static void run_gift(const void *arg)
 
 /* --- What several refer to (C11) ------------------------------------------------------------------------------ */
 
-/* A second owner of all that is in the pipe, which is read and gone. */
-static void shared_tee(struct work *work)
+/* A second owner of all that is in the pipe, which is read and gone. True if it makes sense to go on. */
+static bool shared_tee(struct work *work)
 {
 	ssize_t ret = usp_tee(work->pipe[0], work->twin[1], end_len, 0);
-	size_t len = ret > 0 ? (size_t)ret : 0;
+	size_t len = ret > 0 ? (size_t)ret : 0, got = 0;
 	unsigned char *bytes = malloc(len + 1);
 
 	fault_check(usp_pipe_bytes(work->twin[0]) == (ssize_t)len);
-	if (len) {
-		fault_check(usp_read(work->twin[0], bytes, len) == (ssize_t)len);
-		fault_check(memcmp(bytes, end_bytes + work->out, len) == 0);
-	}
+	while (got < len && work_count(work, &got, usp_read(work->twin[0], bytes + got, len - got)))
+		;
+	fault_check(memcmp(bytes, end_bytes + work->out, got) == 0);
 	free(bytes);
+	return got == len;
 }
 
 /* A part of what is in the pipe goes out by way of the twin. */
 static bool shared_part(struct work *work)
 {
-	size_t len = (size_t)usp_pipe_bytes(work->pipe[0]) / 2 + 1;
-	ssize_t ret = usp_splice(work->pipe[0], NULL, work->twin[1], NULL, len, 0);
+	ssize_t ret = usp_splice(work->pipe[0], NULL, work->twin[1], NULL, PART_LEN, 0);
 
 	fault_check(usp_pipe_bytes(work->twin[0]) == (ret > 0 ? ret : 0));
 	if (ret <= 0)
@@ -331,7 +351,14 @@ static bool shared_part(struct work *work)
 	return true;
 }
 
-/* Whatever fails, all references to the gift are gone in the end, and none before its time. */
+static bool shared_in(struct work *work, struct usp_gift *gift)
+{
+	if (!work->job->is_gift)
+		return splice_in(work);
+	return work_count(work, &work->in, usp_gift_splice(gift, work->in, end_len - work->in, work->pipe[1], 0));
+}
+
+/* Whatever fails, all references are gone in the end, and those to a gift not before their time. */
 static void run_shared(const void *arg)
 {
 	struct usp_gift *gift = NULL;
@@ -344,20 +371,86 @@ static void run_shared(const void *arg)
 	goes_on = is_open;
 	while (goes_on && work.out < end_len) {
 		if (work.in == work.out) {
-			goes_on = work_count(&work, &work.in,
-					     usp_gift_splice(gift, work.in, end_len - work.in, work.pipe[1], 0));
+			goes_on = shared_in(&work, gift);
 		} else {
-			shared_tee(&work);
+			goes_on = shared_tee(&work);
 			pipe_resize(&work);
-			goes_on = shared_part(&work);
+			goes_on = goes_on && shared_part(&work);
 		}
 	}
 	usp_gift_put(gift);
-	fault_check(work.in == work.out || nr_done == 0);
+	fault_check(!work.job->is_gift || work.in == work.out || nr_done == 0);
 	work_close_pipes(&work);
 	fault_check(nr_done == (gift != NULL));
-	work.in = 0; /* the source was not used */
+	if (work.job->is_gift)
+		work.in = 0; /* the source was not used */
 	work_finish(&work, is_open);
+}
+
+/* --- Memory that grows ------------------------------------------------------------------------------------------- */
+
+#define GAP_LEN 100000 /* in front of what is written, so that zeros have to be made */
+
+/* Write all of it at a position, calling again where memory was short. True if it is there in the end. */
+static bool memory_write_all(struct usp_file *memory, int64_t pos, const unsigned char *bytes, size_t len)
+{
+	struct work work = {.nr_tries = 0};
+
+	while (work.out < len) {
+		fault_check(usp_file_seek(memory, pos + (int64_t)work.out, SEEK_SET) >= 0);
+		if (!work_count(&work, &work.out, usp_write(memory, bytes + work.out, len - work.out)))
+			return false;
+	}
+	return true;
+}
+
+/* How many bytes from pos on are what they should be: zeros in the gap, then the stream. */
+static bool memory_is_good(struct usp_file *memory, size_t len)
+{
+	unsigned char *bytes = malloc(GAP_LEN + len);
+	bool is_good;
+
+	usp_file_seek(memory, 0, SEEK_SET);
+	is_good = usp_read(memory, bytes, GAP_LEN + len) == (ssize_t)(GAP_LEN + len) &&
+		  memcmp(bytes, end_zeros, GAP_LEN) == 0 && memcmp(bytes + GAP_LEN, end_bytes, len) == 0;
+	free(bytes);
+	return is_good;
+}
+
+/* What a pipe refers to is not written to: the chunk is copied first, for which memory may be short as well. */
+static void memory_change(struct usp_file *memory, struct usp_file *pipe[2])
+{
+	unsigned char byte = 0xff;
+	ssize_t len = usp_splice(memory, &(int64_t){0}, pipe[1], NULL, 1, USP_SPLICE_NONBLOCK);
+
+	if (!memory_write_all(memory, 0, &byte, 1))
+		return;
+	if (len == 1)
+		fault_check(usp_read(pipe[0], &byte, 1) == 1 && byte == 0);
+	memory_write_all(memory, 0, end_zeros, 1);
+}
+
+static void run_growing_memory(const void *arg)
+{
+	const struct usp_pipe_params params = {.nr_slots = PIPE_SLOTS};
+	struct usp_file *memory = NULL, *pipe[2] = {NULL, NULL};
+	bool is_written = false;
+
+	(void)arg;
+	fault_arm();
+	if (usp_open("mem:", &(struct usp_open_params){.mode = USP_READ | USP_WRITE}, &memory, NULL) == 0 &&
+	    usp_pipe_open(&params, pipe) == 0) {
+		is_written = memory_write_all(memory, GAP_LEN, end_bytes, end_len);
+		if (is_written)
+			memory_change(memory, pipe);
+	}
+	fault_disarm();
+	fault_check(is_written || fault_hit().has_fired);
+	if (is_written && !(fault_hit().has_fired && fault_hit().plan.is_sticky))
+		fault_check(memory_is_good(memory, end_len));
+	usp_file_put(memory);
+	usp_file_put(pipe[0]);
+	usp_file_put(pipe[1]);
 }
 
 /* --- The scenarios ------------------------------------------------------------------------------------------ */
@@ -376,6 +469,8 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "splice_from_fifo_to_file_in_memory", JOB(run_splice, END_FIFO, END_FILE, false, false)},
 	{.name = "splice_from_fifo_to_unix_inside_the_kernel", JOB(run_splice, END_FIFO, END_UNIX, true, false)},
 	{.name = "splice_from_file_to_memory_out_of_kernel_pipes", JOB(run_splice, END_FILE, END_MEMORY, true, false)},
+	{.name = "splice_by_many_kernel_pipes_of_which_the_first_was_refused",
+	 JOB(run_narrow_splice, END_FILE, END_FILE, true, false)},
 	{.name = "splice_from_tcp_to_fifo_in_memory", JOB(run_splice, END_TCP, END_FIFO, false, false)},
 	{.name = "tee_of_folios", JOB(run_tee, END_FIFO, END_FILE, false, false)},
 	{.name = "tee_of_kernel_pipes", JOB(run_tee, END_FILE, END_TCP, true, false)},
@@ -384,6 +479,9 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "write_and_read_a_pipe", JOB(run_write, END_NULL, END_NULL, false, false)},
 	{.name = "a_gift_goes_out_through_tcp", JOB(run_gift, END_ZERO, END_TCP, false, true)},
 	{.name = "c11_what_failed_steps_shared_is_given_back", JOB(run_shared, END_ZERO, END_FILE, false, true)},
+	{.name = "c11_what_failed_steps_shared_of_kernel_pipes_is_given_back",
+	 JOB(run_shared, END_FILE, END_FILE, true, false)},
+	{.name = "memory_that_grows_with_a_gap_and_is_changed_under_a_pipe", .run = run_growing_memory},
 	{.name = "a_gift_goes_to_a_file", JOB(run_gift, END_ZERO, END_FILE, false, true)},
 };
 

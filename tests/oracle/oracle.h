@@ -48,6 +48,9 @@ bool oracle_play(struct oracle *oracle, const char *script);
  */
 bool oracle_play_difference(struct oracle *oracle, const char *script, const char *section);
 
+/* What the kernel alone answers: the result of the last step of a script. */
+ssize_t oracle_ask(const char *script);
+
 /* Does docs/differences.md have a section of this name? */
 bool oracle_is_documented(const char *section);
 

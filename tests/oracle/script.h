@@ -11,8 +11,8 @@
  *     AsG10>50     splice 10 bytes of pipe A into file G, to offset 50
  *     !AsB10       the same as AsB10 in a thread of its own, which may sleep until a later step wakes it
  *
- * Objects (world.c has the table): A B C D pipes; F G H I J K O files; U V, T W, X Y, S E sockets and what is at their
- * other ends; P M a terminal; N Z and the digits devices and files of /proc.
+ * Objects (world.c has the table): A B C D pipes; F G H I J K O files; U V, T W, X Y, Q R, E L sockets and what is at
+ * their other ends, S one without; P M a terminal; N Z and the digits devices and files of /proc.
  *
  *     w r   write, read                     i q  write the read end, read the write end of a pipe
  *     s f   splice; from the write end      t    tee

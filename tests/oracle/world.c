@@ -4,13 +4,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -50,6 +52,10 @@ static const struct object_kind kinds[] = {
 	{.letter = 'W', .peer = 'T', .type = OBJECT_PEER},
 	{.letter = 'X', .peer = 'Y', .type = OBJECT_DGRAM, .open_flags = O_RDWR},
 	{.letter = 'Y', .peer = 'X', .type = OBJECT_PEER},
+	{.letter = 'Q', .peer = 'R', .type = OBJECT_SEQPACKET, .open_flags = O_RDWR},
+	{.letter = 'R', .peer = 'Q', .type = OBJECT_PEER},
+	{.letter = 'E', .peer = 'L', .type = OBJECT_UDP, .open_flags = O_RDWR},
+	{.letter = 'L', .peer = 'E', .type = OBJECT_PEER},
 	{.letter = 'S', .type = OBJECT_LONELY, .open_flags = O_RDWR},
 	{.letter = 'P', .peer = 'M', .type = OBJECT_TTY, .open_flags = O_RDWR},
 	{.letter = 'M', .peer = 'P', .type = OBJECT_PEER},
@@ -104,6 +110,35 @@ static int open_tcp_pair(int *ret_peer)
 	return fd;
 }
 
+/* Each connected to the other one. */
+static int open_udp_pair(int *ret_peer)
+{
+	struct sockaddr_in addresses[2];
+	int fds[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		socklen_t len = sizeof(addresses[i]);
+
+		addresses[i] = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+		fds[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(bind(fds[i], (struct sockaddr *)&addresses[i], len), 0);
+		assert_int_equal(getsockname(fds[i], (struct sockaddr *)&addresses[i], &len), 0);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&addresses[!i], sizeof(addresses[0])), 0);
+	*ret_peer = fds[1];
+	return fds[0];
+}
+
+static int open_unix_pair(int type, int *ret_peer)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
+	*ret_peer = fds[1];
+	return fds[0];
+}
+
 static int open_terminal(int *ret_master)
 {
 	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave;
@@ -121,27 +156,20 @@ static int open_terminal(int *ret_master)
 /* A descriptor of the kind, and of its peer where it has one. */
 static int open_kind(struct object *object, const struct object_kind *kind, int *ret_peer)
 {
-	int fd[2] = {-1, -1};
-
+	/* clang-format off */
 	switch (kind->type) {
-	case OBJECT_FILE:
-		return open_file(object, kind);
-	case OBJECT_PATH:
-		return open(kind->path, kind->open_flags | O_CLOEXEC);
-	case OBJECT_TCP:
-		return open_tcp_pair(ret_peer);
-	case OBJECT_LONELY:
-		return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	case OBJECT_TTY:
-		return open_terminal(ret_peer);
-	default:
-		assert_int_equal(socketpair(AF_UNIX,
-					    (kind->type == OBJECT_UNIX ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0,
-					    fd),
-				 0);
-		*ret_peer = fd[1];
-		return fd[0];
+	case OBJECT_FILE: return open_file(object, kind);
+	case OBJECT_PATH: return open(kind->path, kind->open_flags | O_CLOEXEC);
+	case OBJECT_UNIX: return open_unix_pair(SOCK_STREAM, ret_peer);
+	case OBJECT_TCP: return open_tcp_pair(ret_peer);
+	case OBJECT_DGRAM: return open_unix_pair(SOCK_DGRAM, ret_peer);
+	case OBJECT_SEQPACKET: return open_unix_pair(SOCK_SEQPACKET, ret_peer);
+	case OBJECT_UDP: return open_udp_pair(ret_peer);
+	case OBJECT_LONELY: return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	case OBJECT_TTY: return open_terminal(ret_peer);
+	default: return -1;
 	}
+	/* clang-format on */
 }
 
 static void object_init(struct object *object, const struct object_kind *kind)
@@ -258,15 +286,33 @@ static ssize_t run_splice(struct world *world, struct step *step, const struct h
 				      step->has_off_out ? &step->off_out : NULL, step->len, step->flags);
 }
 
+/* Will a full TCP socket have room soon, because bytes are not acknowledged yet, or the peer allowed some more? */
+static bool is_under_way(const struct handle *end)
+{
+	int fd = end->file ? usp_file_fd(end->file) : end->fd, queued, unsent;
+	struct tcp_info info = {.tcpi_snd_wnd = 0};
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && ioctl(fd, SIOCOUTQ, &queued) == 0 &&
+	       ioctl(fd, SIOCOUTQNSD, &unsent) == 0 && (queued > unsent || info.tcpi_snd_wnd > 0);
+}
+
 static ssize_t run_until_blocked(struct world *world, const struct step *step, const struct handle *end,
 				 unsigned char *bytes)
 {
+	uint64_t limit = world_now_ns() + SETTLE_NS;
+	bool is_full;
 	ssize_t ret;
 
-	do {
-		ret = step->op == 'o' ? world->backend->write(end, bytes, PAGE)
-				      : world->backend->read(end, bytes, WORLD_BYTES_MAX);
-	} while (ret > 0);
+	if (step->op == 'c') {
+		while (world->backend->read(end, bytes, WORLD_BYTES_MAX) > 0)
+			;
+		return 0;
+	}
+	do { /* asked before the write, because what arrives behind it makes room */
+		is_full = !is_under_way(end) || world_now_ns() > limit;
+		ret = world->backend->write(end, bytes, PAGE);
+	} while (ret > 0 || !is_full);
 	return 0;
 }
 
@@ -334,6 +380,19 @@ uint64_t world_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* A datagram on the loopback is there when the softirq has run, which most often is at once. */
+static void await_datagram(const struct world *world, const struct object *sender)
+{
+	const struct object *receiver = &world->objects[(int)sender->kind->peer];
+	struct pollfd fd = {.events = POLLIN};
+
+	if (!receiver->kind || (sender->kind->type != OBJECT_UDP && receiver->kind->type != OBJECT_UDP))
+		return;
+	fd.fd = receiver->end[0].file ? usp_file_fd(receiver->end[0].file) : receiver->end[0].fd;
+	if (handle_is_open(&receiver->end[0]))
+		poll(&fd, 1, SETTLE_NS / 1000000);
+}
+
 static void await_arrival(struct world *world, struct object *object)
 {
 	struct object *peer = &world->objects[(int)object->kind->peer];
@@ -363,6 +422,8 @@ void world_settle(struct world *world, const struct step *step, ssize_t moved)
 		from->sent += (uint64_t)moved;
 	if (moved > 0 && strchr("sd", step->op))
 		to->sent += (uint64_t)moved;
+	if (step->op == 'w' ? moved >= 0 : moved > 0 && step->to)
+		await_datagram(world, step->to ? to : from);
 	if (from->kind->peer)
 		await_arrival(world, from);
 	if (step->to && to->kind->peer)

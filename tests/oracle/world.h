@@ -28,6 +28,8 @@ enum object_type {
 	OBJECT_UNIX,
 	OBJECT_TCP,
 	OBJECT_DGRAM,
+	OBJECT_SEQPACKET,
+	OBJECT_UDP,
 	OBJECT_LONELY, /* a TCP socket that is not connected */
 	OBJECT_TTY,
 	OBJECT_PEER, /* what the test holds at the other side of a socket or terminal */

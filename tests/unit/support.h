@@ -27,6 +27,9 @@
 int support_before(void **state);
 int support_after(void **state);
 
+/* The end of a process that a test has forked: _exit, but what it ran counts for `make coverage`. */
+_Noreturn void end_child(int code);
+
 /* --- Bytes: the content of every stream in the tests is a function of the position --------------------- */
 
 unsigned char pattern_at(uint64_t off);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_buf - what may be asked of a buf, when it is asked, and who drops it (spec 0.2, O1-O8, C2, C10, C15). */
+#include <stdio.h>
+
 #include "support.h"
 
 /* --- The doors and their defaults ----------------------------------------------------------------------- */
@@ -120,6 +122,38 @@ static void folios_that_are_alive_do_not_overlap(void **state)
 		assert_pattern(folios[i]->base, i * 977, PAGE);
 	for (size_t i = 0; i < ARRAY_LEN(folios); i++)
 		usp_folio_put(folios[i]);
+}
+
+/* Address space of the process, in bytes. */
+static size_t mapped_bytes(void)
+{
+	unsigned long nr_pages = 0;
+	FILE *file = fopen("/proc/self/statm", "re");
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%lu", &nr_pages), 1);
+	fclose(file);
+	return nr_pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void the_pool_keeps_some_memory_and_gives_the_rest_back_at_once(void **state)
+{
+	const size_t len = (size_t)32 << 20, kept = (size_t)64 << 20, slack = (size_t)4 << 20;
+	struct usp_folio *folios[4];
+	size_t before, after;
+
+	(void)state;
+	usp_trim(NULL);
+	before = mapped_bytes();
+	for (size_t i = 0; i < ARRAY_LEN(folios); i++)
+		assert_non_null(folios[i] = usp_folio_new(len));
+	assert_true(mapped_bytes() >= before + 4 * len);
+	for (size_t i = 0; i < ARRAY_LEN(folios); i++)
+		usp_folio_put(folios[i]);
+	after = mapped_bytes();
+	assert_true(after >= before + kept && after <= before + kept + slack);
+	usp_trim(NULL);
+	assert_true(mapped_bytes() <= before + slack);
 }
 
 /* --- Released exactly once, whichever way a buf goes ------------------------------------------------------ */
@@ -577,6 +611,7 @@ int main(void)
 		CASE(a_folio_near_the_limit_of_its_count_refuses_more_owners),
 		CASE(folios_are_large_enough_and_aligned),
 		CASE(folios_that_are_alive_do_not_overlap),
+		CASE(the_pool_keeps_some_memory_and_gives_the_rest_back_at_once),
 	};
 	const struct CMUnitTest release[] = {
 		CASE(reading_releases_each_buf_once),

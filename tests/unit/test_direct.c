@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_direct - sendfile between any two files (H19-H24): order of checks, positions, and what a short sink leaves behind. */
+#include "splice/pipe.h"
 #include "support.h"
 
 #define LONG_LEN 1000000 /* several chunks */
@@ -223,6 +224,49 @@ static void a_pipe_of_the_callers_must_be_empty(void **state)
 	mock_close(sink);
 }
 
+static void a_pipe_of_the_callers_without_readers_is_epipe(void **state)
+{
+	struct mock *source = open_source(LONG_LEN), *sink = open_sink();
+	struct usp_file *end[2];
+
+	(void)state;
+	open_pipe(end, 2, USP_NONBLOCK);
+	usp_pipe_close_read(usp_file_pipe(end[0]));
+	assert_int_equal(usp_splice_direct(source->file, NULL, sink->file, NULL, 10, 0, end), -EPIPE);
+	assert_int_equal(source->nr_calls, 0);
+	close_pipe(end);
+	mock_close(source);
+	mock_close(sink);
+}
+
+/* A sink that takes the bytes and then says that it failed. */
+static ssize_t swallow_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
+				    unsigned flags)
+{
+	ssize_t ret = usp_drop_splice_write(pipe, out, pos, len, flags);
+
+	return ret > 0 ? -EIO : ret;
+}
+
+static void a_sink_that_swallows_what_it_denies_does_not_move_the_source(void **state)
+{
+	static const struct usp_file_ops swallow_ops = {.name = "swallow", .splice_write = swallow_splice_write};
+	struct mock *source = open_source(LONG_LEN);
+	struct usp_file *sink, *end[2];
+
+	(void)state;
+	open_pipe(end, 2, USP_NONBLOCK);
+	assert_int_equal(usp_file_new(&swallow_ops, USP_WRITE, "swallow", NULL, &sink), 0);
+	assert_int_equal(usp_splice_direct(source->file, NULL, sink, NULL, 10, 0, end), -EIO);
+	assert_int_equal(usp_file_seek(source->file, 0, SEEK_CUR), 0);
+	assert_int_equal(usp_pipe_bytes(end[0]), 0);
+	put_bytes(end[1], 0, 1); /* and nobody has kept a turn */
+	take_bytes(end[0], 0, 1);
+	close_pipe(end);
+	usp_file_put(sink);
+	mock_close(source);
+}
+
 static void the_ends_must_be_those_of_one_pipe(void **state)
 {
 	struct mock *source = open_source(LONG_LEN), *sink = open_sink();
@@ -367,6 +411,8 @@ int main(void)
 	const struct CMUnitTest pipes[] = {
 		CASE(a_pipe_of_the_callers_is_used_and_left_empty),
 		CASE(a_pipe_of_the_callers_must_be_empty),
+		CASE(a_pipe_of_the_callers_without_readers_is_epipe),
+		CASE(a_sink_that_swallows_what_it_denies_does_not_move_the_source),
 		CASE(the_ends_must_be_those_of_one_pipe),
 	};
 	const struct CMUnitTest checks[] = {

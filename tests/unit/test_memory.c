@@ -184,6 +184,7 @@ static void a_write_beyond_the_callers_memory_is_enospc(void **state)
 	assert_int_equal(usp_splice(end[0], NULL, memory, NULL, 50, 0), -ENOSPC);
 	take_bytes(end[0], 100, 50); /* what did not fit is still in the pipe */
 	assert_int_equal(usp_write(memory, "x", 1), -ENOSPC);
+	assert_int_equal(usp_write(memory, "", 0), 0);
 	usp_file_put(memory);
 	close_pipe(end);
 }

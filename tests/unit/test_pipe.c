@@ -27,6 +27,22 @@ static void the_number_of_slots_is_rounded_up_to_a_power_of_two(void **state)
 	close_pipe(end);
 }
 
+static void a_size_that_no_pipe_can_have_makes_no_pipe(void **state)
+{
+	static const struct usp_pipe_params cases[] = {
+		{.nr_slots = (1u << 20) + 1},
+		{.nr_slots = SIZE_MAX},
+		{.slot_bytes = PAGE - 1},
+	};
+	struct usp_file *end[2] = {NULL, NULL};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++)
+		assert_int_equal(usp_pipe_open(&cases[i], end), -EINVAL);
+	assert_null(end[0]);
+	assert_null(end[1]);
+}
+
 static void an_unknown_flag_makes_no_pipe(void **state)
 {
 	const struct usp_pipe_params params = {.flags = 0x80};
@@ -926,6 +942,7 @@ int main(void)
 	const struct CMUnitTest capacity[] = {
 		CASE(a_pipe_has_sixteen_slots_of_64_kib_by_default),
 		CASE(the_number_of_slots_is_rounded_up_to_a_power_of_two),
+		CASE(a_size_that_no_pipe_can_have_makes_no_pipe),
 		CASE(an_unknown_flag_makes_no_pipe),
 		CASE(the_flags_of_a_new_pipe_land_where_the_kernel_puts_them),
 		CASE(a_resize_rounds_up_and_returns_the_capacity),

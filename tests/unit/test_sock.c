@@ -288,29 +288,58 @@ static int resetting_map(struct usp_pipe *pipe, struct usp_buf *buf)
 	return mock_unmapped_buf_ops.map(pipe, buf);
 }
 
-static void an_error_behind_bytes_that_moved_comes_with_the_next_call(void **state)
+/* A connection that is reset behind the first 100 bytes of a splice: the socket itself forgets why at once. */
+static struct usp_file *reset_behind_progress(struct usp_file *end[2], struct usp_buf_ops *resetting_ops,
+					      struct mock_store *store)
 {
-	struct usp_buf_ops resetting_ops = mock_unmapped_buf_ops;
-	struct mock_store store;
-	struct usp_file *end[2], *file;
+	struct usp_file *file;
 	int fds[2];
 
-	(void)state;
-	mock_store_init(&store);
-	resetting_ops.map = resetting_map;
+	mock_store_init(store);
+	*resetting_ops = mock_unmapped_buf_ops;
+	resetting_ops->map = resetting_map;
 	net_tcp_pair(fds, 0);
 	resetting_fd = fds[1];
 	file = net_file(fds[0], USP_WRITE);
 	open_pipe(end, 4, 0);
-	inject(end[1], mock_buf(&store, &mock_buf_ops, 0, 100, 0));
-	inject(end[1], mock_buf(&store, &resetting_ops, 100, 50, 0));
+	inject(end[1], mock_buf(store, &mock_buf_ops, 0, 100, 0));
+	inject(end[1], mock_buf(store, resetting_ops, 100, 50, 0));
 	assert_int_equal(send_all(end[0], file, 150, 0), 100);
-	assert_int_equal(send_all(end[0], file, 150, 0), -ECONNRESET); /* the socket itself has forgotten it by now */
+	return file;
+}
+
+static void an_error_behind_bytes_that_moved_comes_with_the_next_call(void **state)
+{
+	struct usp_buf_ops resetting_ops;
+	struct mock_store store;
+	struct usp_file *end[2], *file = reset_behind_progress(end, &resetting_ops, &store);
+
+	(void)state;
+	assert_int_equal(send_all(end[0], file, 150, 0), -ECONNRESET);
 	assert_int_equal(send_all(end[0], file, 150, 0), -EPIPE);
 	assert_int_equal(usp_pipe_bytes(end[0]), 50);
 	close_pipe(end);
 	mock_store_fini(&store);
 	drop(&file);
+}
+
+static void a_write_or_a_shutdown_tells_it_if_it_comes_next(void **state)
+{
+	(void)state;
+	for (unsigned is_shutdown = 0; is_shutdown < 2; is_shutdown++) {
+		struct usp_buf_ops resetting_ops;
+		struct mock_store store;
+		struct usp_file *end[2], *file = reset_behind_progress(end, &resetting_ops, &store);
+
+		if (is_shutdown)
+			assert_int_equal(usp_file_shutdown(file), -ECONNRESET);
+		else
+			assert_int_equal(usp_write(file, "x", 1), -ECONNRESET);
+		assert_int_equal(usp_write(file, "x", 1), -EPIPE);
+		close_pipe(end);
+		mock_store_fini(&store);
+		drop(&file);
+	}
 }
 
 static void no_sigpipe_is_raised(void **state)
@@ -680,6 +709,7 @@ int main(void)
 		CASE(a_map_that_fails_leaves_the_buf_where_it_is),
 		CASE(the_tail_is_held_back_only_if_the_caller_says_more),
 		CASE(an_error_behind_bytes_that_moved_comes_with_the_next_call),
+		CASE(a_write_or_a_shutdown_tells_it_if_it_comes_next),
 		CASE(no_sigpipe_is_raised),
 		CASE(a_shutdown_after_a_reset_says_reset),
 		CASE(gifts_that_are_refilled_when_done_arrive_as_they_were),

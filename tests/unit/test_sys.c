@@ -140,7 +140,7 @@ static void a_closed_standard_descriptor_becomes_dev_null(void **state)
 		struct stat st;
 
 		usp_sys_close(STDIN_FILENO);
-		_exit(fstat(STDIN_FILENO, &st) == 0 && st.st_rdev == makedev(1, 3) ? 0 : 1);
+		end_child(fstat(STDIN_FILENO, &st) == 0 && st.st_rdev == makedev(1, 3) ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);

@@ -12,6 +12,13 @@
 #include <signal.h>
 
 #define NR_ROUNDS 5000 /* enough to meet every interleaving that matters in a second, and bearable under TSan */
+#ifdef __SANITIZE_THREAD__
+#define NR_SCRAMBLES 10000
+#define NR_CROSSINGS 20000 /* it sees a wrong order of locks at once */
+#else
+#define NR_SCRAMBLES 100000
+#define NR_CROSSINGS 200000
+#endif
 
 /* A small generator, so that every run of a thread makes the same choices. */
 static unsigned next_random(unsigned *state)
@@ -50,16 +57,18 @@ static bool record_is_good(const struct record *record, ssize_t len)
 	       len == (ssize_t)(offsetof(struct record, body) + record->len) && record->sum == record_sum(record);
 }
 
-/* --- The crowd: producers, consumers of every kind, a tee-er and a resizer on one pipe --------------------------- */
+/* --- The crowd: producers, consumers of every kind, tee-ers and resizers on one pipe ------------------------------- */
 
 #define NR_PRODUCERS 3
 #define NR_READERS 2
 #define NR_SPLICERS 2
+#define NR_TEE_ERS 2
+#define NR_RESIZERS 2
 
 struct crowd {
 	struct usp_file *main[2], *side[2],
 		*copy[2]; /* producers fill main; splicers move to side; copy takes what tee saw */
-	_Atomic(unsigned) nr_started;
+	_Atomic(unsigned) nr_started, nr_resizers;
 	_Atomic(bool) is_over;
 	_Atomic(unsigned) nr_seen[NR_PRODUCERS]; /* records that left main and side */
 	_Atomic(uint64_t) numbers[NR_PRODUCERS]; /* the sum of their numbers */
@@ -148,7 +157,7 @@ static ssize_t crowd_check_copies(void *arg)
 static ssize_t crowd_resize(void *arg)
 {
 	struct crowd *crowd = arg;
-	unsigned random = 99;
+	unsigned random = 99 + crowd->nr_resizers++;
 
 	while (!crowd->is_over) {
 		ssize_t ret = usp_pipe_resize(crowd->main[0], (size_t)PAGE << next_random(&random) % 6);
@@ -160,41 +169,48 @@ static ssize_t crowd_resize(void *arg)
 	return 0;
 }
 
-static void every_record_arrives_once_whatever_the_crowd_does(void **state)
+static void workers_start(struct worker *workers, unsigned nr_workers, ssize_t (*run)(void *), void *arg)
+{
+	for (unsigned i = 0; i < nr_workers; i++)
+		worker_start(&workers[i], run, arg);
+}
+
+static void workers_join(struct worker *workers, unsigned nr_workers)
+{
+	for (unsigned i = 0; i < nr_workers; i++)
+		assert_int_equal(worker_join(&workers[i]), 0);
+}
+
+/* C12: the resizers race with everybody who has looked at the ring. */
+static void c12_every_record_arrives_once_whatever_the_crowd_does(void **state)
 {
 	static struct crowd crowd;
 	struct worker producers[NR_PRODUCERS], readers[NR_READERS], splicers[NR_SPLICERS];
-	struct worker side_reader, tee_er, checker, resizer;
+	struct worker tee_ers[NR_TEE_ERS], resizers[NR_RESIZERS], side_reader, checker;
 
 	(void)state;
 	open_pipe(crowd.main, 8, USP_PACKET);
 	open_pipe(crowd.side, 4, 0);
 	open_pipe(crowd.copy, 4, 0);
-	for (unsigned i = 0; i < NR_PRODUCERS; i++)
-		worker_start(&producers[i], crowd_produce, &crowd);
-	for (unsigned i = 0; i < NR_READERS; i++)
-		worker_start(&readers[i], crowd_read_main, &crowd);
-	for (unsigned i = 0; i < NR_SPLICERS; i++)
-		worker_start(&splicers[i], crowd_splice, &crowd);
+	workers_start(producers, NR_PRODUCERS, crowd_produce, &crowd);
+	workers_start(readers, NR_READERS, crowd_read_main, &crowd);
+	workers_start(splicers, NR_SPLICERS, crowd_splice, &crowd);
+	workers_start(tee_ers, NR_TEE_ERS, crowd_tee, &crowd);
+	workers_start(resizers, NR_RESIZERS, crowd_resize, &crowd);
 	worker_start(&side_reader, crowd_read_side, &crowd);
-	worker_start(&tee_er, crowd_tee, &crowd);
 	worker_start(&checker, crowd_check_copies, &crowd);
-	worker_start(&resizer, crowd_resize, &crowd);
 
-	for (unsigned i = 0; i < NR_PRODUCERS; i++)
-		assert_int_equal(worker_join(&producers[i]), 0);
+	workers_join(producers, NR_PRODUCERS);
 	drop(&crowd.main[1]);
-	for (unsigned i = 0; i < NR_READERS; i++)
-		assert_int_equal(worker_join(&readers[i]), 0);
-	for (unsigned i = 0; i < NR_SPLICERS; i++)
-		assert_int_equal(worker_join(&splicers[i]), 0);
-	assert_int_equal(worker_join(&tee_er), 0);
+	workers_join(readers, NR_READERS);
+	workers_join(splicers, NR_SPLICERS);
+	workers_join(tee_ers, NR_TEE_ERS);
 	drop(&crowd.side[1]);
 	drop(&crowd.copy[1]);
-	assert_int_equal(worker_join(&side_reader), 0);
-	assert_int_equal(worker_join(&checker), 0);
+	workers_join(&side_reader, 1);
+	workers_join(&checker, 1);
 	crowd.is_over = true;
-	assert_int_equal(worker_join(&resizer), 0);
+	workers_join(resizers, NR_RESIZERS);
 	for (unsigned i = 0; i < NR_PRODUCERS; i++) {
 		assert_int_equal(crowd.nr_seen[i], NR_ROUNDS);
 		assert_int_equal(crowd.numbers[i], (uint64_t)NR_ROUNDS * (NR_ROUNDS - 1) / 2);
@@ -306,80 +322,99 @@ static void a_stream_through_a_chain_of_threads_stays_in_order(void **state)
 	mock_close(chain.sink);
 }
 
-/* --- Crossing: A to B while B to A ------------------------------------------------------------------------------ */
+/* --- Crossing: A to B while B to A (C9) -------------------------------------------------------------------------- */
+
+#define CROSSING_BODY 20
+#define CROSSING_LEN (offsetof(struct record, body) + CROSSING_BODY)
+#define NR_CROSSING 32
 
 struct crossing {
-	struct usp_file *a[2], *b[2], *rest[2];
-	_Atomic(unsigned) nr_running;
+	struct usp_file *a[2], *b[2];
+	bool is_tee;
 };
 
-static ssize_t crossing_run(struct usp_file *in, struct usp_file *out, bool is_tee)
+/* A record there and one back, so that both pipes have some even if the other thread sleeps: all calls take both locks. */
+static ssize_t crossing_splice(struct usp_file *const from[2], struct usp_file *const to[2], bool is_back)
 {
-	for (unsigned i = 0; i < 4 * NR_ROUNDS; i++) {
-		ssize_t ret = is_tee ? usp_tee(in, out, 1 << 20, USP_SPLICE_NONBLOCK)
-				     : usp_splice(in, NULL, out, NULL, 1 << 20, USP_SPLICE_NONBLOCK);
+	struct usp_file *in = is_back ? to[0] : from[0], *out = is_back ? from[1] : to[1];
 
-		if (ret < 0 && ret != -EAGAIN)
-			return ret;
+	return usp_splice(in, NULL, out, NULL, CROSSING_LEN, USP_SPLICE_NONBLOCK);
+}
+
+/* A tee adds a record, so one is read. */
+static ssize_t crossing_tee(struct usp_file *const from[2], struct usp_file *const to[2], bool is_back)
+{
+	struct record seen;
+	ssize_t ret;
+
+	if (!is_back)
+		return usp_tee(from[0], to[1], CROSSING_LEN, USP_SPLICE_NONBLOCK);
+	ret = usp_read(to[0], &seen, sizeof(seen));
+	return ret <= 0 || record_is_good(&seen, ret) ? ret : -EBADMSG;
+}
+
+static ssize_t crossing_run(const struct crossing *crossing, struct usp_file *const from[2],
+			    struct usp_file *const to[2])
+{
+	ssize_t ret = 0;
+
+	for (unsigned i = 0; i < NR_CROSSINGS && (ret >= 0 || ret == -EAGAIN); i++)
+		ret = crossing->is_tee ? crossing_tee(from, to, i % 2) : crossing_splice(from, to, i % 2);
+	return ret == -EAGAIN || ret > 0 ? 0 : ret;
+}
+
+static ssize_t crossing_ab(void *arg)
+{
+	struct crossing *crossing = arg;
+
+	return crossing_run(crossing, crossing->a, crossing->b);
+}
+
+static ssize_t crossing_ba(void *arg)
+{
+	struct crossing *crossing = arg;
+
+	return crossing_run(crossing, crossing->b, crossing->a);
+}
+
+static void crossing_open(struct crossing *crossing, bool is_tee)
+{
+	*crossing = (struct crossing){.is_tee = is_tee};
+	open_pipe(crossing->a, 64, USP_PACKET | USP_NONBLOCK);
+	open_pipe(crossing->b, 64, USP_PACKET | USP_NONBLOCK);
+	for (unsigned i = 0; i < NR_CROSSING; i++) {
+		struct record record;
+		size_t len = record_make(&record, 0, i, CROSSING_BODY);
+
+		assert_int_equal(usp_write(i % 2 ? crossing->a[1] : crossing->b[1], &record, len), CROSSING_LEN);
 	}
-	return 0;
 }
 
-static ssize_t crossing_splice_ab(void *arg)
+/* Two each way: one alone may long keep to its beat with the other, and never meet it between the locks. */
+static void crossing_run_all(struct crossing *crossing)
 {
-	struct crossing *crossing = arg;
-	ssize_t ret = crossing_run(crossing->a[0], crossing->b[1], false);
+	struct worker ab[2], ba[2];
 
-	crossing->nr_running--;
-	return ret;
+	workers_start(ab, ARRAY_LEN(ab), crossing_ab, crossing);
+	workers_start(ba, ARRAY_LEN(ba), crossing_ba, crossing);
+	workers_join(ab, ARRAY_LEN(ab));
+	workers_join(ba, ARRAY_LEN(ba));
 }
 
-static ssize_t crossing_splice_ba(void *arg)
+static void crossing_close(struct crossing *crossing)
 {
-	struct crossing *crossing = arg;
-	ssize_t ret = crossing_run(crossing->b[0], crossing->a[1], false);
-
-	crossing->nr_running--;
-	return ret;
+	close_pipe(crossing->a);
+	close_pipe(crossing->b);
 }
 
-static ssize_t crossing_tee_ab(void *arg)
+static void c09_crossing_splices_neither_lock_up_nor_lose_anything(void **state)
 {
-	struct crossing *crossing = arg;
-	ssize_t ret = crossing_run(crossing->a[0], crossing->b[1], true);
-
-	crossing->nr_running--;
-	return ret;
-}
-
-static ssize_t crossing_tee_ba(void *arg)
-{
-	struct crossing *crossing = arg;
-	ssize_t ret = crossing_run(crossing->b[0], crossing->a[1], true);
-
-	crossing->nr_running--;
-	return ret;
-}
-
-static void crossing_splices_neither_lock_up_nor_lose_anything(void **state)
-{
-	struct crossing crossing = {.nr_running = 2};
-	struct worker ab, ba;
+	struct crossing crossing;
 	unsigned nr_seen = 0, numbers = 0;
 
 	(void)state;
-	open_pipe(crossing.a, 64, USP_PACKET | USP_NONBLOCK);
-	open_pipe(crossing.b, 64, USP_PACKET | USP_NONBLOCK);
-	for (unsigned i = 0; i < 32; i++) {
-		struct record record;
-		size_t len = record_make(&record, 0, i, i);
-
-		assert_int_equal(usp_write(i % 2 ? crossing.a[1] : crossing.b[1], &record, len), len);
-	}
-	worker_start(&ab, crossing_splice_ab, &crossing);
-	worker_start(&ba, crossing_splice_ba, &crossing);
-	assert_int_equal(worker_join(&ab), 0);
-	assert_int_equal(worker_join(&ba), 0);
+	crossing_open(&crossing, false);
+	crossing_run_all(&crossing);
 	for (unsigned i = 0; i < 2; i++) {
 		struct record record;
 		ssize_t ret;
@@ -391,37 +426,19 @@ static void crossing_splices_neither_lock_up_nor_lose_anything(void **state)
 		}
 		assert_int_equal(ret, -EAGAIN);
 	}
-	assert_int_equal(nr_seen, 32);
-	assert_int_equal(numbers, 31 * 32 / 2);
-	close_pipe(crossing.a);
-	close_pipe(crossing.b);
+	assert_int_equal(nr_seen, NR_CROSSING);
+	assert_int_equal(numbers, (NR_CROSSING - 1) * NR_CROSSING / 2);
+	crossing_close(&crossing);
 }
 
-/* Each tee adds, so somebody has to take away; it is enough that all come to an end and that records stay whole. */
-static void crossing_tees_do_not_lock_up(void **state)
+static void c09_crossing_tees_do_not_lock_up(void **state)
 {
-	struct crossing crossing = {.nr_running = 2};
-	struct worker ab, ba;
-	struct record record;
-	size_t len = record_make(&record, 0, 1, 100);
+	struct crossing crossing;
 
 	(void)state;
-	open_pipe(crossing.a, 4, USP_PACKET | USP_NONBLOCK);
-	open_pipe(crossing.b, 4, USP_PACKET | USP_NONBLOCK);
-	assert_int_equal(usp_write(crossing.a[1], &record, len), len);
-	assert_int_equal(usp_write(crossing.b[1], &record, len), len);
-	worker_start(&ab, crossing_tee_ab, &crossing);
-	worker_start(&ba, crossing_tee_ba, &crossing);
-	for (unsigned i = 0; crossing.nr_running; i++) {
-		struct record seen;
-		ssize_t ret = usp_read(i % 2 ? crossing.a[0] : crossing.b[0], &seen, sizeof(seen));
-
-		assert_true(ret == -EAGAIN || record_is_good(&seen, ret));
-	}
-	assert_int_equal(worker_join(&ab), 0);
-	assert_int_equal(worker_join(&ba), 0);
-	close_pipe(crossing.a);
-	close_pipe(crossing.b);
+	crossing_open(&crossing, true);
+	crossing_run_all(&crossing);
+	crossing_close(&crossing);
 }
 
 /* --- Wake-ups ------------------------------------------------------------------------------------------------------ */
@@ -534,6 +551,91 @@ static void readers_and_splicers_that_wait_together_are_all_served(void **state)
 	}
 	close_pipe(end);
 	close_pipe(other);
+}
+
+/*
+ * C13: of the kernel's waiters some were woken one at a time and some all at once, and a resize woke writers before
+ * they could see the room. Here eight readers, two splicers and a resizer fight for single bytes in a pipe of few slots.
+ */
+struct scramble {
+	struct usp_file *main[2], *side[2];
+	_Atomic(unsigned) nr_bytes;
+	_Atomic(bool) is_over;
+};
+
+static ssize_t scramble_count(struct scramble *scramble, struct usp_file *end)
+{
+	unsigned char byte;
+	ssize_t ret;
+
+	while ((ret = usp_read(end, &byte, 1)) > 0)
+		scramble->nr_bytes++;
+	return ret;
+}
+
+static ssize_t scramble_read(void *arg)
+{
+	struct scramble *scramble = arg;
+
+	return scramble_count(scramble, scramble->main[0]);
+}
+
+static ssize_t scramble_read_side(void *arg)
+{
+	struct scramble *scramble = arg;
+
+	return scramble_count(scramble, scramble->side[0]);
+}
+
+static ssize_t scramble_splice(void *arg)
+{
+	struct scramble *scramble = arg;
+	ssize_t ret;
+
+	do {
+		ret = usp_splice(scramble->main[0], NULL, scramble->side[1], NULL, 1, 0);
+	} while (ret > 0);
+	return ret;
+}
+
+static ssize_t scramble_resize(void *arg)
+{
+	struct scramble *scramble = arg;
+
+	for (unsigned i = 0; !scramble->is_over; i++) {
+		ssize_t ret = usp_pipe_resize(scramble->main[0], (size_t)PAGE << i % 3);
+
+		if (ret < 0 && ret != -EBUSY)
+			return ret;
+		sched_yield();
+	}
+	return 0;
+}
+
+static void c13_no_wake_up_is_lost_among_readers_splicers_and_a_resizer(void **state)
+{
+	static struct scramble scramble;
+	struct worker readers[8], splicers[2], side_reader, resizer;
+
+	(void)state;
+	open_pipe(scramble.main, 1, USP_PACKET); /* so that every byte takes a slot */
+	open_pipe(scramble.side, 1, 0);
+	workers_start(readers, ARRAY_LEN(readers), scramble_read, &scramble);
+	workers_start(splicers, ARRAY_LEN(splicers), scramble_splice, &scramble);
+	worker_start(&side_reader, scramble_read_side, &scramble);
+	worker_start(&resizer, scramble_resize, &scramble);
+	for (unsigned i = 0; i < NR_SCRAMBLES; i++)
+		assert_int_equal(usp_write(scramble.main[1], "x", 1), 1);
+	drop(&scramble.main[1]);
+	workers_join(readers, ARRAY_LEN(readers));
+	workers_join(splicers, ARRAY_LEN(splicers));
+	drop(&scramble.side[1]);
+	workers_join(&side_reader, 1);
+	scramble.is_over = true;
+	workers_join(&resizer, 1);
+	assert_int_equal(scramble.nr_bytes, NR_SCRAMBLES);
+	close_pipe(scramble.main);
+	close_pipe(scramble.side);
 }
 
 static void closing_the_write_end_wakes_everybody_who_waits_for_data(void **state)
@@ -1054,10 +1156,10 @@ static void the_pool_never_gives_one_folio_to_two_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest crowds[] = {
-		CASE(every_record_arrives_once_whatever_the_crowd_does),
+		CASE(c12_every_record_arrives_once_whatever_the_crowd_does),
 		CASE(a_stream_through_a_chain_of_threads_stays_in_order),
-		CASE(crossing_splices_neither_lock_up_nor_lose_anything),
-		CASE(crossing_tees_do_not_lock_up),
+		CASE(c09_crossing_splices_neither_lock_up_nor_lose_anything),
+		CASE(c09_crossing_tees_do_not_lock_up),
 		CASE(gifts_are_free_again_only_when_the_other_thread_has_read_them),
 		CASE(the_pool_never_gives_one_folio_to_two_threads),
 	};
@@ -1065,6 +1167,7 @@ int main(void)
 		CASE(one_byte_goes_back_and_forth_without_a_lost_wake_up),
 		CASE(one_write_wakes_as_many_readers_as_it_has_bytes),
 		CASE(readers_and_splicers_that_wait_together_are_all_served),
+		CASE(c13_no_wake_up_is_lost_among_readers_splicers_and_a_resizer),
 		CASE(closing_the_write_end_wakes_everybody_who_waits_for_data),
 		CASE(closing_the_read_end_wakes_everybody_who_waits_for_room),
 		CASE(an_outside_loop_misses_no_change),

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_udp - one splice is one datagram (A7, H15), and what begins and ends a stream of them. */
+#include <signal.h>
+
 #include "net.h"
 
 static struct usp_file *open_udp(unsigned mode, unsigned port, const char *format)
@@ -265,6 +267,85 @@ static void unix_datagrams_keep_their_borders_too(void **state)
 	drop(&source);
 }
 
+static void a_read_of_nothing_takes_no_datagram(void **state)
+{
+	struct usp_file *source;
+	unsigned char bytes[10];
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0);
+	source = net_file(fds[0], USP_READ);
+	assert_int_equal(write(fds[1], "datagram", 8), 8);
+	assert_int_equal(usp_read(source, bytes, 0), 0);
+	assert_int_equal(usp_read(source, bytes, sizeof(bytes)), 8);
+	drop(&source);
+	close(fds[1]);
+}
+
+static void bytes_that_are_not_confirmed_are_not_sent(void **state)
+{
+	static const struct {
+		int confirm_error;
+		ssize_t result;
+	} cases[] = {{-EIO, -EIO}, {-ENODATA, 0}};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		struct usp_file *end[2], *sink;
+		struct mock_store store;
+		int fds[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0);
+		sink = net_file(fds[0], USP_WRITE);
+		mock_store_init(&store);
+		store.confirm_error = cases[i].confirm_error;
+		open_pipe(end, 4, USP_NONBLOCK);
+		inject(end[1], mock_buf(&store, &mock_buf_ops, 0, 10, 0));
+		assert_int_equal(usp_splice(end[0], NULL, sink, NULL, 10, 0), cases[i].result);
+		assert_int_equal(usp_pipe_bytes(end[0]), 10);
+		assert_int_equal(recv(fds[1], &(char){0}, 1, MSG_DONTWAIT), -1);
+		close_pipe(end);
+		mock_store_fini(&store);
+		drop(&sink);
+		close(fds[1]);
+	}
+}
+
+static void ignore_signal(int number)
+{
+	(void)number;
+}
+
+static void a_signal_ends_the_wait_for_a_full_socket(void **state)
+{
+	const struct sigaction action = {.sa_handler = ignore_signal}; /* without SA_RESTART */
+	struct sigaction old;
+	struct usp_file *end[2], *sink;
+	struct worker worker;
+	struct call call;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(sigaction(SIGUSR1, &action, &old), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0);
+	while (send(fds[0], "full", 4, MSG_DONTWAIT) == 4)
+		;
+	sink = net_file(fds[0], USP_WRITE);
+	open_pipe(end, 4, 0);
+	put_bytes(end[1], 0, 10);
+	call = (struct call){.in = end[0], .out = sink, .len = 10};
+	worker_start(&worker, call_splice, &call);
+	worker_await_sleep(&worker);
+	assert_int_equal(pthread_kill(worker.thread, SIGUSR1), 0);
+	assert_int_equal(worker_join(&worker), -EINTR);
+	take_bytes(end[0], 0, 10);
+	assert_int_equal(sigaction(SIGUSR1, &old, NULL), 0);
+	close_pipe(end);
+	drop(&sink);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +361,9 @@ int main(void)
 		CASE(an_empty_queue_is_not_the_end),
 		CASE(bad_options_and_directions_are_refused),
 		CASE(unix_datagrams_keep_their_borders_too),
+		CASE(a_read_of_nothing_takes_no_datagram),
+		CASE(bytes_that_are_not_confirmed_are_not_sent),
+		CASE(a_signal_ends_the_wait_for_a_full_socket),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,217 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# usplice between several hosts: network namespaces with cables between them, which the test makes and removes.
+
+load relay
+
+# The names of this test's hosts begin with this.
+net=usp$$
+
+# networking: hosts can be made here.
+networking() {
+	[ "$(id -u)" -eq 0 ] || skip "only root makes network namespaces"
+	command -v ip >/dev/null || skip "no ip"
+	ip netns add "${net}try" 2>/dev/null || skip "cannot make network namespaces here"
+	ip -n "${net}try" link add type veth || {
+		ip netns del "${net}try"
+		skip "cannot make cables here"
+	}
+	ip netns del "${net}try"
+}
+
+hosts=()
+
+teardown() {
+	local host
+	# Also what runs in there ends, before its directory goes.
+	for host in "${hosts[@]}"; do
+		ip netns pids "$net$host" | xargs -r kill -9
+		ip netns del "$net$host"
+	done
+	cd / && rm -rf "$command_dir"
+}
+
+host() {
+	ip netns add "$net$1"
+	hosts+=("$1")
+	ip -n "$net$1" link set lo up
+}
+
+# cable A B NETWORK: A is NETWORK.1 and B is NETWORK.2 on it; its ends are called after the other host.
+cable() {
+	ip -n "$net$1" link add "to_$2" type veth peer name "to_$1" netns "$net$2"
+	ip -n "$net$1" address add "$3.1/24" dev "to_$2"
+	ip -n "$net$2" address add "$3.2/24" dev "to_$1"
+	ip -n "$net$1" link set "to_$2" up
+	ip -n "$net$2" link set "to_$1" up
+}
+
+# on HOST COMMAND...
+on() {
+	local host=$1
+	shift
+	ip netns exec "$net$host" "$@"
+}
+
+# A client, a relay and a server in a row, the server with a ROLE of relay_peer.py.
+in_a_row() {
+	networking
+	host client
+	host relay
+	host server
+	cable client relay 10.77.1
+	cable relay server 10.77.2
+	on server python3 "$BATS_TEST_DIRNAME/relay_peer.py" "$1" 10.77.2.2:7000 "${@:2}" >server.log 2>server.err 3>&- &
+	eventually grep -q '^at ' server.log
+}
+
+# relay_between OPTIONS: in the middle of the row, with metrics that can be asked for there.
+relay_between() {
+	launch ip netns exec "${net}relay" "$USPLICE" relay --metrics unix:numbers "$@" 10.77.1.2:9000 10.77.2.2:7000
+}
+
+metric() {
+	curl -sSf --unix-socket numbers http://relay/metrics | sed -n "s/^usplice_relay_$1 //p"
+}
+
+client() {
+	on client python3 "$BATS_TEST_DIRNAME/relay_peer.py" "$@"
+}
+
+# Until the transfer has begun and has not come to its end.
+under_way() {
+	[ "$(metric 'delivered_bytes_total{direction="to_client"}')" -gt 1000000 ]
+}
+
+@test "links that are cut and restored in the middle of a transfer lose no byte and double none" {
+	data a 30000000
+	in_a_row send "$PWD/a"
+	relay_between --limit-rate 20M --workers 2
+	client ask 10.77.1.2:9000 </dev/null >got &
+	asking=$!
+	eventually under_way
+	for link in "relay to_server" "relay to_client" "server to_relay"; do
+		ip -n "$net${link% *}" link set "${link#* }" down
+		before=$(metric 'delivered_bytes_total{direction="to_client"}')
+		eventually still 'delivered_bytes_total{direction="to_client"}'
+		ip -n "$net${link% *}" link set "${link#* }" up
+		eventually moves_on "$before"
+	done
+	wait "$asking"
+	[ "$(sha256sum <got)" = "$(sha256sum <a)" ]
+	[ "$(metric 'delivered_bytes_total{direction="to_client"}')" -eq 30000000 ]
+	[ "$(metric stranded_bytes_total)" -eq 0 ]
+	stops 0
+}
+
+still() {
+	local before
+	before=$(metric "$1")
+	sleep 0.3
+	[ "$(metric "$1")" = "$before" ]
+}
+
+moves_on() {
+	[ "$(metric 'delivered_bytes_total{direction="to_client"}')" -gt "$1" ]
+}
+
+@test "a link that drops packets because it is narrower than what comes loses no byte" {
+	data a 5000000
+	in_a_row digest
+	# A bucket whose queue holds hardly more than two packets drops what does not fit.
+	on relay tc qdisc add dev to_server root tbf rate 200mbit burst 8k limit 6k 2>/dev/null || skip "no sch_tbf here"
+	relay_between
+	for _ in 1 2; do
+		[ "$(client ask 10.77.1.2:9000 <a)" = "$(sha256sum <a | cut -d ' ' -f 1)" ]
+	done
+	dropped=$(on relay tc -s qdisc show dev to_server | sed -n 's/.*(dropped \([0-9]*\),.*/\1/p')
+	echo "# $dropped packets were dropped on the way" >&3
+	[ "$dropped" -gt 0 ]
+	stops 0
+}
+
+@test "delay and loss on the way lose no byte" {
+	data a 2000000
+	in_a_row digest
+	on relay tc qdisc add dev to_server root netem delay 5ms 2ms loss 1% 2>/dev/null || skip "no sch_netem here"
+	on relay tc qdisc add dev to_client root netem delay 5ms 2ms loss 1% reorder 5%
+	relay_between
+	[ "$(client ask 10.77.1.2:9000 <a)" = "$(sha256sum <a | cut -d ' ' -f 1)" ]
+	stops 0
+}
+
+@test "a client that vanishes is given up after --idle-timeout, and its target is told" {
+	in_a_row name you
+	relay_between --idle-timeout 1s
+	mkfifo leash
+	client keep 10.77.1.2:9000 1 <leash >kept 2>&1 3>&- &
+	exec 9>leash
+	eventually grep -qx "open 1" server.log
+	# From here on nobody hears of it any more.
+	ip -n "${net}client" link set to_relay down
+	eventually grep -qx "reset (1)" server.log
+	[ "$(metric idle_closed_total)" -eq 1 ]
+	[ "$(metric connections)" -eq 0 ]
+	exec 9>&-
+	stops 0
+}
+
+@test "a target that cannot be reached is left out, and found again when its link is back" {
+	in_a_row name far
+	on relay python3 "$BATS_TEST_DIRNAME/relay_peer.py" name 127.0.0.1:7000 near >near.log 2>&1 3>&- &
+	eventually grep -q '^at ' near.log
+	ip -n "${net}relay" link set to_server down
+	launch ip netns exec "${net}relay" "$USPLICE" relay --metrics unix:numbers --connect-timeout 300ms --retry-after 1ms \
+		10.77.1.2:9000 10.77.2.2:7000 127.0.0.1:7000
+	[ "$(client ask 10.77.1.2:9000 </dev/null)" = near ]
+	[ "$(metric 'target_failed_total{index="0",target="10.77.2.2:7000"}')" -ge 1 ]
+	[ "$(metric 'target_failed_total{index="1",target="127.0.0.1:7000"}')" -eq 0 ]
+	ip -n "${net}relay" link set to_server up
+	eventually hears_from far
+	stops 0
+}
+
+hears_from() {
+	[ "$(client ask 10.77.1.2:9000 </dev/null)" = "$1" ]
+}
+
+# chain N: hosts in a row, host1 - host2 - ...
+chain() {
+	local i
+	networking
+	for ((i = 1; i <= $1; i++)); do
+		host "host$i"
+	done
+	for ((i = 1; i < $1; i++)); do
+		cable "host$i" "host$((i + 1))" "10.78.$i"
+		# Links of the same width: a chain is as fast as one of them if nobody waits for the whole of it.
+		on "host$i" tc qdisc add dev "to_host$((i + 1))" root tbf rate 800mbit burst 256k latency 100ms 2>/dev/null || true
+	done
+}
+
+# hand_on LAST: the image goes from host1 over all hosts to that one, each of which keeps it; the seconds that it took.
+hand_on() {
+	local last=$1 i from
+	rm -f disk*.img
+	on "host$last" "$USPLICE" copy tcp-listen:9000 "disk$last.img" 3>&- &
+	for ((i = last - 1; i > 1; i--)); do
+		on "host$i" "$USPLICE" copy tcp-listen:9000 "disk$i.img" "tcp:10.78.$i.2:9000,retry=5" 3>&- &
+	done
+	from=$(date +%s%N)
+	on host1 "$USPLICE" copy image "tcp:10.78.1.2:9000,retry=5"
+	wait
+	echo $((($(date +%s%N) - from) / 1000000))
+}
+
+@test "a chain of copies hands an image to every host in about the time of one hop" {
+	data image 100000000
+	chain 4
+	one=$(hand_on 2)
+	same image disk2.img
+	all=$(hand_on 4)
+	for i in 2 3 4; do
+		[ "$(sha256sum <"disk$i.img")" = "$(sha256sum <image)" ]
+	done
+	echo "# one hop took $one ms, the chain over three $all ms" >&3
+	[ "$all" -lt $((one * 2)) ]
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/* test_place - the addresses of a relay: from text, to text, to numbers; and listening there. */
+#include <sys/stat.h>
+
+#include "net.h"
+#include "relay/place.h"
+
+static char folder[] = "/tmp/usplice-place-XXXXXX";
+
+static int make_folder(void **state)
+{
+	(void)state;
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+/* Fails if a socket was left in it. */
+static int remove_folder(void **state)
+{
+	(void)state;
+	return rmdir(folder);
+}
+
+/* --- From text and back -------------------------------------------------------------------------------------- */
+
+static void assert_prints(const struct sockaddr *address, socklen_t len, const char *wanted)
+{
+	char text[128];
+
+	assert_int_equal(usp_place_print(address, len, text, sizeof(text)), strlen(wanted));
+	assert_string_equal(text, wanted);
+}
+
+static const struct {
+	const char *text, *printed;
+} good[] = {
+	{"127.0.0.1:80", "127.0.0.1:80"},
+	{"tcp:127.0.0.1:65535", "127.0.0.1:65535"},
+	{"[::1]:80", "[::1]:80"},
+	{"tcp:[2001:db8::a]:1", "[2001:db8::a]:1"},
+	{"unix:/run/a", "unix:/run/a"},
+	{"unix:here", "unix:here"},
+	{"unix:/run/a:80", "unix:/run/a:80"},
+};
+
+static void a_text_and_its_address_mean_the_same(void **state)
+{
+	struct addrinfo *list;
+	const char *why;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		assert_int_equal(usp_place_resolve(good[i].text, false, &list, &why), 0);
+		assert_prints(list->ai_addr, list->ai_addrlen, good[i].printed);
+		assert_int_equal(list->ai_socktype, SOCK_STREAM);
+		usp_place_free(list);
+	}
+	usp_place_free(NULL);
+}
+
+#define PATH_52 "/2345678901234567890123456789012345678901234567890123"
+
+static const struct {
+	const char *text;
+	int error;
+} bad[] = {
+	{"", -EINVAL},	     {"127.0.0.1", -EINVAL},
+	{":80", -EINVAL},    {"127.0.0.1:", -EINVAL},
+	{"::1:80", -EINVAL}, {"127.0.0.1:65536", -EINVAL},
+	{"unix:", -EINVAL},  {"unix:" PATH_52 PATH_52 PATH_52, -ENAMETOOLONG},
+};
+
+static void a_text_that_is_no_address_is_refused_with_a_reason(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct addrinfo *list = NULL;
+		const char *why = NULL;
+		int ret = usp_place_resolve(bad[i].text, false, &list, &why);
+
+		if (ret != bad[i].error)
+			fail_msg("'%s' gives %d", bad[i].text, ret);
+		assert_non_null(why);
+		assert_null(list);
+	}
+	(void)state;
+}
+
+/* --- To text ------------------------------------------------------------------------------------------------- */
+
+static void paths_are_printed_as_far_as_they_go(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct sockaddr *any = (struct sockaddr *)&address;
+	char full[sizeof(address.sun_path) + sizeof("unix:")];
+
+	(void)state;
+	assert_prints(any, offsetof(struct sockaddr_un, sun_path), "unix:"); /* without a name */
+	memcpy(address.sun_path, "\0name", 5);
+	assert_prints(any, offsetof(struct sockaddr_un, sun_path) + 5, "unix:@name");
+	memset(address.sun_path, 'x', sizeof(address.sun_path)); /* no zero behind it */
+	snprintf(full, sizeof(full), "unix:%.*s", (int)sizeof(address.sun_path), address.sun_path);
+	assert_prints(any, sizeof(address), full);
+}
+
+static void what_is_too_long_is_cut(void **state)
+{
+	const struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_port = htons(12345),
+	};
+	const struct sockaddr other = {.sa_family = AF_APPLETALK};
+	char text[16];
+
+	(void)state;
+	memset(text, '!', sizeof(text));
+	assert_true(usp_place_print((const struct sockaddr *)&address, sizeof(address), text, 10) >= 9);
+	assert_string_equal(text, "127.0.0.1");
+	assert_int_equal(text[10], '!');
+	assert_prints(&other, sizeof(other), "unknown");
+}
+
+/* --- To numbers ---------------------------------------------------------------------------------------------- */
+
+static uint32_t hash_of(const char *text)
+{
+	struct addrinfo *list;
+	const char *why;
+	uint32_t hash;
+
+	assert_int_equal(usp_place_resolve(text, false, &list, &why), 0);
+	hash = usp_place_hash(list->ai_addr);
+	usp_place_free(list);
+	return hash;
+}
+
+static void a_client_has_one_hash_whatever_its_port(void **state)
+{
+	(void)state;
+	assert_int_equal(hash_of("192.0.2.1:1"), hash_of("192.0.2.1:60000"));
+	assert_int_equal(hash_of("[2001:db8::1]:1"), hash_of("[2001:db8::1]:60000"));
+	assert_int_equal(hash_of("unix:/a"), hash_of("unix:/b")); /* clients have no names there */
+	assert_int_not_equal(hash_of("192.0.2.1:1"), hash_of("192.0.2.2:1"));
+	assert_int_not_equal(hash_of("[2001:db8::1]:1"), hash_of("[2001:db8::2]:1"));
+}
+
+/* Clients of one network are spread. */
+static void hashes_of_neighbours_fall_on_all_targets(void **state)
+{
+	unsigned counts[4] = {0};
+	char text[32];
+
+	(void)state;
+	for (unsigned i = 0; i < 256; i++) {
+		snprintf(text, sizeof(text), "192.0.2.%u:1", i);
+		counts[hash_of(text) % ARRAY_LEN(counts)]++;
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(counts); i++)
+		assert_in_range(counts[i], 32, 96);
+}
+
+/* --- The local address ------------------------------------------------------------------------------------------ */
+
+static const struct {
+	const char *text, *printed; /* NULL: it is refused */
+} sources[] = {
+	{"127.0.0.1", "127.0.0.1:0"}, {"127.0.0.1:1234", "127.0.0.1:1234"},
+	{"[::1]", "[::1]:0"},	      {"[::1]:1234", "[::1]:1234"},
+	{"::1", "[::1]:0"},	      {"127.0.0.1:x y", NULL},
+};
+
+static void a_source_needs_no_port(void **state)
+{
+	struct addrinfo *list;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+		int ret = usp_place_resolve_source(sources[i].text, &list);
+
+		assert_int_equal(ret == 0, sources[i].printed != NULL);
+		if (ret < 0)
+			continue;
+		assert_prints(list->ai_addr, list->ai_addrlen, sources[i].printed);
+		usp_place_free(list);
+	}
+}
+
+static void a_source_that_is_too_long_is_refused(void **state)
+{
+	struct addrinfo *list;
+	char text[NI_MAXHOST + NI_MAXSERV + 1];
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	assert_int_equal(usp_place_resolve_source(text, &list), -EINVAL);
+}
+
+/* --- Listening --------------------------------------------------------------------------------------------------- */
+
+static void a_listener_takes_clients_and_does_not_block(void **state)
+{
+	struct sockaddr_in address;
+	socklen_t len = sizeof(address);
+	const char *why = NULL;
+	int fd = usp_place_listen("127.0.0.1:0", 5, &why), client;
+	char text[64];
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(net_connect(client, ntohs(address.sin_port)), 0);
+	snprintf(text, sizeof(text), "127.0.0.1:%u", ntohs(address.sin_port));
+	assert_int_equal(usp_place_listen(text, 5, &why), -EADDRINUSE);
+	assert_string_equal(why, "somebody else listens there");
+	close(client);
+	close(fd);
+}
+
+static void a_socket_that_nobody_listens_at_any_more_is_replaced(void **state)
+{
+	const char *why = NULL;
+	struct stat st;
+	char text[64], *path = text + strlen("unix:");
+	int fd;
+
+	(void)state;
+	snprintf(text, sizeof(text), "unix:%s/a", folder);
+	fd = usp_place_listen(text, 5, &why);
+	assert_true(fd >= 0);
+	assert_int_equal(usp_place_listen(text, 5, &why), -EADDRINUSE);
+	assert_string_equal(why, "somebody else listens there");
+	close(fd); /* its name stays, as after a crash */
+	assert_int_equal(stat(path, &st), 0);
+	fd = usp_place_listen(text, 5, &why);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(unlink(path), 0);
+}
+
+static void a_file_that_is_no_socket_is_left_alone(void **state)
+{
+	const char *why = NULL;
+	char text[64], *path = text + strlen("unix:");
+	int fd;
+
+	(void)state;
+	snprintf(text, sizeof(text), "unix:%s/b", folder);
+	fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(usp_place_listen(text, 5, &why), -EADDRINUSE);
+	assert_int_equal(unlink(path), 0); /* it is there */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(a_text_and_its_address_mean_the_same),
+		CASE(a_text_that_is_no_address_is_refused_with_a_reason),
+		CASE(paths_are_printed_as_far_as_they_go),
+		CASE(what_is_too_long_is_cut),
+		CASE(a_client_has_one_hash_whatever_its_port),
+		CASE(hashes_of_neighbours_fall_on_all_targets),
+		CASE(a_source_needs_no_port),
+		CASE(a_source_that_is_too_long_is_refused),
+		CASE(a_listener_takes_clients_and_does_not_block),
+		CASE(a_socket_that_nobody_listens_at_any_more_is_replaced),
+		CASE(a_file_that_is_no_socket_is_left_alone),
+	};
+
+	return cmocka_run_group_tests_name("place", tests, make_folder, remove_folder);
+}
