@@ -278,8 +278,10 @@ static void conn_step(struct usp_conn *conn, unsigned direction)
 {
 	struct usp_flow *flow = &conn->work->flows[direction];
 	struct usp_pump_wait wait;
-	int ret = usp_pump_step(flow->pump, &wait);
+	int ret;
 
+	flow->pump->is_last = conn->ends[!direction].has_ended;
+	ret = usp_pump_step(flow->pump, &wait);
 	if (usp_account_step(conn_counters(conn), direction, flow))
 		conn->active_ns = conn_now(conn);
 	if (ret == -EAGAIN) {

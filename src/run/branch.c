@@ -95,7 +95,7 @@ int usp_branch_close(struct usp_branch *branch, int error)
 	if (branch->pipe)
 		branch_strand(branch);
 	/* A source that failed has no end: what is cut short must not look complete. */
-	if (error == 0 && atomic_load(&branch->pump->source_error) == 0)
+	if (error == 0 && atomic_load(&branch->pump->source_error) == 0 && !branch->pump->is_last)
 		error = usp_file_shutdown(branch->sink);
 	return error;
 }
