@@ -58,6 +58,9 @@ int usp_stream_file_new(int fd, bool is_tcp, const char *name, struct usp_file *
  */
 int usp_stream_listen(const struct addrinfo *list, int backlog);
 
+/* A connection to a free local port may by chance use that same port at its own end, and so have met itself. */
+bool usp_stream_is_self(int fd, const struct addrinfo *to);
+
 /* A sentence about an error of connecting or listening, or NULL. */
 const char *usp_stream_why(int error);
 

@@ -106,7 +106,7 @@ static int socket_wait(int fd, short events, uint64_t give_up)
 /* --- Connecting --------------------------------------------------------------------------------- */
 
 /* A connection to a free local port may by chance use that same port at its own end, and so meet itself. */
-static bool socket_is_self(int fd, const struct addrinfo *to)
+bool usp_stream_is_self(int fd, const struct addrinfo *to)
 {
 	struct sockaddr_storage own;
 	socklen_t len = sizeof(own);
@@ -134,7 +134,7 @@ static int socket_connect(const struct addrinfo *to, uint64_t give_up)
 	ret = usp_sys_connect(fd, to->ai_addr, to->ai_addrlen);
 	if (ret == -EINPROGRESS)
 		ret = socket_finish_connect(fd, give_up);
-	if (ret == 0 && socket_is_self(fd, to))
+	if (ret == 0 && usp_stream_is_self(fd, to))
 		ret = -ECONNREFUSED;
 	if (ret < 0) {
 		usp_sys_close(fd);

@@ -488,7 +488,8 @@ static void conn_failed(struct usp_conn *conn, int error)
 
 static void conn_connected(struct usp_conn *conn)
 {
-	int ret = conn_send_header(conn);
+	bool is_self = conn->ends[1].is_tcp && usp_stream_is_self(conn->ends[1].fd, conn->address);
+	int ret = is_self ? -ECONNREFUSED : conn_send_header(conn);
 
 	if (ret < 0)
 		conn_failed(conn, ret);
@@ -564,15 +565,26 @@ static void conn_retry_fired(struct usp_timer *timer)
 	conn_try_target(usp_container_of(timer, struct usp_conn, timer));
 }
 
+/* Try the same again in a moment: true, or the time for that is over. */
+static bool conn_try_later(struct usp_conn *conn)
+{
+	conn->timer.fired = conn_retry_fired;
+	return conn_now(conn) - conn->active_ns <= conn_params(conn)->connect_timeout_ns &&
+	       usp_loop_arm(conn->worker->loop, &conn->timer, conn_now(conn) + CONN_RETRY_NS) == 0;
+}
+
 /* Without descriptors nobody is to blame: wait for some, as long as the client does. */
-static void conn_try_later(struct usp_conn *conn)
+static void conn_wait_for_descriptors(struct usp_conn *conn)
 {
 	usp_worker_pause(conn->worker);
-	conn->ends[1].fd = -1;
-	conn->timer.fired = conn_retry_fired;
-	if (conn_now(conn) - conn->active_ns > conn_params(conn)->connect_timeout_ns ||
-	    usp_loop_arm(conn->worker->loop, &conn->timer, conn_now(conn) + CONN_RETRY_NS) < 0)
+	if (!conn_try_later(conn))
 		conn_give_up(conn);
+}
+
+static void conn_wait_for_room(struct usp_conn *conn)
+{
+	if (!conn_try_later(conn))
+		conn_failed(conn, -ETIMEDOUT);
 }
 
 static void conn_try_target(struct usp_conn *conn)
@@ -581,9 +593,14 @@ static void conn_try_target(struct usp_conn *conn)
 	int ret = conn_connect(conn);
 
 	conn->state = USP_CONN_CONNECTING;
+	if (ret == -EAGAIN) { /* a UNIX socket whose queue is full, where TCP would wait by itself */
+		conn_close_end(&conn->ends[1]);
+		conn_wait_for_room(conn);
+		return;
+	}
 	if (ret == -EMFILE || ret == -ENFILE || ret == -ENOBUFS || ret == -ENOMEM) {
 		conn_leave_address(conn);
-		conn_try_later(conn);
+		conn_wait_for_descriptors(conn);
 		return;
 	}
 	conn->timer.fired = conn_connect_fired;

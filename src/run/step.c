@@ -286,8 +286,6 @@ int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 	if (pump->stage == USP_PUMP_RANGE)
 		return step_range(pump, ret_wait);
 	if (pump->stage == USP_PUMP_FLOW) {
-		/* What a step found drained may be full again by the next one, whose caller may have had the edge long ago. */
-		atomic_store_explicit(&pump->source->is_drained, false, memory_order_relaxed);
 		ret = step_timed_flow(pump, ret_wait);
 		if (ret == -EAGAIN) {
 			step_put_pipe(pump);

@@ -305,6 +305,34 @@ queued() {
 	stops 0
 }
 
+# --- How they travel (and relay.bats has --lane) --------------------------------------------------------------
+
+has_ring() {
+	find "/proc/$job/fd" -lname '*io_uring*' | grep -q .
+}
+
+# chat: small messages on one connection, to and fro.
+chat() {
+	hold 5
+	for i in {1..100}; do
+		echo "message $i" >&5
+		[ "$(said 5)" = "message $i" ]
+	done
+	exec 5>&-
+}
+
+@test "--no-io-uring uses none for small messages" {
+	serve target echo 127.0.0.1:0
+	relay --no-io-uring 127.0.0.1:0 "${at[target]}"
+	chat
+	never has_ring
+	stops 0
+	relay 127.0.0.1:0 "${at[target]}"
+	chat
+	has_ring || skip "no io_uring here"
+	stops 0
+}
+
 # --- Where from ----------------------------------------------------------------------------------------------
 
 @test "--source is where targets see the connections come from" {

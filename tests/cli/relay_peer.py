@@ -5,8 +5,10 @@ ADDRESS is HOST:PORT, [HOST]:PORT or unix:PATH. A server writes "at ADDRESS" whe
 "open N" and what became of each connection, in the order of their numbers. A client ends with 0 if the connection had its
 end, with 1 if it was reset or refused.
 """
+import contextlib
 import hashlib
 import os
+import select
 import socket
 import struct
 import sys
@@ -97,7 +99,7 @@ def send(connection, argument):
 
 def deaf(connection, _argument):
     """Reads nothing, and waits for the connection to break."""
-    poll = __import__("select").poll()
+    poll = select.poll()
     poll.register(connection, 0)
     poll.poll()
     return "broken"
@@ -147,22 +149,26 @@ def connect(address, source=None):
     return connection
 
 
-def send_input(connection):
-    try:
-        while piece := os.read(0, PIECE):
-            connection.sendall(piece)
-        connection.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass  # the other direction says what became of it
-
-
 def ask(address, argument):
     """Send all of standard input, then the end, and meanwhile write what comes until its end. ARGUMENT: from where."""
     connection = connect(address, argument)
-    threading.Thread(target=send_input, args=(connection,), daemon=True).start()
-    for piece in pieces(connection):
-        sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+    pending, has_more = b"", True
+    while True:
+        readable, writable, _ = select.select([connection] + [0] * (has_more and not pending), [connection] * bool(pending), [])
+        if writable:
+            pending = pending[connection.send(pending, socket.MSG_DONTWAIT):]
+        if 0 in readable:
+            pending = os.read(0, PIECE)
+            has_more = bool(pending)
+            if not has_more:
+                with contextlib.suppress(OSError):  # that it broke is told when we read
+                    connection.shutdown(socket.SHUT_WR)
+        if connection in readable:
+            piece = connection.recv(PIECE)
+            if not piece:
+                break
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
 
 
 def late(address, argument):

@@ -4,6 +4,8 @@
 
 #define STAGE_BACKLOG 256
 #define TALK_CHUNK (64 << 10)
+#define JAM_BYTES ((uint64_t)512 << 10) /* more than comes in the time that a relay needs to pass it on */
+#define JAM_MS 100
 
 static char stage_folder[] = "/tmp/usplice-relay-XXXXXX";
 static unsigned stage_nr_paths;
@@ -72,20 +74,39 @@ static int stage_connect_to(const char *text)
 
 /* --- Targets ---------------------------------------------------------------------------------------------- */
 
-static void target_listen(struct target *target, int backlog)
+/* A socket that has an address and does not listen there: nobody else can either. */
+static int target_bind(struct target *target)
 {
 	struct stage_address address = stage_parse(target->text);
+	int fd = stage_socket(&address);
 
-	target->listener = stage_socket(&address);
-	assert_int_equal(setsockopt(target->listener, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)), 0);
-	assert_int_equal(bind(target->listener, (struct sockaddr *)&address.storage, address.len), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address.storage, address.len), 0);
+	if (address.storage.ss_family == AF_UNIX)
+		return fd;
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address.storage, &address.len), 0);
+	snprintf(target->text, sizeof(target->text), "127.0.0.1:%u",
+		 ntohs(((struct sockaddr_in *)&address.storage)->sin_port));
+	return fd;
+}
+
+static void target_listen(struct target *target, int backlog)
+{
+	target->listener = target->spare_fd;
+	target->spare_fd = -1;
 	assert_int_equal(listen(target->listener, backlog), 0);
+}
+
+static void target_open_at(struct target *target, bool is_unix)
+{
+	*target = (struct target){.listener = -1, .text = "127.0.0.1:0"};
+	if (is_unix)
+		stage_new_path(target->text);
+	target->spare_fd = target_bind(target);
 }
 
 void target_open_dead(struct target *target)
 {
-	*target = (struct target){.listener = -1, .jam_fd = -1};
-	snprintf(target->text, sizeof(target->text), "127.0.0.1:%u", net_free_port(SOCK_STREAM));
+	target_open_at(target, false);
 }
 
 void target_revive(struct target *target)
@@ -95,26 +116,24 @@ void target_revive(struct target *target)
 
 void target_open(struct target *target, bool is_unix)
 {
-	target_open_dead(target);
-	if (is_unix)
-		stage_new_path(target->text);
-	target_revive(target);
+	target_open_at(target, is_unix);
+	target_listen(target, STAGE_BACKLOG);
 }
 
 /* A queue for nobody has room for one, and then the kernel ignores who knocks. */
 void target_open_jammed(struct target *target)
 {
-	target_open_dead(target);
+	target_open_at(target, false);
 	target_listen(target, 0);
-	target->jam_fd = stage_connect_to(target->text);
+	target->spare_fd = stage_connect_to(target->text);
 }
 
 void target_close(struct target *target)
 {
 	if (target->listener >= 0)
 		close(target->listener);
-	if (target->jam_fd >= 0)
-		close(target->jam_fd);
+	if (target->spare_fd >= 0)
+		close(target->spare_fd);
 	if (strncmp(target->text, "unix:", 5) == 0)
 		assert_int_equal(unlink(target->text + 5), 0);
 }
@@ -248,6 +267,31 @@ void take_reset(int fd)
 {
 	assert_int_equal(recv(fd, &(char){0}, 1, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
+}
+
+/* It is behind, and in all that time it moved nothing. */
+static bool stage_is_jammed(const struct stage *stage, unsigned direction, uint64_t len)
+{
+	uint64_t delivered = stage_status(stage).delivered[direction];
+
+	if (len < delivered + JAM_BYTES)
+		return false;
+	poll(NULL, 0, JAM_MS);
+	return stage_status(stage).delivered[direction] == delivered;
+}
+
+size_t stage_jam(const struct stage *stage, int fd, unsigned direction)
+{
+	uint64_t before = stage_status(stage).delivered[direction];
+	unsigned char bytes[PAGE];
+	size_t len = 0;
+
+	while (!stage_is_jammed(stage, direction, before + len)) {
+		pattern_fill(bytes, len, sizeof(bytes));
+		assert_int_equal(send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL), sizeof(bytes));
+		len += sizeof(bytes);
+	}
+	return len;
 }
 
 /* --- Talkers ------------------------------------------------------------------------------------------------ */

@@ -26,7 +26,7 @@ int stage_close_folder(void **state);
 
 struct target {
 	int listener;
-	int jam_fd;
+	int spare_fd;	       /* what keeps a dead one's port, or takes a jammed one's room */
 	char text[STAGE_TEXT]; /* "127.0.0.1:PORT" or "unix:PATH" */
 };
 void target_open(struct target *target, bool is_unix);
@@ -77,6 +77,12 @@ void pair_greet(const struct pair *pair);
 /* The end, or a reset, is all that comes. */
 void take_end(int fd);
 void take_reset(int fd);
+
+/*
+ * Send pattern bytes, from 0 on, into a socket behind which nobody takes them, until the relay gets no further in that
+ * direction: how many. There is room for more.
+ */
+size_t stage_jam(const struct stage *stage, int fd, unsigned direction);
 
 /* --- Ends that send and take a lot ---------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
 #define REPLY_OFF 12345 /* of the pattern that goes back */
 #define TRICKLE_NS STAGE_S
 #define REST_MS 250
+#define NR_MESSAGES 200 /* enough for a relay to see that they are messages */
 
 static const char *const lane_names[] = {"auto", "kernel", "user"};
 
@@ -313,7 +314,6 @@ static void a_connection_that_rested_goes_on_and_ends_as_any_other(void **state)
 /* What the relay holds for a client that breaks is counted. */
 static void bytes_for_a_client_that_broke_are_counted_as_stranded(void **state)
 {
-	static const unsigned char bytes[1 << 20];
 	struct usp_relay_status status;
 	struct stage stage;
 	struct target target;
@@ -323,8 +323,7 @@ static void bytes_for_a_client_that_broke_are_counted_as_stranded(void **state)
 	route_open(&(struct route){.lane = USP_LANE_KERNEL}, &stage, &target);
 	pair_open(&pair, &stage, &target);
 	pair_greet(&pair);
-	while (stage_status(&stage).nr_sink_waits[USP_TO_CLIENT] == 0)
-		send(pair.target, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
+	stage_jam(&stage, pair.target, USP_TO_CLIENT);
 	net_reset(pair.client);
 	AWAIT(stage_status(&stage).nr_connections == 0);
 	status = stage_status(&stage);
@@ -345,22 +344,6 @@ static uint64_t relay_cpu_ns(const struct stage *stage)
 	assert_int_equal(pthread_getcpuclockid(stage->worker.thread, &clock), 0);
 	assert_int_equal(clock_gettime(clock, &time), 0);
 	return (uint64_t)time.tv_sec * STAGE_S + (uint64_t)time.tv_nsec;
-}
-
-/* Send into a connection whose other end takes nothing, until the relay has to wait for it. How much that was. */
-static size_t jam(const struct stage *stage, const struct pair *pair)
-{
-	unsigned char bytes[4096];
-	size_t len = 0;
-	ssize_t ret;
-
-	while (stage_status(stage).nr_sink_waits[USP_TO_TARGET] == 0) {
-		pattern_fill(bytes, len, sizeof(bytes));
-		ret = send(pair->client, bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT);
-		assert_true(ret > 0 || errno == EAGAIN);
-		len += ret > 0 ? (size_t)ret : 0;
-	}
-	return len;
 }
 
 /* A byte each millisecond, for a second. */
@@ -388,7 +371,7 @@ static void stalled_reader(enum usp_lane_choice lane)
 
 	route_open(&(struct route){.lane = lane}, &stage, &target);
 	pair_open(&pair, &stage, &target);
-	len = jam(&stage, &pair);
+	len = stage_jam(&stage, pair.client, USP_TO_TARGET);
 	cpu_ns = relay_cpu_ns(&stage);
 	len = trickle(&pair, len);
 	cpu_ns = relay_cpu_ns(&stage) - cpu_ns;
@@ -445,11 +428,13 @@ static void urgent_bytes_are_left_out_and_nothing_else(void **state)
 	uint64_t off;
 
 	(void)state;
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		route_open(&(struct route){.lane = i == 2 ? USP_LANE_USER : USP_LANE_AUTO}, &stage, &target);
 		pair_open(&pair, &stage, &target);
 		for (off = 0; i == 1 && stage_status(&stage).nr_kernel_flows == 0; off += 128 << 10)
 			pass_bytes(pair.client, pair.target, off, 128 << 10);
+		for (; i == 3 && off < NR_MESSAGES * 100; off += 100)
+			pass_bytes(pair.client, pair.target, off, 100);
 		pass_urgent_bytes(&stage, &pair, off);
 		route_close(&stage, &target);
 	}

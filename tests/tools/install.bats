@@ -8,6 +8,12 @@ setup() {
 	library=$(find "$root" -name libusplice.so)
 }
 
+# Ours from below the root; what it needs itself from the system.
+use_installed() {
+	PKG_CONFIG_LIBDIR=${library%/*}/pkgconfig:$(pkg-config --variable pc_path pkg-config)
+	export PKG_CONFIG_LIBDIR PKG_CONFIG_SYSROOT_DIR=$root
+}
+
 needs_plain_build() {
 	! nm -D "$library" | grep -qE '__(asan|tsan|ubsan)_' || skip "a sanitized library needs a sanitized program"
 }
@@ -16,13 +22,14 @@ needs_plain_build() {
 	[ -x "$prefix/bin/usplice" ]
 	[ -f "$prefix/include/usplice.h" ]
 	[ -f "$prefix/include/usplice/endpoint.h" ]
+	[ -f "$prefix/include/usplice/relay.h" ]
 	[ -f "${library%.so}.a" ]
 	[ "$(readlink "$library")" = libusplice.so.0 ]
 }
 
 @test "a program builds with the flags of pkg-config and runs with the shared library" {
 	needs_plain_build
-	export PKG_CONFIG_LIBDIR=${library%/*}/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root
+	use_installed
 	cd "$BATS_TEST_TMPDIR"
 	cc -o send "$USPLICE_SOURCE_DIR"/examples/send.c $(pkg-config --cflags --libs usplice)
 	objdump -p send | grep -q 'NEEDED *libusplice.so.0'
@@ -33,16 +40,17 @@ needs_plain_build() {
 
 @test "a program builds with the static library" {
 	needs_plain_build
-	export PKG_CONFIG_LIBDIR=${library%/*}/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root
+	use_installed
 	cd "$BATS_TEST_TMPDIR"
-	cc -o send "$USPLICE_SOURCE_DIR"/examples/send.c $(pkg-config --cflags usplice) "${library%.so}.a" -pthread
+	cc -o send "$USPLICE_SOURCE_DIR"/examples/send.c $(pkg-config --cflags usplice) "${library%.so}.a" -pthread \
+		$(pkg-config --static --libs-only-l usplice | sed s/-lusplice//)
 	echo hello >greeting
 	./send greeting copy
 	cmp greeting copy
 }
 
 @test "the public headers compile alone and without GNU extensions" {
-	for header in usplice.h usplice/endpoint.h; do
+	for header in usplice.h usplice/endpoint.h usplice/relay.h; do
 		echo "#include <$header>" | cc -std=c11 -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" -fsyntax-only -x c -
 	done
 }

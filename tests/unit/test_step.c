@@ -264,17 +264,17 @@ static void a_sink_that_takes_nothing_for_too_long_times_out(void **state)
 /* Whatever moves does not count as idle. */
 static void traffic_puts_the_idle_time_off(void **state)
 {
-	uint64_t until_ns = usp_sys_now_ns() + 400 * MS, off;
+	uint64_t until_ns = usp_sys_now_ns() + 700 * MS, off;
 
 	(void)state;
-	begin_pipes(&(struct usp_pump_params){.count = -1, .idle_ns = 200 * MS});
+	begin_pipes(&(struct usp_pump_params){.count = -1, .idle_ns = 500 * MS});
 	for (off = 0; usp_sys_now_ns() < until_ns; off++) {
 		put_bytes(source_pipe[1], off, 1);
 		assert_step_waits(USP_READ);
 		take_bytes(sink_pipe[0], off, 1);
 	}
 	assert_int_equal(steps_poll(&steps), -ETIMEDOUT);
-	assert_true(usp_sys_now_ns() > until_ns + 100 * MS);
+	assert_true(usp_sys_now_ns() > until_ns + 250 * MS);
 	end_pipes();
 }
 
