@@ -31,6 +31,9 @@ static void worker_stop_accepting(struct usp_worker *worker)
 	for (unsigned i = 0; i < worker->relay->nr_listeners; i++)
 		usp_loop_unwatch(worker->loop, worker->listeners[i].fd);
 	worker->is_accepting = false;
+	atomic_fetch_sub(&worker->relay->nr_accepting, 1);
+	if (atomic_load(&worker->relay->state) != USP_RELAY_RUNNING)
+		usp_loop_wake(worker->relay->workers[0].loop);
 }
 
 /* One client wakes one worker. */
@@ -41,6 +44,7 @@ static int worker_start_accepting(struct usp_worker *worker)
 	if (worker->is_accepting || atomic_load(&worker->relay->state) != USP_RELAY_RUNNING)
 		return 0;
 	worker->is_accepting = true;
+	atomic_fetch_add(&worker->relay->nr_accepting, 1);
 	for (unsigned i = 0; i < worker->relay->nr_listeners && ret == 0; i++)
 		ret = usp_loop_watch(worker->loop, worker->listeners[i].fd, EPOLLIN | EPOLLEXCLUSIVE,
 				     &worker->listeners[i].watch);
@@ -186,7 +190,9 @@ static bool worker_is_done(const struct usp_worker *worker)
 
 	if (atomic_load(&worker->relay->state) == USP_RELAY_RUNNING)
 		return false;
-	return is_first ? !atomic_load(&worker->relay->nr_connections) : !worker->conns;
+	if (!is_first)
+		return !worker->conns;
+	return !atomic_load(&worker->relay->nr_accepting) && !atomic_load(&worker->relay->nr_connections);
 }
 
 static void worker_let_in(struct usp_listener *listener)

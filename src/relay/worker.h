@@ -66,6 +66,7 @@ struct usp_relay {
 	atomic_int state; /* enum usp_relay_state */
 	bool has_run;
 	atomic_uint nr_connections; /* of all workers */
+	atomic_uint nr_accepting;   /* workers that may still get more */
 	_Atomic(uint64_t) busy_ns;  /* when there was a connection last */
 	uint64_t drain_ns;	    /* when draining began */
 	pthread_mutex_t lock;	    /* of targets */

@@ -179,6 +179,36 @@ static void the_next_client_waits_for_a_place(void **state)
 	target_close(&target);
 }
 
+/* The kernel has room for one in the queue, and says EAGAIN to all others. */
+static void clients_of_a_unix_target_wait_while_its_queue_is_full(void **state)
+{
+	struct target target;
+	struct stage stage;
+	int clients[8];
+
+	(void)state;
+	target_open(&target, true);
+	assert_int_equal(listen(target.listener, 0), 0);
+	stage_open(&stage, NULL, false, 1, &target);
+	for (unsigned i = 0; i < ARRAY_LEN(clients); i++)
+		clients[i] = stage_connect(&stage);
+	for (unsigned i = 0; i < ARRAY_LEN(clients); i++) {
+		int fd = target_accept(&target);
+
+		assert_int_equal(send(fd, "x", 1, 0), 1);
+		close(fd);
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(clients); i++) {
+		char byte;
+
+		assert_int_equal(recv(clients[i], &byte, 1, 0), 1);
+		close(clients[i]);
+	}
+	assert_int_equal(stage_status(&stage).nr_unserved, 0);
+	stage_close(&stage);
+	target_close(&target);
+}
+
 /* A target in a process of its own, which sends back what it gets: its descriptors are not ours. */
 static pid_t echo_begin(const struct target *target)
 {
@@ -560,6 +590,7 @@ int main(void)
 		CASE(a_target_that_does_not_answer_in_time_is_passed_over),
 		CASE(new_targets_are_for_new_connections),
 		CASE(the_next_client_waits_for_a_place),
+		CASE(clients_of_a_unix_target_wait_while_its_queue_is_full),
 		CASE(without_descriptors_old_connections_go_on_and_new_ones_wait),
 		CASE(each_connection_keeps_to_its_rate),
 		CASE(all_connections_together_keep_to_the_total_rate),
