@@ -62,6 +62,20 @@ static void ping(struct scene *scene, unsigned nr_rounds, size_t len)
 	}
 }
 
+/* Until they are carried as they should be: on a busy machine a connection may come to rest in between, and begin anew. */
+static void warm_up(struct scene *scene)
+{
+	bool is_expected = !scene->carriage->no_uring && can_uring();
+	unsigned rounds = 0;
+
+	do
+		ping(scene, WARM_ROUNDS, 64);
+	while ((is_by_uring(scene, 0) != is_expected || is_by_uring(scene, 1) != is_expected) &&
+	       ++rounds < WARM_ROUNDS);
+	assert_int_equal(is_by_uring(scene, 0), is_expected);
+	assert_int_equal(is_by_uring(scene, 1), is_expected);
+}
+
 static void scene_open(struct scene *scene, const struct carriage *carriage)
 {
 	const struct usp_relay_params params = {.nr_workers = carriage->nr_workers, .no_uring = carriage->no_uring};
@@ -70,9 +84,7 @@ static void scene_open(struct scene *scene, const struct carriage *carriage)
 	target_open(&scene->target, carriage->is_unix);
 	stage_open(&scene->stage, &params, carriage->is_unix, 1, &scene->target);
 	pair_open(&scene->pair, &scene->stage, &scene->target);
-	ping(scene, WARM_ROUNDS, 64);
-	assert_int_equal(is_by_uring(scene, 0), !carriage->no_uring && can_uring());
-	assert_int_equal(is_by_uring(scene, 1), !carriage->no_uring && can_uring());
+	warm_up(scene);
 }
 
 static void scene_close(struct scene *scene)
@@ -176,9 +188,8 @@ static void small_large_small(struct scene *scene)
 	for (unsigned i = 0; i < 3; i++) {
 		for (size_t done = 0; done < BULK_BYTES; done += 64 << 10, scene->off += 64 << 10)
 			pass_bytes(scene->pair.client, scene->pair.target, scene->off, 64 << 10);
-		ping(scene, 2 * WARM_ROUNDS, 300);
+		warm_up(scene);
 	}
-	assert_int_equal(is_by_uring(scene, 0), !scene->carriage->no_uring && can_uring());
 	pair_close(&scene->pair);
 }
 
