@@ -234,7 +234,7 @@ static void c07_a_segment_that_faults_leaves_exact_counts_and_bytes(void **state
 /* Odd segments across odd entries, one of which fails in the middle; nothing is written between the segments. */
 static void c07_a_read_that_stops_in_the_middle_goes_on_there(void **state)
 {
-	unsigned char bytes[4 * 100];
+	_Alignas(512) unsigned char bytes[4 * 100]; /* in one page, which is one entry */
 	struct iovec iov[4];
 	struct mock_store store;
 	struct usp_file *end[2];
@@ -336,7 +336,7 @@ static void c14_sinks_of_the_kernel_never_see_an_entry_without_bytes(void **stat
 	(void)state;
 	for (unsigned run = 0; run < 4 * 4; run++) {
 		unsigned kind = run / 4, position = run % 4;
-		unsigned char bytes[100];
+		_Alignas(512) unsigned char bytes[100]; /* in one page, which is one entry */
 		struct mock_store store;
 		struct usp_file *end[2], *sink;
 		ssize_t last;

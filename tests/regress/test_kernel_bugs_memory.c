@@ -149,7 +149,7 @@ static void c01_every_producer_sets_every_field_of_a_slot(void **state)
 
 static void c02_a_count_near_its_end_is_refused_by_every_sharer(void **state)
 {
-	unsigned char bytes[100];
+	_Alignas(512) unsigned char bytes[100]; /* in one page, which is one entry */
 	struct usp_file *a[2], *b[2];
 	struct usp_gift *gift;
 
@@ -185,7 +185,7 @@ static void fork_fill(struct usp_file *end, unsigned char *pages)
 /* One side's part: change all memory, and use up and refill the pipe, so that its folios are written again. */
 static bool fork_spoil(struct usp_file *end[2], unsigned char *pages)
 {
-	unsigned char bytes[300];
+	_Alignas(512) unsigned char bytes[300]; /* in one page, which is one entry */
 	bool is_good = usp_read(end[0], bytes, sizeof(bytes)) == sizeof(bytes) && pattern_is(bytes, 0, sizeof(bytes));
 
 	memset(pages, 0xee, PAGE);
@@ -197,7 +197,7 @@ static bool fork_spoil(struct usp_file *end[2], unsigned char *pages)
 
 static bool fork_is_unspoiled(struct usp_file *end[2])
 {
-	unsigned char bytes[300];
+	_Alignas(512) unsigned char bytes[300]; /* in one page, which is one entry */
 
 	return usp_read(end[0], bytes, sizeof(bytes)) == sizeof(bytes) && pattern_is(bytes, 0, sizeof(bytes));
 }

@@ -61,7 +61,7 @@ static void only_the_sole_owner_of_a_folio_can_steal_it(void **state)
 
 static void the_memory_of_a_gift_is_never_stolen(void **state)
 {
-	unsigned char bytes[10];
+	_Alignas(512) unsigned char bytes[10]; /* in one page, which is one entry */
 	struct usp_gift *gift;
 	struct usp_file *end[2];
 	struct usp_buf buf;
@@ -515,7 +515,7 @@ static void each_consumer_that_touches_bytes_confirms_them_first(void **state)
 	struct mock *copy = mock_open(&mock_copy_ops, USP_WRITE, 0), *null = mock_open(&mock_drop_ops, USP_WRITE, 0);
 	struct mock_store store;
 	struct usp_file *end[2];
-	unsigned char bytes[10];
+	_Alignas(512) unsigned char bytes[10]; /* in one page, which is one entry */
 
 	(void)state;
 	mock_store_init(&store);
@@ -561,7 +561,7 @@ static void a_buf_that_cannot_be_mapped_stays_where_it_is(void **state)
 	struct mock *sink = mock_open(&mock_copy_ops, USP_WRITE, 0);
 	struct mock_store store;
 	struct usp_file *end[2];
-	unsigned char bytes[20];
+	_Alignas(512) unsigned char bytes[20]; /* in one page, which is one entry */
 
 	(void)state;
 	mock_store_init(&store);

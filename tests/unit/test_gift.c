@@ -30,7 +30,7 @@ static void a_gift_needs_memory(void **state)
 
 static void a_gift_that_was_never_given_is_done_when_it_is_put(void **state)
 {
-	unsigned char bytes[10];
+	_Alignas(512) unsigned char bytes[10]; /* in one page, which is one entry */
 	unsigned nr_done = 0;
 
 	(void)state;
@@ -43,7 +43,7 @@ static void done_may_be_null(void **state)
 {
 	struct usp_gift *gift;
 	struct usp_file *end[2];
-	unsigned char bytes[10];
+	_Alignas(512) unsigned char bytes[10]; /* in one page, which is one entry */
 
 	(void)state;
 	pattern_fill(bytes, 0, sizeof(bytes));
@@ -76,7 +76,7 @@ static void done_waits_for_the_last_byte_of_the_last_buf(void **state)
 
 static void done_waits_for_the_callers_own_reference(void **state)
 {
-	unsigned char bytes[10];
+	_Alignas(512) unsigned char bytes[10]; /* in one page, which is one entry */
 	struct usp_file *end[2];
 	unsigned nr_done = 0;
 	struct usp_gift *gift = gift_of(bytes, sizeof(bytes), &nr_done);
@@ -114,7 +114,7 @@ static void a_pipe_that_is_closed_with_the_gift_in_it_ends_it(void **state)
 
 static void every_copy_that_tee_made_must_be_gone(void **state)
 {
-	unsigned char bytes[10];
+	_Alignas(512) unsigned char bytes[10]; /* in one page, which is one entry */
 	struct usp_file *a[2], *b[2], *c[2];
 	unsigned nr_done = 0;
 	struct usp_gift *gift = gift_of(bytes, sizeof(bytes), &nr_done);
@@ -139,7 +139,7 @@ static void every_copy_that_tee_made_must_be_gone(void **state)
 
 static void every_part_of_a_gift_that_was_split_must_be_gone(void **state)
 {
-	unsigned char bytes[30];
+	_Alignas(512) unsigned char bytes[30]; /* in one page, which is one entry */
 	struct usp_file *a[2], *b[2];
 	unsigned nr_done = 0;
 	struct usp_gift *gift = gift_of(bytes, sizeof(bytes), &nr_done);
@@ -162,7 +162,7 @@ static void every_part_of_a_gift_that_was_split_must_be_gone(void **state)
 static void a_sink_that_fails_does_not_end_the_gift_and_closing_does(void **state)
 {
 	struct mock *sink = mock_open(&mock_copy_ops, USP_WRITE, 0);
-	unsigned char bytes[100];
+	_Alignas(512) unsigned char bytes[100]; /* in one page, which is one entry */
 	struct usp_file *end[2];
 	unsigned nr_done = 0;
 	struct usp_gift *gift = gift_of(bytes, sizeof(bytes), &nr_done);
@@ -204,7 +204,7 @@ static void a_gift_that_does_not_fit_goes_in_as_far_as_there_is_room(void **stat
 static void a_gift_is_not_given_where_it_cannot_be(void **state)
 {
 	struct mock *file = mock_open(&mock_copy_ops, USP_WRITE, 0);
-	unsigned char bytes[10];
+	_Alignas(512) unsigned char bytes[10]; /* in one page, which is one entry */
 	struct usp_file *end[2];
 	unsigned nr_done = 0;
 	struct usp_gift *gift = gift_of(bytes, sizeof(bytes), &nr_done);
@@ -229,7 +229,7 @@ static void a_gift_is_not_given_where_it_cannot_be(void **state)
 static void a_gift_counts_as_alive_until_it_is_done(void **state)
 {
 	struct usp_usage before, during, after;
-	unsigned char bytes[10];
+	_Alignas(512) unsigned char bytes[10]; /* in one page, which is one entry */
 	unsigned nr_done = 0;
 	struct usp_gift *gift;
 

@@ -68,7 +68,7 @@ static void gifted_memory_is_in_the_pipe_itself(void **state)
 	struct usp_file *end[2];
 	struct usp_buf buf;
 	struct usp_hop hop;
-	unsigned char bytes[100];
+	_Alignas(512) unsigned char bytes[100]; /* in one page, which is one entry */
 
 	(void)state;
 	open_pipe(end, 4, USP_NONBLOCK);
@@ -87,7 +87,7 @@ static void gifted_memory_is_in_the_pipe_itself(void **state)
 
 static void neighbouring_segments_are_not_merged(void **state)
 {
-	unsigned char bytes[30];
+	_Alignas(512) unsigned char bytes[30]; /* in one page, which is one entry */
 	const struct iovec iov[] = {{bytes, 10}, {bytes + 10, 0}, {bytes + 10, 10}, {bytes + 20, 10}};
 	struct usp_file *end[2];
 
@@ -214,7 +214,7 @@ static void a_read_end_gives_what_there_is_and_zero_at_the_end(void **state)
 static void nothing_is_merged_into_a_spliced_page(void **state)
 {
 	struct usp_file *end[2];
-	unsigned char bytes[100];
+	_Alignas(512) unsigned char bytes[100]; /* in one page, which is one entry */
 
 	(void)state;
 	open_pipe(end, 4, USP_NONBLOCK);
@@ -228,7 +228,7 @@ static void nothing_is_merged_into_a_spliced_page(void **state)
 
 static void stale_flags_of_a_used_slot_never_reach_the_callers_memory(void **state)
 {
-	unsigned char bytes[100];
+	_Alignas(512) unsigned char bytes[100]; /* in one page, which is one entry */
 	struct usp_gift *gift;
 	struct usp_file *end[2];
 
