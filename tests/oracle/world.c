@@ -4,9 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
-#include <linux/tcp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -286,17 +285,6 @@ static ssize_t run_splice(struct world *world, struct step *step, const struct h
 				      step->has_off_out ? &step->off_out : NULL, step->len, step->flags);
 }
 
-/* Will a full TCP socket have room soon, because bytes are not acknowledged yet, or the peer allowed some more? */
-static bool is_under_way(const struct handle *end)
-{
-	int fd = end->file ? usp_file_fd(end->file) : end->fd, queued, unsent;
-	struct tcp_info info = {.tcpi_snd_wnd = 0};
-	socklen_t len = sizeof(info);
-
-	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && ioctl(fd, SIOCOUTQ, &queued) == 0 &&
-	       ioctl(fd, SIOCOUTQNSD, &unsent) == 0 && (queued > unsent || info.tcpi_snd_wnd > 0);
-}
-
 static ssize_t run_until_blocked(struct world *world, const struct step *step, const struct handle *end,
 				 unsigned char *bytes)
 {
@@ -310,7 +298,7 @@ static ssize_t run_until_blocked(struct world *world, const struct step *step, c
 		return 0;
 	}
 	do { /* asked before the write, because what arrives behind it makes room */
-		is_full = !is_under_way(end) || world_now_ns() > limit;
+		is_full = !tcp_is_under_way(end->file ? usp_file_fd(end->file) : end->fd) || world_now_ns() > limit;
 		ret = world->backend->write(end, bytes, PAGE);
 	} while (ret > 0 || !is_full);
 	return 0;

@@ -4,8 +4,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #define TIME_LIMIT_S 120 /* generous: ThreadSanitizer on a busy machine */
@@ -558,4 +563,16 @@ ssize_t call_tee(void *arg)
 	struct call *call = arg;
 
 	return usp_tee(call->in, call->out, call->len, call->flags);
+}
+
+/* --- TCP ------------------------------------------------------------------------------------------- */
+
+bool tcp_is_under_way(int fd)
+{
+	struct tcp_info info = {.tcpi_snd_wnd = 0};
+	socklen_t len = sizeof(info);
+	int queued, unsent;
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && ioctl(fd, SIOCOUTQ, &queued) == 0 &&
+	       ioctl(fd, SIOCOUTQNSD, &unsent) == 0 && (queued > unsent || info.tcpi_snd_wnd > 0);
 }
