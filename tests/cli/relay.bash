@@ -4,7 +4,7 @@
 load support
 
 peer() {
-	python3 "$BATS_TEST_DIRNAME/relay_peer.py" "$@"
+	timeout 100 python3 "$BATS_TEST_DIRNAME/relay_peer.py" "$@"
 }
 
 # serve NAME ROLE ADDRESS [ARGUMENT]: a server of relay_peer.py, which writes to NAME.log; its address is $at[NAME], its
@@ -60,7 +60,7 @@ measured() {
 
 # metric NAME: one number of the metrics.
 metric() {
-	curl -sSf "http://$metrics/metrics" | sed -n "s/^usplice_relay_$1 //p"
+	curl -sSf --max-time 30 "http://$metrics/metrics" | sed -n "s/^usplice_relay_$1 //p"
 }
 
 # shows NAME VALUE: the metric has it now.

@@ -66,14 +66,10 @@ static void ping(struct scene *scene, unsigned nr_rounds, size_t len)
 static void warm_up(struct scene *scene)
 {
 	bool is_expected = !scene->carriage->no_uring && can_uring();
-	unsigned rounds = 0;
 
 	do
 		ping(scene, WARM_ROUNDS, 64);
-	while ((is_by_uring(scene, 0) != is_expected || is_by_uring(scene, 1) != is_expected) &&
-	       ++rounds < WARM_ROUNDS);
-	assert_int_equal(is_by_uring(scene, 0), is_expected);
-	assert_int_equal(is_by_uring(scene, 1), is_expected);
+	while (is_by_uring(scene, 0) != is_expected || is_by_uring(scene, 1) != is_expected);
 }
 
 static void scene_open(struct scene *scene, const struct carriage *carriage)
