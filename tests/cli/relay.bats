@@ -187,7 +187,8 @@ uses_fds() {
 	echo early >&8
 	read -r -t 10 -u 8 word
 	[ "$word" = early ]
-	peer crowd "$here" 40 </dev/null >/dev/null 2>&1 &
+	# Not by the function: what is killed has to be the crowd itself.
+	timeout 100 python3 "$BATS_TEST_DIRNAME/relay_peer.py" crowd "$here" 40 </dev/null >/dev/null 2>&1 &
 	crowd=$!
 	eventually uses_fds 39
 	for i in {1..20}; do

@@ -27,6 +27,7 @@ web() {
 	chmod -R a+rX . # its workers are somebody else
 	cat >nginx.conf <<-END
 		daemon off;
+		master_process off;
 		pid nginx.pid;
 		error_log stderr crit;
 		events {}
