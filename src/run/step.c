@@ -14,7 +14,6 @@
  * longer, because pieces of a large transfer are small whenever the relay is faster than its sender.
  */
 #include <errno.h>
-#include <poll.h>
 
 #include "base/compiler.h"
 #include "base/sys.h"
@@ -237,12 +236,8 @@ static int step_check_time(struct usp_pump *pump, bool has_moved, struct usp_pum
 /* --- The machine ------------------------------------------------------------------------------------- */
 
 /* The flow is over, well or not: nothing more goes to the sink. */
-static void step_end_flow(struct usp_pump *pump, int error, const struct usp_pump_wait *wait)
+static void step_end_flow(struct usp_pump *pump, int error)
 {
-	if (error == -ETIMEDOUT && wait->side != USP_WRITE) {
-		atomic_store(&pump->source_error, error);
-		error = 0;
-	}
 	if (pump->left.ops && step_get_pipe(pump) < 0)
 		atomic_store(&pump->branches[0].stranded, pump->left.len);
 	pump->sink_error = usp_branch_close(&pump->branches[0], error);
@@ -273,10 +268,14 @@ static int step_timed_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
 	/* What a short read said may have changed since the last step, and the event for it has been and gone. */
 	atomic_store_explicit(&pump->source->is_drained, false, memory_order_relaxed);
 	ret = step_flow(pump, wait);
-	if (ret == -EAGAIN && step_is_timed(pump))
-		ret = step_check_time(pump, atomic_load(&pump->bytes) + atomic_load(&pump->branches[0].bytes) != before,
-				      wait);
-	return ret;
+	if (ret != -EAGAIN || !step_is_timed(pump))
+		return ret;
+	ret = step_check_time(pump, atomic_load(&pump->bytes) + atomic_load(&pump->branches[0].bytes) != before, wait);
+	if (ret == -EAGAIN || wait->side == USP_WRITE)
+		return ret;
+	atomic_store(&pump->source_error,
+		     ret); /* the side that was waited for; a sink may say -ETIMEDOUT by itself, too */
+	return 0;
 }
 
 int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
@@ -291,7 +290,7 @@ int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 			step_put_pipe(pump);
 			return -EAGAIN;
 		}
-		step_end_flow(pump, ret, ret_wait);
+		step_end_flow(pump, ret);
 	}
 	return step_settle(pump, ret_wait);
 }

@@ -43,7 +43,7 @@
 	X(usp_sys_writev, true, EAGAIN, EDQUOT, EFBIG, EINTR, EINVAL, EIO, ENOSPC, EPIPE)                             \
 	X(usp_sys_read, true, EAGAIN, EINTR, EIO)                                                                     \
 	X(usp_sys_write, true, EAGAIN, EINTR, EIO, ENOSPC)                                                            \
-	X(usp_sys_sendmsg, true, EAGAIN, ECONNRESET, EINTR, ENOBUFS, ENOMEM, EPIPE)                                   \
+	X(usp_sys_sendmsg, true, EAGAIN, ECONNRESET, EINTR, ENOBUFS, ENOMEM, EPIPE, ETIMEDOUT)                        \
 	X(usp_sys_recvmsg, true, EAGAIN, ECONNRESET, EINTR, ENOMEM, ETIMEDOUT)                                        \
 	X(usp_sys_recvmsg_notice, false, EAGAIN, EINTR, ENOMEM)                                                       \
 	X(usp_sys_splice, true, EAGAIN, ECONNRESET, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOSYS, EPERM, EPIPE)         \
