@@ -440,7 +440,7 @@ static void urgent_bytes_are_left_out_and_nothing_else(void **state)
 	}
 }
 
-/* The kernel cannot splice past one. */
+/* The kernel cannot splice past one, and may say so before there is anything behind it. */
 static void an_urgent_byte_on_the_kernel_lane_breaks_a_connection_that_has_to_stay_there(void **state)
 {
 	struct stage stage;
@@ -452,7 +452,8 @@ static void an_urgent_byte_on_the_kernel_lane_breaks_a_connection_that_has_to_st
 	pair_open(&pair, &stage, &target);
 	pair_greet(&pair);
 	assert_int_equal(send(pair.client, "!", 1, MSG_NOSIGNAL | MSG_OOB), 1);
-	send_pattern(pair.client, 0, 1000);
+	if (send(pair.client, "behind", 6, MSG_NOSIGNAL) < 0)
+		assert_true(errno == ECONNRESET || errno == EPIPE);
 	take_reset(pair.target);
 	pair_close(&pair);
 	assert_int_equal(stage_status(&stage).nr_reset, 1);
