@@ -7,8 +7,11 @@
  *                 └───┘
  *
  * Descriptors are watched edge-triggered, once for everything. An event makes that flow step which waits for it; a flow that
- * let others go first is in the loop's list of tasks. A flow whose source ended has shut its sink down, and the other goes
- * on: half-close is kept. When one side breaks, the other is reset, so that nobody takes what was cut short for the end.
+ * let others go first is in the loop's list of tasks. An end is not heard while nobody can use what it says: where a sink is
+ * full, each segment that comes in would wake us for nothing, and take the processor from the sink.
+ *
+ * A flow whose source ended has shut its sink down, and the other goes on: half-close is kept. When one side breaks, the other is
+ * reset, so that nobody takes what was cut short for the end.
  */
 #include "relay/conn.h"
 
@@ -29,7 +32,7 @@
 #include "run/uring.h"
 
 #define CONN_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
-#define CONN_SINK_EVENTS (EPOLLOUT | EPOLLET)
+#define CONN_UNHEARD_EVENTS (EPOLLOUT | EPOLLET)
 #define CONN_RETRY_NS 50000000 /* until a descriptor may be had again */
 #define CONN_REST_NS 100000000 /* without anything moving, until what moves it is given back */
 
@@ -242,6 +245,26 @@ static void conn_count_wait(struct usp_conn *conn, unsigned direction, enum usp_
 		usp_counter_add(&counters->sink_waits[direction], 1);
 }
 
+/* Be told when an end has something to say, or not. What it said meanwhile is told at once: 0 or -errno. */
+static int conn_hear(struct usp_conn *conn, unsigned index, bool must_hear)
+{
+	struct usp_conn_end *end = &conn->ends[index];
+	int ret = 0;
+
+	if (end->is_unheard == must_hear)
+		ret = usp_loop_change(conn->worker->loop, end->fd, must_hear ? CONN_EVENTS : CONN_UNHEARD_EVENTS,
+				      &end->watch);
+	if (ret == 0)
+		end->is_unheard = !must_hear;
+	return ret;
+}
+
+/* Its sink is full, or its rate used up. */
+static bool conn_flow_is_held(const struct usp_flow *flow)
+{
+	return flow->wait == USP_FLOW_SINK || (flow->wait == USP_FLOW_TIME && flow->timer.place);
+}
+
 /* Note what a flow waits for. */
 static void conn_await(struct usp_conn *conn, unsigned direction, const struct usp_pump_wait *wait)
 {
@@ -261,16 +284,16 @@ static void conn_stream_told(void *arg, size_t taken, size_t given, int why);
 static void conn_begin_stream(struct usp_conn *conn, unsigned direction)
 {
 	struct usp_flow *flow = &conn->work->flows[direction];
-	struct usp_conn_end *source = &conn->ends[direction];
 	struct usp_uring *uring = usp_worker_uring(conn->worker);
 
-	if (!uring || usp_loop_change(conn->worker->loop, source->fd, CONN_SINK_EVENTS, &source->watch) < 0)
+	if (!uring || conn_hear(conn, direction, false) < 0)
 		return;
-	flow->stream = usp_uring_begin(uring, source->fd, conn->ends[!direction].fd, conn_stream_told, flow);
+	flow->stream =
+		usp_uring_begin(uring, conn->ends[direction].fd, conn->ends[!direction].fd, conn_stream_told, flow);
 	if (flow->stream)
 		flow->wait = USP_FLOW_STREAM;
 	else
-		usp_loop_change(conn->worker->loop, source->fd, CONN_EVENTS, &source->watch);
+		conn_hear(conn, direction, true);
 }
 
 /* Do what a flow can do now. */
@@ -286,7 +309,9 @@ static void conn_step(struct usp_conn *conn, unsigned direction)
 		conn->active_ns = conn_now(conn);
 	if (ret == -EAGAIN) {
 		conn_await(conn, direction, &wait);
-		if (flow->wait == USP_FLOW_SOURCE && usp_pump_may_be_carried(flow->pump))
+		if (flow->wait == USP_FLOW_SOURCE && conn_hear(conn, direction, true) < 0)
+			usp_conn_abort(conn);
+		else if (flow->wait == USP_FLOW_SOURCE && usp_pump_may_be_carried(flow->pump))
 			conn_begin_stream(conn, direction);
 	} else if (ret < 0) {
 		conn_break(conn);
@@ -302,12 +327,11 @@ static void conn_step(struct usp_conn *conn, unsigned direction)
 static void conn_end_stream(struct usp_conn *conn, unsigned direction)
 {
 	struct usp_flow *flow = &conn->work->flows[direction];
-	struct usp_conn_end *source = &conn->ends[direction];
 
 	flow->wait = USP_FLOW_SOURCE;
 	flow->pump->nr_messages = 0;
 	usp_pump_look(flow->pump);
-	if (usp_loop_change(conn->worker->loop, source->fd, CONN_EVENTS, &source->watch) < 0)
+	if (conn_hear(conn, direction, true) < 0)
 		usp_conn_abort(conn);
 	else
 		conn_step(conn, direction);
@@ -377,6 +401,8 @@ static void conn_flow_ready(struct usp_conn *conn, unsigned index, unsigned even
 	from = conn_flow(conn, index);
 	if (from && events & (EPOLLRDHUP | EPOLLHUP | EPOLLPRI))
 		usp_pump_look(from->pump);
+	if (from && conn_flow_is_held(from) && events & EPOLLIN)
+		conn_hear(conn, index, false);
 	if (from && from->wait == USP_FLOW_SOURCE && events & ~(unsigned)EPOLLOUT)
 		conn_step(conn, index);
 }

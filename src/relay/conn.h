@@ -43,7 +43,8 @@ struct usp_conn_end {
 	struct usp_watch watch;
 	int fd;
 	bool is_tcp;
-	bool has_ended; /* all that it had to say is delivered, its end too */
+	bool is_unheard; /* that it has something to say is not watched for */
+	bool has_ended;	 /* all that it had to say is delivered, its end too */
 };
 
 struct usp_conn {
