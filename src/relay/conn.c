@@ -273,6 +273,7 @@ static void conn_await(struct usp_conn *conn, unsigned direction, const struct u
 
 	flow->wait = !wait->file ? USP_FLOW_TIME : wait->side == USP_READ ? USP_FLOW_SOURCE : USP_FLOW_SINK;
 	conn_count_wait(conn, direction, flow->wait);
+	usp_loop_disarm(loop, &flow->timer);
 	if (wait->timeout_ns == 0 ||
 	    (wait->timeout_ns > 0 && usp_loop_arm(loop, &flow->timer, conn_now(conn) + (uint64_t)wait->timeout_ns) < 0))
 		usp_loop_defer(loop, &conn->task);

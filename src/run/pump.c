@@ -75,6 +75,7 @@ void usp_pump_free(struct usp_pump *pump)
 {
 	if (!pump)
 		return;
+	usp_pump_drop_lowat(pump);
 	for (unsigned i = 0; i < pump->nr_branches; i++) {
 		struct usp_branch *branch = &pump->branches[i];
 

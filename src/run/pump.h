@@ -34,6 +34,16 @@ enum usp_pump_stage {
 	USP_PUMP_DONE,
 };
 
+/* What a bulk flow has shown, and what it is trusted with (lowat.c). */
+struct usp_lowat {
+	uint64_t seen;	      /* bytes of the pump when it waited for its source last */
+	uint64_t shown;	      /* bytes in large pieces in a row */
+	uint64_t since_ns;    /* since when; 0: none */
+	uint64_t needed;      /* bytes to show, once they have been more than at first */
+	bool was_late;	      /* the last wake-up was not the mark's */
+	uint64_t patience_ns; /* how long the source may be left alone; 0: it has no low-water mark */
+};
+
 struct usp_pump {
 	struct usp_file *source;
 	struct usp_pump_params params;
@@ -48,6 +58,7 @@ struct usp_pump {
 	unsigned nr_large, nr_small; /* takes in a row, for USP_PUMP_ADAPT_LANE */
 	unsigned nr_messages;	     /* takes in a row that a ring could carry */
 	size_t last_take;
+	struct usp_lowat lowat;
 	size_t step_bytes; /* the most that one step takes from the source */
 	struct usp_rate rate;
 	struct usp_shared_rate *shared_rate; /* of several pumps, or NULL; not owned */
@@ -109,6 +120,15 @@ int usp_pump_wait(struct usp_pump *pump, struct usp_file *file, unsigned side, i
 
 /* All is delivered, and the last piece had this length: is another lane better for the next one? */
 void usp_pump_adapt(struct usp_pump *pump, size_t taken);
+
+/*
+ * A step is over, and waits for the source: would its next pieces be better if it were woken later? Shortens *wait where what is
+ * there must be looked at in time.
+ */
+void usp_pump_adapt_lowat(struct usp_pump *pump, struct usp_pump_wait *wait);
+
+/* The source wakes whoever waits for it as soon as it has a byte, as it did before. */
+void usp_pump_drop_lowat(struct usp_pump *pump);
 
 /* One step of whatever stage it is in; -EAGAIN with *ret_wait, or 0 when the stage has become USP_PUMP_DONE. */
 int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait);

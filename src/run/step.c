@@ -77,6 +77,7 @@ static int step_range(struct usp_pump *pump, struct usp_pump_wait *wait)
 
 static void step_set_lane(struct usp_pump *pump, bool is_kernel)
 {
+	usp_pump_drop_lowat(pump);
 	usp_plan_switch(pump->source, pump->branches[0].sink, is_kernel);
 	pump->step_bytes = usp_plan_step_bytes(pump->source, &pump->params);
 	pump->nr_large = pump->nr_small = pump->nr_messages = 0;
@@ -238,6 +239,7 @@ static int step_check_time(struct usp_pump *pump, bool has_moved, struct usp_pum
 /* The flow is over, well or not: nothing more goes to the sink. */
 static void step_end_flow(struct usp_pump *pump, int error)
 {
+	usp_pump_drop_lowat(pump);
 	if (pump->left.ops && step_get_pipe(pump) < 0)
 		atomic_store(&pump->branches[0].stranded, pump->left.len);
 	pump->sink_error = usp_branch_close(&pump->branches[0], error);
@@ -288,6 +290,8 @@ int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 		ret = step_timed_flow(pump, ret_wait);
 		if (ret == -EAGAIN) {
 			step_put_pipe(pump);
+			if (ret_wait->file == pump->source && ret_wait->side == USP_READ)
+				usp_pump_adapt_lowat(pump, ret_wait);
 			return -EAGAIN;
 		}
 		step_end_flow(pump, ret);

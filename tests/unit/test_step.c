@@ -456,6 +456,114 @@ static void a_lane_that_was_asked_for_does_not_adapt(void **state)
 	}
 }
 
+/* --- The low-water mark of bulk flows --------------------------------------------------------------------------------- */
+
+#define LARGE ((size_t)256 << 10)
+
+static int low_water_mark(void)
+{
+	int mark = -1;
+
+	assert_int_equal(
+		getsockopt(usp_file_fd(steps.source), SOL_SOCKET, SO_RCVLOWAT, &mark, &(socklen_t){sizeof(mark)}), 0);
+	return mark;
+}
+
+/* As carry, and waits for what the step said. */
+static uint64_t carry_waiting(uint64_t off, size_t len, struct usp_pump_wait *wait)
+{
+	send_bytes(off, len);
+	while (sink_status().bytes < off + len) {
+		struct pollfd pollfd = {.fd = wait->fd, .events = wait->events};
+
+		assert_true(poll(&pollfd, 1, steps_timeout(wait)) >= 0);
+		assert_int_equal(usp_pump_step(steps.pump, wait), -EAGAIN);
+	}
+	net_take(sink_far, off, len);
+	return off + len;
+}
+
+static uint64_t begin_bulk(struct usp_pump_wait *wait)
+{
+	uint64_t off = 0;
+
+	begin_sockets(&(struct usp_pump_params){.count = -1, .flags = USP_PUMP_ADAPT_LANE});
+	assert_int_equal(usp_pump_step(steps.pump, wait), -EAGAIN);
+	while (low_water_mark() == 1)
+		off = carry_waiting(off, LARGE, wait);
+	return off;
+}
+
+static void a_flow_of_large_pieces_gets_a_low_water_mark_and_a_time_to_look(void **state)
+{
+	struct usp_pump_wait wait;
+
+	(void)state;
+	assert_true(begin_bulk(&wait) >= 16 * LARGE);
+	assert_int_equal(wait.side, USP_READ);
+	assert_true(wait.timeout_ns > 0 && wait.timeout_ns <= 50 * (int64_t)MS);
+	end_sockets();
+}
+
+static void what_stays_below_the_mark_is_fetched_in_time_and_ends_it(void **state)
+{
+	struct usp_pump_wait wait;
+	uint64_t off, shown;
+
+	(void)state;
+	off = carry_waiting(begin_bulk(&wait), 1000, &wait);
+	assert_int_equal(low_water_mark(), 1);
+	assert_true(wait.timeout_ns < 0);
+	for (shown = off; low_water_mark() == 1;)
+		off = carry_waiting(off, LARGE, &wait);
+	assert_true(off - shown >= 32 * LARGE); /* it was late once: more has to be shown */
+	end_sockets();
+}
+
+static void silence_ends_the_mark(void **state)
+{
+	struct usp_pump_wait wait;
+
+	(void)state;
+	begin_bulk(&wait);
+	assert_int_equal(poll(NULL, 0, steps_timeout(&wait)), 0);
+	assert_int_equal(usp_pump_step(steps.pump, &wait), -EAGAIN);
+	assert_int_equal(low_water_mark(), 1);
+	assert_true(wait.timeout_ns < 0);
+	end_sockets();
+}
+
+static void the_end_comes_through_below_the_mark_and_the_socket_is_as_before(void **state)
+{
+	struct usp_pump_wait wait;
+	uint64_t off;
+	int fd;
+
+	(void)state;
+	off = begin_bulk(&wait);
+	fd = usp_file_fd(steps.source);
+	send_bytes(off, 100);
+	shutdown(source_far, SHUT_WR);
+	await_events(fd, POLLIN); /* without a time-out */
+	usp_pump_look(steps.pump);
+	assert_int_equal(steps_poll(&steps), 0);
+	net_take(sink_far, off, 100);
+	assert_int_equal(low_water_mark(), 1);
+	end_sockets();
+}
+
+static void a_pump_that_is_freed_takes_its_mark_along(void **state)
+{
+	struct usp_pump_wait wait;
+
+	(void)state;
+	begin_bulk(&wait);
+	usp_pump_free(steps.pump);
+	steps.pump = NULL;
+	assert_int_equal(low_water_mark(), 1);
+	end_sockets();
+}
+
 /* Where the kernel would splice no further. */
 static void an_urgent_byte_is_left_out_on_the_kernel_lane(void **state)
 {
@@ -491,6 +599,11 @@ int main(void)
 		CASE(what_a_broken_connection_left_goes_to_a_pipe),
 		CASE(large_pieces_take_the_kernel_lane_and_small_ones_leave_it),
 		CASE(a_lane_that_was_asked_for_does_not_adapt),
+		CASE(a_flow_of_large_pieces_gets_a_low_water_mark_and_a_time_to_look),
+		CASE(what_stays_below_the_mark_is_fetched_in_time_and_ends_it),
+		CASE(silence_ends_the_mark),
+		CASE(the_end_comes_through_below_the_mark_and_the_socket_is_as_before),
+		CASE(a_pump_that_is_freed_takes_its_mark_along),
 		CASE(an_urgent_byte_is_left_out_on_the_kernel_lane),
 	};
 

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lowat - a bulk flow is woken late, and takes more at a time: SO_RCVLOWAT.
+ *
+ *   4 MiB, each wake-up 64 KiB or more ──► mark at 256 KiB ──a wake-up brings less than 64 KiB──► no mark
+ *                   ▲                                                                                │
+ *                   └────────────── twice as much, if something had to wait for nothing ─────────────┘
+ *
+ * A relay that is faster than its sender is woken for each segment or two. With a low-water mark the kernel wakes it when a quarter
+ * of its pipe can be filled, for two thirds of the processor time where some connections share the processor (docs/lanes.md).
+ *
+ * What stays below the mark must not wait for ever: the step says when to look at the latest, which is when the mark would have
+ * been reached at the rate shown before, but not so soon that a sender that has lost the processor for a moment is taken for
+ * one that has said all. A flow that is slower gets no mark. So the tail of an answer comes late by a sixteenth of the time that
+ * it took, or 5 ms, and that happens to a connection once for the first 4 MiB, once for the next 8, 16, and so on. The end of
+ * input, a reset and a full buffer wake it in spite of the mark. poll(2) of a UNIX socket knows no mark, and nothing changes there.
+ */
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "run/planner.h"
+#include "run/pump.h"
+
+#define LOWAT_BYTES ((uint64_t)256 << 10)
+#define LOWAT_PIECE ((uint64_t)64 << 10) /* that a wake-up brings, if it counts */
+#define LOWAT_SHOWN_MIN ((uint64_t)4 << 20)
+#define LOWAT_SHOWN_MAX ((uint64_t)1 << 30)
+#define LOWAT_PATIENCE_MIN_NS ((uint64_t)5000000) /* what epoll_wait(2) can tell apart */
+#define LOWAT_PATIENCE_MAX_NS ((uint64_t)50000000)
+
+static int lowat_set(const struct usp_pump *pump, int bytes)
+{
+	return usp_sys_setsockopt_int(pump->source->fd, SOL_SOCKET, SO_RCVLOWAT, bytes);
+}
+
+static void lowat_start_anew(struct usp_lowat *lowat)
+{
+	lowat->shown = lowat->since_ns = 0;
+}
+
+void usp_pump_drop_lowat(struct usp_pump *pump)
+{
+	if (pump->lowat.patience_ns)
+		lowat_set(pump, 1);
+	pump->lowat.patience_ns = 0;
+	lowat_start_anew(&pump->lowat);
+}
+
+/* Enough has come in large pieces: how long does it take to reach the mark at this rate? */
+static void lowat_begin(struct usp_pump *pump)
+{
+	struct usp_lowat *lowat = &pump->lowat;
+	uint64_t patience_ns = (usp_sys_now_ns() - lowat->since_ns) / (lowat->shown / LOWAT_BYTES);
+
+	lowat_start_anew(lowat);
+	if (patience_ns <= LOWAT_PATIENCE_MAX_NS && lowat_set(pump, (int)LOWAT_BYTES) == 0)
+		lowat->patience_ns = usp_max(patience_ns, LOWAT_PATIENCE_MIN_NS);
+}
+
+static void lowat_show(struct usp_pump *pump, uint64_t taken)
+{
+	struct usp_lowat *lowat = &pump->lowat;
+
+	if (taken < LOWAT_PIECE)
+		lowat_start_anew(lowat);
+	else if (!lowat->since_ns)
+		lowat->since_ns = usp_sys_now_ns();
+	else
+		lowat->shown += taken;
+	if (lowat->shown >= usp_max(lowat->needed, LOWAT_SHOWN_MIN))
+		lowat_begin(pump);
+}
+
+void usp_pump_adapt_lowat(struct usp_pump *pump, struct usp_pump_wait *wait)
+{
+	struct usp_lowat *lowat = &pump->lowat;
+	uint64_t bytes = atomic_load_explicit(&pump->bytes, memory_order_relaxed), taken = bytes - lowat->seen;
+
+	if (!pump->source->read_lane || !usp_plan_adapts(pump->source, &pump->params))
+		return;
+	lowat->seen = bytes;
+	if (!lowat->patience_ns) {
+		lowat_show(pump, taken);
+	} else if (taken < LOWAT_PIECE) {
+		usp_pump_drop_lowat(pump);
+		if (taken || lowat->was_late)
+			lowat->needed = usp_min(usp_max(lowat->needed, LOWAT_SHOWN_MIN) * 2, LOWAT_SHOWN_MAX);
+	}
+	lowat->was_late = taken < LOWAT_BYTES;
+	if (lowat->patience_ns && (wait->timeout_ns < 0 || wait->timeout_ns > (int64_t)lowat->patience_ns))
+		wait->timeout_ns = (int64_t)lowat->patience_ns;
+}
