@@ -730,6 +730,8 @@ static int conn_find_addresses(struct usp_conn *conn)
 	ret = usp_sys_getpeername(conn->ends[0].fd, (struct sockaddr *)&addresses->source, &source_len);
 	if (ret == 0)
 		ret = usp_sys_getsockname(conn->ends[0].fd, (struct sockaddr *)&addresses->dest, &dest_len);
+	usp_place_unmap(&addresses->source);
+	usp_place_unmap(&addresses->dest);
 	addresses->is_known = ret == 0;
 	return ret;
 }

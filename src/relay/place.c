@@ -146,6 +146,19 @@ size_t usp_place_print(const struct sockaddr *address, socklen_t address_len, ch
 	return (size_t)snprintf(ret_text, len, "unknown");
 }
 
+void usp_place_unmap(struct sockaddr_storage *address)
+{
+	const struct sockaddr_in6 *mapped = (const struct sockaddr_in6 *)address;
+	struct sockaddr_in plain = {.sin_family = AF_INET};
+
+	if (address->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&mapped->sin6_addr))
+		return;
+	plain.sin_port = mapped->sin6_port;
+	memcpy(&plain.sin_addr, &mapped->sin6_addr.s6_addr[12], sizeof(plain.sin_addr));
+	*address = (struct sockaddr_storage){.ss_family = AF_UNSPEC};
+	memcpy(address, &plain, sizeof(plain));
+}
+
 uint32_t usp_place_hash(const struct sockaddr *address)
 {
 	const unsigned char *bytes = NULL;

@@ -25,6 +25,9 @@ void usp_place_end_listener(int fd);
 /* "127.0.0.1:80", "[::1]:80" or "unix:PATH": the length, cut to len. */
 size_t usp_place_print(const struct sockaddr *address, socklen_t address_len, char *ret_text, size_t len);
 
+/* An IPv4 address in the form of IPv6, as a listener for both gets it, becomes one of IPv4. */
+void usp_place_unmap(struct sockaddr_storage *address);
+
 /* A hash of a client's address, without its port. */
 uint32_t usp_place_hash(const struct sockaddr *address);
 

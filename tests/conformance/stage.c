@@ -162,22 +162,38 @@ static ssize_t stage_run(void *arg)
 	return usp_relay_run(stage->relay);
 }
 
-void stage_open(struct stage *stage, const struct usp_relay_params *params, bool is_unix, unsigned nr_targets,
-		const struct target *targets)
+/* At stage->address, which then has the port. */
+static void stage_open_there(struct stage *stage, const struct usp_relay_params *params, unsigned nr_targets,
+			     const struct target *targets)
 {
 	const char *texts[nr_targets + 1];
 
 	for (unsigned i = 0; i < nr_targets; i++)
 		texts[i] = targets[i].text;
 	assert_int_equal(usp_relay_new(params, &stage->relay), 0);
-	if (is_unix)
-		stage_new_path(stage->address);
-	else
-		snprintf(stage->address, sizeof(stage->address), "127.0.0.1:0");
 	assert_int_equal(usp_relay_listen(stage->relay, stage->address, NULL), 0);
 	assert_true(usp_relay_address(stage->relay, 0, stage->address, sizeof(stage->address)) > 0);
 	assert_int_equal(usp_relay_set_targets(stage->relay, texts, nr_targets, NULL, NULL), 0);
 	worker_start(&stage->worker, stage_run, stage);
+}
+
+void stage_open(struct stage *stage, const struct usp_relay_params *params, bool is_unix, unsigned nr_targets,
+		const struct target *targets)
+{
+	snprintf(stage->address, sizeof(stage->address), "127.0.0.1:0");
+	if (is_unix)
+		stage_new_path(stage->address);
+	stage_open_there(stage, params, nr_targets, targets);
+}
+
+void stage_open_for_both(struct stage *stage, const struct usp_relay_params *params, const struct target *target)
+{
+	char port[STAGE_TEXT];
+
+	snprintf(stage->address, sizeof(stage->address), "[::]:0");
+	stage_open_there(stage, params, 1, target);
+	snprintf(port, sizeof(port), "%s", strrchr(stage->address, ':'));
+	snprintf(stage->address, sizeof(stage->address), "127.0.0.1%.6s", port);
 }
 
 void stage_await_end(struct stage *stage)

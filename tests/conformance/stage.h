@@ -49,6 +49,9 @@ struct stage {
 void stage_open(struct stage *stage, const struct usp_relay_params *params, bool is_unix, unsigned nr_targets,
 		const struct target *targets);
 
+/* The same at a socket for IPv6 that takes IPv4, too; clients come by IPv4. */
+void stage_open_for_both(struct stage *stage, const struct usp_relay_params *params, const struct target *target);
+
 /* Wait until it ends by itself, with no connection left, and free it. close stops it first. */
 void stage_await_end(struct stage *stage);
 void stage_close(struct stage *stage);

@@ -161,6 +161,29 @@ static void a_flow_of_large_pieces_goes_to_the_kernel_lane_and_comes_back(void *
 	route_close(&stage, &target);
 }
 
+/* Nothing else comes, and the connection stays: what is below the low-water mark must not wait for more. */
+static void the_tail_of_a_large_transfer_does_not_wait_for_more(void **state)
+{
+	struct stage stage;
+	struct target target;
+	struct pair pair;
+	uint64_t off = 0;
+
+	(void)state;
+	route_open(&(struct route){.lane = USP_LANE_AUTO}, &stage, &target);
+	pair_open(&pair, &stage, &target);
+	for (size_t tail = 1; tail < (512 << 10); tail *= 8) {
+		for (unsigned i = 0; i < 64; i++, off += 256 << 10)
+			pass_bytes(pair.client, pair.target, off, 256 << 10);
+		pass_bytes(pair.client, pair.target, off, tail);
+		off += tail;
+	}
+	exchange(&pair, 1, ROUTE_BYTES, ROUTE_BYTES);
+	pair_close(&pair);
+	assert_counted(&stage, 1, off + ROUTE_BYTES, ROUTE_BYTES);
+	route_close(&stage, &target);
+}
+
 /* --- Ends --------------------------------------------------------------------------------------------------- */
 
 static void each_lane(void (*run)(enum usp_lane_choice lane))
@@ -595,7 +618,7 @@ static unsigned local_port(int fd)
 	return ntohs(address.sin_port);
 }
 
-static void a_target_is_told_who_the_client_is(void **state)
+static void target_is_told(bool is_for_both)
 {
 	const struct usp_relay_params params = {.proxy_send = 1};
 	struct stage stage;
@@ -603,9 +626,11 @@ static void a_target_is_told_who_the_client_is(void **state)
 	struct pair pair;
 	char header[128];
 
-	(void)state;
 	target_open(&target, false);
-	stage_open(&stage, &params, false, 1, &target);
+	if (is_for_both)
+		stage_open_for_both(&stage, &params, &target);
+	else
+		stage_open(&stage, &params, false, 1, &target);
 	pair_open(&pair, &stage, &target);
 	snprintf(header, sizeof(header), "PROXY TCP4 127.0.0.1 127.0.0.1 %u %s\r\n", local_port(pair.client),
 		 strrchr(stage.address, ':') + 1);
@@ -617,12 +642,25 @@ static void a_target_is_told_who_the_client_is(void **state)
 	target_close(&target);
 }
 
+static void a_target_is_told_who_the_client_is(void **state)
+{
+	(void)state;
+	target_is_told(false);
+}
+
+static void a_client_by_ipv4_is_one_at_a_listener_for_both(void **state)
+{
+	(void)state;
+	target_is_told(true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(every_byte_arrives_both_ways_on_every_lane),
 		CASE(a_lane_that_was_asked_for_is_kept),
 		CASE(a_flow_of_large_pieces_goes_to_the_kernel_lane_and_comes_back),
+		CASE(the_tail_of_a_large_transfer_does_not_wait_for_more),
 		CASE(the_reply_comes_after_the_client_has_ended),
 		CASE(a_reset_of_one_side_resets_the_other),
 		CASE(a_reset_behind_an_end_is_not_taken_for_an_end),
@@ -636,6 +674,7 @@ int main(void)
 		CASE(a_client_without_a_header_is_reset),
 		CASE(a_header_is_passed_on_in_the_other_version),
 		CASE(a_target_is_told_who_the_client_is),
+		CASE(a_client_by_ipv4_is_one_at_a_listener_for_both),
 	};
 
 	return cmocka_run_group_tests_name("relay", tests, stage_open_folder, stage_close_folder);
