@@ -123,6 +123,15 @@ USP_EXPORT int usp_relay_target_status(struct usp_relay *relay, unsigned index,
 /* The address that listener index has, "127.0.0.1:9000" or "unix:/run/x": its length, or -errno. Cut to len. */
 USP_EXPORT ssize_t usp_relay_address(struct usp_relay *relay, unsigned index, char *ret_text, size_t len);
 
+/* The same of the server of metrics. -EINVAL if there is none. Before the run. */
+USP_EXPORT ssize_t usp_relay_metrics_address(struct usp_relay *relay, char *ret_text, size_t len);
+
+/*
+ * For watchdogs: ask the event loop of every worker that runs to come round, and tell whether all have since they were asked
+ * the last time. Does not block; call it a few times a second at most. From any thread, but one at a time.
+ */
+USP_EXPORT bool usp_relay_is_turning(struct usp_relay *relay);
+
 /* Not while it runs. NULL is allowed. */
 USP_EXPORT void usp_relay_free(struct usp_relay *relay);
 

@@ -112,7 +112,11 @@ static void run_say_addresses(struct usp_relay *relay, const struct relay_reques
 {
 	char address[RUN_ADDRESS_MAX];
 
-	for (unsigned i = 0; !request->quiet && usp_relay_address(relay, i, address, sizeof(address)) >= 0; i++)
+	if (request->quiet)
+		return;
+	if (usp_relay_metrics_address(relay, address, sizeof(address)) >= 0)
+		message_say("relay: metrics at %s", address);
+	for (unsigned i = 0; usp_relay_address(relay, i, address, sizeof(address)) >= 0; i++)
 		message_say("relay: listening at %s", address);
 }
 

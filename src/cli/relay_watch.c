@@ -53,6 +53,10 @@ static void watch_report(const struct relay_watch *watch)
 {
 	struct usp_relay_status status;
 
+	if (!usp_relay_is_turning(watch->relay)) { /* the manager will miss us */
+		service_notify("STATUS=A worker does not come round");
+		return;
+	}
 	usp_relay_status(watch->relay, &status);
 	service_notify("WATCHDOG=1\nSTATUS=%u connections now, %llu served", status.nr_connections,
 		       (unsigned long long)status.nr_accepted);

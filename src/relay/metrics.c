@@ -379,6 +379,11 @@ int usp_metrics_new(struct usp_relay *relay, int listener, struct usp_metrics **
 	return 0;
 }
 
+int usp_metrics_listener(const struct usp_metrics *metrics)
+{
+	return metrics->listener;
+}
+
 int usp_metrics_start(struct usp_metrics *metrics, struct usp_loop *loop)
 {
 	struct usp_relay_status status;

@@ -11,6 +11,7 @@ struct usp_metrics;
 
 /* Serve on a listening, nonblocking socket, which it then owns. On failure the socket stays with the caller. */
 int usp_metrics_new(struct usp_relay *relay, int listener, struct usp_metrics **ret_metrics);
+int usp_metrics_listener(const struct usp_metrics *metrics); /* that socket, lent */
 
 /*
  * Begin on a loop, in whose thread all of it runs: 0 or -errno. free ends it, before the loop goes and not from within its

@@ -199,18 +199,25 @@ int usp_relay_set_targets(struct usp_relay *relay, const char *const *addresses,
 	return 0;
 }
 
-ssize_t usp_relay_address(struct usp_relay *relay, unsigned index, char *ret_text, size_t len)
+static ssize_t relay_print_address(int fd, char *ret_text, size_t len)
 {
 	struct sockaddr_storage address;
 	socklen_t address_len = sizeof(address);
-	int ret;
+	int ret = usp_sys_getsockname(fd, (struct sockaddr *)&address, &address_len);
 
-	if (index >= relay->nr_listeners)
-		return -EINVAL;
-	ret = usp_sys_getsockname(relay->listeners[index], (struct sockaddr *)&address, &address_len);
 	if (ret < 0)
 		return ret;
 	return (ssize_t)usp_place_print((struct sockaddr *)&address, address_len, ret_text, len);
+}
+
+ssize_t usp_relay_address(struct usp_relay *relay, unsigned index, char *ret_text, size_t len)
+{
+	return index < relay->nr_listeners ? relay_print_address(relay->listeners[index], ret_text, len) : -EINVAL;
+}
+
+ssize_t usp_relay_metrics_address(struct usp_relay *relay, char *ret_text, size_t len)
+{
+	return relay->metrics ? relay_print_address(usp_metrics_listener(relay->metrics), ret_text, len) : -EINVAL;
 }
 
 /* --- The run ----------------------------------------------------------------------------------------------- */
@@ -233,6 +240,23 @@ void usp_relay_stop(struct usp_relay *relay)
 {
 	atomic_store(&relay->state, USP_RELAY_STOPPING);
 	relay_wake(relay);
+}
+
+bool usp_relay_is_turning(struct usp_relay *relay)
+{
+	unsigned asked = atomic_load(&relay->nr_asked);
+	bool is_turning = true;
+
+	for (unsigned i = 0; i < relay->nr_workers; i++) {
+		struct usp_worker *worker = &relay->workers[i];
+
+		if (atomic_load(&worker->is_running) && atomic_load(&worker->nr_answered) != asked)
+			is_turning = false;
+	}
+	if (is_turning) /* otherwise the last question stands */
+		atomic_store(&relay->nr_asked, asked + 1);
+	relay_wake(relay);
+	return is_turning;
 }
 
 static void *relay_run_worker(void *arg)

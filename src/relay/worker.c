@@ -229,6 +229,7 @@ static void worker_woken(void *arg)
 	struct usp_worker *worker = arg;
 	int state = atomic_load(&worker->relay->state);
 
+	atomic_store(&worker->nr_answered, atomic_load(&worker->relay->nr_asked));
 	if (state != USP_RELAY_RUNNING)
 		worker_stop_accepting(worker);
 	if (state != USP_RELAY_RUNNING && worker == &worker->relay->workers[0])
@@ -320,8 +321,11 @@ int usp_worker_run(struct usp_worker *worker)
 
 	usp_sigpipe_begin(&guard);   /* once for all splices */
 	usp_loop_wake(worker->loop); /* to see a drain or stop that came before */
+	atomic_store(&worker->nr_answered, atomic_load(&worker->relay->nr_asked));
+	atomic_store(&worker->is_running, true);
 	if (ret == 0)
 		ret = usp_loop_run(worker->loop);
+	atomic_store(&worker->is_running, false);
 	worker_stop_accepting(worker);
 	while (worker->conns)
 		usp_conn_abort(worker->conns);

@@ -39,7 +39,9 @@ struct usp_worker {
 	struct usp_loop *loop;
 	pthread_t thread;
 	bool has_thread;
-	int error;		 /* of its loop */
+	int error; /* of its loop */
+	atomic_bool is_running;
+	atomic_uint nr_answered; /* of relay->nr_asked */
 	struct usp_uring *uring; /* made when messages come; NULL before, and where it cannot be */
 	bool has_tried_uring;
 	struct usp_conn *conns;	   /* all of them */
@@ -63,7 +65,8 @@ struct usp_relay {
 	unsigned nr_listeners;
 	struct usp_metrics *metrics;
 	struct usp_shared_rate shared_rate;
-	atomic_int state; /* enum usp_relay_state */
+	atomic_int state;     /* enum usp_relay_state */
+	atomic_uint nr_asked; /* how often the workers were asked whether they still come round */
 	bool has_run;
 	atomic_uint nr_connections; /* of all workers */
 	atomic_uint nr_accepting;   /* workers that may still get more */

@@ -28,7 +28,8 @@ logs() {
 }
 
 # launch COMMAND...: a relay in the background, by whatever starts it. Its process id is $job, what it says is in job.err,
-# and where it listens is $here. It has begun when that has been said; with --quiet use begin.
+# where it listens is $here, and where it serves metrics, if it does, $metrics. It has begun when that has been said; with --quiet
+# use begin.
 launch() {
 	begin "$@"
 	eventually grep -q '^usplice: relay: listening at ' job.err || {
@@ -36,6 +37,7 @@ launch() {
 		return 1
 	}
 	here=$(sed -n 's/^usplice: relay: listening at //p' job.err | head -n 1)
+	metrics=$(sed -n 's/^usplice: relay: metrics at //p' job.err)
 }
 
 begin() {
@@ -51,11 +53,6 @@ relay() {
 # usage ARGUMENTS: a relay that is not to begin, with standard error in $stderr.
 usage() {
 	run --separate-stderr timeout 10 "$USPLICE" relay "$@"
-}
-
-# measured: where the metrics of this test are. (The relay does not say which port 0 became.)
-measured() {
-	metrics=127.0.0.1:$(free_port)
 }
 
 # metric NAME: one number of the metrics.

@@ -53,7 +53,7 @@ load relay
 @test "large and small pieces at the same time, both ways, arrive in order" {
 	data a 20000001
 	serve target echo unix:target
-	relay --workers 2 --metrics "${metrics:=127.0.0.1:$(free_port)}" 127.0.0.1:0 unix:target
+	relay --workers 2 --metrics 127.0.0.1:0 127.0.0.1:0 unix:target
 	for i in 1 2 3; do
 		peer ask "$here" <a >"got$i" &
 		asking[i]=$!
@@ -80,8 +80,7 @@ load relay
 
 @test "a target that resets resets the client" {
 	serve target cut 127.0.0.1:0 5
-	measured
-	relay --metrics "$metrics" 127.0.0.1:0 "${at[target]}"
+	relay --metrics 127.0.0.1:0 127.0.0.1:0 "${at[target]}"
 	run --separate-stderr ask hello
 	exits 1
 	says "ask: Connection reset by peer"
@@ -102,8 +101,7 @@ load relay
 @test "a reset in the middle of a large transfer is no end of it" {
 	data a 5000001
 	serve target send 127.0.0.1:0 a
-	measured
-	relay --metrics "$metrics" 127.0.0.1:0 "${at[target]}"
+	relay --metrics 127.0.0.1:0 127.0.0.1:0 "${at[target]}"
 	peer leave "$here" hello
 	logs target "reset (1)"
 	eventually shows connections 0
@@ -112,8 +110,7 @@ load relay
 }
 
 @test "a client that nobody serves is reset, and counted" {
-	measured
-	relay --metrics "$metrics" 127.0.0.1:0 "127.0.0.1:$(free_port)" unix:nobody
+	relay --metrics 127.0.0.1:0 127.0.0.1:0 "127.0.0.1:$(free_port)" unix:nobody
 	run --separate-stderr ask hello
 	exits 1
 	shows unserved_total 1
@@ -143,8 +140,7 @@ load relay
 
 @test "a target that reads nothing holds its client back, and the relay holds little memory meanwhile" {
 	serve target deaf 127.0.0.1:0
-	measured
-	relay --metrics "$metrics" 127.0.0.1:0 "${at[target]}"
+	relay --metrics 127.0.0.1:0 127.0.0.1:0 "${at[target]}"
 	head -c 1G /dev/zero | peer ask "$here" >/dev/null 2>&1 &
 	sender=$!
 	eventually still 'delivered_bytes_total{direction="to_target"}'
@@ -181,8 +177,7 @@ uses_fds() {
 
 @test "without descriptors accepting pauses, those who are there are served, and later the others, too" {
 	serve target echo 127.0.0.1:0
-	measured
-	launch bash -c 'ulimit -n 40; exec "$@"' - "$USPLICE" relay --metrics "$metrics" 127.0.0.1:0 "${at[target]}"
+	launch bash -c 'ulimit -n 40; exec "$@"' - "$USPLICE" relay --metrics 127.0.0.1:0 127.0.0.1:0 "${at[target]}"
 	hold 8
 	echo early >&8
 	read -r -t 10 -u 8 word
@@ -217,8 +212,7 @@ private() {
 	[ "$count" -ge 400 ] || skip "this user may have $limit descriptors"
 	ulimit -n "$limit"
 	serve target park 127.0.0.1:0
-	measured
-	relay --metrics "$metrics" 127.0.0.1:0 "${at[target]}"
+	relay --metrics 127.0.0.1:0 127.0.0.1:0 "${at[target]}"
 	shows connections 0
 	before=$(private)
 	mkfifo leash
@@ -286,8 +280,7 @@ traced() {
 @test "the metrics say which way the bytes went over each hop, and why" {
 	data big 10000001
 	serve target send unix:target big
-	measured
-	relay --lane user --metrics "$metrics" 127.0.0.1:0 unix:target
+	relay --lane user --metrics 127.0.0.1:0 127.0.0.1:0 unix:target
 	peer ask "$here" </dev/null | same - big
 	shows 'delivered_bytes_total{direction="to_client"}' 10000001
 	for hop in in out; do
@@ -296,7 +289,7 @@ traced() {
 		curl -sSf "http://$metrics/metrics" | grep "^usplice_relay_hop_reason_info{direction=\"to_client\",hop=\"$hop\""
 	done
 	stops 0
-	relay --lane kernel --metrics "$metrics" 127.0.0.1:0 unix:target
+	relay --lane kernel --metrics 127.0.0.1:0 127.0.0.1:0 unix:target
 	peer ask "$here" </dev/null | same - big
 	for hop in in out; do
 		sum=0

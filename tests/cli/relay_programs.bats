@@ -66,8 +66,7 @@ web() {
 	mkdir www
 	echo small >www/small
 	web
-	measured
-	relay --workers 2 --metrics "$metrics" 127.0.0.1:0 "127.0.0.1:$web"
+	relay --workers 2 --metrics 127.0.0.1:0 127.0.0.1:0 "127.0.0.1:$web"
 	[ "$(curl -sSf "http://$here/small?[1-1000]" | grep -cx small)" -eq 1000 ]
 	shows accepted_total 1
 	[ "$(curl -sSfZ --parallel-max 50 --no-keepalive -H 'Connection: close' "http://$here/small?[1-1000]" |

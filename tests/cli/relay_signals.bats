@@ -126,10 +126,9 @@ is_refused() {
 	serve target digest unix:target
 	chmod 777 target
 	data a 3000001
-	measured
 	as=()
 	[ "$(id -u)" -ne 0 ] || as=(setpriv --reuid 65534 --regid 65534 --clear-groups)
-	launch "${as[@]}" "$USPLICE" relay --workers 2 --metrics "$metrics" 127.0.0.1:0 unix:target
+	launch "${as[@]}" "$USPLICE" relay --workers 2 --metrics 127.0.0.1:0 127.0.0.1:0 unix:target
 	[ "$(stat -c %u "/proc/$job")" -ne 0 ]
 	[ "$(peer ask "$here" <a)" = "$(sha256sum <a | cut -d ' ' -f 1)" ]
 	shows 'delivered_bytes_total{direction="to_target"}' 3000001
