@@ -319,7 +319,7 @@ USP_EXPORT int usp_pump_add_sink(struct usp_pump *pump, struct usp_file *sink);
 
 /*
  * Run until the end of input, count, an error that stops it, or usp_pump_stop. Blocks; with more than one sink each
- * gets a thread of its own for the time of the call. Once. 0 when every byte reached every sink; else the first
+ * gets a thread of its own for the time of the call, unless there are time-outs. Once. 0 when every byte reached every sink; else the first
  * error, the source's before a sink's: ask usp_pump_status and usp_pump_sink_status which side it was. -ECANCELED
  * after a stop. Before a byte moved: -EOPNOTSUPP for a lane that is impossible; -ENOTSUP (the same number) for
  * REQUIRE_ZERO_COPY, and the reason stands in the account of the hop; -EINVAL without a sink or for a second run. The
@@ -341,10 +341,17 @@ struct usp_pump_wait {
  * then call again. Else the run is over and the result is that of usp_pump_run. Does not block (except as disks do), and
  * moves a few MiB at most before it lets others go first. Level- or edge-triggered waits will do; after a
  * short read from a socket it says that it waits for the source without having seen -EAGAIN, and so an edge-triggered
- * loop that saw EPOLLRDHUP or EPOLLPRI has to call usp_pump_look first. One sink; -EOPNOTSUPP with more. One thread at a
- * time.
+ * loop that saw EPOLLRDHUP or EPOLLPRI has to call usp_pump_look first. One thread at a time.
+ *
+ * With several sinks, which are served in turns and without threads, ret_wait is only the first of what usp_pump_waits tells.
  */
 USP_EXPORT int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
+
+/*
+ * All that the last step waits for, at most nr of them (one more than there are sinks will do); returns how many there are.
+ * Step again when any of them is ready, or the shortest time is over.
+ */
+USP_EXPORT unsigned usp_pump_waits(const struct usp_pump *pump, struct usp_pump_wait *ret_waits, unsigned nr);
 
 /* Do not believe a short read until a step has seen -EAGAIN or the end: there is news that will not be told again. */
 USP_EXPORT void usp_pump_look(struct usp_pump *pump);

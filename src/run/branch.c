@@ -18,6 +18,7 @@
 #include "splice/pipe.h"
 
 #define BRANCH_SLOW_NS ((uint64_t)1000000000) /* when the caller did not say */
+#define BRANCH_SETTLE_NS 1000000
 #define BRANCH_NAP_MIN_NS 100000
 #define BRANCH_NAP_MAX_NS 20000000
 
@@ -100,6 +101,11 @@ int usp_branch_close(struct usp_branch *branch, int error)
 	return error;
 }
 
+void usp_branch_strand_all(struct usp_branch *branch)
+{
+	atomic_store(&branch->stranded, atomic_load(&branch->pump->bytes) - atomic_load(&branch->bytes));
+}
+
 /* A dead connection gives back at once what it had to send; then its own error is the one to tell. */
 int usp_branch_settle(struct usp_branch *branch, int error)
 {
@@ -109,6 +115,23 @@ int usp_branch_settle(struct usp_branch *branch, int error)
 	if ((error == 0 && branch->sink->traits & USP_FILE_SOCKET) || is_dead)
 		ret = usp_file_sync(branch->sink);
 	return ret == -EAGAIN || error == 0 ? ret : error;
+}
+
+int usp_branch_end(struct usp_branch *branch, int error, struct usp_pump_wait *ret_wait)
+{
+	int ret = usp_branch_settle(branch, error);
+
+	if (ret == -EAGAIN && usp_branch_may_detach(branch) &&
+	    usp_sys_now_ns() - branch->progress_ns > usp_branch_slow_ns(branch))
+		ret = -ETIMEDOUT;
+	if (ret == -EAGAIN && !atomic_load(&branch->pump->is_stopped)) {
+		usp_pump_blocked(branch->sink, USP_WRITE, ret_wait);
+		ret_wait->events = 0; /* errors only: that is where the notices come */
+		ret_wait->timeout_ns = BRANCH_SETTLE_NS;
+		return -EAGAIN;
+	}
+	usp_branch_note(branch, ret == -EAGAIN ? -ECANCELED : ret);
+	return 0;
 }
 
 void usp_branch_note(struct usp_branch *branch, int error)
@@ -169,6 +192,8 @@ static void *branch_run(void *arg)
 	do
 		ret = branch_step(branch, USP_MAX_RW_COUNT, 0);
 	while (ret > 0);
+	if (ret == 0 && usp_pipe_len(branch->pipe))
+		ret = -EIO; /* confirm found that the bytes are gone */
 	error = usp_branch_close(branch, (int)ret);
 	usp_branch_note(branch, branch_await_settled(branch, error));
 	return NULL;
@@ -196,9 +221,8 @@ void usp_branch_join(struct usp_branch *branch)
 	usp_pipe_close_write(branch->pipe);
 	pthread_join(branch->thread, NULL);
 	branch->is_running = false;
-	/* A stop can come between what the source gave and what the branches got of it. */
 	if (atomic_load(&branch->error) == -ECANCELED)
-		atomic_store(&branch->stranded, atomic_load(&branch->pump->bytes) - atomic_load(&branch->bytes));
+		usp_branch_strand_all(branch);
 }
 
 /* --- Fan-out -------------------------------------------------------------------------------------- */

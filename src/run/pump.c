@@ -6,7 +6,8 @@
  *
  *   file -> file        the kernel shares the extents or copies the range itself (step, copy_range)
  *   source -> sink      fill the pipe, drain the pipe, in the caller's thread (step)
- *   source -> sinks     the caller's thread fills; a thread for each sink drains its own pipe (branch)
+ *   source -> sinks     the caller's thread fills; a thread for each sink drains its own pipe (branch); in steps, and
+ *                       where time-outs are set, one thread does it all in turns (many)
  *
  * The files are nonblocking while the pump has them. Every wait of a run that blocks includes the stop descriptor, so a stop takes
  * effect at once, from any thread or a signal handler.
@@ -89,6 +90,8 @@ void usp_pump_free(struct usp_pump *pump)
 	usp_file_put(pump->source);
 	usp_sys_close(atomic_load(&pump->stop_fd));
 	usp_free(pump->fds);
+	if (pump->waits != &pump->only_wait)
+		usp_free(pump->waits);
 	if (pump->branches != &pump->only)
 		usp_free(pump->branches);
 	usp_free(pump);
@@ -134,12 +137,17 @@ static ssize_t pump_take_waiting(struct usp_pump *pump)
 	return ret;
 }
 
-static int pump_run_many(struct usp_pump *pump)
+static struct usp_pipe_params pump_many_params(const struct usp_pump *pump)
 {
-	const struct usp_pipe_params params = {
+	return (struct usp_pipe_params){
 		.nr_slots = pump->source->read_lane ? PUMP_KERNEL_SLOTS : PUMP_USER_SLOTS,
 		.slot_bytes = pump->step_bytes,
 	};
+}
+
+static int pump_run_many(struct usp_pump *pump)
+{
+	const struct usp_pipe_params params = pump_many_params(pump);
 	int ret = usp_pipe_new(&params, &pump->pipe);
 
 	if (ret < 0)
@@ -268,21 +276,53 @@ static int pump_finish(struct usp_pump *pump)
 	return pump_result(pump);
 }
 
+/* Pipes for several sinks that are served in turns. */
+static int pump_begin_many(struct usp_pump *pump)
+{
+	const struct usp_pipe_params params = pump_many_params(pump);
+	int ret = usp_pipe_new(&params, &pump->pipe);
+
+	return ret < 0 ? ret : usp_pump_begin_many(pump, &params);
+}
+
+/* -EAGAIN with pump->waits, or 0 when it is over. */
+static int pump_advance(struct usp_pump *pump)
+{
+	if (pump->nr_branches > 1)
+		return usp_pump_advance_many(pump);
+	pump->waits = &pump->only_wait;
+	pump->nr_waits = 1;
+	return usp_pump_advance(pump, pump->waits);
+}
+
 int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 {
-	int ret = 0;
+	int ret;
 
 	if (!pump->nr_branches || atomic_load(&pump->is_done))
 		return -EINVAL;
-	if (pump->nr_branches > 1)
-		return -EOPNOTSUPP;
-	if (pump->stage == USP_PUMP_NEW)
+	if (pump->stage == USP_PUMP_NEW) {
 		ret = pump_begin(pump);
-	if (ret < 0)
-		return ret;
-	if (pump->stage != USP_PUMP_DONE && usp_pump_advance(pump, ret_wait) == -EAGAIN)
-		return -EAGAIN;
-	return pump_finish(pump);
+		if (ret < 0)
+			return ret;
+		if (pump->nr_branches > 1)
+			ret = pump_begin_many(pump);
+		if (ret < 0)
+			return pump_finish(pump), ret;
+	}
+	if (pump->stage == USP_PUMP_DONE || pump_advance(pump) != -EAGAIN)
+		return pump_finish(pump);
+	*ret_wait = pump->waits[0];
+	return -EAGAIN;
+}
+
+unsigned usp_pump_waits(const struct usp_pump *pump, struct usp_pump_wait *ret_waits, unsigned nr)
+{
+	bool is_waiting = pump->waits && !atomic_load(&pump->is_done);
+
+	for (unsigned i = 0; is_waiting && i < usp_min(nr, pump->nr_waits); i++)
+		ret_waits[i] = pump->waits[i];
+	return is_waiting ? pump->nr_waits : 0;
 }
 
 void usp_pump_look(struct usp_pump *pump)
@@ -303,12 +343,25 @@ static void pump_run_one(struct usp_pump *pump)
 	}
 }
 
+/* The same with several sinks. Time-outs are kept here only: the threads of branches do not know of each other's progress. */
+static int pump_run_timed(struct usp_pump *pump)
+{
+	int ret = pump_begin_many(pump), waited;
+
+	while (ret == 0 && usp_pump_advance_many(pump) == -EAGAIN) {
+		waited = usp_pump_await_any(pump);
+		if (waited < 0)
+			usp_pump_fail_many(pump, waited);
+	}
+	return ret;
+}
+
 /* What only a run that blocks needs: something to wake it up, and a place for what it waits for. */
 static int pump_prepare_waits(struct usp_pump *pump)
 {
 	int stop_fd;
 
-	pump->fds = usp_alloc_array(pump->nr_branches + 2, sizeof(pump->fds[0]));
+	pump->fds = usp_alloc_array(2 * pump->nr_branches + 2, sizeof(pump->fds[0]));
 	if (!pump->fds)
 		return -ENOMEM;
 	stop_fd = usp_sys_eventfd();
@@ -329,10 +382,12 @@ int usp_pump_run(struct usp_pump *pump)
 		ret = pump_begin(pump);
 	if (ret < 0)
 		return ret;
-	if (pump->nr_branches > 1)
-		ret = pump_run_many(pump);
-	else
+	if (pump->nr_branches == 1)
 		pump_run_one(pump);
+	else if (pump->params.idle_ns || pump->params.total_ns)
+		ret = pump_run_timed(pump);
+	else
+		ret = pump_run_many(pump);
 	return ret < 0 ? (pump_finish(pump), ret) : pump_finish(pump);
 }
 

@@ -8,6 +8,13 @@
 
 #include "run/rate.h"
 
+/* How far a branch has come that is driven in steps. */
+enum usp_branch_stage {
+	USP_BRANCH_OPEN,
+	USP_BRANCH_SETTLE, /* the sink gets no more; the kernel still reads from our memory */
+	USP_BRANCH_DONE,
+};
+
 /* One sink of a pump, with the pipe that feeds it. */
 struct usp_branch {
 	struct usp_pump *pump;
@@ -23,6 +30,11 @@ struct usp_branch {
 	_Atomic(uint64_t) not_given; /* bytes that the source had for it when giving failed */
 	atomic_int give_error;	     /* why the source gives it no more */
 	atomic_int error;
+	enum usp_branch_stage stage; /* of steps, from here on */
+	int close_error;	     /* on the way to the end */
+	bool is_waiting;
+	struct usp_pump_wait wait; /* if it is */
+	uint64_t progress_ns;	   /* when the sink took something last */
 };
 
 /* How far a run has come. */
@@ -63,15 +75,18 @@ struct usp_pump {
 	struct usp_rate rate;
 	struct usp_shared_rate *shared_rate; /* of several pumps, or NULL; not owned */
 	uint64_t begun_ns, progress_ns;	     /* where a time-out needs them */
-	_Atomic(uint64_t) bytes;	     /* taken from the source */
+	struct usp_pump_wait *waits; /* what the last step waits for, [0, nr_waits); at most one more than branches */
+	struct usp_pump_wait only_wait; /* the place of that where there is one branch */
+	unsigned nr_waits;
+	bool is_source_over;	 /* of steps with several sinks: nothing more is taken */
+	_Atomic(uint64_t) bytes; /* taken from the source */
 	atomic_int source_error;
-	int sink_error; /* on the way to the end */
 	atomic_bool is_stopped, is_done;
 	atomic_bool has_failed; /* a branch failed, and that ends the run */
 	bool is_last;		/* whoever made it closes the sink when it has ended, so it need not be shut down */
 	bool must_look;		/* a short read does not say that nothing is left */
 	atomic_int stop_fd;	/* eventfd of a run that blocks, readable after a stop; -1 without one */
-	struct pollfd *fds;	/* while waiting for the source: the stop, the source, the sinks */
+	struct pollfd *fds;	/* while waiting: the stop, what is waited for, the sinks */
 };
 
 /* --- The source (source.c) -------------------------------------------------------------------------- */
@@ -108,6 +123,9 @@ int usp_pump_pause(struct usp_pump_wait *ret_wait, int64_t timeout_ns);
 /* In a run that blocks: wait for what a step said: 0 to look again, -ECANCELED after a stop, or -errno. */
 int usp_pump_await(struct usp_pump *pump, const struct usp_pump_wait *wait);
 
+/* The same for all that a step with several sinks said. */
+int usp_pump_await_any(struct usp_pump *pump);
+
 /*
  * Wait until a file is ready on a side, the pump is stopped (-ECANCELED), or timeout_ns (negative: none) has passed
  * (-ETIMEDOUT). file may be NULL to wait for time alone.
@@ -130,8 +148,25 @@ void usp_pump_adapt_lowat(struct usp_pump *pump, struct usp_pump_wait *wait);
 /* The source wakes whoever waits for it as soon as it has a byte, as it did before. */
 void usp_pump_drop_lowat(struct usp_pump *pump);
 
+/*
+ * No longer than there is time: -EAGAIN with *wait shortened, or -ETIMEDOUT. branch is the one whose sink is waited for, NULL if
+ * that is the source.
+ */
+int usp_pump_check_time(const struct usp_pump *pump, const struct usp_branch *branch, struct usp_pump_wait *wait);
+
 /* One step of whatever stage it is in; -EAGAIN with *ret_wait, or 0 when the stage has become USP_PUMP_DONE. */
 int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
+
+/* --- Steps of a pump with several sinks (many.c) ------------------------------------------------------- */
+
+/* Pipes for the branches of steps: 0 or -errno. */
+int usp_pump_begin_many(struct usp_pump *pump, const struct usp_pipe_params *params);
+
+/* As usp_pump_advance; -EAGAIN with pump->waits. */
+int usp_pump_advance_many(struct usp_pump *pump);
+
+/* It cannot go on: as if the source had failed. The next steps only settle what was sent. */
+void usp_pump_fail_many(struct usp_pump *pump, int error);
 
 /* --- The short way of what is copied (message.c) ------------------------------------------------------- */
 
@@ -160,6 +195,12 @@ int usp_branch_close(struct usp_branch *branch, int error);
 
 /* What a socket sends from our memory is delivered when the kernel says so: 0, -EAGAIN to ask again, or -errno. */
 int usp_branch_settle(struct usp_branch *branch, int error);
+
+/* The same as a step: -EAGAIN with *ret_wait, or 0 when it is noted how the branch ended. */
+int usp_branch_end(struct usp_branch *branch, int error, struct usp_pump_wait *ret_wait);
+
+/* A stop can come between what the source gave and what the branch got of it: all of that is stranded. */
+void usp_branch_strand_all(struct usp_branch *branch);
 
 /* Note how it ended, and whether that ends the run. */
 void usp_branch_note(struct usp_branch *branch, int error);

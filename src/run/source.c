@@ -100,6 +100,33 @@ int usp_pump_await(struct usp_pump *pump, const struct usp_pump_wait *wait)
 	return ret == -ETIMEDOUT ? 0 : ret;
 }
 
+/* A socket whose sends the kernel still reads from; one that is broken would never be silent. */
+static int source_notice_fd(const struct usp_pump *pump, unsigned index)
+{
+	struct usp_file *sink = pump->branches[index].sink;
+
+	return sink->traits & USP_FILE_SOCKET && !(usp_file_poll(sink) & (POLLERR | POLLHUP)) ? sink->fd : -1;
+}
+
+int usp_pump_await_any(struct usp_pump *pump)
+{
+	struct pollfd *sinks = &pump->fds[1 + pump->nr_waits];
+	int64_t timeout_ns = -1;
+	int ret;
+
+	for (unsigned i = 0; i < pump->nr_waits; i++) {
+		const struct usp_pump_wait *wait = &pump->waits[i];
+
+		pump->fds[1 + i] = (struct pollfd){.fd = wait->fd, .events = wait->events};
+		if (wait->timeout_ns >= 0 && (timeout_ns < 0 || wait->timeout_ns < timeout_ns))
+			timeout_ns = wait->timeout_ns;
+	}
+	for (unsigned i = 0; i < pump->nr_branches; i++)
+		sinks[i] = (struct pollfd){.fd = source_notice_fd(pump, i)};
+	ret = timeout_ns == 0 ? 0 : source_poll(pump, pump->fds, 1 + pump->nr_waits + pump->nr_branches, timeout_ns);
+	return ret == -ETIMEDOUT || ret == -ECANCELED ? 0 : ret; /* the next step sees what there is, a stop too */
+}
+
 /* --- How much --------------------------------------------------------------------------------------- */
 
 ssize_t usp_pump_allowance(struct usp_pump *pump, size_t len, struct usp_pump_wait *ret_wait)

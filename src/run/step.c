@@ -28,7 +28,6 @@
 #define STEP_MESSAGE ((size_t)16 << 10)
 #define STEP_NR_LARGE 2
 #define STEP_NR_SMALL 32
-#define STEP_SETTLE_NS 1000000
 #define STEP_SHORT_NS 10000000 /* of memory */
 
 /* --- File to file ------------------------------------------------------------------------------------ */
@@ -213,19 +212,15 @@ static uint64_t step_earlier(uint64_t deadline_ns, uint64_t from_ns, uint64_t le
 	return len_ns && from_ns + len_ns < deadline_ns ? from_ns + len_ns : deadline_ns;
 }
 
-/* -EAGAIN with a wait that is no longer than there is time, or -ETIMEDOUT. */
-static int step_check_time(struct usp_pump *pump, bool has_moved, struct usp_pump_wait *wait)
+int usp_pump_check_time(const struct usp_pump *pump, const struct usp_branch *branch, struct usp_pump_wait *wait)
 {
 	uint64_t now_ns = usp_sys_now_ns(), deadline_ns = UINT64_MAX, left_ns;
-	bool may_detach = usp_branch_may_detach(&pump->branches[0]);
 
-	if (has_moved)
-		pump->progress_ns = now_ns;
 	deadline_ns = step_earlier(deadline_ns, pump->begun_ns, pump->params.total_ns);
 	if (wait->file)
 		deadline_ns = step_earlier(deadline_ns, pump->progress_ns, pump->params.idle_ns);
-	if (may_detach && wait->file && wait->side == USP_WRITE)
-		deadline_ns = step_earlier(deadline_ns, pump->progress_ns, usp_branch_slow_ns(&pump->branches[0]));
+	if (branch && usp_branch_may_detach(branch))
+		deadline_ns = step_earlier(deadline_ns, branch->progress_ns, usp_branch_slow_ns(branch));
 	if (now_ns >= deadline_ns)
 		return -ETIMEDOUT;
 	left_ns = deadline_ns - now_ns;
@@ -242,29 +237,23 @@ static void step_end_flow(struct usp_pump *pump, int error)
 	usp_pump_drop_lowat(pump);
 	if (pump->left.ops && step_get_pipe(pump) < 0)
 		atomic_store(&pump->branches[0].stranded, pump->left.len);
-	pump->sink_error = usp_branch_close(&pump->branches[0], error);
+	pump->branches[0].close_error = usp_branch_close(&pump->branches[0], error);
 	pump->stage = USP_PUMP_SETTLE;
 }
 
 static int step_settle(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
-	struct usp_branch *branch = &pump->branches[0];
-	int ret = usp_branch_settle(branch, pump->sink_error);
+	int ret = usp_branch_end(&pump->branches[0], pump->branches[0].close_error, wait);
 
-	if (ret == -EAGAIN && !atomic_load(&pump->is_stopped)) {
-		usp_pump_blocked(branch->sink, USP_WRITE, wait);
-		wait->events = 0; /* errors only: that is where the notices come */
-		wait->timeout_ns = STEP_SETTLE_NS;
-		return -EAGAIN;
-	}
-	usp_branch_note(branch, ret == -EAGAIN ? -ECANCELED : ret);
-	pump->stage = USP_PUMP_DONE;
-	return 0;
+	if (ret == 0)
+		pump->stage = USP_PUMP_DONE;
+	return ret;
 }
 
 static int step_timed_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
-	uint64_t before = atomic_load(&pump->bytes) + atomic_load(&pump->branches[0].bytes);
+	struct usp_branch *branch = &pump->branches[0];
+	uint64_t before = atomic_load(&pump->bytes) + atomic_load(&branch->bytes);
 	int ret;
 
 	/* What a short read said may have changed since the last step, and the event for it has been and gone. */
@@ -272,7 +261,9 @@ static int step_timed_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
 	ret = step_flow(pump, wait);
 	if (ret != -EAGAIN || !step_is_timed(pump))
 		return ret;
-	ret = step_check_time(pump, atomic_load(&pump->bytes) + atomic_load(&pump->branches[0].bytes) != before, wait);
+	if (atomic_load(&pump->bytes) + atomic_load(&branch->bytes) != before)
+		pump->progress_ns = branch->progress_ns = usp_sys_now_ns();
+	ret = usp_pump_check_time(pump, wait->file && wait->side == USP_WRITE ? branch : NULL, wait);
 	if (ret == -EAGAIN || wait->side == USP_WRITE)
 		return ret;
 	atomic_store(&pump->source_error,

@@ -12,6 +12,7 @@
 #define FAN_LEN ((8 << 20) + 333)     /* more than a branch holds on any lane, and an odd number */
 #define SHORT_LEN 300000u	      /* fits into a branch, so that the source can end while a sink is stuck */
 #define BOUND_BYTES ((size_t)6 << 20) /* the pipes of a pump and what fits into the sinks' */
+#define STEP_MS 5		      /* until a loop around steps sees a stop */
 #define SLOW_NS 700000000	      /* a healthy sink on a busy machine must not look slow */
 
 static const char *const lane_names[] = {
@@ -27,7 +28,15 @@ struct fan {
 	struct usp_file *source;
 	struct peer peers[FAN_MAX];
 	unsigned nr_peers;
+	bool is_stepped; /* by an event loop, and not by threads */
 	struct worker worker;
+};
+
+/* A stuck sink, one of several kinds, and how it is run. */
+struct stuck {
+	unsigned kind;
+	enum usp_lane_choice lane;
+	bool is_stepped;
 };
 
 /* Not on the stack: threads of a test that fails may still look at it. */
@@ -35,8 +44,13 @@ static struct fan *fan;
 
 static int fan_before(void **state)
 {
+	const struct stuck *stuck = *state;
+
 	fan = calloc(1, sizeof(*fan));
-	return fan ? support_before(state) : -1;
+	if (!fan)
+		return -1;
+	fan->is_stepped = stuck->is_stepped;
+	return support_before(state);
 }
 
 static int fan_after(void **state)
@@ -91,10 +105,37 @@ static void fan_add_healthy_peers(void)
 	fan_add_peer(PEER_TCP);
 }
 
+/* An event loop around the steps. A stop wakes nobody here, so it looks now and then. */
+static int fan_step(void)
+{
+	struct usp_pump_wait waits[FAN_MAX + 1];
+	struct pollfd fds[FAN_MAX + 1];
+	int ret;
+
+	while ((ret = usp_pump_step(fan->pump, waits)) == -EAGAIN) {
+		unsigned nr = usp_pump_waits(fan->pump, waits, ARRAY_LEN(waits));
+		int timeout_ms = STEP_MS;
+
+		assert_in_range(nr, 1, ARRAY_LEN(waits));
+		for (unsigned i = 0; i < nr; i++) {
+			fds[i] = (struct pollfd){.fd = waits[i].fd, .events = waits[i].events};
+			if (waits[i].timeout_ns >= 0 && waits[i].timeout_ns / 1000000 < timeout_ms)
+				timeout_ms = (int)(waits[i].timeout_ns / 1000000);
+		}
+		poll(fds, nr, timeout_ms); /* a signal is for the next step */
+	}
+	return ret;
+}
+
+static int fan_go(void)
+{
+	return fan->is_stepped ? fan_step() : usp_pump_run(fan->pump);
+}
+
 static ssize_t fan_run(void *arg)
 {
 	(void)arg;
-	return usp_pump_run(fan->pump);
+	return fan_go();
 }
 
 static void fan_start(void)
@@ -199,6 +240,7 @@ struct mix {
 	unsigned nr_sinks;
 	enum usp_lane_choice lane;
 	unsigned source; /* kind */
+	bool is_stepped;
 	struct peer from;
 };
 
@@ -209,11 +251,12 @@ static void every_sink_gets_every_byte(void **state)
 
 	fan = calloc(1, sizeof(*fan));
 	assert_non_null(fan);
+	fan->is_stepped = mix->is_stepped;
 	peer_open_source(&mix->from, &peer_kinds[mix->source], stream.len);
 	fan_open(mix->lane, 0, usp_file_get(mix->from.file));
 	for (unsigned i = 0; i < mix->nr_sinks; i++)
 		fan_add_peer((mix->nr_sinks + i * 2) % nr_kinds); /* other kinds with every number of sinks */
-	assert_int_equal(usp_pump_run(fan->pump), 0);
+	assert_int_equal(fan_go(), 0);
 	assert_int_equal(fan_status().bytes, stream.len);
 	fan_check_healthy(0, stream.len);
 	fan_close(NULL);
@@ -222,12 +265,6 @@ static void every_sink_gets_every_byte(void **state)
 }
 
 /* --- Slow --------------------------------------------------------------------------------------------------------- */
-
-/* A stuck sink, one of several kinds, and the lane of the run. */
-struct stuck {
-	unsigned kind;
-	enum usp_lane_choice lane;
-};
 
 static void a_slow_sink_holds_the_others_back_and_nothing_is_lost(void **state)
 {
@@ -254,7 +291,7 @@ static void a_slow_sink_is_detached_and_the_others_go_on(void **state)
 	fan_open_file(stuck->lane, USP_PUMP_DETACH_SLOW, stream.len);
 	room = fan_add_held_peer(stuck->kind);
 	fan_add_healthy_peers();
-	assert_int_equal(usp_pump_run(fan->pump), -ETIMEDOUT);
+	assert_int_equal(fan_go(), -ETIMEDOUT);
 	assert_int_equal(fan_sink(0).error, -ETIMEDOUT);
 	assert_true(fan_sink(0).stranded > 0);
 	if (stuck->kind == PEER_FIFO)
@@ -278,7 +315,7 @@ static void a_sink_that_was_dead_before_gets_nothing_and_the_others_everything(v
 	fan_add_held_peer(PEER_FIFO);
 	fan_add_healthy_peers();
 	peer_die(&fan->peers[0]);
-	assert_int_equal(usp_pump_run(fan->pump), -EPIPE);
+	assert_int_equal(fan_go(), -EPIPE);
 	assert_int_equal(fan_status().bytes, SHORT_LEN);
 	assert_int_equal(fan_sink(0).error, -EPIPE);
 	assert_int_equal(fan_sink(0).bytes, 0);
@@ -350,7 +387,7 @@ static void all_sinks_die_and_the_run_ends(void **state)
 		fan_add_held_peer(PEER_FIFO);
 	for (unsigned i = 0; i < 3; i++)
 		peer_die(&fan->peers[i]);
-	assert_int_equal(usp_pump_run(fan->pump), -EPIPE);
+	assert_int_equal(fan_go(), -EPIPE);
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(fan_sink(i).error, -EPIPE);
 		assert_int_equal(fan_sink(i).bytes, 0);
@@ -475,7 +512,7 @@ static void a_run_with_its_source_stuck_is_stopped(void **state)
 		assert_int_equal(fan_status().bytes, SHORT_LEN);
 		fan_stop_and_check(stop_from_this_thread);
 		peer_close_source(&from);
-		memset(fan, 0, sizeof(*fan));
+		*fan = (struct fan){.is_stepped = fan->is_stepped};
 	}
 }
 
@@ -487,7 +524,7 @@ static void a_run_with_its_source_stuck_is_stopped_by_a_signal(void **state)
 		start_with_a_stuck_source(*state, has_neighbours, &from);
 		fan_stop_and_check(stop_from_a_handler);
 		peer_close_source(&from);
-		memset(fan, 0, sizeof(*fan));
+		*fan = (struct fan){.is_stepped = fan->is_stepped};
 	}
 }
 
@@ -498,17 +535,21 @@ static void a_run_that_was_stopped_before_takes_nothing(void **state)
 	fan_open_file(stuck->lane, 0, stream.len);
 	fan_add_healthy_peers();
 	usp_pump_stop(fan->pump);
-	assert_int_equal(usp_pump_run(fan->pump), -ECANCELED);
+	assert_int_equal(fan_go(), -ECANCELED);
 	assert_int_equal(fan_status().bytes, 0);
 	fan_close(NULL);
 }
 
 /* --- The list ----------------------------------------------------------------------------------------------------- */
 
-static const struct stuck stucks[] = {
-	{PEER_FIFO, USP_LANE_KERNEL}, {PEER_FIFO, USP_LANE_USER},   {PEER_TCP, USP_LANE_KERNEL},
-	{PEER_TCP, USP_LANE_USER},    {PEER_UNIX, USP_LANE_KERNEL}, {PEER_UNIX, USP_LANE_USER},
-	{PEER_PIPE, USP_LANE_AUTO},   {PEER_PIPE, USP_LANE_USER},
+#define NR_STUCK_KINDS 8
+
+/* With threads, and then in steps. */
+static struct stuck stucks[2 * NR_STUCK_KINDS] = {
+	{.kind = PEER_FIFO, .lane = USP_LANE_KERNEL}, {.kind = PEER_FIFO, .lane = USP_LANE_USER},
+	{.kind = PEER_TCP, .lane = USP_LANE_KERNEL},  {.kind = PEER_TCP, .lane = USP_LANE_USER},
+	{.kind = PEER_UNIX, .lane = USP_LANE_KERNEL}, {.kind = PEER_UNIX, .lane = USP_LANE_USER},
+	{.kind = PEER_PIPE, .lane = USP_LANE_AUTO},   {.kind = PEER_PIPE, .lane = USP_LANE_USER},
 };
 
 #define STUCK(f) .name = #f, .run = f
@@ -534,7 +575,8 @@ static const struct {
 };
 
 #define NR_MIX_SOURCES 5
-#define NR_MIXES (FAN_MAX * ARRAY_LEN(lane_names) * NR_MIX_SOURCES)
+#define NR_WAYS_MIXES (FAN_MAX * ARRAY_LEN(lane_names) * NR_MIX_SOURCES)
+#define NR_MIXES (2 * NR_WAYS_MIXES) /* with threads, and in steps */
 #define NR_STUCK_TESTS (ARRAY_LEN(stuck_tests) * ARRAY_LEN(stucks))
 
 static unsigned add_mixes(struct CMUnitTest *tests, struct mix *mixes)
@@ -548,11 +590,13 @@ static unsigned add_mixes(struct CMUnitTest *tests, struct mix *mixes)
 
 		mix->nr_sinks = i % FAN_MAX + 1;
 		mix->lane = i / FAN_MAX % ARRAY_LEN(lane_names);
-		mix->source = sources[i / FAN_MAX / ARRAY_LEN(lane_names)];
+		mix->source = sources[i % NR_WAYS_MIXES / FAN_MAX / ARRAY_LEN(lane_names)];
+		mix->is_stepped = i >= NR_WAYS_MIXES;
 		if (mix->lane == USP_LANE_KERNEL && !peer_kinds[mix->source].has_kernel_lane)
 			continue;
-		if (asprintf(&name, "every_sink_gets_every_byte: %s to %u sinks, lane %s", peer_kinds[mix->source].name,
-			     mix->nr_sinks, lane_names[mix->lane]) < 0)
+		if (asprintf(&name, "every_sink_gets_every_byte: %s to %u sinks, lane %s%s",
+			     peer_kinds[mix->source].name, mix->nr_sinks, lane_names[mix->lane],
+			     mix->is_stepped ? ", in steps" : "") < 0)
 			abort();
 		tests[nr_tests++] = (struct CMUnitTest){
 			.name = name,
@@ -567,12 +611,17 @@ static unsigned add_mixes(struct CMUnitTest *tests, struct mix *mixes)
 
 static unsigned add_stuck_tests(struct CMUnitTest *tests)
 {
+	for (unsigned i = 0; i < NR_STUCK_KINDS; i++) {
+		stucks[NR_STUCK_KINDS + i] = stucks[i];
+		stucks[NR_STUCK_KINDS + i].is_stepped = true;
+	}
 	for (unsigned i = 0; i < NR_STUCK_TESTS; i++) {
 		const struct stuck *stuck = &stucks[i % ARRAY_LEN(stucks)];
 		char *name;
 
-		if (asprintf(&name, "%s: %s, lane %s", stuck_tests[i / ARRAY_LEN(stucks)].name,
-			     peer_kinds[stuck->kind].name, lane_names[stuck->lane]) < 0)
+		if (asprintf(&name, "%s: %s, lane %s%s", stuck_tests[i / ARRAY_LEN(stucks)].name,
+			     peer_kinds[stuck->kind].name, lane_names[stuck->lane],
+			     stuck->is_stepped ? ", in steps" : "") < 0)
 			abort();
 		tests[i] = (struct CMUnitTest){
 			.name = name,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_fault_pump - copy and fan-out with every call failing in turn: no byte lost or doubled, and a true report. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +12,17 @@
 #include "support.h"
 
 #define ROUTE_SINKS_MAX 3
+#define AN_HOUR_NS 3600000000000
+
+/* By a run that blocks, by one with time-outs, or by an event loop around its steps. */
+enum drive { DRIVE_RUN, DRIVE_TIMED, DRIVE_STEPS };
 
 struct route {
 	enum end_kind source, sinks[ROUTE_SINKS_MAX];
 	unsigned nr_sinks;
 	enum usp_lane_choice lane;
 	unsigned flags; /* USP_PUMP_* */
+	enum drive drive;
 };
 
 /* A route on its way, and what the pump says of it in the end. */
@@ -41,6 +47,7 @@ static int journey_open(struct journey *journey)
 		.lane = route->lane,
 		.flags = route->flags,
 		.count = route->source == END_ZERO ? (int64_t)end_len : -1,
+		.idle_ns = route->drive == DRIVE_TIMED ? AN_HOUR_NS : 0,
 	};
 	int ret;
 
@@ -68,13 +75,36 @@ static void journey_look(struct journey *journey)
 	}
 }
 
+/* Nothing here fails, and so there is nothing to look for besides what the steps say. */
+static int journey_step(struct journey *journey)
+{
+	struct usp_pump_wait waits[ROUTE_SINKS_MAX + 1];
+	struct pollfd fds[ROUTE_SINKS_MAX + 1];
+	int ret;
+
+	while ((ret = usp_pump_step(journey->pump, waits)) == -EAGAIN) {
+		unsigned nr = usp_pump_waits(journey->pump, waits, ROUTE_SINKS_MAX + 1);
+		int timeout_ms = -1;
+
+		fault_check(nr >= 1 && nr <= ROUTE_SINKS_MAX + 1);
+		for (unsigned i = 0; i < nr; i++) {
+			fds[i] = (struct pollfd){.fd = waits[i].fd, .events = waits[i].events};
+			if (waits[i].timeout_ns >= 0)
+				timeout_ms = waits[i].timeout_ns > 0;
+		}
+		poll(fds, nr, timeout_ms);
+	}
+	return ret;
+}
+
 /* Opening, running and closing are all under the plan. */
 static void journey_go(struct journey *journey)
 {
 	fault_arm();
 	journey->result = journey_open(journey);
 	if (journey->result == 0) {
-		journey->result = usp_pump_run(journey->pump);
+		journey->result =
+			journey->route->drive == DRIVE_STEPS ? journey_step(journey) : usp_pump_run(journey->pump);
 		journey->has_run = true;
 		journey_look(journey);
 	}
@@ -201,11 +231,12 @@ static void route_run(const void *arg)
 
 /* --- The routes ------------------------------------------------------------------------------------------ */
 
-#define ROUTE(...)                                     \
+#define DRIVEN(how, ...)                               \
 	.run = route_run, .arg = &(const struct route) \
 	{                                              \
-		__VA_ARGS__                            \
+		__VA_ARGS__, .drive = (how)            \
 	}
+#define ROUTE(...) DRIVEN(DRIVE_RUN, __VA_ARGS__)
 
 static const struct fault_scenario scenarios[] = {
 	{.name = "a_file_is_copied_by_range", ROUTE(END_FILE, {END_FILE}, 1, USP_LANE_AUTO, 0)},
@@ -229,6 +260,12 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "a_fan_out_mixes_lanes", ROUTE(END_FIFO, {END_FILE, END_MEMORY, END_UNIX}, 3, USP_LANE_AUTO, 0)},
 	{.name = "a_fan_out_goes_on_without_a_failed_sink",
 	 ROUTE(END_MEMORY, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_AUTO, USP_PUMP_CONTINUE_ON_ERROR)},
+	{.name = "a_file_fans_out_in_steps",
+	 DRIVEN(DRIVE_STEPS, END_FILE, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_AUTO, 0)},
+	{.name = "a_fan_out_in_steps_goes_on_without_a_failed_sink",
+	 DRIVEN(DRIVE_STEPS, END_FIFO, {END_MEMORY, END_FIFO, END_TCP}, 3, USP_LANE_AUTO, USP_PUMP_CONTINUE_ON_ERROR)},
+	{.name = "a_fan_out_with_a_time_out",
+	 DRIVEN(DRIVE_TIMED, END_TCP, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_USER, 0)},
 };
 
 int main(void)

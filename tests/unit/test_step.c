@@ -308,19 +308,138 @@ static void a_stop_ends_it_at_the_next_step(void **state)
 	end_pipes();
 }
 
-static void steps_are_for_one_sink(void **state)
+static void a_pump_without_a_sink_has_no_steps(void **state)
 {
 	struct usp_pump_wait wait;
 
 	(void)state;
 	open_pipe(source_pipe, 16, 0);
-	open_pipe(sink_pipe, 4, 0);
 	assert_int_equal(usp_pump_new(source_pipe[0], NULL, &steps.pump), 0);
+	assert_int_equal(usp_pump_waits(steps.pump, &wait, 1), 0);
 	assert_int_equal(usp_pump_step(steps.pump, &wait), -EINVAL);
-	assert_int_equal(usp_pump_add_sink(steps.pump, sink_pipe[1]), 0);
-	assert_int_equal(usp_pump_add_sink(steps.pump, sink_pipe[1]), 0);
-	assert_int_equal(usp_pump_step(steps.pump, &wait), -EOPNOTSUPP);
+	usp_pump_free(steps.pump);
+	close_pipe(source_pipe);
+}
+
+/* --- Several sinks ------------------------------------------------------------------------------------------------ */
+
+static struct usp_file *second_pipe[2];
+
+static void begin_two(const struct usp_pump_params *params)
+{
+	open_pipe(second_pipe, 4, 0);
+	begin_pipes(params);
+	assert_int_equal(usp_pump_add_sink(steps.pump, second_pipe[1]), 0);
+}
+
+static void end_two(void)
+{
 	end_pipes();
+	close_pipe(second_pipe);
+}
+
+/* Step, and look whether it waits for the source, the first sink, the second one: a bit each. The shortest time of all. */
+static int64_t assert_two_wait(unsigned expected)
+{
+	const struct usp_file *files[] = {source_pipe[0], sink_pipe[1], second_pipe[1]};
+	struct usp_pump_wait wait, waits[3];
+	int64_t timeout_ns = -1;
+	unsigned nr, found = 0;
+
+	assert_int_equal(usp_pump_step(steps.pump, &wait), -EAGAIN);
+	assert_int_equal(usp_pump_waits(steps.pump, NULL, 0), usp_pump_waits(steps.pump, waits, 3));
+	nr = usp_pump_waits(steps.pump, waits, 3);
+	assert_true(nr >= 1 && nr <= 3);
+	assert_ptr_equal(wait.file, waits[0].file);
+	for (unsigned i = 0; i < nr; i++) {
+		for (unsigned j = 0; j < 3; j++) {
+			if (waits[i].file == files[j])
+				found |= 1u << j;
+		}
+		assert_int_equal(waits[i].side, waits[i].file == files[0] ? USP_READ : USP_WRITE);
+		if (waits[i].timeout_ns >= 0 && (timeout_ns < 0 || waits[i].timeout_ns < timeout_ns))
+			timeout_ns = waits[i].timeout_ns;
+	}
+	assert_int_equal(found, expected);
+	return timeout_ns;
+}
+
+static void steps_with_two_sinks_say_all_that_they_wait_for(void **state)
+{
+	struct usp_pump_wait wait;
+
+	(void)state;
+	begin_two(NULL);
+	assert_true(assert_two_wait(1) < 0);
+	put_bytes(source_pipe[1], 0, 2 * ROOM);
+	assert_two_wait(1 | 2 | 4); /* what the sinks did not take is in their pipes, and there is room in these */
+	take_bytes(sink_pipe[0], 0, ROOM);
+	assert_two_wait(1 | 4);
+	take_bytes(sink_pipe[0], ROOM, ROOM);
+	drop(&source_pipe[1]);
+	assert_two_wait(4); /* the first one has had everything and its end */
+	take_bytes(second_pipe[0], 0, ROOM);
+	while (usp_pump_step(steps.pump, &wait) == -EAGAIN)
+		;
+	assert_int_equal(usp_pump_waits(steps.pump, &wait, 1), 0);
+	take_bytes(second_pipe[0], ROOM, ROOM);
+	assert_int_equal(sink_status().bytes, 2 * ROOM);
+	end_two();
+}
+
+static void a_source_that_gives_two_sinks_nothing_times_out(void **state)
+{
+	struct usp_pump_wait wait;
+
+	(void)state;
+	begin_two(&(struct usp_pump_params){.count = -1, .idle_ns = 60 * MS});
+	assert_in_range(assert_two_wait(1), 1, 60 * MS);
+	poll(NULL, 0, 70);
+	assert_int_equal(usp_pump_step(steps.pump, &wait), -ETIMEDOUT);
+	assert_int_equal(pump_status().source_error, -ETIMEDOUT);
+	assert_int_equal(sink_status().error, 0);
+	end_two();
+}
+
+/* The other one has had everything. */
+static void one_of_two_sinks_that_takes_nothing_times_out(void **state)
+{
+	struct usp_sink_status second;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) { /* by steps, and by a run that blocks */
+		struct usp_pump_wait wait;
+
+		begin_two(&(struct usp_pump_params){.count = ROOM + 100, .idle_ns = 60 * MS});
+		put_bytes(source_pipe[1], 0, ROOM + 100);
+		assert_int_equal(usp_pipe_resize(sink_pipe[1], 2 * ROOM), 2 * ROOM);
+		if (i == 0) {
+			assert_in_range(assert_two_wait(4), 1, 60 * MS);
+			poll(NULL, 0, 70);
+			assert_int_equal(usp_pump_step(steps.pump, &wait), -ETIMEDOUT);
+		} else {
+			assert_int_equal(usp_pump_run(steps.pump), -ETIMEDOUT);
+		}
+		assert_int_equal(sink_status().error, 0);
+		assert_int_equal(sink_status().bytes, ROOM + 100);
+		assert_int_equal(usp_pump_sink_status(steps.pump, 1, &second), 0);
+		assert_int_equal(second.error, -ETIMEDOUT);
+		assert_int_equal(second.bytes, ROOM);
+		assert_int_equal(second.stranded, 100);
+		end_two();
+	}
+}
+
+static void the_total_time_of_a_run_with_two_sinks_is_kept(void **state)
+{
+	uint64_t from_ns = usp_sys_now_ns();
+
+	(void)state;
+	begin_two(&(struct usp_pump_params){.count = -1, .total_ns = 60 * MS});
+	assert_int_equal(usp_pump_run(steps.pump), -ETIMEDOUT);
+	assert_true(usp_sys_now_ns() - from_ns >= 60 * MS);
+	assert_int_equal(pump_status().source_error, -ETIMEDOUT);
+	end_two();
 }
 
 /* --- What a failed sink leaves ----------------------------------------------------------------------------------- */
@@ -594,7 +713,11 @@ int main(void)
 		CASE(traffic_puts_the_idle_time_off),
 		CASE(traffic_does_not_put_the_total_time_off),
 		CASE(a_stop_ends_it_at_the_next_step),
-		CASE(steps_are_for_one_sink),
+		CASE(a_pump_without_a_sink_has_no_steps),
+		CASE(steps_with_two_sinks_say_all_that_they_wait_for),
+		CASE(a_source_that_gives_two_sinks_nothing_times_out),
+		CASE(one_of_two_sinks_that_takes_nothing_times_out),
+		CASE(the_total_time_of_a_run_with_two_sinks_is_kept),
 		CASE(what_a_failed_sink_left_can_be_delivered_elsewhere),
 		CASE(what_a_broken_connection_left_goes_to_a_pipe),
 		CASE(large_pieces_take_the_kernel_lane_and_small_ones_leave_it),
