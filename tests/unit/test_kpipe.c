@@ -86,6 +86,23 @@ static void a_drained_kernel_pipe_is_used_again_from_its_start(void **state)
 	drop(&out);
 }
 
+static void the_position_is_the_one_of_the_file_and_not_of_its_descriptor(void **state)
+{
+	struct usp_file *in = open_kernel_file(USP_READ, 4 * PAGE), *end[2];
+	int64_t pos = 2 * PAGE;
+
+	(void)state;
+	open_wide_pipe(end);
+	assert_int_equal(usp_splice(in, &pos, end[1], NULL, PAGE, 0), PAGE);
+	assert_int_equal(pos, 3 * PAGE);
+	take_bytes(end[0], 2 * PAGE, PAGE);
+	assert_int_equal(usp_splice(in, NULL, end[1], NULL, PAGE, 0), PAGE);
+	take_bytes(end[0], 0, PAGE);
+	assert_int_equal(lseek(usp_file_fd(in), 0, SEEK_CUR), 0);
+	close_pipe(end);
+	drop(&in);
+}
+
 static void move_and_skip(void)
 {
 	struct usp_file *in = open_kernel_file(USP_READ, 4 * PAGE), *out = open_kernel_file(USP_WRITE, 0);
@@ -239,6 +256,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(a_kernel_pipe_with_bytes_in_it_is_destroyed_and_its_bytes_never_come_again),
 		CASE(a_drained_kernel_pipe_is_used_again_from_its_start),
+		CASE(the_position_is_the_one_of_the_file_and_not_of_its_descriptor),
 		CASE(what_moved_to_another_pipe_is_skipped_in_the_kernel_pipe),
 		CASE(a_second_owner_of_what_is_left_begins_there),
 		CASE(a_second_kernel_pipe_that_cannot_take_all_is_no_second_owner),
