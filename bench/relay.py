@@ -68,6 +68,7 @@ class Relay:
     descriptors: int = 2  # that a connection takes of one process
     connections_max: int = 1 << 20
     is_given_listener: bool = False
+    is_peer: bool = True  # what the bars are held against
 
     def can_hold(self, connections):
         return (connections <= self.connections_max and
@@ -118,8 +119,14 @@ def other_relays():
         f"--connections-max={place.connections}", f"127.0.0.1:{place.target}"], descriptors=6, is_given_listener=True)
 
 
+def sockmap_relay(bench):
+    """No peer, because it is no relay that one could use; see docs/lanes.md."""
+    yield Relay("sockmap", "bulk messages", bench.peer("sockmap_relay") if os.geteuid() == 0 else None,
+                lambda place: [place.port, place.target], is_peer=False)
+
+
 def all_relays(bench):
-    return [*usplice_relays(bench), *haproxy_relays(), *nginx_relays(), *other_relays()]
+    return [*usplice_relays(bench), *haproxy_relays(), *nginx_relays(), *other_relays(), *sockmap_relay(bench)]
 
 
 # --- One run -------------------------------------------------------------------------------------
@@ -282,7 +289,7 @@ def relay_case(bench, kind, name, arguments, connections, metrics, bars, has_dir
     contenders += [Contender(relay.name, lambda relay=relay: relay_run(bench, relay, arguments, connections))
                    for relay in relays if relay.can_hold(connections)]
     ours = [relay.name for relay in relays if relay.name.startswith("usplice")]
-    peers = [relay.name for relay in relays if relay.name not in ours]
+    peers = [relay.name for relay in relays if relay.name not in ours and relay.is_peer]
     return Case(f"relay, {name}", contenders,
                 [Bar(ours, [] if is_absolute else peers, ratio, metric) for metric, ratio, is_absolute in bars],
                 f"{bench.congestion}; {absence(bench, kind, connections)}", metrics, **more)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * zerocopy_threshold - from which size on is a zero-copy send cheaper than a copying one?
+ * zerocopy_threshold - from which size on is a zero-copy send cheaper than a copying one, and is io_uring's cheaper still?
  *
  *   zerocopy_threshold                  TCP over loopback, to a thread that discards
  *   zerocopy_threshold HOST PORT        TCP to a peer that discards: socat -u tcp-listen:PORT,fork /dev/null
@@ -8,8 +8,9 @@
  *       unshare -n sh -c 'ip link add d0 type ifb && ip link set d0 mtu 65535 up && ip addr add 10.9.9.1/24 dev d0 &&
  *                         ip neigh add 10.9.9.2 lladdr 02:00:00:00:00:02 dev d0 && zerocopy_threshold --udp 10.9.9.2 9'
  *
- * For each size, copying and zero-copy rounds alternate; what is printed are medians of the sender's processor time, which
- * includes reading the notices. "copied" is the share of notices that said: copied after all.
+ * For each size, rounds that copy, of MSG_ZEROCOPY and of IORING_OP_SEND_ZC (8 sends under way; "-" without liburing or a kernel
+ * that has it) alternate; what is printed are medians of the sender's processor time, which includes reading the notices. "copied"
+ * is the share of notices that said: copied after all.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -145,6 +146,85 @@ static double run_round(int fd, const char *memory, size_t len, bool is_zerocopy
 	return (cpu_seconds() - start) / ((double)ROUND_BYTES / (1 << 30));
 }
 
+/* --- The same by io_uring ----------------------------------------------------------------------------- */
+
+#ifdef USP_HAVE_URING
+#include <liburing.h>
+
+#define URING_DEPTH 8	      /* sends under way */
+#define URING_PENDING_MAX 256 /* sends whose memory the kernel still has: a notice may wait for an acknowledgement */
+#ifndef IORING_SEND_ZC_REPORT_USAGE /* liburing 2.3 is older than it */
+#define IORING_SEND_ZC_REPORT_USAGE (1u << 3)
+#define IORING_NOTIF_USAGE_ZC_COPIED (1u << 31)
+#endif
+
+struct uring_sends {
+	unsigned nr_sending, nr_pending;
+	struct notices *notices;
+};
+
+/* Takes one completion: bytes of a send, 0 of a notice. */
+static size_t take_completion(struct io_uring *ring, struct uring_sends *sends)
+{
+	struct io_uring_cqe *cqe;
+	size_t len = 0;
+
+	if (io_uring_submit_and_wait(ring, 1) < 0 || io_uring_peek_cqe(ring, &cqe) < 0)
+		die("io_uring");
+	if (cqe->flags & IORING_CQE_F_NOTIF) {
+		sends->notices->nr_done++;
+		sends->notices->nr_copied += (unsigned)cqe->res & IORING_NOTIF_USAGE_ZC_COPIED ? 1 : 0;
+	} else if (cqe->res < 0) {
+		errno = -cqe->res;
+		die("SEND_ZC");
+	} else {
+		len = (size_t)cqe->res;
+		sends->nr_sending--;
+	}
+	if (!(cqe->flags & IORING_CQE_F_MORE))
+		sends->nr_pending--;
+	io_uring_cqe_seen(ring, cqe);
+	return len;
+}
+
+/* As run_round; negative if the kernel has no such thing. */
+static double run_uring_round(int fd, const char *memory, size_t len, struct notices *notices)
+{
+	struct io_uring ring;
+	struct io_uring_probe *probe = io_uring_get_probe();
+	bool is_there = probe && io_uring_opcode_supported(probe, IORING_OP_SEND_ZC);
+	struct uring_sends sends = {.notices = notices};
+	double start = cpu_seconds();
+
+	io_uring_free_probe(probe);
+	if (!is_there || io_uring_queue_init(URING_PENDING_MAX, &ring, 0) < 0)
+		return -1;
+	for (size_t sent = 0, at = 0, nr_given = 0; sent < ROUND_BYTES || sends.nr_pending;) {
+		while (sends.nr_sending < URING_DEPTH && sends.nr_pending < URING_PENDING_MAX &&
+		       nr_given < ROUND_BYTES) {
+			struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
+
+			io_uring_prep_send_zc(sqe, fd, memory + at, len, MSG_WAITALL, IORING_SEND_ZC_REPORT_USAGE);
+			sends.nr_sending++;
+			sends.nr_pending++;
+			nr_given += len;
+			at = at + 2 * len > MEMORY_BYTES ? 0 : at + len;
+		}
+		sent += take_completion(&ring, &sends);
+	}
+	io_uring_queue_exit(&ring);
+	return (cpu_seconds() - start) / ((double)ROUND_BYTES / (1 << 30));
+}
+#else
+static double run_uring_round(int fd, const char *memory, size_t len, struct notices *notices)
+{
+	(void)fd, (void)memory, (void)len, (void)notices;
+	return -1;
+}
+#endif
+
+/* --- All of it ---------------------------------------------------------------------------------------- */
+
 static int compare(const void *a, const void *b)
 {
 	double left = *(const double *)a, right = *(const double *)b;
@@ -152,20 +232,33 @@ static int compare(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
+static void print_way(const char *name, const double seconds[NR_ROUNDS], double copying, const struct notices *notices)
+{
+	double median = seconds[NR_ROUNDS / 2];
+
+	if (median < 0)
+		printf("  %s -", name);
+	else
+		printf("  %s %.3f (%.2f x, copied %3.0f %%)", name, median, median / copying,
+		       100.0 * (double)notices->nr_copied / (double)(notices->nr_done ? notices->nr_done : 1));
+}
+
 static void run_size(int fd, const char *memory, size_t len)
 {
-	double seconds[2][NR_ROUNDS];
-	struct notices notices = {0};
+	double seconds[3][NR_ROUNDS];
+	struct notices notices = {0}, uring_notices = {0};
 
 	for (unsigned i = 0; i < NR_ROUNDS; i++) {
 		seconds[0][i] = run_round(fd, memory, len, false, &notices);
 		seconds[1][i] = run_round(fd, memory, len, true, &notices);
+		seconds[2][i] = run_uring_round(fd, memory, len, &uring_notices);
 	}
-	qsort(seconds[0], NR_ROUNDS, sizeof(double), compare);
-	qsort(seconds[1], NR_ROUNDS, sizeof(double), compare);
-	printf("%8zu  copy %.3f  zero-copy %.3f s/GiB  ratio %.2f  copied %3.0f %%\n", len, seconds[0][NR_ROUNDS / 2],
-	       seconds[1][NR_ROUNDS / 2], seconds[1][NR_ROUNDS / 2] / seconds[0][NR_ROUNDS / 2],
-	       100.0 * (double)notices.nr_copied / (double)(notices.nr_done ? notices.nr_done : 1));
+	for (unsigned i = 0; i < 3; i++)
+		qsort(seconds[i], NR_ROUNDS, sizeof(double), compare);
+	printf("%8zu  copy %.3f s/GiB", len, seconds[0][NR_ROUNDS / 2]);
+	print_way("zero-copy", seconds[1], seconds[0][NR_ROUNDS / 2], &notices);
+	print_way("SEND_ZC", seconds[2], seconds[0][NR_ROUNDS / 2], &uring_notices);
+	printf("\n");
 	fflush(stdout);
 }
 
