@@ -65,6 +65,15 @@ struct usp_conn {
 /* Take over a client that was just accepted. On failure the descriptor is closed. */
 void usp_conn_begin(struct usp_worker *worker, int fd, bool is_tcp);
 
+/* What an end is watched for, edge-triggered. */
+#define USP_CONN_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
+
+/* Both directions have ended. Its memory goes at the end of the round. */
+void usp_conn_close(struct usp_conn *conn);
+
+/* A side broke, and the other must not take it for the end. */
+void usp_conn_break(struct usp_conn *conn);
+
 /* End it now; both sides are reset unless they have had their end. Its memory goes at the end of the round. */
 void usp_conn_abort(struct usp_conn *conn);
 

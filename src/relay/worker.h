@@ -85,6 +85,22 @@ static inline void usp_counter_add(_Atomic(uint64_t) *counter, uint64_t value)
 			      memory_order_relaxed);
 }
 
+/* What a connection needs of its worker. */
+static inline const struct usp_relay_params *usp_conn_params(const struct usp_conn *conn)
+{
+	return &conn->worker->relay->params;
+}
+
+static inline struct usp_relay_counters *usp_conn_counters(const struct usp_conn *conn)
+{
+	return &conn->worker->counters;
+}
+
+static inline uint64_t usp_conn_now(const struct usp_conn *conn)
+{
+	return usp_loop_now(conn->worker->loop);
+}
+
 int usp_worker_init(struct usp_worker *worker, struct usp_relay *relay);
 void usp_worker_fini(struct usp_worker *worker);
 

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * flow - the two directions of a connection, from the moment when both of its sides are there.
+ *
+ *   client end ──► file ── pump ──► file ──► target end
+ *          ▲                                     │
+ *          └─────── file ◄── pump ── file ◄──────┘
+ *
+ * Descriptors are watched edge-triggered, once for everything. An event makes that flow step which waits for it; a flow that
+ * let others go first is in the loop's list of tasks. An end is not heard while nobody can use what it says: where a sink is
+ * full, each segment that comes in would wake us for nothing, and take the processor from the sink.
+ *
+ * A flow whose source ended has shut its sink down, and the other goes on: half-close is kept. When one side breaks, the other is
+ * reset, so that nobody takes what was cut short for the end. Files and pumps are given back when nothing has moved for a while.
+ */
+#include "relay/flow.h"
+
+#include <errno.h>
+#include <poll.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "endpoints/endpoints.h"
+#include "relay/account.h"
+#include "relay/worker.h"
+#include "run/pump.h"
+#include "run/uring.h"
+
+#define FLOW_UNHEARD_EVENTS (EPOLLOUT | EPOLLET)
+#define FLOW_REST_NS 100000000 /* without anything moving, until what moves it is given back */
+
+/* --- The end ----------------------------------------------------------------------------------------- */
+
+static void flow_end(struct usp_conn *conn, unsigned direction)
+{
+	struct usp_flow *flow = &conn->work->flows[direction];
+
+	usp_loop_disarm(conn->worker->loop, &flow->timer);
+	if (flow->stream)
+		usp_uring_drop(flow->stream);
+	flow->stream = NULL;
+	if (!flow->pump)
+		return;
+	usp_account_end(usp_conn_counters(conn), direction, flow);
+	usp_pump_free(flow->pump);
+	flow->pump = NULL;
+}
+
+/* Give back what only a connection needs on which something moves. The descriptors stay. */
+void usp_flow_end_work(struct usp_conn *conn)
+{
+	struct usp_conn_work *work = conn->work;
+
+	if (!work)
+		return;
+	for (unsigned i = 0; i < 2; i++)
+		flow_end(conn, i);
+	for (unsigned i = 0; i < 2; i++) {
+		if (work->files[i])
+			work->files[i]->fd = -1;
+		usp_file_put(work->files[i]);
+	}
+	usp_free(work);
+	conn->work = NULL;
+}
+
+/* --- Work ------------------------------------------------------------------------------------------- */
+
+static int flow_open_file(struct usp_conn *conn, unsigned index)
+{
+	const struct usp_conn_end *end = &conn->ends[index];
+
+	return usp_stream_file_new(end->fd, end->is_tcp, index ? "target" : "client", &conn->work->files[index]);
+}
+
+static void flow_fired(struct usp_timer *timer);
+
+static int flow_open(struct usp_conn *conn, unsigned direction)
+{
+	const struct usp_pump_params params = {
+		.count = -1,
+		.rate = usp_conn_params(conn)->rate,
+		.lane = usp_conn_params(conn)->lane,
+		.flags = USP_PUMP_ADAPT_LANE,
+	};
+	struct usp_flow *flow = &conn->work->flows[direction];
+	int ret;
+
+	flow->conn = conn;
+	flow->timer.fired = flow_fired;
+	if (conn->ends[direction].has_ended)
+		return 0;
+	ret = usp_pump_new(conn->work->files[direction], &params, &flow->pump);
+	if (ret < 0)
+		return ret;
+	if (conn->worker->relay->shared_rate.per_second)
+		flow->pump->shared_rate = &conn->worker->relay->shared_rate;
+	flow->pump->scratch = &conn->worker->scratch;
+	return usp_pump_add_sink(flow->pump, conn->work->files[!direction]);
+}
+
+/* When to look whether something still moves. */
+static uint64_t flow_next_look(const struct usp_conn *conn)
+{
+	uint64_t idle_ns = usp_conn_params(conn)->idle_timeout_ns;
+
+	return usp_conn_now(conn) + (idle_ns && idle_ns < FLOW_REST_NS ? idle_ns : FLOW_REST_NS);
+}
+
+/* Files and pumps for what is coming: 0 or -errno. */
+static int flow_begin_work(struct usp_conn *conn)
+{
+	int ret = 0;
+
+	if (conn->work)
+		return 0;
+	conn->work = usp_alloc(sizeof(*conn->work));
+	if (!conn->work)
+		return -ENOMEM;
+	for (unsigned i = 0; i < 2 && ret == 0; i++)
+		ret = flow_open_file(conn, i);
+	for (unsigned i = 0; i < 2 && ret == 0; i++)
+		ret = flow_open(conn, i);
+	if (ret == 0)
+		ret = usp_loop_arm(conn->worker->loop, &conn->timer, flow_next_look(conn));
+	return ret;
+}
+
+/* Nothing is under way. */
+static bool flow_is_still(const struct usp_conn *conn)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const struct usp_flow *flow = &conn->work->flows[i];
+
+		if (flow->pump && flow->wait != USP_FLOW_SOURCE)
+			return false;
+	}
+	return !conn->task.is_queued;
+}
+
+/* --- Flows ----------------------------------------------------------------------------------------- */
+
+static struct usp_flow *flow_of(const struct usp_conn *conn, unsigned direction)
+{
+	bool is_there = conn->state == USP_CONN_FLOWING && conn->work && conn->work->flows[direction].pump;
+
+	return is_there ? &conn->work->flows[direction] : NULL;
+}
+
+static void flow_count_wait(struct usp_conn *conn, unsigned direction, enum usp_flow_wait wait)
+{
+	struct usp_relay_counters *counters = usp_conn_counters(conn);
+
+	if (wait == USP_FLOW_SOURCE)
+		usp_counter_add(&counters->source_waits[direction], 1);
+	else if (wait == USP_FLOW_SINK)
+		usp_counter_add(&counters->sink_waits[direction], 1);
+}
+
+/* Be told when an end has something to say, or not. What it said meanwhile is told at once: 0 or -errno. */
+static int flow_hear(struct usp_conn *conn, unsigned index, bool must_hear)
+{
+	struct usp_conn_end *end = &conn->ends[index];
+	int ret = 0;
+
+	if (end->is_unheard == must_hear)
+		ret = usp_loop_change(conn->worker->loop, end->fd, must_hear ? USP_CONN_EVENTS : FLOW_UNHEARD_EVENTS,
+				      &end->watch);
+	if (ret == 0)
+		end->is_unheard = !must_hear;
+	return ret;
+}
+
+/* Its sink is full, or its rate used up. */
+static bool flow_is_held(const struct usp_flow *flow)
+{
+	return flow->wait == USP_FLOW_SINK || (flow->wait == USP_FLOW_TIME && flow->timer.place);
+}
+
+/* Note what a flow waits for. */
+static void flow_await(struct usp_conn *conn, unsigned direction, const struct usp_pump_wait *wait)
+{
+	struct usp_loop *loop = conn->worker->loop;
+	struct usp_flow *flow = &conn->work->flows[direction];
+
+	flow->wait = !wait->file ? USP_FLOW_TIME : wait->side == USP_READ ? USP_FLOW_SOURCE : USP_FLOW_SINK;
+	flow_count_wait(conn, direction, flow->wait);
+	usp_loop_disarm(loop, &flow->timer);
+	if (wait->timeout_ns == 0 ||
+	    (wait->timeout_ns > 0 &&
+	     usp_loop_arm(loop, &flow->timer, usp_conn_now(conn) + (uint64_t)wait->timeout_ns) < 0))
+		usp_loop_defer(loop, &conn->task);
+}
+
+static void flow_stream_told(void *arg, size_t taken, size_t given, int why);
+
+/* Messages are what comes: let the ring carry them. Events about the source are its own from here on. */
+static void flow_begin_stream(struct usp_conn *conn, unsigned direction)
+{
+	struct usp_flow *flow = &conn->work->flows[direction];
+	struct usp_uring *uring = usp_worker_uring(conn->worker);
+
+	if (!uring || flow_hear(conn, direction, false) < 0)
+		return;
+	flow->stream =
+		usp_uring_begin(uring, conn->ends[direction].fd, conn->ends[!direction].fd, flow_stream_told, flow);
+	if (flow->stream)
+		flow->wait = USP_FLOW_STREAM;
+	else
+		flow_hear(conn, direction, true);
+}
+
+/* Do what a flow can do now. */
+static void flow_step(struct usp_conn *conn, unsigned direction)
+{
+	struct usp_flow *flow = &conn->work->flows[direction];
+	struct usp_pump_wait wait;
+	int ret;
+
+	flow->pump->is_last = conn->ends[!direction].has_ended;
+	ret = usp_pump_step(flow->pump, &wait);
+	if (usp_account_step(usp_conn_counters(conn), direction, flow))
+		conn->active_ns = usp_conn_now(conn);
+	if (ret == -EAGAIN) {
+		flow_await(conn, direction, &wait);
+		if (flow->wait == USP_FLOW_SOURCE && flow_hear(conn, direction, true) < 0)
+			usp_conn_abort(conn);
+		else if (flow->wait == USP_FLOW_SOURCE && usp_pump_may_be_carried(flow->pump))
+			flow_begin_stream(conn, direction);
+	} else if (ret < 0) {
+		usp_conn_break(conn);
+	} else {
+		flow_end(conn, direction);
+		conn->ends[direction].has_ended = true;
+		if (conn->ends[!direction].has_ended)
+			usp_conn_close(conn);
+	}
+}
+
+/* The ring has given a flow back: what comes now may be anything, its end too. */
+static void flow_end_stream(struct usp_conn *conn, unsigned direction)
+{
+	struct usp_flow *flow = &conn->work->flows[direction];
+
+	flow->wait = USP_FLOW_SOURCE;
+	flow->pump->nr_messages = 0;
+	usp_pump_look(flow->pump);
+	if (flow_hear(conn, direction, true) < 0)
+		usp_conn_abort(conn);
+	else
+		flow_step(conn, direction);
+}
+
+static void flow_stream_told(void *arg, size_t taken, size_t given, int why)
+{
+	struct usp_flow *flow = arg;
+	struct usp_conn *conn = flow->conn;
+	unsigned direction = flow == &conn->work->flows[USP_TO_CLIENT];
+
+	usp_pump_carried(flow->pump, taken, given);
+	if (taken || given) {
+		usp_account_step(usp_conn_counters(conn), direction, flow);
+		conn->active_ns = usp_conn_now(conn);
+	}
+	if (why == 0)
+		return;
+	flow->stream = NULL;
+	if (why == -EAGAIN)
+		flow_end_stream(conn, direction);
+	else
+		usp_conn_break(conn);
+}
+
+static void flow_run_steps(struct usp_task *task)
+{
+	struct usp_conn *conn = usp_container_of(task, struct usp_conn, task);
+
+	for (unsigned i = 0; i < 2; i++) {
+		if (flow_of(conn, i) && flow_of(conn, i)->wait == USP_FLOW_TIME)
+			flow_step(conn, i);
+	}
+}
+
+static void flow_fired(struct usp_timer *timer)
+{
+	struct usp_flow *flow = usp_container_of(timer, struct usp_flow, timer);
+
+	flow_step(flow->conn, flow == &flow->conn->work->flows[USP_TO_CLIENT]);
+}
+
+/* An error of the connection itself, and not a notice about a zero-copy send. */
+static bool flow_is_broken(struct usp_file *file, unsigned events)
+{
+	return events & EPOLLERR && usp_file_poll(file) & POLLERR;
+}
+
+/* Something about one end: its own flow may have a source again, the other one a sink. */
+void usp_flow_ready(struct usp_conn *conn, unsigned index, unsigned events)
+{
+	struct usp_flow *from, *to;
+
+	if (!conn->work && !(events & ~(unsigned)EPOLLOUT))
+		return;
+	if (flow_begin_work(conn) < 0) {
+		usp_conn_abort(conn);
+		return;
+	}
+	if (flow_is_broken(conn->work->files[index], events)) {
+		usp_conn_break(conn);
+		return;
+	}
+	to = flow_of(conn, !index);
+	if (to && to->wait == USP_FLOW_SINK && events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+		flow_step(conn, !index);
+	from = flow_of(conn, index);
+	if (from && events & (EPOLLRDHUP | EPOLLHUP | EPOLLPRI))
+		usp_pump_look(from->pump);
+	if (from && flow_is_held(from) && events & EPOLLIN)
+		flow_hear(conn, index, false);
+	if (from && from->wait == USP_FLOW_SOURCE && events & ~(unsigned)EPOLLOUT)
+		flow_step(conn, index);
+}
+
+/* --- Rest ------------------------------------------------------------------------------------------- */
+
+/* A stream keeps a request in the kernel: a connection at rest has none. What is under way still arrives. */
+static void flow_leave_streams(struct usp_conn *conn)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (conn->work->flows[i].stream)
+			usp_uring_leave(conn->work->flows[i].stream);
+	}
+}
+
+/* While something moves, look now and then whether it still does; and afterwards for how long it has not. */
+static void flow_idle_fired(struct usp_timer *timer)
+{
+	struct usp_conn *conn = usp_container_of(timer, struct usp_conn, timer);
+	uint64_t now_ns = usp_conn_now(conn), idle_ns = usp_conn_params(conn)->idle_timeout_ns;
+
+	if (idle_ns && now_ns - conn->active_ns >= idle_ns) {
+		usp_counter_add(&usp_conn_counters(conn)->idle_closed, 1);
+		usp_conn_abort(conn);
+		return;
+	}
+	if (conn->work && now_ns - conn->active_ns >= FLOW_REST_NS)
+		flow_leave_streams(conn);
+	if (conn->work && now_ns - conn->active_ns >= FLOW_REST_NS && flow_is_still(conn)) {
+		usp_flow_end_work(conn);
+		usp_worker_rested(conn->worker);
+	}
+	if (conn->work)
+		usp_loop_arm(conn->worker->loop, timer, flow_next_look(conn));
+	else if (idle_ns)
+		usp_loop_arm(conn->worker->loop, timer, conn->active_ns + idle_ns);
+}
+
+/* --- The beginning ----------------------------------------------------------------------------------- */
+
+void usp_flow_begin(struct usp_conn *conn)
+{
+	struct usp_loop *loop = conn->worker->loop;
+	uint64_t idle_ns = usp_conn_params(conn)->idle_timeout_ns;
+	int ret = usp_loop_watch(loop, conn->ends[0].fd, USP_CONN_EVENTS, &conn->ends[0].watch);
+
+	usp_loop_disarm(loop, &conn->timer);
+	conn->active_ns = usp_conn_now(conn);
+	conn->timer.fired = flow_idle_fired;
+	if (ret == 0 && idle_ns)
+		ret = usp_loop_arm(loop, &conn->timer, conn->active_ns + idle_ns);
+	usp_target_connected(conn->target);
+	atomic_fetch_add_explicit(&conn->target->nr_connections, 1, memory_order_relaxed);
+	conn->task.run = flow_run_steps;
+	conn->state = USP_CONN_FLOWING;
+	if (ret < 0)
+		usp_conn_abort(conn);
+}
