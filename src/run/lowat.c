@@ -2,9 +2,9 @@
 /*
  * lowat - a bulk flow is woken late, and takes more at a time: SO_RCVLOWAT.
  *
- *   4 MiB, each wake-up 64 KiB or more ──► mark at 256 KiB ──a wake-up brings less than 64 KiB──► no mark
- *                   ▲                                                                                │
- *                   └────────────── twice as much, if something had to wait for nothing ─────────────┘
+ *   4 MiB and 100 ms, each wake-up 64 KiB or more ──► mark at 256 KiB ──a wake-up brings less than 64 KiB──► no mark
+ *                   ▲                                                                                           │
+ *                   └────────────────── twice as much, if something had to wait for nothing ────────────────────┘
  *
  * A relay that is faster than its sender is woken for each segment or two. With a low-water mark the kernel wakes it when a quarter
  * of its pipe can be filled, for two thirds of the processor time where some connections share the processor (docs/lanes.md).
@@ -12,7 +12,7 @@
  * What stays below the mark must not wait for ever: the step says when to look at the latest, which is when the mark would have
  * been reached at the rate shown before, but not so soon that a sender that has lost the processor for a moment is taken for
  * one that has said all. A flow that is slower gets no mark. So the tail of an answer comes late by a sixteenth of the time that
- * it took, or 5 ms, and that happens to a connection once for the first 4 MiB, once for the next 8, 16, and so on. The end of
+ * it took, at most, and that happens to a connection once for the first 4 MiB, once for the next 8, 16, and so on. The end of
  * input, a reset and a full buffer wake it in spite of the mark. poll(2) of a UNIX socket knows no mark, and nothing changes there.
  */
 #include "base/compiler.h"
@@ -24,6 +24,7 @@
 #define LOWAT_PIECE ((uint64_t)64 << 10) /* that a wake-up brings, if it counts */
 #define LOWAT_SHOWN_MIN ((uint64_t)4 << 20)
 #define LOWAT_SHOWN_MAX ((uint64_t)1 << 30)
+#define LOWAT_SHOWN_NS ((uint64_t)100000000)
 #define LOWAT_PATIENCE_MIN_NS ((uint64_t)5000000) /* what epoll_wait(2) can tell apart */
 #define LOWAT_PATIENCE_MAX_NS ((uint64_t)50000000)
 
@@ -49,8 +50,10 @@ void usp_pump_drop_lowat(struct usp_pump *pump)
 static void lowat_begin(struct usp_pump *pump)
 {
 	struct usp_lowat *lowat = &pump->lowat;
-	uint64_t patience_ns = (usp_sys_now_ns() - lowat->since_ns) / (lowat->shown / LOWAT_BYTES);
+	uint64_t len_ns = usp_sys_now_ns() - lowat->since_ns, patience_ns = len_ns / (lowat->shown / LOWAT_BYTES);
 
+	if (len_ns < LOWAT_SHOWN_NS)
+		return;
 	lowat_start_anew(lowat);
 	if (patience_ns <= LOWAT_PATIENCE_MAX_NS && lowat_set(pump, (int)LOWAT_BYTES) == 0)
 		lowat->patience_ns = usp_max(patience_ns, LOWAT_PATIENCE_MIN_NS);

@@ -16,7 +16,7 @@
 #include "traits.h"
 
 #define WALKS 4000
-#define WALKS_NS 15000000000
+#define WALKS_NS 40000000000
 #define WALK_STEPS_MIN 100
 #define WALK_STEPS_MAX 300
 #define PAGE_ROOM(pos) (PAGE - (size_t)(pos) % PAGE)
