@@ -166,7 +166,7 @@ struct uring_sends {
 /* Takes one completion: bytes of a send, 0 of a notice. */
 static size_t take_completion(struct io_uring *ring, struct uring_sends *sends)
 {
-	struct io_uring_cqe *cqe;
+	struct io_uring_cqe *cqe = NULL;
 	size_t len = 0;
 
 	if (io_uring_submit_and_wait(ring, 1) < 0 || io_uring_peek_cqe(ring, &cqe) < 0)
