@@ -13,9 +13,10 @@ declare -gA at server
 serve() {
 	local name=$1
 	shift
+	rm -f "$name.log" # of a server of that name before
 	python3 "$BATS_TEST_DIRNAME/relay_peer.py" "$@" >"$name.log" 2>"$name.err" 3>&- &
 	server[$name]=$!
-	eventually grep -q '^at ' "$name.log"
+	eventually grep -qs '^at ' "$name.log"
 	at[$name]=$(sed -n 's/^at //p' "$name.log")
 }
 
@@ -32,7 +33,7 @@ logs() {
 # use begin.
 launch() {
 	begin "$@"
-	eventually grep -q '^usplice: relay: listening at ' job.err || {
+	eventually grep -qs '^usplice: relay: listening at ' job.err || {
 		cat job.err
 		return 1
 	}
@@ -41,6 +42,7 @@ launch() {
 }
 
 begin() {
+	rm -f job.out job.err # of a relay before, which has said what is waited for
 	env --default-signal=INT,TERM,HUP,USR1 "$@" >job.out 2>job.err 3>&- &
 	job=$!
 }

@@ -81,6 +81,7 @@ has_bytes() {
 # start ARGUMENTS: the command in the background with the signals of a terminal's; $job is its process id. Returns when
 # it takes signals.
 start() {
+	rm -f job.out job.err # of a command before
 	env --default-signal=INT,TERM,HUP,USR1 "$USPLICE" copy "$@" >job.out 2>job.err 3>&- &
 	job=$!
 	eventually takes_signals "$job"
