@@ -33,7 +33,7 @@ void usp_conn_free(struct usp_conn *conn)
 {
 	usp_targets_put(conn->targets);
 	usp_free(conn->addresses);
-	usp_free(conn);
+	usp_slab_free(&conn->worker->conn_slab, conn);
 }
 
 static void conn_run_free(struct usp_task *task)
@@ -379,7 +379,7 @@ static int conn_await_header(struct usp_conn *conn)
 
 static struct usp_conn *conn_new(struct usp_worker *worker, int fd, bool is_tcp)
 {
-	struct usp_conn *conn = usp_alloc(sizeof(*conn));
+	struct usp_conn *conn = usp_slab_alloc(&worker->conn_slab);
 
 	if (!conn)
 		return NULL;

@@ -284,6 +284,7 @@ int usp_worker_init(struct usp_worker *worker, struct usp_relay *relay)
 	worker->accept_timer.fired = worker_accept_fired;
 	worker->tick.fired = worker_ticked;
 	worker->trim_timer.fired = worker_trim_fired;
+	usp_slab_init(&worker->conn_slab, sizeof(struct usp_conn));
 	ret = usp_loop_new(&worker->loop);
 	return ret < 0 ? ret : worker_make_scratch(worker);
 }
@@ -294,6 +295,7 @@ void usp_worker_fini(struct usp_worker *worker)
 		usp_folio_put(worker->scratch);
 	usp_targets_put(worker->targets);
 	usp_loop_free(worker->loop);
+	usp_slab_fini(&worker->conn_slab);
 }
 
 static int worker_prepare(struct usp_worker *worker)

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <usplice/relay.h>
 
+#include "base/slab.h"
 #include "relay/conn.h"
 #include "relay/metrics.h"
 #include "relay/target.h"
@@ -44,6 +45,7 @@ struct usp_worker {
 	atomic_uint nr_answered; /* of relay->nr_asked */
 	struct usp_uring *uring; /* made when messages come; NULL before, and where it cannot be */
 	bool has_tried_uring;
+	struct usp_slab conn_slab; /* their memory */
 	struct usp_conn *conns;	   /* all of them */
 	struct usp_folio *scratch; /* what its pumps read messages into; NULL if one of them keeps it */
 	struct usp_targets *targets;
