@@ -27,6 +27,29 @@
 
 static void conn_try_target(struct usp_conn *conn);
 
+#define CONN_UNHEARD_EVENTS (EPOLLOUT | EPOLLET)
+#define CONN_HEARD_EVENTS (CONN_UNHEARD_EVENTS | EPOLLIN | EPOLLRDHUP | EPOLLPRI)
+
+int usp_conn_watch(struct usp_conn *conn, unsigned index, enum usp_end_watch watched)
+{
+	struct usp_loop *loop = conn->worker->loop;
+	struct usp_conn_end *end = &conn->ends[index];
+	unsigned events = watched == USP_END_HEARD ? CONN_HEARD_EVENTS : CONN_UNHEARD_EVENTS;
+	int ret = 0;
+
+	if (end->watched == watched)
+		return 0;
+	if (watched == USP_END_UNWATCHED)
+		usp_loop_unwatch(loop, end->fd);
+	else if (end->watched == USP_END_UNWATCHED)
+		ret = usp_loop_watch(loop, end->fd, events, &end->watch);
+	else
+		ret = usp_loop_change(loop, end->fd, events, &end->watch);
+	if (ret == 0)
+		end->watched = watched;
+	return ret;
+}
+
 /* --- The end --------------------------------------------------------------------------------------- */
 
 void usp_conn_free(struct usp_conn *conn)
@@ -55,6 +78,7 @@ static void conn_close_end(struct usp_conn_end *end)
 	if (end->fd >= 0)
 		usp_sys_close(end->fd);
 	end->fd = -1;
+	end->watched = USP_END_UNWATCHED;
 }
 
 static void conn_leave_target(struct usp_conn *conn)
@@ -211,7 +235,7 @@ static int conn_connect(struct usp_conn *conn)
 	if (ret == 0)
 		ret = usp_sys_connect(end->fd, conn->address->ai_addr, conn->address->ai_addrlen);
 	if (ret == 0 || ret == -EINPROGRESS) {
-		int watched = usp_loop_watch(conn->worker->loop, end->fd, USP_CONN_EVENTS, &end->watch);
+		int watched = usp_conn_watch(conn, 1, usp_worker_uring(conn->worker) ? USP_END_UNHEARD : USP_END_HEARD);
 
 		ret = watched < 0 ? watched : ret;
 	}
@@ -338,7 +362,7 @@ static void conn_client_ready(struct usp_watch *watch, unsigned events)
 	if (ret < 0) {
 		conn_give_up(conn);
 	} else if (ret > 0) {
-		usp_loop_unwatch(conn->worker->loop, conn->ends[0].fd);
+		usp_conn_watch(conn, 0, USP_END_UNWATCHED);
 		conn_choose_target(conn);
 	}
 }
@@ -374,7 +398,7 @@ static int conn_await_header(struct usp_conn *conn)
 
 	conn->timer.fired = conn_header_fired;
 	ret = usp_loop_arm(loop, &conn->timer, usp_conn_now(conn) + usp_conn_params(conn)->connect_timeout_ns);
-	return ret < 0 ? ret : usp_loop_watch(loop, conn->ends[0].fd, USP_CONN_EVENTS, &conn->ends[0].watch);
+	return ret < 0 ? ret : usp_conn_watch(conn, 0, USP_END_HEARD);
 }
 
 static struct usp_conn *conn_new(struct usp_worker *worker, int fd, bool is_tcp)

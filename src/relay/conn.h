@@ -38,13 +38,16 @@ struct usp_conn_work {
 	struct usp_flow flows[2];
 };
 
+/* What the loop tells of an end: nothing, that it takes more or broke, or also that it has something to say. */
+enum usp_end_watch { USP_END_UNWATCHED, USP_END_UNHEARD, USP_END_HEARD };
+
 /* One side: [0] the client, [1] the target. */
 struct usp_conn_end {
 	struct usp_watch watch;
 	int fd;
 	bool is_tcp;
-	bool is_unheard; /* that it has something to say is not watched for */
-	bool has_ended;	 /* all that it had to say is delivered, its end too */
+	enum usp_end_watch watched;
+	bool has_ended; /* all that it had to say is delivered, its end too */
 };
 
 struct usp_conn {
@@ -65,8 +68,8 @@ struct usp_conn {
 /* Take over a client that was just accepted. On failure the descriptor is closed. */
 void usp_conn_begin(struct usp_worker *worker, int fd, bool is_tcp);
 
-/* What an end is watched for, edge-triggered. */
-#define USP_CONN_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
+/* Change what the loop tells of an end. What it would have told meanwhile is told at once: 0 or -errno. */
+int usp_conn_watch(struct usp_conn *conn, unsigned index, enum usp_end_watch watched);
 
 /* Both directions have ended. Its memory goes at the end of the round. */
 void usp_conn_close(struct usp_conn *conn);

@@ -6,9 +6,10 @@
  *          ▲                                     │
  *          └─────── file ◄── pump ── file ◄──────┘
  *
- * Descriptors are watched edge-triggered, once for everything. An event makes that flow step which waits for it; a flow that
- * let others go first is in the loop's list of tasks. An end is not heard while nobody can use what it says: where a sink is
- * full, each segment that comes in would wake us for nothing, and take the processor from the sink.
+ * Where there is an io_uring, flows begin as its streams, and our own loop hears of an end when it has to: when what comes is
+ * no message, or nothing has come for a while. A descriptor is watched edge-triggered. An event makes that flow step which waits
+ * for it; a flow that let others go first is in the loop's list of tasks. An end is not heard while nobody can use what it says:
+ * where a sink is full, each segment that comes in would wake us for nothing, and take the processor from the sink.
  *
  * A flow whose source ended has shut its sink down, and the other goes on: half-close is kept. When one side breaks, the other is
  * reset, so that nobody takes what was cut short for the end. Files and pumps are given back when nothing has moved for a while.
@@ -26,7 +27,7 @@
 #include "run/pump.h"
 #include "run/uring.h"
 
-#define FLOW_UNHEARD_EVENTS (EPOLLOUT | EPOLLET)
+#define FLOW_NR_MESSAGES 4     /* in a row, until the ring is asked to carry a flow again */
 #define FLOW_REST_NS 100000000 /* without anything moving, until what moves it is given back */
 
 /* --- The end ----------------------------------------------------------------------------------------- */
@@ -157,20 +158,6 @@ static void flow_count_wait(struct usp_conn *conn, unsigned direction, enum usp_
 		usp_counter_add(&counters->sink_waits[direction], 1);
 }
 
-/* Be told when an end has something to say, or not. What it said meanwhile is told at once: 0 or -errno. */
-static int flow_hear(struct usp_conn *conn, unsigned index, bool must_hear)
-{
-	struct usp_conn_end *end = &conn->ends[index];
-	int ret = 0;
-
-	if (end->is_unheard == must_hear)
-		ret = usp_loop_change(conn->worker->loop, end->fd, must_hear ? USP_CONN_EVENTS : FLOW_UNHEARD_EVENTS,
-				      &end->watch);
-	if (ret == 0)
-		end->is_unheard = !must_hear;
-	return ret;
-}
-
 /* Its sink is full, or its rate used up. */
 static bool flow_is_held(const struct usp_flow *flow)
 {
@@ -194,20 +181,40 @@ static void flow_await(struct usp_conn *conn, unsigned direction, const struct u
 
 static void flow_stream_told(void *arg, size_t taken, size_t given, int why);
 
-/* Messages are what comes: let the ring carry them. Events about the source are its own from here on. */
-static void flow_begin_stream(struct usp_conn *conn, unsigned direction)
+/* Let the ring carry a flow, as long as it brings messages: true, and what the source has to say is the ring's to hear. */
+static bool flow_begin_stream(struct usp_conn *conn, unsigned direction)
 {
 	struct usp_flow *flow = &conn->work->flows[direction];
 	struct usp_uring *uring = usp_worker_uring(conn->worker);
 
-	if (!uring || flow_hear(conn, direction, false) < 0)
-		return;
+	if (!uring || !usp_pump_may_be_carried(flow->pump))
+		return false;
 	flow->stream =
 		usp_uring_begin(uring, conn->ends[direction].fd, conn->ends[!direction].fd, flow_stream_told, flow);
 	if (flow->stream)
 		flow->wait = USP_FLOW_STREAM;
-	else
-		flow_hear(conn, direction, true);
+	return flow->stream;
+}
+
+/* What comes is for our own loop to carry. Both ends may have something to tell: 0 or -errno. */
+static int flow_listen(struct usp_conn *conn, unsigned direction)
+{
+	int ret = usp_conn_watch(conn, direction, USP_END_HEARD);
+
+	if (ret == 0 && conn->ends[!direction].watched == USP_END_UNWATCHED)
+		ret = usp_conn_watch(conn, !direction, USP_END_UNHEARD);
+	return ret;
+}
+
+/* It waits for its source: who hears it? 0 or -errno. */
+static int flow_await_source(struct usp_conn *conn, unsigned direction)
+{
+	struct usp_flow *flow = &conn->work->flows[direction];
+
+	if (flow->pump->nr_messages >= FLOW_NR_MESSAGES && flow_begin_stream(conn, direction))
+		return conn->ends[direction].watched == USP_END_HEARD ? usp_conn_watch(conn, direction, USP_END_UNHEARD)
+								      : 0;
+	return flow_listen(conn, direction);
 }
 
 /* Do what a flow can do now. */
@@ -223,10 +230,8 @@ static void flow_step(struct usp_conn *conn, unsigned direction)
 		conn->active_ns = usp_conn_now(conn);
 	if (ret == -EAGAIN) {
 		flow_await(conn, direction, &wait);
-		if (flow->wait == USP_FLOW_SOURCE && flow_hear(conn, direction, true) < 0)
+		if (flow->wait == USP_FLOW_SOURCE && flow_await_source(conn, direction) < 0)
 			usp_conn_abort(conn);
-		else if (flow->wait == USP_FLOW_SOURCE && usp_pump_may_be_carried(flow->pump))
-			flow_begin_stream(conn, direction);
 	} else if (ret < 0) {
 		usp_conn_break(conn);
 	} else {
@@ -245,10 +250,17 @@ static void flow_end_stream(struct usp_conn *conn, unsigned direction)
 	flow->wait = USP_FLOW_SOURCE;
 	flow->pump->nr_messages = 0;
 	usp_pump_look(flow->pump);
-	if (flow_hear(conn, direction, true) < 0)
+	if (flow_listen(conn, direction) < 0)
 		usp_conn_abort(conn);
 	else
 		flow_step(conn, direction);
+}
+
+/* All has been carried, and the source has ended. */
+static void flow_end_source(struct usp_conn *conn, unsigned direction)
+{
+	conn->work->flows[direction].pump->is_source_over = true;
+	flow_step(conn, direction);
 }
 
 static void flow_stream_told(void *arg, size_t taken, size_t given, int why)
@@ -265,7 +277,9 @@ static void flow_stream_told(void *arg, size_t taken, size_t given, int why)
 	if (why == 0)
 		return;
 	flow->stream = NULL;
-	if (why == -EAGAIN)
+	if (why == USP_URING_END)
+		flow_end_source(conn, direction);
+	else if (why == -EAGAIN)
 		flow_end_stream(conn, direction);
 	else
 		usp_conn_break(conn);
@@ -316,7 +330,7 @@ void usp_flow_ready(struct usp_conn *conn, unsigned index, unsigned events)
 	if (from && events & (EPOLLRDHUP | EPOLLHUP | EPOLLPRI))
 		usp_pump_look(from->pump);
 	if (from && flow_is_held(from) && events & EPOLLIN)
-		flow_hear(conn, index, false);
+		usp_conn_watch(conn, index, USP_END_UNHEARD);
 	if (from && from->wait == USP_FLOW_SOURCE && events & ~(unsigned)EPOLLOUT)
 		flow_step(conn, index);
 }
@@ -357,21 +371,43 @@ static void flow_idle_fired(struct usp_timer *timer)
 
 /* --- The beginning ----------------------------------------------------------------------------------- */
 
+/* Nothing is needed before something comes. */
+static int flow_begin_quiet(struct usp_conn *conn)
+{
+	uint64_t idle_ns = usp_conn_params(conn)->idle_timeout_ns;
+	int ret = usp_conn_watch(conn, 0, USP_END_HEARD);
+
+	if (ret == 0)
+		ret = usp_conn_watch(conn, 1, USP_END_HEARD);
+	if (ret == 0 && idle_ns)
+		ret = usp_loop_arm(conn->worker->loop, &conn->timer, conn->active_ns + idle_ns);
+	return ret;
+}
+
+/* Most connections are short and their messages small: for these the ring saves the half of all system calls. */
+static int flow_begin_streams(struct usp_conn *conn)
+{
+	int ret = flow_begin_work(conn);
+
+	for (unsigned i = 0; i < 2 && ret == 0; i++) {
+		if (!flow_begin_stream(conn, i))
+			ret = flow_listen(conn, i);
+	}
+	return ret;
+}
+
 void usp_flow_begin(struct usp_conn *conn)
 {
-	struct usp_loop *loop = conn->worker->loop;
-	uint64_t idle_ns = usp_conn_params(conn)->idle_timeout_ns;
-	int ret = usp_loop_watch(loop, conn->ends[0].fd, USP_CONN_EVENTS, &conn->ends[0].watch);
+	int ret;
 
-	usp_loop_disarm(loop, &conn->timer);
+	usp_loop_disarm(conn->worker->loop, &conn->timer);
 	conn->active_ns = usp_conn_now(conn);
 	conn->timer.fired = flow_idle_fired;
-	if (ret == 0 && idle_ns)
-		ret = usp_loop_arm(loop, &conn->timer, conn->active_ns + idle_ns);
-	usp_target_connected(conn->target);
-	atomic_fetch_add_explicit(&conn->target->nr_connections, 1, memory_order_relaxed);
 	conn->task.run = flow_run_steps;
 	conn->state = USP_CONN_FLOWING;
+	usp_target_connected(conn->target);
+	atomic_fetch_add_explicit(&conn->target->nr_connections, 1, memory_order_relaxed);
+	ret = usp_worker_uring(conn->worker) ? flow_begin_streams(conn) : flow_begin_quiet(conn);
 	if (ret < 0)
 		usp_conn_abort(conn);
 }

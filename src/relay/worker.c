@@ -111,9 +111,17 @@ static void worker_accept(struct usp_watch *watch, unsigned events)
 
 /* --- Connections --------------------------------------------------------------------------------------- */
 
+/* A flow that is limited goes by what its pump allows. */
+static bool worker_may_uring(const struct usp_relay *relay)
+{
+	const struct usp_relay_params *params = &relay->params;
+
+	return !params->no_uring && params->lane == USP_LANE_AUTO && !params->rate && !relay->shared_rate.per_second;
+}
+
 struct usp_uring *usp_worker_uring(struct usp_worker *worker)
 {
-	if (!worker->has_tried_uring && !worker->relay->params.no_uring)
+	if (!worker->has_tried_uring && worker_may_uring(worker->relay))
 		usp_uring_new(worker->loop, &worker->uring);
 	worker->has_tried_uring = true;
 	return worker->uring;

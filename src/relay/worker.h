@@ -43,7 +43,7 @@ struct usp_worker {
 	int error; /* of its loop */
 	atomic_bool is_running;
 	atomic_uint nr_answered; /* of relay->nr_asked */
-	struct usp_uring *uring; /* made when messages come; NULL before, and where it cannot be */
+	struct usp_uring *uring; /* made for the first connection; NULL before, and where it cannot be */
 	bool has_tried_uring;
 	struct usp_slab conn_slab; /* their memory */
 	struct usp_conn *conns;	   /* all of them */
@@ -119,7 +119,7 @@ void usp_worker_rested(struct usp_worker *worker);
 /* Descriptors or memory are short: accept no more for a moment. */
 void usp_worker_pause(struct usp_worker *worker);
 
-/* A ring that carries messages, or NULL. */
+/* A ring that carries messages, or NULL where there is none or flows are limited. */
 struct usp_uring *usp_worker_uring(struct usp_worker *worker);
 
 /* The targets as they are now: lent, or NULL if there are none. */

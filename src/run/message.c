@@ -12,8 +12,6 @@
 #include "run/planner.h"
 #include "run/pump.h"
 
-#define MESSAGE_NR 4 /* in a row, until it pays to set up something for them */
-
 static const char read_reason[] = "read into a folio";
 static const char write_reason[] = "copied into the socket by sendmsg(2)";
 
@@ -28,7 +26,7 @@ bool usp_pump_is_message(const struct usp_pump *pump)
 
 bool usp_pump_may_be_carried(const struct usp_pump *pump)
 {
-	return pump->nr_messages >= MESSAGE_NR && usp_pump_is_message(pump) && !pump->left.ops &&
+	return usp_pump_is_message(pump) && !pump->left.ops &&
 	       usp_plan_adapts(pump->source, &pump->params) && pump->params.count < 0 && !pump->rate.per_second &&
 	       !pump->shared_rate && !pump->must_look;
 }

@@ -78,7 +78,7 @@ struct usp_pump {
 	struct usp_pump_wait *waits; /* what the last step waits for, [0, nr_waits); at most one more than branches */
 	struct usp_pump_wait only_wait; /* the place of that where there is one branch */
 	unsigned nr_waits;
-	bool is_source_over;	 /* of steps with several sinks: nothing more is taken */
+	bool is_source_over;	 /* nothing more is taken */
 	_Atomic(uint64_t) bytes; /* taken from the source */
 	atomic_int source_error;
 	atomic_bool is_stopped, is_done;
@@ -173,7 +173,7 @@ void usp_pump_fail_many(struct usp_pump *pump, int error);
 /* Bytes that somebody else took from the source and gave to the sink, both by copying: counted and accounted. */
 void usp_pump_carried(struct usp_pump *pump, size_t taken, size_t given);
 
-/* Are messages what comes, and might somebody else carry them: is nothing under way, and nothing limited? */
+/* Might somebody else carry what comes, as long as it is messages: is nothing under way, and nothing limited? */
 bool usp_pump_may_be_carried(const struct usp_pump *pump);
 
 /* Can the flow go that way now? */

@@ -188,7 +188,7 @@ static int step_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
 	int ret = 1;
 
-	if (atomic_load(&pump->source_error))
+	if (atomic_load(&pump->source_error) || pump->is_source_over)
 		return 0;
 	if (usp_pump_is_message(pump) && !pump->left.ops)
 		ret = usp_pump_message(pump, wait);

@@ -91,7 +91,7 @@ struct usp_uring_stream {
 	int first, last; /* pieces, by the number of their buffer */
 	unsigned nr_pieces, nr_large;
 	bool is_receiving, is_sending, is_cancelling; /* requests under way */
-	bool must_leave, is_dropped;
+	bool must_leave, has_ended, is_dropped;
 };
 
 struct usp_uring {
@@ -162,18 +162,62 @@ static bool stream_is_busy(const struct usp_uring_stream *stream)
 	return stream->is_receiving || stream->is_sending || stream->is_cancelling;
 }
 
-/* The last thing that the owner hears, who then may close the descriptors. */
-static void stream_finish(struct usp_uring_stream *stream, int why)
-{
-	stream->is_dropped = true;
-	if (stream_is_busy(stream))
-		io_uring_submit(&stream->uring->ring);
-	stream->told(stream->arg, 0, 0, why);
-}
-
 static uint64_t stream_tag(struct usp_uring_stream *stream, enum uring_request request)
 {
 	return (uint64_t)(uintptr_t)stream | request;
+}
+
+/* A request that cannot be had now is asked for again when something else comes. */
+static void stream_cancel(struct usp_uring_stream *stream, enum uring_request request)
+{
+	struct io_uring_sqe *sqe = uring_request(stream->uring);
+
+	if (!sqe)
+		return;
+	io_uring_prep_cancel64(sqe, stream_tag(stream, request), 0);
+	io_uring_sqe_set_data64(sqe, stream_tag(stream, URING_CANCEL));
+	stream->is_cancelling = true;
+}
+
+/* Tell of a send that has ended, although its completion has not been looked at. */
+static void stream_tell_sent(struct usp_uring_stream *stream)
+{
+	struct io_uring *ring = &stream->uring->ring;
+	struct io_uring_cqe *cqe;
+	unsigned head;
+
+	io_uring_for_each_cqe(ring, head, cqe)
+	{
+		if (cqe->user_data == stream_tag(stream, URING_SEND) && cqe->res > 0)
+			stream->told(stream->arg, 0, (size_t)cqe->res, 0);
+	}
+}
+
+static void stream_cancel_next(struct usp_uring_stream *stream)
+{
+	if (stream->is_sending && !stream->is_cancelling)
+		stream_cancel(stream, URING_SEND);
+	else if (stream->is_receiving && !stream->is_cancelling)
+		stream_cancel(stream, URING_RECEIVE);
+}
+
+/* From now on nothing is told, and no request names a descriptor. What was sent until now has been told. */
+static void stream_drop(struct usp_uring_stream *stream)
+{
+	stream->is_dropped = true;
+	if (!stream_is_busy(stream))
+		return;
+	stream_cancel_next(stream);
+	io_uring_submit_and_get_events(&stream->uring->ring);
+	if (stream->is_sending)
+		stream_tell_sent(stream);
+}
+
+/* The last thing that the owner hears, who then may close the descriptors. */
+static void stream_finish(struct usp_uring_stream *stream, int why)
+{
+	stream_drop(stream);
+	stream->told(stream->arg, 0, 0, why);
 }
 
 static void stream_receive(struct usp_uring_stream *stream)
@@ -206,18 +250,6 @@ static void stream_send(struct usp_uring_stream *stream)
 	stream->is_sending = true;
 }
 
-/* A request that cannot be had now is asked for again when something else comes. */
-static void stream_cancel(struct usp_uring_stream *stream, enum uring_request request)
-{
-	struct io_uring_sqe *sqe = uring_request(stream->uring);
-
-	if (!sqe)
-		return;
-	io_uring_prep_cancel64(sqe, stream_tag(stream, request), 0);
-	io_uring_sqe_set_data64(sqe, stream_tag(stream, URING_CANCEL));
-	stream->is_cancelling = true;
-}
-
 /* --- Streams --------------------------------------------------------------------------------------- */
 
 static void stream_free(struct usp_uring_stream *stream)
@@ -231,12 +263,10 @@ static void stream_free(struct usp_uring_stream *stream)
 /* A dropped one goes when no request names it any more. */
 static void stream_fade(struct usp_uring_stream *stream)
 {
-	if (!stream_is_busy(stream))
+	if (stream_is_busy(stream))
+		stream_cancel_next(stream);
+	else
 		stream_free(stream);
-	else if (stream->is_receiving && !stream->is_cancelling)
-		stream_cancel(stream, URING_RECEIVE);
-	else if (stream->is_sending && !stream->is_cancelling)
-		stream_cancel(stream, URING_SEND);
 }
 
 static void stream_go_on(struct usp_uring_stream *stream)
@@ -250,7 +280,7 @@ static void stream_go_on(struct usp_uring_stream *stream)
 	if (!stream->is_dropped && !stream_is_busy(stream) && !stream->nr_pieces && !stream->must_leave)
 		stream_receive(stream);
 	if (!stream->is_dropped && !stream_is_busy(stream) && !stream->nr_pieces)
-		stream_finish(stream, -EAGAIN);
+		stream_finish(stream, stream->has_ended ? USP_URING_END : -EAGAIN);
 	if (stream->is_dropped)
 		stream_fade(stream);
 }
@@ -272,7 +302,8 @@ static void stream_received(struct usp_uring_stream *stream, const struct io_uri
 		uring_give_back(stream->uring, number);
 	if (cqe->res == -ECANCELED)
 		return;
-	stream->must_leave = true; /* the end, which the owner has to see for himself; or no buffers */
+	stream->must_leave = true; /* the end, or no buffers */
+	stream->has_ended = cqe->res == 0;
 	if (cqe->res < 0 && cqe->res != -ENOBUFS && cqe->res != -EINTR && cqe->res != -EAGAIN && !stream->is_dropped)
 		stream_finish(stream, cqe->res);
 }
@@ -339,14 +370,20 @@ void usp_uring_leave(struct usp_uring_stream *stream)
 
 void usp_uring_drop(struct usp_uring_stream *stream)
 {
-	struct usp_uring *uring = stream->uring;
-
-	stream->is_dropped = true;
+	stream_drop(stream);
 	stream_fade(stream);
-	io_uring_submit(&uring->ring);
 }
 
 /* --- The ring in the loop -------------------------------------------------------------------------- */
+
+/*
+ * Requests to hand over, or descriptors to look at: newer kernels look at twenty in one call, and if these have nothing, no
+ * event says that there are more.
+ */
+static bool uring_has_more(const struct usp_uring *uring)
+{
+	return io_uring_sq_ready(&uring->ring) || IO_URING_READ_ONCE(*uring->ring.sq.kflags) & IORING_SQ_TASKRUN;
+}
 
 /* Hand over requests and take in completions, which make new requests, for some turns. */
 static void uring_run(struct usp_task *task)
@@ -354,20 +391,21 @@ static void uring_run(struct usp_task *task)
 	struct usp_uring *uring = usp_container_of(task, struct usp_uring, task);
 
 	uring->is_running = true;
-	for (unsigned turn = 0; turn < URING_TURNS_MAX && (turn == 0 || io_uring_sq_ready(&uring->ring)); turn++) {
+	for (unsigned turn = 0; turn < URING_TURNS_MAX && (turn == 0 || uring_has_more(uring)); turn++) {
 		struct io_uring_cqe *cqe;
-		unsigned head, nr = 0;
+		unsigned head;
 
 		io_uring_submit_and_get_events(&uring->ring);
 		io_uring_for_each_cqe(&uring->ring, head, cqe)
 		{
-			uring_complete(cqe);
-			nr++;
+			const struct io_uring_cqe done = *cqe;
+
+			io_uring_cq_advance(&uring->ring, 1);
+			uring_complete(&done);
 		}
-		io_uring_cq_advance(&uring->ring, nr);
 	}
 	uring->is_running = false;
-	if (io_uring_sq_ready(&uring->ring))
+	if (uring_has_more(uring))
 		usp_loop_defer(uring->loop, &uring->task);
 }
 
@@ -417,7 +455,8 @@ static void uring_unmake(struct usp_uring *uring)
 int usp_uring_new(struct usp_loop *loop, struct usp_uring **ret_uring)
 {
 	struct io_uring_params params = {
-		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+			 IORING_SETUP_CQSIZE,
 		.cq_entries = URING_COMPLETIONS,
 	};
 	struct usp_uring *uring = usp_alloc(sizeof(*uring));

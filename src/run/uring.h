@@ -12,10 +12,11 @@ struct usp_uring_stream;
 
 /*
  * What became of a stream, told in the loop's thread: bytes that were taken from its source and given to its sink since the
- * last time, and why: 0 while it goes on. Else it is over and must not be named again: -EAGAIN when all that was taken is
- * given and the caller has to go on by himself, because the end has come, or pieces are large, or buffers are short; or the
- * -errno of a side that broke, and what was taken and not given is lost.
+ * last time, and why: 0 while it goes on. Else it is over and must not be named again: USP_URING_END when the source has ended
+ * and all is given; -EAGAIN when all that was taken is given and the caller has to go on by himself, because pieces are large,
+ * or buffers are short, or he asked for it; or the -errno of a side that broke, and what was taken and not given is lost.
  */
+#define USP_URING_END 1
 typedef void usp_uring_told(void *arg, size_t taken, size_t given, int why);
 
 /*
@@ -32,7 +33,7 @@ struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, i
 /* Ask a stream to come to its end: what is under way is delivered, then it is told -EAGAIN. */
 void usp_uring_leave(struct usp_uring_stream *stream);
 
-/* Drop a stream, which is told no more. Its descriptors may be closed afterwards. */
+/* Drop a stream: it is told what was given until now, and then no more. Its descriptors may be closed afterwards. */
 void usp_uring_drop(struct usp_uring_stream *stream);
 
 #endif

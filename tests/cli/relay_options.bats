@@ -217,9 +217,9 @@ queued() {
 
 # --- How long ------------------------------------------------------------------------------------------------
 
-@test "--idle-timeout closes a connection on which nothing moves, and no other" {
-	serve target echo 127.0.0.1:0
-	relay --metrics 127.0.0.1:0 --idle-timeout 1500ms 127.0.0.1:0 "${at[target]}"
+# idle_and_busy OPTIONS: two connections, of which one says nothing.
+idle_and_busy() {
+	relay "$@" --metrics 127.0.0.1:0 --idle-timeout 1500ms 127.0.0.1:0 "${at[target]}"
 	from=$(seconds)
 	hold 5
 	hold 6
@@ -228,13 +228,20 @@ queued() {
 		[ "$(said 6)" = busy ]
 	done
 	lasted "$from" 1.4 20
-	logs target "reset (1)"
 	never read -r -t 10 -u 5 word
 	echo there >&6
 	[ "$(said 6)" = there ]
 	shows idle_closed_total 1
 	exec 5>&- 6>&-
 	stops 0
+}
+
+@test "--idle-timeout closes a connection on which nothing moves, and no other" {
+	serve target echo 127.0.0.1:0
+	idle_and_busy
+	logs target "reset (1)"
+	idle_and_busy --no-io-uring
+	logs target "reset (3)"
 }
 
 @test "--exit-idle-time ends the relay when nobody has come for so long, and not while somebody is there" {

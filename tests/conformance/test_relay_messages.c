@@ -233,6 +233,34 @@ static void the_end_behind_messages_is_carried_and_replies_still_come(void **sta
 	each_carriage(an_end);
 }
 
+static bool is_broken(int fd)
+{
+	struct pollfd look = {.fd = fd};
+
+	return poll(&look, 1, 0) == 1 && look.revents & POLLERR;
+}
+
+/* The ring has heard the end, and does not listen to that side any more. A UNIX socket knows no reset. */
+static void a_late_break(struct scene *scene)
+{
+	shutdown(scene->pair.client, SHUT_WR);
+	take_end(scene->pair.target);
+	if (!scene->carriage->is_unix) {
+		net_reset(scene->pair.client);
+		AWAIT(is_broken(scene->pair.target));
+		close(scene->pair.target);
+	} else {
+		pair_close(&scene->pair);
+	}
+	AWAIT(stage_status(&scene->stage).nr_connections == 0);
+}
+
+static void a_side_that_breaks_behind_its_end_resets_the_other(void **state)
+{
+	(void)state;
+	each_carriage(a_late_break);
+}
+
 /* A UNIX socket knows no reset: its peer sees the end of what was read. */
 static void a_break(struct scene *scene)
 {
@@ -309,6 +337,7 @@ int main(void)
 		CASE(messages_go_on_after_a_rest),
 		CASE(the_end_behind_messages_is_carried_and_replies_still_come),
 		CASE(a_side_that_breaks_resets_the_other_and_no_one_else),
+		CASE(a_side_that_breaks_behind_its_end_resets_the_other),
 		CASE(a_send_that_is_stuck_does_not_outlive_its_connection),
 		CASE(a_stop_ends_streams_at_once),
 	};

@@ -457,6 +457,7 @@ static void run_setting(const void *arg)
 
 static const struct fault_scenario scenarios[] = {
 	{.name = "a_connection_adapts", SETTING(PARAMS(.lane = USP_LANE_AUTO))},
+	{.name = "a_connection_adapts_without_a_ring", SETTING(PARAMS(.lane = USP_LANE_AUTO, .no_uring = true))},
 	{.name = "a_connection_inside_the_kernel", SETTING(PARAMS(.lane = USP_LANE_KERNEL))},
 	{.name = "a_connection_in_memory", SETTING(PARAMS(.lane = USP_LANE_USER))},
 	{.name = "a_connection_over_unix_sockets", SETTING(.is_unix = true, PARAMS(.lane = USP_LANE_AUTO))},

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/* test_uring - streams of messages that io_uring carries in an event loop. Skipped where there is no such ring. */
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "base/compiler.h"
+#include "run/uring.h"
+#include "support.h"
+
+#define NR_STREAMS 100 /* more than the kernel gives completions in one call */
+#define BUFFER_BYTES ((size_t)16 << 10)
+#define NR_LARGE 8
+
+/* A stream from one socket to another, and who is at their other ends. */
+struct way {
+	struct usp_uring_stream *stream;
+	int from[2], to[2]; /* [0] is the stream's */
+	size_t taken, given;
+	int why;
+	bool is_over;
+	struct way *rival; /* of two, who is dropped when the other has given something */
+};
+
+static struct usp_loop *loop;
+static struct usp_uring *uring;
+static struct way ways[NR_STREAMS];
+static unsigned nr_ways, nr_over;
+
+/* It has come as far as it will. */
+static void way_ended(struct way *way, int why)
+{
+	way->why = why;
+	way->is_over = true;
+	if (++nr_over == nr_ways)
+		usp_loop_stop(loop);
+}
+
+static void drop_rival(struct way *way)
+{
+	struct way *rival = way->rival;
+
+	way->rival = rival->rival = NULL;
+	usp_uring_drop(rival->stream);
+	way_ended(rival, 0);
+}
+
+static void told(void *arg, size_t taken, size_t given, int why)
+{
+	struct way *way = arg;
+
+	assert_false(way->is_over);
+	way->taken += taken;
+	way->given += given;
+	if (why != 0)
+		way_ended(way, why);
+	else if (given && way->rival)
+		drop_rival(way);
+}
+
+static void begin(unsigned nr)
+{
+	assert_int_equal(usp_loop_new(&loop), 0);
+	if (usp_uring_new(loop, &uring) < 0) {
+		usp_loop_free(loop);
+		skip();
+	}
+	nr_ways = nr;
+	nr_over = 0;
+	for (unsigned i = 0; i < nr; i++) {
+		ways[i] = (struct way){.why = 0};
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ways[i].from), 0);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ways[i].to), 0);
+		ways[i].stream = usp_uring_begin(uring, ways[i].from[0], ways[i].to[0], told, &ways[i]);
+		assert_non_null(ways[i].stream);
+	}
+}
+
+static void end(void)
+{
+	usp_uring_free(uring);
+	usp_loop_free(loop);
+	for (unsigned i = 0; i < nr_ways; i++) {
+		for (unsigned side = 0; side < 2; side++) {
+			close(ways[i].from[side]);
+			close(ways[i].to[side]);
+		}
+	}
+}
+
+/* Until all streams are over; an alarm ends a test for which they never are. */
+static void run(void)
+{
+	assert_int_equal(usp_loop_run(loop), 0);
+	assert_int_equal(nr_over, nr_ways);
+}
+
+static void send_bytes(int fd, uint64_t off, size_t len)
+{
+	unsigned char bytes[BUFFER_BYTES];
+
+	assert_true(len <= sizeof(bytes));
+	pattern_fill(bytes, off, len);
+	assert_int_equal(send(fd, bytes, len, 0), len);
+}
+
+static void receive_bytes(int fd, uint64_t off, size_t len)
+{
+	unsigned char bytes[BUFFER_BYTES];
+
+	assert_true(len <= sizeof(bytes));
+	assert_int_equal(recv(fd, bytes, len, MSG_WAITALL), len);
+	assert_pattern(bytes, off, len);
+}
+
+/* --- Cases ----------------------------------------------------------------------------------------- */
+
+/* What a test does to the sources when all streams have begun to listen, which takes the loop some rounds. */
+struct later {
+	struct usp_task task;
+	void (*run)(void);
+	unsigned nr_rounds;
+};
+
+static void later_turn(struct usp_task *task)
+{
+	struct later *later = usp_container_of(task, struct later, task);
+
+	if (++later->nr_rounds < 4)
+		usp_loop_defer(loop, task);
+	else
+		later->run();
+}
+
+static void run_with(void (*what)(void))
+{
+	struct later later = {.task.run = later_turn, .run = what};
+
+	usp_loop_defer(loop, &later.task);
+	run();
+}
+
+static void end_all_sources(void)
+{
+	for (unsigned i = 0; i < nr_ways; i++)
+		shutdown(ways[i].from[1], SHUT_WR);
+}
+
+static void ends_that_come_at_once_are_all_told(void **state)
+{
+	(void)state;
+	begin(NR_STREAMS);
+	run_with(end_all_sources);
+	for (unsigned i = 0; i < nr_ways; i++)
+		assert_int_equal(ways[i].why, USP_URING_END);
+	end();
+}
+
+/* Somebody else is faster at all sources but the last. */
+static void end_behind_nothing(void)
+{
+	for (unsigned i = 0; i + 1 < nr_ways; i++) {
+		send_bytes(ways[i].from[1], 0, 1);
+		receive_bytes(ways[i].from[0], 0, 1);
+	}
+	shutdown(ways[nr_ways - 1].from[1], SHUT_WR);
+}
+
+/* The kernel looks at twenty sources at a time, and says nothing about those that have nothing. */
+static void an_end_behind_many_sources_that_have_nothing_is_told(void **state)
+{
+	(void)state;
+	begin(NR_STREAMS);
+	nr_over = nr_ways - 1;
+	run_with(end_behind_nothing);
+	assert_int_equal(ways[nr_ways - 1].why, USP_URING_END);
+	end();
+}
+
+static void what_was_sent_before_the_end_is_given_before_it(void **state)
+{
+	(void)state;
+	begin(1);
+	send_bytes(ways[0].from[1], 0, 1000);
+	send_bytes(ways[0].from[1], 1000, 24);
+	shutdown(ways[0].from[1], SHUT_WR);
+	run();
+	assert_int_equal(ways[0].why, USP_URING_END);
+	assert_int_equal(ways[0].taken, 1024);
+	assert_int_equal(ways[0].given, 1024);
+	receive_bytes(ways[0].to[1], 0, 1024);
+	end();
+}
+
+static void a_stream_that_is_left_gives_what_it_has(void **state)
+{
+	(void)state;
+	begin(1);
+	send_bytes(ways[0].from[1], 0, 5000);
+	usp_uring_leave(ways[0].stream);
+	run();
+	assert_int_equal(ways[0].why, -EAGAIN);
+	assert_int_equal(ways[0].taken, ways[0].given);
+	if (ways[0].given)
+		receive_bytes(ways[0].to[1], 0, ways[0].given);
+	if (ways[0].given < 5000)
+		receive_bytes(ways[0].from[0], ways[0].given, 5000 - ways[0].given);
+	end();
+}
+
+/* In the same round both have sent, and one hears of it first. */
+static void what_a_stream_has_sent_is_told_when_it_is_dropped(void **state)
+{
+	(void)state;
+	begin(2);
+	ways[0].rival = &ways[1];
+	ways[1].rival = &ways[0];
+	for (unsigned i = 0; i < 2; i++)
+		send_bytes(ways[i].from[1], 0, 100);
+	shutdown(ways[0].from[1], SHUT_WR);
+	shutdown(ways[1].from[1], SHUT_WR);
+	run();
+	for (unsigned i = 0; i < 2; i++) {
+		int nr_arrived = -1;
+
+		assert_int_equal(ioctl(ways[i].to[1], FIONREAD, &nr_arrived), 0);
+		assert_int_equal(ways[i].given, nr_arrived);
+	}
+	end();
+}
+
+static void pieces_that_are_large_again_and_again_are_left_to_the_owner(void **state)
+{
+	(void)state;
+	begin(1);
+	for (unsigned i = 0; i < NR_LARGE; i++)
+		send_bytes(ways[0].from[1], i * BUFFER_BYTES, BUFFER_BYTES);
+	run();
+	assert_int_equal(ways[0].why, -EAGAIN);
+	assert_int_equal(ways[0].taken, NR_LARGE * BUFFER_BYTES);
+	for (unsigned i = 0; i < NR_LARGE; i++)
+		receive_bytes(ways[0].to[1], i * BUFFER_BYTES, BUFFER_BYTES);
+	end();
+}
+
+static void a_sink_that_has_gone_is_an_error(void **state)
+{
+	(void)state;
+	begin(1);
+	close(ways[0].to[1]);
+	send_bytes(ways[0].from[1], 0, 1);
+	run();
+	assert_int_equal(ways[0].why, -EPIPE);
+	assert_int_equal(ways[0].taken, 1);
+	assert_int_equal(ways[0].given, 0);
+	end();
+}
+
+static void a_source_that_broke_is_an_error(void **state)
+{
+	(void)state;
+	begin(1);
+	send_bytes(ways[0].from[0], 0, 1); /* which nobody reads: so the close is a reset */
+	close(ways[0].from[1]);
+	run();
+	assert_int_equal(ways[0].why, -ECONNRESET);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(ends_that_come_at_once_are_all_told),
+		CASE(an_end_behind_many_sources_that_have_nothing_is_told),
+		CASE(what_was_sent_before_the_end_is_given_before_it),
+		CASE(a_stream_that_is_left_gives_what_it_has),
+		CASE(what_a_stream_has_sent_is_told_when_it_is_dropped),
+		CASE(pieces_that_are_large_again_and_again_are_left_to_the_owner),
+		CASE(a_sink_that_has_gone_is_an_error),
+		CASE(a_source_that_broke_is_an_error),
+	};
+
+	return cmocka_run_group_tests_name("uring", tests, NULL, NULL);
+}
