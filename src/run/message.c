@@ -26,9 +26,8 @@ bool usp_pump_is_message(const struct usp_pump *pump)
 
 bool usp_pump_may_be_carried(const struct usp_pump *pump)
 {
-	return usp_pump_is_message(pump) && !pump->left.ops &&
-	       usp_plan_adapts(pump->source, &pump->params) && pump->params.count < 0 && !pump->rate.per_second &&
-	       !pump->shared_rate && !pump->must_look;
+	return usp_pump_is_message(pump) && !pump->left.ops && usp_plan_adapts(pump->source, &pump->params) &&
+	       pump->params.count < 0 && !pump->rate.per_second && !pump->shared_rate && !pump->must_look;
 }
 
 void usp_pump_carried(struct usp_pump *pump, size_t taken, size_t given)

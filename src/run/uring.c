@@ -43,6 +43,17 @@ struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, i
 	return NULL;
 }
 
+void usp_uring_missed(struct usp_uring *uring)
+{
+	(void)uring;
+}
+
+bool usp_uring_is_deaf(const struct usp_uring *uring)
+{
+	(void)uring;
+	return true;
+}
+
 void usp_uring_leave(struct usp_uring_stream *stream)
 {
 	(void)stream;
@@ -71,6 +82,7 @@ void usp_uring_drop(struct usp_uring_stream *stream)
 #define URING_PIECES_MAX 8 /* of one stream, before it stops receiving */
 #define URING_LARGE_MAX 8  /* full buffers in a row: these are no messages */
 #define URING_TURNS_MAX 16 /* of one round of the loop */
+#define URING_MISSED_MAX 4 /* in a row, until nobody relies on it any more */
 #define URING_NONE (-1)
 
 /* What a completion is about, in the low bits of a stream's address. */
@@ -104,7 +116,8 @@ struct usp_uring {
 	int event_fd; /* the kernel writes to it when there is work for us; being edge-triggered it is never read */
 	struct usp_watch watch;
 	struct usp_task task;
-	bool is_running; /* what is requested now is handed over at the end of the turn */
+	bool is_running;    /* what is requested now is handed over at the end of the turn */
+	unsigned nr_missed; /* times in a row that something had come and the ring did not say so */
 };
 
 /* --- Buffers --------------------------------------------------------------------------------------- */
@@ -291,6 +304,8 @@ static void stream_received(struct usp_uring_stream *stream, const struct io_uri
 
 	stream->is_receiving = cqe->flags & IORING_CQE_F_MORE;
 	if (cqe->res > 0) {
+		if (!stream->must_leave)
+			stream->uring->nr_missed = 0;
 		stream_push(stream, number, (unsigned)cqe->res);
 		stream->nr_large = (size_t)cqe->res == URING_BUFFER_BYTES ? stream->nr_large + 1 : 0;
 		stream->must_leave |= stream->nr_large >= URING_LARGE_MAX;
@@ -415,6 +430,17 @@ static void uring_ready(struct usp_watch *watch, unsigned events)
 
 	(void)events;
 	usp_loop_defer(uring->loop, &uring->task);
+}
+
+void usp_uring_missed(struct usp_uring *uring)
+{
+	if (!uring->task.is_queued)
+		uring->nr_missed++;
+}
+
+bool usp_uring_is_deaf(const struct usp_uring *uring)
+{
+	return uring->nr_missed >= URING_MISSED_MAX;
 }
 
 static int uring_make_buffers(struct usp_uring *uring)

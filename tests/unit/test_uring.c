@@ -10,6 +10,7 @@
 #define NR_STREAMS 100 /* more than the kernel gives completions in one call */
 #define BUFFER_BYTES ((size_t)16 << 10)
 #define NR_LARGE 8
+#define NR_MISSED 4 /* in a row */
 
 /* A stream from one socket to another, and who is at their other ends. */
 struct way {
@@ -266,6 +267,23 @@ static void a_source_that_broke_is_an_error(void **state)
 	end();
 }
 
+static void a_ring_that_misses_what_comes_is_deaf_until_it_tells_again(void **state)
+{
+	(void)state;
+	begin(1);
+	for (unsigned i = 0; i < NR_MISSED; i++) {
+		assert_false(usp_uring_is_deaf(uring));
+		usp_loop_finish(loop); /* what was queued is no sign of deafness */
+		usp_uring_missed(uring);
+	}
+	assert_true(usp_uring_is_deaf(uring));
+	send_bytes(ways[0].from[1], 0, 1);
+	shutdown(ways[0].from[1], SHUT_WR);
+	run();
+	assert_false(usp_uring_is_deaf(uring));
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +295,7 @@ int main(void)
 		CASE(pieces_that_are_large_again_and_again_are_left_to_the_owner),
 		CASE(a_sink_that_has_gone_is_an_error),
 		CASE(a_source_that_broke_is_an_error),
+		CASE(a_ring_that_misses_what_comes_is_deaf_until_it_tells_again),
 	};
 
 	return cmocka_run_group_tests_name("uring", tests, NULL, NULL);
