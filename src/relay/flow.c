@@ -344,7 +344,7 @@ static void flow_leave_streams(struct usp_conn *conn)
 		if (!conn->work->flows[i].stream)
 			continue;
 		if (usp_file_poll(conn->work->files[i]) & POLLIN)
-			usp_uring_missed(conn->worker->uring);
+			usp_uring_missed(conn->work->flows[i].stream);
 		usp_uring_leave(conn->work->flows[i].stream);
 	}
 }

@@ -43,9 +43,9 @@ struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, i
 	return NULL;
 }
 
-void usp_uring_missed(struct usp_uring *uring)
+void usp_uring_missed(struct usp_uring_stream *stream)
 {
-	(void)uring;
+	(void)stream;
 }
 
 bool usp_uring_is_deaf(const struct usp_uring *uring)
@@ -432,10 +432,12 @@ static void uring_ready(struct usp_watch *watch, unsigned events)
 	usp_loop_defer(uring->loop, &uring->task);
 }
 
-void usp_uring_missed(struct usp_uring *uring)
+void usp_uring_missed(struct usp_uring_stream *stream)
 {
-	if (!uring->task.is_queued)
-		uring->nr_missed++;
+	bool is_listening = stream->is_receiving && !stream->nr_pieces && !stream->must_leave;
+
+	if (is_listening && !stream->uring->task.is_queued)
+		stream->uring->nr_missed++;
 }
 
 bool usp_uring_is_deaf(const struct usp_uring *uring)

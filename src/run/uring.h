@@ -29,9 +29,10 @@ void usp_uring_free(struct usp_uring *uring); /* NULL is allowed */
 
 /*
  * Kernels have been seen (6.12.117) whose ring wakes a loop once and not again. Whoever finds that a stream's source has
- * long had something which he was not told of says so; a ring that missed several in a row is deaf, and best not used.
+ * long had something which he was not told of says so; what the stream has no room for does not count. A ring that missed
+ * several in a row is deaf, and best not used.
  */
-void usp_uring_missed(struct usp_uring *uring);
+void usp_uring_missed(struct usp_uring_stream *stream);
 bool usp_uring_is_deaf(const struct usp_uring *uring);
 
 /* Begin a stream between two sockets, which stay the caller's. NULL if memory is short. */

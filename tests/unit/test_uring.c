@@ -274,12 +274,23 @@ static void a_ring_that_misses_what_comes_is_deaf_until_it_tells_again(void **st
 	for (unsigned i = 0; i < NR_MISSED; i++) {
 		assert_false(usp_uring_is_deaf(uring));
 		usp_loop_finish(loop); /* what was queued is no sign of deafness */
-		usp_uring_missed(uring);
+		usp_uring_missed(ways[0].stream);
 	}
 	assert_true(usp_uring_is_deaf(uring));
 	send_bytes(ways[0].from[1], 0, 1);
 	shutdown(ways[0].from[1], SHUT_WR);
 	run();
+	assert_false(usp_uring_is_deaf(uring));
+	end();
+}
+
+static void a_stream_that_does_not_listen_misses_nothing(void **state)
+{
+	(void)state;
+	begin(1);
+	usp_uring_leave(ways[0].stream);
+	for (unsigned i = 0; i < 2 * NR_MISSED; i++)
+		usp_uring_missed(ways[0].stream);
 	assert_false(usp_uring_is_deaf(uring));
 	end();
 }
@@ -296,6 +307,7 @@ int main(void)
 		CASE(a_sink_that_has_gone_is_an_error),
 		CASE(a_source_that_broke_is_an_error),
 		CASE(a_ring_that_misses_what_comes_is_deaf_until_it_tells_again),
+		CASE(a_stream_that_does_not_listen_misses_nothing),
 	};
 
 	return cmocka_run_group_tests_name("uring", tests, NULL, NULL);
