@@ -63,9 +63,9 @@ load relay
 		wait "${asking[i]}"
 		same a "got$i"
 	done
+	eventually shows connections 0
 	shows 'delivered_bytes_total{direction="to_client"}' "$(metric 'delivered_bytes_total{direction="to_target"}')"
 	shows stranded_bytes_total 0
-	eventually shows connections 0
 	shows accepted_total 203
 	stops 0
 }
