@@ -9,17 +9,19 @@ pages=(usplice.1 usplice-copy.1 usplice-relay.1 usplice-endpoints.7 usp_relay.3)
 # examples PAGE: the commands of its section EXAMPLES, on ports that are free.
 examples() {
 	sed -n '/^# EXAMPLES/,/^# SEE ALSO/s/^\$ //p' "$USPLICE_SOURCE_DIR/man/$1.scd" |
-		sed "s/\b9000\b/$tcp_port/g; s/\b9001\b/$udp_port/g; s/^sleep 1\$/wait_for_receiver/"
+		sed "s/\b9000\b/$front_port/g; s/\b9001\b/$back_port/g" |
+		sed 's/^sleep 1$/wait_for_back/; s/^server=\$!$/&; wait_for_back/'
 }
 
-# In the manual a second is long enough; here we look.
-udp_listens() {
-	grep -qi ":$(printf %04X "$udp_port") " /proc/net/udp /proc/net/udp6
+# back_listens: a socket is bound to $back_port and connected to nobody. In the manual a second is long enough, or the time to type
+# the next command; here we look.
+back_listens() {
+	grep -Eqi ":$(printf %04X "$back_port") 0+:0000 " /proc/net/{tcp,udp}{,6}
 }
 
 run_examples() {
-	tcp_port=$(free_port)
-	udp_port=$(free_port)
+	front_port=$(free_port)
+	back_port=$(free_port)
 	mkdir bin folder
 	ln -s "$USPLICE" bin/usplice
 	data image.iso 300000
@@ -31,9 +33,9 @@ run_examples() {
 	cp notes.txt new.conf
 	examples "$1" >script
 	[ -s script ]
-	export udp_port
-	export -f udp_listens eventually
-	PATH=$PWD/bin:$PATH bash -euo pipefail -c 'wait_for_receiver() { eventually udp_listens; }; . ./script' 3>&-
+	export back_port
+	export -f back_listens eventually
+	PATH=$PWD/bin:$PATH bash -euo pipefail -c 'wait_for_back() { eventually back_listens; }; . ./script' 3>&-
 }
 
 @test "the examples of usplice(1)" {
