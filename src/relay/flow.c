@@ -341,11 +341,8 @@ void usp_flow_ready(struct usp_conn *conn, unsigned index, unsigned events)
 static void flow_leave_streams(struct usp_conn *conn)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		if (!conn->work->flows[i].stream)
-			continue;
-		if (usp_file_poll(conn->work->files[i]) & POLLIN)
-			usp_uring_missed(conn->work->flows[i].stream);
-		usp_uring_leave(conn->work->flows[i].stream);
+		if (conn->work->flows[i].stream)
+			usp_uring_leave(conn->work->flows[i].stream);
 	}
 }
 

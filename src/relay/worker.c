@@ -124,7 +124,7 @@ struct usp_uring *usp_worker_uring(struct usp_worker *worker)
 	if (!worker->has_tried_uring && worker_may_uring(worker->relay))
 		usp_uring_new(worker->loop, &worker->uring);
 	worker->has_tried_uring = true;
-	return worker->uring && !usp_uring_is_deaf(worker->uring) ? worker->uring : NULL;
+	return worker->uring;
 }
 
 static void worker_trim_fired(struct usp_timer *timer)

@@ -43,17 +43,6 @@ struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, i
 	return NULL;
 }
 
-void usp_uring_missed(struct usp_uring_stream *stream)
-{
-	(void)stream;
-}
-
-bool usp_uring_is_deaf(const struct usp_uring *uring)
-{
-	(void)uring;
-	return true;
-}
-
 void usp_uring_leave(struct usp_uring_stream *stream)
 {
 	(void)stream;
@@ -73,16 +62,14 @@ void usp_uring_drop(struct usp_uring_stream *stream)
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "base/sys.h"
+#include "run/uring_open.h"
 
-#define URING_ENTRIES 1024
-#define URING_COMPLETIONS 8192
 #define URING_NR_BUFFERS 256 /* a power of two */
 #define URING_BUFFER_BYTES ((size_t)16 << 10)
 #define URING_GROUP 0
 #define URING_PIECES_MAX 8 /* of one stream, before it stops receiving */
 #define URING_LARGE_MAX 8  /* full buffers in a row: these are no messages */
 #define URING_TURNS_MAX 16 /* of one round of the loop */
-#define URING_MISSED_MAX 4 /* in a row, until nobody relies on it any more */
 #define URING_NONE (-1)
 
 /* What a completion is about, in the low bits of a stream's address. */
@@ -116,8 +103,7 @@ struct usp_uring {
 	int event_fd; /* the kernel writes to it when there is work for us; being edge-triggered it is never read */
 	struct usp_watch watch;
 	struct usp_task task;
-	bool is_running;    /* what is requested now is handed over at the end of the turn */
-	unsigned nr_missed; /* times in a row that something had come and the ring did not say so */
+	bool is_running; /* what is requested now is handed over at the end of the turn */
 };
 
 /* --- Buffers --------------------------------------------------------------------------------------- */
@@ -304,8 +290,6 @@ static void stream_received(struct usp_uring_stream *stream, const struct io_uri
 
 	stream->is_receiving = cqe->flags & IORING_CQE_F_MORE;
 	if (cqe->res > 0) {
-		if (!stream->must_leave)
-			stream->uring->nr_missed = 0;
 		stream_push(stream, number, (unsigned)cqe->res);
 		stream->nr_large = (size_t)cqe->res == URING_BUFFER_BYTES ? stream->nr_large + 1 : 0;
 		stream->must_leave |= stream->nr_large >= URING_LARGE_MAX;
@@ -432,19 +416,6 @@ static void uring_ready(struct usp_watch *watch, unsigned events)
 	usp_loop_defer(uring->loop, &uring->task);
 }
 
-void usp_uring_missed(struct usp_uring_stream *stream)
-{
-	bool is_listening = stream->is_receiving && !stream->nr_pieces && !stream->must_leave;
-
-	if (is_listening && !stream->uring->task.is_queued)
-		stream->uring->nr_missed++;
-}
-
-bool usp_uring_is_deaf(const struct usp_uring *uring)
-{
-	return uring->nr_missed >= URING_MISSED_MAX;
-}
-
 static int uring_make_buffers(struct usp_uring *uring)
 {
 	struct io_uring_buf_reg registration = {.ring_entries = URING_NR_BUFFERS, .bgid = URING_GROUP};
@@ -464,6 +435,13 @@ static int uring_make_buffers(struct usp_uring *uring)
 	return 0;
 }
 
+static void uring_free(struct usp_uring *uring)
+{
+	if (uring->event_fd >= 0)
+		usp_sys_close(uring->event_fd);
+	usp_free(uring);
+}
+
 static void uring_unmake(struct usp_uring *uring)
 {
 	struct usp_uring_stream *stream;
@@ -473,34 +451,28 @@ static void uring_unmake(struct usp_uring *uring)
 		LIST_REMOVE(stream, link);
 		usp_free(stream);
 	}
-	if (uring->event_fd >= 0)
-		usp_sys_close(uring->event_fd);
 	usp_sys_unmap(uring->bytes, URING_NR_BUFFERS * URING_BUFFER_BYTES);
 	usp_sys_unmap(uring->buffers, URING_NR_BUFFERS * sizeof(struct io_uring_buf));
-	usp_free(uring);
+	uring_free(uring);
 }
 
 int usp_uring_new(struct usp_loop *loop, struct usp_uring **ret_uring)
 {
-	struct io_uring_params params = {
-		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
-			 IORING_SETUP_CQSIZE,
-		.cq_entries = URING_COMPLETIONS,
-	};
 	struct usp_uring *uring = usp_alloc(sizeof(*uring));
-	int ret = uring ? io_uring_queue_init_params(URING_ENTRIES, &uring->ring, &params) : -ENOMEM;
+	int ret;
 
+	if (!uring)
+		return -ENOMEM;
+	uring->event_fd = usp_sys_eventfd();
+	ret = uring->event_fd < 0 ? uring->event_fd : usp_uring_open(&uring->ring, uring->event_fd);
 	if (ret < 0) {
-		usp_free(uring);
+		uring_free(uring);
 		return ret;
 	}
 	uring->loop = loop;
 	uring->watch.ready = uring_ready;
 	uring->task.run = uring_run;
-	uring->event_fd = usp_sys_eventfd();
-	ret = uring->event_fd < 0 ? uring->event_fd : uring_make_buffers(uring);
-	if (ret == 0)
-		ret = io_uring_register_eventfd(&uring->ring, uring->event_fd);
+	ret = uring_make_buffers(uring);
 	if (ret == 0)
 		ret = usp_loop_watch(loop, uring->event_fd, EPOLLIN | EPOLLET, &uring->watch);
 	if (ret < 0) {

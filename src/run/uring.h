@@ -3,7 +3,6 @@
 #ifndef USP_RUN_URING_H
 #define USP_RUN_URING_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "run/loop.h"
@@ -26,14 +25,6 @@ typedef void usp_uring_told(void *arg, size_t taken, size_t given, int why);
  */
 int usp_uring_new(struct usp_loop *loop, struct usp_uring **ret_uring);
 void usp_uring_free(struct usp_uring *uring); /* NULL is allowed */
-
-/*
- * Kernels have been seen (6.12.117) whose ring wakes a loop once and not again. Whoever finds that a stream's source has
- * long had something which he was not told of says so; what the stream has no room for does not count. A ring that missed
- * several in a row is deaf, and best not used.
- */
-void usp_uring_missed(struct usp_uring_stream *stream);
-bool usp_uring_is_deaf(const struct usp_uring *uring);
 
 /* Begin a stream between two sockets, which stay the caller's. NULL if memory is short. */
 struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, int to_fd, usp_uring_told *told,
