@@ -21,7 +21,8 @@
 
 static pthread_mutex_t relay_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t relay_asked = PTHREAD_COND_INITIALIZER;
-static unsigned nr_asked, nr_targets;
+static unsigned nr_asked;
+static atomic_uint nr_targets; /* servers of a test may be asked while the next one is made */
 
 void usp_relay_status(struct usp_relay *relay, struct usp_relay_status *ret_status)
 {
