@@ -423,6 +423,7 @@ void usp_conn_begin(struct usp_worker *worker, int fd, bool is_tcp)
 	if (!conn) {
 		conn_reset_fd(fd);
 		usp_sys_close(fd);
+		usp_worker_count(worker, -1);
 		return;
 	}
 	usp_worker_add(worker, conn);

@@ -65,7 +65,7 @@ struct usp_conn {
 	struct usp_proxy_addresses *addresses;	  /* who talks to whom, where a PROXY header says or has to say it */
 };
 
-/* Take over a client that was just accepted. On failure the descriptor is closed. */
+/* Take over a client that was just accepted, and is counted. On failure the descriptor is closed. */
 void usp_conn_begin(struct usp_worker *worker, int fd, bool is_tcp);
 
 /* Change what the loop tells of an end. What it would have told meanwhile is told at once: 0 or -errno. */

@@ -222,7 +222,7 @@ ssize_t usp_relay_metrics_address(struct usp_relay *relay, char *ret_text, size_
 
 /* --- The run ----------------------------------------------------------------------------------------------- */
 
-static void relay_wake(struct usp_relay *relay)
+void usp_relay_wake(struct usp_relay *relay)
 {
 	for (unsigned i = 0; i < relay->nr_workers; i++)
 		usp_loop_wake(relay->workers[i].loop);
@@ -233,13 +233,13 @@ void usp_relay_drain(struct usp_relay *relay)
 	int running = USP_RELAY_RUNNING;
 
 	atomic_compare_exchange_strong(&relay->state, &running, USP_RELAY_DRAINING);
-	relay_wake(relay);
+	usp_relay_wake(relay);
 }
 
 void usp_relay_stop(struct usp_relay *relay)
 {
 	atomic_store(&relay->state, USP_RELAY_STOPPING);
-	relay_wake(relay);
+	usp_relay_wake(relay);
 }
 
 bool usp_relay_is_turning(struct usp_relay *relay)
@@ -255,7 +255,7 @@ bool usp_relay_is_turning(struct usp_relay *relay)
 	}
 	if (is_turning) /* otherwise the last question stands */
 		atomic_store(&relay->nr_asked, asked + 1);
-	relay_wake(relay);
+	usp_relay_wake(relay);
 	return is_turning;
 }
 

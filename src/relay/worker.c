@@ -2,8 +2,8 @@
 /*
  * worker - one thread of a relay: its loop, its connections, its counters.
  *
- * Workers share the listening sockets, the targets, and nothing else; each client stays with the worker that accepted it. A
- * worker wakes up by its loop's wake-up when the relay begins to drain, stops, or gets new targets.
+ * Workers share the listening sockets, the targets, and nothing else; each client goes to the worker that has the fewest, and
+ * stays there. A worker wakes up by its loop's wake-up when the relay begins to drain, stops, or gets new targets.
  */
 #include "relay/worker.h"
 
@@ -24,16 +24,21 @@
 
 /* --- Accepting --------------------------------------------------------------------------------------- */
 
+static void worker_leave_door(struct usp_worker *worker)
+{
+	worker->is_accepting = false;
+	atomic_fetch_sub(&worker->relay->nr_accepting, 1);
+	if (atomic_load(&worker->relay->state) != USP_RELAY_RUNNING)
+		usp_relay_wake(worker->relay);
+}
+
 static void worker_stop_accepting(struct usp_worker *worker)
 {
 	if (!worker->is_accepting)
 		return;
 	for (unsigned i = 0; i < worker->relay->nr_listeners; i++)
 		usp_loop_unwatch(worker->loop, worker->listeners[i].fd);
-	worker->is_accepting = false;
-	atomic_fetch_sub(&worker->relay->nr_accepting, 1);
-	if (atomic_load(&worker->relay->state) != USP_RELAY_RUNNING)
-		usp_loop_wake(worker->relay->workers[0].loop);
+	worker_leave_door(worker);
 }
 
 /* One client wakes one worker. */
@@ -41,10 +46,14 @@ static int worker_start_accepting(struct usp_worker *worker)
 {
 	int ret = 0;
 
-	if (worker->is_accepting || atomic_load(&worker->relay->state) != USP_RELAY_RUNNING)
+	if (worker->is_accepting)
 		return 0;
 	worker->is_accepting = true;
 	atomic_fetch_add(&worker->relay->nr_accepting, 1);
+	if (atomic_load(&worker->relay->state) != USP_RELAY_RUNNING) {
+		worker_leave_door(worker);
+		return 0;
+	}
 	for (unsigned i = 0; i < worker->relay->nr_listeners && ret == 0; i++)
 		ret = usp_loop_watch(worker->loop, worker->listeners[i].fd, EPOLLIN | EPOLLEXCLUSIVE,
 				     &worker->listeners[i].watch);
@@ -87,6 +96,17 @@ static bool worker_is_short(int error)
 	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
 }
 
+static void worker_accepted(struct usp_listener *listener, int fd)
+{
+	struct usp_worker *worker = listener->worker;
+
+	usp_counter_add(&worker->counters.accepted, 1);
+	if (worker->is_accepting && usp_handover_give(worker, fd, listener->is_tcp))
+		return;
+	usp_worker_count(worker, 1);
+	usp_conn_begin(worker, fd, listener->is_tcp);
+}
+
 static void worker_accept(struct usp_watch *watch, unsigned events)
 {
 	struct usp_listener *listener = usp_container_of(watch, struct usp_listener, watch);
@@ -97,8 +117,7 @@ static void worker_accept(struct usp_watch *watch, unsigned events)
 		int fd = worker_is_full(worker) ? -EDQUOT : usp_sys_accept(listener->fd);
 
 		if (fd >= 0) {
-			usp_counter_add(&worker->counters.accepted, 1);
-			usp_conn_begin(worker, fd, listener->is_tcp);
+			worker_accepted(listener, fd);
 		} else if (worker_is_short(fd)) {
 			usp_worker_pause(worker);
 		} else if (fd == -EDQUOT) {
@@ -141,7 +160,7 @@ void usp_worker_rested(struct usp_worker *worker)
 		usp_loop_arm(worker->loop, &worker->trim_timer, usp_loop_now(worker->loop) + WORKER_TRIM_NS);
 }
 
-static void worker_count(struct usp_worker *worker, int change)
+void usp_worker_count(struct usp_worker *worker, int change)
 {
 	atomic_fetch_add_explicit(&worker->counters.connections, (unsigned)change, memory_order_relaxed);
 	atomic_fetch_add_explicit(&worker->relay->nr_connections, (unsigned)change, memory_order_acq_rel);
@@ -154,7 +173,6 @@ void usp_worker_add(struct usp_worker *worker, struct usp_conn *conn)
 	if (conn->next)
 		conn->next->link = &conn->next;
 	worker->conns = conn;
-	worker_count(worker, 1);
 }
 
 void usp_worker_remove(struct usp_worker *worker, struct usp_conn *conn)
@@ -165,7 +183,7 @@ void usp_worker_remove(struct usp_worker *worker, struct usp_conn *conn)
 	if (conn->next)
 		conn->next->link = conn->link;
 	atomic_store_explicit(&relay->busy_ns, usp_loop_now(worker->loop), memory_order_relaxed);
-	worker_count(worker, -1);
+	usp_worker_count(worker, -1);
 	if (!worker->is_accepting && !worker_is_full(worker) && !worker->accept_timer.place)
 		worker_start_accepting(worker);
 	if (!worker->conns && atomic_load(&relay->state) != USP_RELAY_RUNNING) {
@@ -191,16 +209,14 @@ struct usp_targets *usp_worker_targets(struct usp_worker *worker)
 
 /* --- The end --------------------------------------------------------------------------------------------- */
 
-/* Is there nothing more to do here? The first worker has to see the others out. */
+/* Is there nothing more to do here? Who accepts may hand over; and the first worker has to see the others out. */
 static bool worker_is_done(const struct usp_worker *worker)
 {
-	bool is_first = worker == &worker->relay->workers[0];
+	const struct usp_relay *relay = worker->relay;
 
-	if (atomic_load(&worker->relay->state) == USP_RELAY_RUNNING)
+	if (atomic_load(&relay->state) == USP_RELAY_RUNNING || atomic_load(&relay->nr_accepting))
 		return false;
-	if (!is_first)
-		return !worker->conns;
-	return !atomic_load(&worker->relay->nr_accepting) && !atomic_load(&worker->relay->nr_connections);
+	return !atomic_load(worker == &relay->workers[0] ? &relay->nr_connections : &worker->counters.connections);
 }
 
 static void worker_let_in(struct usp_listener *listener)
@@ -208,10 +224,8 @@ static void worker_let_in(struct usp_listener *listener)
 	struct usp_worker *worker = listener->worker;
 	int fd;
 
-	while (!worker_is_full(worker) && (fd = usp_sys_accept(listener->fd)) >= 0) {
-		usp_counter_add(&worker->counters.accepted, 1);
-		usp_conn_begin(worker, fd, listener->is_tcp);
-	}
+	while (!worker_is_full(worker) && (fd = usp_sys_accept(listener->fd)) >= 0)
+		worker_accepted(listener, fd);
 }
 
 /*
@@ -293,7 +307,9 @@ int usp_worker_init(struct usp_worker *worker, struct usp_relay *relay)
 	worker->tick.fired = worker_ticked;
 	worker->trim_timer.fired = worker_trim_fired;
 	usp_slab_init(&worker->conn_slab, sizeof(struct usp_conn));
-	ret = usp_loop_new(&worker->loop);
+	ret = usp_handover_init(worker);
+	if (ret == 0)
+		ret = usp_loop_new(&worker->loop);
 	return ret < 0 ? ret : worker_make_scratch(worker);
 }
 
@@ -302,6 +318,7 @@ void usp_worker_fini(struct usp_worker *worker)
 	if (worker->scratch)
 		usp_folio_put(worker->scratch);
 	usp_targets_put(worker->targets);
+	usp_handover_fini(worker);
 	usp_loop_free(worker->loop);
 	usp_slab_fini(&worker->conn_slab);
 }
@@ -309,7 +326,7 @@ void usp_worker_fini(struct usp_worker *worker)
 static int worker_prepare(struct usp_worker *worker)
 {
 	struct usp_relay *relay = worker->relay;
-	int ret = 0;
+	int ret = usp_handover_start(worker);
 
 	for (unsigned i = 0; i < relay->nr_listeners; i++)
 		worker->listeners[i] = (struct usp_listener){
@@ -319,7 +336,7 @@ static int worker_prepare(struct usp_worker *worker)
 			.is_tcp = relay->listener_is_tcp[i],
 		};
 	usp_loop_on_wake(worker->loop, worker_woken, worker);
-	if (worker == &relay->workers[0] && (relay->params.exit_idle_ns || relay->params.drain_timeout_ns))
+	if (ret == 0 && worker == &relay->workers[0] && (relay->params.exit_idle_ns || relay->params.drain_timeout_ns))
 		ret = usp_loop_arm(worker->loop, &worker->tick, usp_loop_now(worker->loop));
 	return ret < 0 ? ret : worker_start_accepting(worker);
 }

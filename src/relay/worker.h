@@ -8,6 +8,7 @@
 
 #include "base/slab.h"
 #include "relay/conn.h"
+#include "relay/handover.h"
 #include "relay/metrics.h"
 #include "relay/target.h"
 #include "run/loop.h"
@@ -52,6 +53,7 @@ struct usp_worker {
 	unsigned targets_version;
 	struct usp_listener listeners[USP_RELAY_LISTENERS_MAX];
 	bool is_accepting;
+	struct usp_handover handover;
 	struct usp_timer accept_timer; /* to try again after a pause */
 	struct usp_timer trim_timer;   /* to give back memory that a burst of connections needed */
 	unsigned nr_rested;	       /* since that was done last */
@@ -109,9 +111,15 @@ void usp_worker_fini(struct usp_worker *worker);
 /* Run in the caller's thread until the relay ends; 0 or -errno. */
 int usp_worker_run(struct usp_worker *worker);
 
-/* A connection begins, or has ended, in this worker. */
+/* Another connection here, or one less; from any thread. Those that are on their way to a worker count as its own. */
+void usp_worker_count(struct usp_worker *worker, int change);
+
+/* A connection that is counted begins in this worker; or one has ended, and counts no more. */
 void usp_worker_add(struct usp_worker *worker, struct usp_conn *conn);
 void usp_worker_remove(struct usp_worker *worker, struct usp_conn *conn);
+
+/* Wake all workers: what the relay is about has changed. */
+void usp_relay_wake(struct usp_relay *relay);
 
 /* A connection has given back what it needed while something moved. */
 void usp_worker_rested(struct usp_worker *worker);

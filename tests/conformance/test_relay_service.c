@@ -581,67 +581,6 @@ static void thousands_of_connections_leave_nothing_behind(void **state)
 	churn_many(true);
 }
 
-/* --- Watchdogs ---------------------------------------------------------------------------------------------- */
-
-static int hold_fds[2]; /* a worker that reads from it hangs */
-
-static void hold(int signo)
-{
-	char byte;
-
-	(void)signo;
-	assert_true(read(hold_fds[0], &byte, 1) == 1);
-}
-
-static void a_worker_that_hangs_does_not_come_round(void **state)
-{
-	const struct usp_relay_params params = {.nr_workers = 2};
-	struct sigaction old;
-	struct target target;
-	struct stage stage;
-
-	(void)state;
-	assert_int_equal(pipe2(hold_fds, O_CLOEXEC), 0);
-	assert_int_equal(sigaction(SIGUSR1, &(struct sigaction){.sa_handler = hold}, &old), 0);
-	target_open(&target, false);
-	stage_open(&stage, &params, false, 1, &target);
-	assert_goes_to(&stage, &target);
-	for (unsigned i = 0; i < 3; i++)
-		AWAIT(usp_relay_is_turning(stage.relay));
-	assert_int_equal(pthread_kill(stage.worker.thread, SIGUSR1), 0);
-	AWAIT(!usp_relay_is_turning(stage.relay));
-	for (unsigned i = 0; i < 100; i++)
-		assert_false(usp_relay_is_turning(stage.relay));
-	assert_int_equal(write(hold_fds[1], "", 1), 1);
-	AWAIT(usp_relay_is_turning(stage.relay));
-	assert_goes_to(&stage, &target);
-	stage_close(&stage);
-	target_close(&target);
-	assert_int_equal(sigaction(SIGUSR1, &old, NULL), 0);
-	close(hold_fds[0]);
-	close(hold_fds[1]);
-}
-
-static void workers_that_have_ended_are_not_missed(void **state)
-{
-	const struct usp_relay_params params = {.nr_workers = 2};
-	struct target target;
-	struct stage stage;
-	struct pair pair;
-
-	(void)state;
-	target_open(&target, false);
-	stage_open(&stage, &params, false, 1, &target);
-	pair_open(&pair, &stage, &target);
-	usp_relay_drain(stage.relay); /* one of them has a connection, and the other one has nothing to do any more */
-	for (unsigned i = 0; i < 10; i++)
-		AWAIT(usp_relay_is_turning(stage.relay));
-	pair_greet(&pair);
-	pair_close(&pair);
-	stage_await_end(&stage);
-	target_close(&target);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -661,8 +600,6 @@ int main(void)
 		CASE(a_drain_does_not_wait_for_ever),
 		CASE(a_stop_resets_what_is_there),
 		CASE(a_client_that_takes_nothing_holds_nobody_up),
-		CASE(a_worker_that_hangs_does_not_come_round),
-		CASE(workers_that_have_ended_are_not_missed),
 		CASE(a_stop_before_the_run_ends_it_at_once),
 		CASE(clients_that_leave_at_once_leave_nothing),
 		CASE(thousands_of_connections_leave_nothing_behind),
