@@ -274,6 +274,15 @@ void pair_greet(const struct pair *pair)
 	pass_bytes(pair->target, pair->client, 17, 200);
 }
 
+void assert_goes_to(const struct stage *stage, const struct target *target)
+{
+	struct pair pair;
+
+	pair_open(&pair, stage, target);
+	pair_greet(&pair);
+	pair_close(&pair);
+}
+
 void take_end(int fd)
 {
 	assert_int_equal(recv(fd, &(char){0}, 1, 0), 0);

@@ -77,6 +77,9 @@ void pass_bytes(int from, int to, uint64_t off, size_t len);
 /* A few bytes there, and others back. */
 void pair_greet(const struct pair *pair);
 
+/* The next client gets this target, and both hear each other. */
+void assert_goes_to(const struct stage *stage, const struct target *target);
+
 /* The end, or a reset, is all that comes. */
 void take_end(int fd);
 void take_reset(int fd);

@@ -17,15 +17,6 @@
 
 /* --- Targets ------------------------------------------------------------------------------------------------ */
 
-static void assert_goes_to(const struct stage *stage, const struct target *target)
-{
-	struct pair pair;
-
-	pair_open(&pair, stage, target);
-	pair_greet(&pair);
-	pair_close(&pair);
-}
-
 static void a_target_that_refuses_is_left_out(void **state)
 {
 	const struct usp_relay_params params = {.retry_after_ns = 3600 * STAGE_S};

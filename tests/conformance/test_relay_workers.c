@@ -12,15 +12,6 @@
 #define DRAINS 400
 #define MANY_WORKERS 8
 
-static void serve_one(const struct stage *stage, const struct target *target)
-{
-	struct pair pair;
-
-	pair_open(&pair, stage, target);
-	pair_greet(&pair);
-	pair_close(&pair);
-}
-
 /* --- Sharing ------------------------------------------------------------------------------------------------ */
 
 static void open_stage(struct stage *stage, struct target *target, bool is_unix, unsigned nr_workers)
@@ -188,7 +179,7 @@ static void a_worker_that_hangs_does_not_come_round(void **state)
 	assert_int_equal(sigaction(SIGUSR1, &(struct sigaction){.sa_handler = hold}, &old), 0);
 	target_open(&target, false);
 	stage_open(&stage, &params, false, 1, &target);
-	serve_one(&stage, &target);
+	assert_goes_to(&stage, &target);
 	for (unsigned i = 0; i < 3; i++)
 		AWAIT(usp_relay_is_turning(stage.relay));
 	assert_int_equal(pthread_kill(stage.worker.thread, SIGUSR1), 0);
@@ -197,7 +188,7 @@ static void a_worker_that_hangs_does_not_come_round(void **state)
 		assert_false(usp_relay_is_turning(stage.relay));
 	assert_int_equal(write(hold_fds[1], "", 1), 1);
 	AWAIT(usp_relay_is_turning(stage.relay));
-	serve_one(&stage, &target);
+	assert_goes_to(&stage, &target);
 	stage_close(&stage);
 	target_close(&target);
 	assert_int_equal(sigaction(SIGUSR1, &old, NULL), 0);
