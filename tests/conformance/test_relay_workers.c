@@ -136,6 +136,52 @@ static void a_drain_serves_who_is_handed_over_just_then(void **state)
 	}
 }
 
+/* The pipes of all workers become one that is full, whose read side is returned. */
+static int stop_handover(struct usp_relay *relay, int ret_old_fds[WORKERS])
+{
+	int full[2];
+
+	assert_int_equal(pipe2(full, O_NONBLOCK | O_CLOEXEC), 0);
+	while (write(full[1], "", 1) == 1)
+		;
+	for (unsigned i = 0; i < WORKERS; i++) {
+		ret_old_fds[i] = fcntl(relay->workers[i].handover.fds[1], F_DUPFD_CLOEXEC, 0);
+		assert_true(dup3(full[1], relay->workers[i].handover.fds[1], O_CLOEXEC) >= 0);
+	}
+	close(full[1]);
+	return full[0];
+}
+
+static void start_handover(struct usp_relay *relay, const int old_fds[WORKERS], int full_fd)
+{
+	close(full_fd);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		assert_true(dup3(old_fds[i], relay->workers[i].handover.fds[1], O_CLOEXEC) >= 0);
+		close(old_fds[i]);
+	}
+}
+
+static void who_cannot_be_handed_over_is_served_where_he_is(void **state)
+{
+	struct target target;
+	struct stage stage;
+	int clients[CROWD], old_fds[WORKERS], full_fd;
+
+	(void)state;
+	open_stage(&stage, &target, false, WORKERS);
+	full_fd = stop_handover(stage.relay, old_fds);
+	connect_crowd(&stage, clients);
+	serve_crowd(&target, clients);
+	start_handover(stage.relay, old_fds, full_fd);
+	close_crowd(clients);
+	AWAIT(stage_status(&stage).nr_connections == 0);
+	for (unsigned i = 0; i < WORKERS; i++)
+		assert_int_equal(atomic_load(&stage.relay->workers[i].counters.connections), 0);
+	assert_goes_to(&stage, &target);
+	stage_close(&stage);
+	target_close(&target);
+}
+
 /* Around each test descriptors are counted: those on their way from one worker to another, too. */
 static void a_stop_closes_who_is_handed_over_just_then(void **state)
 {
@@ -222,6 +268,7 @@ int main(void)
 		CASE(a_crowd_is_shared_out_evenly),
 		CASE(clients_come_where_others_have_left),
 		CASE(a_drain_serves_who_is_handed_over_just_then),
+		CASE(who_cannot_be_handed_over_is_served_where_he_is),
 		CASE(a_stop_closes_who_is_handed_over_just_then),
 		CASE(a_worker_that_hangs_does_not_come_round),
 		CASE(workers_that_have_ended_are_not_missed),
