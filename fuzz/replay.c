@@ -16,6 +16,7 @@
 
 #define REPLAY_LEN_MAX (1 << 20)
 #define REPLAY_SECONDS 1
+#define REPLAY_PATIENCE_S 20
 
 /* The whole file in memory of exactly its length, so that reading behind the end is seen. */
 static uint8_t *replay_read(const char *path, size_t *ret_len)
@@ -108,6 +109,7 @@ static uint64_t replay_mutations(const struct fuzz_input *inputs, unsigned nr, u
 		exit(2);
 	}
 	if (child == 0) {
+		alarm(REPLAY_SECONDS + REPLAY_PATIENCE_S); /* one that does not end is a finding, too */
 		while (replay_now() < end)
 			replay_mutation(inputs, nr, ++*number);
 		replay_free((struct fuzz_input *)inputs, nr);

@@ -4,9 +4,8 @@
  *
  *   worker that accepted it ──number of the socket──► pipe ──► worker that has fewer
  *
- * A listening socket wakes whoever waits for it, which is often the same worker again: of sixteen connections one had twelve
- * and the other four, and a thread that has most of the work is a limit although others are idle. To hand a client over wakes
- * another thread, so a small difference does not count.
+ * A listening socket wakes whoever waits for it, which is often the same worker again, and a thread that has most of the work
+ * is a limit although others are idle. To hand a client over wakes another thread, so a small difference does not count.
  */
 #include "relay/handover.h"
 

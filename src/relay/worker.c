@@ -46,11 +46,12 @@ static int worker_start_accepting(struct usp_worker *worker)
 {
 	int ret = 0;
 
-	if (worker->is_accepting)
+	if (worker->is_accepting || atomic_load(&worker->relay->state) != USP_RELAY_RUNNING)
 		return 0;
 	worker->is_accepting = true;
 	atomic_fetch_add(&worker->relay->nr_accepting, 1);
-	if (atomic_load(&worker->relay->state) != USP_RELAY_RUNNING) {
+	if (atomic_load(&worker->relay->state) !=
+	    USP_RELAY_RUNNING) { /* others may have ended without waiting for us */
 		worker_leave_door(worker);
 		return 0;
 	}

@@ -19,7 +19,7 @@
 
 enum usp_relay_state { USP_RELAY_RUNNING, USP_RELAY_DRAINING, USP_RELAY_STOPPING };
 
-/* Written by one worker, read by anybody. */
+/* Written by one worker, except for connections, and read by anybody. */
 struct usp_relay_counters {
 	_Atomic(uint64_t) accepted, unserved, idle_closed, reset, accept_pauses, lane_switches, stranded;
 	_Atomic(uint64_t) source_waits[2], sink_waits[2], delivered[2], nr_calls[2][2];
