@@ -95,6 +95,14 @@ def haproxy_relays():
                     lambda place, threads=threads: ["-q", "-f", place.configure("haproxy-splice.cfg", threads=threads)])
 
 
+def haproxy_batch_relays():
+    """No peers, because HAProxy has no such setting: what it gains by being started so, see docs/lanes.md."""
+    for threads in (1, 2):
+        yield Relay(f"haproxy batch {threads}", "bulk", shutil.which("haproxy") and shutil.which("chrt"),
+                    lambda place, threads=threads: ["-b", "0", "haproxy", "-q", "-f", place.configure(
+                        "haproxy-splice.cfg", threads=threads)], is_peer=False)
+
+
 def nginx_relays():
     has_streams = glob.glob("/usr/lib*/nginx/modules/ngx_stream_module.so")
     program = shutil.which("nginx") if has_streams else None
@@ -126,7 +134,7 @@ def sockmap_relay(bench):
 
 
 def all_relays(bench):
-    return [*usplice_relays(bench), *haproxy_relays(), *nginx_relays(), *other_relays(), *sockmap_relay(bench)]
+    return [*usplice_relays(bench), *haproxy_relays(), *haproxy_batch_relays(), *nginx_relays(), *other_relays(), *sockmap_relay(bench)]
 
 
 # --- One run -------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ struct usp_relay_params {
 	enum usp_balance balance;
 	enum usp_lane_choice lane; /* AUTO: by the size of what comes, for each direction of each connection */
 	unsigned proxy_send;	   /* version of the PROXY header that targets get first, 1 or 2; 0: none */
+	bool no_batch;		   /* its threads stay SCHED_OTHER also while they are busy with bulk */
 	bool no_uring;		   /* small messages go by recv(2) and send(2) also where io_uring could carry them */
 	bool proxy_accept;	   /* clients send a PROXY header first, of either version */
 	unsigned mark;		   /* SO_MARK of the connections to targets; 0: none */

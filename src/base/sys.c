@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <linux/fs.h>
 #include <linux/sockios.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -442,12 +443,32 @@ void usp_sys_unmap(void *base, size_t len)
 		munmap(base, len);
 }
 
-uint64_t usp_sys_now_ns(void)
+static uint64_t sys_clock_ns(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * SYS_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+uint64_t usp_sys_now_ns(void)
+{
+	return sys_clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t usp_sys_thread_cpu_ns(void)
+{
+	return sys_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+int usp_sys_get_policy(void)
+{
+	return (int)sys_result(sched_getscheduler(0));
+}
+
+int usp_sys_set_policy(int policy)
+{
+	return (int)sys_result(sched_setscheduler(0, policy, &(struct sched_param){.sched_priority = 0}));
 }
 
 /* --- SIGPIPE ---------------------------------------------------------------------------------------- */

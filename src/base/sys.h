@@ -80,7 +80,12 @@ int usp_sys_epoll_wait(int epoll_fd, struct epoll_event *ret_events, unsigned nr
 void *usp_sys_map_anon(size_t len); /* NULL if memory is short; asks for huge pages where len allows */
 int usp_sys_map_file(int fd, size_t len, void **ret_base); /* shared, readable and writable */
 void usp_sys_unmap(void *base, size_t len);
-uint64_t usp_sys_now_ns(void); /* CLOCK_MONOTONIC */
+uint64_t usp_sys_now_ns(void);	      /* CLOCK_MONOTONIC */
+uint64_t usp_sys_thread_cpu_ns(void); /* what the calling thread has used */
+
+/* How the calling thread is scheduled: SCHED_OTHER or another, as sched_getscheduler(2) says. */
+int usp_sys_get_policy(void);
+int usp_sys_set_policy(int policy); /* with priority 0 */
 
 /* Block all signals in this thread, so that a thread it makes takes none; and put the old mask back. */
 void usp_sys_block_signals(sigset_t *ret_old_mask);

@@ -112,6 +112,7 @@ static const struct option_row relay_options[] = {
 	{"source", 0, "ADDRESS", "connect to targets from this address", option_text, FIELD(params.source)},
 	{"mark", 0, "N", "mark the packets to targets (SO_MARK)", relay_parse_mark, FIELD(params.mark)},
 	{"lane", 0, "LANE", "auto (default), kernel or user: how bytes are carried", option_lane, FIELD(params.lane)},
+	{"no-batch", 0, NULL, "stay SCHED_OTHER also while busy with bulk", option_flag, FIELD(params.no_batch)},
 	{"no-io-uring", 0, NULL, "carry small messages by recv and send, as where there\nis no io_uring", option_flag,
 	 FIELD(params.no_uring)},
 	{"metrics", 0, "ADDRESS", "serve /metrics for Prometheus and / for people there", option_text, FIELD(metrics)},

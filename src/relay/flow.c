@@ -43,6 +43,7 @@ static void flow_end(struct usp_conn *conn, unsigned direction)
 	if (!flow->pump)
 		return;
 	usp_account_end(usp_conn_counters(conn), direction, flow);
+	usp_worker_moved(conn->worker);
 	usp_pump_free(flow->pump);
 	flow->pump = NULL;
 }
@@ -228,6 +229,7 @@ static void flow_step(struct usp_conn *conn, unsigned direction)
 	ret = usp_pump_step(flow->pump, &wait);
 	if (usp_account_step(usp_conn_counters(conn), direction, flow))
 		conn->active_ns = usp_conn_now(conn);
+	usp_worker_moved(conn->worker);
 	if (ret == -EAGAIN) {
 		flow_await(conn, direction, &wait);
 		if (flow->wait == USP_FLOW_SOURCE && flow_await_source(conn, direction) < 0)

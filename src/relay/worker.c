@@ -161,6 +161,13 @@ void usp_worker_rested(struct usp_worker *worker)
 		usp_loop_arm(worker->loop, &worker->trim_timer, usp_loop_now(worker->loop) + WORKER_TRIM_NS);
 }
 
+void usp_worker_moved(struct usp_worker *worker)
+{
+	bool has_bulk = atomic_load_explicit(&worker->counters.kernel_flows, memory_order_relaxed);
+
+	usp_sched_look(&worker->sched, usp_loop_now(worker->loop), has_bulk);
+}
+
 void usp_worker_count(struct usp_worker *worker, int change)
 {
 	atomic_fetch_add_explicit(&worker->counters.connections, (unsigned)change, memory_order_relaxed);
@@ -347,6 +354,8 @@ int usp_worker_run(struct usp_worker *worker)
 	struct usp_sigpipe_guard guard;
 	int ret = worker_prepare(worker);
 
+	if (!worker->relay->params.no_batch)
+		usp_sched_begin(&worker->sched, usp_loop_now(worker->loop));
 	usp_sigpipe_begin(&guard);   /* once for all splices */
 	usp_loop_wake(worker->loop); /* to see a drain or stop that came before */
 	atomic_store(&worker->nr_answered, atomic_load(&worker->relay->nr_asked));
@@ -360,6 +369,7 @@ int usp_worker_run(struct usp_worker *worker)
 	usp_loop_finish(worker->loop);
 	usp_uring_free(worker->uring); /* in the thread that made it */
 	worker->uring = NULL;
+	usp_sched_end(&worker->sched);
 	usp_sigpipe_end(&guard);
 	return ret;
 }

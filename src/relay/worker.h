@@ -13,6 +13,7 @@
 #include "relay/target.h"
 #include "run/loop.h"
 #include "run/rate.h"
+#include "run/sched.h"
 #include "run/uring.h"
 
 #define USP_RELAY_LISTENERS_MAX 64
@@ -46,6 +47,7 @@ struct usp_worker {
 	atomic_uint nr_answered; /* of relay->nr_asked */
 	struct usp_uring *uring; /* made for the first connection; NULL before, and where it cannot be */
 	bool has_tried_uring;
+	struct usp_sched sched;	   /* how its thread is scheduled */
 	struct usp_slab conn_slab; /* their memory */
 	struct usp_conn *conns;	   /* all of them */
 	struct usp_folio *scratch; /* what its pumps read messages into; NULL if one of them keeps it */
@@ -120,6 +122,9 @@ void usp_worker_remove(struct usp_worker *worker, struct usp_conn *conn);
 
 /* Wake all workers: what the relay is about has changed. */
 void usp_relay_wake(struct usp_relay *relay);
+
+/* Something has moved, or a flow has ended. */
+void usp_worker_moved(struct usp_worker *worker);
 
 /* A connection has given back what it needed while something moved. */
 void usp_worker_rested(struct usp_worker *worker);

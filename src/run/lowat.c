@@ -3,11 +3,13 @@
  * lowat - a bulk flow is woken late, and takes more at a time: SO_RCVLOWAT.
  *
  *   4 MiB and 100 ms, each wake-up 64 KiB or more ──► mark at 256 KiB ──a wake-up brings less than 64 KiB──► no mark
- *                   ▲                                                                                           │
- *                   └────────────────── twice as much, if something had to wait for nothing ────────────────────┘
+ *   ▲      and all together 256 KiB or less                       └──they bring 512 KiB or more──► no mark      │
+ *   │                                                                                                           │
+ *   └────────────────────────────── twice as much, if something had to wait for nothing ────────────────────────┘
  *
  * A relay that is faster than its sender is woken for each segment or two. With a low-water mark the kernel wakes it when a quarter
  * of its pipe can be filled, for two thirds of the processor time where some connections share the processor (docs/lanes.md).
+ * A flow that finds more than that whenever its turn comes needs no mark: it would only be late.
  *
  * What stays below the mark must not wait for ever: the step says when to look at the latest, which is when the mark would have
  * been reached at the rate shown before, but not so soon that a sender that has lost the processor for a moment is taken for
@@ -24,6 +26,7 @@
 #define LOWAT_PIECE ((uint64_t)64 << 10) /* that a wake-up brings, if it counts */
 #define LOWAT_SHOWN_MIN ((uint64_t)4 << 20)
 #define LOWAT_SHOWN_MAX ((uint64_t)1 << 30)
+#define LOWAT_TRIED ((uint64_t)16 << 20) /* with a mark, until it is asked whether there is need of it */
 #define LOWAT_SHOWN_NS ((uint64_t)100000000)
 #define LOWAT_PATIENCE_MIN_NS ((uint64_t)5000000) /* what epoll_wait(2) can tell apart */
 #define LOWAT_PATIENCE_MAX_NS ((uint64_t)50000000)
@@ -35,7 +38,7 @@ static int lowat_set(const struct usp_pump *pump, int bytes)
 
 static void lowat_start_anew(struct usp_lowat *lowat)
 {
-	lowat->shown = lowat->since_ns = 0;
+	lowat->shown = lowat->nr_shown = lowat->since_ns = 0;
 }
 
 void usp_pump_drop_lowat(struct usp_pump *pump)
@@ -51,12 +54,19 @@ static void lowat_begin(struct usp_pump *pump)
 {
 	struct usp_lowat *lowat = &pump->lowat;
 	uint64_t len_ns = usp_sys_now_ns() - lowat->since_ns, patience_ns = len_ns / (lowat->shown / LOWAT_BYTES);
+	bool is_of_use = lowat->shown / lowat->nr_shown <= LOWAT_BYTES && patience_ns <= LOWAT_PATIENCE_MAX_NS;
 
 	if (len_ns < LOWAT_SHOWN_NS)
 		return;
 	lowat_start_anew(lowat);
-	if (patience_ns <= LOWAT_PATIENCE_MAX_NS && lowat_set(pump, (int)LOWAT_BYTES) == 0)
+	if (is_of_use && lowat_set(pump, (int)LOWAT_BYTES) == 0)
 		lowat->patience_ns = usp_max(patience_ns, LOWAT_PATIENCE_MIN_NS);
+}
+
+static void lowat_count(struct usp_lowat *lowat, uint64_t taken)
+{
+	lowat->shown += taken;
+	lowat->nr_shown++;
 }
 
 static void lowat_show(struct usp_pump *pump, uint64_t taken)
@@ -68,9 +78,23 @@ static void lowat_show(struct usp_pump *pump, uint64_t taken)
 	else if (!lowat->since_ns)
 		lowat->since_ns = usp_sys_now_ns();
 	else
-		lowat->shown += taken;
+		lowat_count(lowat, taken);
 	if (lowat->shown >= usp_max(lowat->needed, LOWAT_SHOWN_MIN))
 		lowat_begin(pump);
+}
+
+/* It has a mark, and enough came. */
+static void lowat_try(struct usp_pump *pump, uint64_t taken)
+{
+	struct usp_lowat *lowat = &pump->lowat;
+
+	lowat_count(lowat, taken);
+	if (lowat->shown < LOWAT_TRIED)
+		return;
+	if (lowat->shown / lowat->nr_shown >= 2 * LOWAT_BYTES)
+		usp_pump_drop_lowat(pump);
+	else
+		lowat_start_anew(lowat);
 }
 
 void usp_pump_adapt_lowat(struct usp_pump *pump, struct usp_pump_wait *wait)
@@ -87,6 +111,8 @@ void usp_pump_adapt_lowat(struct usp_pump *pump, struct usp_pump_wait *wait)
 		usp_pump_drop_lowat(pump);
 		if (taken || lowat->was_late)
 			lowat->needed = usp_min(usp_max(lowat->needed, LOWAT_SHOWN_MIN) * 2, LOWAT_SHOWN_MAX);
+	} else {
+		lowat_try(pump, taken);
 	}
 	lowat->was_late = taken < LOWAT_BYTES;
 	if (lowat->patience_ns && (wait->timeout_ns < 0 || wait->timeout_ns > (int64_t)lowat->patience_ns))

@@ -50,6 +50,7 @@ enum usp_pump_stage {
 struct usp_lowat {
 	uint64_t seen;	      /* bytes of the pump when it waited for its source last */
 	uint64_t shown;	      /* bytes in large pieces in a row */
+	uint64_t nr_shown;    /* how many pieces these were */
 	uint64_t since_ns;    /* since when; 0: none */
 	uint64_t needed;      /* bytes to show, once they have been more than at first */
 	bool was_late;	      /* the last wake-up was not the mark's */
@@ -134,7 +135,7 @@ int usp_pump_wait(struct usp_pump *pump, struct usp_file *file, unsigned side, i
 
 /* --- Steps of a pump with one sink (step.c) ----------------------------------------------------------- */
 
-#define USP_PUMP_BUDGET ((uint64_t)4 << 20) /* bytes of one step, until others get their turn */
+#define USP_PUMP_BUDGET ((uint64_t)1 << 20) /* bytes of one step, until others get their turn */
 
 /* All is delivered, and the last piece had this length: is another lane better for the next one? */
 void usp_pump_adapt(struct usp_pump *pump, size_t taken);

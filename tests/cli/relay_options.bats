@@ -337,6 +337,60 @@ chat() {
 	stops 0
 }
 
+# policies: how all threads of the relay are scheduled, each kind once: 0 is SCHED_OTHER, 3 SCHED_BATCH, 5 SCHED_IDLE.
+policies() {
+	sed 's/.*) //' "/proc/$job/task/"*/stat | cut -d ' ' -f 39 | sort -u | tr '\n' ' '
+}
+
+is_scheduled() {
+	[ "$(policies)" = "$1 " ]
+}
+
+# flood: a relay of one worker that copies as fast as it can, for ten seconds at most, until it is ebb. $flood are both its ends.
+flood() {
+	rm -f sink
+	"$USPLICE" copy unix-listen:sink null: 2>sink.err &
+	flood=$!
+	eventually grep -q ' 00010000 .* sink$' /proc/net/unix # it listens
+	timeout 10 "$USPLICE" copy zero: "tcp:$here" 2>flood.err &
+	flood+=" $!"
+}
+
+ebb() {
+	kill $flood
+	wait $flood || true
+}
+
+stays() {
+	for _ in {1..20}; do
+		sleep 0.05
+		"$@"
+	done
+}
+
+@test "a worker that is busy with bulk is a batch thread, and an ordinary one when it is not" {
+	relay --workers 1 --lane kernel 127.0.0.1:0 unix:sink
+	is_scheduled 0
+	flood
+	eventually is_scheduled "0 3" # the one that waits for signals, and the worker
+	ebb
+	eventually is_scheduled 0
+	stops 0
+}
+
+@test "--no-batch leaves a busy worker as it is, and so does a policy that was chosen" {
+	relay --workers 1 --lane kernel --no-batch 127.0.0.1:0 unix:sink
+	flood
+	stays is_scheduled 0
+	ebb
+	stops 0
+	launch chrt -i 0 "$USPLICE" relay --workers 1 --lane kernel 127.0.0.1:0 unix:sink
+	flood
+	stays is_scheduled 5
+	ebb
+	stops 0
+}
+
 # --- Where from ----------------------------------------------------------------------------------------------
 
 @test "--source is where targets see the connections come from" {

@@ -76,7 +76,9 @@
 	X(usp_sys_epoll_wait, false, EINTR)                                                                           \
 	X(usp_sys_eventfd, false, EMFILE, ENOMEM)                                                                     \
 	X(usp_sys_map_anon, false, ENOMEM)                                                                            \
-	X(usp_sys_map_file, false, EACCES, ENOMEM)
+	X(usp_sys_map_file, false, EACCES, ENOMEM)                                                                    \
+	X(usp_sys_get_policy, false, EPERM)                                                                           \
+	X(usp_sys_set_policy, false, EPERM)
 
 #define FAULT_ENUM(name, ...) FAULT_##name,
 enum fault_call { FAULT_CALLS(FAULT_ENUM) FAULT_NR_CALLS };

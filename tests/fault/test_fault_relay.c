@@ -18,7 +18,9 @@
 #include <usplice/relay.h>
 
 #include "base/compiler.h"
+#include "base/sys.h"
 #include "fault.h"
+#include "run/sched.h"
 #include "support.h"
 
 #define CHUNK 50000
@@ -448,6 +450,25 @@ static void run_setting(const void *arg)
 	check_scene(&scene, ret, &status);
 }
 
+/* It goes on as the thread that it is, and ends as it began. */
+static void run_busy(const void *arg)
+{
+	static const uint64_t work_ns = 30 * NS_PER_MS, look_ns = 100 * NS_PER_MS;
+	uint64_t now_ns = usp_sys_now_ns(), end_ns = usp_sys_thread_cpu_ns() + work_ns;
+	struct usp_sched sched;
+
+	(void)arg;
+	fault_arm();
+	usp_sched_begin(&sched, now_ns);
+	while (usp_sys_thread_cpu_ns() < end_ns)
+		;
+	usp_sched_look(&sched, now_ns + look_ns, true);
+	usp_sched_look(&sched, now_ns + 10 * look_ns, true);
+	usp_sched_end(&sched);
+	fault_disarm();
+	fault_check(usp_sys_get_policy() == SCHED_OTHER || fault_hit().plan.is_sticky);
+}
+
 #define PARAMS(...) .params = {.retry_after_ns = 1, .connect_timeout_ns = 70 * NS_PER_MS, __VA_ARGS__}
 #define SETTING(...)                                       \
 	.run = run_setting, .arg = &(const struct setting) \
@@ -466,6 +487,7 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "a_connection_with_limits",
 	 SETTING(.is_short = true, PARAMS(.rate = 1 << 26, .rate_total = 1 << 26, .idle_timeout_ns = 20000 * NS_PER_MS,
 					  .connections_max = 1, .source = "127.0.0.1"))},
+	{.name = "a_busy_thread", .run = run_busy},
 	{.name = "two_workers", SETTING(.is_short = true, PARAMS(.nr_workers = 2))},
 };
 

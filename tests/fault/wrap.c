@@ -115,6 +115,8 @@ WRAP(int, usp_sys_epoll_ctl, (int epoll_fd, int op, int fd, struct epoll_event *
 WRAP(int, usp_sys_epoll_wait, (int epoll_fd, struct epoll_event *ret_events, unsigned nr_events, int64_t timeout_ns),
      (epoll_fd, ret_events, nr_events, timeout_ns))
 WRAP(int, usp_sys_map_file, (int fd, size_t len, void **ret_base), (fd, len, ret_base))
+WRAP(int, usp_sys_get_policy, (void), ())
+WRAP(int, usp_sys_set_policy, (int policy), (policy))
 
 /* It gives a positive error. */
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg);

@@ -4,6 +4,7 @@
 
 #include "base/sys.h"
 #include "net.h"
+#include "run/pump.h"
 #include "steps.h"
 
 #define ROOM (4 * PAGE) /* of the small pipe that is a sink */
@@ -686,6 +687,38 @@ static void a_pump_that_is_freed_takes_its_mark_along(void **state)
 	end_sockets();
 }
 
+/* As if a wake-up had brought so much, every few milliseconds. */
+static void bring(size_t len, uint64_t total, struct usp_pump_wait *wait)
+{
+	for (uint64_t done = 0; done < total; done += len) {
+		poll(NULL, 0, 2);
+		atomic_fetch_add(&steps.pump->bytes, len);
+		usp_pump_adapt_lowat(steps.pump, wait);
+	}
+}
+
+static void a_flow_that_finds_more_anyway_needs_no_mark(void **state)
+{
+	struct usp_pump_wait wait;
+	unsigned nr_marks = 0;
+
+	(void)state;
+	begin_bulk(&wait);
+	bring(2 * LARGE, 40 * 2 * LARGE, &wait); /* long enough to see that it does no good */
+	assert_int_equal(low_water_mark(), 1);
+	for (unsigned i = 0; i < 10; i++) { /* nor does it get another one */
+		bring(2 * LARGE, 16 * 2 * LARGE, &wait);
+		nr_marks += low_water_mark() != 1;
+	}
+	assert_int_equal(nr_marks, 0);
+	for (unsigned i = 0; i < 10 && low_water_mark() == 1; i++) /* but as soon as before, when pieces are smaller */
+		bring(LARGE / 2, 16 * LARGE, &wait);
+	assert_int_equal(low_water_mark(), LARGE);
+	bring(LARGE, 200 * LARGE, &wait);
+	assert_int_equal(low_water_mark(), LARGE); /* it has what it asks for, and keeps it */
+	end_sockets();
+}
+
 /* Where the kernel would splice no further. */
 static void an_urgent_byte_is_left_out_on_the_kernel_lane(void **state)
 {
@@ -730,6 +763,7 @@ int main(void)
 		CASE(silence_ends_the_mark),
 		CASE(the_end_comes_through_below_the_mark_and_the_socket_is_as_before),
 		CASE(a_pump_that_is_freed_takes_its_mark_along),
+		CASE(a_flow_that_finds_more_anyway_needs_no_mark),
 		CASE(an_urgent_byte_is_left_out_on_the_kernel_lane),
 	};
 
