@@ -87,8 +87,9 @@ USP_EXPORT void usp_relay_stop(struct usp_relay *relay);
 
 /* A moment of a relay: plain values. Counters are from the start of the run. */
 struct usp_relay_status {
-	unsigned nr_connections;  /* now */
-	unsigned nr_kernel_flows; /* directions that are on the kernel lane now */
+	unsigned nr_connections;   /* now */
+	unsigned nr_kernel_flows;  /* directions that are on the kernel lane now */
+	unsigned nr_batch_workers; /* that run as SCHED_BATCH now */
 	unsigned nr_targets;
 	uint64_t nr_accepted;
 	uint64_t nr_unserved;	   /* no target could be had for the client */

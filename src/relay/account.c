@@ -63,6 +63,7 @@ void usp_account_sum(struct usp_relay_counters *counters, struct usp_relay_statu
 {
 	status->nr_connections += atomic_load_explicit(&counters->connections, memory_order_relaxed);
 	status->nr_kernel_flows += atomic_load_explicit(&counters->kernel_flows, memory_order_relaxed);
+	status->nr_batch_workers += atomic_load_explicit(&counters->is_batch, memory_order_relaxed);
 	status->nr_accepted += counters->accepted;
 	status->nr_unserved += counters->unserved;
 	status->nr_idle_closed += counters->idle_closed;

@@ -48,6 +48,8 @@ static void prometheus_numbers(struct usp_text *text, const struct usp_relay_sta
 		 status->nr_lane_switches},
 		{{"kernel_lane_flows", "gauge", "Directions of connections that are on the kernel lane now."},
 		 status->nr_kernel_flows},
+		{{"batch_workers", "gauge", "Workers that are busy with bulk and run as SCHED_BATCH now."},
+		 status->nr_batch_workers},
 		{{"zero_copy_sends_pending", "gauge", "Zero-copy sends that the kernel has not finished."},
 		 status->nr_sends_pending},
 		{{"kernel_pipes_destroyed_total", "counter", "Kernel pipes that still held data at their end."},

@@ -32,8 +32,9 @@ static void json_totals(struct usp_text *text, const struct usp_report *report)
 		     status->nr_kpipes, status->nr_kpipes_idle, status->nr_kpipes_destroyed);
 	usp_text_add(text,
 		     "\"stranded_bytes\":%" PRIu64 ",\"zero_copy_sends_pending\":%zu,\"lane_switches\":%" PRIu64
-		     ",\"kernel_lane_flows\":%u,",
-		     status->stranded, status->nr_sends_pending, status->nr_lane_switches, status->nr_kernel_flows);
+		     ",\"kernel_lane_flows\":%u,\"batch_workers\":%u,",
+		     status->stranded, status->nr_sends_pending, status->nr_lane_switches, status->nr_kernel_flows,
+		     status->nr_batch_workers);
 }
 
 static void json_hop(struct usp_text *text, const char *name, const struct usp_hop *hop)

@@ -166,6 +166,7 @@ void usp_worker_moved(struct usp_worker *worker)
 	bool has_bulk = atomic_load_explicit(&worker->counters.kernel_flows, memory_order_relaxed);
 
 	usp_sched_look(&worker->sched, usp_loop_now(worker->loop), has_bulk);
+	atomic_store_explicit(&worker->counters.is_batch, worker->sched.is_on, memory_order_relaxed);
 }
 
 void usp_worker_count(struct usp_worker *worker, int change)
@@ -370,6 +371,7 @@ int usp_worker_run(struct usp_worker *worker)
 	usp_uring_free(worker->uring); /* in the thread that made it */
 	worker->uring = NULL;
 	usp_sched_end(&worker->sched);
+	atomic_store_explicit(&worker->counters.is_batch, 0, memory_order_relaxed);
 	usp_sigpipe_end(&guard);
 	return ret;
 }

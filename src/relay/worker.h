@@ -26,7 +26,7 @@ struct usp_relay_counters {
 	_Atomic(uint64_t) source_waits[2], sink_waits[2], delivered[2], nr_calls[2][2];
 	_Atomic(uint64_t) bytes[2][2][USP_NR_WAYS];
 	_Atomic(const char *) reason[2][2][USP_NR_WAYS];
-	atomic_uint connections, kernel_flows;
+	atomic_uint connections, kernel_flows, is_batch;
 };
 
 /* A listening socket as one worker sees it. */

@@ -369,12 +369,15 @@ stays() {
 }
 
 @test "a worker that is busy with bulk is a batch thread, and an ordinary one when it is not" {
-	relay --workers 1 --lane kernel 127.0.0.1:0 unix:sink
+	relay --workers 1 --lane kernel --metrics 127.0.0.1:0 127.0.0.1:0 unix:sink
 	is_scheduled 0
+	shows batch_workers 0
 	flood
 	eventually is_scheduled "0 3" # the one that waits for signals, and the worker
+	shows batch_workers 1
 	ebb
 	eventually is_scheduled 0
+	shows batch_workers 0
 	stops 0
 }
 

@@ -171,6 +171,7 @@ static struct usp_report sample_report(void)
 			{
 				.nr_connections = 1,
 				.nr_kernel_flows = 2,
+				.nr_batch_workers = 49,
 				.nr_targets = 2,
 				.nr_accepted = 3,
 				.nr_unserved = 4,
@@ -219,6 +220,7 @@ static const char prometheus_samples[] =
 	"stranded_bytes_total 15\n"
 	"lane_switches_total 8\n"
 	"kernel_lane_flows 2\n"
+	"batch_workers 49\n"
 	"zero_copy_sends_pending 19\n"
 	"kernel_pipes_destroyed_total 18\n"
 	"draining 1\n"
@@ -340,7 +342,7 @@ static const char json_expected[] =
 	"\"uptime_ms\":3004,\"draining\":true,"
 	"\"connections\":{\"now\":1,\"accepted\":3,\"unserved\":4,\"idle_closed\":5,\"reset\":6,\"accept_pauses\":7},"
 	"\"kernel_pipes\":{\"in_use\":16,\"idle\":17,\"destroyed\":18},"
-	"\"stranded_bytes\":15,\"zero_copy_sends_pending\":19,\"lane_switches\":8,\"kernel_lane_flows\":2,"
+	"\"stranded_bytes\":15,\"zero_copy_sends_pending\":19,\"lane_switches\":8,\"kernel_lane_flows\":2,\"batch_workers\":49,"
 	"\"directions\":{"
 	"\"to_target\":{\"delivered_bytes\":13,\"source_waits\":9,\"sink_waits\":11,"
 	"\"in\":{\"calls\":40,\"by_reference\":{\"bytes\":20,\"reason\":\"a page moved\"},"
