@@ -134,7 +134,8 @@ def sockmap_relay(bench):
 
 
 def all_relays(bench):
-    return [*usplice_relays(bench), *haproxy_relays(), *haproxy_batch_relays(), *nginx_relays(), *other_relays(), *sockmap_relay(bench)]
+    return [*usplice_relays(bench), *haproxy_relays(), *haproxy_batch_relays(), *nginx_relays(), *other_relays(),
+            *sockmap_relay(bench)]
 
 
 # --- One run -------------------------------------------------------------------------------------

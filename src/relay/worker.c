@@ -50,8 +50,8 @@ static int worker_start_accepting(struct usp_worker *worker)
 		return 0;
 	worker->is_accepting = true;
 	atomic_fetch_add(&worker->relay->nr_accepting, 1);
-	if (atomic_load(&worker->relay->state) !=
-	    USP_RELAY_RUNNING) { /* others may have ended without waiting for us */
+	/* Looked at again: others may have ended meanwhile without waiting for us. */
+	if (atomic_load(&worker->relay->state) != USP_RELAY_RUNNING) {
 		worker_leave_door(worker);
 		return 0;
 	}
