@@ -356,7 +356,7 @@ static void conn_client_ready(struct usp_watch *watch, unsigned events)
 
 	if (conn->state == USP_CONN_FLOWING)
 		usp_flow_ready(conn, 0, events);
-	if (conn->state != USP_CONN_HEADER)
+	if (conn->state != USP_CONN_HEADER || !(events & ~(unsigned)EPOLLOUT))
 		return;
 	ret = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) && !(events & EPOLLIN) ? -EPROTO : conn_take_header(conn);
 	if (ret < 0) {

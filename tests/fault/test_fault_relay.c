@@ -26,8 +26,9 @@
 #define CHUNK 50000
 #define SHORT_LEN 20001
 #define TEXT_ROOM 128
-#define PATIENCE_MS 60 /* with a fault that does not pass by itself */
-#define WAITS_MAX 50   /* in a row, until nothing will happen any more */
+#define PATIENCE_MS 60	/* with a fault that does not pass by itself */
+#define HESITATION_MS 2 /* of a client that is to send a header: the relay has heard by then that it may write to it */
+#define WAITS_MAX 50	/* in a row, until nothing will happen any more */
 #define NS_PER_MS UINT64_C(1000000)
 #define HEADER "PROXY TCP4 192.0.2.1 198.51.100.7 1111 80\r\n"
 #define HEADER_LEN (sizeof(HEADER) - 1)
@@ -293,6 +294,8 @@ static void exchange_run(struct exchange *exchange, const struct scene *it)
 {
 	exchange_prepare(exchange, it);
 	exchange->client.fd = connect_client(it);
+	if (it->setting->params.proxy_accept)
+		poll(NULL, 0, HESITATION_MS);
 	exchange_go(exchange, it);
 	side_close(&exchange->client, exchange->is_stuck);
 	side_close(&exchange->server, exchange->is_stuck);
