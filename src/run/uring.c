@@ -1,149 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * uring - streams of small messages from socket to socket, received and sent by io_uring.
+ * uring - a ring of io_uring in the loop of its thread.
  *
- *   source ──multishot receive──► [buffer][buffer] ──one send at a time──► sink
- *                  ▲                  given back to the ring when it is sent
- *                  └── stopped while too many buffers wait, begun again when all are sent
- *
- * One receive goes on for as long as the stream lasts and takes its buffers out of a ring that all streams of the thread share;
- * all sends of a round are handed over by one system call. A relay of small messages needs three quarters of the processor
- * time that recv and send need (bench/README.md). Only one send of a stream is under way at a time, because io_uring does
- * not promise to keep the order of two.
- *
- * A request names a descriptor by its number until it is handed over. So whoever drops a stream hands over all requests
- * first: its descriptors may be closed then, and their numbers be somebody else's.
+ * The ring waits inside the loop's own wait: the kernel writes to an eventfd when there is work. Requests of one round are handed
+ * over together, and completions go to whoever made the request.
  */
-#include "run/uring.h"
-
 #include <errno.h>
-
-#ifndef USP_HAVE_URING
-
-int usp_uring_new(struct usp_loop *loop, struct usp_uring **ret_uring)
-{
-	(void)loop;
-	(void)ret_uring;
-	return -ENOSYS;
-}
-
-void usp_uring_free(struct usp_uring *uring)
-{
-	(void)uring;
-}
-
-struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, int to_fd, usp_uring_told *told,
-					 void *arg)
-{
-	(void)uring;
-	(void)from_fd;
-	(void)to_fd;
-	(void)told;
-	(void)arg;
-	return NULL;
-}
-
-void usp_uring_leave(struct usp_uring_stream *stream)
-{
-	(void)stream;
-}
-
-void usp_uring_drop(struct usp_uring_stream *stream)
-{
-	(void)stream;
-}
-
-#else
-
-#include <liburing.h>
-#include <sys/queue.h>
-#include <sys/socket.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "run/uring_open.h"
+#include "run/uring_ring.h"
 
-#define URING_NR_BUFFERS 256 /* a power of two */
-#define URING_BUFFER_BYTES ((size_t)16 << 10)
-#define URING_GROUP 0
-#define URING_PIECES_MAX 8 /* of one stream, before it stops receiving */
-#define URING_LARGE_MAX 8  /* full buffers in a row: these are no messages */
 #define URING_TURNS_MAX 16 /* of one round of the loop */
-#define URING_NONE (-1)
 
-/* What a completion is about, in the low bits of a stream's address. */
-enum uring_request { URING_RECEIVE, URING_SEND, URING_CANCEL, URING_REQUEST_MASK = 7 };
+/* --- Requests and completions ------------------------------------------------------------------------- */
 
-/* A buffer that waits to be sent. */
-struct uring_piece {
-	unsigned offset, len;
-	int next;
-};
-
-struct usp_uring_stream {
-	LIST_ENTRY(usp_uring_stream) link;
-	struct usp_uring *uring;
-	int from_fd, to_fd;
-	usp_uring_told *told;
-	void *arg;
-	int first, last; /* pieces, by the number of their buffer */
-	unsigned nr_pieces, nr_large;
-	bool is_receiving, is_sending, is_cancelling; /* requests under way */
-	bool must_leave, has_ended, is_dropped;
-};
-
-struct usp_uring {
-	struct io_uring ring;
-	struct io_uring_buf_ring *buffers;
-	unsigned char *bytes; /* of all buffers */
-	struct uring_piece pieces[URING_NR_BUFFERS];
-	LIST_HEAD(, usp_uring_stream) streams;
-	struct usp_loop *loop;
-	int event_fd; /* the kernel writes to it when there is work for us; being edge-triggered it is never read */
-	struct usp_watch watch;
-	struct usp_task task;
-	bool is_running; /* what is requested now is handed over at the end of the turn */
-};
-
-/* --- Buffers --------------------------------------------------------------------------------------- */
-
-static unsigned char *uring_buffer(struct usp_uring *uring, int number)
-{
-	return uring->bytes + (size_t)number * URING_BUFFER_BYTES;
-}
-
-static void uring_give_back(struct usp_uring *uring, int number)
-{
-	io_uring_buf_ring_add(uring->buffers, uring_buffer(uring, number), URING_BUFFER_BYTES, (unsigned short)number,
-			      io_uring_buf_ring_mask(URING_NR_BUFFERS), 0);
-	io_uring_buf_ring_advance(uring->buffers, 1);
-}
-
-static void stream_push(struct usp_uring_stream *stream, int number, unsigned len)
-{
-	struct uring_piece *pieces = stream->uring->pieces;
-
-	pieces[number] = (struct uring_piece){.len = len, .next = URING_NONE};
-	if (stream->nr_pieces++)
-		pieces[stream->last].next = number;
-	else
-		stream->first = number;
-	stream->last = number;
-}
-
-static void stream_pop(struct usp_uring_stream *stream)
-{
-	int number = stream->first;
-
-	stream->first = stream->uring->pieces[number].next;
-	stream->nr_pieces--;
-	uring_give_back(stream->uring, number);
-}
-
-/* --- Requests -------------------------------------------------------------------------------------- */
-
-static struct io_uring_sqe *uring_request(struct usp_uring *uring)
+struct io_uring_sqe *usp_uring_request(struct usp_uring *uring)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->ring);
 
@@ -156,224 +30,13 @@ static struct io_uring_sqe *uring_request(struct usp_uring *uring)
 	return sqe;
 }
 
-static bool stream_is_busy(const struct usp_uring_stream *stream)
-{
-	return stream->is_receiving || stream->is_sending || stream->is_cancelling;
-}
-
-static uint64_t stream_tag(struct usp_uring_stream *stream, enum uring_request request)
-{
-	return (uint64_t)(uintptr_t)stream | request;
-}
-
-/* A request that cannot be had now is asked for again when something else comes. */
-static void stream_cancel(struct usp_uring_stream *stream, enum uring_request request)
-{
-	struct io_uring_sqe *sqe = uring_request(stream->uring);
-
-	if (!sqe)
-		return;
-	io_uring_prep_cancel64(sqe, stream_tag(stream, request), 0);
-	io_uring_sqe_set_data64(sqe, stream_tag(stream, URING_CANCEL));
-	stream->is_cancelling = true;
-}
-
-/* Tell of a send that has ended, although its completion has not been looked at. */
-static void stream_tell_sent(struct usp_uring_stream *stream)
-{
-	struct io_uring *ring = &stream->uring->ring;
-	struct io_uring_cqe *cqe;
-	unsigned head;
-
-	io_uring_for_each_cqe(ring, head, cqe)
-	{
-		if (cqe->user_data == stream_tag(stream, URING_SEND) && cqe->res > 0)
-			stream->told(stream->arg, 0, (size_t)cqe->res, 0);
-	}
-}
-
-static void stream_cancel_next(struct usp_uring_stream *stream)
-{
-	if (stream->is_sending && !stream->is_cancelling)
-		stream_cancel(stream, URING_SEND);
-	else if (stream->is_receiving && !stream->is_cancelling)
-		stream_cancel(stream, URING_RECEIVE);
-}
-
-/* From now on nothing is told, and no request names a descriptor. What was sent until now has been told. */
-static void stream_drop(struct usp_uring_stream *stream)
-{
-	stream->is_dropped = true;
-	if (!stream_is_busy(stream))
-		return;
-	stream_cancel_next(stream);
-	io_uring_submit_and_get_events(&stream->uring->ring);
-	if (stream->is_sending)
-		stream_tell_sent(stream);
-}
-
-/* The last thing that the owner hears, who then may close the descriptors. */
-static void stream_finish(struct usp_uring_stream *stream, int why)
-{
-	stream_drop(stream);
-	stream->told(stream->arg, 0, 0, why);
-}
-
-static void stream_receive(struct usp_uring_stream *stream)
-{
-	struct io_uring_sqe *sqe = uring_request(stream->uring);
-
-	if (!sqe) {
-		stream->must_leave = true;
-		return;
-	}
-	io_uring_prep_recv_multishot(sqe, stream->from_fd, NULL, 0, 0);
-	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = URING_GROUP;
-	io_uring_sqe_set_data64(sqe, stream_tag(stream, URING_RECEIVE));
-	stream->is_receiving = true;
-}
-
-static void stream_send(struct usp_uring_stream *stream)
-{
-	const struct uring_piece *piece = &stream->uring->pieces[stream->first];
-	struct io_uring_sqe *sqe = uring_request(stream->uring);
-
-	if (!sqe) {
-		stream_finish(stream, -ENOBUFS);
-		return;
-	}
-	io_uring_prep_send(sqe, stream->to_fd, uring_buffer(stream->uring, stream->first) + piece->offset,
-			   piece->len - piece->offset, MSG_NOSIGNAL | MSG_WAITALL);
-	io_uring_sqe_set_data64(sqe, stream_tag(stream, URING_SEND));
-	stream->is_sending = true;
-}
-
-/* --- Streams --------------------------------------------------------------------------------------- */
-
-static void stream_free(struct usp_uring_stream *stream)
-{
-	while (stream->nr_pieces)
-		stream_pop(stream);
-	LIST_REMOVE(stream, link);
-	usp_free(stream);
-}
-
-/* A dropped one goes when no request names it any more. */
-static void stream_fade(struct usp_uring_stream *stream)
-{
-	if (stream_is_busy(stream))
-		stream_cancel_next(stream);
-	else
-		stream_free(stream);
-}
-
-static void stream_go_on(struct usp_uring_stream *stream)
-{
-	bool must_stop = stream->must_leave || stream->nr_pieces >= URING_PIECES_MAX;
-
-	if (!stream->is_dropped && !stream->is_sending && stream->nr_pieces)
-		stream_send(stream);
-	if (!stream->is_dropped && stream->is_receiving && must_stop && !stream->is_cancelling)
-		stream_cancel(stream, URING_RECEIVE);
-	if (!stream->is_dropped && !stream_is_busy(stream) && !stream->nr_pieces && !stream->must_leave)
-		stream_receive(stream);
-	if (!stream->is_dropped && !stream_is_busy(stream) && !stream->nr_pieces)
-		stream_finish(stream, stream->has_ended ? USP_URING_END : -EAGAIN);
-	if (stream->is_dropped)
-		stream_fade(stream);
-}
-
-static void stream_received(struct usp_uring_stream *stream, const struct io_uring_cqe *cqe)
-{
-	int number = (int)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
-
-	stream->is_receiving = cqe->flags & IORING_CQE_F_MORE;
-	if (cqe->res > 0) {
-		stream_push(stream, number, (unsigned)cqe->res);
-		stream->nr_large = (size_t)cqe->res == URING_BUFFER_BYTES ? stream->nr_large + 1 : 0;
-		stream->must_leave |= stream->nr_large >= URING_LARGE_MAX;
-		if (!stream->is_dropped)
-			stream->told(stream->arg, (size_t)cqe->res, 0, 0);
-		return;
-	}
-	if (cqe->flags & IORING_CQE_F_BUFFER)
-		uring_give_back(stream->uring, number);
-	if (cqe->res == -ECANCELED)
-		return;
-	stream->must_leave = true; /* the end, or no buffers */
-	stream->has_ended = cqe->res == 0;
-	if (cqe->res < 0 && cqe->res != -ENOBUFS && cqe->res != -EINTR && cqe->res != -EAGAIN && !stream->is_dropped)
-		stream_finish(stream, cqe->res);
-}
-
-static void stream_sent(struct usp_uring_stream *stream, const struct io_uring_cqe *cqe)
-{
-	struct uring_piece *piece = &stream->uring->pieces[stream->first];
-
-	stream->is_sending = false;
-	if (cqe->res <= 0) {
-		if (!stream->is_dropped && cqe->res != -EINTR && cqe->res != -EAGAIN)
-			stream_finish(stream, cqe->res ? cqe->res : -EIO);
-		return;
-	}
-	piece->offset += (unsigned)cqe->res;
-	if (piece->offset == piece->len)
-		stream_pop(stream);
-	if (!stream->is_dropped)
-		stream->told(stream->arg, 0, (size_t)cqe->res, 0);
-}
-
 static void uring_complete(const struct io_uring_cqe *cqe)
 {
-	enum uring_request request = cqe->user_data & URING_REQUEST_MASK;
-	struct usp_uring_stream *stream =
-		(struct usp_uring_stream *)(uintptr_t)(cqe->user_data & ~(uint64_t)URING_REQUEST_MASK);
+	unsigned request = cqe->user_data & USP_URING_REQUEST_MASK;
+	struct usp_uring_owner *owner = (struct usp_uring_owner *)(uintptr_t)(cqe->user_data - request);
 
-	if (request == URING_RECEIVE)
-		stream_received(stream, cqe);
-	else if (request == URING_SEND)
-		stream_sent(stream, cqe);
-	else
-		stream->is_cancelling = false;
-	stream_go_on(stream);
+	owner->completed(owner, request, cqe);
 }
-
-struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, int to_fd, usp_uring_told *told,
-					 void *arg)
-{
-	struct usp_uring_stream *stream = usp_alloc(sizeof(*stream));
-
-	if (!stream)
-		return NULL;
-	stream->uring = uring;
-	stream->from_fd = from_fd;
-	stream->to_fd = to_fd;
-	stream->told = told;
-	stream->arg = arg;
-	LIST_INSERT_HEAD(&uring->streams, stream, link);
-	stream_receive(stream);
-	if (!stream->is_receiving) {
-		stream_free(stream);
-		return NULL;
-	}
-	return stream;
-}
-
-void usp_uring_leave(struct usp_uring_stream *stream)
-{
-	stream->must_leave = true;
-	if (stream->is_receiving && !stream->is_cancelling)
-		stream_cancel(stream, URING_RECEIVE);
-}
-
-void usp_uring_drop(struct usp_uring_stream *stream)
-{
-	stream_drop(stream);
-	stream_fade(stream);
-}
-
-/* --- The ring in the loop -------------------------------------------------------------------------- */
 
 /*
  * Requests to hand over, or descriptors to look at: newer kernels look at twenty in one call, and if these have nothing, no
@@ -416,25 +79,6 @@ static void uring_ready(struct usp_watch *watch, unsigned events)
 	usp_loop_defer(uring->loop, &uring->task);
 }
 
-static int uring_make_buffers(struct usp_uring *uring)
-{
-	struct io_uring_buf_reg registration = {.ring_entries = URING_NR_BUFFERS, .bgid = URING_GROUP};
-	int ret;
-
-	uring->bytes = usp_sys_map_anon(URING_NR_BUFFERS * URING_BUFFER_BYTES);
-	uring->buffers = usp_sys_map_anon(URING_NR_BUFFERS * sizeof(struct io_uring_buf));
-	if (!uring->bytes || !uring->buffers)
-		return -ENOMEM;
-	registration.ring_addr = (uint64_t)(uintptr_t)uring->buffers;
-	ret = io_uring_register_buf_ring(&uring->ring, &registration, 0);
-	if (ret < 0)
-		return ret;
-	io_uring_buf_ring_init(uring->buffers);
-	for (int i = 0; i < URING_NR_BUFFERS; i++)
-		uring_give_back(uring, i);
-	return 0;
-}
-
 static void uring_free(struct usp_uring *uring)
 {
 	if (uring->event_fd >= 0)
@@ -444,15 +88,14 @@ static void uring_free(struct usp_uring *uring)
 
 static void uring_unmake(struct usp_uring *uring)
 {
-	struct usp_uring_stream *stream;
+	struct usp_uring_owner *owner;
 
 	io_uring_queue_exit(&uring->ring);
-	while ((stream = LIST_FIRST(&uring->streams))) {
-		LIST_REMOVE(stream, link);
-		usp_free(stream);
+	while ((owner = LIST_FIRST(&uring->owners))) {
+		LIST_REMOVE(owner, link);
+		usp_free(owner);
 	}
-	usp_sys_unmap(uring->bytes, URING_NR_BUFFERS * URING_BUFFER_BYTES);
-	usp_sys_unmap(uring->buffers, URING_NR_BUFFERS * sizeof(struct io_uring_buf));
+	usp_uring_free_buffers(uring);
 	uring_free(uring);
 }
 
@@ -472,7 +115,7 @@ int usp_uring_new(struct usp_loop *loop, struct usp_uring **ret_uring)
 	uring->loop = loop;
 	uring->watch.ready = uring_ready;
 	uring->task.run = uring_run;
-	ret = uring_make_buffers(uring);
+	ret = usp_uring_make_buffers(uring);
 	if (ret == 0)
 		ret = usp_loop_watch(loop, uring->event_fd, EPOLLIN | EPOLLET, &uring->watch);
 	if (ret < 0) {
@@ -490,5 +133,3 @@ void usp_uring_free(struct usp_uring *uring)
 	usp_loop_unwatch(uring->loop, uring->event_fd);
 	uring_unmake(uring);
 }
-
-#endif

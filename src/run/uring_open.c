@@ -2,8 +2,6 @@
 /* uring_open - a ring of io_uring that a loop can wait for. */
 #include "run/uring_open.h"
 
-#ifdef USP_HAVE_URING
-
 #include <stdbool.h>
 #include <sys/socket.h>
 
@@ -64,5 +62,3 @@ int usp_uring_open(struct io_uring *ret_ring, int event_fd)
 	io_uring_queue_exit(ret_ring);
 	return uring_open(ret_ring, event_fd, IORING_SETUP_COOP_TASKRUN);
 }
-
-#endif

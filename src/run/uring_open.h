@@ -3,8 +3,6 @@
 #ifndef USP_RUN_URING_OPEN_H
 #define USP_RUN_URING_OPEN_H
 
-#ifdef USP_HAVE_URING
-
 #include <liburing.h>
 
 /*
@@ -13,7 +11,5 @@
  * and -EPERM where io_uring is not to be had.
  */
 int usp_uring_open(struct io_uring *ret_ring, int event_fd);
-
-#endif
 
 #endif
