@@ -22,6 +22,7 @@
 #include "relay/place.h"
 #include "relay/proxy.h"
 #include "relay/worker.h"
+#include "run/uring.h"
 
 #define CONN_RETRY_NS 50000000 /* until a descriptor may be had again */
 
@@ -73,12 +74,22 @@ static void conn_reset_fd(int fd)
 		usp_sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
-static void conn_close_end(struct usp_conn_end *end)
+/* By the ring, together with others, where no loop can hear of it meanwhile. */
+static void conn_close_end(struct usp_conn *conn, struct usp_conn_end *end)
 {
-	if (end->fd >= 0)
+	struct usp_uring *uring = end->watched == USP_END_UNWATCHED ? conn->worker->uring : NULL;
+
+	if (end->fd >= 0 && !(uring && usp_uring_close(uring, end->fd)))
 		usp_sys_close(end->fd);
 	end->fd = -1;
 	end->watched = USP_END_UNWATCHED;
+}
+
+static void conn_stop_connecting(struct usp_conn *conn)
+{
+	if (conn->connect)
+		usp_uring_drop_connect(conn->connect);
+	conn->connect = NULL;
 }
 
 static void conn_leave_target(struct usp_conn *conn)
@@ -93,9 +104,10 @@ void usp_conn_close(struct usp_conn *conn)
 	if (conn->state == USP_CONN_CLOSED)
 		return;
 	usp_flow_end_work(conn);
+	conn_stop_connecting(conn);
 	conn_leave_target(conn);
 	for (unsigned i = 0; i < 2; i++)
-		conn_close_end(&conn->ends[i]);
+		conn_close_end(conn, &conn->ends[i]);
 	usp_loop_disarm(conn->worker->loop, &conn->timer);
 	conn->state = USP_CONN_CLOSED;
 	usp_worker_remove(conn->worker, conn);
@@ -147,8 +159,9 @@ static void conn_give_up(struct usp_conn *conn)
 /* A target that took the connection after all must not take it for one that is complete. */
 static void conn_leave_address(struct usp_conn *conn)
 {
+	conn_stop_connecting(conn);
 	conn_reset_fd(conn->ends[1].fd);
-	conn_close_end(&conn->ends[1]);
+	conn_close_end(conn, &conn->ends[1]);
 }
 
 /* An address did not work: the next one, then the next target. */
@@ -221,27 +234,6 @@ static int conn_prepare_socket(struct usp_conn *conn, int fd)
 	return ret;
 }
 
-/* A socket on its way to the address: 0 if it is there, -EINPROGRESS, or -errno. */
-static int conn_connect(struct usp_conn *conn)
-{
-	struct usp_conn_end *end = &conn->ends[1];
-	int ret;
-
-	end->is_tcp = conn->address->ai_family != AF_UNIX;
-	end->fd = usp_sys_socket(conn->address->ai_family, SOCK_STREAM, 0);
-	if (end->fd < 0)
-		return end->fd;
-	ret = conn_prepare_socket(conn, end->fd);
-	if (ret == 0)
-		ret = usp_sys_connect(end->fd, conn->address->ai_addr, conn->address->ai_addrlen);
-	if (ret == 0 || ret == -EINPROGRESS) {
-		int watched = usp_conn_watch(conn, 1, usp_worker_uring(conn->worker) ? USP_END_UNHEARD : USP_END_HEARD);
-
-		ret = watched < 0 ? watched : ret;
-	}
-	return ret;
-}
-
 static void conn_retry_fired(struct usp_timer *timer)
 {
 	conn_try_target(usp_container_of(timer, struct usp_conn, timer));
@@ -269,6 +261,62 @@ static void conn_wait_for_room(struct usp_conn *conn)
 		conn_failed(conn, -ETIMEDOUT);
 }
 
+/* It is connected, or not. */
+static void conn_tried(struct usp_conn *conn, int ret)
+{
+	if (ret == 0) {
+		conn_connected(conn);
+	} else if (ret == -EMFILE || ret == -ENFILE || ret == -ENOBUFS || ret == -ENOMEM) {
+		conn_leave_address(conn);
+		conn_wait_for_descriptors(conn);
+	} else {
+		conn_failed(conn, ret);
+	}
+}
+
+static void conn_ring_connected(void *arg, int error)
+{
+	struct usp_conn *conn = arg;
+
+	conn->connect = NULL;
+	conn_tried(conn, error);
+}
+
+/* By the ring, together with others, where there is one: then flows begin on it, too, and the loop need not watch the socket. */
+static bool conn_ring_connect(struct usp_conn *conn)
+{
+	const struct usp_conn_end *end = &conn->ends[1];
+	struct usp_uring *uring = end->is_tcp ? usp_worker_uring(conn->worker) : NULL;
+
+	if (uring)
+		conn->connect = usp_uring_connect(uring, end->fd, conn->address->ai_addr, conn->address->ai_addrlen,
+						  conn_ring_connected, conn);
+	return conn->connect;
+}
+
+/* A socket on its way to the address: 0 if it is there, -EINPROGRESS, or -errno. */
+static int conn_connect(struct usp_conn *conn)
+{
+	struct usp_conn_end *end = &conn->ends[1];
+	int ret;
+
+	end->is_tcp = conn->address->ai_family != AF_UNIX;
+	end->fd = usp_sys_socket(conn->address->ai_family, SOCK_STREAM, 0);
+	if (end->fd < 0)
+		return end->fd;
+	ret = conn_prepare_socket(conn, end->fd);
+	if (ret == 0 && conn_ring_connect(conn))
+		return -EINPROGRESS;
+	if (ret == 0)
+		ret = usp_sys_connect(end->fd, conn->address->ai_addr, conn->address->ai_addrlen);
+	if (ret == 0 || ret == -EINPROGRESS) {
+		int watched = usp_conn_watch(conn, 1, usp_worker_uring(conn->worker) ? USP_END_UNHEARD : USP_END_HEARD);
+
+		ret = watched < 0 ? watched : ret;
+	}
+	return ret;
+}
+
 static void conn_try_target(struct usp_conn *conn)
 {
 	uint64_t deadline_ns = usp_conn_now(conn) + usp_conn_params(conn)->connect_timeout_ns;
@@ -276,22 +324,17 @@ static void conn_try_target(struct usp_conn *conn)
 
 	conn->state = USP_CONN_CONNECTING;
 	if (ret == -EAGAIN) { /* a UNIX socket whose queue is full, where TCP would wait by itself */
-		conn_close_end(&conn->ends[1]);
+		conn_close_end(conn, &conn->ends[1]);
 		conn_wait_for_room(conn);
 		return;
 	}
-	if (ret == -EMFILE || ret == -ENFILE || ret == -ENOBUFS || ret == -ENOMEM) {
-		conn_leave_address(conn);
-		conn_wait_for_descriptors(conn);
-		return;
-	}
 	conn->timer.fired = conn_connect_fired;
-	if (ret == -EINPROGRESS)
+	if (ret == -EINPROGRESS) {
 		ret = usp_loop_arm(conn->worker->loop, &conn->timer, deadline_ns);
-	else if (ret == 0)
-		conn_connected(conn);
-	if (ret < 0)
-		conn_failed(conn, ret);
+		if (ret == 0)
+			return;
+	}
+	conn_tried(conn, ret);
 }
 
 /* --- The client -------------------------------------------------------------------------------------- */

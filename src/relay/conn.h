@@ -11,6 +11,7 @@
 struct usp_worker;
 struct usp_pump;
 struct usp_uring_stream;
+struct usp_uring_connect;
 
 enum usp_conn_state {
 	USP_CONN_HEADER,     /* the client's PROXY header is awaited */
@@ -62,6 +63,7 @@ struct usp_conn {
 	struct usp_targets *targets;
 	struct usp_target *target, *first_target; /* being tried or used; where trying began */
 	struct addrinfo *address;		  /* of the target, being tried */
+	struct usp_uring_connect *connect;	  /* on its way by the ring, or NULL */
 	struct usp_proxy_addresses *addresses;	  /* who talks to whom, where a PROXY header says or has to say it */
 };
 

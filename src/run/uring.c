@@ -35,7 +35,20 @@ static void uring_complete(const struct io_uring_cqe *cqe)
 	unsigned request = cqe->user_data & USP_URING_REQUEST_MASK;
 	struct usp_uring_owner *owner = (struct usp_uring_owner *)(uintptr_t)(cqe->user_data - request);
 
-	owner->completed(owner, request, cqe);
+	if (owner)
+		owner->completed(owner, request, cqe);
+}
+
+bool usp_uring_close(struct usp_uring *uring, int fd)
+{
+	struct io_uring_sqe *sqe = usp_uring_request(uring);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_close(sqe, fd);
+	io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
+	io_uring_sqe_set_data64(sqe, usp_uring_tag(NULL, 0));
+	return true;
 }
 
 /*
@@ -130,6 +143,7 @@ void usp_uring_free(struct usp_uring *uring)
 {
 	if (!uring)
 		return;
+	io_uring_submit(&uring->ring); /* what is to be closed */
 	usp_loop_unwatch(uring->loop, uring->event_fd);
 	uring_unmake(uring);
 }

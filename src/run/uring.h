@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* uring - streams of small messages from socket to socket, received and sent by io_uring. */
+/* uring - what io_uring does for a loop: it carries small messages from socket to socket, connects sockets and closes them. */
 #ifndef USP_RUN_URING_H
 #define USP_RUN_URING_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/socket.h>
 
 #include "run/loop.h"
 
 struct usp_uring;
 struct usp_uring_stream;
+struct usp_uring_connect;
 
 /*
  * What became of a stream, told in the loop's thread: bytes that were taken from its source and given to its sink since the
@@ -35,5 +38,23 @@ void usp_uring_leave(struct usp_uring_stream *stream);
 
 /* Drop a stream: it is told what was given until now, and then no more. Its descriptors may be closed afterwards. */
 void usp_uring_drop(struct usp_uring_stream *stream);
+
+/*
+ * Connect a TCP socket, which stays the caller's, as does the address until the connection is told of or dropped. It is
+ * told once, with 0 or -errno, in the loop's thread and not before the call is over. NULL if memory is short. (A UNIX socket says EAGAIN
+ * where TCP waits, and no event says when to try again: the ring is not for these.)
+ */
+typedef void usp_uring_connected(void *arg, int error);
+struct usp_uring_connect *usp_uring_connect(struct usp_uring *uring, int fd, const struct sockaddr *address,
+					    socklen_t len, usp_uring_connected *connected, void *arg);
+
+/* Nothing is told of it any more, and the descriptor may be closed. */
+void usp_uring_drop_connect(struct usp_uring_connect *connect);
+
+/*
+ * Close a descriptor together with what else is asked for in this round; its number stays taken until then. A loop that still
+ * watches it would hear of it for as long. false if there is no room: then it is the caller's to close.
+ */
+bool usp_uring_close(struct usp_uring *uring, int fd);
 
 #endif

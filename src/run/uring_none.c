@@ -36,3 +36,27 @@ void usp_uring_drop(struct usp_uring_stream *stream)
 {
 	(void)stream;
 }
+
+struct usp_uring_connect *usp_uring_connect(struct usp_uring *uring, int fd, const struct sockaddr *address,
+					    socklen_t len, usp_uring_connected *connected, void *arg)
+{
+	(void)uring;
+	(void)fd;
+	(void)address;
+	(void)len;
+	(void)connected;
+	(void)arg;
+	return NULL;
+}
+
+void usp_uring_drop_connect(struct usp_uring_connect *connect)
+{
+	(void)connect;
+}
+
+bool usp_uring_close(struct usp_uring *uring, int fd)
+{
+	(void)uring;
+	(void)fd;
+	return false;
+}

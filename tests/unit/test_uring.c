@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* test_uring - streams of messages that io_uring carries in an event loop. Skipped where there is no such ring. */
+/* test_uring - what io_uring does in an event loop: streams of messages, connecting, closing. Skipped where there is no such ring. */
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/compiler.h"
+#include "net.h"
 #include "run/uring.h"
 #include "support.h"
 
@@ -57,13 +58,24 @@ static void told(void *arg, size_t taken, size_t given, int why)
 		drop_rival(way);
 }
 
-static void begin(unsigned nr)
+static void begin_ring(void)
 {
 	assert_int_equal(usp_loop_new(&loop), 0);
 	if (usp_uring_new(loop, &uring) < 0) {
 		usp_loop_free(loop);
 		skip();
 	}
+}
+
+static void end_ring(void)
+{
+	usp_uring_free(uring);
+	usp_loop_free(loop);
+}
+
+static void begin(unsigned nr)
+{
+	begin_ring();
 	nr_ways = nr;
 	nr_over = 0;
 	for (unsigned i = 0; i < nr; i++) {
@@ -77,8 +89,7 @@ static void begin(unsigned nr)
 
 static void end(void)
 {
-	usp_uring_free(uring);
-	usp_loop_free(loop);
+	end_ring();
 	for (unsigned i = 0; i < nr_ways; i++) {
 		for (unsigned side = 0; side < 2; side++) {
 			close(ways[i].from[side]);
@@ -266,6 +277,176 @@ static void a_source_that_broke_is_an_error(void **state)
 	end();
 }
 
+/* --- Connecting and closing ------------------------------------------------------------------------------- */
+
+/* A connection to a port of the loopback, and what became of it. */
+struct dial {
+	struct usp_uring_connect *connect;
+	struct sockaddr_in address;
+	int fd, error;
+	unsigned nr_told;
+};
+
+static void dial_told(void *arg, int error)
+{
+	struct dial *dial = arg;
+
+	dial->error = error;
+	dial->nr_told++;
+	usp_loop_stop(loop);
+}
+
+static void dial_begin(struct dial *dial, unsigned port)
+{
+	*dial = (struct dial){
+		.address = {.sin_family = AF_INET,
+			    .sin_port = htons((uint16_t)port),
+			    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
+		.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+	};
+	dial->connect = usp_uring_connect(uring, dial->fd, (struct sockaddr *)&dial->address, sizeof(dial->address),
+					  dial_told, dial);
+	assert_non_null(dial->connect);
+	assert_int_equal(dial->nr_told, 0);
+}
+
+static int listen_to_one(unsigned *ret_port)
+{
+	int listener = net_bound(SOCK_STREAM, ret_port);
+
+	assert_int_equal(listen(listener, 0), 0);
+	return listener;
+}
+
+static void a_socket_is_connected(void **state)
+{
+	struct dial dial;
+	unsigned port;
+	int listener = listen_to_one(&port), fd;
+
+	(void)state;
+	begin_ring();
+	dial_begin(&dial, port);
+	assert_int_equal(usp_loop_run(loop), 0);
+	assert_int_equal(dial.nr_told, 1);
+	assert_int_equal(dial.error, 0);
+	fd = accept(listener, NULL, NULL);
+	assert_int_equal(send(dial.fd, "x", 1, 0), 1);
+	assert_int_equal(recv(fd, &(char){0}, 1, 0), 1);
+	end_ring();
+	close(fd);
+	close(dial.fd);
+	close(listener);
+}
+
+static void a_refusal_is_told(void **state)
+{
+	struct dial dial;
+
+	(void)state;
+	begin_ring();
+	dial_begin(&dial, net_free_port(SOCK_STREAM));
+	assert_int_equal(usp_loop_run(loop), 0);
+	assert_int_equal(dial.nr_told, 1);
+	assert_int_equal(dial.error, -ECONNREFUSED);
+	end_ring();
+	close(dial.fd);
+}
+
+static void stop(void)
+{
+	usp_loop_stop(loop);
+}
+
+/* Rounds enough for everything that is under way. */
+static void run_some_rounds(void)
+{
+	struct later later = {.task.run = later_turn, .run = stop};
+
+	usp_loop_defer(loop, &later.task);
+	assert_int_equal(usp_loop_run(loop), 0);
+}
+
+/* The queue of a listener that nobody accepts from holds one, and whoever comes next waits. */
+static void nothing_is_told_of_a_connection_that_is_dropped(void **state)
+{
+	struct dial first, second;
+	unsigned port, own_port;
+	int listener = listen_to_one(&port), queued = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)state;
+	assert_int_equal(net_connect(queued, port), 0);
+	begin_ring();
+	dial_begin(&first, port);
+	dial_begin(&second, port);
+	usp_uring_drop_connect(second.connect); /* in the round that asked for it */
+	close(second.fd);
+	assert_int_equal(net_bound(SOCK_STREAM, &own_port), second.fd); /* somebody else has its number now */
+	run_some_rounds();
+	assert_int_equal(
+		getpeername(second.fd, (struct sockaddr *)&second.address, &(socklen_t){sizeof(second.address)}), -1);
+	assert_int_equal(listen(second.fd, 1), 0); /* which fails where a connection is on its way */
+	close(second.fd);
+	usp_uring_drop_connect(first.connect);
+	close(first.fd);
+	run_some_rounds();
+	assert_int_equal(first.nr_told + second.nr_told, 0);
+	end_ring();
+	close(queued);
+	close(listener);
+}
+
+static void a_ring_ends_while_sockets_are_being_connected(void **state)
+{
+	struct dial dial;
+	unsigned port;
+	int listener = listen_to_one(&port), queued = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)state;
+	assert_int_equal(net_connect(queued, port), 0);
+	begin_ring();
+	dial_begin(&dial, port);
+	run_some_rounds();
+	end_ring();
+	assert_int_equal(dial.nr_told, 0);
+	close(dial.fd);
+	close(queued);
+	close(listener);
+}
+
+static bool has_ended(int fd)
+{
+	return recv(fd, &(char){0}, 1, MSG_DONTWAIT) == 0;
+}
+
+static void descriptors_are_closed_at_the_end_of_the_round(void **state)
+{
+	int ends[2];
+
+	(void)state;
+	begin_ring();
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	assert_true(usp_uring_close(uring, ends[0]));
+	assert_int_equal(fcntl(ends[0], F_GETFD), 0); /* nobody else gets its number meanwhile */
+	run_some_rounds();
+	assert_true(has_ended(ends[1]));
+	end_ring();
+	close(ends[1]);
+}
+
+static void descriptors_are_closed_when_the_ring_ends(void **state)
+{
+	int ends[2];
+
+	(void)state;
+	begin_ring();
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	assert_true(usp_uring_close(uring, ends[0]));
+	end_ring();
+	assert_true(has_ended(ends[1]));
+	close(ends[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +458,12 @@ int main(void)
 		CASE(pieces_that_are_large_again_and_again_are_left_to_the_owner),
 		CASE(a_sink_that_has_gone_is_an_error),
 		CASE(a_source_that_broke_is_an_error),
+		CASE(a_socket_is_connected),
+		CASE(a_refusal_is_told),
+		CASE(nothing_is_told_of_a_connection_that_is_dropped),
+		CASE(a_ring_ends_while_sockets_are_being_connected),
+		CASE(descriptors_are_closed_at_the_end_of_the_round),
+		CASE(descriptors_are_closed_when_the_ring_ends),
 	};
 
 	return cmocka_run_group_tests_name("uring", tests, NULL, NULL);
