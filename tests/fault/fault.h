@@ -23,6 +23,8 @@
 	X(usp_alloc_string, false, ENOMEM)                                                                            \
 	X(usp_folio_new, false, ENOMEM)                                                                               \
 	X(usp_folio_get, false, ENOMEM)                                                                               \
+	X(usp_uring_request, false, ENOMEM)                                                                           \
+	X(usp_uring_close, false, ENOMEM)                                                                             \
 	X(pthread_create, false, EAGAIN)                                                                              \
 	X(usp_sys_open, false, EACCES, EMFILE, ENOMEM)                                                                \
 	X(usp_sys_open_waiting, false, EACCES, EINTR, EMFILE, ENXIO)                                                  \

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/sys.h"
 #include "mm/folio.h"
+#include "run/uring.h"
 
 /* --- Memory ------------------------------------------------------------------------------------------- */
 
@@ -60,6 +61,11 @@ void __wrap_usp_free(void *base)
 WRAP_NULL(struct usp_folio *, usp_folio_new, (size_t len), (len))
 WRAP_NULL(bool, usp_folio_get, (struct usp_folio * folio), (folio))
 WRAP_NULL(void *, usp_sys_map_anon, (size_t len), (len))
+WRAP_NULL(bool, usp_uring_close, (struct usp_uring * uring, int fd), (uring, fd))
+#ifdef USP_HAVE_URING
+struct io_uring_sqe;
+WRAP_NULL(struct io_uring_sqe *, usp_uring_request, (struct usp_uring * uring), (uring))
+#endif
 
 /* --- Calls with a result or -errno ------------------------------------------------------------------------ */
 
