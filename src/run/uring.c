@@ -60,6 +60,20 @@ static bool uring_has_more(const struct usp_uring *uring)
 	return io_uring_sq_ready(&uring->ring) || IO_URING_READ_ONCE(*uring->ring.sq.kflags) & IORING_SQ_TASKRUN;
 }
 
+static bool uring_take(struct usp_uring *uring, struct io_uring_cqe *ret_cqe)
+{
+	struct io_uring_cqe *cqe;
+	unsigned head;
+
+	io_uring_for_each_cqe(&uring->ring, head, cqe)
+	{
+		*ret_cqe = *cqe;
+		io_uring_cq_advance(&uring->ring, 1);
+		return true;
+	}
+	return false;
+}
+
 /* Hand over requests and take in completions, which make new requests, for some turns. */
 static void uring_run(struct usp_task *task)
 {
@@ -67,17 +81,11 @@ static void uring_run(struct usp_task *task)
 
 	uring->is_running = true;
 	for (unsigned turn = 0; turn < URING_TURNS_MAX && (turn == 0 || uring_has_more(uring)); turn++) {
-		struct io_uring_cqe *cqe;
-		unsigned head;
+		struct io_uring_cqe done;
 
 		io_uring_submit_and_get_events(&uring->ring);
-		io_uring_for_each_cqe(&uring->ring, head, cqe)
-		{
-			const struct io_uring_cqe done = *cqe;
-
-			io_uring_cq_advance(&uring->ring, 1);
+		while (uring_take(uring, &done))
 			uring_complete(&done);
-		}
 	}
 	uring->is_running = false;
 	if (uring_has_more(uring))

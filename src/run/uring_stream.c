@@ -121,18 +121,18 @@ static void stream_cancel(struct usp_uring_stream *stream, enum stream_request r
 	stream->is_cancelling = true;
 }
 
-/* Tell of a send that has ended, although its completion has not been looked at. */
-static void stream_tell_sent(struct usp_uring_stream *stream)
+/* What a send has given that has ended, although its completion has not been looked at. At most one is under way. */
+static size_t stream_find_sent(struct usp_uring_stream *stream)
 {
-	struct io_uring *ring = &stream->uring->ring;
 	struct io_uring_cqe *cqe;
 	unsigned head;
 
-	io_uring_for_each_cqe(ring, head, cqe)
+	io_uring_for_each_cqe(&stream->uring->ring, head, cqe)
 	{
 		if (cqe->user_data == usp_uring_tag(&stream->owner, STREAM_SEND) && cqe->res > 0)
-			stream->told(stream->arg, 0, (size_t)cqe->res, 0);
+			return (size_t)cqe->res;
 	}
+	return 0;
 }
 
 static void stream_cancel_next(struct usp_uring_stream *stream)
@@ -146,13 +146,16 @@ static void stream_cancel_next(struct usp_uring_stream *stream)
 /* From now on nothing is told, and no request names a descriptor. What was sent until now has been told. */
 static void stream_drop(struct usp_uring_stream *stream)
 {
+	size_t given;
+
 	stream->is_dropped = true;
 	if (!stream_is_busy(stream))
 		return;
 	stream_cancel_next(stream);
 	io_uring_submit_and_get_events(&stream->uring->ring);
-	if (stream->is_sending)
-		stream_tell_sent(stream);
+	given = stream->is_sending ? stream_find_sent(stream) : 0;
+	if (given)
+		stream->told(stream->arg, 0, given, 0);
 }
 
 /* The last thing that the owner hears, who then may close the descriptors. */
