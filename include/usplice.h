@@ -274,6 +274,7 @@ enum usp_lane_choice {
 #define USP_PUMP_WIDEN_FIFOS 0x10u	/* set FIFOs that it meets to a large size */
 #define USP_PUMP_KEEP_STRANDED 0x20u	/* what a failed sink leaves stays, for usp_pump_salvage */
 #define USP_PUMP_ADAPT_LANE 0x40u	/* of a socket: begin on the user lane, and change by the size of what comes */
+#define USP_PUMP_BATCH 0x80u		/* a run from pipe to pipe: be SCHED_BATCH while busy, and interrupt nobody */
 
 struct usp_pump_params {
 	enum usp_lane_choice lane;

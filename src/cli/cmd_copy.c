@@ -66,6 +66,7 @@ static const struct option_row copy_options[] = {
 	 FIELD(require_zero_copy)},
 	{"snapshot", 0, NULL, "write bytes as they were when they were read, even\nif the source changes meanwhile",
 	 option_flag, FIELD(snapshot)},
+	{"no-batch", 0, NULL, "stay SCHED_OTHER also while busy between two pipes", option_flag, FIELD(no_batch)},
 	{"progress", 0, NULL, "show progress also where standard error is no\nterminal", option_flag, FIELD(progress)},
 	{"quiet", 'q', NULL, "show no progress and no summary", option_flag, FIELD(quiet)},
 	{"verbose", 'v', NULL, "say at the end how each hop went, and why", option_flag, FIELD(verbose)},

@@ -20,7 +20,7 @@ struct copy_request {
 	uint64_t rate, slow_ns; /* 0: no limit; 0: wait for slow sinks */
 	enum usp_lane_choice lane;
 	bool append, atomic, resume, sync;
-	bool no_splice, require_zero_copy, snapshot;
+	bool no_splice, require_zero_copy, snapshot, no_batch;
 	bool continue_on_error;
 	bool json, progress, quiet, verbose, help;
 	const char *report;

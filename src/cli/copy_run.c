@@ -24,7 +24,7 @@ static struct usp_pump_params run_params(const struct copy *copy)
 		.flags = USP_PUMP_WIDEN_FIFOS | (request->snapshot ? USP_PUMP_SNAPSHOT : 0) |
 			 (request->require_zero_copy ? USP_PUMP_REQUIRE_ZERO_COPY : 0) |
 			 (request->continue_on_error ? USP_PUMP_CONTINUE_ON_ERROR : 0) |
-			 (request->slow_ns > 0 ? USP_PUMP_DETACH_SLOW : 0),
+			 (request->slow_ns > 0 ? USP_PUMP_DETACH_SLOW : 0) | (request->no_batch ? 0 : USP_PUMP_BATCH),
 		.count = copy->count,
 		.rate = request->rate,
 		.slow_ns = request->slow_ns,

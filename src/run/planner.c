@@ -120,9 +120,19 @@ int usp_plan_require(struct usp_file *source, struct usp_file *const *sinks, uns
 	return ret;
 }
 
+static bool planner_is_fifo(const struct usp_file *file)
+{
+	return strcmp(file->ops->name, "fifo") == 0;
+}
+
+bool usp_plan_is_middle(const struct usp_file *source, const struct usp_file *sink)
+{
+	return source->read_lane && sink->write_lane && planner_is_fifo(source) && planner_is_fifo(sink);
+}
+
 static void planner_widen(struct usp_file *file)
 {
-	if (strcmp(file->ops->name, "fifo") == 0)
+	if (planner_is_fifo(file))
 		usp_sys_set_pipe_size(file->fd,
 				      PLANNER_FIFO_BYTES); /* refused past the budget: work with what there is */
 }

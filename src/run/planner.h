@@ -28,6 +28,9 @@ int usp_plan_require(struct usp_file *source, struct usp_file *const *sinks, uns
 /* The most that one step should take from a source on its lane; by measurement, see bench/README.md. */
 size_t usp_plan_step_bytes(const struct usp_file *source, const struct usp_pump_params *params);
 
+/* The kernel moves the bytes from one pipe of the system to another: both ends are other programs'. */
+bool usp_plan_is_middle(const struct usp_file *source, const struct usp_file *sink);
+
 /* USP_PUMP_ADAPT_LANE has a meaning here: nobody said which lane it has to be. */
 bool usp_plan_adapts(const struct usp_file *source, const struct usp_pump_params *params);
 

@@ -22,6 +22,7 @@
 #include "base/sys.h"
 #include "run/copy_range.h"
 #include "run/planner.h"
+#include "run/sched.h"
 #include "splice/pipe.h"
 
 /* --- Life ------------------------------------------------------------------------------------------- */
@@ -330,17 +331,28 @@ void usp_pump_look(struct usp_pump *pump)
 	pump->must_look = true;
 }
 
+static bool pump_may_batch(const struct usp_pump *pump)
+{
+	return pump->params.flags & USP_PUMP_BATCH && usp_plan_is_middle(pump->source, pump->branches[0].sink);
+}
+
 /* Step and wait in turns. A wait that fails ends the run as if the source had failed. */
 static void pump_run_one(struct usp_pump *pump)
 {
+	struct usp_sched sched = {.may = false};
 	struct usp_pump_wait wait;
 
+	if (pump_may_batch(pump))
+		usp_sched_begin(&sched, pump->begun_ns);
 	while (pump->stage != USP_PUMP_DONE && usp_pump_advance(pump, &wait) == -EAGAIN) {
 		int ret = usp_pump_await(pump, &wait);
 
 		if (ret < 0 && ret != -ECANCELED)
 			atomic_store(&pump->source_error, ret);
+		if (sched.may)
+			usp_sched_look(&sched, usp_sys_now_ns(), true);
 	}
+	usp_sched_end(&sched);
 }
 
 /* The same with several sinks. Time-outs are kept here only: the threads of branches do not know of each other's progress. */

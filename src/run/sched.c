@@ -7,10 +7,10 @@
  *      └──────── no bulk, or less than a sixteenth ────────────┘
  *
  * Each wake-up of an ordinary thread may interrupt who runs on its processor. Where that is the sender or the receiver of what
- * a relay carries, the relay then finds one piece, and the next one soon after. A batch thread waits until the other has done
- * what it can do, and finds more at a time. It gets an idle processor at once all the same. A thread with little to do, or
- * with messages, stays as it was: what it passes on should not wait for a program that only computes (docs/lanes.md has the
- * figures).
+ * a relay carries, or the program before or behind a copy in a pipeline, the thread finds one piece, and the next one soon
+ * after. A batch thread waits until the other has done what it can do, and finds more at a time. It gets an idle processor at
+ * once all the same. A thread with little to do, or with messages, stays as it was: what it passes on should not wait for a
+ * program that only computes (docs/lanes.md has the figures).
  */
 #include "run/sched.h"
 

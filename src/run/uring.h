@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* uring - what io_uring does for a loop: it carries small messages from socket to socket, connects sockets and closes them. */
+/* uring - what io_uring does for a loop: it carries small messages from socket to socket, connects sockets, and closes them. */
 #ifndef USP_RUN_URING_H
 #define USP_RUN_URING_H
 
@@ -41,8 +41,8 @@ void usp_uring_drop(struct usp_uring_stream *stream);
 
 /*
  * Connect a TCP socket, which stays the caller's, as does the address until the connection is told of or dropped. It is
- * told once, with 0 or -errno, in the loop's thread and not before the call is over. NULL if memory is short. (A UNIX socket says EAGAIN
- * where TCP waits, and no event says when to try again: the ring is not for these.)
+ * told of once, with 0 or -errno, in the loop's thread and not before the call is over. NULL if memory is short. (A UNIX
+ * socket says EAGAIN where TCP waits, and no event says when to try again: the ring is not for these.)
  */
 typedef void usp_uring_connected(void *arg, int error);
 struct usp_uring_connect *usp_uring_connect(struct usp_uring *uring, int fd, const struct sockaddr *address,

@@ -326,3 +326,33 @@ load support
 	exits 0
 	same a ./--count
 }
+
+# flood: what comes out of ./in and goes into ./out is without end, until the command has ended.
+flood() {
+	[ -p in ] || mkfifo in out
+	cat /dev/zero >in 2>/dev/null &
+	cat out >/dev/null &
+}
+
+@test "between two pipes it is a batch process while it is busy" {
+	flood
+	start in out
+	eventually is_scheduled "0 3" # the one that waits for signals, and the copy
+	kill -TERM "$job"
+	finish 143
+}
+
+@test "with --no-batch it stays an ordinary process, and so it does when it is one end itself" {
+	flood
+	start --no-batch in out
+	stays is_scheduled 0
+	kill -TERM "$job"
+	finish 143
+	start unix-listen:here out
+	cat out >/dev/null &
+	eventually test -S here
+	"$USPLICE" copy -q zero: unix:here &
+	stays is_scheduled 0
+	kill -TERM "$job"
+	finish 143
+}

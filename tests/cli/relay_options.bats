@@ -337,15 +337,6 @@ chat() {
 	stops 0
 }
 
-# policies: how all threads of the relay are scheduled, each kind once: 0 is SCHED_OTHER, 3 SCHED_BATCH, 5 SCHED_IDLE.
-policies() {
-	sed 's/.*) //' "/proc/$job/task/"*/stat | cut -d ' ' -f 39 | sort -u | tr '\n' ' '
-}
-
-is_scheduled() {
-	[ "$(policies)" = "$1 " ]
-}
-
 # flood: a relay of one worker that copies as fast as it can, for ten seconds at most, until it is ebb. $flood are both its ends.
 flood() {
 	rm -f sink
@@ -361,23 +352,16 @@ ebb() {
 	wait $flood || true
 }
 
-stays() {
-	for _ in {1..20}; do
-		sleep 0.05
-		"$@"
-	done
-}
-
 @test "a worker that is busy with bulk is a batch thread, and an ordinary one when it is not" {
 	relay --workers 1 --lane kernel --metrics 127.0.0.1:0 127.0.0.1:0 unix:sink
 	is_scheduled 0
 	shows batch_workers 0
 	flood
 	eventually is_scheduled "0 3" # the one that waits for signals, and the worker
-	shows batch_workers 1
+	eventually shows batch_workers 1
 	ebb
 	eventually is_scheduled 0
-	shows batch_workers 0
+	eventually shows batch_workers 0
 	stops 0
 }
 

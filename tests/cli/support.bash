@@ -72,6 +72,24 @@ eventually() {
 	done
 }
 
+# stays COMMAND: it succeeds for a second.
+stays() {
+	for _ in {1..20}; do
+		sleep 0.05
+		"$@"
+	done
+}
+
+# policies: how all threads of $job are scheduled, each kind once: 0 is SCHED_OTHER, 3 SCHED_BATCH, 5 SCHED_IDLE.
+policies() {
+	sed 's/.*) //' "/proc/$job/task/"*/stat | cut -d ' ' -f 39 | sort -u | tr '\n' ' '
+}
+
+# is_scheduled POLICIES: so and not otherwise.
+is_scheduled() {
+	[ "$(policies)" = "$1 " ]
+}
+
 # has_bytes FILE LENGTH: at least; FILE may be a pattern.
 has_bytes() {
 	# shellcheck disable=SC2086

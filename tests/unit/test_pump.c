@@ -2,7 +2,10 @@
 /* test_pump - moments of a pump that whole transfers meet only by chance; tests/conformance has the transfers. */
 #include "net.h"
 
+#include <poll.h>
 #include <sched.h>
+#include <signal.h>
+#include <unistd.h>
 
 #define BUF_LEN 1000
 #define NR_BUFS 4
@@ -143,6 +146,77 @@ static void what_cannot_be_told_before_is_not_zero_copy(void **state)
 	close(fds[1]);
 }
 
+/* --- In the middle of a pipeline ---------------------------------------------------------------------------- */
+
+static ssize_t write_on(void *fd)
+{
+	static unsigned char bytes[1 << 16];
+
+	while (write(*(int *)fd, bytes, sizeof(bytes)) > 0)
+		;
+	return 0;
+}
+
+static ssize_t read_on(void *fd)
+{
+	static unsigned char bytes[1 << 16];
+
+	while (read(*(int *)fd, bytes, sizeof(bytes)) > 0)
+		;
+	return 0;
+}
+
+/* Was the runner a batch thread within some time? Then the pump is stopped. */
+static ssize_t watch_policy(void *runner)
+{
+	int policy = SCHED_OTHER;
+
+	for (unsigned i = 0; i < 400 && policy == SCHED_OTHER; i++) {
+		poll(NULL, 0, 5);
+		policy = sched_getscheduler(*(pid_t *)runner);
+	}
+	usp_pump_stop(pump);
+	return policy == SCHED_BATCH;
+}
+
+static bool is_batch_between_pipes(unsigned flags)
+{
+	const struct usp_pump_params params = {.count = -1, .flags = flags};
+	struct worker writer = {.arg = NULL}, reader = {.arg = NULL}, watcher = {.arg = NULL};
+	int in[2], out[2];
+	pid_t runner = gettid();
+	struct usp_file *source, *sink;
+	bool was_batch;
+
+	assert_int_equal(pipe(in) + pipe(out), 0);
+	source = net_file(in[0], USP_READ);
+	sink = net_file(out[1], USP_WRITE);
+	assert_int_equal(usp_pump_new(source, &params, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, sink), 0);
+	worker_start(&writer, write_on, &in[1]);
+	worker_start(&reader, read_on, &out[0]);
+	worker_start(&watcher, watch_policy, &runner);
+	assert_int_equal(usp_pump_run(pump), -ECANCELED);
+	was_batch = worker_join(&watcher);
+	assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+	usp_pump_free(pump);
+	drop(&source);
+	drop(&sink);
+	worker_join(&writer);
+	worker_join(&reader);
+	close(in[1]);
+	close(out[0]);
+	return was_batch;
+}
+
+static void a_run_between_pipes_is_a_batch_thread_if_it_may(void **state)
+{
+	(void)state;
+	signal(SIGPIPE, SIG_IGN); /* of the writer, whose reader goes first */
+	assert_true(is_batch_between_pipes(USP_PUMP_BATCH));
+	assert_false(is_batch_between_pipes(0));
+}
+
 static void a_pump_needs_files_of_the_right_direction_and_a_sink(void **state)
 {
 	struct mock *source = mock_open(&mock_copy_ops, USP_READ, 0), *sink = mock_open(&mock_copy_ops, USP_WRITE, 0);
@@ -170,6 +244,7 @@ int main(void)
 		CASE(a_sink_that_ends_when_its_turn_comes_costs_the_others_nothing),
 		CASE(a_peer_is_told_the_end_although_the_file_is_still_open),
 		CASE(what_cannot_be_told_before_is_not_zero_copy),
+		CASE(a_run_between_pipes_is_a_batch_thread_if_it_may),
 		CASE(a_pump_needs_files_of_the_right_direction_and_a_sink),
 	};
 
