@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* uring_connect - sockets that a ring connects. */
+#include <assert.h>
+#include <stddef.h>
+
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "run/uring_ring.h"
@@ -14,6 +17,8 @@ struct usp_uring_connect {
 	unsigned nr_requests; /* under way */
 	bool is_dropped;
 };
+
+static_assert(offsetof(struct usp_uring_connect, owner) == 0, "the ring frees it by its owner");
 
 static void connect_completed(struct usp_uring_owner *owner, unsigned request, const struct io_uring_cqe *cqe)
 {

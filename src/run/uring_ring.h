@@ -18,7 +18,10 @@ struct usp_uring_piece {
 	int next;
 };
 
-/* Who makes requests, and is told of each that has ended. At the beginning of a struct of usp_alloc(), which the ring frees at its end. */
+/*
+ * Who makes requests, and is told of each that has ended. It is the first member of what was made by usp_alloc, because the
+ * ring frees those that are left at its end.
+ */
 struct usp_uring_owner {
 	LIST_ENTRY(usp_uring_owner) link;
 	void (*completed)(struct usp_uring_owner *owner, unsigned request, const struct io_uring_cqe *cqe);

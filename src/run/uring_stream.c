@@ -14,7 +14,9 @@
  * A request names a descriptor by its number until it is handed over. So whoever drops a stream hands over all requests
  * first: its descriptors may be closed then, and their numbers be somebody else's.
  */
+#include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 #include "base/alloc.h"
@@ -41,6 +43,8 @@ struct usp_uring_stream {
 	bool is_receiving, is_sending, is_cancelling; /* requests under way */
 	bool must_leave, has_ended, is_dropped;
 };
+
+static_assert(offsetof(struct usp_uring_stream, owner) == 0, "the ring frees it by its owner");
 
 /* --- Buffers --------------------------------------------------------------------------------------- */
 
