@@ -192,9 +192,15 @@ struct usp_account {
 	_Atomic(uint64_t) bytes[USP_NR_WAYS];
 	_Atomic(const char *) reason[USP_NR_WAYS];
 	_Atomic(uint64_t) nr_calls;
-	atomic_int late_error;	   /* met behind bytes that moved; the next call on this side returns it */
-	enum usp_way kernel_way;   /* what the probe found for the kernel lane of this side */
-	const char *kernel_reason; /* static */
+};
+
+/* One side of a file: what belongs to reading from it, or to writing to it. */
+struct usp_side {
+	const struct usp_lane *lane; /* what carries the hop while a pump runs; NULL: the hooks of the ops */
+	enum usp_way lane_way;	     /* how the bytes go on that lane, as far as it is known before they have gone */
+	const char *lane_reason;     /* why; static, or NULL */
+	struct usp_account account;
+	atomic_int late_error; /* met behind bytes that moved; the next call on this side returns it */
 };
 
 /* Properties of a file that hold from open to release. */
@@ -209,7 +215,6 @@ struct usp_account {
 
 struct usp_file {
 	const struct usp_file_ops *ops;
-	const struct usp_lane *read_lane, *write_lane; /* of each side; NULL: the ops' own hook */
 	atomic_uint refs;
 	unsigned mode;	   /* USP_READ | USP_WRITE */
 	unsigned traits;   /* USP_FILE_* */
@@ -219,9 +224,9 @@ struct usp_file {
 	size_t io_bytes; /* the most that one write should move, or 0: chunk of a disk file, datagram of a UDP socket */
 	atomic_bool
 		is_drained; /* set by a hook that read: it took all that is there now, and to ask again would be vain */
-	struct usp_account account[2]; /* [0] reading, [1] writing */
 	char *spec;
 	void *priv;
+	struct usp_side sides[2]; /* usp_file_side finds one; the last member, so that a side may grow */
 };
 
 /*
@@ -230,6 +235,9 @@ struct usp_file {
  */
 USP_EXPORT int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec, void *priv,
 			    struct usp_file **ret_file);
+
+/* The side of a file that is for USP_READ or USP_WRITE. Does not block; owned by the file. */
+USP_EXPORT struct usp_side *usp_file_side(const struct usp_file *file, unsigned side);
 
 /*
  * Record in the account of a side (USP_READ or USP_WRITE) that len bytes went this way. reason is static. Whoever

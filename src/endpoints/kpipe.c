@@ -334,10 +334,10 @@ static int kpipe_await(struct usp_file *file, short events, unsigned flags)
 
 static void kpipe_account(struct usp_file *file, unsigned side, size_t len)
 {
-	const struct usp_account *account = &file->account[side & USP_READ ? 0 : 1];
+	const struct usp_side *of = usp_file_side(file, side);
 
-	usp_file_account(file, side, account->kernel_way, len,
-			 account->kernel_reason ? account->kernel_reason : "the kernel was not probed for this file");
+	usp_file_account(file, side, of->lane_way, len,
+			 of->lane_reason ? of->lane_reason : "the kernel was not probed for this file");
 }
 
 /* The kernel refuses this file: go on with its own hooks. Only ever before a byte of this call has moved. */
@@ -367,7 +367,7 @@ ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pip
 		kpipe_put(kp);
 	}
 	if (ret < 0 && kpipe_may_fall_back(in, ret) && in->ops->splice_read) {
-		in->read_lane = NULL;
+		usp_file_side(in, USP_READ)->lane = NULL;
 		ret = in->ops->splice_read(in, pos, pipe, len, flags);
 	}
 	return ret;
@@ -458,7 +458,7 @@ ssize_t usp_kernel_splice_write(struct usp_pipe *pipe, struct usp_file *out, int
 	if (ret < 0) {
 		if (!kpipe_may_fall_back(out, ret))
 			return ret;
-		out->write_lane = NULL;
+		usp_file_side(out, USP_WRITE)->lane = NULL;
 		run = len;
 	}
 	return out->ops->splice_write ? out->ops->splice_write(pipe, out, pos, run, flags) : -EINVAL;

@@ -36,25 +36,20 @@ bool usp_plan_adapts(const struct usp_file *source, const struct usp_pump_params
 	       params->lane == USP_LANE_AUTO && source->traits & USP_FILE_SOCKET;
 }
 
-static const struct usp_lane **planner_lane(struct usp_file *file, unsigned side)
-{
-	return side == USP_READ ? &file->read_lane : &file->write_lane;
-}
-
 static void planner_set_lane(struct usp_file *file, unsigned side, bool is_kernel)
 {
-	struct usp_account *account = &file->account[side == USP_READ ? 0 : 1];
+	struct usp_side *of = usp_file_side(file, side);
 	struct usp_probe_result found;
 
-	*planner_lane(file, side) = is_kernel ? &usp_kernel_lane : NULL;
+	of->lane = is_kernel ? &usp_kernel_lane : NULL;
 	if (!is_kernel)
 		return;
 	if (side == USP_WRITE && planner_drops(file))
 		found = (struct usp_probe_result){.way = USP_BY_REFERENCE, .reason = "dropped, not read"};
 	else
 		usp_probe(file, side, &found);
-	account->kernel_way = found.way;
-	account->kernel_reason = found.reason;
+	of->lane_way = found.way;
+	of->lane_reason = found.reason;
 }
 
 static bool planner_fits(const struct usp_file *sink)
@@ -83,12 +78,12 @@ static bool planner_all_fit(const struct usp_file *source, struct usp_file *cons
 /* How a hop will go, as far as that is known before a byte moves. */
 static enum usp_way planner_expect(const struct usp_file *file, unsigned side, const char **ret_reason)
 {
-	const struct usp_account *account = &file->account[side == USP_READ ? 0 : 1];
+	const struct usp_side *of = usp_file_side(file, side);
 	bool is_source = side == USP_READ;
 
-	*ret_reason = account->kernel_reason;
-	if (is_source ? file->read_lane : file->write_lane)
-		return account->kernel_way;
+	*ret_reason = of->lane_reason;
+	if (of->lane)
+		return of->lane_way;
 	if (is_source ? file->ops->splice_read == usp_copy_splice_read
 		      : file->ops->splice_write == usp_iter_splice_write) {
 		*ret_reason = is_source ? "it is read into memory of this process"
@@ -107,7 +102,7 @@ static int planner_require(struct usp_file *file, unsigned side)
 	file->traits |= USP_FILE_LANE_FORCED;
 	if (way == USP_BY_REFERENCE)
 		return 0;
-	atomic_store(&file->account[side == USP_READ ? 0 : 1].reason[way], reason);
+	atomic_store(&usp_file_side(file, side)->account.reason[way], reason);
 	return -ENOTSUP;
 }
 
@@ -127,7 +122,8 @@ static bool planner_is_fifo(const struct usp_file *file)
 
 bool usp_plan_is_middle(const struct usp_file *source, const struct usp_file *sink)
 {
-	return source->read_lane && sink->write_lane && planner_is_fifo(source) && planner_is_fifo(sink);
+	return usp_file_side(source, USP_READ)->lane && usp_file_side(sink, USP_WRITE)->lane &&
+	       planner_is_fifo(source) && planner_is_fifo(sink);
 }
 
 static void planner_widen(struct usp_file *file)
@@ -144,7 +140,7 @@ static void planner_set_lanes(struct usp_file *source, struct usp_file *const *s
 
 	planner_set_lane(source, USP_READ, is_kernel && planner_any_sink_fits(sinks, nr_sinks));
 	for (unsigned i = 0; i < nr_sinks; i++)
-		planner_set_lane(sinks[i], USP_WRITE, source->read_lane && planner_fits(sinks[i]));
+		planner_set_lane(sinks[i], USP_WRITE, usp_file_side(source, USP_READ)->lane && planner_fits(sinks[i]));
 }
 
 int usp_plan_route(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,
@@ -176,7 +172,7 @@ int usp_plan_route(struct usp_file *source, struct usp_file *const *sinks, unsig
 
 size_t usp_plan_step_bytes(const struct usp_file *source, const struct usp_pump_params *params)
 {
-	if (source->read_lane)
+	if (usp_file_side(source, USP_READ)->lane)
 		return PLANNER_KERNEL_STEP;
 	return usp_plan_adapts(source, params) ? USP_PLAN_ADAPT_BYTES : PLANNER_USER_STEP;
 }

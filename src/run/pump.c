@@ -141,7 +141,7 @@ static ssize_t pump_take_waiting(struct usp_pump *pump)
 static struct usp_pipe_params pump_many_params(const struct usp_pump *pump)
 {
 	return (struct usp_pipe_params){
-		.nr_slots = pump->source->read_lane ? PUMP_KERNEL_SLOTS : PUMP_USER_SLOTS,
+		.nr_slots = usp_pump_source_lane(pump) ? PUMP_KERNEL_SLOTS : PUMP_USER_SLOTS,
 		.slot_bytes = pump->step_bytes,
 	};
 }
@@ -172,7 +172,7 @@ static bool pump_may_range(const struct usp_pump *pump)
 {
 	const struct usp_file *sink = pump->branches[0].sink;
 
-	return pump->nr_branches == 1 && pump->source->read_lane && sink->write_lane &&
+	return pump->nr_branches == 1 && usp_pump_source_lane(pump) && usp_file_side(sink, USP_WRITE)->lane &&
 	       usp_copy_range_is_possible(pump->source, sink);
 }
 
@@ -495,9 +495,9 @@ void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_tot
 
 const char *usp_pump_lane(const struct usp_pump *pump)
 {
-	bool is_kernel = pump->source->read_lane, is_mixed = false;
+	bool is_kernel = usp_pump_source_lane(pump), is_mixed = false;
 
 	for (unsigned i = 0; i < pump->nr_branches; i++)
-		is_mixed |= !pump->branches[i].sink->write_lane == is_kernel;
+		is_mixed |= !usp_file_side(pump->branches[i].sink, USP_WRITE)->lane == is_kernel;
 	return is_mixed ? "mixed" : is_kernel ? "kernel" : "user";
 }

@@ -90,6 +90,12 @@ struct usp_pump {
 	struct pollfd *fds;	/* while waiting: the stop, what is waited for, the sinks */
 };
 
+/* What carries the source's hop: NULL on the user lane. */
+static inline const struct usp_lane *usp_pump_source_lane(const struct usp_pump *pump)
+{
+	return usp_file_side(pump->source, USP_READ)->lane;
+}
+
 /* --- The source (source.c) -------------------------------------------------------------------------- */
 
 /*

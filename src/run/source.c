@@ -222,6 +222,6 @@ ssize_t usp_pump_take(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 
 void usp_pump_follow_source(struct usp_pump *pump)
 {
-	for (unsigned i = 0; i < pump->nr_branches && !pump->source->read_lane; i++)
-		pump->branches[i].sink->write_lane = NULL;
+	for (unsigned i = 0; i < pump->nr_branches && !usp_pump_source_lane(pump); i++)
+		usp_file_side(pump->branches[i].sink, USP_WRITE)->lane = NULL;
 }

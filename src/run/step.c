@@ -90,16 +90,16 @@ void usp_pump_adapt(struct usp_pump *pump, size_t taken)
 	pump->nr_large = taken >= STEP_LARGE ? pump->nr_large + 1 : 0;
 	pump->nr_small = taken < STEP_SMALL ? pump->nr_small + 1 : 0;
 	pump->nr_messages = taken <= STEP_MESSAGE ? pump->nr_messages + 1 : 0;
-	if (!pump->source->read_lane && pump->nr_large >= STEP_NR_LARGE)
+	if (!usp_pump_source_lane(pump) && pump->nr_large >= STEP_NR_LARGE)
 		step_set_lane(pump, true);
-	else if (pump->source->read_lane && pump->nr_small >= STEP_NR_SMALL)
+	else if (usp_pump_source_lane(pump) && pump->nr_small >= STEP_NR_SMALL)
 		step_set_lane(pump, false);
 }
 
 /* Descriptors are short: a kernel pipe cannot be had, and nothing has moved. */
 static bool step_retreats(struct usp_pump *pump, ssize_t ret)
 {
-	if ((ret != -EMFILE && ret != -ENFILE) || !pump->source->read_lane ||
+	if ((ret != -EMFILE && ret != -ENFILE) || !usp_pump_source_lane(pump) ||
 	    pump->source->traits & USP_FILE_LANE_FORCED)
 		return false;
 	atomic_store(&pump->source_error, 0);

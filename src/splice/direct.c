@@ -35,8 +35,9 @@ static ssize_t direct_read(struct usp_file *in, int64_t *pos, struct usp_pipe *p
 
 	if (ret < 0)
 		return ret;
-	ret = usp_file_splice_read(in, pos, pipe, usp_min(len, in->read_lane ? DIRECT_PIPE_BYTES : DIRECT_USER_BYTES),
-				   flags);
+	ret = usp_file_splice_read(
+		in, pos, pipe, usp_min(len, usp_file_side(in, USP_READ)->lane ? DIRECT_PIPE_BYTES : DIRECT_USER_BYTES),
+		flags);
 	usp_pipe_end_write(pipe);
 	return ret;
 }

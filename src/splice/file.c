@@ -32,8 +32,7 @@ int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec
 	file->priv = priv;
 	file->fd = -1;
 	atomic_init(&file->refs, 1);
-	for (unsigned i = 0; i < 2; i++)
-		file->account[i].kernel_way = USP_UNKNOWN;
+	usp_file_side(file, USP_READ)->lane_way = usp_file_side(file, USP_WRITE)->lane_way = USP_UNKNOWN;
 	*ret_file = file;
 	return 0;
 }
@@ -85,16 +84,6 @@ int usp_file_set_flags(struct usp_file *file, unsigned flags)
 	return 0;
 }
 
-int usp_file_sync(struct usp_file *file)
-{
-	return file->ops->sync ? file->ops->sync(file) : 0;
-}
-
-int usp_file_shutdown(struct usp_file *file)
-{
-	return file->ops->shutdown ? file->ops->shutdown(file) : 0;
-}
-
 /* Where SEEK_END counts from: known for files on disk and block devices. */
 static int64_t file_end(const struct usp_file *file)
 {
@@ -125,14 +114,14 @@ int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence)
 
 /* --- The account --------------------------------------------------------------------------------- */
 
-static struct usp_account *file_account(const struct usp_file *file, unsigned side)
+struct usp_side *usp_file_side(const struct usp_file *file, unsigned side)
 {
-	return (struct usp_account *)&file->account[side & USP_READ ? 0 : 1];
+	return (struct usp_side *)&file->sides[side & USP_READ ? 0 : 1];
 }
 
 void usp_file_account(struct usp_file *file, unsigned side, enum usp_way way, size_t len, const char *reason)
 {
-	struct usp_account *account = file_account(file, side);
+	struct usp_account *account = &usp_file_side(file, side)->account;
 
 	atomic_fetch_add_explicit(&account->bytes[way], len, memory_order_relaxed);
 	atomic_fetch_add_explicit(&account->nr_calls, 1, memory_order_relaxed);
@@ -141,11 +130,10 @@ void usp_file_account(struct usp_file *file, unsigned side, enum usp_way way, si
 
 void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *ret_hop)
 {
-	struct usp_account *account = file_account(file, side);
+	const struct usp_side *of = usp_file_side(file, side);
+	const struct usp_account *account = &of->account;
 
-	const struct usp_lane *lane = side & USP_READ ? file->read_lane : file->write_lane;
-
-	ret_hop->lane = lane ? lane->name : "user";
+	ret_hop->lane = of->lane ? of->lane->name : "user";
 	ret_hop->nr_calls = atomic_load_explicit(&account->nr_calls, memory_order_relaxed);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++) {
 		ret_hop->bytes[way] = atomic_load_explicit(&account->bytes[way], memory_order_relaxed);
@@ -155,7 +143,7 @@ void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *re
 
 void usp_file_take_account(struct usp_file *file, unsigned side, struct usp_hop *ret_hop)
 {
-	struct usp_account *account = file_account(file, side);
+	struct usp_account *account = &usp_file_side(file, side)->account;
 
 	*ret_hop = (struct usp_hop){.nr_calls = 0};
 	if (!atomic_load_explicit(&account->nr_calls, memory_order_relaxed))
@@ -219,17 +207,29 @@ ssize_t usp_file_progress(struct usp_file *file, unsigned side, size_t done, ssi
 	if (!done)
 		return ret;
 	if (ret < 0 && ret != -EAGAIN && ret != -EINTR)
-		atomic_store(&file_account(file, side)->late_error, (int)ret);
+		atomic_store(&usp_file_side(file, side)->late_error, (int)ret);
 	return (ssize_t)done;
 }
 
 static int file_take_error(struct usp_file *file, unsigned side)
 {
-	struct usp_account *account = file_account(file, side);
+	atomic_int *error = &usp_file_side(file, side)->late_error;
 
-	if (!atomic_load_explicit(&account->late_error, memory_order_relaxed))
-		return 0;
-	return atomic_exchange(&account->late_error, 0);
+	return atomic_load_explicit(error, memory_order_relaxed) ? atomic_exchange(error, 0) : 0;
+}
+
+int usp_file_sync(struct usp_file *file)
+{
+	int ret = file_take_error(file, USP_WRITE);
+
+	return ret < 0 || !file->ops->sync ? ret : file->ops->sync(file);
+}
+
+int usp_file_shutdown(struct usp_file *file)
+{
+	int ret = file_take_error(file, USP_WRITE);
+
+	return ret < 0 || !file->ops->shutdown ? ret : file->ops->shutdown(file);
 }
 
 /* --- The doors ----------------------------------------------------------------------------------- */
@@ -307,6 +307,7 @@ static ssize_t file_settle_read(const struct usp_file *in, int64_t start, int64_
 
 ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
 {
+	const struct usp_lane *lane = usp_file_side(in, USP_READ)->lane;
 	ssize_t (*hook)(struct usp_file *, int64_t *, struct usp_pipe *, size_t, unsigned);
 	int64_t start = *pos;
 	size_t before;
@@ -316,7 +317,7 @@ ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe 
 		return -EBADF;
 	if (len == 0)
 		return 0;
-	hook = in->read_lane ? in->read_lane->splice_read : in->ops->splice_read;
+	hook = lane ? lane->splice_read : in->ops->splice_read;
 	if (!hook)
 		return -EINVAL;
 	ret = file_take_error(in, USP_READ);
@@ -330,6 +331,7 @@ ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe 
 
 ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
+	const struct usp_lane *lane = usp_file_side(out, USP_WRITE)->lane;
 	ssize_t (*hook)(struct usp_pipe *, struct usp_file *, int64_t *, size_t, unsigned);
 	ssize_t ret;
 
@@ -337,7 +339,7 @@ ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 		return -EBADF;
 	if (len == 0)
 		return 0;
-	hook = out->write_lane ? out->write_lane->splice_write : out->ops->splice_write;
+	hook = lane ? lane->splice_write : out->ops->splice_write;
 	if (!hook)
 		return -EINVAL;
 	ret = file_take_error(out, USP_WRITE);

@@ -105,12 +105,6 @@ ssize_t usp_sock_read_iter(struct usp_file *in, const struct usp_iter *to, int64
 	return ret;
 }
 
-/* The error that an earlier call met behind bytes that moved. */
-static int sock_take_error(struct usp_sock *sock)
-{
-	return sock ? atomic_exchange(&sock->error, 0) : 0;
-}
-
 ssize_t usp_sock_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
 {
 	struct usp_sock *sock = out->priv;
@@ -118,11 +112,8 @@ ssize_t usp_sock_write_iter(struct usp_file *out, const struct usp_iter *from, i
 		.msg_iov = (struct iovec *)from->iov,
 		.msg_iovlen = usp_min(from->nr_segs, SOCK_SEGS_MAX),
 	};
-	int error = sock_take_error(sock);
 
 	(void)pos;
-	if (error < 0)
-		return error;
 	usp_zerocopy_reap(out, &sock->zerocopy);
 	return usp_sys_sendmsg(out->fd, &message, MSG_DONTWAIT | (flags & USP_SPLICE_MORE ? MSG_MORE : 0));
 }
@@ -198,11 +189,9 @@ ssize_t usp_sock_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 {
 	struct usp_sock *sock = sock_of(out);
 	size_t done = 0;
-	ssize_t ret = sock_take_error(sock);
+	ssize_t ret;
 
 	(void)pos;
-	if (ret < 0)
-		return ret;
 	if (sock)
 		usp_zerocopy_reap(out, &sock->zerocopy);
 	ret = usp_pipe_begin_read(pipe, flags);
@@ -214,9 +203,7 @@ ssize_t usp_sock_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 			done += (size_t)ret;
 	} while (ret > 0 && done < len && usp_pipe_len(pipe));
 	usp_pipe_end_read(pipe);
-	if (sock && done && ret < 0 && ret != -EAGAIN && ret != -EINTR)
-		sock->error = (int)ret;
-	return done ? (ssize_t)done : ret;
+	return usp_file_progress(out, USP_WRITE, done, ret);
 }
 
 /* --- Readiness and the end ---------------------------------------------------------------------- */
@@ -252,10 +239,8 @@ int usp_sock_sync(struct usp_file *file)
 int usp_sock_shutdown(struct usp_file *file)
 {
 	struct usp_sock *sock = file->priv;
-	int error = sock_take_error(sock), ret;
+	int error = 0, ret;
 
-	if (error < 0)
-		return error;
 	usp_zerocopy_reap(file, &sock->zerocopy);
 	ret = usp_sys_shutdown(file->fd, SHUT_WR);
 	if (ret == -ENOTCONN)

@@ -12,7 +12,6 @@
 struct usp_sock {
 	struct usp_zerocopy zerocopy; /* of a stream */
 	int restore_flags;	      /* what the description gets back at the end, or -1 */
-	_Atomic(int) error;	      /* met behind bytes that moved: for the next write */
 	_Atomic(size_t)
 		nr_mapped;     /* next bytes to send that were copied into memory, so they cannot count as references */
 	size_t datagram_bytes; /* the largest that we send */

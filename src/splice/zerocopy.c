@@ -229,7 +229,7 @@ static struct usp_zerocopy_send *zerocopy_unlink(struct usp_zerocopy *zerocopy, 
 /* Sent bytes count as unknown until their notice: then they move to the way that it names. */
 static void zerocopy_settle(struct usp_file *out, size_t len, enum usp_way way, const char *reason)
 {
-	struct usp_account *account = &out->account[1];
+	struct usp_account *account = &usp_file_side(out, USP_WRITE)->account;
 
 	atomic_store_explicit(&account->reason[way], reason, memory_order_relaxed);
 	atomic_fetch_add_explicit(&account->bytes[way], len, memory_order_relaxed);

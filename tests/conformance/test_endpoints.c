@@ -40,7 +40,8 @@ static size_t cell_len(void)
 static void set_lane(void)
 {
 	if (cell->is_kernel)
-		subject.file->read_lane = subject.file->write_lane = &usp_kernel_lane;
+		usp_file_side(subject.file, USP_READ)->lane = usp_file_side(subject.file, USP_WRITE)->lane =
+			&usp_kernel_lane;
 }
 
 /* A stream may have no bytes yet, and not end. */
@@ -374,7 +375,7 @@ static void fill_from_kernel(uint64_t off, size_t len)
 	free(bytes);
 	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
 	file = net_file(fd, USP_READ);
-	file->read_lane = file->write_lane = &usp_kernel_lane;
+	usp_file_side(file, USP_READ)->lane = usp_file_side(file, USP_WRITE)->lane = &usp_kernel_lane;
 	while (len) {
 		ssize_t ret = usp_splice(file, NULL, end[1], NULL, len, 0);
 

@@ -56,8 +56,10 @@ static bool work_open(struct work *work, bool has_pipe, bool has_twin)
 	if (work->source.error || work->sink.error)
 		return false;
 	if (work->job->is_kernel) {
-		work->source.file->read_lane = work->source.file->write_lane = &usp_kernel_lane;
-		work->sink.file->read_lane = work->sink.file->write_lane = work->sink.fd >= 0 ? &usp_kernel_lane : NULL;
+		usp_file_side(work->source.file, USP_READ)->lane = usp_file_side(work->source.file, USP_WRITE)->lane =
+			&usp_kernel_lane;
+		usp_file_side(work->sink.file, USP_READ)->lane = usp_file_side(work->sink.file, USP_WRITE)->lane =
+			work->sink.fd >= 0 ? &usp_kernel_lane : NULL;
 	}
 	if (has_pipe && usp_pipe_open(&params, work->pipe) < 0)
 		return false;

@@ -308,7 +308,7 @@ static struct usp_file *empties_sink(unsigned kind, int *ret_fd)
 	if (kind >= 2) {
 		*ret_fd = open_memfd(0);
 		sink = adopt(open_again(*ret_fd, O_WRONLY), USP_WRITE);
-		sink->write_lane = kind == 3 ? &usp_kernel_lane : NULL;
+		usp_file_side(sink, USP_WRITE)->lane = kind == 3 ? &usp_kernel_lane : NULL;
 		return sink;
 	}
 	assert_int_equal(socketpair(AF_UNIX, (kind ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0, fd), 0);
@@ -321,7 +321,7 @@ static void empties_fill(struct usp_file *end, struct mock_store *store, unsigne
 {
 	struct usp_file *source = adopt(open_memfd(30), USP_READ);
 
-	source->read_lane = is_kernel ? &usp_kernel_lane : NULL;
+	usp_file_side(source, USP_READ)->lane = is_kernel ? &usp_kernel_lane : NULL;
 	for (unsigned i = 0; i <= 3; i++) {
 		if (i == position)
 			inject(end, mock_buf(store, &mock_buf_ops, 0, 0, 0));

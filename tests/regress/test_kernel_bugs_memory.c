@@ -30,13 +30,13 @@ static ssize_t dirty_splice_memory(struct dirty *dirty, struct usp_file *end)
 
 static ssize_t dirty_splice_file(struct dirty *dirty, struct usp_file *end)
 {
-	dirty->file->read_lane = NULL;
+	usp_file_side(dirty->file, USP_READ)->lane = NULL;
 	return usp_splice(dirty->file, NULL, end, NULL, 1, 0);
 }
 
 static ssize_t dirty_splice_kernel_pages(struct dirty *dirty, struct usp_file *end)
 {
-	dirty->file->read_lane = &usp_kernel_lane;
+	usp_file_side(dirty->file, USP_READ)->lane = &usp_kernel_lane;
 	return usp_splice(dirty->file, NULL, end, NULL, 1, 0);
 }
 
@@ -326,7 +326,7 @@ static void c08_no_route_writes_to_the_pages_of_a_file(void **state)
 
 	(void)state;
 	for (unsigned is_kernel = 0; is_kernel < 2; is_kernel++) {
-		source->read_lane = is_kernel ? &usp_kernel_lane : NULL;
+		usp_file_side(source, USP_READ)->lane = is_kernel ? &usp_kernel_lane : NULL;
 		route_through_pipes(source, len);
 	}
 	assert_int_equal(usp_file_seek(source, 0, SEEK_SET), 0);
@@ -485,7 +485,7 @@ static void c19_a_source_that_changes_gives_old_bytes_or_new_ones(void **state)
 	(void)state;
 	memset(new, 0xee, sizeof(new));
 	for (unsigned is_kernel = 0; is_kernel < 2; is_kernel++) {
-		source->read_lane = is_kernel ? &usp_kernel_lane : NULL;
+		usp_file_side(source, USP_READ)->lane = is_kernel ? &usp_kernel_lane : NULL;
 		open_pipe(end, 4, USP_NONBLOCK);
 		while (usp_pipe_bytes(end[0]) < (ssize_t)len)
 			assert_true(usp_splice(source, NULL, end[1], NULL, len, 0) > 0);

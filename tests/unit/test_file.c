@@ -50,6 +50,21 @@ static void an_error_behind_progress_is_told_by_splices_too(void **state)
 	mock_close(mock);
 }
 
+/* Of any type, and whatever moved the bytes: the kernel lane keeps its error in the same place. */
+static void an_error_behind_progress_is_told_by_a_shutdown_or_a_sync_that_comes_next(void **state)
+{
+	struct mock *mock = mock_open(&mock_copy_ops, USP_WRITE, 0);
+
+	(void)state;
+	assert_int_equal(usp_file_progress(mock->file, USP_WRITE, 1, -ECONNRESET), 1);
+	assert_int_equal(usp_file_shutdown(mock->file), -ECONNRESET);
+	assert_int_equal(usp_file_shutdown(mock->file), 0);
+	assert_int_equal(usp_file_progress(mock->file, USP_WRITE, 1, -EIO), 1);
+	assert_int_equal(usp_file_sync(mock->file), -EIO);
+	assert_int_equal(usp_file_sync(mock->file), 0);
+	mock_close(mock);
+}
+
 static void waiting_behind_progress_is_no_error(void **state)
 {
 	struct mock *mock = mock_open(&mock_copy_ops, USP_READ, 0);
@@ -208,6 +223,7 @@ int main(void)
 		CASE(an_error_behind_progress_is_told_once_by_the_next_read),
 		CASE(an_error_behind_progress_is_told_once_by_the_next_write),
 		CASE(an_error_behind_progress_is_told_by_splices_too),
+		CASE(an_error_behind_progress_is_told_by_a_shutdown_or_a_sync_that_comes_next),
 		CASE(waiting_behind_progress_is_no_error),
 		CASE(without_progress_the_error_is_the_result_and_not_kept),
 		CASE(a_position_stays_within_its_bounds),

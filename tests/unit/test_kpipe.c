@@ -21,7 +21,7 @@ static struct usp_file *open_kernel_file(unsigned mode, size_t len)
 	assert_int_equal(pwrite(fd, bytes, len, 0), len);
 	free(bytes);
 	assert_int_equal(usp_open_fd(fd, mode, "memfd", &file), 0);
-	file->read_lane = file->write_lane = &usp_kernel_lane;
+	usp_file_side(file, USP_READ)->lane = usp_file_side(file, USP_WRITE)->lane = &usp_kernel_lane;
 	return file;
 }
 
@@ -198,8 +198,8 @@ static void the_account_says_what_the_probe_found_and_nothing_else(void **state)
 	usp_file_hop(in, USP_READ, &hop);
 	assert_int_equal(hop.bytes[USP_UNKNOWN], PAGE); /* nobody has probed */
 	assert_string_equal(hop.reason[USP_UNKNOWN], "the kernel was not probed for this file");
-	in->account[0].kernel_way = USP_COPIED;
-	in->account[0].kernel_reason = "found so";
+	usp_file_side(in, USP_READ)->lane_way = USP_COPIED;
+	usp_file_side(in, USP_READ)->lane_reason = "found so";
 	assert_int_equal(usp_splice(in, NULL, end[1], NULL, PAGE, 0), PAGE);
 	usp_file_hop(in, USP_READ, &hop);
 	assert_int_equal(hop.bytes[USP_COPIED], PAGE);
@@ -228,7 +228,7 @@ static void a_file_that_the_kernel_refuses_goes_on_with_its_own_hooks(void **sta
 	open_wide_pipe(end);
 	assert_int_equal(usp_splice(in, NULL, end[1], NULL, 2 * PAGE, 0), 2 * PAGE);
 	assert_int_equal(usp_splice(end[0], NULL, out, NULL, 2 * PAGE, 0), 2 * PAGE);
-	assert_null(out->write_lane);
+	assert_null(usp_file_side(out, USP_WRITE)->lane);
 	assert_file_has(out, 0, 0, 2 * PAGE);
 	close_pipe(end);
 	drop(&in);
@@ -244,7 +244,7 @@ static void a_file_that_must_stay_on_the_kernel_lane_fails_instead_and_loses_not
 	open_wide_pipe(end);
 	assert_int_equal(usp_splice(in, NULL, end[1], NULL, 2 * PAGE, 0), 2 * PAGE);
 	assert_int_equal(usp_splice(end[0], NULL, out, NULL, 2 * PAGE, 0), -EINVAL);
-	assert_ptr_equal(out->write_lane, &usp_kernel_lane);
+	assert_ptr_equal(usp_file_side(out, USP_WRITE)->lane, &usp_kernel_lane);
 	take_bytes(end[0], 0, 2 * PAGE);
 	close_pipe(end);
 	drop(&in);
