@@ -199,6 +199,7 @@ struct usp_side {
 	const struct usp_lane *lane; /* what carries the hop while a pump runs; NULL: the hooks of the ops */
 	enum usp_way lane_way;	     /* how the bytes go on that lane, as far as it is known before they have gone */
 	const char *lane_reason;     /* why; static, or NULL */
+	bool lane_is_forced;	     /* a lane that refuses is an error, and no reason to go on without it */
 	struct usp_account account;
 	atomic_int late_error; /* met behind bytes that moved; the next call on this side returns it */
 };
@@ -211,7 +212,6 @@ struct usp_side {
 #define USP_FILE_DATAGRAM 0x10u	    /* one splice is one datagram */
 #define USP_FILE_SIGPIPE 0x20u	    /* write(2) and splice(2) to it can raise SIGPIPE, which is kept from the caller */
 #define USP_FILE_BORROWED_POS 0x40u /* the descriptor's own offset is set to pos at release */
-#define USP_FILE_LANE_FORCED 0x80u  /* splice(2) refusing this file is an error, not a reason to go on without it */
 
 struct usp_file {
 	const struct usp_file_ops *ops;

@@ -341,10 +341,10 @@ static void kpipe_account(struct usp_file *file, unsigned side, size_t len)
 }
 
 /* The kernel refuses this file: go on with its own hooks. Only ever before a byte of this call has moved. */
-static bool kpipe_may_fall_back(const struct usp_file *file, ssize_t ret)
+static bool kpipe_may_fall_back(const struct usp_file *file, unsigned side, ssize_t ret)
 {
 	return (ret == -EINVAL || ret == -ENOSYS || ret == -EPERM || ret == -EOPNOTSUPP) &&
-	       !(file->traits & USP_FILE_LANE_FORCED);
+	       !usp_file_side(file, side)->lane_is_forced;
 }
 
 ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
@@ -366,7 +366,7 @@ ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pip
 		}
 		kpipe_put(kp);
 	}
-	if (ret < 0 && kpipe_may_fall_back(in, ret) && in->ops->splice_read) {
+	if (ret < 0 && kpipe_may_fall_back(in, USP_READ, ret) && in->ops->splice_read) {
 		usp_file_side(in, USP_READ)->lane = NULL;
 		ret = in->ops->splice_read(in, pos, pipe, len, flags);
 	}
@@ -456,7 +456,7 @@ ssize_t usp_kernel_splice_write(struct usp_pipe *pipe, struct usp_file *out, int
 	if (done || (ret == 0 && !run))
 		return usp_file_progress(out, USP_WRITE, done, ret);
 	if (ret < 0) {
-		if (!kpipe_may_fall_back(out, ret))
+		if (!kpipe_may_fall_back(out, USP_WRITE, ret))
 			return ret;
 		usp_file_side(out, USP_WRITE)->lane = NULL;
 		run = len;

@@ -44,7 +44,7 @@ bool usp_account_step(struct usp_relay_counters *counters, unsigned direction, s
 	uint64_t given = account_take(counters, direction, 1, sink, USP_WRITE);
 
 	usp_counter_add(&counters->delivered[direction], given);
-	if (account_lane(counters, flow, usp_file_side(source, USP_READ)->lane))
+	if (account_lane(counters, flow, usp_pump_source_lane(flow->pump)))
 		usp_counter_add(&counters->lane_switches, 1);
 	return taken || given;
 }

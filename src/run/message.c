@@ -19,8 +19,8 @@ bool usp_pump_is_message(const struct usp_pump *pump)
 {
 	const struct usp_file *source = pump->source, *sink = pump->branches[0].sink;
 
-	return pump->params.flags & USP_PUMP_ADAPT_LANE && !pump->pipe && !usp_file_side(source, USP_READ)->lane &&
-	       !usp_file_side(sink, USP_WRITE)->lane && source->ops->splice_read == usp_copy_splice_read &&
+	return pump->params.flags & USP_PUMP_ADAPT_LANE && !pump->pipe && !usp_plan_lane(&pump->plan, 0) &&
+	       !usp_plan_lane(&pump->plan, 1) && source->ops->splice_read == usp_copy_splice_read &&
 	       sink->ops->splice_write == usp_sock_splice_write && sink->ops->write_iter;
 }
 

@@ -78,6 +78,7 @@ void usp_pump_free(struct usp_pump *pump)
 	if (!pump)
 		return;
 	usp_pump_drop_lowat(pump);
+	usp_plan_fini(&pump->plan);
 	for (unsigned i = 0; i < pump->nr_branches; i++) {
 		struct usp_branch *branch = &pump->branches[i];
 
@@ -170,10 +171,8 @@ static int pump_run_many(struct usp_pump *pump)
 
 static bool pump_may_range(const struct usp_pump *pump)
 {
-	const struct usp_file *sink = pump->branches[0].sink;
-
-	return pump->nr_branches == 1 && usp_pump_source_lane(pump) && usp_file_side(sink, USP_WRITE)->lane &&
-	       usp_copy_range_is_possible(pump->source, sink);
+	return pump->nr_branches == 1 && usp_plan_lane(&pump->plan, 0) && usp_plan_lane(&pump->plan, 1) &&
+	       usp_copy_range_is_possible(pump->source, pump->branches[0].sink);
 }
 
 /* The kernel shares the extents: true if that was all. */
@@ -189,58 +188,38 @@ static bool pump_clone(struct usp_pump *pump)
 	return true;
 }
 
-/* Lanes for all files, and the stage that follows. */
-static int pump_plan_for(struct usp_pump *pump, struct usp_file **sinks)
-{
-	bool must_refer = pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY;
-	int ret = usp_plan_route(pump->source, sinks, pump->nr_branches, &pump->params);
-
-	if (ret < 0)
-		return ret;
-	if (pump_may_range(pump) && pump_clone(pump)) {
-		pump->stage = USP_PUMP_DONE;
-		return 0;
-	}
-	if (must_refer)
-		ret = usp_plan_require(pump->source, sinks, pump->nr_branches);
-	if (ret == 0)
-		pump->stage = pump_may_range(pump) ? USP_PUMP_RANGE : USP_PUMP_FLOW;
-	return ret;
-}
-
 static int pump_plan(struct usp_pump *pump)
 {
 	struct usp_file **sinks;
 	int ret;
 
+	usp_plan_fini(&pump->plan);
 	if (pump->nr_branches == 1)
-		return pump_plan_for(pump, &pump->only.sink);
+		return usp_plan_make(pump->source, &pump->only.sink, 1, &pump->params, &pump->plan);
 	sinks = usp_alloc_array(pump->nr_branches, sizeof(sinks[0]));
 	if (!sinks)
 		return -ENOMEM;
 	for (unsigned i = 0; i < pump->nr_branches; i++)
 		sinks[i] = pump->branches[i].sink;
-	ret = pump_plan_for(pump, sinks);
+	ret = usp_plan_make(pump->source, sinks, pump->nr_branches, &pump->params, &pump->plan);
 	usp_free(sinks);
 	return ret;
 }
 
-/* Nonblocking while the pump has them; what the caller had set comes back with unset. */
-static void pump_set_nonblock(struct usp_pump *pump)
+/* The first stage. Extents that are shared need no other: that is all, and nothing was copied. */
+static int pump_find_stage(struct usp_pump *pump)
 {
-	pump->source_flags = atomic_fetch_or(&pump->source->flags, USP_NONBLOCK);
-	for (unsigned i = 0; i < pump->nr_branches; i++)
-		pump->branches[i].sink_flags = atomic_fetch_or(&pump->branches[i].sink->flags, USP_NONBLOCK);
-}
+	int ret = 0;
 
-static void pump_unset_nonblock(struct usp_pump *pump)
-{
-	for (unsigned i = pump->nr_branches; i-- > 0;) {
-		if (!(pump->branches[i].sink_flags & USP_NONBLOCK))
-			atomic_fetch_and(&pump->branches[i].sink->flags, ~USP_NONBLOCK);
+	if (pump_may_range(pump) && pump_clone(pump)) {
+		pump->stage = USP_PUMP_DONE;
+		return 0;
 	}
-	if (!(pump->source_flags & USP_NONBLOCK))
-		atomic_fetch_and(&pump->source->flags, ~USP_NONBLOCK);
+	if (pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY)
+		ret = usp_plan_require(&pump->plan);
+	if (ret == 0)
+		pump->stage = pump_may_range(pump) ? USP_PUMP_RANGE : USP_PUMP_FLOW;
+	return ret;
 }
 
 /* 0, or -errno before a byte has moved. */
@@ -253,10 +232,14 @@ static int pump_begin(struct usp_pump *pump)
 	pump->begun_ns = pump->progress_ns = now_ns;
 	atomic_store(&pump->source->is_drained, false);
 	ret = pump_plan(pump);
+	if (ret == 0)
+		ret = pump_find_stage(pump);
 	if (ret < 0)
 		return ret;
-	pump->step_bytes = usp_plan_step_bytes(pump->source, &pump->params);
-	pump_set_nonblock(pump);
+	if (pump->params.flags & USP_PUMP_WIDEN_FIFOS)
+		usp_plan_widen_fifos(&pump->plan);
+	pump->step_bytes = usp_plan_step_bytes(&pump->plan, &pump->params);
+	usp_plan_apply(&pump->plan);
 	return 0;
 }
 
@@ -271,7 +254,7 @@ static int pump_result(const struct usp_pump *pump)
 
 static int pump_finish(struct usp_pump *pump)
 {
-	pump_unset_nonblock(pump);
+	usp_plan_undo(&pump->plan);
 	pump->stage = USP_PUMP_DONE;
 	atomic_store(&pump->is_done, true);
 	return pump_result(pump);
@@ -333,7 +316,7 @@ void usp_pump_look(struct usp_pump *pump)
 
 static bool pump_may_batch(const struct usp_pump *pump)
 {
-	return pump->params.flags & USP_PUMP_BATCH && usp_plan_is_middle(pump->source, pump->branches[0].sink);
+	return pump->params.flags & USP_PUMP_BATCH && usp_plan_is_middle(&pump->plan);
 }
 
 /* Step and wait in turns. A wait that fails ends the run as if the source had failed. */
@@ -457,16 +440,28 @@ int usp_pump_sink_status(const struct usp_pump *pump, unsigned index, struct usp
 	return 0;
 }
 
+/* A run that was refused has no bytes to tell of, but a plan that says why. */
+static void pump_hop(const struct usp_pump *pump, const struct usp_file *file, unsigned side, unsigned index,
+		     struct usp_hop *ret_hop)
+{
+	const struct usp_lane *lane = usp_plan_lane(&pump->plan, index);
+
+	usp_file_hop(file, side, ret_hop);
+	ret_hop->lane = lane ? lane->name : "user";
+	if (pump->stage == USP_PUMP_NEW && pump->plan.hops)
+		ret_hop->reason[pump->plan.hops[index].way] = pump->plan.hops[index].reason;
+}
+
 void usp_pump_source_hop(const struct usp_pump *pump, struct usp_hop *ret_hop)
 {
-	usp_file_hop(pump->source, USP_READ, ret_hop);
+	pump_hop(pump, pump->source, USP_READ, 0, ret_hop);
 }
 
 int usp_pump_sink_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop)
 {
 	if (index >= pump->nr_branches)
 		return -EINVAL;
-	usp_file_hop(pump->branches[index].sink, USP_WRITE, ret_hop);
+	pump_hop(pump, pump->branches[index].sink, USP_WRITE, 1 + index, ret_hop);
 	return 0;
 }
 
@@ -498,6 +493,6 @@ const char *usp_pump_lane(const struct usp_pump *pump)
 	bool is_kernel = usp_pump_source_lane(pump), is_mixed = false;
 
 	for (unsigned i = 0; i < pump->nr_branches; i++)
-		is_mixed |= !usp_file_side(pump->branches[i].sink, USP_WRITE)->lane == is_kernel;
+		is_mixed |= !usp_plan_lane(&pump->plan, 1 + i) == is_kernel;
 	return is_mixed ? "mixed" : is_kernel ? "kernel" : "user";
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <usplice/endpoint.h>
 
+#include "run/planner.h"
 #include "run/rate.h"
 
 /* How far a branch has come that is driven in steps. */
@@ -21,7 +22,6 @@ struct usp_branch {
 	struct usp_file *sink;
 	struct usp_pipe *pipe; /* the pump's own where there is one sink only */
 	pthread_t thread;
-	unsigned sink_flags;	/* as the caller had set them */
 	bool is_running;	/* the thread has to be joined */
 	bool is_live;		/* the source's view: it still takes bytes */
 	atomic_bool must_leave; /* too slow */
@@ -61,7 +61,7 @@ struct usp_pump {
 	struct usp_file *source;
 	struct usp_pump_params params;
 	enum usp_pump_stage stage;
-	unsigned source_flags;	    /* as the caller had set them */
+	struct usp_plan plan;	    /* of its hops; applied while it runs */
 	struct usp_pipe *pipe;	    /* source -> here -> branches */
 	struct usp_buf left;	    /* what the short way could not deliver, on its way into the pipe */
 	struct usp_folio **scratch; /* of whoever drives many pumps in one thread: memory for the short way; or NULL */
@@ -93,7 +93,7 @@ struct usp_pump {
 /* What carries the source's hop: NULL on the user lane. */
 static inline const struct usp_lane *usp_pump_source_lane(const struct usp_pump *pump)
 {
-	return usp_file_side(pump->source, USP_READ)->lane;
+	return usp_plan_lane(&pump->plan, 0);
 }
 
 /* --- The source (source.c) -------------------------------------------------------------------------- */

@@ -77,8 +77,8 @@ static int step_range(struct usp_pump *pump, struct usp_pump_wait *wait)
 static void step_set_lane(struct usp_pump *pump, bool is_kernel)
 {
 	usp_pump_drop_lowat(pump);
-	usp_plan_switch(pump->source, pump->branches[0].sink, is_kernel);
-	pump->step_bytes = usp_plan_step_bytes(pump->source, &pump->params);
+	usp_plan_switch(&pump->plan, is_kernel);
+	pump->step_bytes = usp_plan_step_bytes(&pump->plan, &pump->params);
 	pump->nr_large = pump->nr_small = pump->nr_messages = 0;
 }
 
@@ -100,7 +100,7 @@ void usp_pump_adapt(struct usp_pump *pump, size_t taken)
 static bool step_retreats(struct usp_pump *pump, ssize_t ret)
 {
 	if ((ret != -EMFILE && ret != -ENFILE) || !usp_pump_source_lane(pump) ||
-	    pump->source->traits & USP_FILE_LANE_FORCED)
+	    usp_file_side(pump->source, USP_READ)->lane_is_forced)
 		return false;
 	atomic_store(&pump->source_error, 0);
 	step_set_lane(pump, false);

@@ -211,18 +211,18 @@ static void the_account_says_what_the_probe_found_and_nothing_else(void **state)
 }
 
 /* A sink that the kernel refuses, because it appends: the library was not told. */
-static struct usp_file *open_refused_sink(unsigned traits)
+static struct usp_file *open_refused_sink(bool is_forced)
 {
 	struct usp_file *out = open_kernel_file(USP_WRITE, 0);
 
 	assert_int_equal(fcntl(usp_file_fd(out), F_SETFL, O_APPEND), 0);
-	out->traits |= traits;
+	usp_file_side(out, USP_WRITE)->lane_is_forced = is_forced;
 	return out;
 }
 
 static void a_file_that_the_kernel_refuses_goes_on_with_its_own_hooks(void **state)
 {
-	struct usp_file *in = open_kernel_file(USP_READ, 2 * PAGE), *out = open_refused_sink(0), *end[2];
+	struct usp_file *in = open_kernel_file(USP_READ, 2 * PAGE), *out = open_refused_sink(false), *end[2];
 
 	(void)state;
 	open_wide_pipe(end);
@@ -237,7 +237,7 @@ static void a_file_that_the_kernel_refuses_goes_on_with_its_own_hooks(void **sta
 
 static void a_file_that_must_stay_on_the_kernel_lane_fails_instead_and_loses_nothing(void **state)
 {
-	struct usp_file *in = open_kernel_file(USP_READ, 2 * PAGE), *out = open_refused_sink(USP_FILE_LANE_FORCED);
+	struct usp_file *in = open_kernel_file(USP_READ, 2 * PAGE), *out = open_refused_sink(true);
 	struct usp_file *end[2];
 
 	(void)state;

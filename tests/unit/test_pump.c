@@ -2,9 +2,12 @@
 /* test_pump - moments of a pump that whole transfers meet only by chance; tests/conformance has the transfers. */
 #include "net.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BUF_LEN 1000
@@ -217,6 +220,102 @@ static void a_run_between_pipes_is_a_batch_thread_if_it_may(void **state)
 	assert_false(is_batch_between_pipes(0));
 }
 
+/* --- Plans are for one run --------------------------------------------------------------------------------- */
+
+static struct usp_file *open_memfd(size_t len, unsigned mode)
+{
+	int fd = memfd_create("plan", MFD_CLOEXEC);
+	struct usp_file *file;
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)len), 0);
+	assert_int_equal(usp_open_fd(fd, mode, "memfd", &file), 0);
+	return file;
+}
+
+static int pump_all(struct usp_file *source, struct usp_file *sink, enum usp_lane_choice lane, unsigned flags,
+		    const char *expected_lane)
+{
+	const struct usp_pump_params params = {.count = -1, .lane = lane, .flags = flags};
+	struct usp_pump *run;
+	int ret;
+
+	assert_int_equal(usp_pump_new(source, &params, &run), 0);
+	assert_int_equal(usp_pump_add_sink(run, sink), 0);
+	ret = usp_pump_run(run);
+	assert_string_equal(usp_pump_lane(run), expected_lane);
+	usp_pump_free(run);
+	return ret;
+}
+
+static void assert_planless(struct usp_file *file)
+{
+	static const struct usp_side planless = {.lane_way = USP_UNKNOWN};
+
+	for (unsigned side = USP_READ; side <= USP_WRITE; side++) {
+		const struct usp_side *of = usp_file_side(file, side);
+
+		assert_ptr_equal(of->lane, planless.lane);
+		assert_int_equal(of->lane_way, planless.lane_way);
+		assert_ptr_equal(of->lane_reason, planless.lane_reason);
+		assert_int_equal(of->lane_is_forced, planless.lane_is_forced);
+	}
+	assert_int_equal(usp_file_flags(file), 0);
+}
+
+static void a_run_leaves_its_files_as_they_were_and_still_tells_its_lane(void **state)
+{
+	static const char *const lanes[] = {"kernel", "kernel", "user"};
+
+	(void)state;
+	for (enum usp_lane_choice lane = USP_LANE_AUTO; lane <= USP_LANE_USER; lane++) {
+		struct usp_file *source = open_memfd(100000, USP_READ), *sink = open_memfd(0, USP_WRITE);
+
+		assert_int_equal(pump_all(source, sink, lane, 0, lanes[lane]), 0);
+		assert_planless(source);
+		assert_planless(sink);
+		usp_file_put(source);
+		usp_file_put(sink);
+	}
+}
+
+static void a_run_that_is_refused_or_never_ends_leaves_its_files_as_they_were(void **state)
+{
+	struct usp_file *source = open_memfd(100000, USP_READ), *sink = open_memfd(0, USP_WRITE);
+	const struct usp_pump_params params = {.count = -1, .rate = 1000};
+	struct usp_pump_wait wait;
+	struct usp_pump *run;
+
+	(void)state;
+	assert_int_equal(pump_all(source, sink, USP_LANE_AUTO, USP_PUMP_REQUIRE_ZERO_COPY, "kernel"), -ENOTSUP);
+	assert_planless(source);
+	assert_planless(sink);
+	assert_int_equal(usp_pump_new(source, &params, &run), 0);
+	assert_int_equal(usp_pump_add_sink(run, sink), 0);
+	assert_int_equal(usp_pump_step(run, &wait), -EAGAIN);
+	usp_pump_free(run);
+	assert_planless(source);
+	assert_planless(sink);
+	usp_file_put(source);
+	usp_file_put(sink);
+}
+
+static void a_file_that_was_once_pumped_with_a_forced_lane_falls_back_in_a_later_run(void **state)
+{
+	struct usp_file *source = open_memfd(100000, USP_READ), *sink = open_memfd(0, USP_WRITE);
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(pump_all(source, sink, USP_LANE_KERNEL, 0, "kernel"), 0);
+	assert_int_equal(fcntl(usp_file_fd(sink), F_SETFL, O_APPEND), 0); /* which splice(2) refuses */
+	assert_int_equal(usp_file_seek(source, 0, SEEK_SET), 0);
+	assert_int_equal(pump_all(source, sink, USP_LANE_AUTO, 0, "mixed"), 0);
+	assert_int_equal(fstat(usp_file_fd(sink), &st), 0);
+	assert_int_equal(st.st_size, 200000);
+	usp_file_put(source);
+	usp_file_put(sink);
+}
+
 static void a_pump_needs_files_of_the_right_direction_and_a_sink(void **state)
 {
 	struct mock *source = mock_open(&mock_copy_ops, USP_READ, 0), *sink = mock_open(&mock_copy_ops, USP_WRITE, 0);
@@ -245,6 +344,9 @@ int main(void)
 		CASE(a_peer_is_told_the_end_although_the_file_is_still_open),
 		CASE(what_cannot_be_told_before_is_not_zero_copy),
 		CASE(a_run_between_pipes_is_a_batch_thread_if_it_may),
+		CASE(a_run_leaves_its_files_as_they_were_and_still_tells_its_lane),
+		CASE(a_run_that_is_refused_or_never_ends_leaves_its_files_as_they_were),
+		CASE(a_file_that_was_once_pumped_with_a_forced_lane_falls_back_in_a_later_run),
 		CASE(a_pump_needs_files_of_the_right_direction_and_a_sink),
 	};
 
