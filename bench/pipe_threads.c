@@ -115,7 +115,8 @@ static ssize_t touch_splice_write(struct usp_pipe *pipe, struct usp_file *out, i
 	return usp_splice_from_pipe(pipe, len, flags, touch_actor, out->priv);
 }
 
-static const struct usp_file_ops touch_ops = {.name = "touch", .splice_write = touch_splice_write};
+static const struct usp_file_ops touch_ops = {
+	.size = sizeof(struct usp_file_ops), .name = "touch", .splice_write = touch_splice_write};
 
 static struct usp_gift *usplice_gift;
 
@@ -142,7 +143,7 @@ static size_t usplice_take(struct exchange *exchange)
 
 static void usplice_init(struct exchange *exchange)
 {
-	const struct usp_open_params params = {.mode = USP_WRITE};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE};
 	int ret = usp_pipe_open(NULL, exchange->ends);
 
 	if (ret == 0)

@@ -82,6 +82,7 @@ static bool checked_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct
 
 /* No try_steal: what a checksum belongs to must not change. No map: the bytes are addressable. */
 static const struct usp_buf_ops checked_buf_ops = {
+	.size = sizeof(struct usp_buf_ops),
 	.name = "checked",
 	.confirm = checked_confirm,
 	.release = checked_release,
@@ -132,7 +133,9 @@ int main(void)
 	int ret = usp_pipe_new(NULL, &pipe);
 
 	if (ret == 0)
-		ret = usp_open("null:", &(struct usp_open_params){.mode = USP_WRITE}, &sink, NULL);
+		ret = usp_open(
+			"null:", &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_WRITE},
+			&sink, NULL);
 	if (ret == 0)
 		ret = checked_fill(pipe);
 	for (int i = 0; ret == 0 && i < 3; i++) {

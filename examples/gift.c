@@ -17,7 +17,7 @@ static void check(const char *what, ssize_t ret)
 
 static struct usp_file *open_sink(const char *spec)
 {
-	struct usp_open_params params = {.mode = USP_WRITE};
+	struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE};
 	struct usp_file *sink;
 
 	check(spec, usp_open(spec, &params, &sink, NULL));
@@ -33,7 +33,7 @@ static void text_is_free(void *arg)
 static void deliver(struct usp_file *end, struct usp_file *sink)
 {
 	const char *spec = usp_file_spec(sink);
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 	unsigned long shared, copied;
 	ssize_t left;
 

@@ -37,6 +37,7 @@ static void counter_release(struct usp_file *file)
 }
 
 static const struct usp_file_ops counter_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "counter",
 	.read_iter = counter_read_iter,
 	.splice_read = usp_copy_splice_read,
@@ -83,6 +84,7 @@ static ssize_t lines_splice_write(struct usp_pipe *pipe, struct usp_file *out, i
 }
 
 static const struct usp_file_ops lines_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "lines",
 	.splice_write = lines_splice_write,
 };
@@ -92,7 +94,8 @@ static const struct usp_file_ops lines_ops = {
 static int numbers_run(struct usp_file *source, struct usp_file *sink, struct usp_file *second)
 {
 	struct usp_pump *pump;
-	int ret = usp_pump_new(source, &(struct usp_pump_params){.count = -1}, &pump);
+	int ret = usp_pump_new(source, &(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1},
+			       &pump);
 
 	if (ret < 0)
 		return ret;
@@ -110,17 +113,22 @@ int main(int argc, char **argv)
 {
 	struct usp_file *source = NULL, *sink = NULL, *second = NULL;
 	uint64_t nr_lines = 0;
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 	int ret = -EINVAL;
 
 	if (argc == 2 || argc == 3)
 		ret = argv[1][0] >= '1' && argv[1][0] <= '9'
 			      ? counter_open(strtoull(argv[1], NULL, 10), &source)
-			      : usp_open(argv[1], &(struct usp_open_params){.mode = USP_READ}, &source, NULL);
+			      : usp_open(argv[1],
+					 &(struct usp_open_params){.size = sizeof(struct usp_open_params),
+								   .mode = USP_READ},
+					 &source, NULL);
 	if (ret == 0)
 		ret = usp_file_new(&lines_ops, USP_WRITE, "lines", &nr_lines, &sink);
 	if (ret == 0 && argc == 3)
-		ret = usp_open(argv[2], &(struct usp_open_params){.mode = USP_WRITE}, &second, NULL);
+		ret = usp_open(argv[2],
+			       &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_WRITE},
+			       &second, NULL);
 	if (ret == 0)
 		ret = numbers_run(source, sink, second);
 	if (ret == 0) {

@@ -28,6 +28,7 @@ static void check(const char *what, int ret)
 
 static void step(struct flow *it)
 {
+	it->wait.size = sizeof(it->wait);
 	it->result = usp_pump_step(it->pump, &it->wait);
 	it->is_over = it->result != -EAGAIN;
 }
@@ -89,8 +90,8 @@ static void loop(void)
 
 int main(int argc, char **argv)
 {
-	const struct usp_open_params both = {.mode = USP_READ | USP_WRITE};
-	struct usp_pump_status status;
+	const struct usp_open_params both = {.size = sizeof(both), .mode = USP_READ | USP_WRITE};
+	struct usp_pump_status status = {.size = sizeof(status)};
 
 	check("two endpoints, please", argc == 3 ? 0 : -EINVAL);
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);

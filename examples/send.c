@@ -5,17 +5,18 @@
 
 int main(int argc, char **argv)
 {
+	const struct usp_open_params to_read = {.size = sizeof(to_read), .mode = USP_READ};
+	const struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE};
 	struct usp_file *source = NULL, *sink = NULL;
 	struct usp_pump *pump = NULL;
 	int error = -1;
 
-	if (argc != 3 || (error = usp_open(argv[1], &(struct usp_open_params){.mode = USP_READ}, &source, NULL)) ||
-	    (error = usp_open(argv[2], &(struct usp_open_params){.mode = USP_WRITE}, &sink, NULL)) ||
-	    (error = usp_pump_new(source, &(struct usp_pump_params){.count = -1}, &pump)) ||
+	if (argc != 3 || (error = usp_open(argv[1], &to_read, &source, NULL)) ||
+	    (error = usp_open(argv[2], &to_write, &sink, NULL)) || (error = usp_pump_new(source, NULL, &pump)) ||
 	    (error = usp_pump_add_sink(pump, sink)) || (error = usp_pump_run(pump))) {
 		fprintf(stderr, "send SOURCE SINK: %s\n", argc == 3 ? strerror(-error) : "two endpoints, please");
 	} else {
-		struct usp_route_total total;
+		struct usp_route_total total = {.size = sizeof(total)};
 
 		usp_pump_total(pump, &total);
 		printf("%llu by reference, %llu copied, %llu unknown\n", (unsigned long long)total.by_reference,

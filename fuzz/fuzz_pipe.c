@@ -63,6 +63,7 @@ static void fuzz_open_pair(struct fuzz *fuzz, struct pair *pair)
 {
 	unsigned shape = input_u8(&fuzz->input);
 	struct usp_pipe_params params = {
+		.size = sizeof(params),
 		.nr_slots = 1u << shape % 5,
 		.slot_bytes = shape & 0x20 ? 8192 : 4096,
 		.max_bytes = shape & 0x40 ? 10000 : 0,

@@ -9,6 +9,12 @@
  * Common to all functions: a negative result is -errno and errno itself is not used; nothing prints,
  * exits or raises SIGPIPE; outputs (ret_*) are untouched on failure; lengths and offsets are bytes,
  * times are nanoseconds. Files are reference counted: open gives one reference, usp_file_put drops it.
+ *
+ * Structs of parameters, results and operations begin with a size that the caller fills in: sizeof the struct. So they
+ * can grow, and a program built against an older header goes on working: what it does not know of keeps its default, which
+ * is zero. -EINVAL for parameters without a size; -E2BIG for newer ones that ask for what this library does not know. A
+ * result is cut to its size.
+ *
  * Rules named S7, T3 and the like are those of docs/kernel-rules.md; docs/differences.md lists where
  * usplice differs from the kernel on purpose.
  */
@@ -60,13 +66,15 @@ enum usp_way {
 	USP_UNKNOWN,	  /* the kernel carried them and no experiment could tell how */
 	USP_NR_WAYS,
 };
+#define USP_WAYS_MAX 8 /* the length of arrays by way, so that there may be more */
 
 /* What happened on one side of a file: one hop. A snapshot, so no ownership. */
 struct usp_hop {
-	const char *lane;		 /* "kernel" or "user": how the hop is carried now; static storage */
-	uint64_t bytes[USP_NR_WAYS];	 /* bytes by way; their sum is all that moved on this hop */
-	const char *reason[USP_NR_WAYS]; /* the last reason for each way, or NULL; static storage */
-	uint64_t nr_calls;		 /* calls into the endpoint or the kernel that moved bytes */
+	size_t size;			  /* sizeof(struct usp_hop) */
+	const char *lane;		  /* "kernel" or "user": how the hop is carried now; static storage */
+	uint64_t bytes[USP_WAYS_MAX];	  /* bytes by way; their sum is all that moved on this hop */
+	const char *reason[USP_WAYS_MAX]; /* the last reason for each way, or NULL; static storage */
+	uint64_t nr_calls;		  /* calls into the endpoint or the kernel that moved bytes */
 };
 
 /*
@@ -80,6 +88,7 @@ USP_EXPORT void usp_file_hop(const struct usp_file *file, unsigned side, struct 
 /* --- Files -------------------------------------------------------------------------------------- */
 
 struct usp_open_params {
+	size_t size;	 /* sizeof(struct usp_open_params) */
 	unsigned mode;	 /* USP_READ or USP_WRITE, or both where the endpoint can do both */
 	int creat_mode;	 /* permission bits, below the umask, of a regular file that has to be made; 0 means 0666 */
 	bool no_create;	 /* a regular sink must exist already */
@@ -176,6 +185,7 @@ USP_EXPORT int usp_file_poll_fd(struct usp_file *file, unsigned side, short *ret
 /* --- Pipes -------------------------------------------------------------------------------------- */
 
 struct usp_pipe_params {
+	size_t size;	 /* sizeof(struct usp_pipe_params) */
 	size_t nr_slots; /* entries of the ring, at most 2^20, rounded up to a power of two; 0 means 16 */
 	size_t slot_bytes; /* the most that one entry refers to, at least 4096; 0 means 64 KiB; 4096 is the kernel's rule */
 	size_t max_bytes; /* the most that all entries refer to together; 0 means no limit but the slots */
@@ -277,6 +287,7 @@ enum usp_lane_choice {
 #define USP_PUMP_BATCH 0x80u		/* a run from pipe to pipe: be SCHED_BATCH while busy, and interrupt nobody */
 
 struct usp_pump_params {
+	size_t size; /* sizeof(struct usp_pump_params) */
 	enum usp_lane_choice lane;
 	unsigned flags;	   /* USP_PUMP_* */
 	int64_t count;	   /* bytes to move; negative means until the end of input */
@@ -288,6 +299,7 @@ struct usp_pump_params {
 
 /* A moment of a pump: plain values, no ownership. */
 struct usp_pump_status {
+	size_t size;	   /* sizeof(struct usp_pump_status) */
 	uint64_t bytes;	   /* taken from the source */
 	uint64_t stranded; /* taken from the source and not delivered to a sink that failed, most of any sink */
 	int source_error;  /* 0 or -errno of the source, at offset bytes */
@@ -296,6 +308,7 @@ struct usp_pump_status {
 };
 
 struct usp_sink_status {
+	size_t size;	   /* sizeof(struct usp_sink_status) */
 	const char *spec;  /* owned by the sink's file */
 	uint64_t bytes;	   /* delivered */
 	uint64_t stranded; /* taken for this sink and not delivered, because it failed or the run was stopped */
@@ -304,6 +317,7 @@ struct usp_sink_status {
 
 /* The whole account of a pump's route, per hop and in sum. */
 struct usp_route_total {
+	size_t size;	       /* sizeof(struct usp_route_total) */
 	uint64_t by_reference; /* delivered bytes that no hop copied, summed over the sinks */
 	uint64_t copied;       /* delivered bytes that some hop copied */
 	uint64_t unknown;      /* delivered bytes that no hop is known to have copied, and some hop cannot tell */
@@ -330,6 +344,7 @@ USP_EXPORT int usp_pump_run(struct usp_pump *pump);
 
 /* What a pump waits for: one side of one of its files, or time alone. */
 struct usp_pump_wait {
+	size_t size;	       /* sizeof(struct usp_pump_wait) */
 	struct usp_file *file; /* lent; NULL: time alone */
 	unsigned side;	       /* USP_READ: its source has nothing to give; USP_WRITE: its sink takes nothing */
 	int fd;		       /* to wait on for events (and for errors, which poll tells unasked), or -1 */
@@ -350,6 +365,7 @@ USP_EXPORT int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wa
 
 /*
  * All that the last step waits for, at most nr of them (one more than there are sinks will do); returns how many there are.
+ * The size in ret_waits[0] is that of each.
  * Step again when any of them is ready, or the shortest time is over.
  */
 USP_EXPORT unsigned usp_pump_waits(const struct usp_pump *pump, struct usp_pump_wait *ret_waits, unsigned nr);
@@ -390,6 +406,7 @@ USP_EXPORT void usp_pump_free(struct usp_pump *pump);
  * in use now; what is in use is counted in the result, so a test can see that nothing leaked.
  */
 struct usp_usage {
+	size_t size;		      /* sizeof(struct usp_usage) */
 	size_t nr_folios;	      /* folios and gifts alive */
 	size_t folio_bytes;	      /* memory in use by folios, gifts not counted */
 	size_t nr_kpipes;	      /* kernel pipes in use */

@@ -61,6 +61,7 @@ struct usp_buf {
  * or came from, or NULL: a buf can outlive its pipe.
  */
 struct usp_buf_ops {
+	size_t size; /* sizeof(struct usp_buf_ops) */
 	const char *name;
 
 	/* Make the bytes valid; may block. Called right before bytes are touched. 0, -ENODATA if they are gone, -errno.
@@ -167,6 +168,7 @@ struct usp_iter {
  * the file blocks. A NULL hook is -EINVAL.
  */
 struct usp_file_ops {
+	size_t size; /* sizeof(struct usp_file_ops) */
 	const char *name;
 	ssize_t (*read_iter)(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
 	ssize_t (*write_iter)(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
@@ -182,6 +184,7 @@ struct usp_file_ops {
 
 /* What replaces the splice hook of a side of a file when the planner puts it on another lane. */
 struct usp_lane {
+	size_t size; /* sizeof(struct usp_lane) */
 	const char *name;
 	ssize_t (*splice_read)(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags);
 	ssize_t (*splice_write)(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags);
@@ -231,7 +234,8 @@ struct usp_file {
 
 /*
  * Allocate a file with one reference, fd -1, no traits. spec is copied. On failure -ENOMEM and priv stays with the
- * caller. What differs from the defaults is set by the caller before the file is shared.
+ * caller; -EINVAL or -E2BIG for a table without its size, or with hooks that this library does not know. What differs
+ * from the defaults is set by the caller before the file is shared.
  */
 USP_EXPORT int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec, void *priv,
 			    struct usp_file **ret_file);

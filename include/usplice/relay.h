@@ -23,8 +23,9 @@ enum usp_balance {
 	USP_BALANCE_SOURCE,    /* by the client's address, so that a client keeps its target */
 };
 
-/* All times are nanoseconds; all members may be 0. */
+/* All times are nanoseconds; all members but size may be 0. */
 struct usp_relay_params {
+	size_t size;		     /* sizeof(struct usp_relay_params) */
 	unsigned nr_workers;	     /* threads, the caller's among them; 0 means 1 */
 	unsigned connections_max;    /* at a time; clients beyond that wait in the queue of the listener; 0: no limit */
 	unsigned backlog;	     /* of the listeners that the relay makes itself; 0 means 4096 */
@@ -85,8 +86,16 @@ USP_EXPORT void usp_relay_stop(struct usp_relay *relay);
 #define USP_TO_TARGET 0
 #define USP_TO_CLIENT 1
 
+/* What crossed one hop of all flows of a direction, as in struct usp_hop. */
+struct usp_relay_hop {
+	uint64_t bytes[USP_WAYS_MAX];
+	const char *reason[USP_WAYS_MAX];
+	uint64_t nr_calls;
+};
+
 /* A moment of a relay: plain values. Counters are from the start of the run. */
 struct usp_relay_status {
+	size_t size;		   /* sizeof(struct usp_relay_status) */
 	unsigned nr_connections;   /* now */
 	unsigned nr_kernel_flows;  /* directions that are on the kernel lane now */
 	unsigned nr_batch_workers; /* that run as SCHED_BATCH now */
@@ -101,7 +110,7 @@ struct usp_relay_status {
 	uint64_t nr_sink_waits[2];	  /* by direction: the sink took nothing */
 	uint64_t delivered[2];		  /* bytes by direction */
 	uint64_t stranded;		  /* bytes taken and not delivered, because a sink broke */
-	struct usp_hop hops[2][2];	  /* by direction; [0] out of the source, [1] into the sink; lane is NULL */
+	struct usp_relay_hop hops[2][2];  /* by direction; [0] out of the source, [1] into the sink */
 	size_t nr_kpipes, nr_kpipes_idle; /* kernel pipes in use, and kept for reuse */
 	uint64_t nr_kpipes_destroyed;	  /* that still held data at their end */
 	size_t nr_sends_pending;	  /* zero-copy sends that the kernel has not finished */
@@ -109,6 +118,7 @@ struct usp_relay_status {
 };
 
 struct usp_relay_target_status {
+	size_t size;		 /* sizeof(struct usp_relay_target_status) */
 	char name[108];		 /* as it was given, cut if it is longer */
 	unsigned nr_connections; /* now */
 	uint64_t nr_connected;

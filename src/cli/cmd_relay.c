@@ -136,7 +136,7 @@ static int relay_help(void)
 
 int cmd_relay(int argc, char **argv)
 {
-	struct relay_request request = {.help = false};
+	struct relay_request request = {.params.size = sizeof(request.params)};
 	int first = option_parse(relay_options, argc, argv, &request);
 
 	if (first < 0)

@@ -29,7 +29,7 @@ static void open_look(struct usp_file *file, struct stat *ret_object)
 
 static int open_source(struct copy *copy)
 {
-	const struct usp_open_params params = {.mode = USP_READ};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ};
 	const char *why = NULL;
 	int error;
 
@@ -68,7 +68,8 @@ static int open_atomic(struct copy *copy, struct copy_sink *sink)
 /* First without making it: that tells whether it is ours to remove when the copy does not even begin. */
 static int open_sink(struct copy *copy, struct copy_sink *sink)
 {
-	struct usp_open_params params = {.mode = USP_WRITE, .no_create = true, .keep_bytes = true};
+	struct usp_open_params params = {
+		.size = sizeof(params), .mode = USP_WRITE, .no_create = true, .keep_bytes = true};
 	const char *why = NULL;
 	int error;
 

@@ -69,7 +69,7 @@ static int64_t place_source_left(struct copy *copy)
 
 static int place_discard_to(struct copy *copy, struct usp_file *null, int64_t len)
 {
-	const struct usp_pump_params params = {.count = len};
+	const struct usp_pump_params params = {.size = sizeof(params), .count = len};
 	struct usp_pump *pump = NULL;
 	int error = usp_pump_new(copy->source, &params, &pump);
 
@@ -87,7 +87,7 @@ static int place_discard_to(struct copy *copy, struct usp_file *null, int64_t le
 /* A stream is read and dropped; that too can be interrupted. */
 static int place_discard(struct copy *copy, int64_t len)
 {
-	const struct usp_open_params params = {.mode = USP_WRITE};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE};
 	struct usp_file *null;
 	int error = usp_open("null:", &params, &null, NULL);
 

@@ -20,6 +20,7 @@ static struct usp_pump_params run_params(const struct copy *copy)
 	const struct copy_request *request = copy->request;
 
 	return (struct usp_pump_params){
+		.size = sizeof(struct usp_pump_params),
 		.lane = request->lane,
 		.flags = USP_PUMP_WIDEN_FIFOS | (request->snapshot ? USP_PUMP_SNAPSHOT : 0) |
 			 (request->require_zero_copy ? USP_PUMP_REQUIRE_ZERO_COPY : 0) |
@@ -51,7 +52,7 @@ static const char *run_objection(const struct usp_hop *hop)
 /* Name the first hop that is in the way of --require-zero-copy. */
 static bool run_say_objection(const struct copy *copy)
 {
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 	unsigned i;
 
 	usp_pump_source_hop(copy->pump, &hop);
@@ -161,7 +162,7 @@ static void run_cut_late(struct copy_sink *sink, uint64_t bytes)
 /* A sink that has everything is synced and put in place. False if this sink failed, now or before. */
 static bool run_finish_sink(struct copy *copy, struct copy_sink *sink, unsigned index, bool is_whole)
 {
-	struct usp_sink_status status;
+	struct usp_sink_status status = {.size = sizeof(status)};
 
 	if (usp_pump_sink_status(copy->pump, index, &status) < 0)
 		return false;
@@ -184,7 +185,7 @@ static void run_say_interrupted(const struct copy *copy, int signo)
 
 	message_say("stopped by signal %d (%s)", signo, strsignal(signo));
 	for (i = 0; i < copy->request->nr_sinks; i++) {
-		struct usp_sink_status status;
+		struct usp_sink_status status = {.size = sizeof(status)};
 
 		if (usp_pump_sink_status(copy->pump, i, &status) == 0)
 			message_say("sink %s: got %llu bytes", copy->sinks[i].spec, (unsigned long long)status.bytes);
@@ -225,7 +226,7 @@ static bool run_is_whole(const struct copy *copy, int result, const struct usp_p
 	if (result == -ECANCELED || status->source_error < 0)
 		return false;
 	for (i = 0; i < copy->request->nr_sinks; i++) {
-		struct usp_sink_status sink;
+		struct usp_sink_status sink = {.size = sizeof(sink)};
 
 		if (usp_pump_sink_status(copy->pump, i, &sink) < 0 || sink.error == 0)
 			continue;
@@ -249,7 +250,7 @@ static int run_judge_source(const struct copy *copy, const struct usp_pump_statu
 static int run_judge(struct copy *copy, int result)
 {
 	int code, signo = watch_signo(&copy->watch);
-	struct usp_pump_status status;
+	struct usp_pump_status status = {.size = sizeof(status)};
 	bool is_whole;
 	unsigned i;
 
@@ -295,7 +296,7 @@ static int run_transfer(struct copy *copy)
 static void run_on_tick(void *arg, const struct usp_pump *pump)
 {
 	struct copy *copy = arg;
-	struct usp_pump_status status;
+	struct usp_pump_status status = {.size = sizeof(status)};
 
 	usp_pump_status(pump, &status);
 	progress_draw(&copy->progress, status.bytes, copy->total);
@@ -305,7 +306,7 @@ static void run_on_status(void *arg, const struct usp_pump *pump)
 {
 	struct copy *copy = arg;
 	const char *opening = copy->opening;
-	struct usp_pump_status status;
+	struct usp_pump_status status = {.size = sizeof(status)};
 
 	if (pump) {
 		usp_pump_status(pump, &status);
@@ -394,6 +395,7 @@ int copy_main(const struct copy_request *request)
 		.sinks = calloc(request->nr_sinks, sizeof(struct copy_sink)),
 		.watch = {.status = run_on_status, .kill = run_on_kill},
 		.report_fd = -1,
+		.skipped.size = sizeof(copy.skipped),
 	};
 	int code = CLI_FAILED;
 	unsigned i;

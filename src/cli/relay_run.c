@@ -22,7 +22,7 @@ static const char systemd_scheme[] = "systemd";
 static void run_add_ways(const struct usp_relay_status *status, uint64_t ways[USP_NR_WAYS])
 {
 	for (unsigned i = 0; i < 2; i++) {
-		const struct usp_hop *hops = status->hops[i];
+		const struct usp_relay_hop *hops = status->hops[i];
 		uint64_t left = status->delivered[i];
 		uint64_t copied = hops[0].bytes[USP_COPIED] + hops[1].bytes[USP_COPIED];
 		uint64_t unknown = hops[0].bytes[USP_UNKNOWN] + hops[1].bytes[USP_UNKNOWN];
@@ -40,7 +40,7 @@ void relay_say_status(struct usp_relay *relay)
 	char to_target[SIZE_TEXT_MAX], to_client[SIZE_TEXT_MAX], reference[SIZE_TEXT_MAX], copied[SIZE_TEXT_MAX];
 	char unknown[SIZE_TEXT_MAX];
 	uint64_t ways[USP_NR_WAYS] = {0};
-	struct usp_relay_status status;
+	struct usp_relay_status status = {.size = sizeof(status)};
 
 	usp_relay_status(relay, &status);
 	run_add_ways(&status, ways);

@@ -13,7 +13,7 @@
 /* The second one does not wait for anybody. */
 static void watch_terminate(struct relay_watch *watch)
 {
-	struct usp_relay_status status;
+	struct usp_relay_status status = {.size = sizeof(status)};
 
 	usp_relay_status(watch->relay, &status);
 	if (status.is_draining) {
@@ -51,7 +51,7 @@ static void watch_take(struct relay_watch *watch, int signo)
 
 static void watch_report(const struct relay_watch *watch)
 {
-	struct usp_relay_status status;
+	struct usp_relay_status status = {.size = sizeof(status)};
 
 	if (!usp_relay_is_turning(watch->relay)) { /* the manager will miss us */
 		service_notify("STATUS=A worker does not come round");

@@ -24,7 +24,7 @@ struct report {
 
 static struct report report_collect(const struct copy *copy)
 {
-	struct report report = {.lane = NULL};
+	struct report report = {.status.size = sizeof(report.status), .total.size = sizeof(report.total)};
 
 	if (!copy->pump)
 		return report;
@@ -39,7 +39,7 @@ static void report_hop(const struct copy *copy, unsigned index, struct usp_hop *
 {
 	unsigned way;
 
-	memset(ret_hop, 0, sizeof(*ret_hop));
+	*ret_hop = (struct usp_hop){.size = sizeof(*ret_hop)};
 	if (index > 0) {
 		usp_pump_sink_hop(copy->pump, index - 1, ret_hop);
 		return;
@@ -104,7 +104,7 @@ static void report_json_hop(FILE *out, const struct copy *copy, unsigned index)
 static void report_json_sink(FILE *out, const struct copy *copy, unsigned index)
 {
 	const struct copy_sink *sink = &copy->sinks[index];
-	struct usp_sink_status status = {.bytes = 0};
+	struct usp_sink_status status = {.size = sizeof(status)};
 
 	if (copy->pump)
 		usp_pump_sink_status(copy->pump, index, &status);

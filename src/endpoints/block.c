@@ -8,6 +8,7 @@
 #include "splice/fd.h"
 
 static const struct usp_file_ops block_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "block",
 	.read_iter = usp_fd_read_iter,
 	.write_iter = usp_fd_write_iter,

@@ -8,6 +8,7 @@
 #include "splice/fd.h"
 
 static const struct usp_file_ops chardev_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "chardev",
 	.read_iter = usp_fd_read_iter,
 	.write_iter = usp_fd_write_iter,
@@ -19,6 +20,7 @@ static const struct usp_file_ops chardev_ops = {
 
 /* A descriptor that could not be made O_NONBLOCK. */
 static const struct usp_file_ops chardev_polled_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "chardev",
 	.read_iter = usp_fd_polled_read_iter,
 	.write_iter = usp_fd_polled_write_iter,
@@ -30,6 +32,7 @@ static const struct usp_file_ops chardev_polled_ops = {
 
 /* /dev/null and /dev/zero: no byte is touched (H16). */
 static const struct usp_file_ops chardev_drop_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "chardev",
 	.read_iter = usp_fd_read_iter,
 	.write_iter = usp_fd_write_iter,

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/sized.h"
 #include "base/sys.h"
 
 static int descriptor_open(const struct usp_spec *spec, const struct usp_open_params *params,
@@ -314,18 +315,18 @@ static int open_by_name(const char *text, const struct usp_open_params *params, 
 			const char **ret_why)
 {
 	const struct usp_endpoint *endpoint;
+	struct usp_open_params own;
 	struct usp_spec spec;
-	int ret;
+	int ret = text && params ? usp_sized_take(&own, sizeof(own), params) : -EINVAL;
 
-	if (!text || !params || !mode_is_valid(params->mode))
-		return -EINVAL;
-	ret = usp_spec_parse(text, &spec, &endpoint, ret_why);
+	if (ret == 0)
+		ret = mode_is_valid(own.mode) ? usp_spec_parse(text, &spec, &endpoint, ret_why) : -EINVAL;
 	if (ret < 0)
 		return ret;
 	if (endpoint == &usp_regular_endpoint)
-		ret = path_open(&spec, params, ret_file, ret_why);
+		ret = path_open(&spec, &own, ret_file, ret_why);
 	else
-		ret = endpoint->open(&spec, params, ret_file, ret_why);
+		ret = endpoint->open(&spec, &own, ret_file, ret_why);
 	usp_spec_fini(&spec);
 	return ret;
 }

@@ -10,6 +10,7 @@
 #define FIFO_TRAITS (USP_FILE_SPLICEABLE | USP_FILE_POLLABLE | USP_FILE_SIGPIPE)
 
 static const struct usp_file_ops fifo_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "fifo",
 	.read_iter = usp_fd_read_iter,
 	.write_iter = usp_fd_write_iter,
@@ -20,6 +21,7 @@ static const struct usp_file_ops fifo_ops = {
 
 /* A descriptor that could not be made O_NONBLOCK. */
 static const struct usp_file_ops fifo_polled_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "fifo",
 	.read_iter = usp_fd_polled_read_iter,
 	.write_iter = usp_fd_polled_write_iter,

@@ -284,6 +284,7 @@ static int kpipe_buf_map(struct usp_pipe *pipe, struct usp_buf *buf)
 }
 
 const struct usp_buf_ops usp_kpipe_buf_ops = {
+	.size = sizeof(struct usp_buf_ops),
 	.name = "kpipe",
 	.release = kpipe_buf_release,
 	.get = kpipe_buf_get,
@@ -465,6 +466,7 @@ ssize_t usp_kernel_splice_write(struct usp_pipe *pipe, struct usp_file *out, int
 }
 
 const struct usp_lane usp_kernel_lane = {
+	.size = sizeof(struct usp_lane),
 	.name = "kernel",
 	.splice_read = usp_kernel_splice_read,
 	.splice_write = usp_kernel_splice_write,

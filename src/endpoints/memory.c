@@ -240,6 +240,7 @@ static void memory_release(struct usp_file *file)
 }
 
 static const struct usp_file_ops memory_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "memory",
 	.read_iter = memory_read_iter,
 	.write_iter = memory_write_iter,

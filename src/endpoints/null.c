@@ -23,6 +23,7 @@ static ssize_t null_splice_read(struct usp_file *in, int64_t *pos, struct usp_pi
 }
 
 static const struct usp_file_ops null_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "null",
 	.read_iter = null_read_iter,
 	.write_iter = null_write_iter,

@@ -11,6 +11,7 @@
 #define REGULAR_SINK_IO_BYTES ((size_t)128 << 10)
 
 static const struct usp_file_ops regular_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "regular",
 	.read_iter = usp_fd_read_iter,
 	.write_iter = usp_fd_write_iter,

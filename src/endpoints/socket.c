@@ -20,6 +20,7 @@
 #define DIGITS "0123456789"
 
 static const struct usp_file_ops tcp_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "tcp",
 	.read_iter = usp_sock_read_iter,
 	.write_iter = usp_sock_write_iter,
@@ -32,6 +33,7 @@ static const struct usp_file_ops tcp_ops = {
 };
 
 static const struct usp_file_ops unix_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "unix",
 	.read_iter = usp_sock_read_iter,
 	.write_iter = usp_sock_write_iter,

@@ -76,6 +76,7 @@ static void zero_release(struct usp_file *file)
 }
 
 static const struct usp_file_ops zero_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "zero",
 	.read_iter = zero_read_iter,
 	.write_iter = zero_write_iter,

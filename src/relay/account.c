@@ -51,7 +51,7 @@ bool usp_account_step(struct usp_relay_counters *counters, unsigned direction, s
 
 void usp_account_end(struct usp_relay_counters *counters, unsigned direction, struct usp_flow *flow)
 {
-	struct usp_pump_status status;
+	struct usp_pump_status status = {.size = sizeof(status)};
 
 	usp_account_step(counters, direction, flow);
 	account_lane(counters, flow, false);
@@ -76,7 +76,7 @@ void usp_account_sum(struct usp_relay_counters *counters, struct usp_relay_statu
 		status->nr_sink_waits[direction] += counters->sink_waits[direction];
 		status->delivered[direction] += counters->delivered[direction];
 		for (unsigned hop = 0; hop < 2; hop++) {
-			struct usp_hop *sum = &status->hops[direction][hop];
+			struct usp_relay_hop *sum = &status->hops[direction][hop];
 
 			sum->nr_calls += counters->nr_calls[direction][hop];
 			for (unsigned way = 0; way < USP_NR_WAYS; way++) {

@@ -80,6 +80,7 @@ static void flow_fired(struct usp_timer *timer);
 static int flow_open(struct usp_conn *conn, unsigned direction)
 {
 	const struct usp_pump_params params = {
+		.size = sizeof(params),
 		.count = -1,
 		.rate = usp_conn_params(conn)->rate,
 		.lane = usp_conn_params(conn)->lane,
@@ -222,7 +223,7 @@ static int flow_await_source(struct usp_conn *conn, unsigned direction)
 static void flow_step(struct usp_conn *conn, unsigned direction)
 {
 	struct usp_flow *flow = &conn->work->flows[direction];
-	struct usp_pump_wait wait;
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
 	int ret;
 
 	flow->pump->is_last = conn->ends[!direction].has_ended;

@@ -70,6 +70,7 @@ struct usp_metrics {
 static bool metrics_report(struct usp_metrics *metrics, struct usp_report *ret_report)
 {
 	struct usp_report report = {
+		.status.size = sizeof(report.status),
 		.uptime_ns = usp_loop_now(metrics->loop) - metrics->started_ns,
 		.history = &metrics->history,
 	};
@@ -78,9 +79,14 @@ static bool metrics_report(struct usp_metrics *metrics, struct usp_report *ret_r
 	report.targets = usp_alloc_array(usp_max(report.status.nr_targets, 1), sizeof(report.targets[0]));
 	if (!report.targets)
 		return false;
-	while (report.nr_targets < report.status.nr_targets &&
-	       usp_relay_target_status(metrics->relay, report.nr_targets, &report.targets[report.nr_targets]) == 0)
+	while (report.nr_targets < report.status.nr_targets) {
+		struct usp_relay_target_status *target = &report.targets[report.nr_targets];
+
+		target->size = sizeof(*target);
+		if (usp_relay_target_status(metrics->relay, report.nr_targets, target) < 0)
+			break;
 		report.nr_targets++;
+	}
 	*ret_report = report;
 	return true;
 }
@@ -355,7 +361,7 @@ static void metrics_ticked(struct usp_timer *timer)
 {
 	struct usp_metrics *metrics = usp_container_of(timer, struct usp_metrics, tick);
 	uint64_t now_ns = usp_loop_now(metrics->loop), next_ns = timer->when_ns + USP_HISTORY_STEP_NS;
-	struct usp_relay_status status;
+	struct usp_relay_status status = {.size = sizeof(status)};
 
 	usp_loop_arm(metrics->loop, timer, next_ns > now_ns ? next_ns : now_ns + USP_HISTORY_STEP_NS);
 	usp_relay_status(metrics->relay, &status);
@@ -386,7 +392,7 @@ int usp_metrics_listener(const struct usp_metrics *metrics)
 
 int usp_metrics_start(struct usp_metrics *metrics, struct usp_loop *loop)
 {
-	struct usp_relay_status status;
+	struct usp_relay_status status = {.size = sizeof(status)};
 	int ret;
 
 	metrics->started_ns = usp_loop_now(loop);

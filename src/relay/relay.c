@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/sized.h"
 #include "base/sys.h"
 #include "endpoints/kpipe.h"
 #include "relay/account.h"
@@ -78,17 +79,17 @@ static int relay_init(struct usp_relay *relay, unsigned nr_workers)
 
 int usp_relay_new(const struct usp_relay_params *params, struct usp_relay **ret_relay)
 {
-	unsigned nr_workers = params && params->nr_workers ? params->nr_workers : 1;
+	struct usp_relay_params own = {.size = sizeof(own)};
+	int ret = params ? usp_sized_take(&own, sizeof(own), params) : 0;
+	unsigned nr_workers = own.nr_workers ? own.nr_workers : 1;
 	struct usp_relay *relay;
-	int ret;
 
-	if (params && !relay_can(params))
-		return -EINVAL;
+	if (ret < 0 || !relay_can(&own))
+		return ret < 0 ? ret : -EINVAL;
 	relay = usp_alloc(sizeof(*relay) + nr_workers * sizeof(relay->workers[0]));
 	if (!relay)
 		return -ENOMEM;
-	if (params)
-		relay->params = *params;
+	relay->params = own;
 	ret = relay_init(relay, nr_workers);
 	if (ret < 0) {
 		usp_relay_free(relay);
@@ -325,16 +326,17 @@ int usp_relay_run(struct usp_relay *relay)
 
 void usp_relay_status(struct usp_relay *relay, struct usp_relay_status *ret_status)
 {
-	*ret_status = (struct usp_relay_status){
+	struct usp_relay_status status = {
 		.is_draining = atomic_load(&relay->state) != USP_RELAY_RUNNING,
 		.nr_sends_pending = usp_zerocopy_nr_pending(),
 	};
 	for (unsigned i = 0; i < relay->nr_workers; i++)
-		usp_account_sum(&relay->workers[i].counters, ret_status);
-	usp_kpipe_usage(&ret_status->nr_kpipes, &ret_status->nr_kpipes_idle, &ret_status->nr_kpipes_destroyed);
+		usp_account_sum(&relay->workers[i].counters, &status);
+	usp_kpipe_usage(&status.nr_kpipes, &status.nr_kpipes_idle, &status.nr_kpipes_destroyed);
 	pthread_mutex_lock(&relay->lock);
-	ret_status->nr_targets = relay->targets ? relay->targets->nr : 0;
+	status.nr_targets = relay->targets ? relay->targets->nr : 0;
 	pthread_mutex_unlock(&relay->lock);
+	usp_sized_give(ret_status, &status, sizeof(status));
 }
 
 static void relay_fill_target(const struct usp_target *target, struct usp_relay_target_status *ret_status)
@@ -353,13 +355,16 @@ static void relay_fill_target(const struct usp_target *target, struct usp_relay_
 
 int usp_relay_target_status(struct usp_relay *relay, unsigned index, struct usp_relay_target_status *ret_status)
 {
+	struct usp_relay_target_status status;
 	int ret = -EINVAL;
 
 	pthread_mutex_lock(&relay->lock);
 	if (relay->targets && index < relay->targets->nr) {
-		relay_fill_target(&relay->targets->target[index], ret_status);
+		relay_fill_target(&relay->targets->target[index], &status);
 		ret = 0;
 	}
 	pthread_mutex_unlock(&relay->lock);
+	if (ret == 0)
+		usp_sized_give(ret_status, &status, sizeof(status));
 	return ret;
 }

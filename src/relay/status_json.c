@@ -37,7 +37,7 @@ static void json_totals(struct usp_text *text, const struct usp_report *report)
 		     status->nr_batch_workers);
 }
 
-static void json_hop(struct usp_text *text, const char *name, const struct usp_hop *hop)
+static void json_hop(struct usp_text *text, const char *name, const struct usp_relay_hop *hop)
 {
 	usp_text_add(text, "\"%s\":{\"calls\":%" PRIu64, name, hop->nr_calls);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++) {

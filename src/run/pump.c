@@ -19,6 +19,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/sized.h"
 #include "base/sys.h"
 #include "run/copy_range.h"
 #include "run/planner.h"
@@ -29,15 +30,17 @@
 
 int usp_pump_new(struct usp_file *source, const struct usp_pump_params *params, struct usp_pump **ret_pump)
 {
+	struct usp_pump_params own = {.count = -1};
+	int ret = params ? usp_sized_take(&own, sizeof(own), params) : 0;
 	struct usp_pump *pump;
 
-	if (!(source->mode & USP_READ))
-		return -EINVAL;
+	if (ret < 0 || !(source->mode & USP_READ))
+		return ret < 0 ? ret : -EINVAL;
 	pump = usp_alloc(sizeof(*pump));
 	if (!pump)
 		return -ENOMEM;
 	atomic_init(&pump->stop_fd, -1);
-	pump->params = params ? *params : (struct usp_pump_params){.count = -1};
+	pump->params = own;
 	pump->source = usp_file_get(source);
 	*ret_pump = pump;
 	return 0;
@@ -142,6 +145,7 @@ static ssize_t pump_take_waiting(struct usp_pump *pump)
 static struct usp_pipe_params pump_many_params(const struct usp_pump *pump)
 {
 	return (struct usp_pipe_params){
+		.size = sizeof(struct usp_pipe_params),
 		.nr_slots = usp_pump_source_lane(pump) ? PUMP_KERNEL_SLOTS : PUMP_USER_SLOTS,
 		.slot_bytes = pump->step_bytes,
 	};
@@ -296,7 +300,7 @@ int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 	}
 	if (pump->stage == USP_PUMP_DONE || pump_advance(pump) != -EAGAIN)
 		return pump_finish(pump);
-	*ret_wait = pump->waits[0];
+	usp_sized_give(ret_wait, &pump->waits[0], sizeof(pump->waits[0]));
 	return -EAGAIN;
 }
 
@@ -304,8 +308,13 @@ unsigned usp_pump_waits(const struct usp_pump *pump, struct usp_pump_wait *ret_w
 {
 	bool is_waiting = pump->waits && !atomic_load(&pump->is_done);
 
-	for (unsigned i = 0; is_waiting && i < usp_min(nr, pump->nr_waits); i++)
-		ret_waits[i] = pump->waits[i];
+	for (unsigned i = 0; is_waiting && i < usp_min(nr, pump->nr_waits); i++) {
+		size_t size = ret_waits->size;
+		struct usp_pump_wait *ret_wait = (void *)((char *)ret_waits + i * size);
+
+		ret_wait->size = size;
+		usp_sized_give(ret_wait, &pump->waits[i], sizeof(pump->waits[i]));
+	}
 	return is_waiting ? pump->nr_waits : 0;
 }
 
@@ -411,7 +420,7 @@ ssize_t usp_pump_salvage(struct usp_pump *pump, unsigned index, struct usp_file 
 
 void usp_pump_status(const struct usp_pump *pump, struct usp_pump_status *ret_status)
 {
-	*ret_status = (struct usp_pump_status){
+	struct usp_pump_status status = {
 		.bytes = atomic_load(&pump->bytes),
 		.source_error = atomic_load(&pump->source_error),
 		.nr_sinks = pump->nr_branches,
@@ -420,23 +429,26 @@ void usp_pump_status(const struct usp_pump *pump, struct usp_pump_status *ret_st
 	for (unsigned i = 0; i < pump->nr_branches; i++) {
 		uint64_t stranded = atomic_load(&pump->branches[i].stranded);
 
-		ret_status->stranded = stranded > ret_status->stranded ? stranded : ret_status->stranded;
+		status.stranded = usp_max(stranded, status.stranded);
 	}
+	usp_sized_give(ret_status, &status, sizeof(status));
 }
 
 int usp_pump_sink_status(const struct usp_pump *pump, unsigned index, struct usp_sink_status *ret_status)
 {
 	const struct usp_branch *branch;
+	struct usp_sink_status status;
 
 	if (index >= pump->nr_branches)
 		return -EINVAL;
 	branch = &pump->branches[index];
-	*ret_status = (struct usp_sink_status){
+	status = (struct usp_sink_status){
 		.spec = usp_file_spec(branch->sink),
 		.bytes = atomic_load(&branch->bytes),
 		.stranded = atomic_load(&branch->stranded),
 		.error = atomic_load(&branch->error),
 	};
+	usp_sized_give(ret_status, &status, sizeof(status));
 	return 0;
 }
 
@@ -445,11 +457,13 @@ static void pump_hop(const struct usp_pump *pump, const struct usp_file *file, u
 		     struct usp_hop *ret_hop)
 {
 	const struct usp_lane *lane = usp_plan_lane(&pump->plan, index);
+	struct usp_hop hop = {.size = sizeof(hop)};
 
-	usp_file_hop(file, side, ret_hop);
-	ret_hop->lane = lane ? lane->name : "user";
+	usp_file_hop(file, side, &hop);
+	hop.lane = lane ? lane->name : "user";
 	if (pump->stage == USP_PUMP_NEW && pump->plan.hops)
-		ret_hop->reason[pump->plan.hops[index].way] = pump->plan.hops[index].reason;
+		hop.reason[pump->plan.hops[index].way] = pump->plan.hops[index].reason;
+	usp_sized_give(ret_hop, &hop, sizeof(hop));
 }
 
 void usp_pump_source_hop(const struct usp_pump *pump, struct usp_hop *ret_hop)
@@ -471,9 +485,9 @@ int usp_pump_sink_hop(const struct usp_pump *pump, unsigned index, struct usp_ho
  */
 void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_total)
 {
-	struct usp_hop from, to;
+	struct usp_hop from = {.size = sizeof(from)}, to = {.size = sizeof(to)};
+	struct usp_route_total total = {.copied = 0};
 
-	*ret_total = (struct usp_route_total){.copied = 0};
 	usp_pump_source_hop(pump, &from);
 	for (unsigned i = 0; i < pump->nr_branches; i++) {
 		uint64_t left = atomic_load(&pump->branches[i].bytes);
@@ -482,10 +496,11 @@ void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_tot
 		usp_pump_sink_hop(pump, i, &to);
 		copied = usp_min(left, from.bytes[USP_COPIED] + to.bytes[USP_COPIED]);
 		unknown = usp_min(left - copied, from.bytes[USP_UNKNOWN] + to.bytes[USP_UNKNOWN]);
-		ret_total->copied += copied;
-		ret_total->unknown += unknown;
-		ret_total->by_reference += left - copied - unknown;
+		total.copied += copied;
+		total.unknown += unknown;
+		total.by_reference += left - copied - unknown;
 	}
+	usp_sized_give(ret_total, &total, sizeof(total));
 }
 
 const char *usp_pump_lane(const struct usp_pump *pump)

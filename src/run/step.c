@@ -129,7 +129,8 @@ static int step_drain(struct usp_pump *pump, struct usp_pump_wait *wait)
 /* A pipe that is empty at the end of a step is given back: most flows of a busy program wait for their source. */
 static int step_get_pipe(struct usp_pump *pump)
 {
-	const struct usp_pipe_params params = {.nr_slots = USP_PLAN_SLOTS, .slot_bytes = USP_PLAN_SLOT_BYTES};
+	const struct usp_pipe_params params = {
+		.size = sizeof(params), .nr_slots = USP_PLAN_SLOTS, .slot_bytes = USP_PLAN_SLOT_BYTES};
 	int ret = pump->pipe ? 0 : usp_pipe_new(&params, &pump->pipe);
 
 	pump->branches[0].pipe = pump->pipe;

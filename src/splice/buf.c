@@ -65,6 +65,7 @@ static bool folio_buf_try_steal(struct usp_pipe *pipe, struct usp_buf *buf)
 }
 
 const struct usp_buf_ops usp_anon_buf_ops = {
+	.size = sizeof(struct usp_buf_ops),
 	.name = "anon",
 	.release = folio_buf_release,
 	.try_steal = folio_buf_try_steal,
@@ -72,6 +73,7 @@ const struct usp_buf_ops usp_anon_buf_ops = {
 };
 
 const struct usp_buf_ops usp_folio_buf_ops = {
+	.size = sizeof(struct usp_buf_ops),
 	.name = "folio",
 	.release = folio_buf_release,
 	.try_steal = folio_buf_try_steal,
@@ -79,6 +81,7 @@ const struct usp_buf_ops usp_folio_buf_ops = {
 };
 
 const struct usp_buf_ops usp_gift_buf_ops = {
+	.size = sizeof(struct usp_buf_ops),
 	.name = "gift",
 	.release = folio_buf_release,
 	.get = folio_buf_get,

@@ -110,6 +110,7 @@ static int dgram_shutdown(struct usp_file *file)
 }
 
 const struct usp_file_ops usp_udp_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "udp",
 	.read_iter = dgram_read_iter,
 	.write_iter = dgram_write_iter,
@@ -120,6 +121,7 @@ const struct usp_file_ops usp_udp_ops = {
 };
 
 const struct usp_file_ops usp_unix_dgram_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "unix-dgram",
 	.read_iter = dgram_read_iter,
 	.write_iter = dgram_write_iter,

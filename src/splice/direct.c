@@ -93,8 +93,10 @@ static ssize_t direct_run(struct usp_file *in, int64_t *pos_in, struct usp_file 
 /* The caller's pipe if it gave one that fits, else one of our own in *ret_own. */
 static int direct_pipe(struct usp_file *const ends[2], struct usp_pipe **ret_pipe, struct usp_pipe **ret_own)
 {
-	struct usp_pipe_params params = {
-		.nr_slots = 16, .slot_bytes = DIRECT_PIPE_BYTES, .max_bytes = DIRECT_PIPE_BYTES};
+	struct usp_pipe_params params = {.size = sizeof(params),
+					 .nr_slots = 16,
+					 .slot_bytes = DIRECT_PIPE_BYTES,
+					 .max_bytes = DIRECT_PIPE_BYTES};
 	int ret;
 
 	if (!ends) {

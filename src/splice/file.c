@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/sized.h"
 #include "base/sys.h"
 #include "splice/iter.h"
 #include "splice/pipe.h"
@@ -18,8 +19,13 @@
 int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec, void *priv,
 		 struct usp_file **ret_file)
 {
-	struct usp_file *file = usp_alloc(sizeof(*file));
+	const size_t least = offsetof(struct usp_file_ops, release) + sizeof(ops->release);
+	struct usp_file *file;
+	int ret = usp_sized_check(ops, sizeof(*ops), least);
 
+	if (ret < 0)
+		return ret;
+	file = usp_alloc(sizeof(*file));
 	if (!file)
 		return -ENOMEM;
 	file->spec = usp_alloc_string(spec);
@@ -132,13 +138,14 @@ void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *re
 {
 	const struct usp_side *of = usp_file_side(file, side);
 	const struct usp_account *account = &of->account;
+	struct usp_hop hop = {.lane = of->lane ? of->lane->name : "user"};
 
-	ret_hop->lane = of->lane ? of->lane->name : "user";
-	ret_hop->nr_calls = atomic_load_explicit(&account->nr_calls, memory_order_relaxed);
+	hop.nr_calls = atomic_load_explicit(&account->nr_calls, memory_order_relaxed);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++) {
-		ret_hop->bytes[way] = atomic_load_explicit(&account->bytes[way], memory_order_relaxed);
-		ret_hop->reason[way] = atomic_load_explicit(&account->reason[way], memory_order_relaxed);
+		hop.bytes[way] = atomic_load_explicit(&account->bytes[way], memory_order_relaxed);
+		hop.reason[way] = atomic_load_explicit(&account->reason[way], memory_order_relaxed);
 	}
+	usp_sized_give(ret_hop, &hop, sizeof(hop));
 }
 
 void usp_file_take_account(struct usp_file *file, unsigned side, struct usp_hop *ret_hop)

@@ -28,6 +28,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/sized.h"
 #include "base/sys.h"
 #include "mm/folio.h"
 
@@ -141,9 +142,12 @@ static unsigned pipe_round_slots(size_t nr_slots)
 
 int usp_pipe_new(const struct usp_pipe_params *params, struct usp_pipe **ret_pipe)
 {
-	struct usp_pipe_params want = params ? *params : (struct usp_pipe_params){.nr_slots = 0};
+	struct usp_pipe_params want = {.nr_slots = 0};
+	int ret = params ? usp_sized_take(&want, sizeof(want), params) : 0;
 	struct usp_pipe *pipe;
 
+	if (ret < 0)
+		return ret;
 	if (want.nr_slots > PIPE_SLOTS_MAX || (want.slot_bytes && want.slot_bytes < USP_PAGE))
 		return -EINVAL;
 	pipe = usp_alloc(sizeof(*pipe));

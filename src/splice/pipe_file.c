@@ -5,6 +5,7 @@
 #include <poll.h>
 
 #include "base/alloc.h"
+#include "base/sized.h"
 #include "base/sys.h"
 #include "splice/iter.h"
 #include "splice/pipe.h"
@@ -59,6 +60,7 @@ static void pipe_release(struct usp_file *end)
 }
 
 static const struct usp_file_ops pipe_file_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "pipe",
 	.read_iter = pipe_read_iter,
 	.write_iter = pipe_write_iter,
@@ -73,14 +75,17 @@ struct usp_pipe *usp_file_pipe(const struct usp_file *file)
 
 int usp_pipe_open(const struct usp_pipe_params *params, struct usp_file *ret_ends[2])
 {
-	unsigned flags = params ? params->flags : 0;
+	struct usp_pipe_params own = {.size = sizeof(own)};
+	int ret = params ? usp_sized_take(&own, sizeof(own), params) : 0;
 	struct usp_file *ends[2] = {NULL, NULL};
+	unsigned flags = own.flags;
 	struct usp_pipe *pipe;
-	int ret;
 
+	if (ret < 0)
+		return ret;
 	if (flags & ~(USP_NONBLOCK | USP_PACKET))
 		return -EINVAL;
-	ret = usp_pipe_new(params, &pipe);
+	ret = usp_pipe_new(&own, &pipe);
 	if (ret < 0)
 		return ret;
 	ret = usp_file_new(&pipe_file_ops, USP_READ, "pipe", pipe, &ends[0]);

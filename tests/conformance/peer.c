@@ -199,7 +199,7 @@ static void pipe_open_source(struct peer *peer)
 
 static void pipe_open_sink(struct peer *peer)
 {
-	const struct usp_pipe_params small = {.nr_slots = 4, .slot_bytes = PAGE};
+	const struct usp_pipe_params small = {.size = sizeof(small), .nr_slots = 4, .slot_bytes = PAGE};
 	struct usp_file *ends[2];
 
 	assert_int_equal(usp_pipe_open(peer->is_held ? &small : NULL, ends), 0);

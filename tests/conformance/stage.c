@@ -198,7 +198,7 @@ void stage_open_for_both(struct stage *stage, const struct usp_relay_params *par
 
 void stage_await_end(struct stage *stage)
 {
-	struct usp_relay_status status;
+	struct usp_relay_status status = {.size = sizeof(status)};
 
 	assert_int_equal(worker_join(&stage->worker), 0);
 	status = stage_status(stage);
@@ -217,7 +217,7 @@ void stage_close(struct stage *stage)
 
 struct usp_relay_status stage_status(const struct stage *stage)
 {
-	struct usp_relay_status status;
+	struct usp_relay_status status = {.size = sizeof(status)};
 
 	usp_relay_status(stage->relay, &status);
 	return status;
@@ -225,7 +225,7 @@ struct usp_relay_status stage_status(const struct stage *stage)
 
 struct usp_relay_target_status stage_target(const struct stage *stage, unsigned index)
 {
-	struct usp_relay_target_status status;
+	struct usp_relay_target_status status = {.size = sizeof(status)};
 
 	assert_int_equal(usp_relay_target_status(stage->relay, index, &status), 0);
 	return status;

@@ -41,7 +41,7 @@ static const char *subject_path(struct subject *subject, const char *name)
 
 static void subject_open_spec(struct subject *subject, unsigned mode, const char *spec)
 {
-	const struct usp_open_params params = {.mode = mode};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = mode};
 	const char *why = NULL;
 	int ret = usp_open(spec, &params, &subject->file, &why);
 
@@ -266,7 +266,7 @@ struct opening {
 static ssize_t subject_open_run(void *arg)
 {
 	struct opening *opening = arg;
-	const struct usp_open_params params = {.mode = opening->mode};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = opening->mode};
 
 	return usp_open(opening->spec, &params, &opening->subject->file, NULL);
 }

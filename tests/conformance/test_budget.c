@@ -53,9 +53,9 @@ static void give_the_budget_back(void)
 static struct usp_route_total run_route(unsigned nr_sinks, enum usp_lane_choice lane)
 {
 	static const unsigned kinds[NR_SINKS] = {PEER_TCP, PEER_FIFO, PEER_TMPFS, PEER_UNIX};
-	const struct usp_pump_params params = {.lane = lane, .count = -1};
+	const struct usp_pump_params params = {.size = sizeof(params), .lane = lane, .count = -1};
 	static struct peer sinks[NR_SINKS];
-	struct usp_route_total total;
+	struct usp_route_total total = {.size = sizeof(total)};
 	struct usp_pump *pump;
 	struct peer source;
 
@@ -98,7 +98,7 @@ static void a_fan_out_goes_through_pipes_of_two_pages(void **state)
  */
 static void what_tee_cannot_double_is_copied_and_the_ledger_says_so(void **state)
 {
-	struct usp_route_total rich, poor;
+	struct usp_route_total rich = {.size = sizeof(rich)}, poor = {.size = sizeof(poor)};
 
 	(void)state;
 	rich = run_route(NR_SINKS, USP_LANE_AUTO);

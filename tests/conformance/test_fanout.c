@@ -61,7 +61,8 @@ static int fan_after(void **state)
 
 static void fan_open(enum usp_lane_choice lane, unsigned flags, struct usp_file *source)
 {
-	const struct usp_pump_params params = {.lane = lane, .flags = flags, .count = -1, .slow_ns = SLOW_NS};
+	const struct usp_pump_params params = {
+		.size = sizeof(params), .lane = lane, .flags = flags, .count = -1, .slow_ns = SLOW_NS};
 
 	fan->source = source;
 	assert_int_equal(usp_pump_new(source, &params, &fan->pump), 0);
@@ -71,6 +72,7 @@ static void fan_open(enum usp_lane_choice lane, unsigned flags, struct usp_file 
 static void fan_open_file(enum usp_lane_choice lane, unsigned flags, size_t len)
 {
 	const struct usp_pump_params params = {
+		.size = sizeof(params),
 		.lane = lane,
 		.flags = flags,
 		.count = (int64_t)len,
@@ -108,7 +110,7 @@ static void fan_add_healthy_peers(void)
 /* An event loop around the steps. A stop wakes nobody here, so it looks now and then. */
 static int fan_step(void)
 {
-	struct usp_pump_wait waits[FAN_MAX + 1];
+	struct usp_pump_wait waits[FAN_MAX + 1] = {{.size = sizeof(waits[0])}};
 	struct pollfd fds[FAN_MAX + 1];
 	int ret;
 
@@ -145,7 +147,7 @@ static void fan_start(void)
 
 static struct usp_sink_status fan_sink(unsigned index)
 {
-	struct usp_sink_status status;
+	struct usp_sink_status status = {.size = sizeof(status)};
 
 	assert_int_equal(usp_pump_sink_status(fan->pump, index, &status), 0);
 	return status;
@@ -153,7 +155,7 @@ static struct usp_sink_status fan_sink(unsigned index)
 
 static struct usp_pump_status fan_status(void)
 {
-	struct usp_pump_status status;
+	struct usp_pump_status status = {.size = sizeof(status)};
 
 	usp_pump_status(fan->pump, &status);
 	return status;
@@ -176,9 +178,9 @@ static uint64_t hop_sum(const struct usp_hop *hop)
 /* The ledger of each hop, and the sum of the route, agree with what was taken and delivered. */
 static void fan_check_ledger(void)
 {
-	struct usp_route_total total;
+	struct usp_route_total total = {.size = sizeof(total)};
 	uint64_t delivered = 0;
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 
 	usp_pump_source_hop(fan->pump, &hop);
 	assert_int_equal(hop_sum(&hop), fan_status().bytes);

@@ -160,7 +160,7 @@ static struct peer peers[NR_SINKS];
 
 static struct usp_pump *pump_of(struct usp_file *source, unsigned flags, unsigned nr_sinks)
 {
-	const struct usp_pump_params params = {.flags = flags, .count = -1};
+	const struct usp_pump_params params = {.size = sizeof(params), .flags = flags, .count = -1};
 	struct usp_pump *pump;
 
 	assert_int_equal(usp_pump_new(source, &params, &pump), 0);
@@ -209,7 +209,7 @@ static void gifts_arrive_at_eight_sinks_as_they_were(void **state)
 
 static void gifts_are_done_when_their_only_sink_is_reset(void **state)
 {
-	struct usp_sink_status status;
+	struct usp_sink_status status = {.size = sizeof(status)};
 	struct usp_pump *pump;
 	struct worker worker;
 
@@ -231,7 +231,7 @@ static void gifts_are_done_when_their_only_sink_is_reset(void **state)
 
 static void gifts_outlive_the_one_of_eight_sinks_that_is_reset(void **state)
 {
-	struct usp_sink_status status;
+	struct usp_sink_status status = {.size = sizeof(status)};
 	struct usp_pump *pump;
 	struct worker worker;
 

@@ -29,8 +29,8 @@ static bool pair_has_kernel_lane(const struct pair *pair)
 
 static void check_status(const struct usp_pump *pump)
 {
-	struct usp_pump_status status;
-	struct usp_sink_status sink;
+	struct usp_pump_status status = {.size = sizeof(status)};
+	struct usp_sink_status sink = {.size = sizeof(sink)};
 
 	usp_pump_status(pump, &status);
 	assert_int_equal(usp_pump_sink_status(pump, 0, &sink), 0);
@@ -61,8 +61,8 @@ static void check_hop(const struct usp_hop *hop, enum usp_lane_choice lane)
 /* Each byte of a route is in one class, and a class is no larger than what its hops have in it. */
 static void check_ledger(const struct usp_pump *pump, enum usp_lane_choice lane)
 {
-	struct usp_route_total total;
-	struct usp_hop from, to;
+	struct usp_route_total total = {.size = sizeof(total)};
+	struct usp_hop from = {.size = sizeof(from)}, to = {.size = sizeof(to)};
 
 	usp_pump_source_hop(pump, &from);
 	assert_int_equal(usp_pump_sink_hop(pump, 0, &to), 0);
@@ -81,7 +81,7 @@ static void check_ledger(const struct usp_pump *pump, enum usp_lane_choice lane)
 
 static struct usp_pump *pair_pump(struct pair *pair)
 {
-	const struct usp_pump_params params = {.lane = pair->lane, .count = -1};
+	const struct usp_pump_params params = {.size = sizeof(params), .lane = pair->lane, .count = -1};
 	struct usp_pump *pump;
 
 	peer_open_source(&pair->source, pair->from, stream.len);
@@ -108,7 +108,7 @@ static void the_kernel_lane_is_refused(void **state)
 {
 	struct pair *pair = *state;
 	struct usp_pump *pump = pair_pump(pair);
-	struct usp_pump_status status;
+	struct usp_pump_status status = {.size = sizeof(status)};
 
 	assert_int_equal(usp_pump_run(pump), -EOPNOTSUPP);
 	usp_pump_status(pump, &status);

@@ -24,7 +24,8 @@ struct route {
 
 static void route_open(const struct route *route, struct stage *stage, struct target *target)
 {
-	const struct usp_relay_params params = {.nr_workers = route->nr_workers, .lane = route->lane};
+	const struct usp_relay_params params = {
+		.size = sizeof(params), .nr_workers = route->nr_workers, .lane = route->lane};
 
 	target_open(target, route->is_unix_target);
 	stage_open(stage, &params, route->is_unix_client, 1, target);
@@ -53,7 +54,7 @@ static void exchange(const struct pair *pairs, unsigned nr_pairs, size_t len, si
 	}
 }
 
-static uint64_t hop_bytes(const struct usp_hop *hop)
+static uint64_t hop_bytes(const struct usp_relay_hop *hop)
 {
 	return hop->bytes[USP_BY_REFERENCE] + hop->bytes[USP_COPIED] + hop->bytes[USP_UNKNOWN];
 }
@@ -61,7 +62,7 @@ static uint64_t hop_bytes(const struct usp_hop *hop)
 /* When all connections have ended, the counters say what was sent. */
 static void assert_counted(const struct stage *stage, unsigned nr_accepted, uint64_t len, uint64_t reply_len)
 {
-	struct usp_relay_status status;
+	struct usp_relay_status status = {.size = sizeof(status)};
 
 	AWAIT(stage_status(stage).nr_connections == 0);
 	status = stage_status(stage);
@@ -338,7 +339,7 @@ static void a_connection_that_rested_goes_on_and_ends_as_any_other(void **state)
 /* What the relay holds for a client that breaks is counted. */
 static void bytes_for_a_client_that_broke_are_counted_as_stranded(void **state)
 {
-	struct usp_relay_status status;
+	struct usp_relay_status status = {.size = sizeof(status)};
 	struct stage stage;
 	struct target target;
 	struct pair pair;
@@ -526,7 +527,7 @@ static void take_text(int fd, const char *text, size_t len)
 
 static void a_header_that_is_accepted_is_taken_out(void **state)
 {
-	const struct usp_relay_params params = {.proxy_accept = true};
+	const struct usp_relay_params params = {.size = sizeof(params), .proxy_accept = true};
 	struct stage stage;
 	struct target target;
 	struct pair pair;
@@ -555,7 +556,8 @@ static void a_header_that_is_accepted_is_taken_out(void **state)
 
 static void a_client_without_a_header_is_reset(void **state)
 {
-	const struct usp_relay_params params = {.proxy_accept = true, .connect_timeout_ns = 100 * STAGE_MS};
+	const struct usp_relay_params params = {
+		.size = sizeof(params), .proxy_accept = true, .connect_timeout_ns = 100 * STAGE_MS};
 	struct stage stage;
 	struct target target;
 	int fd;
@@ -603,10 +605,14 @@ static void assert_gets_header(const struct usp_relay_params *params, const char
 static void a_header_is_passed_on_in_the_other_version(void **state)
 {
 	(void)state;
-	assert_gets_header(&(struct usp_relay_params){.proxy_accept = true, .proxy_send = 2}, HEADER_V1 "hello",
-			   sizeof(HEADER_V1 "hello") - 1, HEADER_V2 "hello", sizeof(HEADER_V2 "hello") - 1);
-	assert_gets_header(&(struct usp_relay_params){.proxy_accept = true, .proxy_send = 1}, HEADER_V2 "hello",
-			   sizeof(HEADER_V2 "hello") - 1, HEADER_V1 "hello", sizeof(HEADER_V1 "hello") - 1);
+	assert_gets_header(
+		&(struct usp_relay_params){
+			.size = sizeof(struct usp_relay_params), .proxy_accept = true, .proxy_send = 2},
+		HEADER_V1 "hello", sizeof(HEADER_V1 "hello") - 1, HEADER_V2 "hello", sizeof(HEADER_V2 "hello") - 1);
+	assert_gets_header(
+		&(struct usp_relay_params){
+			.size = sizeof(struct usp_relay_params), .proxy_accept = true, .proxy_send = 1},
+		HEADER_V2 "hello", sizeof(HEADER_V2 "hello") - 1, HEADER_V1 "hello", sizeof(HEADER_V1 "hello") - 1);
 }
 
 static unsigned local_port(int fd)
@@ -620,7 +626,7 @@ static unsigned local_port(int fd)
 
 static void target_is_told(bool is_for_both)
 {
-	const struct usp_relay_params params = {.proxy_send = 1};
+	const struct usp_relay_params params = {.size = sizeof(params), .proxy_send = 1};
 	struct stage stage;
 	struct target target;
 	struct pair pair;

@@ -74,7 +74,8 @@ static void warm_up(struct scene *scene)
 
 static void scene_open(struct scene *scene, const struct carriage *carriage)
 {
-	const struct usp_relay_params params = {.nr_workers = carriage->nr_workers, .no_uring = carriage->no_uring};
+	const struct usp_relay_params params = {
+		.size = sizeof(params), .nr_workers = carriage->nr_workers, .no_uring = carriage->no_uring};
 
 	*scene = (struct scene){.carriage = carriage};
 	target_open(&scene->target, carriage->is_unix);

@@ -19,8 +19,8 @@
 
 static void a_target_that_refuses_is_left_out(void **state)
 {
-	const struct usp_relay_params params = {.retry_after_ns = 3600 * STAGE_S};
-	struct usp_relay_target_status dead, live;
+	const struct usp_relay_params params = {.size = sizeof(params), .retry_after_ns = 3600 * STAGE_S};
+	struct usp_relay_target_status dead = {.size = sizeof(dead)}, live = {.size = sizeof(live)};
 	struct target targets[2];
 	struct stage stage;
 
@@ -48,7 +48,7 @@ static void a_target_that_refuses_is_left_out(void **state)
 
 static void a_target_that_was_left_out_comes_back(void **state)
 {
-	const struct usp_relay_params params = {.retry_after_ns = 100 * STAGE_MS};
+	const struct usp_relay_params params = {.size = sizeof(params), .retry_after_ns = 100 * STAGE_MS};
 	struct target targets[2];
 	struct stage stage;
 
@@ -97,7 +97,7 @@ static void a_client_that_nobody_takes_is_reset(void **state)
 
 static void a_target_that_does_not_answer_in_time_is_passed_over(void **state)
 {
-	const struct usp_relay_params params = {.connect_timeout_ns = 200 * STAGE_MS};
+	const struct usp_relay_params params = {.size = sizeof(params), .connect_timeout_ns = 200 * STAGE_MS};
 	struct target targets[2];
 	struct stage stage;
 
@@ -147,7 +147,7 @@ static void new_targets_are_for_new_connections(void **state)
 
 static void the_next_client_waits_for_a_place(void **state)
 {
-	const struct usp_relay_params params = {.connections_max = 1};
+	const struct usp_relay_params params = {.size = sizeof(params), .connections_max = 1};
 	struct pair pairs[2];
 	struct target target;
 	struct stage stage;
@@ -249,7 +249,7 @@ static struct rlimit limit_fds(unsigned nr)
 /* Through a relay that has no descriptors left, nor can it make kernel pipes; then there are some again. */
 static void without_descriptors_old_connections_go_on_and_new_ones_wait(void **state)
 {
-	const struct usp_relay_params params = {.connect_timeout_ns = 3600 * STAGE_S};
+	const struct usp_relay_params params = {.size = sizeof(params), .connect_timeout_ns = 3600 * STAGE_S};
 	struct talker talker = {.send_len = 1 << 20};
 	int waiting[WAITING];
 	struct target target;
@@ -331,22 +331,29 @@ static void each_connection_keeps_to_its_rate(void **state)
 {
 	(void)state;
 	for (enum usp_lane_choice lane = USP_LANE_AUTO; lane <= USP_LANE_USER; lane++)
-		assert_lasts(send_timed(&(struct usp_relay_params){.rate = RATE, .lane = lane}, 2), 1, RATE_BYTES);
+		assert_lasts(send_timed(&(struct usp_relay_params){.size = sizeof(struct usp_relay_params),
+								   .rate = RATE,
+								   .lane = lane},
+					2),
+			     1, RATE_BYTES);
 }
 
 static void all_connections_together_keep_to_the_total_rate(void **state)
 {
 	(void)state;
 	for (unsigned nr_workers = 1; nr_workers <= 2; nr_workers++)
-		assert_lasts(send_timed(&(struct usp_relay_params){.rate_total = RATE, .nr_workers = nr_workers}, 2), 2,
-			     2 * RATE_BYTES);
+		assert_lasts(send_timed(&(struct usp_relay_params){.size = sizeof(struct usp_relay_params),
+								   .rate_total = RATE,
+								   .nr_workers = nr_workers},
+					2),
+			     2, 2 * RATE_BYTES);
 }
 
 /* --- Until when -------------------------------------------------------------------------------------------------- */
 
 static void a_connection_without_traffic_is_reset(void **state)
 {
-	const struct usp_relay_params params = {.idle_timeout_ns = 500 * STAGE_MS};
+	const struct usp_relay_params params = {.size = sizeof(params), .idle_timeout_ns = 500 * STAGE_MS};
 	uint64_t until_ns = usp_sys_now_ns() + 2 * params.idle_timeout_ns, since_ns;
 	struct target target;
 	struct stage stage;
@@ -371,7 +378,8 @@ static void a_connection_without_traffic_is_reset(void **state)
 
 static void the_relay_ends_when_it_was_idle_for_long_enough(void **state)
 {
-	const struct usp_relay_params params = {.exit_idle_ns = 300 * STAGE_MS, .nr_workers = 2};
+	const struct usp_relay_params params = {
+		.size = sizeof(params), .exit_idle_ns = 300 * STAGE_MS, .nr_workers = 2};
 	struct target target;
 	struct stage stage;
 	struct pair pair;
@@ -398,7 +406,8 @@ static void a_drain_waits_for_the_connections(void **state)
 
 	(void)state;
 	target_open(&target, false);
-	stage_open(&stage, &(struct usp_relay_params){.nr_workers = 2}, false, 1, &target);
+	stage_open(&stage, &(struct usp_relay_params){.size = sizeof(struct usp_relay_params), .nr_workers = 2}, false,
+		   1, &target);
 	for (unsigned i = 0; i < ARRAY_LEN(pairs); i++)
 		pair_open(&pairs[i], &stage, &target);
 	usp_relay_drain(stage.relay);
@@ -415,7 +424,8 @@ static void a_drain_waits_for_the_connections(void **state)
 
 static void a_drain_does_not_wait_for_ever(void **state)
 {
-	const struct usp_relay_params params = {.drain_timeout_ns = 200 * STAGE_MS, .nr_workers = 2};
+	const struct usp_relay_params params = {
+		.size = sizeof(params), .drain_timeout_ns = 200 * STAGE_MS, .nr_workers = 2};
 	struct target target;
 	struct stage stage;
 	struct pair pair;
@@ -446,7 +456,10 @@ static void a_stop_resets_what_is_there(void **state)
 	(void)state;
 	for (enum usp_lane_choice lane = USP_LANE_AUTO; lane <= USP_LANE_USER; lane++) {
 		target_open(&target, false);
-		stage_open(&stage, &(struct usp_relay_params){.lane = lane, .nr_workers = 2}, false, 1, &target);
+		stage_open(&stage,
+			   &(struct usp_relay_params){
+				   .size = sizeof(struct usp_relay_params), .lane = lane, .nr_workers = 2},
+			   false, 1, &target);
 		pair_open(&pair, &stage, &target);
 		pair_greet(&pair);
 		stage_jam(&stage, pair.target, USP_TO_CLIENT);
@@ -469,7 +482,8 @@ static void a_client_that_takes_nothing_holds_nobody_up(void **state)
 	(void)state;
 	for (enum usp_lane_choice lane = USP_LANE_AUTO; lane <= USP_LANE_USER; lane++) {
 		target_open(&target, false);
-		stage_open(&stage, &(struct usp_relay_params){.lane = lane}, false, 1, &target);
+		stage_open(&stage, &(struct usp_relay_params){.size = sizeof(struct usp_relay_params), .lane = lane},
+			   false, 1, &target);
 		pair_open(&stalled, &stage, &target);
 		pair_open(&other, &stage, &target);
 		stage_jam(&stage, stalled.target, USP_TO_CLIENT);
@@ -509,7 +523,8 @@ static void clients_that_leave_at_once_leave_nothing(void **state)
 
 	(void)state;
 	target_open(&target, false);
-	stage_open(&stage, &(struct usp_relay_params){.nr_workers = 2}, false, 1, &target);
+	stage_open(&stage, &(struct usp_relay_params){.size = sizeof(struct usp_relay_params), .nr_workers = 2}, false,
+		   1, &target);
 	for (unsigned i = 0; i < 50; i++) {
 		int fd = stage_connect(&stage);
 
@@ -548,12 +563,13 @@ static void churn(const struct stage *stage, const struct target *target, unsign
 
 static void churn_many(bool is_unix)
 {
-	struct usp_relay_status status;
+	struct usp_relay_status status = {.size = sizeof(status)};
 	struct target target;
 	struct stage stage;
 
 	target_open(&target, is_unix);
-	stage_open(&stage, &(struct usp_relay_params){.nr_workers = 2}, is_unix, 1, &target);
+	stage_open(&stage, &(struct usp_relay_params){.size = sizeof(struct usp_relay_params), .nr_workers = 2},
+		   is_unix, 1, &target);
 	for (unsigned i = 0; i < CHURN / CHURN_CROWD; i++)
 		churn(&stage, &target, i);
 	AWAIT(stage_status(&stage).nr_connections == 0);

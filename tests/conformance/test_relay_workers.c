@@ -17,7 +17,8 @@
 static void open_stage(struct stage *stage, struct target *target, bool is_unix, unsigned nr_workers)
 {
 	target_open(target, is_unix);
-	stage_open(stage, &(struct usp_relay_params){.nr_workers = nr_workers}, is_unix, 1, target);
+	stage_open(stage, &(struct usp_relay_params){.size = sizeof(struct usp_relay_params), .nr_workers = nr_workers},
+		   is_unix, 1, target);
 }
 
 /* All at once, so that whoever is awake accepts them. */
@@ -215,7 +216,7 @@ static void hold(int signo)
 
 static void a_worker_that_hangs_does_not_come_round(void **state)
 {
-	const struct usp_relay_params params = {.nr_workers = 2};
+	const struct usp_relay_params params = {.size = sizeof(params), .nr_workers = 2};
 	struct sigaction old;
 	struct target target;
 	struct stage stage;
@@ -244,7 +245,7 @@ static void a_worker_that_hangs_does_not_come_round(void **state)
 
 static void workers_that_have_ended_are_not_missed(void **state)
 {
-	const struct usp_relay_params params = {.nr_workers = 2};
+	const struct usp_relay_params params = {.size = sizeof(params), .nr_workers = 2};
 	struct target target;
 	struct stage stage;
 	struct pair pair;

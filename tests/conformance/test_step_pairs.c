@@ -35,13 +35,14 @@ static void every_byte_arrives(void **state)
 {
 	struct pair *pair = *state;
 	const struct usp_pump_params params = {
+		.size = sizeof(params),
 		.lane = lanes[pair->lane].lane,
 		.flags = lanes[pair->lane].flags,
 		.count = -1,
 	};
 	struct steps steps = {.pump = NULL};
-	struct usp_pump_status status;
-	struct usp_sink_status sink;
+	struct usp_pump_status status = {.size = sizeof(status)};
+	struct usp_sink_status sink = {.size = sizeof(sink)};
 
 	peer_open_source(&pair->source, pair->from, stream.len);
 	peer_open_sink(&pair->sink, pair->to, stream.len);

@@ -162,7 +162,7 @@ static void end_done(void *arg)
 
 void end_open(struct end *end)
 {
-	const struct usp_open_params params = {.mode = end->mode};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = end->mode};
 
 	if (end->kind == END_ZERO)
 		end->error = usp_open("zero:", &params, &end->file, NULL);

@@ -153,7 +153,7 @@ unsigned fault_nr_fds(void)
 /* The scenario, between two looks at what is in use. */
 static void fault_run_checked(const struct fault_scenario *scenario)
 {
-	struct usp_usage before, after;
+	struct usp_usage before = {.size = sizeof(before)}, after = {.size = sizeof(after)};
 	unsigned nr_fds = fault_nr_fds();
 	size_t nr_live;
 

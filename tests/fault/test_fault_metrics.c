@@ -25,13 +25,14 @@
 void usp_relay_status(struct usp_relay *relay, struct usp_relay_status *ret_status)
 {
 	(void)relay;
-	*ret_status = (struct usp_relay_status){.nr_targets = 200};
+	*ret_status = (struct usp_relay_status){.size = sizeof(struct usp_relay_status), .nr_targets = 200};
 }
 
 int usp_relay_target_status(struct usp_relay *relay, unsigned index, struct usp_relay_target_status *ret_status)
 {
 	(void)relay;
-	*ret_status = (struct usp_relay_target_status){.nr_connected = index};
+	*ret_status =
+		(struct usp_relay_target_status){.size = sizeof(struct usp_relay_target_status), .nr_connected = index};
 	snprintf(ret_status->name, sizeof(ret_status->name), "target-%u", index);
 	return 0;
 }

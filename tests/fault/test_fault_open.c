@@ -155,7 +155,7 @@ static void check_failed(const struct opening *opening, const char *path, const 
 static void run_open(const void *arg)
 {
 	const struct opening *opening = arg;
-	const struct usp_open_params params = {.mode = opening->mode};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = opening->mode};
 	struct sockaddr_un address = unix_path("listen");
 	struct usp_file *const untouched = (struct usp_file *)1, *file = untouched;
 	struct client client = {.has_thread = false};

@@ -44,6 +44,7 @@ static int journey_open(struct journey *journey)
 {
 	const struct route *route = journey->route;
 	const struct usp_pump_params params = {
+		.size = sizeof(params),
 		.lane = route->lane,
 		.flags = route->flags,
 		.count = route->source == END_ZERO ? (int64_t)end_len : -1,
@@ -66,10 +67,14 @@ static int journey_open(struct journey *journey)
 
 static void journey_look(struct journey *journey)
 {
+	journey->status.size = sizeof(journey->status);
+	journey->source_hop.size = sizeof(journey->source_hop);
 	usp_pump_status(journey->pump, &journey->status);
 	usp_pump_source_hop(journey->pump, &journey->source_hop);
 	journey->pos = usp_file_seek(journey->source.file, 0, SEEK_CUR);
 	for (unsigned i = 0; i < journey->route->nr_sinks; i++) {
+		journey->sink_status[i].size = sizeof(journey->sink_status[i]);
+		journey->sink_hops[i].size = sizeof(journey->sink_hops[i]);
 		fault_check(usp_pump_sink_status(journey->pump, i, &journey->sink_status[i]) == 0);
 		fault_check(usp_pump_sink_hop(journey->pump, i, &journey->sink_hops[i]) == 0);
 	}
@@ -78,7 +83,7 @@ static void journey_look(struct journey *journey)
 /* Nothing here fails, and so there is nothing to look for besides what the steps say. */
 static int journey_step(struct journey *journey)
 {
-	struct usp_pump_wait waits[ROUTE_SINKS_MAX + 1];
+	struct usp_pump_wait waits[ROUTE_SINKS_MAX + 1] = {{.size = sizeof(waits[0])}};
 	struct pollfd fds[ROUTE_SINKS_MAX + 1];
 	int ret;
 

@@ -315,7 +315,7 @@ static bool exchange_is_complete(const struct exchange *exchange)
 
 static bool is_busy(struct scene *it)
 {
-	struct usp_relay_status status = {.nr_connections = 0};
+	struct usp_relay_status status = {.size = sizeof(status), .nr_connections = 0};
 
 	pthread_mutex_lock(&it->lock);
 	if (it->is_running)
@@ -433,7 +433,7 @@ static void check_scene(const struct scene *it, int ret, const struct usp_relay_
 static void run_setting(const void *arg)
 {
 	static struct scene scene;
-	struct usp_relay_status status;
+	struct usp_relay_status status = {.size = sizeof(status)};
 	pthread_t helper;
 	int ret;
 
@@ -472,7 +472,11 @@ static void run_busy(const void *arg)
 	fault_check(usp_sys_get_policy() == SCHED_OTHER || fault_hit().plan.is_sticky);
 }
 
-#define PARAMS(...) .params = {.retry_after_ns = 1, .connect_timeout_ns = 70 * NS_PER_MS, __VA_ARGS__}
+#define PARAMS(...)                                         \
+	.params = {.size = sizeof(struct usp_relay_params), \
+		   .retry_after_ns = 1,                     \
+		   .connect_timeout_ns = 70 * NS_PER_MS,    \
+		   __VA_ARGS__}
 #define SETTING(...)                                       \
 	.run = run_setting, .arg = &(const struct setting) \
 	{                                                  \

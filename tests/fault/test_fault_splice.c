@@ -48,7 +48,8 @@ static bool work_count(struct work *work, size_t *total, ssize_t ret)
 
 static bool work_open(struct work *work, bool has_pipe, bool has_twin)
 {
-	const struct usp_pipe_params wide = {.nr_slots = PIPE_SLOTS}, narrow = {.nr_slots = 128, .slot_bytes = PAGE};
+	const struct usp_pipe_params wide = {.size = sizeof(wide), .nr_slots = PIPE_SLOTS},
+				     narrow = {.size = sizeof(narrow), .nr_slots = 128, .slot_bytes = PAGE};
 	const struct usp_pipe_params params = work->is_narrow ? narrow : wide;
 
 	end_open(&work->source);
@@ -257,7 +258,7 @@ static void pipe_resize(struct work *work)
 
 static void run_memory(const void *arg, bool (*put)(struct work *), bool (*take)(struct work *, unsigned char *))
 {
-	const struct usp_pipe_params params = {.nr_slots = PIPE_SLOTS, .flags = USP_NONBLOCK};
+	const struct usp_pipe_params params = {.size = sizeof(params), .nr_slots = PIPE_SLOTS, .flags = USP_NONBLOCK};
 	struct work work = {.job = arg};
 	unsigned char *to = calloc(1, end_len);
 	bool is_open, goes_on;
@@ -434,13 +435,15 @@ static void memory_change(struct usp_file *memory, struct usp_file *pipe[2])
 
 static void run_growing_memory(const void *arg)
 {
-	const struct usp_pipe_params params = {.nr_slots = PIPE_SLOTS};
+	const struct usp_pipe_params params = {.size = sizeof(params), .nr_slots = PIPE_SLOTS};
 	struct usp_file *memory = NULL, *pipe[2] = {NULL, NULL};
 	bool is_written = false;
 
 	(void)arg;
 	fault_arm();
-	if (usp_open("mem:", &(struct usp_open_params){.mode = USP_READ | USP_WRITE}, &memory, NULL) == 0 &&
+	if (usp_open("mem:",
+		     &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_READ | USP_WRITE},
+		     &memory, NULL) == 0 &&
 	    usp_pipe_open(&params, pipe) == 0) {
 		is_written = memory_write_all(memory, GAP_LEN, end_bytes, end_len);
 		if (is_written)

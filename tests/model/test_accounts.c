@@ -86,6 +86,7 @@ static int store_map(struct usp_pipe *pipe, struct usp_buf *buf)
 }
 
 static const struct usp_buf_ops store_ops = {
+	.size = sizeof(struct usp_buf_ops),
 	.name = "store",
 	.confirm = store_confirm,
 	.release = store_release,
@@ -93,6 +94,7 @@ static const struct usp_buf_ops store_ops = {
 };
 
 static const struct usp_buf_ops unmapped_store_ops = {
+	.size = sizeof(struct usp_buf_ops),
 	.name = "unmapped-store",
 	.confirm = store_confirm,
 	.release = store_release,
@@ -383,7 +385,10 @@ static void walk_run(unsigned seed)
 	nr_inserted = nr_released = 0;
 	memcpy(walk.gifted, gift_content, GIFT_LEN);
 	assert_int_equal(usp_gift_new(walk.gifted, GIFT_LEN, NULL, NULL, &walk.gift), 0);
-	assert_int_equal(usp_open("null:", &(struct usp_open_params){.mode = USP_WRITE}, &walk.null, NULL), 0);
+	assert_int_equal(
+		usp_open("null:", &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_WRITE},
+			 &walk.null, NULL),
+		0);
 	for (unsigned i = 0; i < NR_PIPES; i++)
 		account_open(&walk.pipes[i]);
 	for (walk.step = 0; walk.step < NR_STEPS; walk.step++) {

@@ -164,7 +164,8 @@ static bool usplice_adopt(struct handle *handle, int fd, int open_flags)
 
 static void usplice_open_pipe(struct handle ends[2])
 {
-	const struct usp_pipe_params params = {.nr_slots = 16, .slot_bytes = PAGE, .flags = USP_NONBLOCK};
+	const struct usp_pipe_params params = {
+		.size = sizeof(params), .nr_slots = 16, .slot_bytes = PAGE, .flags = USP_NONBLOCK};
 	struct usp_file *files[2];
 
 	if (usp_pipe_open(&params, files) < 0)

@@ -34,9 +34,9 @@ static ssize_t run_pump(void *arg)
 
 static void a_run_that_cannot_wait_for_its_source_has_not_succeeded(void **state)
 {
-	const struct usp_pump_params params = {.lane = USP_LANE_USER, .count = -1};
+	const struct usp_pump_params params = {.size = sizeof(params), .lane = USP_LANE_USER, .count = -1};
 	unsigned char byte = 'x';
-	struct usp_pump_status status;
+	struct usp_pump_status status = {.size = sizeof(status)};
 	struct usp_file *source, *sink;
 	struct usp_pump *pump;
 	struct worker worker;
@@ -46,7 +46,10 @@ static void a_run_that_cannot_wait_for_its_source_has_not_succeeded(void **state
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	assert_int_equal(write(fds[1], &byte, 1), 1);
 	source = net_file(fds[0], USP_READ);
-	assert_int_equal(usp_open("null:", &(struct usp_open_params){.mode = USP_WRITE}, &sink, NULL), 0);
+	assert_int_equal(
+		usp_open("null:", &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_WRITE},
+			 &sink, NULL),
+		0);
 	assert_int_equal(usp_pump_new(source, &params, &pump), 0);
 	assert_int_equal(usp_pump_add_sink(pump, sink), 0);
 	worker_start(&worker, run_pump, pump);

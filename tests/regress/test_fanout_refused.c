@@ -7,10 +7,11 @@
 /* The buf can have one owner, who is the last sink. */
 static void a_sink_that_gets_no_reference_fails_and_the_others_have_all(void **state)
 {
-	const struct usp_pump_params params = {.lane = USP_LANE_USER, .flags = USP_PUMP_CONTINUE_ON_ERROR, .count = -1};
+	const struct usp_pump_params params = {
+		.size = sizeof(params), .lane = USP_LANE_USER, .flags = USP_PUMP_CONTINUE_ON_ERROR, .count = -1};
 	struct mock *source = mock_open(&mock_push_ops, USP_READ, 0), *sinks[NR_SINKS];
-	struct usp_pump_status status;
-	struct usp_sink_status sink;
+	struct usp_pump_status status = {.size = sizeof(status)};
+	struct usp_sink_status sink = {.size = sizeof(sink)};
 	struct mock_store store;
 	struct usp_pump *pump;
 

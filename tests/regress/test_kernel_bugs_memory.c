@@ -287,7 +287,10 @@ static void route_to_sinks(struct usp_file *source, size_t len)
 	sinks[0] = adopt(open_again(file_fd, O_WRONLY), USP_WRITE);
 	sinks[1] = adopt(fd[0], USP_WRITE);
 	sinks[2] = open_bytes(bytes, sizeof(bytes), USP_WRITE);
-	assert_int_equal(usp_open("null:", &(struct usp_open_params){.mode = USP_WRITE}, &sinks[3], NULL), 0);
+	assert_int_equal(
+		usp_open("null:", &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_WRITE},
+			 &sinks[3], NULL),
+		0);
 	assert_int_equal(usp_pump_new(source, NULL, &pump), 0);
 	for (unsigned i = 0; i < ARRAY_LEN(sinks); i++)
 		assert_int_equal(usp_pump_add_sink(pump, sinks[i]), 0);
@@ -358,7 +361,8 @@ static bool private_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct
 	return !private_refuses;
 }
 
-static const struct usp_buf_ops private_ops = {.name = "private", .release = private_release, .get = private_get};
+static const struct usp_buf_ops private_ops = {
+	.size = sizeof(struct usp_buf_ops), .name = "private", .release = private_release, .get = private_get};
 
 static void c10_what_belongs_to_one_owner_is_freed_once_by_it(void **state)
 {
@@ -411,7 +415,10 @@ static void c15_only_a_page_that_nobody_else_has_can_be_stolen(void **state)
 	struct usp_buf buf;
 
 	(void)state;
-	assert_int_equal(usp_open("zero:", &(struct usp_open_params){.mode = USP_READ}, &zero, NULL), 0);
+	assert_int_equal(
+		usp_open("zero:", &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_READ},
+			 &zero, NULL),
+		0);
 	open_pipe(a, 8, USP_NONBLOCK);
 	open_pipe(b, 8, USP_NONBLOCK);
 	put_bytes(a[1], 0, 100);
@@ -443,7 +450,7 @@ static void c15_only_a_page_that_nobody_else_has_can_be_stolen(void **state)
 static void c16_the_memory_of_pipes_is_bounded_and_comes_back(void **state)
 {
 	struct usp_file *end[2], *copies[4][2];
-	struct usp_usage before, full, now;
+	struct usp_usage before = {.size = sizeof(before)}, full = {.size = sizeof(full)}, now = {.size = sizeof(now)};
 
 	(void)state;
 	usp_trim(&before);

@@ -4,7 +4,7 @@
 
 static void a_write_stays_within_the_page_that_came_from_a_pipe_with_smaller_slots(void **state)
 {
-	const struct usp_pipe_params large = {.slot_bytes = 4 * PAGE};
+	const struct usp_pipe_params large = {.size = sizeof(large), .slot_bytes = 4 * PAGE};
 	struct usp_file *from[2], *to[2];
 
 	(void)state;

@@ -102,7 +102,7 @@ static inline void net_take(int fd, uint64_t off, size_t len)
 
 static inline struct usp_hop net_hop(const struct usp_file *file, unsigned side)
 {
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 
 	usp_file_hop(file, side, &hop);
 	return hop;

@@ -47,7 +47,7 @@ static inline int steps_timeout(const struct usp_pump_wait *wait)
 
 static inline int steps_poll(struct steps *steps)
 {
-	struct usp_pump_wait wait;
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
 	struct pollfd pollfd;
 	int ret;
 
@@ -87,7 +87,7 @@ static inline void steps_await_edge(struct steps *steps, int epoll_fd, const str
 static inline int steps_epoll(struct steps *steps)
 {
 	int epoll_fd = epoll_create1(EPOLL_CLOEXEC), ret;
-	struct usp_pump_wait wait;
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
 
 	assert_true(epoll_fd >= 0);
 	steps_add(epoll_fd, steps->source, USP_READ);

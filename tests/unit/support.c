@@ -17,7 +17,7 @@
 
 /* --- Around every test ---------------------------------------------------------------------------- */
 
-static struct usp_usage usage_before;
+static struct usp_usage usage_before = {.size = sizeof(usage_before)};
 static unsigned nr_fds_before;
 
 static unsigned support_nr_fds(void)
@@ -44,7 +44,7 @@ int support_before(void **state)
 
 int support_after(void **state)
 {
-	struct usp_usage usage;
+	struct usp_usage usage = {.size = sizeof(usage)};
 	unsigned nr_fds;
 
 	(void)state;
@@ -105,7 +105,8 @@ bool pattern_is(const void *base, uint64_t off, size_t len)
 
 void open_pipe(struct usp_file *end[2], unsigned nr_slots, unsigned flags)
 {
-	const struct usp_pipe_params params = {.nr_slots = nr_slots, .slot_bytes = PAGE, .flags = flags};
+	const struct usp_pipe_params params = {
+		.size = sizeof(params), .nr_slots = nr_slots, .slot_bytes = PAGE, .flags = flags};
 
 	assert_int_equal(usp_pipe_open(&params, end), 0);
 }
@@ -161,7 +162,8 @@ static ssize_t peek_splice_write(struct usp_pipe *pipe, struct usp_file *out, in
 	return -ECANCELED;
 }
 
-static const struct usp_file_ops peek_ops = {.name = "peek", .splice_write = peek_splice_write};
+static const struct usp_file_ops peek_ops = {
+	.size = sizeof(struct usp_file_ops), .name = "peek", .splice_write = peek_splice_write};
 
 unsigned peek_bufs(struct usp_file *read_end, struct usp_buf *ret_bufs, unsigned nr_bufs)
 {
@@ -258,6 +260,7 @@ static int mock_map(struct usp_pipe *pipe, struct usp_buf *buf)
 }
 
 const struct usp_buf_ops mock_buf_ops = {
+	.size = sizeof(struct usp_buf_ops),
 	.name = "mock",
 	.confirm = mock_confirm,
 	.release = mock_release,
@@ -266,6 +269,7 @@ const struct usp_buf_ops mock_buf_ops = {
 };
 
 const struct usp_buf_ops mock_unmapped_buf_ops = {
+	.size = sizeof(struct usp_buf_ops),
 	.name = "mock-unmapped",
 	.confirm = mock_confirm,
 	.release = mock_release,
@@ -275,6 +279,7 @@ const struct usp_buf_ops mock_unmapped_buf_ops = {
 };
 
 const struct usp_buf_ops mock_minimal_buf_ops = {
+	.size = sizeof(struct usp_buf_ops),
 	.name = "mock-minimal",
 	.release = mock_release,
 	.get = mock_get,
@@ -429,6 +434,7 @@ static void mock_file_release(struct usp_file *file)
 }
 
 const struct usp_file_ops mock_copy_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "mock",
 	.read_iter = mock_read_iter,
 	.write_iter = mock_write_iter,
@@ -437,21 +443,25 @@ const struct usp_file_ops mock_copy_ops = {
 	.release = mock_file_release,
 };
 
-const struct usp_file_ops mock_bare_ops = {.name = "mock-bare", .release = mock_file_release};
+const struct usp_file_ops mock_bare_ops = {
+	.size = sizeof(struct usp_file_ops), .name = "mock-bare", .release = mock_file_release};
 
 const struct usp_file_ops mock_push_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "mock-push",
 	.splice_read = mock_push,
 	.release = mock_file_release,
 };
 
 const struct usp_file_ops mock_drop_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "mock-drop",
 	.splice_write = usp_drop_splice_write,
 	.release = mock_file_release,
 };
 
 const struct usp_file_ops mock_raw_ops = {
+	.size = sizeof(struct usp_file_ops),
 	.name = "mock-raw",
 	.splice_read = mock_raw_read,
 	.splice_write = mock_raw_write,

@@ -177,7 +177,7 @@ static void reading_releases_each_buf_once(void **state)
 
 static void freeing_a_pipe_releases_what_is_in_it(void **state)
 {
-	const struct usp_pipe_params params = {.nr_slots = 4, .slot_bytes = PAGE};
+	const struct usp_pipe_params params = {.size = sizeof(params), .nr_slots = 4, .slot_bytes = PAGE};
 	struct mock_store store;
 	struct usp_buf bufs[3];
 	struct usp_pipe *pipe;
@@ -198,7 +198,7 @@ static void freeing_a_pipe_releases_what_is_in_it(void **state)
 
 static void push_owns_also_what_it_refuses(void **state)
 {
-	const struct usp_pipe_params params = {.nr_slots = 2, .slot_bytes = PAGE};
+	const struct usp_pipe_params params = {.size = sizeof(params), .nr_slots = 2, .slot_bytes = PAGE};
 	struct mock_store store;
 	struct usp_buf bufs[5];
 	struct usp_pipe *pipe;
@@ -285,7 +285,8 @@ static bool spy_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp
 
 static void a_release_cannot_happen_twice_through_the_same_struct(void **state)
 {
-	static const struct usp_buf_ops spy_ops = {.name = "spy", .release = spy_release, .get = spy_get};
+	static const struct usp_buf_ops spy_ops = {
+		.size = sizeof(struct usp_buf_ops), .name = "spy", .release = spy_release, .get = spy_get};
 	struct usp_buf buf = {.ops = &spy_ops, .len = 1};
 
 	(void)state;
@@ -462,7 +463,7 @@ static bool private_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct
 static void what_get_puts_into_the_copy_is_what_its_release_sees(void **state)
 {
 	static const struct usp_buf_ops private_ops = {
-		.name = "private", .release = private_release, .get = private_get};
+		.size = sizeof(struct usp_buf_ops), .name = "private", .release = private_release, .get = private_get};
 	struct usp_file *a[2], *b[2], *c[2];
 	struct mock_store store;
 

@@ -250,7 +250,8 @@ static ssize_t swallow_splice_write(struct usp_pipe *pipe, struct usp_file *out,
 
 static void a_sink_that_swallows_what_it_denies_does_not_move_the_source(void **state)
 {
-	static const struct usp_file_ops swallow_ops = {.name = "swallow", .splice_write = swallow_splice_write};
+	static const struct usp_file_ops swallow_ops = {
+		.size = sizeof(struct usp_file_ops), .name = "swallow", .splice_write = swallow_splice_write};
 	struct mock *source = open_source(LONG_LEN);
 	struct usp_file *sink, *end[2];
 

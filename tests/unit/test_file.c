@@ -141,7 +141,8 @@ static ssize_t lying_splice_read(struct usp_file *in, int64_t *pos, struct usp_p
 
 static void what_is_in_the_ring_counts_whatever_the_hook_says(void **state)
 {
-	const struct usp_file_ops lying_ops = {.name = "lying", .splice_read = lying_splice_read};
+	const struct usp_file_ops lying_ops = {
+		.size = sizeof(struct usp_file_ops), .name = "lying", .splice_read = lying_splice_read};
 	const ssize_t lies[] = {1, 299, 301, 0, -EIO};
 	struct usp_file *file, *end[2];
 

@@ -83,14 +83,17 @@ static struct usp_file *open_as(const char *spec, unsigned mode)
 {
 	struct usp_file *file = NULL;
 
-	assert_int_equal(usp_open(spec, &(struct usp_open_params){.mode = mode}, &file, NULL), 0);
+	assert_int_equal(usp_open(spec, &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = mode},
+				  &file, NULL),
+			 0);
 	return file;
 }
 
 static int open_error(const char *spec, unsigned mode, const char **ret_why)
 {
 	struct usp_file *file = NULL;
-	int ret = usp_open(spec, &(struct usp_open_params){.mode = mode}, &file, ret_why);
+	int ret = usp_open(spec, &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = mode}, &file,
+			   ret_why);
 
 	assert_true(ret < 0);
 	assert_null(file);
@@ -170,7 +173,7 @@ static void a_file_arrives_whole_through_a_pipe(void **state)
 
 static void a_new_file_has_the_permissions_asked_for(void **state)
 {
-	const struct usp_open_params params = {.mode = USP_WRITE, .creat_mode = 0600};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE, .creat_mode = 0600};
 	mode_t mask = umask(022);
 	struct usp_file *file;
 	struct stat st;
@@ -188,7 +191,7 @@ static void a_new_file_has_the_permissions_asked_for(void **state)
 
 static void a_sink_is_truncated_unless_its_bytes_are_kept(void **state)
 {
-	const struct usp_open_params params = {.mode = USP_WRITE, .keep_bytes = true};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE, .keep_bytes = true};
 	const char *path = make_file("out", 100);
 	struct usp_file *file;
 
@@ -204,7 +207,7 @@ static void a_sink_is_truncated_unless_its_bytes_are_kept(void **state)
 
 static void a_missing_file_is_enoent_and_not_made(void **state)
 {
-	const struct usp_open_params params = {.mode = USP_WRITE, .no_create = true};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE, .no_create = true};
 	struct usp_file *file;
 
 	(void)state;
@@ -230,12 +233,14 @@ static void a_directory_is_eisdir(void **state)
 
 static void open_as_nobody(void)
 {
-	const struct usp_open_params params = {.mode = USP_READ};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ};
 	struct usp_file *file;
 
 	become_nobody();
 	CHECK(usp_open(path_of("secret"), &params, &file, NULL) == -EACCES);
-	CHECK(usp_open(path_of("new"), &(struct usp_open_params){.mode = USP_WRITE}, &file, NULL) == -EACCES);
+	CHECK(usp_open(path_of("new"),
+		       &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_WRITE}, &file,
+		       NULL) == -EACCES);
 	CHECK(usp_open(path_of("public"), &params, &file, NULL) == 0);
 	usp_file_put(file);
 }
@@ -347,8 +352,11 @@ static void fill_a_small_file_system(void)
 	CHECK(unshare(CLONE_NEWNS) == 0);
 	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
 	CHECK(mount("none", dir, "tmpfs", 0, "size=64k") == 0);
-	CHECK(usp_open("zero:", &(struct usp_open_params){.mode = USP_READ}, &in, NULL) == 0);
-	CHECK(usp_open(path_of("out"), &(struct usp_open_params){.mode = USP_WRITE}, &out, NULL) == 0);
+	CHECK(usp_open("zero:", &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_READ},
+		       &in, NULL) == 0);
+	CHECK(usp_open(path_of("out"),
+		       &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_WRITE}, &out,
+		       NULL) == 0);
 	CHECK(usp_pipe_open(NULL, end) == 0);
 	CHECK(usp_splice(in, NULL, end[1], NULL, 100000, 0) == 100000);
 	while ((ret = usp_splice(end[0], NULL, out, NULL, 100000, 0)) > 0)
@@ -375,7 +383,8 @@ static struct usp_file *open_direct(const char *path, unsigned mode)
 	char spec[80];
 
 	snprintf(spec, sizeof(spec), "%s,direct", path);
-	if (usp_open(spec, &(struct usp_open_params){.mode = mode}, &file, &why) == -EINVAL)
+	if (usp_open(spec, &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = mode}, &file,
+		     &why) == -EINVAL)
 		skip();
 	assert_int_equal(usp_file_flags(file), USP_DIRECT);
 	return file;
@@ -607,7 +616,7 @@ static void a_block_device_without_a_medium_is_refused(void **state)
 static void the_null_device_is_empty_and_drops_by_reference(void **state)
 {
 	struct usp_file *in = open_as("/dev/null", USP_READ), *out = open_as("/dev/null", USP_WRITE), *end[2];
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 
 	(void)state;
 	assert_string_equal(usp_file_type(in), "chardev");
@@ -782,7 +791,8 @@ static ssize_t open_and_read_fifo(void *arg)
 {
 	struct usp_file *file;
 	unsigned char bytes[16];
-	ssize_t len = usp_open(arg, &(struct usp_open_params){.mode = USP_READ}, &file, NULL);
+	ssize_t len = usp_open(arg, &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_READ},
+			       &file, NULL);
 
 	if (len < 0)
 		return len;
@@ -847,7 +857,8 @@ static void read_standard_input(void)
 	struct stat st;
 
 	CHECK(dup2(open(path_of("in"), O_RDONLY | O_CLOEXEC), 0) == 0);
-	CHECK(usp_open("-", &(struct usp_open_params){.mode = USP_READ}, &file, NULL) == 0);
+	CHECK(usp_open("-", &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_READ}, &file,
+		       NULL) == 0);
 	CHECK(usp_file_fd(file) == 0 && strcmp(usp_file_spec(file), "-") == 0);
 	CHECK(usp_read(file, bytes, sizeof(bytes)) == 64 && pattern_is(bytes, 0, 64));
 	usp_file_put(file);
@@ -869,7 +880,8 @@ static void end_standard_output(void)
 
 	CHECK(pipe2(fds, O_CLOEXEC) == 0);
 	CHECK(dup2(fds[1], 1) == 1 && close(fds[1]) == 0);
-	CHECK(usp_open("-", &(struct usp_open_params){.mode = USP_WRITE}, &file, NULL) == 0);
+	CHECK(usp_open("-", &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_WRITE}, &file,
+		       NULL) == 0);
 	CHECK(usp_write(file, "abc", 3) == 3);
 	usp_file_put(file);
 	CHECK(read(fds[0], bytes, sizeof(bytes)) == 3);
@@ -887,7 +899,8 @@ static void open_closed_standard_input(void)
 	struct usp_file *file;
 
 	close(0);
-	CHECK(usp_open("-", &(struct usp_open_params){.mode = USP_READ}, &file, NULL) == -EBADF);
+	CHECK(usp_open("-", &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_READ}, &file,
+		       NULL) == -EBADF);
 }
 
 static void standard_input_that_is_closed_is_ebadf(void **state)

@@ -228,7 +228,8 @@ static void a_gift_is_not_given_where_it_cannot_be(void **state)
 
 static void a_gift_counts_as_alive_until_it_is_done(void **state)
 {
-	struct usp_usage before, during, after;
+	struct usp_usage before = {.size = sizeof(before)}, during = {.size = sizeof(during)},
+			 after = {.size = sizeof(after)};
 	_Alignas(512) unsigned char bytes[10]; /* in one page, which is one entry */
 	unsigned nr_done = 0;
 	struct usp_gift *gift;

@@ -4,7 +4,7 @@
 
 static struct usp_pipe *open_ring(unsigned nr_slots)
 {
-	const struct usp_pipe_params params = {.nr_slots = nr_slots, .slot_bytes = PAGE};
+	const struct usp_pipe_params params = {.size = sizeof(params), .nr_slots = nr_slots, .slot_bytes = PAGE};
 	struct usp_pipe *pipe;
 
 	assert_int_equal(usp_pipe_new(&params, &pipe), 0);
@@ -47,7 +47,7 @@ static void copying_fills_one_folio_for_each_slot_by_one_read(void **state)
 static void copying_keeps_only_the_folios_that_were_filled(void **state)
 {
 	struct mock *source = mock_open(&mock_copy_ops, USP_READ, 0);
-	struct usp_usage before, after;
+	struct usp_usage before = {.size = sizeof(before)}, after = {.size = sizeof(after)};
 	struct usp_file *end[2];
 
 	(void)state;
@@ -65,7 +65,7 @@ static void copying_keeps_only_the_folios_that_were_filled(void **state)
 static void copying_passes_on_the_end_and_errors_and_leaves_no_folio(void **state)
 {
 	struct mock *source = mock_open(&mock_copy_ops, USP_READ, USP_FILE_SEEKABLE);
-	struct usp_usage before, after;
+	struct usp_usage before = {.size = sizeof(before)}, after = {.size = sizeof(after)};
 	struct usp_file *end[2];
 
 	(void)state;
@@ -103,7 +103,7 @@ static void copying_is_accounted_as_copied_with_a_reason(void **state)
 {
 	struct mock *file = mock_open(&mock_copy_ops, USP_READ | USP_WRITE, 0);
 	struct usp_file *end[2];
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 
 	(void)state;
 	open_pipe(end, 4, USP_NONBLOCK);
@@ -264,7 +264,8 @@ static void a_confirm_that_fails_after_a_short_write_keeps_what_was_written(void
 
 static void writing_needs_a_write_iter(void **state)
 {
-	static const struct usp_file_ops ops = {.name = "no-write-iter", .splice_write = usp_iter_splice_write};
+	static const struct usp_file_ops ops = {
+		.size = sizeof(struct usp_file_ops), .name = "no-write-iter", .splice_write = usp_iter_splice_write};
 	struct usp_file *end[2], *file;
 
 	(void)state;
@@ -284,7 +285,7 @@ static void dropping_confirms_and_does_not_map(void **state)
 	struct mock *sink = mock_open(&mock_drop_ops, USP_WRITE, 0);
 	struct mock_store store;
 	struct usp_file *end[2];
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 
 	(void)state;
 	mock_store_init(&store);

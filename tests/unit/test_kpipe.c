@@ -27,7 +27,8 @@ static struct usp_file *open_kernel_file(unsigned mode, size_t len)
 
 static void open_wide_pipe(struct usp_file *end[2])
 {
-	const struct usp_pipe_params params = {.nr_slots = 4, .slot_bytes = SLOT, .flags = USP_NONBLOCK};
+	const struct usp_pipe_params params = {
+		.size = sizeof(params), .nr_slots = 4, .slot_bytes = SLOT, .flags = USP_NONBLOCK};
 
 	assert_int_equal(usp_pipe_open(&params, end), 0);
 }
@@ -190,7 +191,7 @@ static void a_kernel_pipe_holds_no_more_than_a_slot_may_refer_to(void **state)
 static void the_account_says_what_the_probe_found_and_nothing_else(void **state)
 {
 	struct usp_file *in = open_kernel_file(USP_READ, 4 * PAGE), *end[2];
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 
 	(void)state;
 	open_wide_pipe(end);

@@ -6,13 +6,15 @@ static struct usp_file *open_spec(const char *spec, unsigned mode)
 {
 	struct usp_file *file = NULL;
 
-	assert_int_equal(usp_open(spec, &(struct usp_open_params){.mode = mode}, &file, NULL), 0);
+	assert_int_equal(usp_open(spec, &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = mode},
+				  &file, NULL),
+			 0);
 	return file;
 }
 
 static uint64_t bytes_by_reference(const struct usp_file *file, unsigned side)
 {
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 
 	usp_file_hop(file, side, &hop);
 	assert_int_equal(hop.bytes[USP_COPIED], 0);
@@ -95,7 +97,7 @@ static void zero_reads_as_zeros_at_every_position(void **state)
 
 static void nothing_follows_null_and_zero(void **state)
 {
-	const struct usp_open_params params = {.mode = USP_READ};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ};
 	struct usp_file *file;
 	const char *why;
 
@@ -312,7 +314,10 @@ static void a_spec_of_memory_that_makes_no_sense_is_refused(void **state)
 		struct usp_file *file;
 		const char *why = NULL;
 
-		assert_int_equal(usp_open(specs[i].text, &(struct usp_open_params){.mode = specs[i].mode}, &file, &why),
+		assert_int_equal(usp_open(specs[i].text,
+					  &(struct usp_open_params){.size = sizeof(struct usp_open_params),
+								    .mode = specs[i].mode},
+					  &file, &why),
 				 -EINVAL);
 		assert_non_null(why);
 	}

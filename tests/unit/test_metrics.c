@@ -28,7 +28,8 @@ void usp_relay_status(struct usp_relay *relay, struct usp_relay_status *ret_stat
 {
 	assert_ptr_equal(relay, &nr_asked);
 	pthread_mutex_lock(&relay_lock);
-	*ret_status = (struct usp_relay_status){.nr_connections = 77, .nr_targets = nr_targets};
+	*ret_status = (struct usp_relay_status){
+		.size = sizeof(struct usp_relay_status), .nr_connections = 77, .nr_targets = nr_targets};
 	nr_asked++;
 	pthread_cond_broadcast(&relay_asked);
 	pthread_mutex_unlock(&relay_lock);
@@ -40,7 +41,8 @@ int usp_relay_target_status(struct usp_relay *relay, unsigned index, struct usp_
 	assert_ptr_equal(relay, &nr_asked);
 	if (index + 1 >= nr_targets)
 		return -EINVAL;
-	*ret_status = (struct usp_relay_target_status){.nr_connected = index};
+	*ret_status =
+		(struct usp_relay_target_status){.size = sizeof(struct usp_relay_target_status), .nr_connected = index};
 	snprintf(ret_status->name, sizeof(ret_status->name), "target-%u", index);
 	return 0;
 }

@@ -45,7 +45,7 @@ static void a_size_that_no_pipe_can_have_makes_no_pipe(void **state)
 
 static void an_unknown_flag_makes_no_pipe(void **state)
 {
-	const struct usp_pipe_params params = {.flags = 0x80};
+	const struct usp_pipe_params params = {.size = sizeof(params), .flags = 0x80};
 	struct usp_file *end[2] = {NULL, NULL};
 
 	(void)state;
@@ -185,8 +185,11 @@ static void growing_a_full_pipe_wakes_a_blocked_splice(void **state)
 
 static void a_limit_in_bytes_holds_whatever_the_slots_allow(void **state)
 {
-	const struct usp_pipe_params params = {
-		.nr_slots = 16, .slot_bytes = PAGE, .max_bytes = 2 * PAGE, .flags = USP_NONBLOCK};
+	const struct usp_pipe_params params = {.size = sizeof(params),
+					       .nr_slots = 16,
+					       .slot_bytes = PAGE,
+					       .max_bytes = 2 * PAGE,
+					       .flags = USP_NONBLOCK};
 	unsigned char bytes[4 * PAGE];
 	struct usp_file *end[2];
 
@@ -204,7 +207,7 @@ static void a_limit_in_bytes_holds_whatever_the_slots_allow(void **state)
 static void a_merge_respects_the_limit_in_bytes(void **state)
 {
 	const struct usp_pipe_params params = {
-		.nr_slots = 4, .slot_bytes = PAGE, .max_bytes = 100, .flags = USP_NONBLOCK};
+		.size = sizeof(params), .nr_slots = 4, .slot_bytes = PAGE, .max_bytes = 100, .flags = USP_NONBLOCK};
 	unsigned char bytes[60];
 	struct usp_file *end[2];
 
@@ -220,7 +223,8 @@ static void a_merge_respects_the_limit_in_bytes(void **state)
 
 static void bytes_that_leave_wake_a_write_that_waits_for_bytes(void **state)
 {
-	const struct usp_pipe_params params = {.nr_slots = 4, .slot_bytes = PAGE, .max_bytes = 100};
+	const struct usp_pipe_params params = {
+		.size = sizeof(params), .nr_slots = 4, .slot_bytes = PAGE, .max_bytes = 100};
 	unsigned char bytes[10];
 	struct usp_file *end[2];
 	struct call call;
@@ -241,7 +245,8 @@ static void bytes_that_leave_wake_a_write_that_waits_for_bytes(void **state)
 
 static void bytes_that_splice_away_wake_a_write_that_waits_for_bytes(void **state)
 {
-	const struct usp_pipe_params params = {.nr_slots = 4, .slot_bytes = PAGE, .max_bytes = 100};
+	const struct usp_pipe_params params = {
+		.size = sizeof(params), .nr_slots = 4, .slot_bytes = PAGE, .max_bytes = 100};
 	unsigned char bytes[10];
 	struct usp_file *end[2], *other[2];
 	struct call call;

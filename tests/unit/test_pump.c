@@ -21,7 +21,7 @@ static atomic_bool may_fail;
 /* Making the reference of the first sink is the moment in which the second one fails. */
 static bool failing_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy)
 {
-	struct usp_sink_status status = {.error = 0};
+	struct usp_sink_status status = {.size = sizeof(status), .error = 0};
 
 	(void)pipe, (void)copy;
 	atomic_store(&may_fail, true);
@@ -60,12 +60,15 @@ static ssize_t fail_splice_write(struct usp_pipe *pipe, struct usp_file *out, in
 
 static void a_sink_that_ends_when_its_turn_comes_costs_the_others_nothing(void **state)
 {
-	const struct usp_file_ops give_ops = {.name = "give", .splice_read = give_splice_read};
-	const struct usp_file_ops fail_ops = {.name = "fail", .splice_write = fail_splice_write};
-	const struct usp_pump_params params = {.count = -1, .flags = USP_PUMP_CONTINUE_ON_ERROR};
+	const struct usp_file_ops give_ops = {
+		.size = sizeof(struct usp_file_ops), .name = "give", .splice_read = give_splice_read};
+	const struct usp_file_ops fail_ops = {
+		.size = sizeof(struct usp_file_ops), .name = "fail", .splice_write = fail_splice_write};
+	const struct usp_pump_params params = {
+		.size = sizeof(params), .count = -1, .flags = USP_PUMP_CONTINUE_ON_ERROR};
 	struct mock *good = mock_open(&mock_copy_ops, USP_WRITE, 0);
 	struct usp_file *source, *bad;
-	struct usp_sink_status status;
+	struct usp_sink_status status = {.size = sizeof(status)};
 	unsigned nr_given = 0;
 
 	(void)state;
@@ -126,11 +129,12 @@ static void a_peer_is_told_the_end_although_the_file_is_still_open(void **state)
 
 static void what_cannot_be_told_before_is_not_zero_copy(void **state)
 {
-	const struct usp_pump_params params = {.count = -1, .flags = USP_PUMP_REQUIRE_ZERO_COPY};
+	const struct usp_pump_params params = {
+		.size = sizeof(params), .count = -1, .flags = USP_PUMP_REQUIRE_ZERO_COPY};
 	unsigned char bytes[BUF_LEN];
 	struct usp_file *source = open_memory(bytes, sizeof(bytes)), *sink;
-	struct usp_pump_status status;
-	struct usp_hop hop;
+	struct usp_pump_status status = {.size = sizeof(status)};
+	struct usp_hop hop = {.size = sizeof(hop)};
 	int fds[2];
 
 	(void)state;
@@ -184,7 +188,7 @@ static ssize_t watch_policy(void *runner)
 
 static bool is_batch_between_pipes(unsigned flags)
 {
-	const struct usp_pump_params params = {.count = -1, .flags = flags};
+	const struct usp_pump_params params = {.size = sizeof(params), .count = -1, .flags = flags};
 	struct worker writer = {.arg = NULL}, reader = {.arg = NULL}, watcher = {.arg = NULL};
 	int in[2], out[2];
 	pid_t runner = gettid();
@@ -236,7 +240,7 @@ static struct usp_file *open_memfd(size_t len, unsigned mode)
 static int pump_all(struct usp_file *source, struct usp_file *sink, enum usp_lane_choice lane, unsigned flags,
 		    const char *expected_lane)
 {
-	const struct usp_pump_params params = {.count = -1, .lane = lane, .flags = flags};
+	const struct usp_pump_params params = {.size = sizeof(params), .count = -1, .lane = lane, .flags = flags};
 	struct usp_pump *run;
 	int ret;
 
@@ -282,8 +286,8 @@ static void a_run_leaves_its_files_as_they_were_and_still_tells_its_lane(void **
 static void a_run_that_is_refused_or_never_ends_leaves_its_files_as_they_were(void **state)
 {
 	struct usp_file *source = open_memfd(100000, USP_READ), *sink = open_memfd(0, USP_WRITE);
-	const struct usp_pump_params params = {.count = -1, .rate = 1000};
-	struct usp_pump_wait wait;
+	const struct usp_pump_params params = {.size = sizeof(params), .count = -1, .rate = 1000};
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
 	struct usp_pump *run;
 
 	(void)state;
@@ -319,7 +323,7 @@ static void a_file_that_was_once_pumped_with_a_forced_lane_falls_back_in_a_later
 static void a_pump_needs_files_of_the_right_direction_and_a_sink(void **state)
 {
 	struct mock *source = mock_open(&mock_copy_ops, USP_READ, 0), *sink = mock_open(&mock_copy_ops, USP_WRITE, 0);
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 
 	(void)state;
 	source->size = 0;

@@ -60,7 +60,9 @@ static void a_quoted_text_says_the_same_to_both_readers(void **state)
 
 static struct usp_relay_status moment(uint64_t to_target, uint64_t to_client, unsigned nr_connections)
 {
-	return (struct usp_relay_status){.delivered = {to_target, to_client}, .nr_connections = nr_connections};
+	return (struct usp_relay_status){.size = sizeof(struct usp_relay_status),
+					 .delivered = {to_target, to_client},
+					 .nr_connections = nr_connections};
 }
 
 static void add(struct usp_history *history, struct usp_relay_status status, uint64_t now_ns)
@@ -196,7 +198,7 @@ static struct usp_report sample_report(void)
 	};
 
 	for (unsigned i = 0; i < 4; i++) {
-		report.status.hops[i / 2][i % 2] = (struct usp_hop){
+		report.status.hops[i / 2][i % 2] = (struct usp_relay_hop){
 			.bytes = {20 + 3 * i, 21 + 3 * i, 22 + 3 * i},
 			.reason = {i == 0 ? "a page moved" : NULL, i == 3 ? "it had to" : NULL, NULL},
 			.nr_calls = 40 + i,

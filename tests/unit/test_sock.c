@@ -24,7 +24,7 @@ static ssize_t send_all(struct usp_file *in, struct usp_file *out, size_t len, u
 static void the_bytes_of_a_pipe_arrive_in_order_and_are_accounted(void **state)
 {
 	struct usp_file *end[2], *file;
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 	int fds[2];
 
 	(void)state;
@@ -196,7 +196,7 @@ static void a_buf_that_is_not_addressable_is_mapped_when_it_comes_first(void **s
 {
 	struct mock_store plain, hidden;
 	struct usp_file *end[2], *file;
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 	int fds[2];
 
 	(void)state;
@@ -440,7 +440,7 @@ static void gifts_that_are_refilled_when_done_arrive_as_they_were(void **state)
 	struct usp_file *end[2], *file;
 	struct worker worker;
 	struct taker taker;
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 	int fds[2];
 
 	(void)state;
@@ -512,7 +512,7 @@ static void a_gift_is_not_done_before_the_kernel_has_finished_with_it(void **sta
 {
 	struct present present;
 	struct usp_file *end[2], *file;
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 	size_t sent;
 	int fds[2];
 
@@ -615,7 +615,7 @@ static void a_socket_that_copies_all_the_same_gives_zero_copy_up(void **state)
 	struct usp_file *end[2], *file;
 	struct worker worker;
 	struct taker taker;
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 	int fds[2];
 
 	(void)state;
@@ -674,7 +674,7 @@ static void bytes_that_had_to_be_mapped_are_never_called_references(void **state
 	struct mock_store hidden;
 	struct usp_file *end[2], *file;
 	unsigned char *bytes = malloc(GIFT_LEN);
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 	int fds[2];
 
 	(void)state;

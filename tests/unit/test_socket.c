@@ -16,7 +16,7 @@ struct opening {
 static ssize_t opening_run(void *arg)
 {
 	struct opening *opening = arg;
-	const struct usp_open_params params = {.mode = USP_READ | USP_WRITE};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ | USP_WRITE};
 
 	return usp_open(opening->spec, &params, &opening->file, &opening->why);
 }

@@ -118,7 +118,7 @@ static void a_bad_spec_is_refused_with_a_reason(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-		const struct usp_open_params params = {.mode = USP_READ};
+		const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ};
 		struct usp_file *file = NULL;
 		const char *why = NULL;
 
@@ -243,10 +243,17 @@ static void opening_needs_a_name_and_a_direction(void **state)
 	struct usp_file *file = NULL;
 
 	(void)state;
-	assert_int_equal(usp_open(NULL, &(struct usp_open_params){.mode = USP_READ}, &file, NULL), -EINVAL);
+	assert_int_equal(usp_open(NULL,
+				  &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_READ},
+				  &file, NULL),
+			 -EINVAL);
 	assert_int_equal(usp_open("null:", NULL, &file, NULL), -EINVAL);
-	assert_int_equal(usp_open("null:", &(struct usp_open_params){.mode = 0}, &file, NULL), -EINVAL);
-	assert_int_equal(usp_open("null:", &(struct usp_open_params){.mode = 4}, &file, NULL), -EINVAL);
+	assert_int_equal(usp_open("null:", &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = 0},
+				  &file, NULL),
+			 -EINVAL);
+	assert_int_equal(usp_open("null:", &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = 4},
+				  &file, NULL),
+			 -EINVAL);
 	assert_int_equal(usp_open_fd(0, 0, "fd", &file), -EINVAL);
 	assert_int_equal(usp_open_fd(0, USP_READ, NULL, &file), -EINVAL);
 	assert_int_equal(usp_open_fd(-1, USP_READ, "fd", &file), -EBADF);
@@ -257,7 +264,7 @@ static void a_descriptor_is_named_by_its_number(void **state)
 {
 	static const char *const bad_numbers[] = {
 		"fd:", "fd:x", "fd:-1", "fd:1x", "fd: 1", "fd:4294967296", "fd:99999999999999999999"};
-	const struct usp_open_params params = {.mode = USP_READ};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ};
 	struct usp_file *file;
 	const char *why;
 
@@ -276,7 +283,10 @@ static void a_reason_is_cleared_when_opening_succeeds(void **state)
 	struct usp_file *file;
 
 	(void)state;
-	assert_int_equal(usp_open("null:", &(struct usp_open_params){.mode = USP_READ}, &file, &why), 0);
+	assert_int_equal(
+		usp_open("null:", &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_READ},
+			 &file, &why),
+		0);
 	assert_null(why);
 	assert_string_equal(usp_file_spec(file), "null:");
 	assert_string_equal(usp_file_type(file), "null");

@@ -692,7 +692,8 @@ static void a_packet_stays_a_packet_in_another_pipe(void **state)
 
 static void a_large_buf_is_cut_to_the_slots_of_the_other_pipe(void **state)
 {
-	const struct usp_pipe_params params = {.nr_slots = 2, .slot_bytes = 65536, .flags = USP_NONBLOCK};
+	const struct usp_pipe_params params = {
+		.size = sizeof(params), .nr_slots = 2, .slot_bytes = 65536, .flags = USP_NONBLOCK};
 	struct usp_file *a[2], *b[2];
 
 	(void)state;
@@ -711,7 +712,8 @@ static void a_large_buf_is_cut_to_the_slots_of_the_other_pipe(void **state)
 
 static void what_moves_respects_the_limit_in_bytes_of_the_other_pipe(void **state)
 {
-	const struct usp_pipe_params limited = {.slot_bytes = PAGE, .max_bytes = PAGE + 100, .flags = USP_NONBLOCK};
+	const struct usp_pipe_params limited = {
+		.size = sizeof(limited), .slot_bytes = PAGE, .max_bytes = PAGE + 100, .flags = USP_NONBLOCK};
 	struct usp_file *a[2], *b[2];
 
 	(void)state;

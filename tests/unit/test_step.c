@@ -78,7 +78,7 @@ static void await_events(int fd, short events)
 
 static void assert_step_waits(unsigned side)
 {
-	struct usp_pump_wait wait = {.side = 0};
+	struct usp_pump_wait wait = {.size = sizeof(wait), .side = 0};
 
 	do
 		assert_int_equal(usp_pump_step(steps.pump, &wait), -EAGAIN);
@@ -90,7 +90,7 @@ static void assert_step_waits(unsigned side)
 
 static struct usp_pump_status pump_status(void)
 {
-	struct usp_pump_status status;
+	struct usp_pump_status status = {.size = sizeof(status)};
 
 	usp_pump_status(steps.pump, &status);
 	return status;
@@ -98,7 +98,7 @@ static struct usp_pump_status pump_status(void)
 
 static struct usp_sink_status sink_status(void)
 {
-	struct usp_sink_status status;
+	struct usp_sink_status status = {.size = sizeof(status)};
 
 	assert_int_equal(usp_pump_sink_status(steps.pump, 0, &status), 0);
 	return status;
@@ -118,9 +118,12 @@ static void a_step_says_whom_it_waits_for(void **state)
 	take_bytes(sink_pipe[0], ROOM, 100);
 	assert_false(pump_status().is_done);
 	drop(&source_pipe[1]);
-	assert_int_equal(usp_pump_step(steps.pump, &(struct usp_pump_wait){.fd = -1}), 0);
+	assert_int_equal(
+		usp_pump_step(steps.pump, &(struct usp_pump_wait){.size = sizeof(struct usp_pump_wait), .fd = -1}), 0);
 	assert_true(pump_status().is_done);
-	assert_int_equal(usp_pump_step(steps.pump, &(struct usp_pump_wait){.fd = -1}), -EINVAL); /* over */
+	assert_int_equal(
+		usp_pump_step(steps.pump, &(struct usp_pump_wait){.size = sizeof(struct usp_pump_wait), .fd = -1}),
+		-EINVAL); /* over */
 	end_pipes();
 }
 
@@ -145,11 +148,12 @@ static void what_came_while_a_step_waited_for_the_sink_is_not_forgotten(void **s
 	net_tcp_pair(fds, 0);
 	source_far = fds[0];
 	open_pipe(sink_pipe, 4, 0);
-	begin(net_file(fds[1], USP_READ), sink_pipe[1], &(struct usp_pump_params){.count = -1, .lane = USP_LANE_USER});
+	begin(net_file(fds[1], USP_READ), sink_pipe[1],
+	      &(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .lane = USP_LANE_USER});
 	send_bytes(0, ROOM + 100);
 	await_events(fds[1], POLLIN);
 	while (pump_status().bytes < ROOM + 100)
-		usp_pump_step(steps.pump, &(struct usp_pump_wait){.fd = -1});
+		usp_pump_step(steps.pump, &(struct usp_pump_wait){.size = sizeof(struct usp_pump_wait), .fd = -1});
 	assert_step_waits(USP_WRITE);
 	send_bytes(ROOM + 100, 50);
 	await_events(fds[1], POLLIN);
@@ -168,12 +172,17 @@ static void the_end_behind_a_short_read_is_found_by_looking(void **state)
 {
 	(void)state;
 	for (enum usp_lane_choice lane = USP_LANE_AUTO; lane <= USP_LANE_USER; lane++) {
-		begin_sockets(&(struct usp_pump_params){.count = -1, .lane = lane, .flags = USP_PUMP_ADAPT_LANE});
+		begin_sockets(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params),
+							.count = -1,
+							.lane = lane,
+							.flags = USP_PUMP_ADAPT_LANE});
 		send_bytes(0, 100);
 		shutdown(source_far, SHUT_WR);
 		await_events(usp_file_fd(steps.source), POLLRDHUP);
 		usp_pump_look(steps.pump);
-		assert_int_equal(usp_pump_step(steps.pump, &(struct usp_pump_wait){.fd = -1}), 0);
+		assert_int_equal(usp_pump_step(steps.pump,
+					       &(struct usp_pump_wait){.size = sizeof(struct usp_pump_wait), .fd = -1}),
+				 0);
 		net_take(sink_far, 0, 100);
 		end_sockets();
 	}
@@ -198,7 +207,7 @@ static void the_end_goes_on_to_the_sink_and_no_further(void **state)
 static void no_more_than_count_is_taken(void **state)
 {
 	(void)state;
-	begin_pipes(&(struct usp_pump_params){.count = 1000});
+	begin_pipes(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = 1000});
 	put_bytes(source_pipe[1], 0, 600);
 	assert_step_waits(USP_READ);
 	put_bytes(source_pipe[1], 600, 900);
@@ -220,7 +229,8 @@ static void a_rate_is_kept_on_average(void **state)
 	assert_non_null(bytes);
 	pattern_fill(bytes, 0, len);
 	assert_int_equal(usp_open_memory(bytes, len, USP_READ, NULL, NULL, &source), 0);
-	begin(source, sink->file, &(struct usp_pump_params){.count = -1, .rate = RATE});
+	begin(source, sink->file,
+	      &(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .rate = RATE});
 	ns = usp_sys_now_ns();
 	assert_int_equal(steps_poll(&steps), 0);
 	ns = usp_sys_now_ns() - ns;
@@ -239,7 +249,7 @@ static void a_source_that_gives_nothing_for_too_long_times_out(void **state)
 	uint64_t ns;
 
 	(void)state;
-	begin_pipes(&(struct usp_pump_params){.count = -1, .idle_ns = 60 * MS});
+	begin_pipes(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .idle_ns = 60 * MS});
 	put_bytes(source_pipe[1], 0, 100);
 	ns = usp_sys_now_ns();
 	assert_int_equal(steps_poll(&steps), -ETIMEDOUT);
@@ -253,7 +263,7 @@ static void a_source_that_gives_nothing_for_too_long_times_out(void **state)
 static void a_sink_that_takes_nothing_for_too_long_times_out(void **state)
 {
 	(void)state;
-	begin_pipes(&(struct usp_pump_params){.count = -1, .idle_ns = 60 * MS});
+	begin_pipes(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .idle_ns = 60 * MS});
 	put_bytes(source_pipe[1], 0, ROOM + 100);
 	assert_int_equal(steps_poll(&steps), -ETIMEDOUT);
 	assert_int_equal(pump_status().source_error, 0);
@@ -268,7 +278,8 @@ static void traffic_puts_the_idle_time_off(void **state)
 	uint64_t until_ns = usp_sys_now_ns() + 700 * MS, off;
 
 	(void)state;
-	begin_pipes(&(struct usp_pump_params){.count = -1, .idle_ns = 500 * MS});
+	begin_pipes(
+		&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .idle_ns = 500 * MS});
 	for (off = 0; usp_sys_now_ns() < until_ns; off++) {
 		put_bytes(source_pipe[1], off, 1);
 		assert_step_waits(USP_READ);
@@ -281,14 +292,15 @@ static void traffic_puts_the_idle_time_off(void **state)
 
 static void traffic_does_not_put_the_total_time_off(void **state)
 {
-	const struct usp_open_params mode = {.mode = USP_READ};
+	const struct usp_open_params mode = {.size = sizeof(mode), .mode = USP_READ};
 	struct mock *sink = mock_open(&mock_drop_ops, USP_WRITE, 0);
 	struct usp_file *source;
 	uint64_t ns = usp_sys_now_ns();
 
 	(void)state;
 	assert_int_equal(usp_open("zero:", &mode, &source, NULL), 0);
-	begin(source, sink->file, &(struct usp_pump_params){.count = -1, .total_ns = 60 * MS});
+	begin(source, sink->file,
+	      &(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .total_ns = 60 * MS});
 	assert_int_equal(steps_poll(&steps), -ETIMEDOUT);
 	assert_true(usp_sys_now_ns() - ns >= 60 * MS);
 	assert_true(pump_status().bytes > 0);
@@ -304,14 +316,16 @@ static void a_stop_ends_it_at_the_next_step(void **state)
 	put_bytes(source_pipe[1], 0, ROOM + 100);
 	assert_step_waits(USP_WRITE);
 	usp_pump_stop(steps.pump);
-	assert_int_equal(usp_pump_step(steps.pump, &(struct usp_pump_wait){.fd = -1}), -ECANCELED);
+	assert_int_equal(
+		usp_pump_step(steps.pump, &(struct usp_pump_wait){.size = sizeof(struct usp_pump_wait), .fd = -1}),
+		-ECANCELED);
 	assert_int_equal(sink_status().stranded, 100);
 	end_pipes();
 }
 
 static void a_pump_without_a_sink_has_no_steps(void **state)
 {
-	struct usp_pump_wait wait;
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
 
 	(void)state;
 	open_pipe(source_pipe, 16, 0);
@@ -343,7 +357,7 @@ static void end_two(void)
 static int64_t assert_two_wait(unsigned expected)
 {
 	const struct usp_file *files[] = {source_pipe[0], sink_pipe[1], second_pipe[1]};
-	struct usp_pump_wait wait, waits[3];
+	struct usp_pump_wait wait = {.size = sizeof(wait)}, waits[3] = {{.size = sizeof(waits[0])}};
 	int64_t timeout_ns = -1;
 	unsigned nr, found = 0;
 
@@ -367,7 +381,7 @@ static int64_t assert_two_wait(unsigned expected)
 
 static void steps_with_two_sinks_say_all_that_they_wait_for(void **state)
 {
-	struct usp_pump_wait wait;
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
 
 	(void)state;
 	begin_two(NULL);
@@ -390,10 +404,10 @@ static void steps_with_two_sinks_say_all_that_they_wait_for(void **state)
 
 static void a_source_that_gives_two_sinks_nothing_times_out(void **state)
 {
-	struct usp_pump_wait wait;
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
 
 	(void)state;
-	begin_two(&(struct usp_pump_params){.count = -1, .idle_ns = 60 * MS});
+	begin_two(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .idle_ns = 60 * MS});
 	assert_in_range(assert_two_wait(1), 1, 60 * MS);
 	poll(NULL, 0, 70);
 	assert_int_equal(usp_pump_step(steps.pump, &wait), -ETIMEDOUT);
@@ -405,13 +419,14 @@ static void a_source_that_gives_two_sinks_nothing_times_out(void **state)
 /* The other one has had everything. */
 static void one_of_two_sinks_that_takes_nothing_times_out(void **state)
 {
-	struct usp_sink_status second;
+	struct usp_sink_status second = {.size = sizeof(second)};
 
 	(void)state;
 	for (unsigned i = 0; i < 2; i++) { /* by steps, and by a run that blocks */
-		struct usp_pump_wait wait;
+		struct usp_pump_wait wait = {.size = sizeof(wait)};
 
-		begin_two(&(struct usp_pump_params){.count = ROOM + 100, .idle_ns = 60 * MS});
+		begin_two(&(struct usp_pump_params){
+			.size = sizeof(struct usp_pump_params), .count = ROOM + 100, .idle_ns = 60 * MS});
 		put_bytes(source_pipe[1], 0, ROOM + 100);
 		assert_int_equal(usp_pipe_resize(sink_pipe[1], 2 * ROOM), 2 * ROOM);
 		if (i == 0) {
@@ -436,7 +451,7 @@ static void the_total_time_of_a_run_with_two_sinks_is_kept(void **state)
 	uint64_t from_ns = usp_sys_now_ns();
 
 	(void)state;
-	begin_two(&(struct usp_pump_params){.count = -1, .total_ns = 60 * MS});
+	begin_two(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .total_ns = 60 * MS});
 	assert_int_equal(usp_pump_run(steps.pump), -ETIMEDOUT);
 	assert_true(usp_sys_now_ns() - from_ns >= 60 * MS);
 	assert_int_equal(pump_status().source_error, -ETIMEDOUT);
@@ -463,7 +478,9 @@ static void what_a_failed_sink_left_can_be_delivered_elsewhere(void **state)
 	(void)state;
 	SCRIPT(bad, 700, -EIO, -EIO);
 	open_pipe(source_pipe, 16, 0);
-	begin(source_pipe[0], bad->file, &(struct usp_pump_params){.count = -1, .flags = USP_PUMP_KEEP_STRANDED});
+	begin(source_pipe[0], bad->file,
+	      &(struct usp_pump_params){
+		      .size = sizeof(struct usp_pump_params), .count = -1, .flags = USP_PUMP_KEEP_STRANDED});
 	put_bytes(source_pipe[1], 0, 2 * PAGE);
 	assert_int_equal(usp_pump_salvage(steps.pump, 0, good->file), -EINVAL); /* not while it runs */
 	assert_int_equal(steps_poll(&steps), -EIO);
@@ -488,10 +505,12 @@ static void what_a_broken_connection_left_goes_to_a_pipe(void **state)
 
 	(void)state;
 	for (enum usp_lane_choice lane = USP_LANE_KERNEL; lane <= USP_LANE_USER; lane++) {
-		begin_sockets(&(struct usp_pump_params){
-			.count = -1, .lane = lane, .flags = USP_PUMP_KEEP_STRANDED | USP_PUMP_ADAPT_LANE});
+		begin_sockets(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params),
+							.count = -1,
+							.lane = lane,
+							.flags = USP_PUMP_KEEP_STRANDED | USP_PUMP_ADAPT_LANE});
 		for (taken = 0; steps.nr_waits[1] == 0; taken += PIECE) {
-			struct usp_pump_wait wait;
+			struct usp_pump_wait wait = {.size = sizeof(wait)};
 
 			send_bytes(taken, PIECE);
 			while (pump_status().bytes < taken + PIECE && steps.nr_waits[1] == 0) {
@@ -508,7 +527,10 @@ static void what_a_broken_connection_left_goes_to_a_pipe(void **state)
 		stranded = sink_status().stranded;
 		assert_int_equal(stranded, taken - len);
 		assert_true(stranded > 0);
-		assert_int_equal(usp_pipe_open(&(struct usp_pipe_params){.nr_slots = 64}, rest), 0);
+		assert_int_equal(
+			usp_pipe_open(&(struct usp_pipe_params){.size = sizeof(struct usp_pipe_params), .nr_slots = 64},
+				      rest),
+			0);
 		assert_int_equal(salvage(rest[1]), stranded);
 		take_bytes(rest[0], len, stranded);
 		close_pipe(rest);
@@ -523,7 +545,8 @@ static uint64_t carry(uint64_t off, size_t len)
 {
 	send_bytes(off, len);
 	while (sink_status().bytes < off + len) {
-		int ret = usp_pump_step(steps.pump, &(struct usp_pump_wait){.fd = -1});
+		int ret = usp_pump_step(steps.pump,
+					&(struct usp_pump_wait){.size = sizeof(struct usp_pump_wait), .fd = -1});
 
 		assert_int_equal(ret, -EAGAIN);
 		sched_yield();
@@ -537,7 +560,8 @@ static void large_pieces_take_the_kernel_lane_and_small_ones_leave_it(void **sta
 	uint64_t off = 0;
 
 	(void)state;
-	begin_sockets(&(struct usp_pump_params){.count = -1, .flags = USP_PUMP_ADAPT_LANE});
+	begin_sockets(&(struct usp_pump_params){
+		.size = sizeof(struct usp_pump_params), .count = -1, .flags = USP_PUMP_ADAPT_LANE});
 	for (unsigned round = 0; round < 3; round++) {
 		for (unsigned i = 0; i < 10; i++)
 			off = carry(off, 10);
@@ -565,7 +589,10 @@ static void a_lane_that_was_asked_for_does_not_adapt(void **state)
 
 	(void)state;
 	for (enum usp_lane_choice lane = USP_LANE_KERNEL; lane <= USP_LANE_USER; lane++) {
-		begin_sockets(&(struct usp_pump_params){.count = -1, .lane = lane, .flags = USP_PUMP_ADAPT_LANE});
+		begin_sockets(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params),
+							.count = -1,
+							.lane = lane,
+							.flags = USP_PUMP_ADAPT_LANE});
 		off = 0;
 		for (unsigned i = 0; i < 100; i++)
 			off = carry(off, 10);
@@ -608,7 +635,8 @@ static uint64_t begin_bulk(struct usp_pump_wait *wait)
 {
 	uint64_t off = 0;
 
-	begin_sockets(&(struct usp_pump_params){.count = -1, .flags = USP_PUMP_ADAPT_LANE});
+	begin_sockets(&(struct usp_pump_params){
+		.size = sizeof(struct usp_pump_params), .count = -1, .flags = USP_PUMP_ADAPT_LANE});
 	assert_int_equal(usp_pump_step(steps.pump, wait), -EAGAIN);
 	while (low_water_mark() == 1)
 		off = carry_waiting(off, LARGE, wait);
@@ -617,7 +645,7 @@ static uint64_t begin_bulk(struct usp_pump_wait *wait)
 
 static void a_flow_of_large_pieces_gets_a_low_water_mark_and_a_time_to_look(void **state)
 {
-	struct usp_pump_wait wait;
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
 
 	(void)state;
 	assert_true(begin_bulk(&wait) >= 16 * LARGE);
@@ -628,7 +656,7 @@ static void a_flow_of_large_pieces_gets_a_low_water_mark_and_a_time_to_look(void
 
 static void what_stays_below_the_mark_is_fetched_in_time_and_ends_it(void **state)
 {
-	struct usp_pump_wait wait;
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
 	uint64_t off, shown;
 
 	(void)state;
@@ -645,7 +673,7 @@ static void what_stays_below_the_mark_is_fetched_in_time_and_ends_it(void **stat
 
 static void silence_ends_the_mark(void **state)
 {
-	struct usp_pump_wait wait;
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
 
 	(void)state;
 	begin_bulk(&wait);
@@ -658,7 +686,7 @@ static void silence_ends_the_mark(void **state)
 
 static void the_end_comes_through_below_the_mark_and_the_socket_is_as_before(void **state)
 {
-	struct usp_pump_wait wait;
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
 	uint64_t off;
 	int fd;
 
@@ -677,7 +705,7 @@ static void the_end_comes_through_below_the_mark_and_the_socket_is_as_before(voi
 
 static void a_pump_that_is_freed_takes_its_mark_along(void **state)
 {
-	struct usp_pump_wait wait;
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
 
 	(void)state;
 	begin_bulk(&wait);
@@ -699,7 +727,7 @@ static void bring(size_t len, uint64_t total, struct usp_pump_wait *wait)
 
 static void a_flow_that_finds_more_anyway_needs_no_mark(void **state)
 {
-	struct usp_pump_wait wait;
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
 	unsigned nr_marks = 0;
 
 	(void)state;

@@ -85,7 +85,8 @@ static void a_tee_stops_where_the_output_is_full(void **state)
 
 static void a_tee_goes_no_further_than_a_part_of_a_large_buf(void **state)
 {
-	const struct usp_pipe_params large = {.nr_slots = 2, .slot_bytes = 2 * PAGE, .flags = USP_NONBLOCK};
+	const struct usp_pipe_params large = {
+		.size = sizeof(large), .nr_slots = 2, .slot_bytes = 2 * PAGE, .flags = USP_NONBLOCK};
 	struct usp_file *a[2], *b[2];
 
 	(void)state;

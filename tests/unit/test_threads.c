@@ -1132,7 +1132,7 @@ static ssize_t folio_churn(void *arg)
 			(*folio)->base[0] = (unsigned char)(mark + index);
 		}
 		if (i % 512 == 0)
-			usp_trim(&(struct usp_usage){0});
+			usp_trim(&(struct usp_usage){.size = sizeof(struct usp_usage), 0});
 	}
 	for (unsigned i = 0; i < ARRAY_LEN(folios); i++) {
 		if (folios[i])

@@ -6,7 +6,7 @@
 
 static struct usp_file *open_udp(unsigned mode, unsigned port, const char *format)
 {
-	const struct usp_open_params params = {.mode = mode};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = mode};
 	struct usp_file *file;
 	char spec[100];
 
@@ -234,7 +234,7 @@ static void bad_options_and_directions_are_refused(void **state)
 					    "udp:127.0.0.1:9,datagram=many", "udp:127.0.0.1:9,datagram",
 					    "udp:127.0.0.1:9,eof=yes",	     "udp:127.0.0.1",
 					    "udp-listen:127.0.0.1:9"};
-	const struct usp_open_params params = {.mode = USP_WRITE};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(specs); i++) {

@@ -48,7 +48,7 @@ static void nothing_to_move_is_zero_even_on_a_file_that_is_no_pipe(void **state)
 static void memory_without_gift_is_copied_and_may_change_at_once(void **state)
 {
 	struct usp_file *end[2];
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 	unsigned char bytes[PAGE];
 
 	(void)state;
@@ -67,7 +67,7 @@ static void gifted_memory_is_in_the_pipe_itself(void **state)
 {
 	struct usp_file *end[2];
 	struct usp_buf buf;
-	struct usp_hop hop;
+	struct usp_hop hop = {.size = sizeof(hop)};
 	_Alignas(512) unsigned char bytes[100]; /* in one page, which is one entry */
 
 	(void)state;
