@@ -31,9 +31,10 @@ static ssize_t counter_read_iter(struct usp_file *in, const struct usp_iter *to,
 	return (ssize_t)done; /* 0 is the end of input */
 }
 
-static void counter_release(struct usp_file *file)
+static int counter_release(struct usp_file *file)
 {
 	free(file->priv);
+	return 0;
 }
 
 static const struct usp_file_ops counter_ops = {

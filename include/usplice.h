@@ -126,9 +126,15 @@ USP_EXPORT int usp_open_memory(void *base, size_t len, unsigned mode, void (*don
 USP_EXPORT struct usp_file *usp_file_get(struct usp_file *file);
 
 /*
- * Drop a reference; the last one closes the file, which may block for the time that outstanding zero-copy
- * sends need: as long as the peer takes bytes, and some seconds beyond; then the connection is reset. NULL is allowed.
+ * Close a file now, also while there are other references: whatever uses it later gets -EBADF, but its name and its
+ * account stay. 0, or -errno: of an earlier write whose error had not been told, or of close(2), which is where network
+ * file systems tell that written data did not fit (-EDQUOT, -ENOSPC, -EIO). May block for the time that outstanding
+ * zero-copy sends need: as long as the peer takes bytes, and some seconds beyond; then the connection is reset. Not while
+ * another thread uses the file. A second call gives 0.
  */
+USP_EXPORT int usp_file_close(struct usp_file *file);
+
+/* Drop a reference; the last one closes the file as usp_file_close does, and its error is lost. NULL is allowed. */
 USP_EXPORT void usp_file_put(struct usp_file *file);
 
 /* The name that reports use for this file, and its endpoint type ("regular", "tcp", "pipe" ...). Owned by the file. */

@@ -179,7 +179,7 @@ struct usp_file_ops {
 	unsigned (*poll)(struct usp_file *file); /* NULL: poll(2) on fd, or always ready without one */
 	int (*sync)(struct usp_file *file);	 /* NULL: nothing to do */
 	int (*shutdown)(struct usp_file *file);	 /* NULL: nothing to do */
-	void (*release)(struct usp_file *file);	 /* free priv and close; NULL: nothing to do */
+	int (*release)(struct usp_file *file); /* free priv and close: 0, or what close(2) said; NULL: nothing to do */
 };
 
 /* What replaces the splice hook of a side of a file when the planner puts it on another lane. */
@@ -316,7 +316,7 @@ USP_EXPORT ssize_t usp_kernel_splice_write(struct usp_pipe *pipe, struct usp_fil
 USP_EXPORT ssize_t usp_fd_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
 USP_EXPORT ssize_t usp_fd_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
 USP_EXPORT int usp_fd_sync(struct usp_file *file);
-USP_EXPORT void usp_fd_release(struct usp_file *file);
+USP_EXPORT int usp_fd_release(struct usp_file *file);
 
 #ifdef __cplusplus
 }

@@ -78,12 +78,21 @@ static bool sys_park_standard(int fd)
 	return result >= 0;
 }
 
-/* Not repeated after EINTR: on Linux the descriptor is gone by then, and its number may be somebody else's. */
-void usp_sys_close(int fd)
+/* dup2(2) closes what was there without a word, and a close of any descriptor of a file tells what became of writes. */
+static int sys_close_standard(int fd)
 {
-	if (fd < 0 || (fd <= STDERR_FILENO && sys_park_standard(fd)))
-		return;
-	close(fd);
+	int twin = (int)sys_result(fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+	int result = twin < 0 ? 0 : (int)sys_result(close(twin));
+
+	return sys_park_standard(fd) ? result : (int)sys_result(close(fd));
+}
+
+/* Not repeated after EINTR: on Linux the descriptor is gone by then, and its number may be somebody else's. */
+int usp_sys_close(int fd)
+{
+	if (fd < 0)
+		return 0;
+	return fd <= STDERR_FILENO ? sys_close_standard(fd) : (int)sys_result(close(fd));
 }
 
 int usp_sys_stat(const char *path, struct stat *ret_stat)

@@ -18,7 +18,12 @@ int usp_sys_open(const char *path, int flags, unsigned mode);
 int usp_sys_open_waiting(const char *path, int flags); /* for a FIFO: a signal ends the wait with -EINTR */
 int usp_sys_reopen(int fd, int flags);		       /* a new description of the same object, through /proc/self/fd */
 int usp_sys_replace(int fd, int target); /* make target mean what fd means, and close fd unless it fails */
-void usp_sys_close(int fd);		 /* a standard descriptor gets /dev/null in its place; -1 is allowed */
+
+/*
+ * close(2): 0, or -errno, which is what a delayed write came to (-EINTR: nobody knows). fd is gone in any case. A standard
+ * descriptor gets /dev/null in its place. -1 is allowed.
+ */
+int usp_sys_close(int fd);
 int usp_sys_stat(const char *path, struct stat *ret_stat);
 int usp_sys_fstat(int fd, struct stat *ret_stat);
 long usp_sys_fs_type(int fd);  /* f_type of statfs(2) */

@@ -234,9 +234,10 @@ static ssize_t memory_splice_read(struct usp_file *in, int64_t *pos, struct usp_
 	return ret;
 }
 
-static void memory_release(struct usp_file *file)
+static int memory_release(struct usp_file *file)
 {
 	memory_free(file->priv);
+	return 0;
 }
 
 static const struct usp_file_ops memory_ops = {

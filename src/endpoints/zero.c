@@ -70,9 +70,10 @@ static ssize_t zero_splice_read(struct usp_file *in, int64_t *pos, struct usp_pi
 	return ret;
 }
 
-static void zero_release(struct usp_file *file)
+static int zero_release(struct usp_file *file)
 {
 	usp_folio_put(file->priv);
+	return 0;
 }
 
 static const struct usp_file_ops zero_ops = {

@@ -234,12 +234,9 @@ int usp_fd_sync(struct usp_file *file)
 	return ret == -EINVAL || ret == -EROFS ? 0 : ret;
 }
 
-void usp_fd_release(struct usp_file *file)
+int usp_fd_release(struct usp_file *file)
 {
-	if (file->fd < 0)
-		return;
 	if (file->traits & USP_FILE_BORROWED_POS)
 		usp_sys_lseek(file->fd, file->pos, SEEK_SET);
-	usp_sys_close(file->fd);
-	file->fd = -1;
+	return usp_sys_close(file->fd);
 }

@@ -53,8 +53,7 @@ void usp_file_put(struct usp_file *file)
 {
 	if (!file || atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	if (file->ops->release)
-		file->ops->release(file);
+	usp_file_close(file);
 	usp_free(file->spec);
 	usp_free(file);
 }
@@ -225,16 +224,31 @@ static int file_take_error(struct usp_file *file, unsigned side)
 	return atomic_load_explicit(error, memory_order_relaxed) ? atomic_exchange(error, 0) : 0;
 }
 
+/* What is left of a file that was closed: no hooks, so no door leads anywhere. */
+static const struct usp_file_ops file_closed_ops = {.size = sizeof(struct usp_file_ops), .name = "closed"};
+
+int usp_file_close(struct usp_file *file)
+{
+	int error = file_take_error(file, USP_WRITE), ret;
+
+	ret = file->ops->release ? file->ops->release(file) : 0;
+	file->ops = &file_closed_ops;
+	file->mode = 0;
+	file->traits = 0;
+	file->fd = -1;
+	return error < 0 ? error : ret;
+}
+
 int usp_file_sync(struct usp_file *file)
 {
-	int ret = file_take_error(file, USP_WRITE);
+	int ret = file->mode ? file_take_error(file, USP_WRITE) : -EBADF;
 
 	return ret < 0 || !file->ops->sync ? ret : file->ops->sync(file);
 }
 
 int usp_file_shutdown(struct usp_file *file)
 {
-	int ret = file_take_error(file, USP_WRITE);
+	int ret = file->mode ? file_take_error(file, USP_WRITE) : -EBADF;
 
 	return ret < 0 || !file->ops->shutdown ? ret : file->ops->shutdown(file);
 }

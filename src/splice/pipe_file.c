@@ -43,7 +43,7 @@ static unsigned pipe_poll(struct usp_file *end)
 	return bits;
 }
 
-static void pipe_release(struct usp_file *end)
+static int pipe_release(struct usp_file *end)
 {
 	struct usp_pipe *pipe = end->priv;
 	bool is_last;
@@ -57,6 +57,7 @@ static void pipe_release(struct usp_file *end)
 	pthread_mutex_unlock(&pipe->lock);
 	if (is_last)
 		usp_pipe_free(pipe);
+	return 0;
 }
 
 static const struct usp_file_ops pipe_file_ops = {

@@ -71,15 +71,17 @@ int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, boo
 	return 0;
 }
 
-void usp_sock_release(struct usp_file *file)
+int usp_sock_release(struct usp_file *file)
 {
 	struct usp_sock *sock = file->priv;
+	int ret;
 
 	usp_zerocopy_fini(file, &sock->zerocopy);
 	if (sock->restore_flags >= 0)
 		usp_sys_set_flags(file->fd, sock->restore_flags);
-	usp_sys_close(file->fd);
+	ret = usp_sys_close(file->fd);
 	usp_free(sock);
+	return ret;
 }
 
 /* --- Bytes -------------------------------------------------------------------------------------- */

@@ -35,7 +35,7 @@ ssize_t usp_sock_read_iter(struct usp_file *in, const struct usp_iter *to, int64
 ssize_t usp_sock_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
 unsigned usp_sock_poll(struct usp_file *file);
 int usp_sock_shutdown(struct usp_file *file);
-void usp_sock_release(struct usp_file *file);
+int usp_sock_release(struct usp_file *file);
 
 /*
  * Wait until the kernel has finished with our memory: the peer has acknowledged the bytes, and the account is complete. A

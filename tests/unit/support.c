@@ -426,11 +426,12 @@ static ssize_t mock_raw_write(struct usp_pipe *pipe, struct usp_file *out, int64
 	return mock_answer(out->priv, 0, len, flags);
 }
 
-static void mock_file_release(struct usp_file *file)
+static int mock_file_release(struct usp_file *file)
 {
 	struct mock *mock = file->priv;
 
 	mock->nr_released++;
+	return mock->release_error;
 }
 
 const struct usp_file_ops mock_copy_ops = {

@@ -105,6 +105,7 @@ struct mock {
 	size_t asked[MOCK_SCRIPT_MAX];	   /* bytes, per call */
 	unsigned flags;			   /* of the last call */
 	unsigned nr_released;
+	int release_error;
 	struct usp_buf gives[MOCK_SCRIPT_MAX]; /* what mock_push_ops pushes, all at once */
 	unsigned nr_gives;
 	void (*on_call)(struct mock *mock); /* called first by each hook, where it is set */

@@ -218,6 +218,57 @@ static void too_many_segments_are_einval(void **state)
 	mock_close(mock);
 }
 
+/* --- The end ------------------------------------------------------------------------------------------ */
+
+static void a_close_tells_an_earlier_error_then_that_of_the_close_and_happens_once(void **state)
+{
+	struct mock *mock = mock_open(&mock_copy_ops, USP_WRITE, 0);
+
+	(void)state;
+	mock->release_error = -ENOSPC;
+	assert_int_equal(usp_file_progress(mock->file, USP_WRITE, 1, -EIO), 1);
+	assert_int_equal(usp_file_close(mock->file), -EIO);
+	assert_int_equal(mock->nr_released, 1);
+	assert_int_equal(usp_file_close(mock->file), 0);
+	mock_close(mock);
+	mock = mock_open(&mock_copy_ops, USP_WRITE, 0);
+	mock->release_error = -ENOSPC;
+	assert_int_equal(usp_file_close(mock->file), -ENOSPC);
+	mock_close(mock);
+}
+
+/* Of kinds that have something to free: what comes later must not reach it. */
+static void a_closed_file_keeps_its_account_and_its_name_and_does_nothing_any_more(void **state)
+{
+	const struct usp_open_params to_read = {.size = sizeof(to_read), .mode = USP_READ};
+	struct usp_file *files[4];
+	unsigned char byte;
+
+	(void)state;
+	assert_int_equal(usp_open("zero:", &to_read, &files[0], NULL), 0);
+	assert_int_equal(usp_open_fd(memfd_create("closed", MFD_CLOEXEC), USP_READ, "memfd", &files[1]), 0);
+	assert_int_equal(usp_pipe_open(NULL, &files[2]), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(files); i++) {
+		struct usp_hop hop = {.size = sizeof(hop)};
+
+		usp_file_account(files[i], USP_READ, USP_COPIED, 10, "told");
+		assert_int_equal(usp_file_close(files[i]), 0);
+		usp_file_hop(files[i], USP_READ, &hop);
+		assert_int_equal(hop.bytes[USP_COPIED], 10);
+		assert_non_null(usp_file_spec(files[i]));
+		assert_int_equal(usp_read(files[i], &byte, 1), -EBADF);
+		assert_int_equal(usp_write(files[i], &byte, 1), -EBADF);
+		assert_int_equal(usp_file_sync(files[i]), -EBADF);
+		assert_int_equal(usp_file_shutdown(files[i]), -EBADF);
+		assert_int_equal(usp_file_seek(files[i], 0, SEEK_SET), -ESPIPE);
+		assert_int_equal(usp_pipe_bytes(files[i]), -EBADF);
+		assert_int_equal(usp_file_fd(files[i]), -ENXIO);
+		assert_int_equal(usp_file_poll(files[i]), 0);
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(files); i++)
+		usp_file_put(files[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +284,8 @@ int main(void)
 		CASE(a_file_without_hooks_refuses_and_does_nothing),
 		CASE(a_direction_that_is_not_open_is_ebadf_at_every_door),
 		CASE(too_many_segments_are_einval),
+		CASE(a_close_tells_an_earlier_error_then_that_of_the_close_and_happens_once),
+		CASE(a_closed_file_keeps_its_account_and_its_name_and_does_nothing_any_more),
 	};
 
 	return cmocka_run_group_tests_name("file", tests, NULL, NULL);
