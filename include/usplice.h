@@ -50,6 +50,7 @@ struct usp_pump;
 /* What a file may be used for. */
 #define USP_READ 0x1u
 #define USP_WRITE 0x2u
+#define USP_EXCLUSIVE 0x4u /* usp_open_fd: nobody else has this open file description, so it may be changed */
 
 /* Flags of an open file, read and set by usp_file_flags and usp_file_set_flags. */
 #define USP_NONBLOCK 0x1u /* like O_NONBLOCK on the descriptor */
@@ -106,11 +107,18 @@ USP_EXPORT int usp_open(const char *spec, const struct usp_open_params *params, 
 
 /*
  * Make a file of a descriptor: the endpoint type follows from what the descriptor is, and name is what reports call
- * it (copied). On success the file owns fd and closes it; on failure it stays with the caller. A socket is set
- * O_NONBLOCK while the file lives; a FIFO or terminal gets, under the same number, a description of its own that is
- * O_NONBLOCK, because others may share the old one; the offset of a regular file is left, at the end, where the
- * transfer stopped. Does not block. -EBADF if the descriptor does not allow mode, -EISDIR for a directory, -EINVAL
- * for what bytes do not flow through, such as an eventfd or a listening socket.
+ * it (copied). On success the file owns fd and closes it; on failure it stays with the caller.
+ *
+ * Others may share the open file description, so its offset and flags are at every moment what a loop of read(2) and
+ * write(2) would leave. The file has no position of its own then: calls without an offset move the shared one, a regular
+ * file is written by write(2) only, which moves data and offset under one lock, and an offset that is given works as in
+ * pread(2). A socket that blocks is not spliced, because splice(2) would block, and never sends by MSG_ZEROCOPY. A FIFO
+ * or terminal gets, under the same number, a description of its own that is O_NONBLOCK. With USP_EXCLUSIVE in mode
+ * nobody else has the description: the file keeps a position of its own, a socket or FIFO is set O_NONBLOCK, and the
+ * kernel carries what it can.
+ *
+ * Does not block. -EBADF if the descriptor does not allow mode, -EISDIR for a directory, -EINVAL for what bytes do not
+ * flow through, such as an eventfd or a listening socket.
  */
 USP_EXPORT int usp_open_fd(int fd, unsigned mode, const char *name, struct usp_file **ret_file);
 
@@ -162,8 +170,17 @@ USP_EXPORT ssize_t usp_write(struct usp_file *file, const void *base, size_t len
 USP_EXPORT ssize_t usp_readv(struct usp_file *file, const struct iovec *iov, unsigned nr_segs);
 USP_EXPORT ssize_t usp_writev(struct usp_file *file, const struct iovec *iov, unsigned nr_segs);
 
-/* lseek(2): the new position, -ESPIPE where there is none, -EINVAL for SEEK_END of a file that has no known end. */
+/*
+ * lseek(2): the new position, -ESPIPE where there is none, -EINVAL for SEEK_END of a file that has no known end. Of a
+ * descriptor that others share, this moves their offset, too.
+ */
 USP_EXPORT int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence);
+
+/*
+ * The bytes up to the end of a file on disk or a block device, from its beginning: a hint, because file systems may not
+ * know and others may write. -EINVAL where nothing knows. Does not block.
+ */
+USP_EXPORT int64_t usp_file_size(const struct usp_file *file);
 
 /*
  * Bring written data to the storage (fsync); for a socket, wait until the peer has acknowledged what zero-copy sends

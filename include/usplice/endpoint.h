@@ -208,13 +208,14 @@ struct usp_side {
 };
 
 /* Properties of a file that hold from open to release. */
-#define USP_FILE_SEEKABLE 0x1u	    /* has positions: off_in, off_out, seek and usp_splice_direct work */
-#define USP_FILE_SPLICEABLE 0x2u    /* fd may be tried with splice(2): it can go on the kernel lane */
-#define USP_FILE_POLLABLE 0x4u	    /* poll(2) on fd tells readiness; without it the file is always ready */
-#define USP_FILE_SOCKET 0x8u	    /* waits by its own USP_NONBLOCK only (docs/kernel-rules.md, S) */
-#define USP_FILE_DATAGRAM 0x10u	    /* one splice is one datagram */
-#define USP_FILE_SIGPIPE 0x20u	    /* write(2) and splice(2) to it can raise SIGPIPE, which is kept from the caller */
-#define USP_FILE_BORROWED_POS 0x40u /* the descriptor's own offset is set to pos at release */
+#define USP_FILE_SEEKABLE 0x1u	 /* has positions: off_in, off_out, seek and usp_splice_direct work */
+#define USP_FILE_SPLICEABLE 0x2u /* fd may be tried with splice(2): it can go on the kernel lane */
+#define USP_FILE_POLLABLE 0x4u	 /* poll(2) on fd tells readiness; without it the file is always ready */
+#define USP_FILE_SOCKET 0x8u	 /* waits by its own USP_NONBLOCK only (docs/kernel-rules.md, S) */
+#define USP_FILE_DATAGRAM 0x10u	 /* one splice is one datagram */
+#define USP_FILE_SIGPIPE 0x20u	 /* write(2) and splice(2) to it can raise SIGPIPE, which is kept from the caller */
+#define USP_FILE_SHARED 0x40u	 /* others share the description of fd: nothing of it is changed but as read(2) does */
+#define USP_FILE_LOCKED_WRITES 0x80u /* write(2) alone moves data and offset under one lock: no sink for splice(2) */
 
 struct usp_file {
 	const struct usp_file_ops *ops;

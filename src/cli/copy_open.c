@@ -56,7 +56,7 @@ static int open_atomic(struct copy *copy, struct copy_sink *sink)
 	error = atomic_open(sink->spec, open_mode(copy), &sink->atomic, &fd, &old, &why);
 	if (error < 0)
 		return copy_sink_failed(copy, sink, error, why);
-	error = usp_open_fd(fd, USP_WRITE, sink->spec, &sink->file);
+	error = usp_open_fd(fd, USP_WRITE | USP_EXCLUSIVE, sink->spec, &sink->file);
 	if (error < 0) {
 		close(fd);
 		return copy_sink_failed(copy, sink, error, NULL);

@@ -28,7 +28,7 @@ static int place_append(struct copy *copy, struct copy_sink *sink)
 	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | (flags & O_DIRECT));
 	if (fd < 0)
 		return copy_sink_failed(copy, sink, -errno, NULL);
-	error = usp_open_fd(fd, USP_WRITE, sink->spec, &file);
+	error = usp_open_fd(fd, USP_WRITE | USP_EXCLUSIVE, sink->spec, &file);
 	if (error < 0) {
 		close(fd);
 		return copy_sink_failed(copy, sink, error, NULL);
@@ -56,12 +56,10 @@ static int place_sink(struct copy *copy, struct copy_sink *sink)
 /* The bytes from the source's position to its end, or -1 for a stream and for what does not know, as in /proc. */
 static int64_t place_source_left(struct copy *copy)
 {
-	int64_t at = usp_file_seek(copy->source, 0, SEEK_CUR), end;
+	int64_t at = usp_file_seek(copy->source, 0, SEEK_CUR), end = usp_file_size(copy->source);
 
 	if (at < 0 || !(S_ISREG(copy->source_object.st_mode) || S_ISBLK(copy->source_object.st_mode)))
 		return -1;
-	end = usp_file_seek(copy->source, 0, SEEK_END);
-	usp_file_seek(copy->source, at, SEEK_SET);
 	if (end <= 0)
 		return -1;
 	return end > at ? end - at : 0;

@@ -19,7 +19,7 @@ static const struct usp_file_ops block_ops = {
 };
 
 /* A drive without a medium can be opened, and then has no bytes. */
-static int block_new(int fd, unsigned mode, const char *name, struct usp_file **ret_file)
+static int block_new(int fd, unsigned mode, unsigned traits, const char *name, struct usp_file **ret_file)
 {
 	int fd_flags = usp_sys_get_flags(fd), ret;
 	int64_t len = usp_sys_block_size(fd);
@@ -27,7 +27,8 @@ static int block_new(int fd, unsigned mode, const char *name, struct usp_file **
 
 	if (fd_flags < 0 || len <= 0)
 		return fd_flags < 0 ? fd_flags : len < 0 ? (int)len : -ENOMEDIUM;
-	ret = usp_fd_file_new(&block_ops, fd, mode, name, fd_flags & O_DIRECT ? 0 : USP_FILE_SPLICEABLE, &file);
+	ret = usp_fd_file_new(&block_ops, fd, mode, name, traits | (fd_flags & O_DIRECT ? 0 : USP_FILE_SPLICEABLE),
+			      &file);
 	if (ret < 0)
 		return ret;
 	usp_fd_find_pos(file);
@@ -36,14 +37,11 @@ static int block_new(int fd, unsigned mode, const char *name, struct usp_file **
 	return 0;
 }
 
-static int block_adopt(int fd, const struct stat *st, unsigned mode, const char *name, struct usp_file **ret_file)
+static int block_adopt(int fd, const struct stat *st, unsigned mode, unsigned traits, const char *name,
+		       struct usp_file **ret_file)
 {
-	int ret = block_new(fd, mode, name, ret_file);
-
 	(void)st;
-	if (ret == 0)
-		(*ret_file)->traits |= USP_FILE_BORROWED_POS;
-	return ret;
+	return block_new(fd, mode, traits, name, ret_file);
 }
 
 static int block_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
@@ -59,7 +57,7 @@ static int block_open(const struct usp_spec *spec, const struct usp_open_params 
 	fd = usp_sys_open(spec->address, usp_fd_access(params->mode) | O_NONBLOCK | (direct ? O_DIRECT : 0), 0);
 	if (fd < 0)
 		return fd;
-	ret = block_new(fd, params->mode, spec->text, ret_file);
+	ret = block_new(fd, params->mode, 0, spec->text, ret_file);
 	if (ret < 0)
 		usp_sys_close(fd);
 	return ret;

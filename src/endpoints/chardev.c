@@ -78,17 +78,26 @@ static int chardev_new(int fd, const struct stat *st, unsigned mode, const char 
 	return 0;
 }
 
-static int chardev_adopt(int fd, const struct stat *st, unsigned mode, const char *name, struct usp_file **ret_file)
+/* Is fd, in the end, a description that never blocks? One that others share stays as it is. */
+static bool chardev_unblock(int fd, const struct stat *st, unsigned traits)
+{
+	if (usp_sys_get_flags(fd) & O_NONBLOCK)
+		return true;
+	if (!(traits & USP_FILE_SHARED))
+		return usp_fd_set_nonblock(fd) == 0;
+	return chardev_is_terminal(st->st_rdev) && usp_fd_unshare(fd) == 0;
+}
+
+static int chardev_adopt(int fd, const struct stat *st, unsigned mode, unsigned traits, const char *name,
+			 struct usp_file **ret_file)
 {
 	struct usp_file *file;
 	int ret = chardev_new(fd, st, mode, name, &file);
 
 	if (ret < 0)
 		return ret;
-	if (file->traits & USP_FILE_SEEKABLE)
-		file->traits |= USP_FILE_BORROWED_POS;
-	if (file->traits & USP_FILE_POLLABLE && !(usp_sys_get_flags(fd) & O_NONBLOCK) &&
-	    (!chardev_is_terminal(st->st_rdev) || usp_fd_unshare(fd) < 0))
+	file->traits |= traits;
+	if (file->traits & USP_FILE_POLLABLE && !chardev_unblock(fd, st, traits))
 		file->ops = &chardev_polled_ops;
 	*ret_file = file;
 	return 0;

@@ -306,6 +306,7 @@ static int path_open(const struct usp_spec *spec, const struct usp_open_params *
 	return endpoint->open(spec, params, ret_file, ret_why);
 }
 
+/* Files have a mode of these two bits. */
 static bool mode_is_valid(unsigned mode)
 {
 	return mode && !(mode & ~(USP_READ | USP_WRITE));
@@ -362,9 +363,11 @@ static int descriptor_mode(int fd)
 
 int usp_open_fd(int fd, unsigned mode, const char *name, struct usp_file **ret_file)
 {
+	unsigned traits = mode & USP_EXCLUSIVE ? 0 : USP_FILE_SHARED;
 	struct stat st;
 	int ret;
 
+	mode &= ~USP_EXCLUSIVE;
 	if (!name || !mode_is_valid(mode))
 		return -EINVAL;
 	ret = usp_sys_fstat(fd, &st);
@@ -379,7 +382,7 @@ int usp_open_fd(int fd, unsigned mode, const char *name, struct usp_file **ret_f
 		return -EBADF;
 	for (unsigned i = 0; i < usp_array_len(endpoints); i++) {
 		if (endpoints[i]->adopt && endpoints[i]->adopts == (st.st_mode & S_IFMT))
-			return endpoints[i]->adopt(fd, &st, mode, name, ret_file);
+			return endpoints[i]->adopt(fd, &st, mode, traits, name, ret_file);
 	}
 	return -EINVAL; /* an eventfd and the like: nothing that bytes flow through */
 }

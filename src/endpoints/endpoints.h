@@ -28,9 +28,11 @@ struct usp_endpoint {
 	/* Open what spec names; contract as usp_open, but ret_why is never NULL. NULL: cannot be opened by name. */
 	int (*open)(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
 		    const char **ret_why);
-	/* Make a file of a descriptor whose st_mode type is adopts; contract as usp_open_fd. NULL: never. */
+	/* Make a file of a descriptor whose st_mode type is adopts; contract as usp_open_fd, and traits is USP_FILE_SHARED
+	 * unless the description is the caller's alone. NULL: never. */
 	mode_t adopts;
-	int (*adopt)(int fd, const struct stat *st, unsigned mode, const char *name, struct usp_file **ret_file);
+	int (*adopt)(int fd, const struct stat *st, unsigned mode, unsigned traits, const char *name,
+		     struct usp_file **ret_file);
 };
 
 extern const struct usp_endpoint usp_regular_endpoint, usp_block_endpoint, usp_chardev_endpoint, usp_fifo_endpoint;

@@ -32,17 +32,19 @@ static const struct usp_file_ops fifo_polled_ops = {
 
 /*
  * A pipe that another user made cannot be opened again, and a FIFO that nobody reads not for writing: then the descriptor
- * stays as it is.
+ * that others share stays as it is.
  */
-static int fifo_adopt(int fd, const struct stat *st, unsigned mode, const char *name, struct usp_file **ret_file)
+static int fifo_adopt(int fd, const struct stat *st, unsigned mode, unsigned traits, const char *name,
+		      struct usp_file **ret_file)
 {
 	struct usp_file *file;
-	int ret = usp_fd_file_new(&fifo_ops, fd, mode, name, FIFO_TRAITS, &file);
+	int ret = usp_fd_file_new(&fifo_ops, fd, mode, name, FIFO_TRAITS | traits, &file);
 
 	(void)st;
 	if (ret < 0)
 		return ret;
-	if (usp_fd_unshare(fd) < 0 && !(usp_sys_get_flags(fd) & O_NONBLOCK))
+	ret = traits & USP_FILE_SHARED ? usp_fd_unshare(fd) : usp_fd_set_nonblock(fd);
+	if (ret < 0 && !(usp_sys_get_flags(fd) & O_NONBLOCK))
 		file->ops = &fifo_polled_ops;
 	*ret_file = file;
 	return 0;

@@ -309,12 +309,12 @@ static bool kpipe_is_stuck(const struct usp_file *in, ssize_t ret)
  */
 static ssize_t kpipe_fill(struct kpipe *kp, struct usp_file *in, int64_t *pos, size_t len, unsigned flags)
 {
-	bool is_seekable = in->traits & USP_FILE_SEEKABLE;
+	bool is_seekable = in->traits & USP_FILE_SEEKABLE, has_pos = is_seekable && !usp_file_shares_pos(in, pos);
 	size_t done = 0;
 	ssize_t ret = 0;
 
 	for (unsigned i = 0; i < KPIPE_LOOKS_MAX && done < usp_min(len, KPIPE_ENOUGH); i++) {
-		ret = usp_sys_splice(in->fd, is_seekable ? pos : NULL, kp->wr, NULL, len - done,
+		ret = usp_sys_splice(in->fd, has_pos ? pos : NULL, kp->wr, NULL, len - done,
 				     (flags & USP_SPLICE_MOVE) | USP_SPLICE_NONBLOCK);
 		if (ret <= 0)
 			break;
@@ -381,7 +381,7 @@ static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 			  size_t len, unsigned flags)
 {
 	struct kpipe *kp = buf->store;
-	bool is_seekable = out->traits & USP_FILE_SEEKABLE;
+	bool is_seekable = out->traits & USP_FILE_SEEKABLE, has_pos = is_seekable && !usp_file_shares_pos(out, pos);
 	struct usp_sigpipe_guard guard;
 	int64_t at = *pos;
 	ssize_t ret = kpipe_settle(kp, buf->offset);
@@ -396,7 +396,7 @@ static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 	} else {
 		if (out->traits & USP_FILE_SIGPIPE)
 			usp_sigpipe_begin(&guard);
-		ret = usp_sys_splice(kp->rd, NULL, out->fd, is_seekable ? &at : NULL, len,
+		ret = usp_sys_splice(kp->rd, NULL, out->fd, has_pos ? &at : NULL, len,
 				     (flags & (USP_SPLICE_MOVE | USP_SPLICE_MORE)) | USP_SPLICE_NONBLOCK);
 		if (out->traits & USP_FILE_SIGPIPE)
 			usp_sigpipe_end(&guard);

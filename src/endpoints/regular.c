@@ -34,19 +34,21 @@ static void regular_set_traits(struct usp_file *file, int fd_flags)
 		usp_fd_find_pos(file);
 	if (!is_append && !is_direct)
 		file->traits |= USP_FILE_SPLICEABLE;
+	if (file->traits & USP_FILE_SHARED)
+		file->traits |= USP_FILE_LOCKED_WRITES;
 	if (file->mode & USP_WRITE && !is_direct)
 		file->io_bytes = REGULAR_SINK_IO_BYTES;
 	atomic_store(&file->flags, (is_append ? USP_APPEND : 0) | (is_direct ? USP_DIRECT : 0));
 }
 
-static int regular_new(int fd, unsigned mode, const char *name, struct usp_file **ret_file)
+static int regular_new(int fd, unsigned mode, unsigned traits, const char *name, struct usp_file **ret_file)
 {
 	int fd_flags = usp_sys_get_flags(fd), ret;
 	struct usp_file *file;
 
 	if (fd_flags < 0)
 		return fd_flags;
-	ret = usp_fd_file_new(&regular_ops, fd, mode, name, 0, &file);
+	ret = usp_fd_file_new(&regular_ops, fd, mode, name, traits, &file);
 	if (ret < 0)
 		return ret;
 	regular_set_traits(file, fd_flags);
@@ -54,19 +56,11 @@ static int regular_new(int fd, unsigned mode, const char *name, struct usp_file 
 	return 0;
 }
 
-/* Whoever shares the descriptor goes on where the transfer stopped. The end of an appended file is the kernel's to know. */
-static int regular_adopt(int fd, const struct stat *st, unsigned mode, const char *name, struct usp_file **ret_file)
+static int regular_adopt(int fd, const struct stat *st, unsigned mode, unsigned traits, const char *name,
+			 struct usp_file **ret_file)
 {
-	struct usp_file *file;
-	int ret = regular_new(fd, mode, name, &file);
-
 	(void)st;
-	if (ret < 0)
-		return ret;
-	if (file->traits & USP_FILE_SEEKABLE && !(atomic_load(&file->flags) & USP_APPEND))
-		file->traits |= USP_FILE_BORROWED_POS;
-	*ret_file = file;
-	return 0;
+	return regular_new(fd, mode, traits, name, ret_file);
 }
 
 static int regular_check_options(const struct usp_spec *spec, const struct usp_open_params *params,
@@ -128,7 +122,7 @@ static int regular_open(const struct usp_spec *spec, const struct usp_open_param
 	if (fd < 0)
 		return fd;
 	len = regular_len(fd, ret_why);
-	ret = len < 0 ? (int)len : regular_new(fd, params->mode, spec->text, &file);
+	ret = len < 0 ? (int)len : regular_new(fd, params->mode, 0, spec->text, &file);
 	if (ret < 0) {
 		usp_sys_close(fd);
 		return ret;

@@ -330,10 +330,10 @@ int usp_stream_file_new(int fd, bool is_tcp, const char *name, struct usp_file *
 }
 
 /* On failure fd stays with the caller. */
-static int socket_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, bool restores, const char *name,
+static int socket_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, const char *name,
 			   struct usp_file **ret_file)
 {
-	int ret = usp_sock_file_new(ops, fd, mode, restores, name, ret_file);
+	int ret = usp_sock_file_new(ops, fd, mode, 0, name, ret_file);
 
 	if (ret == 0)
 		socket_set_traits(*ret_file);
@@ -353,7 +353,7 @@ static int socket_open_result(const struct usp_file_ops *ops, int fd, const stru
 	}
 	if (options->is_nodelay)
 		usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	ret = socket_file_new(ops, fd, mode, false, spec->text, ret_file);
+	ret = socket_file_new(ops, fd, mode, spec->text, ret_file);
 	if (ret < 0)
 		usp_sys_close(fd);
 	return ret;
@@ -462,20 +462,32 @@ static const struct usp_file_ops *socket_find_ops(int fd)
 	return domain == AF_UNIX ? &usp_unix_dgram_ops : NULL;
 }
 
-static int socket_adopt(int fd, const struct stat *st, unsigned mode, const char *name, struct usp_file **ret_file)
+/*
+ * splice(2) waits, or not, as the description says, whatever flags it is given. So a socket that others share and that
+ * blocks is read and written with MSG_DONTWAIT instead, and its flag stays as it is.
+ */
+static int socket_adopt(int fd, const struct stat *st, unsigned mode, unsigned traits, const char *name,
+			struct usp_file **ret_file)
 {
 	const struct usp_file_ops *ops = socket_find_ops(fd);
-	int ret;
+	int flags = ops ? usp_sys_get_flags(fd) : -EINVAL, ret = flags;
+	struct usp_file *file;
 
 	(void)st;
-	if (!ops)
-		return -EINVAL;
+	if (ret >= 0)
+		ret = usp_sock_file_new(ops, fd, mode, traits, name, &file);
+	if (ret < 0)
+		return ret;
 	if (ops == &tcp_ops || ops == &unix_ops)
-		return socket_file_new(ops, fd, mode, true, name, ret_file);
-	ret = usp_sock_file_new(ops, fd, mode, true, name, ret_file);
-	if (ret == 0)
-		usp_dgram_init(*ret_file, ops == &usp_udp_ops ? USP_DATAGRAM_BYTES : USP_DATAGRAM_BYTES_MAX, false);
-	return ret;
+		socket_set_traits(file);
+	else
+		usp_dgram_init(file, ops == &usp_udp_ops ? USP_DATAGRAM_BYTES : USP_DATAGRAM_BYTES_MAX, false);
+	if (flags & O_NONBLOCK)
+		atomic_store(&file->flags, USP_NONBLOCK);
+	else if (traits & USP_FILE_SHARED)
+		file->traits &= ~USP_FILE_SPLICEABLE;
+	*ret_file = file;
+	return 0;
 }
 
 /* --- The list ----------------------------------------------------------------------------------- */

@@ -85,7 +85,7 @@ static int udp_file_new(const struct usp_spec *spec, unsigned mode, bool is_list
 
 	if (fd < 0)
 		return fd;
-	ret = usp_sock_file_new(&usp_udp_ops, fd, mode, false, spec->text, ret_file);
+	ret = usp_sock_file_new(&usp_udp_ops, fd, mode, 0, spec->text, ret_file);
 	if (ret < 0) {
 		usp_sys_close(fd);
 		return ret;

@@ -17,13 +17,17 @@ static int64_t range_left(const struct usp_file *in)
 	return usp_sys_fstat(in->fd, &st) < 0 || !S_ISREG(st.st_mode) ? 0 : st.st_size - in->pos;
 }
 
-/* A file that claims to be empty may not be (those of /proc do), and copy_file_range would believe it. */
+/*
+ * A file that claims to be empty may not be (those of /proc do), and copy_file_range would believe it. The offset that
+ * others share stands still while extents are shared.
+ */
 bool usp_copy_range_is_possible(const struct usp_file *in, const struct usp_file *out)
 {
 	const unsigned traits = USP_FILE_SEEKABLE | USP_FILE_SPLICEABLE;
 	struct stat st;
 
-	if ((in->traits & out->traits & traits) != traits || range_left(in) <= 0)
+	if ((in->traits & out->traits & traits) != traits || (in->traits | out->traits) & USP_FILE_SHARED ||
+	    range_left(in) <= 0)
 		return false;
 	return usp_sys_fstat(out->fd, &st) == 0 && S_ISREG(st.st_mode);
 }

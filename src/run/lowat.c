@@ -102,7 +102,8 @@ void usp_pump_adapt_lowat(struct usp_pump *pump, struct usp_pump_wait *wait)
 	struct usp_lowat *lowat = &pump->lowat;
 	uint64_t bytes = atomic_load_explicit(&pump->bytes, memory_order_relaxed), taken = bytes - lowat->seen;
 
-	if (!usp_pump_source_lane(pump) || !usp_plan_adapts(pump->source, &pump->params))
+	if (!usp_pump_source_lane(pump) || !usp_plan_adapts(pump->source, &pump->params) ||
+	    pump->source->traits & USP_FILE_SHARED)
 		return;
 	lowat->seen = bytes;
 	if (!lowat->patience_ns) {

@@ -23,7 +23,7 @@ static bool planner_can_splice(const struct usp_file *file, unsigned side)
 {
 	if (!(file->traits & USP_FILE_SPLICEABLE) || file->fd < 0)
 		return false;
-	return side == USP_READ || !(atomic_load(&file->flags) & USP_APPEND);
+	return side == USP_READ || !(atomic_load(&file->flags) & USP_APPEND || file->traits & USP_FILE_LOCKED_WRITES);
 }
 
 /* Bytes that are dropped never enter this process either. */

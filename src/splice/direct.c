@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/compiler.h"
+#include "base/sys.h"
 #include "splice/file.h"
 #include "splice/pipe.h"
 
@@ -65,6 +66,14 @@ static void direct_drain(struct usp_pipe *pipe)
 	usp_pipe_end_read(pipe);
 }
 
+/* What the sink did not take has not been read. */
+static void direct_rewind(struct usp_file *in, int64_t *pos, int64_t len)
+{
+	if (usp_file_shares_pos(in, pos))
+		usp_sys_lseek(in->fd, -len, SEEK_CUR);
+	*pos -= len;
+}
+
 static ssize_t direct_run(struct usp_file *in, int64_t *pos_in, struct usp_file *out, int64_t *pos_out, size_t len,
 			  unsigned flags, struct usp_pipe *pipe)
 {
@@ -72,7 +81,6 @@ static ssize_t direct_run(struct usp_file *in, int64_t *pos_in, struct usp_file 
 	ssize_t ret = 0;
 
 	while (done < len) {
-		int64_t chunk_pos = *pos_in;
 		ssize_t nr_read;
 
 		nr_read = ret = direct_read(in, pos_in, pipe, len - done, flags);
@@ -80,7 +88,7 @@ static ssize_t direct_run(struct usp_file *in, int64_t *pos_in, struct usp_file 
 			break;
 		ret = direct_write(pipe, out, pos_out, (size_t)nr_read, flags);
 		if (ret < nr_read) {
-			*pos_in = chunk_pos + (ret > 0 ? ret : 0);
+			direct_rewind(in, pos_in, nr_read - (ret > 0 ? ret : 0));
 			direct_drain(pipe);
 			done += ret > 0 ? (size_t)ret : 0;
 			break;
@@ -114,7 +122,7 @@ static int direct_pipe(struct usp_file *const ends[2], struct usp_pipe **ret_pip
 ssize_t usp_splice_direct(struct usp_file *in, int64_t *off_in, struct usp_file *out, int64_t *off_out, size_t len,
 			  unsigned flags, struct usp_file *const pipe[2])
 {
-	int64_t pos_in = off_in ? *off_in : in->pos, pos_out = off_out ? *off_out : out->pos;
+	int64_t *pos_in = off_in ? off_in : &in->pos, *pos_out = off_out ? off_out : &out->pos;
 	struct usp_pipe *through = NULL, *own = NULL;
 	ssize_t ret;
 
@@ -124,17 +132,13 @@ ssize_t usp_splice_direct(struct usp_file *in, int64_t *off_in, struct usp_file 
 		return -ESPIPE; /* first of all, where usp_splice says -EINVAL (H24) */
 	if (usp_file_pipe(out) && !usp_file_pipe(in))
 		return usp_splice(in, off_in, out, off_out, len, flags); /* one pass, as sendfile to a pipe does */
-	ret = direct_check(in, pos_in, out, off_out, pos_out, len);
+	ret = direct_check(in, *pos_in, out, off_out, *pos_out, len);
 	if (ret < 0 || len == 0)
 		return ret;
 	ret = direct_pipe(pipe, &through, &own);
 	if (ret < 0)
 		return ret;
-	ret = direct_run(in, &pos_in, out, &pos_out, usp_min(len, USP_MAX_RW_COUNT), flags, through);
+	ret = direct_run(in, pos_in, out, pos_out, usp_min(len, USP_MAX_RW_COUNT), flags, through);
 	usp_pipe_free(own);
-	if (ret > 0) {
-		*(off_in ? off_in : &in->pos) = pos_in;
-		*(off_out ? off_out : &out->pos) = pos_out;
-	}
 	return ret;
 }

@@ -9,6 +9,7 @@
 
 #include "base/compiler.h"
 #include "base/sys.h"
+#include "splice/file.h"
 
 /* No device that Linux drives through O_DIRECT wants more than a page; what is refused all the same goes buffered. */
 #define FD_DIRECT_ALIGN 4096u
@@ -45,6 +46,15 @@ void usp_fd_find_pos(struct usp_file *file)
 	file->pos = pos;
 }
 
+int usp_fd_set_nonblock(int fd)
+{
+	int flags = usp_sys_get_flags(fd);
+
+	if (flags < 0)
+		return flags;
+	return flags & O_NONBLOCK ? 0 : usp_sys_set_flags(fd, flags | O_NONBLOCK);
+}
+
 int usp_fd_unshare(int fd)
 {
 	int flags = usp_sys_get_flags(fd), own, ret;
@@ -75,10 +85,10 @@ static struct usp_iter fd_clamp(const struct usp_iter *iter)
 	return clamped;
 }
 
-/* An appending file is written in stream order: the kernel knows the end, which others may move. */
+/* In stream order: an appending file, whose end others may move, and one whose offset others share. */
 static const int64_t *fd_place(const struct usp_file *file, unsigned side, const int64_t *pos)
 {
-	if (!(file->traits & USP_FILE_SEEKABLE))
+	if (!(file->traits & USP_FILE_SEEKABLE) || usp_file_shares_pos(file, pos))
 		return NULL;
 	return side == USP_WRITE && atomic_load(&file->flags) & USP_APPEND ? NULL : pos;
 }
@@ -107,7 +117,7 @@ static ssize_t fd_call(struct usp_file *file, unsigned side, const struct usp_it
 
 /* --- O_DIRECT -------------------------------------------------------------------------------------
  * Whole blocks of aligned memory go directly. The rest, most often the tail of a file, goes through the page cache: the
- * flag is cleared for that call.
+ * flag is cleared for that call. Where others share the flag it stays, and the kernel says what it cannot do.
  */
 
 /* The leading part of iter that may go directly, as segments of their own; how many. */
@@ -132,9 +142,12 @@ static unsigned fd_cut_aligned(const struct usp_iter *iter, int64_t pos, struct 
 
 static ssize_t fd_call_buffered(struct usp_file *file, unsigned side, const struct usp_iter *iter, const int64_t *pos)
 {
-	int flags = usp_sys_get_flags(file->fd);
+	int flags;
 	ssize_t ret;
 
+	if (file->traits & USP_FILE_SHARED)
+		return fd_call(file, side, iter, pos);
+	flags = usp_sys_get_flags(file->fd);
 	if (flags < 0)
 		return flags;
 	ret = usp_sys_set_flags(file->fd, flags & ~O_DIRECT);
@@ -147,9 +160,10 @@ static ssize_t fd_call_buffered(struct usp_file *file, unsigned side, const stru
 
 static ssize_t fd_call_direct(struct usp_file *file, unsigned side, const struct usp_iter *iter, const int64_t *pos)
 {
+	int64_t at = usp_file_shares_pos(file, pos) ? usp_sys_lseek(file->fd, 0, SEEK_CUR) : *pos;
 	struct iovec segs[FD_DIRECT_SEGS_MAX], head;
-	struct usp_iter part = {.iov = segs, .nr_segs = fd_cut_aligned(iter, *pos, segs)};
-	size_t past = (size_t)(*pos % FD_DIRECT_ALIGN);
+	struct usp_iter part = {.iov = segs, .nr_segs = fd_cut_aligned(iter, at, segs)};
+	size_t past = (size_t)(at % FD_DIRECT_ALIGN);
 
 	if (part.nr_segs) {
 		ssize_t ret = fd_call(file, side, &part, pos);
@@ -167,6 +181,11 @@ static ssize_t fd_call_direct(struct usp_file *file, unsigned side, const struct
 	return fd_call_buffered(file, side, &(struct usp_iter){.iov = &head, .nr_segs = 1}, pos);
 }
 
+static bool fd_knows_pos(const struct usp_file *file, unsigned side, const int64_t *pos)
+{
+	return fd_place(file, side, pos) || usp_file_shares_pos(file, pos);
+}
+
 /* --- The hooks ------------------------------------------------------------------------------------ */
 
 static ssize_t fd_iter(struct usp_file *file, unsigned side, const struct usp_iter *iter, int64_t *pos)
@@ -179,7 +198,7 @@ static ssize_t fd_iter(struct usp_file *file, unsigned side, const struct usp_it
 	else
 		ret = fd_call(file, side, &clamped, pos);
 	if (ret > 0 && file->traits & USP_FILE_SEEKABLE)
-		*pos = fd_place(file, side, pos) ? *pos + ret : usp_sys_lseek(file->fd, 0, SEEK_CUR);
+		*pos = fd_knows_pos(file, side, pos) ? *pos + ret : usp_sys_lseek(file->fd, 0, SEEK_CUR);
 	return ret;
 }
 
@@ -236,7 +255,5 @@ int usp_fd_sync(struct usp_file *file)
 
 int usp_fd_release(struct usp_file *file)
 {
-	if (file->traits & USP_FILE_BORROWED_POS)
-		usp_sys_lseek(file->fd, file->pos, SEEK_SET);
 	return usp_sys_close(file->fd);
 }

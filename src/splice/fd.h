@@ -15,6 +15,9 @@ int usp_fd_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, const
 /* Let the file start at the descriptor's own offset, and be SEEKABLE, if the descriptor has an offset. */
 void usp_fd_find_pos(struct usp_file *file);
 
+/* Set O_NONBLOCK on a description that is ours alone. 0 or -errno. */
+int usp_fd_set_nonblock(int fd);
+
 /*
  * Give fd, in place, a description of its own that is O_NONBLOCK: the flag must not be seen by the other processes that
  * share the old one. 0, or -errno and nothing has changed. Only for objects that can be opened twice.

@@ -89,8 +89,14 @@ int usp_file_set_flags(struct usp_file *file, unsigned flags)
 	return 0;
 }
 
-/* Where SEEK_END counts from: known for files on disk and block devices. */
-static int64_t file_end(const struct usp_file *file)
+bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos)
+{
+	const unsigned traits = USP_FILE_SHARED | USP_FILE_SEEKABLE;
+
+	return pos == &file->pos && (file->traits & traits) == traits;
+}
+
+int64_t usp_file_size(const struct usp_file *file)
 {
 	struct stat st;
 	int ret = file->fd < 0 ? -EINVAL : usp_sys_fstat(file->fd, &st);
@@ -98,6 +104,16 @@ static int64_t file_end(const struct usp_file *file)
 	if (ret < 0)
 		return ret;
 	return S_ISBLK(st.st_mode) ? usp_sys_block_size(file->fd) : S_ISREG(st.st_mode) ? st.st_size : -EINVAL;
+}
+
+/* The offset of the description. Asking for it changes nothing. */
+static int64_t file_seek_shared(struct usp_file *file, int64_t off, int whence)
+{
+	int64_t pos = usp_sys_lseek(file->fd, off, whence);
+
+	if (pos >= 0)
+		file->pos = pos;
+	return pos;
 }
 
 int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence)
@@ -108,11 +124,15 @@ int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence)
 		return -ESPIPE;
 	if (whence != SEEK_SET && whence != SEEK_CUR && whence != SEEK_END)
 		return -EINVAL;
-	base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? file->pos : file_end(file);
+	if (usp_file_shares_pos(file, &file->pos) && whence != SEEK_END)
+		return file_seek_shared(file, off, whence);
+	base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? file->pos : usp_file_size(file);
 	if (base < 0)
 		return base;
 	if (off > INT64_MAX - base || base + off < 0)
 		return -EINVAL;
+	if (usp_file_shares_pos(file, &file->pos))
+		return file_seek_shared(file, base + off, SEEK_SET);
 	file->pos = base + off;
 	return file->pos;
 }

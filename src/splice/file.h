@@ -11,6 +11,9 @@ bool usp_file_blocks(const struct usp_file *file, unsigned flags);
 /* Wait for POLLIN or POLLOUT on a file that is not a pipe: 0 or -errno (-EINTR too). */
 int usp_file_wait(struct usp_file *file, short events);
 
+/* Is pos the offset that the file shares with others? Then system calls without an offset move it, and pos only follows. */
+bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos);
+
 /* What one splice may offer a sink: one splice is one datagram, and too much is an error. */
 size_t usp_file_offer(const struct usp_file *out, size_t len);
 

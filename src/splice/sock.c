@@ -43,32 +43,29 @@ int usp_sock_file_make(const struct usp_file_ops *ops, int fd, bool may_zerocopy
 		return ret;
 	}
 	usp_zerocopy_init(&sock->zerocopy, mode & USP_WRITE && may_zerocopy ? fd : -1);
-	sock->restore_flags = -1;
 	(*ret_file)->fd = fd;
 	(*ret_file)->traits = USP_FILE_POLLABLE | USP_FILE_SOCKET;
 	return 0;
 }
 
-int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, bool restores, const char *spec,
+/* Notices of zero-copy sends come to whoever shares the socket, so a shared one has none. */
+int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, unsigned traits, const char *spec,
 		      struct usp_file **ret_file)
 {
 	bool is_stream = usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM;
-	int flags = usp_sys_get_flags(fd), ret = flags;
+	bool is_shared = traits & USP_FILE_SHARED;
+	int flags = is_shared ? 0 : usp_sys_get_flags(fd), ret = flags;
 
-	if (ret >= 0)
+	if (ret >= 0 && !is_shared)
 		ret = usp_sys_set_flags(fd, flags | O_NONBLOCK);
 	if (ret < 0)
 		return ret;
-	ret = usp_sock_file_make(ops, fd, is_stream, mode, spec, ret_file);
-	if (ret < 0) {
+	ret = usp_sock_file_make(ops, fd, is_stream && !is_shared, mode, spec, ret_file);
+	if (ret == 0)
+		(*ret_file)->traits |= traits;
+	else if (!is_shared)
 		usp_sys_set_flags(fd, flags);
-		return ret;
-	}
-	if (restores) {
-		((struct usp_sock *)(*ret_file)->priv)->restore_flags = flags;
-		atomic_store(&(*ret_file)->flags, flags & O_NONBLOCK ? USP_NONBLOCK : 0);
-	}
-	return 0;
+	return ret;
 }
 
 int usp_sock_release(struct usp_file *file)
@@ -77,8 +74,6 @@ int usp_sock_release(struct usp_file *file)
 	int ret;
 
 	usp_zerocopy_fini(file, &sock->zerocopy);
-	if (sock->restore_flags >= 0)
-		usp_sys_set_flags(file->fd, sock->restore_flags);
 	ret = usp_sys_close(file->fd);
 	usp_free(sock);
 	return ret;

@@ -11,7 +11,6 @@
 /* The priv of every file whose ops have usp_sock_release. */
 struct usp_sock {
 	struct usp_zerocopy zerocopy; /* of a stream */
-	int restore_flags;	      /* what the description gets back at the end, or -1 */
 	_Atomic(size_t)
 		nr_mapped;     /* next bytes to send that were copied into memory, so they cannot count as references */
 	size_t datagram_bytes; /* the largest that we send */
@@ -20,10 +19,10 @@ struct usp_sock {
 };
 
 /*
- * A file over a socket, which is set O_NONBLOCK; restores says that others share the description, which then gets its
- * flags back when the file goes. On failure fd stays with the caller, as it was.
+ * A file over a socket. traits is 0, and the description is set O_NONBLOCK, or USP_FILE_SHARED, and it stays as it is. On
+ * failure fd stays with the caller, as it was.
  */
-int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, bool restores, const char *spec,
+int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, unsigned traits, const char *spec,
 		      struct usp_file **ret_file);
 
 /* The same of a socket that is ours alone and O_NONBLOCK already: asks the kernel nothing. */

@@ -14,22 +14,19 @@ static bool file_is_nonblock(const struct usp_file *file)
 static ssize_t splice_pipe_to_file(struct usp_file *in, struct usp_file *out, int64_t *off_out, size_t len,
 				   unsigned flags)
 {
-	int64_t pos = off_out ? *off_out : out->pos;
+	int64_t *pos = off_out ? off_out : &out->pos;
 	ssize_t ret;
 
 	if (off_out && !(out->traits & USP_FILE_SEEKABLE))
 		return -EINVAL;
 	if (atomic_load(&out->flags) & USP_APPEND)
 		return -EINVAL;
-	ret = usp_file_verify_area(pos, len);
+	ret = usp_file_verify_area(*pos, len);
 	if (ret < 0)
 		return ret;
 	if (file_is_nonblock(in))
 		flags |= USP_SPLICE_NONBLOCK;
-	ret = usp_file_splice_write(usp_file_pipe(in), out, &pos, len, flags);
-	if (ret > 0)
-		*(off_out ? off_out : &out->pos) = pos;
-	return ret;
+	return usp_file_splice_write(usp_file_pipe(in), out, pos, len, flags);
 }
 
 /* S9: a broken or full pipe is reported before the source is asked for anything. */
@@ -37,12 +34,12 @@ static ssize_t splice_file_to_pipe(struct usp_file *in, int64_t *off_in, struct 
 				   unsigned flags)
 {
 	struct usp_pipe *pipe = usp_file_pipe(out);
-	int64_t pos = off_in ? *off_in : in->pos;
+	int64_t *pos = off_in ? off_in : &in->pos;
 	ssize_t ret;
 
 	if (off_in && !(in->traits & USP_FILE_SEEKABLE))
 		return -EINVAL;
-	ret = usp_file_verify_area(pos, len);
+	ret = usp_file_verify_area(*pos, len);
 	if (ret < 0)
 		return ret;
 	if (file_is_nonblock(out))
@@ -50,10 +47,8 @@ static ssize_t splice_file_to_pipe(struct usp_file *in, int64_t *off_in, struct 
 	ret = usp_pipe_begin_write(pipe, flags);
 	if (ret < 0)
 		return ret;
-	ret = usp_file_splice_read(in, &pos, pipe, len, flags);
+	ret = usp_file_splice_read(in, pos, pipe, len, flags);
 	usp_pipe_end_write(pipe);
-	if (ret > 0)
-		*(off_in ? off_in : &in->pos) = pos;
 	return ret;
 }
 

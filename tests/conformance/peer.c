@@ -80,7 +80,7 @@ static void peer_start(struct peer *peer, void *(*run)(void *arg))
 static void peer_open_fd(struct peer *peer, int fd, unsigned mode)
 {
 	assert_true(fd >= 0);
-	assert_int_equal(usp_open_fd(fd, mode, "peer", &peer->file), 0);
+	assert_int_equal(usp_open_fd(fd, mode | USP_EXCLUSIVE, "peer", &peer->file), 0);
 }
 
 /* One end of a stream is the pump's and the other one ours. */

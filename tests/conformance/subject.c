@@ -53,7 +53,7 @@ static void subject_open_spec(struct subject *subject, unsigned mode, const char
 static void subject_open_fd(struct subject *subject, unsigned mode, int fd)
 {
 	assert_true(fd >= 0);
-	assert_int_equal(usp_open_fd(fd, mode, subject->row->name, &subject->file), 0);
+	assert_int_equal(usp_open_fd(fd, mode | USP_EXCLUSIVE, subject->row->name, &subject->file), 0);
 }
 
 static void store_pattern(const char *path, size_t len)

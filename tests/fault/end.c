@@ -172,7 +172,7 @@ void end_open(struct end *end)
 		end->error = usp_open_memory(end->mode == USP_WRITE ? end->bytes : end_bytes, end_len, end->mode,
 					     end_done, end, &end->file);
 	else
-		end->error = usp_open_fd(end->fd, end->mode, "end", &end->file);
+		end->error = usp_open_fd(end->fd, end->mode | USP_EXCLUSIVE, "end", &end->file);
 	fault_check(end->error == 0 ? end->file != NULL : end->file == NULL);
 }
 

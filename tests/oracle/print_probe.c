@@ -90,7 +90,7 @@ static int print_kind(unsigned kind, unsigned side)
 	struct usp_file *file;
 	int fd = kinds[kind].open(side), ret;
 
-	ret = fd < 0 ? -1 : usp_open_fd(fd, side, name, &file);
+	ret = fd < 0 ? -1 : usp_open_fd(fd, side | USP_EXCLUSIVE, name, &file);
 	if (ret < 0) {
 		fprintf(stderr, "print_probe: cannot open a %s\n", name);
 		return 1;

@@ -29,7 +29,7 @@ static inline struct usp_file *adopt(int fd, unsigned mode)
 {
 	struct usp_file *file;
 
-	assert_int_equal(usp_open_fd(fd, mode, "end", &file), 0);
+	assert_int_equal(usp_open_fd(fd, mode | USP_EXCLUSIVE, "end", &file), 0);
 	return file;
 }
 

@@ -151,8 +151,8 @@ static int write_without_privileges(int fd, enum usp_lane_choice lane)
 
 	if (geteuid() == 0 && (setgid(65534) < 0 || setuid(65534) < 0))
 		return 1;
-	if (usp_open_fd(open_memfd(100), USP_READ, "source", &source) < 0 ||
-	    usp_open_fd(fd, USP_WRITE, "sink", &sink) < 0 || usp_pump_new(source, &params, &pump) < 0 ||
+	if (usp_open_fd(open_memfd(100), USP_READ | USP_EXCLUSIVE, "source", &source) < 0 ||
+	    usp_open_fd(fd, USP_WRITE | USP_EXCLUSIVE, "sink", &sink) < 0 || usp_pump_new(source, &params, &pump) < 0 ||
 	    usp_pump_add_sink(pump, sink) < 0)
 		return 1;
 	return usp_pump_run(pump) != 0;

@@ -35,7 +35,7 @@ static struct usp_file *receiver_start(struct receiver *receiver)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds), 0);
 	receiver->fd = fds[0];
-	assert_int_equal(usp_open_fd(fds[1], USP_WRITE, "datagrams", &sink), 0);
+	assert_int_equal(usp_open_fd(fds[1], USP_WRITE | USP_EXCLUSIVE, "datagrams", &sink), 0);
 	assert_int_equal(pthread_create(&receiver->thread, NULL, receiver_run, receiver), 0);
 	return sink;
 }

@@ -71,7 +71,7 @@ static inline struct usp_file *net_file(int fd, unsigned mode)
 {
 	struct usp_file *file;
 
-	assert_int_equal(usp_open_fd(fd, mode, "net", &file), 0);
+	assert_int_equal(usp_open_fd(fd, mode | USP_EXCLUSIVE, "net", &file), 0);
 	return file;
 }
 

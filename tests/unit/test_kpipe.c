@@ -20,7 +20,7 @@ static struct usp_file *open_kernel_file(unsigned mode, size_t len)
 	pattern_fill(bytes, 0, len);
 	assert_int_equal(pwrite(fd, bytes, len, 0), len);
 	free(bytes);
-	assert_int_equal(usp_open_fd(fd, mode, "memfd", &file), 0);
+	assert_int_equal(usp_open_fd(fd, mode | USP_EXCLUSIVE, "memfd", &file), 0);
 	usp_file_side(file, USP_READ)->lane = usp_file_side(file, USP_WRITE)->lane = &usp_kernel_lane;
 	return file;
 }

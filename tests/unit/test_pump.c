@@ -233,7 +233,7 @@ static struct usp_file *open_memfd(size_t len, unsigned mode)
 
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, (off_t)len), 0);
-	assert_int_equal(usp_open_fd(fd, mode, "memfd", &file), 0);
+	assert_int_equal(usp_open_fd(fd, mode | USP_EXCLUSIVE, "memfd", &file), 0);
 	return file;
 }
 

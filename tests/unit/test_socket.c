@@ -356,24 +356,6 @@ static void a_path_that_is_too_long_is_an_error(void **state)
 
 /* --- Inherited sockets ------------------------------------------------------------------------------ */
 
-static void an_inherited_socket_gets_its_flags_back(void **state)
-{
-	struct usp_file *file;
-	int fds[2], other;
-
-	(void)state;
-	net_tcp_pair(fds, 0);
-	other = dup(fds[0]);
-	assert_true(other >= 0);
-	file = net_file(fds[0], USP_READ);
-	assert_true(fcntl(other, F_GETFL) & O_NONBLOCK);
-	assert_int_equal(usp_file_flags(file), 0); /* it blocks, as it did before */
-	drop(&file);
-	assert_false(fcntl(other, F_GETFL) & O_NONBLOCK);
-	close(other);
-	close(fds[1]);
-}
-
 static void an_inherited_nonblocking_socket_does_not_block(void **state)
 {
 	struct usp_file *file;
@@ -479,7 +461,6 @@ int main(void)
 		CASE(a_live_socket_is_neither_replaced_nor_disturbed),
 		CASE(a_file_that_is_no_socket_is_left_alone),
 		CASE(a_path_that_is_too_long_is_an_error),
-		CASE(an_inherited_socket_gets_its_flags_back),
 		CASE(an_inherited_nonblocking_socket_does_not_block),
 		CASE(the_type_of_an_inherited_socket_is_found),
 		CASE(a_listening_socket_is_no_stream_and_stays_with_the_caller),
