@@ -38,6 +38,8 @@ static const struct usp_endpoint *const endpoints[] = {
 /* --- The parser of specs --------------------------------------------------------------------------- */
 
 #define DIGITS "0123456789"
+#define SPEC_NS_PER_S 1000000000u
+#define SPEC_SECONDS_DIGITS_MAX 9
 #define SCHEME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" DIGITS "-"
 
 /* The length of what looks like a scheme in front of a colon, or 0. A name such as 12:30 or ./a:b has none. */
@@ -228,6 +230,27 @@ int usp_spec_parse_len(const char *text, int64_t *ret_len)
 	if (__builtin_mul_overflow(len, factor, &len))
 		return -ERANGE;
 	*ret_len = len;
+	return 0;
+}
+
+int usp_spec_parse_moment(const char *text, uint64_t *ret_moment_ns)
+{
+	uint64_t ns = 0, unit = SPEC_NS_PER_S;
+	size_t nr_digits = strspn(text, DIGITS);
+
+	if (!nr_digits || nr_digits > SPEC_SECONDS_DIGITS_MAX)
+		return -EINVAL;
+	for (; nr_digits; nr_digits--, text++)
+		ns = ns * 10 + (uint64_t)(*text - '0') * SPEC_NS_PER_S;
+	if (*text == '.') {
+		for (text++; *text >= '0' && *text <= '9'; text++) {
+			unit /= 10;
+			ns += (uint64_t)(*text - '0') * unit;
+		}
+	}
+	if (*text)
+		return -EINVAL;
+	*ret_moment_ns = usp_sys_now_ns() + ns;
 	return 0;
 }
 

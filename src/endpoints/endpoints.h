@@ -69,6 +69,9 @@ const char *usp_stream_why(int error);
 /* A length such as 64M (powers of 1024: k K M G T) or 64MB (powers of 1000: kB MB GB TB): 0, -EINVAL or -ERANGE. */
 int usp_spec_parse_len(const char *text, int64_t *ret_len);
 
+/* Seconds with an optional fraction, such as 2.5, as a moment of usp_sys_now_ns: 0 or -EINVAL. */
+int usp_spec_parse_moment(const char *text, uint64_t *ret_moment_ns);
+
 /* The value of an option: NULL where it was not given, "" where it was given without a value. */
 const char *usp_spec_option(const struct usp_spec *spec, const char *name);
 

@@ -9,15 +9,12 @@
 #include "base/addr.h"
 #include "base/compiler.h"
 #include "base/sys.h"
+#include "base/wait.h"
 #include "endpoints/endpoints.h"
 #include "splice/sock.h"
 
-#define SOCKET_NS_PER_S 1000000000u
-#define SOCKET_NEVER UINT64_MAX
 #define SOCKET_PAUSE_MIN_NS 10000000
 #define SOCKET_PAUSE_MAX_NS 250000000
-#define SOCKET_SECONDS_DIGITS_MAX 9
-#define DIGITS "0123456789"
 
 static const struct usp_file_ops tcp_ops = {
 	.size = sizeof(struct usp_file_ops),
@@ -49,41 +46,19 @@ static const struct usp_file_ops unix_ops = {
 
 /* What the options ask for; the times are those of usp_sys_now_ns. */
 struct socket_options {
-	uint64_t give_up;     /* timeout=, or SOCKET_NEVER */
+	uint64_t give_up;     /* timeout=, or USP_NEVER */
 	uint64_t retry_until; /* retry=, or 0 */
 	bool is_nodelay;
 };
-
-/* Seconds with an optional fraction, as a moment from now on. */
-static int socket_parse_moment(const char *text, uint64_t *ret_moment)
-{
-	uint64_t ns = 0, unit = SOCKET_NS_PER_S;
-	size_t nr_digits = strspn(text, DIGITS);
-
-	if (!nr_digits || nr_digits > SOCKET_SECONDS_DIGITS_MAX)
-		return -EINVAL;
-	for (; nr_digits; nr_digits--, text++)
-		ns = ns * 10 + (uint64_t)(*text - '0') * SOCKET_NS_PER_S;
-	if (*text == '.') {
-		for (text++; *text >= '0' && *text <= '9'; text++) {
-			unit /= 10;
-			ns += (uint64_t)(*text - '0') * unit;
-		}
-	}
-	if (*text)
-		return -EINVAL;
-	*ret_moment = usp_sys_now_ns() + ns;
-	return 0;
-}
 
 static int socket_parse_options(const struct usp_spec *spec, struct socket_options *ret_options, const char **ret_why)
 {
 	const char *timeout = usp_spec_option(spec, "timeout"), *retry = usp_spec_option(spec, "retry");
 	const char *nodelay = usp_spec_option(spec, "nodelay");
 
-	*ret_options = (struct socket_options){.give_up = SOCKET_NEVER, .is_nodelay = nodelay};
-	if ((timeout && socket_parse_moment(timeout, &ret_options->give_up) < 0) ||
-	    (retry && socket_parse_moment(retry, &ret_options->retry_until) < 0)) {
+	*ret_options = (struct socket_options){.give_up = USP_NEVER, .is_nodelay = nodelay};
+	if ((timeout && usp_spec_parse_moment(timeout, &ret_options->give_up) < 0) ||
+	    (retry && usp_spec_parse_moment(retry, &ret_options->retry_until) < 0)) {
 		*ret_why = "retry and timeout take a number of seconds, such as 2.5";
 		return -EINVAL;
 	}
@@ -92,17 +67,6 @@ static int socket_parse_options(const struct usp_spec *spec, struct socket_optio
 		return -EINVAL;
 	}
 	return 0;
-}
-
-/* Wait for events until the moment to give up: 0, -ETIMEDOUT or -EINTR. */
-static int socket_wait(int fd, short events, uint64_t give_up)
-{
-	struct pollfd pollfd = {.fd = fd, .events = events};
-	uint64_t now = usp_sys_now_ns();
-	int64_t left = give_up == SOCKET_NEVER ? -1 : give_up > now ? (int64_t)(give_up - now) : 0;
-	int ret = usp_sys_poll(&pollfd, 1, left);
-
-	return ret == 0 ? -ETIMEDOUT : ret < 0 ? ret : 0;
 }
 
 /* --- Connecting --------------------------------------------------------------------------------- */
@@ -119,7 +83,7 @@ bool usp_stream_is_self(int fd, const struct addrinfo *to)
 
 static int socket_finish_connect(int fd, uint64_t give_up)
 {
-	int ret = socket_wait(fd, POLLOUT, give_up);
+	int ret = usp_wait_until(fd, POLLOUT, give_up);
 
 	if (ret == 0)
 		ret = usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_ERROR);
@@ -164,7 +128,7 @@ static uint64_t socket_try_until(const struct socket_options *options, int error
 	uint64_t until = 0;
 
 	if (error == -EAGAIN)
-		until = SOCKET_NEVER;
+		until = USP_NEVER;
 	else if (error == -ECONNREFUSED || error == -ENOENT)
 		until = options->retry_until;
 	return until < options->give_up ? until : options->give_up;
@@ -277,7 +241,7 @@ static int socket_accept_one(int listener, uint64_t give_up)
 	int ret;
 
 	do {
-		ret = socket_wait(listener, POLLIN, give_up);
+		ret = usp_wait_until(listener, POLLIN, give_up);
 		if (ret == 0)
 			ret = usp_sys_accept(listener);
 	} while (ret == -EAGAIN || ret == -ECONNABORTED); /* a client that did not wait for us */

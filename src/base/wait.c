@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* wait - for a descriptor, until a moment. */
+#include "base/wait.h"
+
+#include <errno.h>
+
+#include "base/sys.h"
+
+int usp_wait_until(int fd, short events, uint64_t moment_ns)
+{
+	struct pollfd pollfd = {.fd = fd, .events = events};
+	uint64_t now_ns = usp_sys_now_ns();
+	int64_t left_ns = moment_ns == USP_NEVER ? -1 : moment_ns > now_ns ? (int64_t)(moment_ns - now_ns) : 0;
+	int ret = usp_sys_poll(&pollfd, 1, left_ns);
+
+	return ret == 0 ? -ETIMEDOUT : ret < 0 ? ret : 0;
+}
