@@ -98,7 +98,8 @@ struct usp_open_params {
 
 /*
  * Open the endpoint that spec names (usplice-endpoints(7)); a regular sink is created, and truncated
- * only if keep_bytes is unset. Blocks while a connection is made or awaited. The errors are those of
+ * only if keep_bytes is unset. Blocks while a name is looked up, and while a connection is made or awaited:
+ * -EINTR after a signal, -ETIMEDOUT after the timeout= of the spec. The errors are those of
  * open(2), connect(2) and so on; -EINVAL for a spec that does not parse, and -EHOSTUNREACH for a name
  * that does not resolve. If ret_why is not NULL it receives a static sentence about the failure, or NULL.
  */

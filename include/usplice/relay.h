@@ -59,8 +59,9 @@ USP_EXPORT int usp_relay_listen_fd(struct usp_relay *relay, int fd);
 
 /*
  * The targets, "HOST:PORT" or "unix:PATH"; all addresses of a name are tried in their order. Replaces those that were
- * there, and connections keep theirs. Also while it runs, from any thread. Blocks while names are looked up. On failure,
- * -EINVAL, -EHOSTUNREACH or -ENOMEM, nothing changes, and *ret_failed (may be NULL) is the index of the one at fault.
+ * there, and connections keep theirs. Also while it runs, from any thread. Blocks while names are looked up,
+ * for up to 15 s each. On failure, -EINVAL, -EHOSTUNREACH, -ETIMEDOUT, -EINTR after a signal or -ENOMEM, nothing changes,
+ * and *ret_failed (may be NULL) is the index of the one at fault.
  */
 USP_EXPORT int usp_relay_set_targets(struct usp_relay *relay, const char *const *addresses, unsigned nr_targets,
 				     unsigned *ret_failed, const char **ret_why);

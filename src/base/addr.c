@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/lookup.h"
 
 #define ADDR_PORT_MAX 65535
 
@@ -62,31 +63,8 @@ static int addr_check_port(const char *port, const char **ret_why)
 	return 0;
 }
 
-static int addr_lookup(const struct addr_words *words, int type, bool is_passive, struct addrinfo **ret_list,
-		       const char **ret_why)
-{
-	const struct addrinfo hints = {
-		.ai_socktype = type,
-		.ai_flags = (is_passive ? AI_PASSIVE : 0) | (words->is_numeric ? AI_NUMERICHOST : 0),
-	};
-	struct addrinfo *list;
-
-	switch (getaddrinfo(words->host, words->port, &hints, &list)) {
-	case 0:
-		*ret_list = list;
-		return 0;
-	case EAI_MEMORY:
-		return addr_fail(-ENOMEM, NULL, ret_why);
-	case EAI_SERVICE:
-		return addr_fail(-EINVAL, "no service of this name has a port", ret_why);
-	case EAI_AGAIN:
-		return addr_fail(-EHOSTUNREACH, "the name service does not answer", ret_why);
-	default:
-		return addr_fail(-EHOSTUNREACH, "the name does not resolve", ret_why);
-	}
-}
-
-int usp_addr_resolve(const char *text, int type, bool is_passive, struct addrinfo **ret_list, const char **ret_why)
+int usp_addr_resolve(const char *text, int type, bool is_passive, uint64_t give_up_ns, struct addrinfo **ret_list,
+		     const char **ret_why)
 {
 	char *copy = usp_alloc_string(text);
 	struct addr_words words;
@@ -97,8 +75,14 @@ int usp_addr_resolve(const char *text, int type, bool is_passive, struct addrinf
 	ret = addr_split(copy, is_passive, &words, ret_why);
 	if (ret == 0)
 		ret = addr_check_port(words.port, ret_why);
-	if (ret == 0)
-		ret = addr_lookup(&words, type, is_passive, ret_list, ret_why);
+	if (ret == 0) {
+		const struct addrinfo hints = {
+			.ai_socktype = type,
+			.ai_flags = (is_passive ? AI_PASSIVE : 0) | (words.is_numeric ? AI_NUMERICHOST : 0),
+		};
+
+		ret = usp_lookup(words.host, words.port, &hints, give_up_ns, ret_list, ret_why);
+	}
 	usp_free(copy);
 	return ret;
 }

@@ -5,14 +5,16 @@
 
 #include <netdb.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/un.h>
 
 /*
- * Resolve "HOST:PORT" or "[V6]:PORT", of which a listener (is_passive) may leave out the host. Blocks. The list goes to
- * freeaddrinfo. -EINVAL for text that is no address, -EHOSTUNREACH for a name that does not resolve, -ENOMEM; ret_why
- * then receives a static sentence, or NULL.
+ * Resolve "HOST:PORT" or "[V6]:PORT", of which a listener (is_passive) may leave out the host. Blocks while a name is
+ * looked up, until a moment of usp_sys_now_ns, or USP_NEVER. The list goes to freeaddrinfo. -EINVAL for text that is no
+ * address, and the errors of usp_lookup; ret_why then receives a static sentence, or is left as it is.
  */
-int usp_addr_resolve(const char *text, int type, bool is_passive, struct addrinfo **ret_list, const char **ret_why);
+int usp_addr_resolve(const char *text, int type, bool is_passive, uint64_t give_up_ns, struct addrinfo **ret_list,
+		     const char **ret_why);
 
 /* The address of a path: -ENAMETOOLONG, or -EINVAL if it is empty. */
 int usp_addr_of_path(const char *path, struct sockaddr_un *ret_addr);

@@ -470,6 +470,11 @@ uint64_t usp_sys_thread_cpu_ns(void)
 	return sys_clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
+int usp_sys_pid(void)
+{
+	return getpid();
+}
+
 int usp_sys_get_policy(void)
 {
 	return (int)sys_result(sched_getscheduler(0));

@@ -88,6 +88,8 @@ void usp_sys_unmap(void *base, size_t len);
 uint64_t usp_sys_now_ns(void);	      /* CLOCK_MONOTONIC */
 uint64_t usp_sys_thread_cpu_ns(void); /* what the calling thread has used */
 
+int usp_sys_pid(void);
+
 /* How the calling thread is scheduled: SCHED_OTHER or another, as sched_getscheduler(2) says. */
 int usp_sys_get_policy(void);
 int usp_sys_set_policy(int policy); /* with priority 0 */

@@ -331,7 +331,7 @@ static int tcp_open(const struct usp_spec *spec, const struct usp_open_params *p
 	int fd, ret = socket_parse_options(spec, &options, ret_why);
 
 	if (ret == 0)
-		ret = usp_addr_resolve(spec->address, SOCK_STREAM, false, &list, ret_why);
+		ret = usp_addr_resolve(spec->address, SOCK_STREAM, false, options.give_up, &list, ret_why);
 	if (ret < 0)
 		return ret;
 	fd = socket_connect_retrying(list, &options);
@@ -347,7 +347,7 @@ static int tcp_listen_open(const struct usp_spec *spec, const struct usp_open_pa
 	int fd, ret = socket_parse_options(spec, &options, ret_why);
 
 	if (ret == 0)
-		ret = usp_addr_resolve(spec->address, SOCK_STREAM, true, &list, ret_why);
+		ret = usp_addr_resolve(spec->address, SOCK_STREAM, true, options.give_up, &list, ret_why);
 	if (ret < 0)
 		return ret;
 	fd = usp_stream_listen(list, 1);

@@ -5,6 +5,7 @@
 
 #include "base/addr.h"
 #include "base/sys.h"
+#include "base/wait.h"
 #include "endpoints/endpoints.h"
 #include "splice/sock.h"
 
@@ -60,10 +61,26 @@ static int udp_parse_datagram(const struct usp_spec *spec, size_t *ret_bytes, co
 	return 0;
 }
 
+/* The moment until which a name is looked up. */
+static int udp_parse_give_up(const struct usp_spec *spec, uint64_t *ret_give_up, const char **ret_why)
+{
+	const char *text = usp_spec_option(spec, "timeout");
+
+	*ret_give_up = USP_NEVER;
+	if (!text || usp_spec_parse_moment(text, ret_give_up) == 0)
+		return 0;
+	*ret_why = "timeout takes a number of seconds, such as 2.5";
+	return -EINVAL;
+}
+
 static int udp_connect_or_bind(const struct usp_spec *spec, bool is_listener, const char **ret_why)
 {
 	struct addrinfo *list;
-	int ret = usp_addr_resolve(spec->address, SOCK_DGRAM, is_listener, &list, ret_why);
+	uint64_t give_up;
+	int ret = udp_parse_give_up(spec, &give_up, ret_why);
+
+	if (ret == 0)
+		ret = usp_addr_resolve(spec->address, SOCK_DGRAM, is_listener, give_up, &list, ret_why);
 
 	if (ret < 0)
 		return ret;
@@ -118,7 +135,8 @@ static int udp_listen_open(const struct usp_spec *spec, const struct usp_open_pa
 	return udp_file_new(spec, params->mode, true, USP_DATAGRAM_BYTES, ret_file, ret_why);
 }
 
-static const char *const udp_options[] = {"datagram", "eof", NULL};
+static const char *const udp_options[] = {"datagram", "eof", "timeout", NULL};
+static const char *const udp_listen_options[] = {"timeout", NULL};
 
 const struct usp_endpoint usp_udp_endpoint = {
 	.scheme = "udp",
@@ -130,5 +148,6 @@ const struct usp_endpoint usp_udp_endpoint = {
 const struct usp_endpoint usp_udp_listen_endpoint = {
 	.scheme = "udp-listen",
 	.summary = "udp-listen:[HOST:]PORT, datagrams from anybody; an empty one ends the input",
+	.options = udp_listen_options,
 	.open = udp_listen_open,
 };

@@ -17,6 +17,9 @@
 #define PLACE_HASH_BASIS 2166136261u /* FNV-1a */
 #define PLACE_HASH_PRIME 16777619u
 
+/* A resolver that has waited 5 seconds for each of two servers has an answer of the third by then. */
+#define PLACE_LOOKUP_NS 15000000000u
+
 static const char unix_scheme[] = "unix:", tcp_scheme[] = "tcp:";
 
 static bool place_has_scheme(const char *text, const char *scheme)
@@ -52,13 +55,18 @@ static int place_of_path(const char *path, struct addrinfo **ret_list, const cha
 	return 0;
 }
 
+static int place_of_name(const char *text, bool is_passive, struct addrinfo **ret_list, const char **ret_why)
+{
+	return usp_addr_resolve(text, SOCK_STREAM, is_passive, usp_sys_now_ns() + PLACE_LOOKUP_NS, ret_list, ret_why);
+}
+
 int usp_place_resolve(const char *text, bool is_passive, struct addrinfo **ret_list, const char **ret_why)
 {
 	if (place_has_scheme(text, unix_scheme))
 		return place_of_path(text + strlen(unix_scheme), ret_list, ret_why);
 	if (place_has_scheme(text, tcp_scheme))
 		text += strlen(tcp_scheme);
-	return usp_addr_resolve(text, SOCK_STREAM, is_passive, ret_list, ret_why);
+	return place_of_name(text, is_passive, ret_list, ret_why);
 }
 
 void usp_place_free(struct addrinfo *list)
@@ -79,7 +87,7 @@ int usp_place_resolve_source(const char *text, struct addrinfo **ret_list)
 
 	if ((size_t)snprintf(padded, sizeof(padded), format, text) >= sizeof(padded))
 		return -EINVAL;
-	return usp_addr_resolve(padded, SOCK_STREAM, false, ret_list, &why);
+	return place_of_name(padded, false, ret_list, &why);
 }
 
 int usp_place_listen(const char *text, int backlog, const char **ret_why)

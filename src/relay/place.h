@@ -6,7 +6,10 @@
 #include <netdb.h>
 #include <stdbool.h>
 
-/* Addresses of a text, to be freed by usp_place_free. Blocks on name look-ups. -EINVAL, -EHOSTUNREACH, -ENOMEM ... */
+/*
+ * Addresses of a text, to be freed by usp_place_free. Blocks for up to 15 s while a name is looked up. -EINVAL, and the
+ * errors of usp_lookup.
+ */
 int usp_place_resolve(const char *text, bool is_passive, struct addrinfo **ret_list, const char **ret_why);
 void usp_place_free(struct addrinfo *list); /* NULL is allowed */
 

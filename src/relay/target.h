@@ -25,7 +25,7 @@ struct usp_targets {
 	struct usp_target target[];
 };
 
-/* -EINVAL, -EHOSTUNREACH or -ENOMEM, with the index and the sentence of usp_relay_set_targets. Blocks on name look-ups. */
+/* The errors, the index and the sentence of usp_relay_set_targets, and its waiting. */
 int usp_targets_new(const char *const *names, unsigned nr, struct usp_targets **ret_targets, unsigned *ret_failed,
 		    const char **ret_why);
 struct usp_targets *usp_targets_get(struct usp_targets *targets);

@@ -96,6 +96,15 @@ complains() {
 	complains 'src/run/pump.c:3: system call close() outside base/sys.c'
 }
 
+@test "a look-up of a name that nothing ends is found, in the command, too" {
+	source_file base/lookup.c 'int usp_f(void)' '{' '	return getaddrinfo(0, 0, 0, 0);' '}'
+	source_file run/pump.c 'int usp_f(void)' '{' '	return getaddrinfo(0, 0, 0, 0);' '}'
+	complains 'src/run/pump.c:3: getaddrinfo() outside base/lookup.c: nothing ends it there'
+	source_file run/pump.c ''
+	source_file cli/main.c 'int f(void)' '{' '	return gethostbyname("a") != 0;' '}'
+	complains 'src/cli/main.c:3: gethostbyname() outside base/lookup.c: nothing ends it there'
+}
+
 @test "a library that prints is found" {
 	source_file run/pump.c 'void usp_f(void)' '{' '	puts("hello");' '}'
 	complains 'src/run/pump.c:3: puts: only the command prints'
