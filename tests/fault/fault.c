@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -138,16 +139,28 @@ void fault_complain(const char *format, ...)
 		memcpy(fault_state->why + at, line, len);
 }
 
-unsigned fault_nr_fds(void)
+static unsigned fault_nr_entries(const char *path)
 {
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned nr_fds = 0;
+	DIR *dir = opendir(path);
+	unsigned nr = 0;
 
 	while (dir && readdir(dir))
-		nr_fds++;
+		nr++;
 	if (dir)
 		closedir(dir);
-	return nr_fds;
+	return nr;
+}
+
+unsigned fault_nr_fds(void)
+{
+	return fault_nr_entries("/proc/self/fd");
+}
+
+/* A look-up that was given up ends by itself. (The other two entries are the folder and the one above it.) */
+static void fault_await_threads(void)
+{
+	while (fault_nr_entries("/proc/self/task") > 3)
+		sched_yield();
 }
 
 /* The scenario, between two looks at what is in use. */
@@ -161,6 +174,7 @@ static void fault_run_checked(const struct fault_scenario *scenario)
 	nr_live = fault_nr_live();
 	scenario->run(scenario->arg);
 	fault_disarm();
+	fault_await_threads();
 	usp_trim(&after);
 	fault_check(after.nr_folios == before.nr_folios);
 	fault_check(after.folio_bytes == before.folio_bytes);
@@ -180,7 +194,9 @@ static void fault_describe(const struct fault_plan *plan, bool has_plan, char *r
 	else
 		snprintf(ret_text, len, "%s, call %u%s: %s", fault_kinds[plan->call].name, plan->nth,
 			 plan->is_sticky ? " and all behind it" : "",
-			 plan->cut ? cuts[plan->cut] : strerror(plan->error));
+			 plan->cut	   ? cuts[plan->cut]
+			 : plan->error < 0 ? gai_strerror(plan->error)
+					   : strerror(plan->error));
 }
 
 /* One run in a process of its own. True if all was well. */

@@ -9,6 +9,7 @@
 #ifndef USP_TESTS_FAULT_H
 #define USP_TESTS_FAULT_H
 
+#include <netdb.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,6 +26,7 @@
 	X(usp_folio_get, false, ENOMEM)                                                                               \
 	X(usp_uring_request, false, ENOMEM)                                                                           \
 	X(usp_uring_close, false, ENOMEM)                                                                             \
+	X(getaddrinfo, false, EAI_AGAIN, EAI_MEMORY, EAI_NONAME, EAI_SERVICE, EAI_SYSTEM)                             \
 	X(pthread_create, false, EAGAIN)                                                                              \
 	X(usp_sys_open, false, EACCES, EMFILE, ENOMEM)                                                                \
 	X(usp_sys_open_waiting, false, EACCES, EINTR, EMFILE, ENXIO)                                                  \
@@ -93,7 +95,7 @@ struct fault_plan {
 	enum fault_call call;
 	unsigned nth;
 	bool is_sticky;
-	int error; /* positive, or 0 for a cut */
+	int error; /* positive; of getaddrinfo EAI_AGAIN and so on, which are negative; 0 for a cut */
 	enum fault_cut cut;
 };
 
@@ -112,7 +114,7 @@ struct fault_hit fault_hit(void);
 /* It says "try again", or is only a short count: whoever met it must go on. */
 bool fault_is_transient(const struct fault_plan *plan);
 
-/* Allocations of the library that have not been freed, and open descriptors of the process. */
+/* Allocations of the library and lists of addresses that have not been freed, and open descriptors of the process. */
 size_t fault_nr_live(void);
 unsigned fault_nr_fds(void);
 

@@ -94,6 +94,7 @@ struct opening {
 #define NEEDS_CLIENT 0x1u /* it waits for one */
 #define ON_DISK 0x2u	  /* a file with content, to be truncated */
 #define IS_NEW 0x4u	  /* a file that is made */
+#define BY_NAME 0x10u	  /* that has to be looked up */
 #define IS_STALE 0x8u	  /* a UNIX socket that somebody left behind */
 
 static struct sockaddr_un unix_path(const char *name)
@@ -140,6 +141,15 @@ static void prepare_opening(const struct opening *opening, const char *path, con
 	close(fd);
 }
 
+/* A name is looked up without a thread where none can be had. */
+static void check_look_up(int ret)
+{
+	enum fault_call call = fault_hit().plan.call;
+
+	if (fault_hit().has_fired && (call == FAULT_pthread_create || call == FAULT_usp_sys_eventfd))
+		fault_check(ret == 0);
+}
+
 /* A file that could not be opened has kept its bytes, and no socket stays behind. */
 static void check_failed(const struct opening *opening, const char *path, const struct sockaddr_un *address)
 {
@@ -181,6 +191,8 @@ static void run_open(const void *arg)
 	fault_check(ret == 0 ? file != untouched && !why : file == untouched);
 	if (ret < 0)
 		check_failed(opening, path, &address);
+	if (opening->traits & BY_NAME)
+		check_look_up(ret);
 	if (ret < 0 && !fault_hit().has_fired)
 		fault_complain("%s: %s", strerror(-ret), why ? why : "");
 	unlink(address.sun_path);
@@ -323,6 +335,7 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "open_memory_with_a_text", OPENING("mem:text\\,with a comma", USP_READ, 0)},
 	{.name = "open_memory_to_fill", OPENING("mem:,max=64M", USP_WRITE, 0)},
 	{.name = "connect_to_tcp", OPENING("tcp:127.0.0.1:%u,nodelay", BOTH, 0)},
+	{.name = "connect_to_tcp_by_name", OPENING("tcp:localhost:%u,timeout=20", BOTH, BY_NAME)},
 	{.name = "wait_for_tcp", OPENING("tcp-listen:127.0.0.1:%u,timeout=20", BOTH, NEEDS_CLIENT)},
 	{.name = "connect_to_unix", OPENING("unix:%s/socket", BOTH, 0)},
 	{.name = "wait_for_unix", OPENING("unix-listen:%s/listen,timeout=20", BOTH, NEEDS_CLIENT)},
@@ -330,6 +343,8 @@ static const struct fault_scenario scenarios[] = {
 	 OPENING("unix-listen:%s/listen,timeout=20", BOTH, NEEDS_CLIENT | IS_STALE)},
 	{.name = "open_udp", OPENING("udp:127.0.0.1:%u,eof", USP_WRITE, 0)},
 	{.name = "open_udp_to_listen", OPENING("udp-listen:127.0.0.1:%u", USP_READ, 0)},
+	{.name = "open_udp_by_name", OPENING("udp:localhost:%u,timeout=20", USP_WRITE, BY_NAME)},
+	{.name = "open_udp_to_listen_by_name", OPENING("udp-listen:localhost:%u", USP_READ, BY_NAME)},
 	{.name = "adopt_a_file", ADOPTION(run_adopt, make_file, BOTH)},
 	{.name = "adopt_null", ADOPTION(run_adopt, make_null, USP_WRITE)},
 	{.name = "adopt_a_terminal", ADOPTION(run_adopt, make_terminal, BOTH)},

@@ -124,6 +124,27 @@ WRAP(int, usp_sys_map_file, (int fd, size_t len, void **ret_base), (fd, len, ret
 WRAP(int, usp_sys_get_policy, (void), ())
 WRAP(int, usp_sys_set_policy, (int policy), (policy))
 
+/* It gives an error of its own, and a list that must be freed like memory. */
+int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **ret_list);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **ret_list);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **ret_list)
+{
+	int error = fault_fires(FAULT_getaddrinfo, -1, -1) ? fault_error()
+							   : __real_getaddrinfo(host, port, hints, ret_list);
+
+	if (error == 0)
+		atomic_fetch_add(&wrap_nr_live, 1);
+	return error;
+}
+
+void __real_freeaddrinfo(struct addrinfo *list);
+void __wrap_freeaddrinfo(struct addrinfo *list);
+void __wrap_freeaddrinfo(struct addrinfo *list)
+{
+	atomic_fetch_sub(&wrap_nr_live, 1);
+	__real_freeaddrinfo(list);
+}
+
 /* It gives a positive error. */
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg);
