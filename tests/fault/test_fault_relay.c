@@ -39,6 +39,7 @@ static char folder[] = "/tmp/usplice-fault-XXXXXX";
 struct setting {
 	bool is_short; /* one piece will do */
 	bool is_unix;
+	bool is_by_name;      /* the target has to be looked up */
 	bool has_dead_target; /* in front of the one that lives */
 	struct usp_relay_params params;
 };
@@ -145,6 +146,12 @@ static bool is_lie(const struct fault_hit *hit, const struct usp_relay_params *p
 		       plan->call == FAULT_usp_sys_recvmsg || plan->call == FAULT_usp_sys_connect;
 
 	return hit->has_fired && ((plan->error == EAGAIN && is_edge) || (plan->cut && is_peek));
+}
+
+/* A signal ends the look-up of a name, and the relay does not begin. */
+static bool ends_look_up(const struct scene *it, const struct fault_hit *hit)
+{
+	return it->setting->is_by_name && hit->plan.call == FAULT_usp_sys_poll && hit->plan.error == EINTR;
 }
 
 /* --- One exchange --------------------------------------------------------------------------------------------- */
@@ -362,10 +369,12 @@ static void *helper_run(void *arg)
 
 static int open_relay(struct scene *it)
 {
-	const char *targets[] = {it->dead, it->target};
+	char by_name[TEXT_ROOM];
+	const char *targets[] = {it->dead, it->setting->is_by_name ? by_name : it->target};
 	unsigned nr_dead = it->setting->has_dead_target ? 1 : 0;
 	int ret = usp_relay_new(&it->setting->params, &it->relay);
 
+	snprintf(by_name, sizeof(by_name), "localhost%s", strchr(it->target, ':'));
 	snprintf(it->address, sizeof(it->address), it->setting->is_unix ? "unix:%s/relay" : "127.0.0.1:0", folder);
 	if (ret == 0)
 		ret = usp_relay_listen(it->relay, it->address, NULL);
@@ -411,7 +420,7 @@ static void check_side(const struct scene *it, const struct side *side, const ch
 static void check_scene(const struct scene *it, int ret, const struct usp_relay_status *status)
 {
 	struct fault_hit hit = fault_hit();
-	bool is_excused = is_lie(&hit, &it->setting->params);
+	bool is_excused = is_lie(&hit, &it->setting->params) || ends_look_up(it, &hit);
 	bool must_succeed = !hit.has_fired || (fault_is_transient(&hit.plan) && !is_excused);
 
 	fault_check(ret <= 0 && (ret == 0 || !must_succeed));
@@ -490,6 +499,7 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "a_connection_in_memory", SETTING(PARAMS(.lane = USP_LANE_USER))},
 	{.name = "a_connection_over_unix_sockets", SETTING(.is_unix = true, PARAMS(.lane = USP_LANE_AUTO))},
 	{.name = "a_target_refuses", SETTING(.is_short = true, .has_dead_target = true, PARAMS(.lane = USP_LANE_AUTO))},
+	{.name = "a_target_by_name", SETTING(.is_short = true, .is_by_name = true, PARAMS(.no_uring = true))},
 	{.name = "a_header_is_passed_on", SETTING(.is_short = true, PARAMS(.proxy_accept = true, .proxy_send = 1))},
 	{.name = "a_connection_with_limits",
 	 SETTING(.is_short = true, PARAMS(.rate = 1 << 26, .rate_total = 1 << 26, .idle_timeout_ns = 20000 * NS_PER_MS,
