@@ -16,7 +16,8 @@
 
 /*
  * name, does it move bytes (then it is also made to move fewer), and the errors that it can give. ENOMEM of a function
- * that returns a pointer or a bool is NULL or false.
+ * that returns a pointer or a bool is NULL or false. ETIMEDOUT of the clock puts it forward by an hour, for good: that is
+ * what a process sees that was stopped.
  */
 #define FAULT_CALLS(X)                                                                                                \
 	X(usp_alloc, false, ENOMEM)                                                                                   \
@@ -79,6 +80,7 @@
 	X(usp_sys_epoll_ctl, false, ENOMEM, ENOSPC)                                                                   \
 	X(usp_sys_epoll_wait, false, EINTR)                                                                           \
 	X(usp_sys_eventfd, false, EMFILE, ENOMEM)                                                                     \
+	X(usp_sys_now_ns, false, ETIMEDOUT)                                                                           \
 	X(usp_sys_map_anon, false, ENOMEM)                                                                            \
 	X(usp_sys_map_file, false, EACCES, ENOMEM)                                                                    \
 	X(usp_sys_get_policy, false, EPERM)                                                                           \
@@ -111,7 +113,7 @@ void fault_arm(void);
 void fault_disarm(void);
 struct fault_hit fault_hit(void);
 
-/* It says "try again", or is only a short count: whoever met it must go on. */
+/* It says "try again", is only a short count, or nothing but time: whoever met it must go on. */
 bool fault_is_transient(const struct fault_plan *plan);
 
 /* Allocations of the library and lists of addresses that have not been freed, and open descriptors of the process. */

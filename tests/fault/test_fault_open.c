@@ -193,6 +193,8 @@ static void run_open(const void *arg)
 		check_failed(opening, path, &address);
 	if (opening->traits & BY_NAME)
 		check_look_up(ret);
+	if (fault_hit().has_fired && fault_hit().plan.call == FAULT_usp_sys_now_ns)
+		fault_check(ret == 0 || (ret == -ETIMEDOUT && strstr(spec, "timeout=")));
 	if (ret < 0 && !fault_hit().has_fired)
 		fault_complain("%s: %s", strerror(-ret), why ? why : "");
 	unlink(address.sun_path);

@@ -148,10 +148,11 @@ static bool is_lie(const struct fault_hit *hit, const struct usp_relay_params *p
 	return hit->has_fired && ((plan->error == EAGAIN && is_edge) || (plan->cut && is_peek));
 }
 
-/* A signal ends the look-up of a name, and the relay does not begin. */
+/* A signal, or the time, ends the look-up of a name, and the relay does not begin. */
 static bool ends_look_up(const struct scene *it, const struct fault_hit *hit)
 {
-	return it->setting->is_by_name && hit->plan.call == FAULT_usp_sys_poll && hit->plan.error == EINTR;
+	return it->setting->is_by_name && ((hit->plan.call == FAULT_usp_sys_poll && hit->plan.error == EINTR) ||
+					   hit->plan.call == FAULT_usp_sys_now_ns);
 }
 
 /* --- One exchange --------------------------------------------------------------------------------------------- */
@@ -421,9 +422,11 @@ static void check_scene(const struct scene *it, int ret, const struct usp_relay_
 {
 	struct fault_hit hit = fault_hit();
 	bool is_excused = is_lie(&hit, &it->setting->params) || ends_look_up(it, &hit);
-	bool must_succeed = !hit.has_fired || (fault_is_transient(&hit.plan) && !is_excused);
+	bool is_late = hit.has_fired && hit.plan.call == FAULT_usp_sys_now_ns; /* its time-outs may be over */
+	bool must_succeed = !hit.has_fired || (fault_is_transient(&hit.plan) && !is_excused && !is_late);
 
 	fault_check(ret <= 0 && (ret == 0 || !must_succeed));
+	fault_check(!is_late || ret == 0 || (ret == -ETIMEDOUT && is_excused));
 	fault_check(!it->first.is_stuck || is_excused);
 	if (!it->first.is_stuck) {
 		check_side(it, &it->first.client, "client");
