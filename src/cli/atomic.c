@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* atomic - a file that is written beside its destination and takes its place only when it is whole. */
 #include "atomic.h"
+#include "atomic_path.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -46,94 +46,6 @@ static void atomic_free(struct atomic_file *file)
 	free(file->path);
 	free(file->beside);
 	free(file);
-}
-
-/* Does text, behind a comma, begin with an option of regular files? */
-static bool atomic_is_option(const char *text)
-{
-	size_t len = strcspn(text, ",=");
-
-	return (len == 6 && strncmp(text, "direct", len) == 0) || (len == 6 && strncmp(text, "append", len) == 0);
-}
-
-/* Copy a path out of a spec, without the backslashes before commas. False if options follow it. */
-static bool atomic_unescape(char *to, const char *spec)
-{
-	for (; *spec != '\0'; spec++) {
-		if (spec[0] == ',' && atomic_is_option(spec + 1))
-			return false;
-		if (spec[0] == '\\' && spec[1] == ',')
-			spec++;
-		*to++ = *spec;
-	}
-	*to = '\0';
-	return true;
-}
-
-/* Only "PATH" and "file:PATH" will do; whatever else looks like a scheme is no path. Freed by atomic_free. */
-static int atomic_path_of_spec(const char *spec, char **ret_path, const char **ret_why)
-{
-	size_t scheme = strcspn(spec, ":/");
-
-	if (strncmp(spec, "file:", 5) == 0)
-		spec += strncmp(spec, "file://", 7) == 0 ? 7 : 5;
-	else if (strcmp(spec, "-") == 0 || (spec[scheme] == ':' && isalpha((unsigned char)spec[0]))) {
-		*ret_why =
-			"only a regular file can be replaced as a whole (file:NAME names one whatever it looks like)";
-		return -EINVAL;
-	}
-	*ret_path = malloc(strlen(spec) + 1);
-	if (!*ret_path)
-		return -ENOMEM;
-	if (*spec != '\0' && atomic_unescape(*ret_path, spec))
-		return 0;
-	*ret_why = *spec == '\0' ? "the name of the file is missing" : "a file that is replaced takes no options";
-	return -EINVAL;
-}
-
-/* A path for a file that does not exist: the real one of its directory, and its name. NULL with errno. */
-static char *atomic_real_folder(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *folder = slash ? strndup(path, (size_t)(slash + 1 - path)) : strdup("."), *real, *joined = NULL;
-
-	if (!folder)
-		return NULL;
-	real = realpath(folder, NULL);
-	free(folder);
-	if (real && asprintf(&joined, "%s/%s", strcmp(real, "/") == 0 ? "" : real, slash ? slash + 1 : path) < 0)
-		joined = NULL;
-	free(real);
-	return joined;
-}
-
-static int atomic_set_path(char **path, char *real)
-{
-	if (!real)
-		return -errno;
-	free(*path);
-	*path = real;
-	return 0;
-}
-
-/* Where the destination really is, and its stat if it exists; or what forbids to replace it. */
-static int atomic_resolve(char **path, struct stat *ret_old, const char **ret_why)
-{
-	struct stat link;
-
-	if (stat(*path, ret_old) < 0) {
-		if (errno != ENOENT)
-			return -errno;
-		if (lstat(*path, &link) < 0)
-			return atomic_set_path(path, atomic_real_folder(*path));
-		*ret_why = "the symbolic link leads nowhere";
-		return -ENOENT;
-	}
-	if (!S_ISREG(ret_old->st_mode)) {
-		*ret_why = S_ISDIR(ret_old->st_mode) ? NULL : "only a regular file can be replaced as a whole";
-		return S_ISDIR(ret_old->st_mode) ? -EISDIR : -EINVAL;
-	}
-	return atomic_set_path(path, realpath(*path, NULL));
 }
 
 /* Beside the destination, so that the rename stays in one file system. */
@@ -184,9 +96,7 @@ int atomic_open(const char *spec, mode_t mode, struct atomic_file **ret_file, in
 	*ret_why = NULL;
 	if (!file)
 		return -ENOMEM;
-	result = atomic_path_of_spec(spec, &file->path, ret_why);
-	if (result == 0)
-		result = atomic_resolve(&file->path, &old, ret_why);
+	result = atomic_path(spec, &file->path, &old, ret_why);
 	if (result == 0) {
 		file->beside = atomic_name_beside(file->path);
 		result = file->beside ? atomic_create(file, mode, &old) : -ENOMEM;

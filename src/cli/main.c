@@ -21,8 +21,8 @@
  *       relay_watch.c  its signals                relay_targets.c  its target file
  *       service.c    speaks with systemd
  *       progress.c   the line on a terminal       atomic.c      writes beside and renames
- *       report.c     JSON and summary             json.c        strings in JSON
- *       message.c    lines for the user
+ *       report.c     JSON and summary             atomic_path.c   what it replaces
+ *       json.c       strings in JSON              message.c     lines for the user
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
  * checks the tree.
