@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* atomic - a file that is written beside its destination and takes its place only when it is whole. */
+/*
+ * atomic - a file that is written beside its destination and takes its place only when it is whole.
+ *
+ * It has no name while it is written, so that nothing is left when this process is killed. linkat(2) cannot replace a file:
+ * before the rename it gets a name that tells where it comes from. Where a file cannot be without a name, or where /proc, by
+ * which it is linked, is missing, it has that name from the start.
+ */
 #include "atomic.h"
 #include "atomic_path.h"
 
@@ -11,12 +17,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
+
+#define ATOMIC_LINK_MAX 64
+#define ATOMIC_TRIES 100
 
 struct atomic_file {
 	struct atomic_file *next;
 	char *path;   /* the destination, links resolved */
-	char *beside; /* the file that is written */
+	char *beside; /* the name of the file that is written, or NULL while it has none */
 };
 
 /* All that exist, so that a second signal can remove them. */
@@ -48,41 +58,111 @@ static void atomic_free(struct atomic_file *file)
 	free(file);
 }
 
+/* --- The new file ----------------------------------------------------------------------------------------- */
+
+/* Open the directory of path, or make a file without a name in it. */
+static int atomic_open_folder(const char *path, int flags, mode_t mode)
+{
+	char *copy = strdup(path);
+	int fd;
+
+	if (!copy)
+		return -ENOMEM;
+	fd = open(dirname(copy), flags | O_CLOEXEC, mode);
+	fd = fd < 0 ? -errno : fd;
+	free(copy);
+	return fd;
+}
+
+static void atomic_link_of(int fd, char ret_link[ATOMIC_LINK_MAX])
+{
+	snprintf(ret_link, ATOMIC_LINK_MAX, "/proc/self/fd/%d", fd);
+}
+
+/* A file without a name that can be given one, or -errno: then a name may still do. */
+static int atomic_open_unnamed(const char *path, mode_t mode)
+{
+	int fd = atomic_open_folder(path, O_TMPFILE | O_RDWR, mode);
+	char link[ATOMIC_LINK_MAX];
+
+	if (fd < 0)
+		return fd;
+	atomic_link_of(fd, link);
+	if (access(link, F_OK) == 0)
+		return fd;
+	close(fd);
+	return -ENOENT;
+}
+
 /* Beside the destination, so that the rename stays in one file system. */
 static char *atomic_name_beside(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	int len = slash ? (int)(slash + 1 - path) : 0;
-	char *beside;
+	unsigned random;
+	char *name;
 
-	return asprintf(&beside, "%.*s.%.200s.usplice-XXXXXX", len, path, path + len) < 0 ? NULL : beside;
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return NULL;
+	return asprintf(&name, "%.*s.%.200s.usplice-%08x", len, path, path + len, random) < 0 ? NULL : name;
+}
+
+/* Give the file fd this name, or make one if fd is -1: 0 or its descriptor. */
+static int atomic_take(const char *name, int fd, mode_t mode)
+{
+	char link[ATOMIC_LINK_MAX];
+	int result;
+
+	if (fd < 0) {
+		result = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	} else {
+		atomic_link_of(fd, link);
+		result = linkat(AT_FDCWD, link, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
+	}
+	return result < 0 ? -errno : result;
+}
+
+/* Find a name that is free. The lock is held meanwhile: a name that exists is known to atomic_remove_all. */
+static int atomic_take_name(struct atomic_file *file, int fd, mode_t mode)
+{
+	int i, result = -EEXIST;
+
+	pthread_mutex_lock(&atomic_lock);
+	for (i = 0; i < ATOMIC_TRIES && result == -EEXIST; i++) {
+		free(file->beside);
+		file->beside = atomic_name_beside(file->path);
+		result = file->beside ? atomic_take(file->beside, fd, mode) : -errno;
+	}
+	if (result < 0) {
+		free(file->beside);
+		file->beside = NULL;
+	}
+	pthread_mutex_unlock(&atomic_lock);
+	return result;
 }
 
 /* Give the new file what the old one had; whose it is only as far as that is allowed. */
-static int atomic_set_mode(int fd, mode_t mode, const struct stat *old)
+static int atomic_set_mode(int fd, const struct stat *old)
 {
-	mode_t mask = umask(0);
-
-	umask(mask);
-	if (old->st_nlink == 0)
-		return fchmod(fd, mode & 0777 & ~mask);
 	if ((old->st_uid != geteuid() || old->st_gid != getegid()) && fchown(fd, old->st_uid, old->st_gid) < 0)
-		return fchmod(fd, old->st_mode & 0777);
-	return fchmod(fd, old->st_mode & 07777);
+		return fchmod(fd, old->st_mode & 0777) < 0 ? -errno : 0;
+	return fchmod(fd, old->st_mode & 07777) < 0 ? -errno : 0;
 }
 
+/* A new file gets mode and the directory's default ACL from the kernel. One that replaces an old one is closed at first. */
 static int atomic_create(struct atomic_file *file, mode_t mode, const struct stat *old)
 {
-	int fd = mkostemp(file->beside, O_CLOEXEC);
-	int error;
+	bool is_new = !S_ISREG(old->st_mode);
+	int fd, error;
 
+	mode = is_new ? mode & 0777 : 0600;
+	fd = atomic_open_unnamed(file->path, mode);
 	if (fd < 0)
-		return -errno;
-	if (atomic_set_mode(fd, mode, old) == 0)
+		fd = atomic_take_name(file, -1, mode);
+	error = is_new || fd < 0 ? 0 : atomic_set_mode(fd, old);
+	if (error == 0)
 		return fd;
-	error = -errno;
 	close(fd);
-	unlink(file->beside);
 	return error;
 }
 
@@ -90,22 +170,20 @@ int atomic_open(const char *spec, mode_t mode, struct atomic_file **ret_file, in
 		const char **ret_why)
 {
 	struct atomic_file *file = calloc(1, sizeof(*file));
-	struct stat old = {.st_nlink = 0};
+	struct stat old = {.st_mode = 0};
 	int result;
 
 	*ret_why = NULL;
 	if (!file)
 		return -ENOMEM;
+	atomic_register(file);
 	result = atomic_path(spec, &file->path, &old, ret_why);
-	if (result == 0) {
-		file->beside = atomic_name_beside(file->path);
-		result = file->beside ? atomic_create(file, mode, &old) : -ENOMEM;
-	}
+	if (result == 0)
+		result = atomic_create(file, mode, &old);
 	if (result < 0) {
-		atomic_free(file);
+		atomic_discard(file);
 		return result;
 	}
-	atomic_register(file);
 	*ret_file = file;
 	*ret_fd = result;
 	*ret_old = old;
@@ -117,18 +195,20 @@ int atomic_is_same(const struct atomic_file *a, const struct atomic_file *b)
 	return strcmp(a->path, b->path) == 0;
 }
 
+/* --- In its place ---------------------------------------------------------------------------------------- */
+
+int atomic_link(struct atomic_file *file, int fd)
+{
+	return file->beside ? 0 : atomic_take_name(file, fd, 0);
+}
+
 /* The new name is on the storage only when the directory is. */
 static int atomic_sync_folder(const char *path)
 {
-	char *copy = strdup(path);
-	int fd, error = 0;
+	int fd = atomic_open_folder(path, O_RDONLY | O_DIRECTORY, 0), error = 0;
 
-	if (!copy)
-		return -ENOMEM;
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	free(copy);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	/* EINVAL: a file system whose directories cannot be synced. */
 	if (fsync(fd) < 0 && errno != EINVAL)
 		error = -errno;
@@ -154,7 +234,8 @@ void atomic_discard(struct atomic_file *file)
 {
 	if (!file)
 		return;
-	unlink(file->beside);
+	if (file->beside)
+		unlink(file->beside);
 	atomic_free(file);
 }
 
@@ -163,7 +244,9 @@ void atomic_remove_all(void)
 	const struct atomic_file *file;
 
 	pthread_mutex_lock(&atomic_lock);
-	for (file = atomic_files; file; file = file->next)
-		unlink(file->beside);
+	for (file = atomic_files; file; file = file->next) {
+		if (file->beside)
+			unlink(file->beside);
+	}
 	/* The lock is kept: nobody makes another one before the process ends. */
 }

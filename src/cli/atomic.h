@@ -8,9 +8,10 @@
 struct atomic_file;
 
 /*
- * Make an empty file beside the regular file that spec names, which need not exist; mode is for one that does not. The
- * descriptor belongs to the caller. A symbolic link is followed. ret_old is the destination's own stat, or all zero if there is
- * none. 0 or -errno, and then *ret_why is a sentence or NULL.
+ * Make an empty file in the directory of the regular file that spec names, which need not exist: mode is for a new one, which
+ * also gets the umask; else the file has that of the old one. It has no name where that is possible.
+ * The descriptor belongs to the caller. A symbolic link is followed. ret_old is the destination's own stat, or all zero if
+ * there is none. 0 or -errno, and then *ret_why is a sentence or NULL.
  */
 int atomic_open(const char *spec, mode_t mode, struct atomic_file **ret_file, int *ret_fd, struct stat *ret_old,
 		const char **ret_why);
@@ -18,7 +19,13 @@ int atomic_open(const char *spec, mode_t mode, struct atomic_file **ret_file, in
 /* Do two of them have the same destination? */
 int atomic_is_same(const struct atomic_file *a, const struct atomic_file *b);
 
-/* The bytes are on the storage: put the file in the destination's place and free it. 0 or -errno; gone either way. */
+/* Give the file, which fd is, a name beside the destination if it has none yet. 0 or -errno. */
+int atomic_link(struct atomic_file *file, int fd);
+
+/*
+ * The bytes are on the storage, and the file has a name: put it in the destination's place, sync the directory, and free it. The
+ * descriptor may be closed before. 0 or -errno; gone either way.
+ */
 int atomic_commit(struct atomic_file *file);
 
 /* Remove the file and free it. NULL is allowed. */

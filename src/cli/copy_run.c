@@ -144,9 +144,12 @@ static void run_sync(struct copy_sink *sink, uint64_t bytes)
 
 static void run_commit(struct copy_sink *sink, uint64_t bytes)
 {
-	int error = atomic_commit(sink->atomic);
+	int error = atomic_link(sink->atomic, usp_file_fd(sink->file));
 
-	sink->atomic = NULL;
+	if (error == 0) {
+		error = atomic_commit(sink->atomic);
+		sink->atomic = NULL;
+	}
 	if (error < 0)
 		run_sink_failed(sink, bytes, strerror(-error));
 }

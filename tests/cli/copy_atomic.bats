@@ -8,6 +8,56 @@ mode() {
 	stat -c %a "$1"
 }
 
+# what_protects FILE: owner, group, permissions and ACL, all attributes but those of which nothing may be kept.
+what_protects() {
+	stat -c '%u:%g %a' "$1"
+	getfacl -cnE "$1"
+	getfattr -d -m - -e hex "$1" | grep -E '^(user|security)' | sort
+}
+
+# keeping: the file system here has ACLs and attributes, or one is mounted that has. For some tests that takes root.
+keeping() {
+	command -v setfacl >/dev/null && command -v setfattr >/dev/null || skip "no setfacl or setfattr"
+	has_attributes && return
+	small_disk 8M
+	cd small || return
+	has_attributes || skip "no file system with ACLs and user.* attributes here"
+}
+
+# has_attributes: the mode shows the mask of an ACL where the kernel knows it. A file system may also store what it does not know.
+has_attributes() {
+	(umask 077 && : >probe)
+	setfacl -m u:65534:r probe 2>/dev/null && setfattr -n user.probe -v 1 probe 2>/dev/null && [ "$(mode probe)" = 640 ] || return
+	rm probe
+}
+
+# without_names: the file system here has files without names.
+without_names() {
+	python3 -c 'import os; os.open(".", os.O_TMPFILE | os.O_RDWR)' 2>/dev/null || skip "every file has a name here"
+}
+
+as_root() {
+	[ "$(id -u)" -eq 0 ] || skip "not root"
+}
+
+# with_names ARGUMENTS: the copy where no file can be without a name.
+with_names() {
+	run --separate-stderr "$DENY_CALLS" O_TMPFILE "$USPLICE" copy "$@"
+	[ "$status" -ne 77 ] || skip "no seccomp here"
+}
+
+# inject FAULT... -- ARGUMENTS: the copy, where calls fail as strace is told. One must have failed.
+inject() {
+	local faults=()
+	while [ "$1" != -- ]; do
+		faults+=(-e "inject=$1")
+		shift
+	done
+	shift
+	run --separate-stderr strace -f -o "$command_dir/trace" "${faults[@]}" "$USPLICE" copy "$@"
+	grep -q INJECTED "$command_dir/trace"
+}
+
 @test "--atomic puts a whole file in place" {
 	data a 300000
 	echo old >b
@@ -67,18 +117,19 @@ mode() {
 @test "--atomic leaves the old file and no other one when a signal comes" {
 	echo old >b
 	start --atomic --limit-rate 100k zero: b
-	eventually has_bytes '.b.usplice-*' 1
+	eventually is_moving
 	kill -TERM "$job"
 	finish 143
 	[ "$(cat b)" = old ]
 	[ "$(ls -A)" = $'b\njob.err\njob.out' ]
 }
 
-@test "--atomic syncs before and after the rename" {
-	command -v strace >/dev/null || skip "no strace"
+@test "--atomic syncs the file before it has a name, and the directory behind the rename" {
+	without_names
+	tracing
 	data a 1000
-	strace -f -o trace -e trace=fsync,rename,renameat,renameat2 "$USPLICE" copy --atomic a b || skip "cannot trace here"
-	[ "$(grep -oE '(fsync|rename)' trace | tr '\n' ' ')" = "fsync rename fsync " ]
+	strace -f -o trace -e trace=fsync,linkat,rename,renameat,renameat2 "$USPLICE" copy --atomic a b
+	[ "$(grep -oE '(fsync|linkat|rename)\(' trace | tr -d '\n')" = "fsync(linkat(rename(fsync(" ]
 }
 
 @test "--atomic needs a regular file" {
@@ -125,4 +176,114 @@ mode() {
 		[ "$(jq -r '.sinks[0].error' report)" = "another destination failed" ]
 		[ ! -e small/c ]
 	done
+}
+
+# --- Without a name until it is whole ------------------------------------------------------------------------
+
+@test "--atomic writes into a file without a name, so that SIGKILL leaves nothing" {
+	without_names
+	echo old >b
+	start --atomic --limit-rate 100k zero: b c
+	eventually is_moving
+	[ "$(ls -A)" = $'b\njob.err\njob.out' ]
+	kill -KILL "$job"
+	finish 137
+	[ "$(ls -A)" = $'b\njob.err\njob.out' ]
+	[ "$(cat b)" = old ]
+}
+
+@test "--atomic works where no file can be without a name" {
+	data a 300000
+	echo old >b
+	chmod 640 b
+	with_names --atomic a b c
+	exits 0
+	same a b
+	same a c
+	[ "$(mode b):$(mode c)" = 640:644 ]
+	[ "$(ls -A)" = $'a\nb\nc' ]
+	with_names --atomic /proc/self/mem b
+	exits 3
+	same a b
+	[ "$(ls -A)" = $'a\nb\nc' ]
+}
+
+@test "--atomic works without /proc" {
+	as_root
+	never grep -qa -e libasan.so -e libtsan.so "$USPLICE" || skip "a sanitizer needs /proc"
+	data a 300000
+	echo old >b
+	unshare -m true 2>/dev/null || skip "no mount namespaces here"
+	# shellcheck disable=SC2016
+	run --separate-stderr unshare -m sh -c 'mount -t tmpfs none /proc && exec "$@"' sh "$USPLICE" copy --atomic a b c
+	exits 0
+	same a b
+	same a c
+	[ "$(ls -A)" = $'a\nb\nc' ]
+}
+
+@test "a name that is taken already is another file's, and the next one is tried" {
+	without_names
+	tracing
+	data a 1000
+	inject linkat:error=EEXIST:when=1..3 -- --atomic a b
+	exits 0
+	same a b
+	[ "$(grep linkat trace | grep -oE 'usplice-[0-9a-f]+' | sort -u | wc -l)" -eq 4 ]
+	rm trace
+	inject linkat:error=EEXIST -- --atomic a b
+	exits 4
+	says "usplice: sink b: at byte 1000: File exists"
+	rm trace
+	[ "$(ls -A)" = $'a\nb' ]
+}
+
+@test "--atomic leaves the old file and no other one when the last steps fail" {
+	without_names
+	tracing
+	data a 1000
+	echo old >b
+	for fault in linkat:error=EPERM rename:error=EBUSY fsync:error=EIO:when=1; do
+		inject $fault -- --atomic a b
+		exits 4
+		rm trace
+		[ "$(cat b)" = old ]
+		[ "$(ls -A)" = $'a\nb' ]
+	done
+}
+
+@test "a second signal removes the name right before the rename, too" {
+	tracing
+	data a 1000
+	echo old >b
+	env --default-signal=INT,TERM strace -f -o trace -e inject=rename:delay_enter=60s "$USPLICE" copy --atomic a b 3>&- &
+	eventually has_bytes '.b.usplice-*' 1000
+	job=$(pgrep -P $!)
+	kill -INT "$job"
+	kill -TERM "$job"
+	eventually is_gone '.b.usplice-*'
+	[ "$(cat b)" = old ]
+	kill -KILL "$job" $!
+}
+
+# is_gone FILE: FILE may be a pattern.
+is_gone() {
+	# shellcheck disable=SC2086
+	! stat $1 >/dev/null 2>&1
+}
+
+@test "a new file gets the ACL that its directory gives, whether --atomic or not" {
+	keeping
+	data a 1000
+	chmod 664 a
+	setfacl -d -m u:65534:rwx,g::rx,o::r .
+	umask 027
+	copy a plain
+	copy --atomic a unnamed
+	with_names --atomic a named
+	what_protects plain >plain.txt
+	grep -q '^user:65534:rwx' plain.txt
+	grep -q '^mask::rw-' plain.txt
+	[ "$(what_protects unnamed)" = "$(cat plain.txt)" ]
+	[ "$(what_protects named)" = "$(cat plain.txt)" ]
 }

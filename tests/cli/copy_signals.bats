@@ -109,7 +109,7 @@ asks_for_percent() {
 @test "two signals at once leave no file beside" {
 	echo old >b
 	start --atomic --limit-rate 100k zero: b
-	eventually has_bytes '.b.usplice-*' 1
+	eventually is_moving
 	kill -STOP "$job"
 	kill -INT "$job"
 	kill -TERM "$job"

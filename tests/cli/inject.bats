@@ -4,13 +4,6 @@
 
 load support
 
-# tracing: strace can be used. A sanitizer's search for leaks needs ptrace itself.
-tracing() {
-	command -v strace >/dev/null || skip "no strace"
-	strace -o /dev/null true 2>/dev/null || skip "cannot trace here"
-	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
-}
-
 # inject WHAT ARGUMENTS: run the copy with a fault. $status, $injected (how many fired); report and stderr are files.
 inject() {
 	local what=$1

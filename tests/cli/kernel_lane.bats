@@ -4,13 +4,6 @@
 
 load support
 
-# tracing: strace can be used. A sanitizer's search for leaks needs ptrace itself.
-tracing() {
-	command -v strace >/dev/null || skip "no strace"
-	strace -o /dev/null true 2>/dev/null || skip "cannot trace here"
-	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
-}
-
 carriers=read,write,readv,writev,pread64,pwrite64,preadv,pwritev,preadv2,pwritev2,sendto,sendmsg,sendmmsg,recvfrom,recvmsg,recvmmsg
 
 # carried TRACE: how many bytes the calls in it moved into the process or out of it.

@@ -234,13 +234,6 @@ private() {
 
 # --- The kernel lane -----------------------------------------------------------------------------------------
 
-# tracing: strace can be used. A sanitizer's search for leaks needs ptrace itself.
-tracing() {
-	command -v strace >/dev/null || skip "no strace"
-	strace -o /dev/null true 2>/dev/null || skip "cannot trace here"
-	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
-}
-
 carriers=read,write,readv,writev,pread64,pwrite64,preadv,pwritev,preadv2,pwritev2,sendto,sendmsg,sendmmsg,recvfrom,recvmsg,recvmmsg,io_uring_enter
 
 # carried: how many bytes the calls in ./trace moved into the relay or out of it.

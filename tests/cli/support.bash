@@ -16,10 +16,11 @@ teardown() {
 	for job in $(jobs -p); do
 		kill -9 "$job" 2>/dev/null || true
 	done
+	cd / || return
 	if mountpoint -q "$command_dir/small"; then
 		umount "$command_dir/small"
 	fi
-	cd / && rm -rf "$command_dir"
+	rm -rf "$command_dir"
 }
 
 # data NAME LENGTH: a file of random bytes.
@@ -112,6 +113,11 @@ takes_signals() {
 	((0x${mask:-0} >> 9 & 1))
 }
 
+# is_moving: $job has moved bytes.
+is_moving() {
+	kill -USR1 "$job" && grep -qE '^usplice: [1-9][0-9]* bytes' job.err
+}
+
 # finish CODE: wait for it.
 finish() {
 	local code=0
@@ -120,6 +126,18 @@ finish() {
 		echo "exit code $code instead of $1; standard error: $(cat job.err)"
 		return 1
 	}
+}
+
+# searches_no_leaks: a sanitizer would need ptrace and /proc itself for that.
+searches_no_leaks() {
+	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
+}
+
+# tracing: strace can be used.
+tracing() {
+	command -v strace >/dev/null || skip "no strace"
+	strace -o /dev/null true 2>/dev/null || skip "cannot trace here"
+	searches_no_leaks
 }
 
 # free_port: a port that nobody uses now.
