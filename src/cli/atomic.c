@@ -7,6 +7,7 @@
  * which it is linked, is missing, it has that name from the start.
  */
 #include "atomic.h"
+#include "atomic_keep.h"
 #include "atomic_path.h"
 
 #include <errno.h>
@@ -141,16 +142,8 @@ static int atomic_take_name(struct atomic_file *file, int fd, mode_t mode)
 	return result;
 }
 
-/* Give the new file what the old one had; whose it is only as far as that is allowed. */
-static int atomic_set_mode(int fd, const struct stat *old)
-{
-	if ((old->st_uid != geteuid() || old->st_gid != getegid()) && fchown(fd, old->st_uid, old->st_gid) < 0)
-		return fchmod(fd, old->st_mode & 0777) < 0 ? -errno : 0;
-	return fchmod(fd, old->st_mode & 07777) < 0 ? -errno : 0;
-}
-
 /* A new file gets mode and the directory's default ACL from the kernel. One that replaces an old one is closed at first. */
-static int atomic_create(struct atomic_file *file, mode_t mode, const struct stat *old)
+static int atomic_create(struct atomic_file *file, mode_t mode, const struct stat *old, const char **ret_why)
 {
 	bool is_new = !S_ISREG(old->st_mode);
 	int fd, error;
@@ -159,7 +152,7 @@ static int atomic_create(struct atomic_file *file, mode_t mode, const struct sta
 	fd = atomic_open_unnamed(file->path, mode);
 	if (fd < 0)
 		fd = atomic_take_name(file, -1, mode);
-	error = is_new || fd < 0 ? 0 : atomic_set_mode(fd, old);
+	error = is_new || fd < 0 ? 0 : atomic_keep(fd, file->path, old, ret_why);
 	if (error == 0)
 		return fd;
 	close(fd);
@@ -179,7 +172,7 @@ int atomic_open(const char *spec, mode_t mode, struct atomic_file **ret_file, in
 	atomic_register(file);
 	result = atomic_path(spec, &file->path, &old, ret_why);
 	if (result == 0)
-		result = atomic_create(file, mode, &old);
+		result = atomic_create(file, mode, &old, ret_why);
 	if (result < 0) {
 		atomic_discard(file);
 		return result;

@@ -9,7 +9,7 @@ struct atomic_file;
 
 /*
  * Make an empty file in the directory of the regular file that spec names, which need not exist: mode is for a new one, which
- * also gets the umask; else the file has that of the old one. It has no name where that is possible.
+ * also gets the umask; else the file keeps what protects the old one (atomic_keep.h). It has no name where that is possible.
  * The descriptor belongs to the caller. A symbolic link is followed. ret_old is the destination's own stat, or all zero if
  * there is none. 0 or -errno, and then *ret_why is a sentence or NULL.
  */

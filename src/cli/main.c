@@ -22,7 +22,8 @@
  *       service.c    speaks with systemd
  *       progress.c   the line on a terminal       atomic.c      writes beside and renames
  *       report.c     JSON and summary             atomic_path.c   what it replaces
- *       json.c       strings in JSON              message.c     lines for the user
+ *       json.c       strings in JSON              atomic_keep.c   what it keeps of that
+ *       message.c    lines for the user
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
  * checks the tree.

@@ -40,6 +40,16 @@ as_root() {
 	[ "$(id -u)" -eq 0 ] || skip "not root"
 }
 
+# as UID:GID[:GROUP,...] COMMAND: as that user.
+as() {
+	local uid gid groups rights=(--clear-groups)
+	IFS=: read -r uid gid groups <<<"$1"
+	[ -z "$groups" ] || rights=(--groups "$groups")
+	shift
+	mkdir -p -m 777 counts
+	GCOV_PREFIX=counts setpriv --reuid "$uid" --regid "$gid" "${rights[@]}" "$@"
+}
+
 # with_names ARGUMENTS: the copy where no file can be without a name.
 with_names() {
 	run --separate-stderr "$DENY_CALLS" O_TMPFILE "$USPLICE" copy "$@"
@@ -272,6 +282,92 @@ is_gone() {
 	! stat $1 >/dev/null 2>&1
 }
 
+# --- What the old file is kept by -----------------------------------------------------------------------------
+
+@test "--atomic keeps owner, group and permissions, but no set-id bit" {
+	as_root
+	data a 1000
+	for pair in 6755:755 2640:640 4711:711 1604:1604 0:0; do
+		echo old >b
+		chown 1234:2345 b
+		chmod "${pair%%:*}" b
+		copy --atomic a b
+		exits 0
+		[ "$(stat -c '%u:%g %a' b)" = "1234:2345 ${pair##*:}" ]
+	done
+}
+
+@test "--atomic keeps the ACL" {
+	keeping
+	data a 1000
+	for acl in u:1000:rwx,g:2000:r u:1000:-,g::- g:2000:rw,m::r,o::r u:1000:r,m::-; do
+		for copy in copy with_names; do
+			rm -f b
+			echo old >b
+			chmod 1640 b
+			setfacl -m "$acl" b
+			before=$(what_protects b)
+			$copy --atomic a b
+			exits 0
+			same a b
+			[ "$(what_protects b)" = "$before" ]
+		done
+	done
+}
+
+@test "--atomic keeps user.* attributes" {
+	keeping
+	data a 1000
+	echo old >b
+	setfattr -n user.empty b
+	setfattr -n user.binary -v 0x00ff000a b
+	setfattr -n user.long -v "$(printf '%3000s' x)" b
+	for mode in 644 444 000; do
+		[ "$mode" -ne 0 ] || [ "$(id -u)" -eq 0 ] || continue
+		chmod "$mode" b
+		before=$(what_protects b)
+		copy --atomic a b
+		exits 0
+		same a b
+		[ "$(what_protects b)" = "$before" ]
+	done
+}
+
+@test "--atomic keeps security labels, and nothing that vouches for the old bytes" {
+	as_root
+	keeping
+	data a 1000
+	echo old >b
+	setfattr -n security.selinux -v system_u:object_r:etc_t:s0 b
+	setfattr -n security.SMACK64 -v Label b
+	setfattr -n security.apparmor -v profile b
+	before=$(what_protects b)
+	setfattr -n security.capability -v 0x0100000200200000000000000000000000000000 b
+	setfattr -n security.ima -v 0x0401 b
+	setfattr -n security.evm -v 0x02 b
+	setfattr -n security.SMACK64EXEC -v Other b
+	setfattr -n trusted.mine -v 1 b
+	copy --atomic a b
+	exits 0
+	same a b
+	[ "$(what_protects b)" = "$before" ]
+	[ "$(getfattr -d -m - b | grep -c =)" -eq 3 ]
+}
+
+@test "an old file without an ACL gets none from its directory" {
+	keeping
+	data a 1000
+	echo old >b
+	chmod 660 b
+	setfacl -d -m u:65534:rwx,g:1000:rwx .
+	before=$(what_protects b)
+	for copy in copy with_names; do
+		$copy --atomic a b
+		exits 0
+		[ "$(what_protects b)" = "$before" ]
+	done
+}
+
 @test "a new file gets the ACL that its directory gives, whether --atomic or not" {
 	keeping
 	data a 1000
@@ -286,4 +382,241 @@ is_gone() {
 	grep -q '^mask::rw-' plain.txt
 	[ "$(what_protects unnamed)" = "$(cat plain.txt)" ]
 	[ "$(what_protects named)" = "$(cat plain.txt)" ]
+}
+
+# --- As somebody who may not keep it all -------------------------------------------------------------------------
+
+# replaced_by USER OWNER MODE ACL: by that user a file of that owner, in a directory where this user may; stat and ACL of the result.
+replaced_by() {
+	rm -rf d
+	mkdir -m 777 d
+	echo old >d/b
+	chown "$2" d/b
+	chmod "$3" d/b
+	[ -z "$4" ] || setfacl -m "$4" d/b
+	run --separate-stderr as "$1" "$USPLICE" copy --atomic a d/b
+	exits 0
+	same a d/b
+	[ "$(ls -A d)" = b ]
+	stat -c '%u:%g %a' d/b
+	[ -z "$4" ] || getfacl -cnE d/b | grep -v '^$'
+}
+
+@test "whoever is a member of the group keeps it, and becomes the owner" {
+	as_root
+	data a 1000
+	for mode in 640 604 664 6770 0; do
+		[ "$(replaced_by 65534:65534:2345 1234:2345 "$mode" "")" = "65534:2345 $((mode % 1000))" ]
+	done
+}
+
+@test "where the group cannot be kept, the new one and all others get what both had" {
+	as_root
+	data a 1000
+	for pair in 640:600 644:644 604:600 664:644 660:600 775:755 646:644 621:600 1777:1777; do
+		[ "$(replaced_by 65534:65534 1234:2345 "${pair%%:*}" "")" = "65534:65534 ${pair##*:}" ]
+	done
+}
+
+@test "where the group cannot be kept, its rights and those of others in an ACL shrink to what all groups and others had" {
+	as_root
+	keeping
+	data a 1000
+	chmod 777 .
+	[ "$(replaced_by 65534:65534 1234:2345 664 u:1000:rw)" = $'65534:65534 664\nuser::rw-\nuser:1000:rw-\ngroup::r--\nmask::rw-\nother::r--' ]
+	[ "$(replaced_by 65534:65534 1234:2345 664 g:3000:-)" = $'65534:65534 660\nuser::rw-\ngroup::---\ngroup:3000:---\nmask::rw-\nother::---' ]
+	[ "$(replaced_by 65534:65534 1234:2345 644 u:1000:rw,m::rw)" = $'65534:65534 664\nuser::rw-\nuser:1000:rw-\ngroup::r--\nmask::rw-\nother::r--' ]
+	[ "$(replaced_by 65534:65534 1234:2345 604 u:1000:r)" = $'65534:65534 640\nuser::rw-\nuser:1000:r--\ngroup::---\nmask::r--\nother::---' ]
+	[ "$(replaced_by 65534:65534:2345 1234:2345 604 u:1000:r)" = $'65534:2345 644\nuser::rw-\nuser:1000:r--\ngroup::---\nmask::r--\nother::r--' ]
+	[ "$(replaced_by 65534:65534 1234:2345 664 u:1000:r,m::-)" = $'65534:65534 600\nuser::rw-\nuser:1000:r--\ngroup::---\nmask::---\nother::---' ]
+}
+
+@test "a label that no security module enforces is not missed" {
+	as_root
+	keeping
+	data a 1000
+	mkdir -m 777 d
+	echo old >d/b
+	setfattr -n security.selinux -v system_u:object_r:etc_t:s0 d/b
+	run --separate-stderr as 65534:65534 "$USPLICE" copy --atomic a d/b
+	exits 0
+	same a d/b
+}
+
+# watch UID:GID MODE ACL USPLICE...: the copy by that user over a file of another. The directory would give its new files to all.
+# At every system call: can members of old and new groups, users and groups of the ACLs, or strangers do more than before?
+watch() {
+	local who=$1 mode=$2 acl=$3
+	shift 3
+	rm -rf d
+	mkdir -m 777 d
+	echo old >d/b
+	chown 1234:2345 d/b
+	chmod "$mode" d/b
+	[ -z "$acl" ] || setfacl -m "$acl" d/b
+	setfacl -d -m u:1000:rwx,g:3000:rwx,m::rwx d
+	run --separate-stderr "$WATCH_ACCESS" d/b 'd/.b.usplice-*' \
+		"1234:1 1000:1 1001:2345 1002:3000 1003:65534 1004:0 1005:65534:2345 1006:3000:2345 1007:65534:3000 1008:1008" \
+		setpriv --reuid "${who%%:*}" --regid "${who#*:}" --clear-groups "$@" copy --atomic a d/b
+	[ "$status" -ne 77 ] || skip "cannot trace here"
+	exits 0 || {
+		echo "$output"
+		return 1
+	}
+	same a d/b
+}
+
+@test "at no moment may anybody do more than before" {
+	as_root
+	keeping
+	searches_no_leaks
+	export GCOV_PREFIX=$PWD/counts
+	mkdir -m 777 counts
+	data a 1000
+	chmod 755 . a
+	for who in 0:0 65534:65534 65534:2345; do
+		for old in 0: 640: 604: 664:u:1000:rw,m::rw 660:u:1000:-,g:3000:-,m::r 604:u:1000:r,m::- 664:g:3000:-; do
+			watch "$who" "${old%%:*}" "${old#*:}" "$DENY_CALLS" O_TMPFILE "$USPLICE"
+			never grep -qx '.* looks, 0 at .*' <<<"$output"
+			watch "$who" "${old%%:*}" "${old#*:}" "$USPLICE"
+		done
+	done
+}
+
+# --- What cannot be kept -------------------------------------------------------------------------------------
+
+@test "what cannot be kept is refused before a byte moves" {
+	tracing
+	keeping
+	data a 1000
+	echo old >b
+	setfattr -n user.mine -v 1 b
+	setfacl -m u:65534:r b
+	before=$(what_protects b)
+	for fault in fsetxattr:error=ENOSPC:when=1 fsetxattr:error=EDQUOT:when=2 fsetxattr:error=EOPNOTSUPP:when=2 \
+		fsetxattr:error=EPERM:when=2 lgetxattr:error=EIO:when=1 lgetxattr:error=EACCES:when=1 lgetxattr:error=EIO:when=2 \
+		llistxattr:error=E2BIG fchmod:error=EPERM; do
+		for sinks in b "c b"; do
+			# shellcheck disable=SC2086
+			inject $fault -- --atomic a $sinks
+			exits 4
+			says "of the old file cannot be kept)"
+			[ "$(cat b)" = old ]
+			[ "$(what_protects b)" = "$before" ]
+			[ ! -e c ]
+			is_gone '.*usplice*'
+		done
+	done
+	setfacl -b b
+	inject fremovexattr:error=EIO -- --atomic a b
+	exits 4
+	says "usplice: sink b: Input/output error (the permissions of the old file cannot be kept)"
+	[ "$(cat b)" = old ]
+}
+
+@test "an ACL that names somebody who does not exist in this user namespace is refused" {
+	keeping
+	data a 1000
+	echo old >b
+	setfacl -m u:1000:r b
+	unshare -Ur true 2>/dev/null || skip "no user namespaces here"
+	run --separate-stderr unshare -Ur "$USPLICE" copy --atomic a b
+	exits 4
+	says "usplice: sink b: Operation not permitted (the permissions of the old file cannot be kept)"
+	[ "$(cat b)" = old ]
+	setfacl -b b
+	run --separate-stderr unshare -Ur "$USPLICE" copy --atomic a b
+	exits 0
+	same a b
+}
+
+@test "where no file has attributes or ACLs the permissions are kept" {
+	tracing
+	data a 1000
+	echo old >b
+	chmod 640 b
+	inject llistxattr:error=EOPNOTSUPP lgetxattr:error=EOPNOTSUPP fremovexattr:error=EOPNOTSUPP -- --atomic a b
+	exits 0
+	same a b
+	[ "$(mode b)" = 640 ]
+}
+
+@test "an NFSv4 ACL is kept in place of the mode, or refused" {
+	as_root
+	tracing
+	mkdir small
+	mount -t ramfs none small 2>/dev/null || skip "cannot mount here"
+	cd small # no ACLs here, as on NFSv4; strace makes one
+	data a 1000
+	echo old >b
+	chmod 664 b
+	inject lgetxattr:retval=80:when=2 fsetxattr:retval=0 -- --atomic a b
+	exits 0
+	same a b
+	grep -E 'lgetxattr|fsetxattr|fchmod' "$command_dir/trace" | sed 's/^[0-9]* *//' >calls
+	grep -q '^lgetxattr.*"system.nfs4_acl"' calls
+	[[ $(tail -n 1 calls) == fsetxattr*system.nfs4_acl*' 80, 0)'* ]]
+	[ "$(mode b)" = 0 ] # the real one has the ACL's
+	echo old >b
+	inject lgetxattr:retval=80:when=2 fsetxattr:error=EOPNOTSUPP -- --atomic a b
+	exits 4
+	says "(the permissions of the old file cannot be kept)"
+	inject lgetxattr:retval=80:when=2 fsetxattr:retval=0 fchown:error=EPERM -- --atomic a b
+	exits 0
+	echo old >b
+	chown 0:2345 b
+	inject lgetxattr:retval=80:when=2 fsetxattr:retval=0 fchown:error=EPERM -- --atomic a b
+	exits 4
+	[ "$(cat b)" = old ]
+}
+
+@test "a label that a security module gave the new file, and the old one's may not be set, is refused" {
+	as_root
+	keeping
+	tracing
+	data a 1000
+	echo old >b
+	setfattr -n security.selinux -v old_label b
+	inject fgetxattr:retval=9 fsetxattr:error=EPERM -- --atomic a b
+	exits 4
+	says "Operation not permitted (the security label or the user.* attributes of the old file cannot be kept)"
+	[ "$(cat b)" = old ]
+	inject fgetxattr:error=ENODATA fsetxattr:error=ENOSPC -- --atomic a b
+	exits 4
+	[ "$(cat b)" = old ]
+}
+
+@test "an attribute that may not be read is refused" {
+	as_root
+	keeping
+	data a 1000
+	chmod 755 .
+	mkdir -m 777 d
+	echo old >d/b
+	setfattr -n user.mine -v 1 d/b
+	chmod 600 d/b
+	run --separate-stderr as 65534:65534 "$USPLICE" copy --atomic a d/b
+	exits 4
+	says "Permission denied (the security label or the user.* attributes of the old file cannot be kept)"
+	[ "$(cat d/b)" = old ]
+}
+
+@test "--atomic does not write through a symbolic link that leads nowhere" {
+	data a 10
+	mkdir d
+	ln -s d/new link
+	ln -s link second
+	ln -s loop loop
+	ln -s nodir/new far
+	for link in link second far ./link file:link; do
+		copy --atomic a "$link"
+		exits 4
+		says "usplice: sink $link: No such file or directory (the symbolic link leads nowhere)"
+	done
+	copy --atomic a loop
+	exits 4
+	copy --atomic a link/
+	exits 4
+	[ "$(ls -A d)" = "" ]
+	[ "$(ls -A)" = $'a\nd\nfar\nlink\nloop\nsecond' ]
 }
