@@ -85,6 +85,8 @@ static int path_resolve(char **path, struct stat *ret_old, const char **ret_why)
 	if (stat(*path, ret_old) < 0) {
 		if (errno != ENOENT)
 			return -errno;
+		if ((*path)[strlen(*path) - 1] == '/')
+			return -EISDIR;
 		if (lstat(*path, &link) < 0)
 			return path_set(path, path_real_folder(*path));
 		*ret_why = "the symbolic link leads nowhere";

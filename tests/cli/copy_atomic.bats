@@ -620,3 +620,11 @@ watch() {
 	[ "$(ls -A d)" = "" ]
 	[ "$(ls -A)" = $'a\nd\nfar\nlink\nloop\nsecond' ]
 }
+
+@test "--atomic to a name that can only be a directory's is refused before a byte moves" {
+	data a 10
+	copy --atomic a b/
+	exits 4
+	says "usplice: sink b/: Is a directory (to put it there, write b/a)"
+	[ "$(ls -A)" = a ]
+}
