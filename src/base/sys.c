@@ -436,6 +436,17 @@ void *usp_sys_map_anon(size_t len)
 	return sys_map_huge(len);
 }
 
+void *usp_sys_map_own(size_t len)
+{
+	void *base = sys_map(len);
+
+	if (base && madvise(base, len, MADV_WIPEONFORK) < 0) {
+		munmap(base, len);
+		return NULL;
+	}
+	return base;
+}
+
 int usp_sys_map_file(int fd, size_t len, void **ret_base)
 {
 	void *base = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

@@ -83,10 +83,12 @@ int usp_sys_epoll_wait(int epoll_fd, struct epoll_event *ret_events, unsigned nr
 
 /* Memory and time. */
 void *usp_sys_map_anon(size_t len); /* NULL if memory is short; asks for huge pages where len allows */
+void *usp_sys_map_own(size_t len); /* zeros, and zeros again in a child (MADV_WIPEONFORK); NULL if that cannot be had */
 int usp_sys_map_file(int fd, size_t len, void **ret_base); /* shared, readable and writable */
 void usp_sys_unmap(void *base, size_t len);
 uint64_t usp_sys_now_ns(void);	      /* CLOCK_MONOTONIC */
 uint64_t usp_sys_thread_cpu_ns(void); /* what the calling thread has used */
+int usp_sys_pid(void);
 
 int usp_sys_pid(void);
 

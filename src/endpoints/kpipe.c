@@ -19,10 +19,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/own.h"
 #include "base/sys.h"
 #include "mm/folio.h"
 #include "splice/file.h"
@@ -34,32 +34,105 @@
 #define KPIPE_LOOKS_MAX 64  /* splices into one kpipe before it is passed on */
 #define KPIPE_ENOUGH ((size_t)128 << 10)
 
-struct kpipe {
+struct kpipe_ends {
 	int rd, wr;
 	size_t capacity;
-	size_t held;  /* bytes in it */
-	size_t taken; /* bytes that have left it since it was last empty in the pool */
-	struct kpipe *next;
+	dev_t dev; /* with ino, how a child knows it again; 0: not at all */
+	ino_t ino;
+};
+
+struct kpipe {
+	struct kpipe_ends ends;
+	unsigned process; /* that made it; a child has a copy of this, and the same kernel pipe */
+	size_t held;	  /* bytes in it */
+	size_t taken;	  /* bytes that have left it since it was last empty in the pool */
+};
+
+/* --- The pool --------------------------------------------------------------------------------------
+ *
+ * What is idle here is idle for one process. A child has the same descriptors, so the first that takes the lock there closes
+ * them, if they are still what they were: a child may have closed what it did not know, and opened something else under the
+ * number. Other threads of the parent may go on while it forks, so an entry is written before it is there, and is not there any
+ * more when it is taken; it stands in one page, as a child copies page by page.
+ */
+
+struct kpipe_idle {
+	_Alignas(64) struct kpipe_ends ends;
+	atomic_bool is_here;
 };
 
 static struct {
-	pthread_mutex_t lock;
-	struct kpipe *idle;
+	struct usp_own_lock lock;
+	struct kpipe_idle idle[KPIPE_POOL_MAX]; /* a stack */
 	unsigned nr_idle;
 	size_t bytes_wanted; /* adapts to the budget */
 	unsigned nr_granted; /* since the last refusal */
 	int null_fd;
 	size_t nr_used;
 	uint64_t nr_destroyed;
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .bytes_wanted = KPIPE_BYTES_WANTED, .null_fd = -1};
+} pool;
 
-/* --- The pool ------------------------------------------------------------------------------------ */
-
-static void kpipe_close(struct kpipe *kp)
+static void ends_close(const struct kpipe_ends *ends)
 {
-	usp_sys_close(kp->rd);
-	usp_sys_close(kp->wr);
-	usp_free(kp);
+	usp_sys_close(ends->rd);
+	usp_sys_close(ends->wr);
+}
+
+static void ends_close_one_inherited(const struct kpipe_ends *ends, int fd)
+{
+	struct stat st;
+
+	if (ends->ino && usp_sys_fstat(fd, &st) == 0 && st.st_dev == ends->dev && st.st_ino == ends->ino)
+		usp_sys_close(fd);
+}
+
+/* In a child. The parent's bytes stay where they are. */
+static void ends_close_inherited(const struct kpipe_ends *ends)
+{
+	ends_close_one_inherited(ends, ends->rd);
+	ends_close_one_inherited(ends, ends->wr);
+}
+
+/* Nothing of this process is in the pool yet. The parent's /dev/null stays open: nothing tells it from somebody else's. */
+static void pool_begin(void)
+{
+	for (unsigned i = 0; i < KPIPE_POOL_MAX; i++) {
+		if (atomic_exchange(&pool.idle[i].is_here, false))
+			ends_close_inherited(&pool.idle[i].ends);
+	}
+	pool.nr_idle = 0;
+	pool.bytes_wanted = KPIPE_BYTES_WANTED;
+	pool.nr_granted = 0;
+	pool.null_fd = -1;
+	pool.nr_used = 0;
+	pool.nr_destroyed = 0;
+}
+
+static void pool_lock(void)
+{
+	if (usp_own_lock(&pool.lock))
+		pool_begin();
+}
+
+static void pool_unlock(void)
+{
+	usp_own_unlock(&pool.lock);
+}
+
+/* Lock held. */
+static bool pool_pop(struct kpipe_ends *ret_ends)
+{
+	if (!pool.nr_idle)
+		return false;
+	atomic_store(&pool.idle[--pool.nr_idle].is_here, false);
+	*ret_ends = pool.idle[pool.nr_idle].ends;
+	return true;
+}
+
+static void pool_push(const struct kpipe_ends *ends)
+{
+	pool.idle[pool.nr_idle].ends = *ends;
+	atomic_store(&pool.idle[pool.nr_idle++].is_here, true);
 }
 
 /* How wide to make the next pipe; what came of it is told to pool_learn. */
@@ -67,15 +140,15 @@ static size_t pool_bytes_wanted(void)
 {
 	size_t wanted;
 
-	pthread_mutex_lock(&pool.lock);
+	pool_lock();
 	wanted = pool.bytes_wanted;
-	pthread_mutex_unlock(&pool.lock);
+	pool_unlock();
 	return wanted;
 }
 
 static void pool_learn(bool was_granted)
 {
-	pthread_mutex_lock(&pool.lock);
+	pool_lock();
 	if (!was_granted) {
 		pool.bytes_wanted = usp_max(pool.bytes_wanted / 2, KPIPE_BYTES_LEAST);
 		pool.nr_granted = 0;
@@ -83,118 +156,110 @@ static void pool_learn(bool was_granted)
 		pool.bytes_wanted *= 2;
 		pool.nr_granted = 0;
 	}
-	pthread_mutex_unlock(&pool.lock);
+	pool_unlock();
 }
 
 /* Widen as far as the budget allows: halve what is asked for until it is granted or not worth asking. */
-static size_t kpipe_widen(int fd)
+static size_t ends_widen(int fd)
 {
-	int size = usp_sys_get_pipe_size(fd);
+	int size;
 
-	if (size <= 0)
-		size = USP_PAGE; /* what a pipe holds at least, even past the budget */
-	for (size_t wanted = pool_bytes_wanted(); wanted >= KPIPE_BYTES_LEAST && (size_t)size < wanted; wanted /= 2) {
-		int ret = usp_sys_set_pipe_size(fd, wanted);
-
-		pool_learn(ret > 0);
-		if (ret > 0)
-			size = ret;
+	for (size_t wanted = pool_bytes_wanted(); wanted >= KPIPE_BYTES_LEAST; wanted /= 2) {
+		size = usp_sys_set_pipe_size(fd, wanted);
+		pool_learn(size > 0);
+		if (size > 0)
+			return (size_t)size;
 	}
-	return (size_t)size;
+	size = usp_sys_get_pipe_size(fd);
+	return size > 0 ? (size_t)size : USP_PAGE; /* what a pipe holds at least, even past the budget */
 }
 
-static int kpipe_create(struct kpipe **ret_kp)
+static int ends_open(struct kpipe_ends *ret_ends)
 {
-	struct kpipe *kp = usp_alloc(sizeof(*kp));
-	int fds[2], ret;
+	struct stat st;
+	int fds[2], ret = usp_sys_pipe(fds, O_NONBLOCK);
 
-	if (!kp)
-		return -ENOMEM;
-	ret = usp_sys_pipe(fds, O_NONBLOCK);
-	if (ret < 0) {
-		usp_free(kp);
+	if (ret < 0)
 		return ret;
+	*ret_ends = (struct kpipe_ends){.rd = fds[0], .wr = fds[1], .capacity = ends_widen(fds[1])};
+	if (usp_sys_fstat(fds[0], &st) == 0) {
+		ret_ends->dev = st.st_dev;
+		ret_ends->ino = st.st_ino;
 	}
-	kp->rd = fds[0];
-	kp->wr = fds[1];
-	kp->capacity = kpipe_widen(kp->wr);
-	*ret_kp = kp;
 	return 0;
 }
 
 static int kpipe_new(struct kpipe **ret_kp)
 {
-	struct kpipe *kp;
+	struct kpipe *kp = usp_alloc(sizeof(*kp));
+	bool is_pooled;
 	int ret = 0;
 
-	pthread_mutex_lock(&pool.lock);
-	kp = pool.idle;
-	if (kp) {
-		pool.idle = kp->next;
-		pool.nr_idle--;
-	}
-	pool.nr_used++;
-	pthread_mutex_unlock(&pool.lock);
 	if (!kp)
-		ret = kpipe_create(&kp);
+		return -ENOMEM;
+	pool_lock();
+	is_pooled = pool_pop(&kp->ends);
+	pool.nr_used++;
+	pool_unlock();
+	if (!is_pooled)
+		ret = ends_open(&kp->ends);
 	if (ret < 0) {
-		pthread_mutex_lock(&pool.lock);
+		pool_lock();
 		pool.nr_used--;
-		pthread_mutex_unlock(&pool.lock);
+		pool_unlock();
+		usp_free(kp);
 		return ret;
 	}
+	kp->process = usp_own_nr();
 	*ret_kp = kp;
 	return 0;
 }
 
 /* A drained one is kept for the next buf, a dirty one is destroyed: its bytes must never meet somebody else's. */
-static void kpipe_put(struct kpipe *kp)
+static bool pool_keeps(const struct kpipe *kp)
 {
 	bool is_kept;
 
-	pthread_mutex_lock(&pool.lock);
+	pool_lock();
 	pool.nr_used--;
 	is_kept = !kp->held && pool.nr_idle < KPIPE_POOL_MAX;
-	if (is_kept) {
-		kp->taken = 0;
-		kp->next = pool.idle;
-		pool.idle = kp;
-		pool.nr_idle++;
-	} else if (kp->held) {
+	if (is_kept)
+		pool_push(&kp->ends);
+	else if (kp->held)
 		pool.nr_destroyed++;
-	}
-	pthread_mutex_unlock(&pool.lock);
-	if (!is_kept)
-		kpipe_close(kp);
+	pool_unlock();
+	return is_kept;
+}
+
+static void kpipe_put(struct kpipe *kp)
+{
+	if (kp->process != usp_own_nr())
+		ends_close_inherited(&kp->ends);
+	else if (!pool_keeps(kp))
+		ends_close(&kp->ends);
+	usp_free(kp);
 }
 
 void usp_kpipe_usage(size_t *ret_nr_used, size_t *ret_nr_idle, uint64_t *ret_nr_destroyed)
 {
-	pthread_mutex_lock(&pool.lock);
+	pool_lock();
 	*ret_nr_used = pool.nr_used;
 	*ret_nr_idle = pool.nr_idle;
 	*ret_nr_destroyed = pool.nr_destroyed;
-	pthread_mutex_unlock(&pool.lock);
+	pool_unlock();
 }
 
 void usp_kpipe_trim(void)
 {
-	struct kpipe *idle;
+	struct kpipe_ends ends;
 
-	pthread_mutex_lock(&pool.lock);
-	idle = pool.idle;
-	pool.idle = NULL;
-	pool.nr_idle = 0;
+	pool_lock();
+	while (pool_pop(&ends))
+		ends_close(&ends);
 	if (pool.null_fd >= 0)
 		usp_sys_close(pool.null_fd);
 	pool.null_fd = -1;
-	pthread_mutex_unlock(&pool.lock);
-	while (idle) {
-		struct kpipe *next = idle->next;
-
-		kpipe_close(idle);
-		idle = next;
-	}
+	pool_unlock();
 }
 
 /* --- The kind of buf ------------------------------------------------------------------------------ */
@@ -203,18 +268,20 @@ static ssize_t kpipe_drop(struct kpipe *kp, size_t len)
 {
 	ssize_t ret;
 
-	pthread_mutex_lock(&pool.lock);
+	pool_lock();
 	if (pool.null_fd < 0)
 		pool.null_fd = usp_sys_open("/dev/null", O_WRONLY, 0);
 	ret = pool.null_fd < 0 ? pool.null_fd
-			       : usp_sys_splice(kp->rd, NULL, pool.null_fd, NULL, len, USP_SPLICE_NONBLOCK);
-	pthread_mutex_unlock(&pool.lock);
+			       : usp_sys_splice(kp->ends.rd, NULL, pool.null_fd, NULL, len, USP_SPLICE_NONBLOCK);
+	pool_unlock();
 	return ret;
 }
 
-/* Bring the kernel pipe's first byte to the buf's offset. 0 or -errno. */
+/* Bring the kernel pipe's first byte to the buf's offset. 0 or -errno; -ESTALE in a child, whose parent has the bytes. */
 static int kpipe_settle(struct kpipe *kp, size_t offset)
 {
+	if (kp->process != usp_own_nr())
+		return -ESTALE;
 	while (kp->taken < offset) {
 		ssize_t ret = kpipe_drop(kp, offset - kp->taken);
 
@@ -241,7 +308,7 @@ static bool kpipe_buf_get(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 	(void)pipe;
 	if (kpipe_settle(kp, buf->offset) < 0 || kpipe_new(&twin) < 0)
 		return false;
-	ret = usp_sys_tee(kp->rd, twin->wr, copy->len, USP_SPLICE_NONBLOCK);
+	ret = usp_sys_tee(kp->ends.rd, twin->ends.wr, copy->len, USP_SPLICE_NONBLOCK);
 	twin->held = ret > 0 ? (size_t)ret : 0;
 	if (twin->held != copy->len) {
 		kpipe_put(twin);
@@ -267,7 +334,7 @@ static int kpipe_buf_map(struct usp_pipe *pipe, struct usp_buf *buf)
 	if (!folio)
 		return -ENOMEM;
 	while (done < buf->len) {
-		ret = usp_sys_read(kp->rd, folio->base + done, buf->len - done);
+		ret = usp_sys_read(kp->ends.rd, folio->base + done, buf->len - done);
 		if (ret <= 0) /* cannot be: held says that they are there, and nobody else has the descriptor */
 			break;
 		done += (size_t)ret;
@@ -314,7 +381,7 @@ static ssize_t kpipe_fill(struct kpipe *kp, struct usp_file *in, int64_t *pos, s
 	ssize_t ret = 0;
 
 	for (unsigned i = 0; i < KPIPE_LOOKS_MAX && done < usp_min(len, KPIPE_ENOUGH); i++) {
-		ret = usp_sys_splice(in->fd, has_pos ? pos : NULL, kp->wr, NULL, len - done,
+		ret = usp_sys_splice(in->fd, has_pos ? pos : NULL, kp->ends.wr, NULL, len - done,
 				     (flags & USP_SPLICE_MOVE) | USP_SPLICE_NONBLOCK);
 		if (ret <= 0)
 			break;
@@ -354,7 +421,7 @@ ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pip
 	ssize_t ret = in->fd < 0 ? -EINVAL : kpipe_new(&kp);
 
 	if (ret == 0) {
-		len = usp_min(usp_min(len, kp->capacity), usp_pipe_slot_bytes(pipe));
+		len = usp_min(usp_min(len, kp->ends.capacity), usp_pipe_slot_bytes(pipe));
 		do
 			ret = kpipe_fill(kp, in, pos, len, flags);
 		while (ret == -EAGAIN && (ret = kpipe_await(in, POLLIN, flags)) == 0);
@@ -396,7 +463,7 @@ static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 	} else {
 		if (out->traits & USP_FILE_SIGPIPE)
 			usp_sigpipe_begin(&guard);
-		ret = usp_sys_splice(kp->rd, NULL, out->fd, has_pos ? &at : NULL, len,
+		ret = usp_sys_splice(kp->ends.rd, NULL, out->fd, has_pos ? &at : NULL, len,
 				     (flags & (USP_SPLICE_MOVE | USP_SPLICE_MORE)) | USP_SPLICE_NONBLOCK);
 		if (out->traits & USP_FILE_SIGPIPE)
 			usp_sigpipe_end(&guard);

@@ -18,6 +18,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/own.h"
 #include "base/sys.h"
 
 #define FOLIO_ORDER_MIN 12 /* 4 KiB */
@@ -38,15 +39,20 @@ struct folio_block {
 	void *base;
 	size_t len;
 	unsigned nr_folios, nr_used;
+	unsigned begun; /* pool.nr_begun of the pool that it is in */
 	SLIST_HEAD(, pool_folio) free;
 	struct pool_folio folios[];
 };
 
 static struct {
-	pthread_mutex_t lock;
+	struct usp_own_lock lock;
 	LIST_HEAD(, folio_block) classes[FOLIO_NR_CLASSES];
 	size_t idle_bytes; /* in blocks with no folio in use */
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	unsigned
+		nr_begun; /* times that the pool began with nothing: a child may not be able to go on with its parent's */
+	bool is_at_rest;    /* nothing here changes while the process forks */
+	bool has_fork_hook; /* which sees to that */
+} pool;
 
 static atomic_size_t folio_nr_alive, folio_bytes_alive;
 
@@ -73,6 +79,47 @@ void usp_folio_put(struct usp_folio *folio)
 	folio->release(folio);
 }
 
+/* --- The lock, and forks --------------------------------------------------------------------------------
+ *
+ * Memory is copied on a fork, so a child may use what its parent's pool had, if no thread was changing that just then. fork(3)
+ * waits for them. A child of a clone(2) without the C library begins anew and leaves the parent's blocks alone.
+ */
+
+static void pool_lock(void);
+
+static void pool_before_fork(void)
+{
+	pool_lock();
+	pool.is_at_rest = true;
+}
+
+static void pool_after_fork(void)
+{
+	pool.is_at_rest = false;
+	usp_own_unlock(&pool.lock);
+}
+
+static void pool_begin(void)
+{
+	if (!pool.is_at_rest) {
+		for (unsigned i = 0; i < FOLIO_NR_CLASSES; i++)
+			LIST_INIT(&pool.classes[i]);
+		pool.idle_bytes = 0;
+		pool.nr_begun++;
+	}
+	pool.is_at_rest = false;
+	if (!pool.has_fork_hook)
+		pool.has_fork_hook = pthread_atfork(pool_before_fork, pool_after_fork, NULL) == 0;
+}
+
+static void pool_lock(void)
+{
+	if (usp_own_lock(&pool.lock))
+		pool_begin();
+}
+
+/* --- The pool ---------------------------------------------------------------------------------------- */
+
 static unsigned folio_order(size_t len)
 {
 	unsigned order = FOLIO_ORDER_MIN;
@@ -91,7 +138,19 @@ static void block_destroy(struct folio_block *block)
 	usp_free(block);
 }
 
-/* Back to its block; a block that is all free is kept or destroyed. */
+/* A block that is all free is kept or destroyed. Lock held. */
+static void block_take_back(struct folio_block *block, struct pool_folio *item)
+{
+	if (SLIST_EMPTY(&block->free))
+		LIST_INSERT_HEAD(&pool.classes[item->folio.order - FOLIO_ORDER_MIN], block, link);
+	SLIST_INSERT_HEAD(&block->free, item, free_link);
+	if (--block->nr_used == 0) {
+		pool.idle_bytes += block->len;
+		if (pool.idle_bytes > POOL_KEEP_BYTES)
+			block_destroy(block);
+	}
+}
+
 static void pool_folio_release(struct usp_folio *folio)
 {
 	struct pool_folio *item = usp_container_of(folio, struct pool_folio, folio);
@@ -99,16 +158,10 @@ static void pool_folio_release(struct usp_folio *folio)
 
 	atomic_fetch_sub_explicit(&folio_bytes_alive, folio->len, memory_order_relaxed);
 	usp_poison(folio->base, folio->len);
-	pthread_mutex_lock(&pool.lock);
-	if (SLIST_EMPTY(&block->free))
-		LIST_INSERT_HEAD(&pool.classes[folio->order - FOLIO_ORDER_MIN], block, link);
-	SLIST_INSERT_HEAD(&block->free, item, free_link);
-	if (--block->nr_used == 0) {
-		pool.idle_bytes += block->len;
-		if (pool.idle_bytes > POOL_KEEP_BYTES)
-			block_destroy(block);
-	}
-	pthread_mutex_unlock(&pool.lock);
+	pool_lock();
+	if (block->begun == pool.nr_begun)
+		block_take_back(block, item);
+	usp_own_unlock(&pool.lock);
 }
 
 static struct folio_block *block_new(unsigned order)
@@ -126,6 +179,7 @@ static struct folio_block *block_new(unsigned order)
 	}
 	block->len = len;
 	block->nr_folios = nr_folios;
+	block->begun = pool.nr_begun;
 	usp_poison(block->base, len);
 	for (unsigned i = nr_folios; i-- > 0;) {
 		struct pool_folio *item = &block->folios[i];
@@ -168,9 +222,9 @@ struct usp_folio *usp_folio_new(size_t len)
 	if (len == 0 || len > (size_t)1 << FOLIO_ORDER_MAX)
 		return NULL;
 	order = folio_order(len);
-	pthread_mutex_lock(&pool.lock);
+	pool_lock();
 	item = pool_take(order);
-	pthread_mutex_unlock(&pool.lock);
+	usp_own_unlock(&pool.lock);
 	if (!item)
 		return NULL;
 	len = (size_t)1 << order;
@@ -189,7 +243,7 @@ void usp_folio_usage(size_t *ret_nr_folios, size_t *ret_bytes)
 
 void usp_folio_trim(void)
 {
-	pthread_mutex_lock(&pool.lock);
+	pool_lock();
 	for (unsigned i = 0; i < FOLIO_NR_CLASSES; i++) {
 		struct folio_block *block = LIST_FIRST(&pool.classes[i]);
 
@@ -201,5 +255,5 @@ void usp_folio_trim(void)
 			block = next;
 		}
 	}
-	pthread_mutex_unlock(&pool.lock);
+	usp_own_unlock(&pool.lock);
 }

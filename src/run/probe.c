@@ -19,13 +19,13 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
 #include "base/compiler.h"
+#include "base/own.h"
 #include "base/sys.h"
 
 #define PROBE_LEN 4096 /* one page of any machine holds it */
@@ -319,10 +319,10 @@ struct probe_finding {
 };
 
 static struct {
-	pthread_mutex_t lock;
+	struct usp_own_lock lock;
 	struct probe_finding findings[PROBE_CACHE_MAX];
 	unsigned nr_findings;
-} probe_cache = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} probe_cache;
 
 static enum usp_way probe_find(const struct probe_kind *kind, const struct usp_file *file, unsigned side)
 {
@@ -330,7 +330,8 @@ static enum usp_way probe_find(const struct probe_kind *kind, const struct usp_f
 	enum usp_way way;
 	unsigned i;
 
-	pthread_mutex_lock(&probe_cache.lock);
+	if (usp_own_lock(&probe_cache.lock))
+		probe_cache.nr_findings = 0; /* in a child: another thread of its parent may have been at work here */
 	for (i = 0; i < probe_cache.nr_findings; i++) {
 		const struct probe_finding *finding = &probe_cache.findings[i];
 
@@ -345,7 +346,7 @@ static enum usp_way probe_find(const struct probe_kind *kind, const struct usp_f
 			probe_cache.findings[probe_cache.nr_findings++] =
 				(struct probe_finding){.kind = kind, .fs_type = fs_type, .side = side, .way = way};
 	}
-	pthread_mutex_unlock(&probe_cache.lock);
+	usp_own_unlock(&probe_cache.lock);
 	return way;
 }
 

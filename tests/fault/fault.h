@@ -82,6 +82,7 @@
 	X(usp_sys_eventfd, false, EMFILE, ENOMEM)                                                                     \
 	X(usp_sys_now_ns, false, ETIMEDOUT)                                                                           \
 	X(usp_sys_map_anon, false, ENOMEM)                                                                            \
+	X(usp_sys_map_own, false, ENOMEM)                                                                             \
 	X(usp_sys_map_file, false, EACCES, ENOMEM)                                                                    \
 	X(usp_sys_get_policy, false, EPERM)                                                                           \
 	X(usp_sys_set_policy, false, EPERM)

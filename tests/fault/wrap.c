@@ -61,6 +61,7 @@ void __wrap_usp_free(void *base)
 WRAP_NULL(struct usp_folio *, usp_folio_new, (size_t len), (len))
 WRAP_NULL(bool, usp_folio_get, (struct usp_folio * folio), (folio))
 WRAP_NULL(void *, usp_sys_map_anon, (size_t len), (len))
+WRAP_NULL(void *, usp_sys_map_own, (size_t len), (len))
 WRAP_NULL(bool, usp_uring_close, (struct usp_uring * uring, int fd), (uring, fd))
 #ifdef USP_HAVE_URING
 struct io_uring_sqe;
