@@ -426,6 +426,9 @@ USP_EXPORT void usp_pump_free(struct usp_pump *pump);
 /* --- The process --------------------------------------------------------------------------------- */
 
 /*
+ * A child of fork(2) begins with empty caches and open locks; usplice(3), "After a fork", says what it may do with the
+ * objects that it inherits. -ESTALE is what it gets where only its parent can go on.
+ *
  * Memory and kernel pipes are cached for reuse, which changes speed and never behaviour. Give back all that is not
  * in use now; what is in use is counted in the result, so a test can see that nothing leaked.
  */
@@ -433,7 +436,7 @@ struct usp_usage {
 	size_t size;		      /* sizeof(struct usp_usage) */
 	size_t nr_folios;	      /* folios and gifts alive */
 	size_t folio_bytes;	      /* memory in use by folios, gifts not counted */
-	size_t nr_kpipes;	      /* kernel pipes in use */
+	size_t nr_kpipes;	      /* kernel pipes in use by this process, and not by one that it descends from */
 	uint64_t nr_kpipes_destroyed; /* kernel pipes that still held data when they were released */
 };
 USP_EXPORT void usp_trim(struct usp_usage *ret_usage); /* NULL is allowed */

@@ -72,7 +72,8 @@ USP_EXPORT int usp_relay_set_targets(struct usp_relay *relay, const char *const 
 USP_EXPORT int usp_relay_serve_metrics(struct usp_relay *relay, const char *address, const char **ret_why);
 
 /*
- * Relay until usp_relay_stop, the end of a drain, or exit_idle_ns. Blocks. Once. 0, or -errno if it could not begin.
+ * Relay until usp_relay_stop, the end of a drain, or exit_idle_ns. Blocks. Once. 0, or -errno if it could not begin:
+ * -ESTALE in a child of the process that made it.
  */
 USP_EXPORT int usp_relay_run(struct usp_relay *relay);
 

@@ -17,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/own.h"
 #include "base/sys.h"
 #include "relay/http.h"
 #include "relay/page.h"
@@ -59,6 +60,7 @@ struct usp_metrics {
 	struct usp_watch watch;
 	struct usp_timer tick;
 	int listener;
+	unsigned process; /* that made it: a child leaves alone what it shares with that */
 	struct metrics_client *clients[METRICS_CLIENTS_MAX];
 	uint64_t started_ns;
 	struct usp_history history;
@@ -379,6 +381,7 @@ int usp_metrics_new(struct usp_relay *relay, int listener, struct usp_metrics **
 		return -ENOMEM;
 	metrics->relay = relay;
 	metrics->listener = listener;
+	metrics->process = usp_own_nr();
 	metrics->watch.ready = metrics_listener_ready;
 	metrics->tick.fired = metrics_ticked;
 	*ret_metrics = metrics;
@@ -427,9 +430,11 @@ void usp_metrics_free(struct usp_metrics *metrics)
 {
 	if (!metrics)
 		return;
-	if (metrics->loop)
-		metrics_stop(metrics);
-	usp_place_end_listener(metrics->listener);
+	if (metrics->process == usp_own_nr()) {
+		if (metrics->loop)
+			metrics_stop(metrics);
+		usp_place_end_listener(metrics->listener);
+	}
 	usp_sys_close(metrics->listener);
 	usp_free(metrics);
 }

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/own.h"
 #include "base/sized.h"
 #include "base/sys.h"
 #include "endpoints/kpipe.h"
@@ -64,6 +65,7 @@ static int relay_init(struct usp_relay *relay, unsigned nr_workers)
 
 	relay_set_defaults(&relay->params);
 	pthread_mutex_init(&relay->lock, NULL);
+	relay->process = usp_own_nr();
 	relay->shared_rate.per_second = relay->params.rate_total;
 	if (relay->params.source)
 		ret = usp_place_resolve_source(relay->params.source, &relay->source);
@@ -107,7 +109,7 @@ void usp_relay_free(struct usp_relay *relay)
 	for (unsigned i = 0; i < relay->nr_workers; i++)
 		usp_worker_fini(&relay->workers[i]);
 	for (unsigned i = 0; i < relay->nr_listeners; i++) {
-		if (relay->listener_is_own[i])
+		if (relay->listener_is_own[i] && relay->process == usp_own_nr())
 			usp_place_end_listener(relay->listeners[i]);
 		usp_sys_close(relay->listeners[i]);
 	}
@@ -307,6 +309,8 @@ int usp_relay_run(struct usp_relay *relay)
 
 	if (relay->has_run || !relay->nr_listeners)
 		return -EINVAL;
+	if (relay->process != usp_own_nr())
+		return -ESTALE; /* its loops have the epoll instances of the parent */
 	relay->has_run = true;
 	atomic_store(&relay->busy_ns, usp_sys_now_ns());
 	ret = relay->metrics ? usp_metrics_start(relay->metrics, relay->workers[0].loop) : 0;

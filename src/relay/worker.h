@@ -74,6 +74,7 @@ struct usp_relay {
 	atomic_int state;     /* enum usp_relay_state */
 	atomic_uint nr_asked; /* how often the workers were asked whether they still come round */
 	bool has_run;
+	unsigned process; /* that made it: the descriptors of its loops and listeners are shared with a child */
 	atomic_uint nr_connections; /* of all workers */
 	atomic_uint nr_accepting;   /* workers that may still get more */
 	_Atomic(uint64_t) busy_ns;  /* when there was a connection last */

@@ -18,6 +18,7 @@
  * input, a reset and a full buffer wake it in spite of the mark. poll(2) of a UNIX socket knows no mark, and nothing changes there.
  */
 #include "base/compiler.h"
+#include "base/own.h"
 #include "base/sys.h"
 #include "run/planner.h"
 #include "run/pump.h"
@@ -43,7 +44,7 @@ static void lowat_start_anew(struct usp_lowat *lowat)
 
 void usp_pump_drop_lowat(struct usp_pump *pump)
 {
-	if (pump->lowat.patience_ns)
+	if (pump->lowat.patience_ns && pump->process == usp_own_nr())
 		lowat_set(pump, 1);
 	pump->lowat.patience_ns = 0;
 	lowat_start_anew(&pump->lowat);

@@ -19,6 +19,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/own.h"
 #include "base/sized.h"
 #include "base/sys.h"
 #include "run/copy_range.h"
@@ -108,7 +109,8 @@ void usp_pump_stop(struct usp_pump *pump)
 
 	atomic_store(&pump->is_stopped, true);
 	stop_fd = atomic_load(&pump->stop_fd);
-	if (stop_fd >= 0)
+	if (stop_fd >= 0 &&
+	    pump->process == usp_own_nr()) /* a child has its parent's descriptor, and a pump of its own */
 		usp_sys_eventfd_set(stop_fd, true);
 }
 
@@ -289,7 +291,10 @@ int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 
 	if (!pump->nr_branches || atomic_load(&pump->is_done))
 		return -EINVAL;
+	if (pump->stage != USP_PUMP_NEW && pump->process != usp_own_nr())
+		return -ESTALE; /* what is in its pipe is the parent's to deliver */
 	if (pump->stage == USP_PUMP_NEW) {
+		pump->process = usp_own_nr();
 		ret = pump_begin(pump);
 		if (ret < 0)
 			return ret;
@@ -365,13 +370,17 @@ static int pump_prepare_waits(struct usp_pump *pump)
 {
 	int stop_fd;
 
-	pump->fds = usp_alloc_array(2 * pump->nr_branches + 2, sizeof(pump->fds[0]));
+	if (pump->process == usp_own_nr())
+		return 0; /* it was to run already, and could not begin */
+	if (!pump->fds)
+		pump->fds = usp_alloc_array(2 * pump->nr_branches + 2, sizeof(pump->fds[0]));
 	if (!pump->fds)
 		return -ENOMEM;
 	stop_fd = usp_sys_eventfd();
 	if (stop_fd < 0)
 		return stop_fd;
-	atomic_store(&pump->stop_fd, stop_fd);
+	pump->process = usp_own_nr(); /* before the descriptor is there for a stop */
+	usp_sys_close(atomic_exchange(&pump->stop_fd, stop_fd));
 	return 0;
 }
 
@@ -381,7 +390,7 @@ int usp_pump_run(struct usp_pump *pump)
 
 	if (!pump->nr_branches || atomic_load(&pump->is_done) || pump->stage != USP_PUMP_NEW)
 		return -EINVAL;
-	ret = pump->fds ? 0 : pump_prepare_waits(pump);
+	ret = pump_prepare_waits(pump);
 	if (ret == 0)
 		ret = pump_begin(pump);
 	if (ret < 0)

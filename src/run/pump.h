@@ -86,6 +86,7 @@ struct usp_pump {
 	atomic_bool has_failed; /* a branch failed, and that ends the run */
 	bool is_last;		/* whoever made it closes the sink when it has ended, so it need not be shut down */
 	bool must_look;		/* a short read does not say that nothing is left */
+	unsigned process;	/* that began it */
 	atomic_int stop_fd;	/* eventfd of a run that blocks, readable after a stop; -1 without one */
 	struct pollfd *fds;	/* while waiting: the stop, what is waited for, the sinks */
 };

@@ -28,6 +28,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/own.h"
 #include "base/sized.h"
 #include "base/sys.h"
 #include "mm/folio.h"
@@ -66,7 +67,7 @@ static void side_fini(struct usp_pipe_side *side)
 
 static void side_set_event(struct usp_pipe_side *side, bool is_ready)
 {
-	if (side->event_fd < 0 || side->event_set == is_ready)
+	if (side->event_fd < 0 || side->event_set == is_ready || side->event_process != usp_own_nr())
 		return;
 	usp_sys_eventfd_set(side->event_fd, is_ready);
 	side->event_set = is_ready;

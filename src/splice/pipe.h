@@ -14,10 +14,11 @@ struct usp_pipe_side {
 	pthread_cond_t wait;
 	unsigned nr_waiters;
 	unsigned nr_waits;
-	unsigned spin;	  /* looks; adapts: grows when spinning paid */
-	unsigned nr_open; /* ends: readers, or writers */
-	bool is_taken;	  /* somebody holds this side's turn */
-	int event_fd;	  /* -1 until asked for */
+	unsigned spin;		/* looks; adapts: grows when spinning paid */
+	unsigned nr_open;	/* ends: readers, or writers */
+	bool is_taken;		/* somebody holds this side's turn */
+	int event_fd;		/* -1 until asked for */
+	unsigned event_process; /* that made it: what a child does to its own copy of the ring is no event there */
 	bool event_set;
 	char apart[64]; /* the line that a spinner looks at is nobody else's, or it would hold up whom it waits for */
 	atomic_uint nr_wakes; /* so that it need not take the lock */

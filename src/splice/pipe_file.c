@@ -5,6 +5,7 @@
 #include <poll.h>
 
 #include "base/alloc.h"
+#include "base/own.h"
 #include "base/sized.h"
 #include "base/sys.h"
 #include "splice/iter.h"
@@ -142,8 +143,15 @@ static int pipe_event_fd(struct usp_pipe *pipe, struct usp_pipe_side *side)
 	int fd;
 
 	pthread_mutex_lock(&pipe->lock);
-	if (side->event_fd < 0)
+	if (side->event_fd >= 0 && side->event_process != usp_own_nr()) {
+		usp_sys_close(side->event_fd); /* it is the parent's */
+		side->event_fd = -1;
+	}
+	if (side->event_fd < 0) {
 		side->event_fd = usp_sys_eventfd();
+		side->event_set = false;
+		side->event_process = usp_own_nr();
+	}
 	fd = side->event_fd;
 	usp_pipe_unlock(pipe);
 	return fd;

@@ -22,6 +22,7 @@
 #include <linux/errqueue.h> /* needs struct timespec */
 
 #include "base/alloc.h"
+#include "base/own.h"
 #include "base/sys.h"
 
 /* Kernels or C libraries of before 2017 do not name these. */
@@ -63,12 +64,20 @@ size_t usp_zerocopy_nr_pending(void)
 void usp_zerocopy_init(struct usp_zerocopy *zerocopy, int fd)
 {
 	pthread_mutex_init(&zerocopy->lock, NULL);
+	zerocopy->process = usp_own_nr();
 	zerocopy->stall_ns = ZEROCOPY_STALL_NS;
 	zerocopy->may_ask = fd >= 0;
 }
 
+bool usp_zerocopy_is_mine(const struct usp_zerocopy *zerocopy)
+{
+	return zerocopy->process == usp_own_nr();
+}
+
 bool usp_zerocopy_is_on(struct usp_file *out, struct usp_zerocopy *zerocopy)
 {
+	if (!usp_zerocopy_is_mine(zerocopy))
+		return false; /* the kernel numbers the sends of all processes that have the socket */
 	if (zerocopy->may_ask && atomic_exchange(&zerocopy->may_ask, false))
 		zerocopy->is_on = usp_sys_setsockopt_int(out->fd, SOL_SOCKET, SO_ZEROCOPY, 1) == 0;
 	return zerocopy->is_on;
@@ -251,7 +260,7 @@ bool usp_zerocopy_reap(struct usp_file *out, struct usp_zerocopy *zerocopy)
 	struct zerocopy_notice notice;
 	bool is_any = false;
 
-	if (!atomic_load(&zerocopy->is_busy))
+	if (!atomic_load(&zerocopy->is_busy) || !usp_zerocopy_is_mine(zerocopy))
 		return false;
 	for (;;) {
 		struct usp_zerocopy_send *done = NULL, *send;
@@ -281,6 +290,8 @@ bool usp_zerocopy_is_idle(struct usp_zerocopy *zerocopy)
 {
 	bool is_idle;
 
+	if (!usp_zerocopy_is_mine(zerocopy))
+		return true;
 	pthread_mutex_lock(&zerocopy->lock);
 	is_idle = !zerocopy->oldest;
 	pthread_mutex_unlock(&zerocopy->lock);
@@ -336,11 +347,26 @@ static void zerocopy_abort(struct usp_file *out, struct usp_zerocopy *zerocopy)
 		zerocopy_wait(out, zerocopy);
 }
 
+/* In a child: its references go, and the connection and what the kernel has to say of it are left to the parent. */
+static void zerocopy_forget(struct usp_zerocopy *zerocopy)
+{
+	struct usp_zerocopy_send *send;
+
+	while ((send = zerocopy->oldest)) {
+		zerocopy->oldest = send->next;
+		zerocopy_free(send);
+	}
+}
+
 void usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy)
 {
 	uint64_t since = usp_sys_now_ns();
 	int ret;
 
+	if (!usp_zerocopy_is_mine(zerocopy)) {
+		zerocopy_forget(zerocopy);
+		return;
+	}
 	/* A wait that cannot be made is no reason to throw away what the peer is just taking. */
 	do {
 		ret = usp_zerocopy_drain(out, zerocopy, zerocopy->stall_ns);

@@ -12,6 +12,7 @@ struct usp_zerocopy_send;
 
 struct usp_zerocopy {
 	pthread_mutex_t lock;
+	unsigned process;      /* that made it: the notices are for it, and not for its children */
 	_Atomic(bool) may_ask; /* a stream that has not been asked whether it can */
 	_Atomic(bool) is_on;   /* the socket can do it, and it has not proved useless here */
 	bool is_aborted;       /* what the kernel says from now on tells nothing about delivery */
@@ -22,8 +23,13 @@ struct usp_zerocopy {
 	_Atomic(bool) is_busy; /* there is one: most sockets never send so, and spare the lock */
 };
 
-/* Of a socket, or of something that cannot do it (fd is -1). */
+/*
+ * Of a socket, or of something that cannot do it (fd is -1). A child of the process has no sends under way, makes none, and takes no notice.
+ */
 void usp_zerocopy_init(struct usp_zerocopy *zerocopy, int fd);
+
+/* Is this the process that made it, and not a child? */
+bool usp_zerocopy_is_mine(const struct usp_zerocopy *zerocopy);
 
 /* Can it be done? Asked of the socket the first time, which then stands by it; where it is refused nothing else differs. */
 bool usp_zerocopy_is_on(struct usp_file *out, struct usp_zerocopy *zerocopy);

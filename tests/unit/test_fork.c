@@ -3,12 +3,16 @@
 #include "support.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
+#include <usplice/relay.h>
 
 #include "base/own.h"
 #include "endpoints/kpipe.h"
@@ -457,6 +461,224 @@ static void a_gift_is_given_back_once_in_each_process(void **state)
 	munmap(nr_done, PAGE);
 }
 
+/* --- Descriptors that stand for something in the parent ------------------------------------------------------ */
+
+static bool is_readable(int fd)
+{
+	return poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 0) == 1;
+}
+
+static void what_a_child_does_to_its_pipe_is_no_event_in_the_parent(void **state)
+{
+	struct usp_file *end[2];
+	short events;
+	pid_t child;
+	int fd;
+
+	(void)state;
+	open_pipe(end, 4, USP_NONBLOCK);
+	fd = usp_file_poll_fd(end[0], USP_READ, &events);
+	put_bytes(end[1], 0, PAGE);
+	assert_true(is_readable(fd));
+	child = make_child(BY_FORK);
+	if (child == 0) {
+		unsigned char bytes[PAGE];
+		int own;
+
+		child_check(usp_read(end[0], bytes, PAGE) == PAGE);
+		own = usp_file_poll_fd(end[0], USP_READ, &events);
+		child_check(own >= 0 && !is_readable(own));
+		child_check(usp_write(end[1], bytes, PAGE) == PAGE);
+		child_check(is_readable(own));
+		child_check(usp_read(end[0], bytes, PAGE) == PAGE);
+		child_check(!is_readable(own));
+		end_child(0);
+	}
+	await_child(child);
+	assert_true(is_readable(fd));
+	take_bytes(end[0], 0, PAGE);
+	assert_false(is_readable(fd));
+	close_pipe(end);
+}
+
+static ssize_t run_pump(void *arg)
+{
+	return usp_pump_run(arg);
+}
+
+/* The source of the pump: its first byte says that the run has begun. */
+static void a_stop_in_a_child_stops_no_pump_of_the_parent(void **state)
+{
+	int from[2], to[2];
+	struct usp_file *source, *sink;
+	struct usp_pump *pump;
+	struct worker worker;
+	char byte;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(pipe(from), 0);
+	assert_int_equal(pipe(to), 0);
+	assert_int_equal(usp_open_fd(from[0], USP_READ, "from", &source), 0);
+	assert_int_equal(usp_open_fd(to[1], USP_WRITE, "to", &sink), 0);
+	assert_int_equal(usp_pump_new(source, NULL, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, sink), 0);
+	worker_start(&worker, run_pump, pump);
+	assert_int_equal(write(from[1], "x", 1), 1);
+	assert_int_equal(read(to[0], &byte, 1), 1);
+	child = make_child(BY_FORK);
+	if (child == 0) {
+		struct usp_pump_wait wait = {.size = sizeof(wait)};
+
+		usp_pump_stop(pump);
+		child_check(usp_pump_step(pump, &wait) < 0);
+		usp_pump_free(pump);
+		end_child(0);
+	}
+	await_child(child);
+	worker_await_sleep(&worker); /* and does not spin over a stop that is not its own */
+	assert_int_equal(write(from[1], "y", 1), 1);
+	assert_int_equal(read(to[0], &byte, 1), 1);
+	close(from[1]);
+	assert_int_equal(worker_join(&worker), 0);
+	usp_pump_free(pump);
+	drop(&source);
+	drop(&sink);
+	close(to[0]);
+}
+
+static void a_pump_that_the_parent_has_begun_does_not_go_on_in_a_child(void **state)
+{
+	struct usp_file *source, *sink;
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
+	struct usp_pump *pump;
+	int from[2];
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(pipe(from), 0);
+	assert_int_equal(usp_open_fd(from[0], USP_READ, "from", &source), 0);
+	assert_int_equal(
+		usp_open("null:", &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_WRITE},
+			 &sink, NULL),
+		0);
+	assert_int_equal(usp_pump_new(source, NULL, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, sink), 0);
+	assert_int_equal(usp_pump_step(pump, &wait), -EAGAIN);
+	assert_int_equal(write(from[1], "x", 1), 1);
+	child = make_child(BY_FORK);
+	if (child == 0) {
+		child_check(usp_pump_step(pump, &wait) == -ESTALE);
+		usp_pump_free(pump);
+		end_child(0);
+	}
+	await_child(child);
+	close(from[1]);
+	assert_int_equal(usp_pump_step(pump, &wait), 0);
+	usp_pump_free(pump);
+	drop(&source);
+	drop(&sink);
+}
+
+/* --- Sockets ---------------------------------------------------------------------------------------------- */
+
+static void tcp_pair(int ret_fds[2])
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(address);
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+	ret_fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(ret_fds[0], (struct sockaddr *)&address, len), 0);
+	ret_fds[1] = accept(listener, NULL, NULL);
+	assert_true(ret_fds[1] >= 0);
+	close(listener);
+}
+
+/* A child that puts the file would wait for a peer that takes nothing, and reset the connection in the end. */
+static void a_child_neither_takes_the_parents_notices_nor_resets_its_connection(void **state)
+{
+	atomic_uint *nr_done = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	const struct usp_pipe_params params = {.size = sizeof(params), .nr_slots = 4, .slot_bytes = CHILD_LEN};
+	unsigned char *bytes = malloc(CHILD_LEN), *got = malloc(CHILD_LEN);
+	struct usp_file *sink, *end[2];
+	struct usp_gift *gift;
+	size_t sent, at;
+	int fds[2];
+	pid_t child;
+
+	(void)state;
+	assert_true(bytes && got && nr_done != MAP_FAILED);
+	pattern_fill(bytes, 0, CHILD_LEN);
+	tcp_pair(fds);
+	assert_int_equal(usp_open_fd(fds[0], USP_WRITE, "tcp", &sink), 0);
+	usp_file_set_flags(sink, USP_NONBLOCK);
+	assert_int_equal(usp_pipe_open(&params, end), 0);
+	assert_int_equal(usp_gift_new(bytes, CHILD_LEN, count_done, nr_done, &gift), 0);
+	assert_int_equal(usp_gift_splice(gift, 0, CHILD_LEN, end[1], 0), CHILD_LEN);
+	usp_gift_put(gift);
+	sent = (size_t)usp_splice(end[0], NULL, sink, NULL, CHILD_LEN, USP_SPLICE_NONBLOCK);
+	assert_in_range(sent, 1, CHILD_LEN);
+	close_pipe(end);
+	assert_int_equal(atomic_load(nr_done), 0); /* the kernel reads from it */
+	child = make_child(BY_FORK);
+	if (child == 0) {
+		child_check(usp_file_sync(sink) == 0);
+		drop(&sink);
+		child_check(atomic_load(nr_done) == 1);
+		end_child(0);
+	}
+	await_child(child);
+	assert_true(fcntl(usp_file_fd(sink), F_GETFL) & O_NONBLOCK);
+	for (at = 0; at < sent;) {
+		ssize_t len = read(fds[1], got + at, CHILD_LEN - at);
+
+		assert_true(len > 0);
+		at += (size_t)len;
+	}
+	assert_memory_equal(got, bytes, sent);
+	usp_file_set_flags(sink, 0);
+	assert_int_equal(usp_file_sync(sink), 0);
+	assert_int_equal(atomic_load(nr_done), 2);
+	drop(&sink);
+	close(fds[1]);
+	free(bytes);
+	free(got);
+	munmap(nr_done, PAGE);
+}
+
+/* --- Relays ------------------------------------------------------------------------------------------------- */
+
+static void a_relay_is_its_makers_and_what_a_child_frees_goes_on_there(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct usp_relay *relay;
+	int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char spec[128];
+	pid_t child;
+
+	(void)state;
+	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/usplice-test-fork.%d", getpid());
+	snprintf(spec, sizeof(spec), "unix:%s", address.sun_path);
+	assert_int_equal(usp_relay_new(NULL, &relay), 0);
+	assert_int_equal(usp_relay_listen(relay, spec, NULL), 0);
+	assert_int_equal(usp_relay_serve_metrics(relay, "127.0.0.1:0", NULL), 0);
+	child = make_child(BY_FORK);
+	if (child == 0) {
+		child_check(usp_relay_run(relay) == -ESTALE);
+		usp_relay_free(relay);
+		end_child(0);
+	}
+	await_child(child);
+	assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
+	close(client);
+	usp_relay_free(relay);
+	assert_int_equal(access(address.sun_path, F_OK), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -471,6 +693,11 @@ int main(void)
 		CASE(threads_share_the_number_of_their_process_and_children_have_others),
 		CASE(memory_in_a_pipe_is_in_both_processes_and_each_gives_back_its_own),
 		CASE(a_gift_is_given_back_once_in_each_process),
+		CASE(what_a_child_does_to_its_pipe_is_no_event_in_the_parent),
+		CASE(a_stop_in_a_child_stops_no_pump_of_the_parent),
+		CASE(a_pump_that_the_parent_has_begun_does_not_go_on_in_a_child),
+		CASE(a_child_neither_takes_the_parents_notices_nor_resets_its_connection),
+		CASE(a_relay_is_its_makers_and_what_a_child_frees_goes_on_there),
 	};
 
 	return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
