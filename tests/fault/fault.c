@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +29,8 @@
 #define FAULT_ERRORS_MAX 12
 #define FAULT_REPORTS_MAX 8
 #define FAULT_WHY_LEN 2048
+#define FAULT_FORKS_MAX \
+	2 /* forks at the first calls of each function: those are where something is there for the first time */
 
 /* A fork under AddressSanitizer costs as much as ten without: there, only faults that come once. */
 #ifdef USP_HAS_ASAN
@@ -84,11 +88,50 @@ struct fault_hit fault_hit(void)
 
 bool fault_is_transient(const struct fault_plan *plan)
 {
-	if (plan->call == FAULT_pthread_create)
+	if (plan->call == FAULT_pthread_create && !plan->forks)
 		return false;
 	if (plan->call == FAULT_usp_sys_now_ns)
 		return true; /* of what has no time-out; who has one knows better */
 	return plan->error == 0 || plan->error == EAGAIN || plan->error == EINTR || plan->error == ECONNABORTED;
+}
+
+static bool fault_is_child; /* of a fork in the middle of a run: its calls are its own */
+
+/* Threads of this process but the caller. */
+static bool fault_is_alone(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/task", &st) == 0 && st.st_nlink == 3;
+}
+
+/*
+ * The process forks in the middle of a call, with whatever locks this thread and others hold. Where no other thread can be in
+ * malloc(3) the C library is not told; else fork(3) is, but not where this thread may hold what its handlers wait for.
+ */
+static void fault_fork(enum fault_call call)
+{
+	pid_t pid = 0;
+	int status;
+
+	if (fault_is_alone())
+		pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	else if (call != FAULT_usp_alloc && call != FAULT_usp_sys_map_anon)
+		pid = fork();
+	else
+		return;
+	if (pid == 0) {
+		alarm(FAULT_TIME_LIMIT_S);
+		fault_is_child = true;
+		end_child(!fault_child_can_copy());
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		fault_complain("no child: %s", strerror(errno));
+	else if (WIFSIGNALED(status))
+		fault_complain("the child died: %s",
+			       WTERMSIG(status) == SIGALRM ? "it hung" : strsignal(WTERMSIG(status)));
+	else if (WEXITSTATUS(status))
+		fault_complain("the child cannot use the library");
 }
 
 bool fault_fires(enum fault_call call, int from_fd, int to_fd)
@@ -96,7 +139,7 @@ bool fault_fires(enum fault_call call, int from_fd, int to_fd)
 	const struct fault_plan *plan = &fault_state->plan;
 	unsigned nth;
 
-	if (!atomic_load(&fault_state->is_armed))
+	if (fault_is_child || !atomic_load(&fault_state->is_armed))
 		return false;
 	nth = atomic_fetch_add(&fault_state->nr_calls[call], 1);
 	if (!fault_state->has_plan || call != plan->call || nth < plan->nth || (nth > plan->nth && !plan->is_sticky))
@@ -105,7 +148,9 @@ bool fault_fires(enum fault_call call, int from_fd, int to_fd)
 		fault_state->from_fd = from_fd;
 		fault_state->to_fd = to_fd;
 	}
-	return true;
+	if (plan->forks)
+		fault_fork(call);
+	return !plan->forks;
 }
 
 int fault_error(void)
@@ -193,6 +238,8 @@ static void fault_describe(const struct fault_plan *plan, bool has_plan, char *r
 
 	if (!has_plan)
 		snprintf(ret_text, len, "no fault");
+	else if (plan->forks)
+		snprintf(ret_text, len, "%s, call %u: the process forks", fault_kinds[plan->call].name, plan->nth);
 	else
 		snprintf(ret_text, len, "%s, call %u%s: %s", fault_kinds[plan->call].name, plan->nth,
 			 plan->is_sticky ? " and all behind it" : "",
@@ -264,7 +311,9 @@ static bool fault_visit(struct fault_tour *tour, const struct fault_plan *plan)
 /* The same fault at call 0, 1, 2 ... until it does not fire any more. A run that went wrong may have ended early. */
 static void fault_visit_all(struct fault_tour *tour, struct fault_plan plan)
 {
-	for (plan.nth = 0; plan.nth < tour->seen[plan.call] + 1; plan.nth++) {
+	unsigned nr = plan.forks ? FAULT_FORKS_MAX : tour->seen[plan.call] + 1;
+
+	for (plan.nth = 0; plan.nth < nr; plan.nth++) {
 		if (!fault_visit(tour, &plan))
 			break;
 		fault_nr_points++;
@@ -283,6 +332,7 @@ static void fault_visit_call(struct fault_tour *tour, enum fault_call call)
 		if (FAULT_STICKS && !fault_is_transient(&plan) && call != FAULT_usp_sys_recvmsg_notice)
 			fault_visit_all(tour, plan);
 	}
+	fault_visit_all(tour, (struct fault_plan){.call = call, .forks = true});
 	for (enum fault_cut cut = FAULT_TO_ONE; kind->moves && cut < FAULT_NR_CUTS; cut++)
 		fault_visit_all(tour, (struct fault_plan){.call = call, .cut = cut});
 }

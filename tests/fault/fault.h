@@ -93,12 +93,14 @@ enum fault_call { FAULT_CALLS(FAULT_ENUM) FAULT_NR_CALLS };
 /* A call that moves bytes moves fewer than it was asked for. */
 enum fault_cut { FAULT_NO_CUT, FAULT_TO_ONE, FAULT_TO_HALF, FAULT_BY_ONE, FAULT_NR_CUTS };
 
-/* One fault: the Nth call of a function, or that one and all behind it, gives an error or is cut. */
+/* One fault: the Nth call of a function, or that one and all behind it, gives an error or is cut; or the process forks there. */
 struct fault_plan {
 	enum fault_call call;
 	unsigned nth;
 	bool is_sticky;
 	int error; /* positive; of getaddrinfo EAI_AGAIN and so on, which are negative; 0 for a cut */
+	bool forks;
+	int error; /* positive, or 0 for a cut */
 	enum fault_cut cut;
 };
 
@@ -115,11 +117,15 @@ void fault_disarm(void);
 struct fault_hit fault_hit(void);
 
 /* It says "try again", is only a short count, or nothing but time: whoever met it must go on. */
+/* It says "try again", is only a short count, or a fork, which harms nobody: whoever met it must go on. */
 bool fault_is_transient(const struct fault_plan *plan);
 
 /* Allocations of the library and lists of addresses that have not been freed, and open descriptors of the process. */
 size_t fault_nr_live(void);
 unsigned fault_nr_fds(void);
+
+/* In a child of a fork in the middle of a run: can it use all that the library shares between its objects? In fork.c. */
+bool fault_child_can_copy(void);
 
 /* In a scenario: note what is wrong. The run goes on, and fails. */
 void fault_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "base/own.h"
 #include "end.h"
 #include "endpoints/kpipe.h"
 #include "fault.h"
@@ -466,6 +467,21 @@ static void run_growing_memory(const void *arg)
 		__VA_ARGS__                         \
 	}
 
+/* Where the kernel has no memory for it, the lock is looked after by the number of the process. */
+static void run_own_lock(const void *arg)
+{
+	static struct usp_own_lock lock;
+
+	(void)arg;
+	fault_arm();
+	fault_check(usp_own_lock(&lock));
+	usp_own_unlock(&lock);
+	fault_check(!usp_own_lock(&lock));
+	usp_own_unlock(&lock);
+	fault_disarm();
+	fault_check(fault_hit().has_fired == (atomic_load(&lock.state) == &lock.spare) || fault_hit().plan.forks);
+}
+
 static const struct fault_scenario scenarios[] = {
 	{.name = "sendfile_from_file_to_file_in_memory", JOB(run_direct, END_FILE, END_FILE, false, false)},
 	{.name = "sendfile_from_file_to_file_inside_the_kernel", JOB(run_direct, END_FILE, END_FILE, true, false)},
@@ -487,6 +503,7 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "c11_what_failed_steps_shared_of_kernel_pipes_is_given_back",
 	 JOB(run_shared, END_FILE, END_FILE, true, false)},
 	{.name = "memory_that_grows_with_a_gap_and_is_changed_under_a_pipe", .run = run_growing_memory},
+	{.name = "a_lock_of_the_process_needs_no_memory_of_its_own", .run = run_own_lock},
 	{.name = "a_gift_goes_to_a_file", JOB(run_gift, END_ZERO, END_FILE, false, true)},
 };
 
