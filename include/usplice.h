@@ -358,7 +358,7 @@ USP_EXPORT int usp_pump_add_sink(struct usp_pump *pump, struct usp_file *sink);
 
 /*
  * Run until the end of input, count, an error that stops it, or usp_pump_stop. Blocks; with more than one sink each
- * gets a thread of its own for the time of the call, unless there are time-outs. Once. 0 when every byte reached every sink; else the first
+ * gets a thread of its own for the time of the call, unless there are time-outs or no threads can be had. Once. 0 when every byte reached every sink; else the first
  * error, the source's before a sink's: ask usp_pump_status and usp_pump_sink_status which side it was. -ECANCELED
  * after a stop. Before a byte moved: -EOPNOTSUPP for a lane that is impossible; -ENOTSUP (the same number) for
  * REQUIRE_ZERO_COPY, and the reason stands in the account of the hop; -EINVAL without a sink or for a second run. The

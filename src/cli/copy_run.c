@@ -171,7 +171,7 @@ static bool run_finish_sink(struct copy *copy, struct copy_sink *sink, unsigned 
 		return false;
 	if (status.error < 0 && status.error != -ECANCELED)
 		run_tell_sink(copy, sink, &status);
-	if (sink->is_cut_late)
+	if (sink->is_cut_late && (is_whole || status.bytes > 0)) /* a run that never began leaves the old file */
 		run_cut_late(sink, status.bytes);
 	if (sink->error[0] != '\0' || !is_whole)
 		return sink->error[0] == '\0';
@@ -400,7 +400,7 @@ int copy_main(const struct copy_request *request)
 		.report_fd = -1,
 		.skipped.size = sizeof(copy.skipped),
 	};
-	int code = CLI_FAILED;
+	int code, error;
 	unsigned i;
 
 	if (!copy.sinks) {
@@ -412,12 +412,9 @@ int copy_main(const struct copy_request *request)
 	progress_start(&copy.progress, run_wants_progress(&copy));
 	copy.watch.tick = copy.progress.is_on ? run_on_tick : NULL;
 	copy.watch.arg = &copy;
-	i = (unsigned)-watch_start(&copy.watch);
-	if (i != 0) {
-		message_say("cannot start a thread: %s", strerror((int)i));
-		free(copy.sinks);
-		return CLI_FAILED;
-	}
+	error = watch_start(&copy.watch);
+	if (error < 0 && copy.progress.is_on)
+		message_say("no progress is shown, because no thread can be had: %s", strerror(-error));
 	code = run_all(&copy);
 	run_close(&copy);
 	watch_end(&copy.watch);

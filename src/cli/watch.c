@@ -5,6 +5,9 @@
  * The signals are blocked everywhere and taken by sigtimedwait(2) in one thread, so nothing has to be safe in a signal
  * handler. A system call that the main thread waits in (open of a FIFO, connect, accept) is interrupted by a poke, a
  * signal with an empty handler; it is repeated on every tick, because one that comes just before the call is lost.
+ *
+ * Where no thread can be had, a handler in the main thread stops the pump or interrupts the call, and a timer repeats the poke. There are no
+ * ticks then, and SIGUSR1 is not answered, because what they do is not safe in a handler.
  */
 #include "watch.h"
 #include "cli.h"
@@ -60,6 +63,43 @@ static void watch_stop(struct watch *watch, int signo)
 	watch->signo = signo;
 }
 
+/* --- Without a thread ---------------------------------------------------------------------------------------- */
+
+static struct watch *watch_alone;
+static timer_t watch_timer;
+static bool watch_has_timer;
+
+static void watch_on_signal(int signo)
+{
+	const struct timespec tick = {.tv_nsec = WATCH_TICK_NS};
+	struct watch *watch = watch_alone;
+
+	if (!watch_is_stopper(signo))
+		return;
+	watch_stop(watch, signo);
+	if (watch->pump)
+		usp_pump_stop(watch->pump);
+	if (watch_has_timer)
+		timer_settime(watch_timer, 0, &(struct itimerspec){.it_value = tick, .it_interval = tick}, NULL);
+}
+
+static void watch_start_alone(struct watch *watch)
+{
+	const struct sigaction action = {.sa_handler = watch_on_signal};
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = WATCH_POKE};
+	int signo;
+
+	watch_alone = watch;
+	watch_has_timer = timer_create(CLOCK_MONOTONIC, &event, &watch_timer) == 0;
+	for (signo = 1; signo < WATCH_POKE; signo++) {
+		if (sigismember(&watch->signals, signo) == 1)
+			sigaction(signo, &action, NULL);
+	}
+	pthread_sigmask(SIG_UNBLOCK, &watch->signals, NULL);
+}
+
+/* --- With one ------------------------------------------------------------------------------------------------- */
+
 static void watch_interrupt(struct watch *watch)
 {
 	if (watch->pump)
@@ -111,15 +151,23 @@ int watch_start(struct watch *watch)
 	pthread_sigmask(SIG_BLOCK, &watch->signals, NULL);
 	error = pthread_create(&watch->thread, NULL, watch_run, watch);
 	pthread_sigmask(SIG_UNBLOCK, &pokes, NULL);
+	if (error != 0)
+		watch_start_alone(watch);
 	return -error;
 }
 
 void watch_set_pump(struct watch *watch, struct usp_pump *pump)
 {
+	sigset_t old_mask;
+
+	pthread_sigmask(SIG_BLOCK, &watch->signals, &old_mask); /* a handler may be what looks at it */
 	pthread_mutex_lock(&watch->lock);
 	watch->pump = pump;
 	watch->is_interruptible = false;
+	if (pump && watch->signo != 0)
+		usp_pump_stop(pump);
 	pthread_mutex_unlock(&watch->lock);
+	pthread_sigmask(SIG_SETMASK, &old_mask, NULL);
 }
 
 int watch_signo(const struct watch *watch)
@@ -130,7 +178,13 @@ int watch_signo(const struct watch *watch)
 void watch_end(struct watch *watch)
 {
 	watch->is_done = true;
-	pthread_kill(watch->thread, WATCH_POKE);
-	pthread_join(watch->thread, NULL);
+	if (watch_alone) {
+		pthread_sigmask(SIG_BLOCK, &watch->signals, NULL);
+		if (watch_has_timer)
+			timer_delete(watch_timer);
+	} else {
+		pthread_kill(watch->thread, WATCH_POKE);
+		pthread_join(watch->thread, NULL);
+	}
 	pthread_mutex_destroy(&watch->lock);
 }

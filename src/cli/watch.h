@@ -29,7 +29,10 @@ struct watch {
 	atomic_int signo; /* the first signal that asked to stop, or 0 */
 };
 
-/* 0 or -errno. Called in the main thread; from then on threads are born with the signals blocked. */
+/*
+ * Called in the main thread; from then on threads are born with the signals blocked. 0, or -errno if no thread can be had: then
+ * signals stop the pump or interrupt all the same, and tick and status are not called.
+ */
 int watch_start(struct watch *watch);
 
 /* The pump that runs from now on; NULL when it has ended. */

@@ -277,6 +277,19 @@ static ssize_t kpipe_drop(struct kpipe *kp, size_t len)
 	return ret;
 }
 
+static bool kpipe_is_short(ssize_t ret)
+{
+	return ret == -EMFILE || ret == -ENFILE;
+}
+
+/* The same without /dev/null, where descriptors are short: read a piece, and throw it away. */
+static ssize_t kpipe_skip(struct kpipe *kp, size_t len)
+{
+	unsigned char bytes[USP_PAGE];
+
+	return usp_sys_read(kp->ends.rd, bytes, usp_min(len, sizeof(bytes)));
+}
+
 /* Bring the kernel pipe's first byte to the buf's offset. 0 or -errno; -ESTALE in a child, whose parent has the bytes. */
 static int kpipe_settle(struct kpipe *kp, size_t offset)
 {
@@ -285,6 +298,8 @@ static int kpipe_settle(struct kpipe *kp, size_t offset)
 	while (kp->taken < offset) {
 		ssize_t ret = kpipe_drop(kp, offset - kp->taken);
 
+		if (kpipe_is_short(ret))
+			ret = kpipe_skip(kp, offset - kp->taken);
 		if (ret <= 0)
 			return ret < 0 ? (int)ret : -EIO;
 		kp->taken += (size_t)ret;
@@ -408,10 +423,13 @@ static void kpipe_account(struct usp_file *file, unsigned side, size_t len)
 			 of->lane_reason ? of->lane_reason : "the kernel was not probed for this file");
 }
 
-/* The kernel refuses this file: go on with its own hooks. Only ever before a byte of this call has moved. */
+/*
+ * The kernel refuses this file, or has no descriptors for a kernel pipe: go on with the file's own hooks. Only ever before a byte
+ * of this call has moved.
+ */
 static bool kpipe_may_fall_back(const struct usp_file *file, unsigned side, ssize_t ret)
 {
-	return (ret == -EINVAL || ret == -ENOSYS || ret == -EPERM || ret == -EOPNOTSUPP) &&
+	return (ret == -EINVAL || ret == -ENOSYS || ret == -EPERM || ret == -EOPNOTSUPP || kpipe_is_short(ret)) &&
 	       !usp_file_side(file, side)->lane_is_forced;
 }
 

@@ -192,6 +192,8 @@ static void *branch_run(void *arg)
 	do
 		ret = branch_step(branch, USP_MAX_RW_COUNT, 0);
 	while (ret > 0);
+	if (atomic_load(&branch->pump->is_stepped))
+		return NULL;
 	if (ret == 0 && usp_pipe_len(branch->pipe))
 		ret = -EIO; /* confirm found that the bytes are gone */
 	error = usp_branch_close(branch, (int)ret);
@@ -212,6 +214,17 @@ int usp_branch_start(struct usp_branch *branch, const struct usp_pipe_params *pa
 	usp_sys_restore_signals(&old_mask);
 	branch->is_running = branch->is_live = ret == 0;
 	return ret;
+}
+
+void usp_branch_dismiss(struct usp_branch *branch)
+{
+	if (branch->is_running) {
+		usp_pipe_close_write(branch->pipe);
+		pthread_join(branch->thread, NULL);
+	}
+	branch->is_running = branch->is_live = false;
+	usp_pipe_free(branch->pipe);
+	branch->pipe = NULL;
 }
 
 void usp_branch_join(struct usp_branch *branch)

@@ -153,6 +153,39 @@ static struct usp_pipe_params pump_many_params(const struct usp_pump *pump)
 	};
 }
 
+/* Pipes for several sinks that are served in turns. */
+static int pump_begin_many(struct usp_pump *pump)
+{
+	const struct usp_pipe_params params = pump_many_params(pump);
+	int ret = pump->pipe ? 0 : usp_pipe_new(&params, &pump->pipe);
+
+	return ret < 0 ? ret : usp_pump_begin_many(pump, &params);
+}
+
+/*
+ * Step and wait in turns, with several sinks. Time-outs are kept here only: the threads of branches do not know of each other's
+ * progress.
+ */
+static int pump_run_stepped(struct usp_pump *pump)
+{
+	int ret = pump_begin_many(pump), waited;
+
+	while (ret == 0 && usp_pump_advance_many(pump) == -EAGAIN) {
+		waited = usp_pump_await_any(pump);
+		if (waited < 0)
+			usp_pump_fail_many(pump, waited);
+	}
+	return ret;
+}
+
+/* No thread can be had: take back those that there are, which have been given nothing. */
+static void pump_dismiss_branches(struct usp_pump *pump)
+{
+	atomic_store(&pump->is_stepped, true);
+	for (unsigned i = 0; i < pump->nr_branches; i++)
+		usp_branch_dismiss(&pump->branches[i]);
+}
+
 static int pump_run_many(struct usp_pump *pump)
 {
 	const struct usp_pipe_params params = pump_many_params(pump);
@@ -161,6 +194,10 @@ static int pump_run_many(struct usp_pump *pump)
 	if (ret < 0)
 		return ret;
 	ret = pump_start_branches(pump, &params);
+	if (ret == -EAGAIN) {
+		pump_dismiss_branches(pump);
+		return pump_run_stepped(pump);
+	}
 	if (ret < 0)
 		usp_pump_stop(pump);
 	while (ret == 0 && !atomic_load(&pump->has_failed) && pump_take_waiting(pump) > 0) {
@@ -266,15 +303,6 @@ static int pump_finish(struct usp_pump *pump)
 	return pump_result(pump);
 }
 
-/* Pipes for several sinks that are served in turns. */
-static int pump_begin_many(struct usp_pump *pump)
-{
-	const struct usp_pipe_params params = pump_many_params(pump);
-	int ret = usp_pipe_new(&params, &pump->pipe);
-
-	return ret < 0 ? ret : usp_pump_begin_many(pump, &params);
-}
-
 /* -EAGAIN with pump->waits, or 0 when it is over. */
 static int pump_advance(struct usp_pump *pump)
 {
@@ -352,19 +380,6 @@ static void pump_run_one(struct usp_pump *pump)
 	usp_sched_end(&sched);
 }
 
-/* The same with several sinks. Time-outs are kept here only: the threads of branches do not know of each other's progress. */
-static int pump_run_timed(struct usp_pump *pump)
-{
-	int ret = pump_begin_many(pump), waited;
-
-	while (ret == 0 && usp_pump_advance_many(pump) == -EAGAIN) {
-		waited = usp_pump_await_any(pump);
-		if (waited < 0)
-			usp_pump_fail_many(pump, waited);
-	}
-	return ret;
-}
-
 /* What only a run that blocks needs: something to wake it up, and a place for what it waits for. */
 static int pump_prepare_waits(struct usp_pump *pump)
 {
@@ -378,7 +393,7 @@ static int pump_prepare_waits(struct usp_pump *pump)
 		return -ENOMEM;
 	stop_fd = usp_sys_eventfd();
 	if (stop_fd < 0)
-		return stop_fd;
+		stop_fd = -1;	      /* descriptors are short: a stop is looked for now and then */
 	pump->process = usp_own_nr(); /* before the descriptor is there for a stop */
 	usp_sys_close(atomic_exchange(&pump->stop_fd, stop_fd));
 	return 0;
@@ -398,7 +413,7 @@ int usp_pump_run(struct usp_pump *pump)
 	if (pump->nr_branches == 1)
 		pump_run_one(pump);
 	else if (pump->params.idle_ns || pump->params.total_ns)
-		ret = pump_run_timed(pump);
+		ret = pump_run_stepped(pump);
 	else
 		ret = pump_run_many(pump);
 	return ret < 0 ? (pump_finish(pump), ret) : pump_finish(pump);

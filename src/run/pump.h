@@ -79,6 +79,7 @@ struct usp_pump {
 	struct usp_pump_wait *waits; /* what the last step waits for, [0, nr_waits); at most one more than branches */
 	struct usp_pump_wait only_wait; /* the place of that where there is one branch */
 	unsigned nr_waits;
+	atomic_bool is_stepped;	 /* no threads can be had for the branches */
 	bool is_source_over;	 /* nothing more is taken */
 	_Atomic(uint64_t) bytes; /* taken from the source */
 	atomic_int source_error;
@@ -219,6 +220,9 @@ uint64_t usp_branch_slow_ns(const struct usp_branch *branch);
 /* A pipe and a thread of its own for the branch: 0 or -errno. Then wait for it to end. */
 int usp_branch_start(struct usp_branch *branch, const struct usp_pipe_params *params);
 void usp_branch_join(struct usp_branch *branch);
+
+/* Take both away again, before anything was given to it. The pump is_stepped. */
+void usp_branch_dismiss(struct usp_branch *branch);
 
 /*
  * Give every live branch the first buf of the pump's pipe, by reference. One that cannot be given it fails, when it has

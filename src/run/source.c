@@ -8,7 +8,8 @@
 #include "run/pump.h"
 #include "splice/pipe.h"
 
-#define SOURCE_NAP_NS 1000000 /* for a file that is not ready and has nothing to wait on */
+#define SOURCE_LOOK_NS 100000000 /* without a descriptor that tells of a stop */
+#define SOURCE_NAP_NS 1000000	 /* for a file that is not ready and has nothing to wait on */
 
 /* --- Waiting --------------------------------------------------------------------------------------- */
 
@@ -29,13 +30,27 @@ int usp_pump_pause(struct usp_pump_wait *ret_wait, int64_t timeout_ns)
 	return -EAGAIN;
 }
 
+/* poll(2) for a part of the time after the other, so that a stop is seen that no descriptor tells of. */
+static int source_poll_in_parts(struct usp_pump *pump, struct pollfd *fds, unsigned nr_fds, int64_t timeout_ns)
+{
+	int64_t part_ns;
+	int ret;
+
+	do {
+		part_ns = timeout_ns < 0 || timeout_ns > SOURCE_LOOK_NS ? SOURCE_LOOK_NS : timeout_ns;
+		ret = usp_sys_poll(fds, nr_fds, part_ns);
+		timeout_ns -= timeout_ns < 0 ? 0 : part_ns;
+	} while (ret == 0 && timeout_ns != 0 && !atomic_load(&pump->is_stopped));
+	return ret;
+}
+
 /* poll(2) on the stop descriptor and the rest; 0 to look again, -ECANCELED, -ETIMEDOUT, or -errno. */
 static int source_poll(struct usp_pump *pump, struct pollfd *fds, unsigned nr_fds, int64_t timeout_ns)
 {
-	int ret;
+	int stop_fd = atomic_load(&pump->stop_fd), ret;
 
-	fds[0] = (struct pollfd){.fd = atomic_load(&pump->stop_fd), .events = POLLIN};
-	ret = usp_sys_poll(fds, nr_fds, timeout_ns);
+	fds[0] = (struct pollfd){.fd = stop_fd, .events = POLLIN};
+	ret = stop_fd < 0 ? source_poll_in_parts(pump, fds, nr_fds, timeout_ns) : usp_sys_poll(fds, nr_fds, timeout_ns);
 	if (atomic_load(&pump->is_stopped))
 		return -ECANCELED;
 	if (ret < 0)

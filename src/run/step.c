@@ -96,17 +96,6 @@ void usp_pump_adapt(struct usp_pump *pump, size_t taken)
 		step_set_lane(pump, false);
 }
 
-/* Descriptors are short: a kernel pipe cannot be had, and nothing has moved. */
-static bool step_retreats(struct usp_pump *pump, ssize_t ret)
-{
-	if ((ret != -EMFILE && ret != -ENFILE) || !usp_pump_source_lane(pump) ||
-	    usp_file_side(pump->source, USP_READ)->lane_is_forced)
-		return false;
-	atomic_store(&pump->source_error, 0);
-	step_set_lane(pump, false);
-	return true;
-}
-
 /* --- The flow ---------------------------------------------------------------------------------------- */
 
 /* Empty the pipe into the sink: 0, -EAGAIN with *wait, or its -errno. */
@@ -154,17 +143,20 @@ static void step_put_pipe(struct usp_pump *pump)
 /* Fill the empty pipe: 1 to go on, 0 when that was all, or -EAGAIN with *wait. */
 static int step_fill(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
+	const struct usp_lane *lane;
 	ssize_t taken;
 
 	usp_pump_adapt(pump, pump->last_take);
 	pump->last_take = 0;
+	lane = usp_pump_source_lane(pump);
 	taken = usp_pump_take(pump, wait);
+	if (lane && !usp_pump_source_lane(pump))
+		step_set_lane(pump, false); /* the kernel refused, or was short of descriptors */
 	if (taken == -EAGAIN)
 		return -EAGAIN;
 	if (taken <= 0)
-		return step_retreats(pump, taken);
+		return 0;
 	pump->last_take = (size_t)taken;
-	usp_pump_follow_source(pump);
 	return 1;
 }
 

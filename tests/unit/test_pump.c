@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -341,6 +342,78 @@ static void a_pump_needs_files_of_the_right_direction_and_a_sink(void **state)
 	mock_close(sink);
 }
 
+/* --- Shortage -------------------------------------------------------------------------------------------- */
+
+/* No descriptor can be opened from now on. The number of the first that could, to undo it. */
+static rlim_t take_descriptors(void)
+{
+	struct rlimit limit;
+	rlim_t old;
+	int next = dup(0);
+
+	assert_true(next >= 0);
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	old = limit.rlim_cur;
+	limit.rlim_cur = (rlim_t)next;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	return old;
+}
+
+static void give_descriptors(rlim_t old)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = old;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static ssize_t run_pump(void *arg)
+{
+	return usp_pump_run(arg);
+}
+
+static void without_descriptors_a_run_goes_on_in_memory_and_sees_a_stop(void **state)
+{
+	struct usp_file *source, *sinks[2];
+	struct usp_hop hop = {.size = sizeof(hop)};
+
+	(void)state;
+	for (unsigned nr_sinks = 1; nr_sinks <= 2; nr_sinks++) {
+		struct worker worker;
+		int from[2], to[2][2];
+		rlim_t old;
+		char byte;
+
+		assert_int_equal(pipe(from), 0);
+		assert_int_equal(usp_open_fd(from[0], USP_READ, "from", &source), 0);
+		assert_int_equal(usp_pump_new(source, NULL, &pump), 0);
+		for (unsigned i = 0; i < nr_sinks; i++) {
+			assert_int_equal(pipe(to[i]), 0);
+			assert_int_equal(usp_open_fd(to[i][1], USP_WRITE, "to", &sinks[i]), 0);
+			assert_int_equal(usp_pump_add_sink(pump, sinks[i]), 0);
+		}
+		old = take_descriptors();
+		worker_start(&worker, run_pump, pump);
+		assert_int_equal(write(from[1], "x", 1), 1);
+		for (unsigned i = 0; i < nr_sinks; i++)
+			assert_int_equal(read(to[i][0], &byte, 1), 1);
+		usp_pump_stop(pump);
+		assert_int_equal(worker_join(&worker), -ECANCELED);
+		give_descriptors(old);
+		usp_file_hop(source, USP_READ, &hop);
+		assert_int_equal(hop.bytes[USP_COPIED], 1);
+		usp_pump_free(pump);
+		drop(&source);
+		close(from[1]);
+		for (unsigned i = 0; i < nr_sinks; i++) {
+			drop(&sinks[i]);
+			close(to[i][0]);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +425,7 @@ int main(void)
 		CASE(a_run_that_is_refused_or_never_ends_leaves_its_files_as_they_were),
 		CASE(a_file_that_was_once_pumped_with_a_forced_lane_falls_back_in_a_later_run),
 		CASE(a_pump_needs_files_of_the_right_direction_and_a_sink),
+		CASE(without_descriptors_a_run_goes_on_in_memory_and_sees_a_stop),
 	};
 
 	return cmocka_run_group_tests_name("pump", tests, NULL, NULL);
