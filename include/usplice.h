@@ -15,6 +15,9 @@
  * is zero. -EINVAL for parameters without a size; -E2BIG for newer ones that ask for what this library does not know. A
  * result is cut to its size.
  *
+ * -EINVAL for every flag, mode, side, lane or index that is not named here, for times beyond INT64_MAX, and for lengths and
+ * capacities beyond SSIZE_MAX or the end of the address space.
+ *
  * Rules named S7, T3 and the like are those of docs/kernel-rules.md; docs/differences.md lists where
  * usplice differs from the kernel on purpose.
  */
@@ -218,7 +221,7 @@ struct usp_pipe_params {
 
 /*
  * A pipe as two files: ret_ends[0] to read, ret_ends[1] to write, one reference each. params may be NULL. Safe to use
- * from several threads. 0, -EINVAL or -ENOMEM.
+ * from several threads. 0, -ENOMEM, or -EINVAL, also where all slots together refer to more than SSIZE_MAX.
  */
 USP_EXPORT int usp_pipe_open(const struct usp_pipe_params *params, struct usp_file *ret_ends[2]);
 
@@ -351,7 +354,7 @@ struct usp_route_total {
  * A pump drives one source to one or many sinks: fan-out shares references, every sink gets every byte. It takes its
  * own references of the files and uses them alone while it runs. It starts at their positions and advances these.
  * params is copied; NULL means all of the source with no conditions. -EINVAL for files that cannot be read (written),
- * -ENOMEM. Sinks are added before the run.
+ * -ENOMEM. Sinks are added before the run, later ones are -EINVAL.
  */
 USP_EXPORT int usp_pump_new(struct usp_file *source, const struct usp_pump_params *params, struct usp_pump **ret_pump);
 USP_EXPORT int usp_pump_add_sink(struct usp_pump *pump, struct usp_file *sink);

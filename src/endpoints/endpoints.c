@@ -335,6 +335,12 @@ static bool mode_is_valid(unsigned mode)
 	return mode && !(mode & ~(USP_READ | USP_WRITE));
 }
 
+/* creat_mode may say what st_mode does of a regular file. */
+static bool open_can(const struct usp_open_params *params)
+{
+	return mode_is_valid(params->mode) && !(params->creat_mode & ~(S_IFREG | 07777));
+}
+
 static int open_by_name(const char *text, const struct usp_open_params *params, struct usp_file **ret_file,
 			const char **ret_why)
 {
@@ -344,7 +350,7 @@ static int open_by_name(const char *text, const struct usp_open_params *params, 
 	int ret = text && params ? usp_sized_take(&own, sizeof(own), params) : -EINVAL;
 
 	if (ret == 0)
-		ret = mode_is_valid(own.mode) ? usp_spec_parse(text, &spec, &endpoint, ret_why) : -EINVAL;
+		ret = open_can(&own) ? usp_spec_parse(text, &spec, &endpoint, ret_why) : -EINVAL;
 	if (ret < 0)
 		return ret;
 	if (endpoint == &usp_regular_endpoint)

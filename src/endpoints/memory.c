@@ -277,7 +277,8 @@ int usp_open_memory(void *base, size_t len, unsigned mode, void (*done)(void *ar
 	struct usp_file *file;
 	int ret;
 
-	if (!base || len == 0 || len > SSIZE_MAX || !mode || mode & ~(USP_READ | USP_WRITE))
+	if (!base || len == 0 || len > SSIZE_MAX || (uintptr_t)base > UINTPTR_MAX - len || !mode ||
+	    mode & ~(USP_READ | USP_WRITE))
 		return -EINVAL;
 	memory = memory_new(len, len, false);
 	if (!memory)

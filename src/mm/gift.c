@@ -3,6 +3,7 @@
 #include "mm/gift.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
@@ -22,7 +23,7 @@ int usp_gift_new(void *base, size_t len, void (*done)(void *arg), void *arg, str
 {
 	struct usp_gift *gift;
 
-	if (!base || len == 0)
+	if (!base || len == 0 || len > SSIZE_MAX || (uintptr_t)base > UINTPTR_MAX - len)
 		return -EINVAL;
 	gift = usp_alloc(sizeof(*gift));
 	if (!gift)

@@ -2,6 +2,7 @@
 /* relay - what a caller holds: configuration, targets, the run of all workers, and how it is doing. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -27,8 +28,15 @@
 
 static bool relay_can(const struct usp_relay_params *params)
 {
-	return params->nr_workers <= RELAY_WORKERS_MAX && params->proxy_send <= 2 &&
-	       params->balance <= USP_BALANCE_SOURCE && params->lane <= USP_LANE_USER;
+	const uint64_t times_ns[] = {params->connect_timeout_ns, params->idle_timeout_ns, params->exit_idle_ns,
+				     params->drain_timeout_ns, params->retry_after_ns};
+
+	for (unsigned i = 0; i < usp_array_len(times_ns); i++) {
+		if (times_ns[i] > INT64_MAX) /* it is added to that of the clock */
+			return false;
+	}
+	return params->nr_workers <= RELAY_WORKERS_MAX && params->backlog <= INT_MAX && params->proxy_send <= 2 &&
+	       (unsigned)params->balance <= USP_BALANCE_SOURCE && (unsigned)params->lane <= USP_LANE_USER;
 }
 
 static void relay_set_defaults(struct usp_relay_params *params)

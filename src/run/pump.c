@@ -29,14 +29,27 @@
 
 /* --- Life ------------------------------------------------------------------------------------------- */
 
+#define PUMP_FLAGS                                                                                            \
+	(USP_PUMP_SNAPSHOT | USP_PUMP_REQUIRE_ZERO_COPY | USP_PUMP_CONTINUE_ON_ERROR | USP_PUMP_DETACH_SLOW | \
+	 USP_PUMP_WIDEN_FIFOS | USP_PUMP_KEEP_STRANDED | USP_PUMP_ADAPT_LANE | USP_PUMP_BATCH)
+
+/* A time is added to that of the clock. */
+static bool pump_can(const struct usp_pump_params *params)
+{
+	return !(params->flags & ~PUMP_FLAGS) && (unsigned)params->lane <= USP_LANE_USER &&
+	       params->slow_ns <= INT64_MAX && params->idle_ns <= INT64_MAX && params->total_ns <= INT64_MAX;
+}
+
 int usp_pump_new(struct usp_file *source, const struct usp_pump_params *params, struct usp_pump **ret_pump)
 {
 	struct usp_pump_params own = {.count = -1};
 	int ret = params ? usp_sized_take(&own, sizeof(own), params) : 0;
 	struct usp_pump *pump;
 
-	if (ret < 0 || !(source->mode & USP_READ))
-		return ret < 0 ? ret : -EINVAL;
+	if (ret == 0 && (!pump_can(&own) || !(source->mode & USP_READ)))
+		ret = -EINVAL;
+	if (ret < 0)
+		return ret;
 	pump = usp_alloc(sizeof(*pump));
 	if (!pump)
 		return -ENOMEM;
@@ -67,7 +80,8 @@ static int pump_make_room(struct usp_pump *pump)
 
 int usp_pump_add_sink(struct usp_pump *pump, struct usp_file *sink)
 {
-	int ret = sink->mode & USP_WRITE ? pump_make_room(pump) : -EINVAL;
+	bool may = sink->mode & USP_WRITE && pump->stage == USP_PUMP_NEW;
+	int ret = may ? pump_make_room(pump) : -EINVAL;
 
 	if (ret < 0)
 		return ret;
@@ -429,6 +443,8 @@ ssize_t usp_pump_salvage(struct usp_pump *pump, unsigned index, struct usp_file 
 
 	if (index >= pump->nr_branches || !atomic_load(&pump->is_done))
 		return -EINVAL;
+	if (!(to->mode & USP_WRITE))
+		return -EBADF;
 	pipe = pump->branches[index].pipe;
 	len = pipe ? usp_pipe_len(pipe) : 0;
 	if (len && to_pipe)

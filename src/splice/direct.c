@@ -114,7 +114,8 @@ static int direct_pipe(struct usp_file *const ends[2], struct usp_pipe **ret_pip
 		return ret;
 	}
 	*ret_pipe = usp_file_pipe(ends[0]);
-	if (!*ret_pipe || *ret_pipe != usp_file_pipe(ends[1]))
+	if (!*ret_pipe || *ret_pipe != usp_file_pipe(ends[1]) || !(ends[0]->mode & USP_READ) ||
+	    !(ends[1]->mode & USP_WRITE))
 		return -EINVAL;
 	return usp_pipe_len(*ret_pipe) ? -EBUSY : 0;
 }

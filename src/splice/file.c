@@ -23,6 +23,8 @@ int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec
 	struct usp_file *file;
 	int ret = usp_sized_check(ops, sizeof(*ops), least);
 
+	if (ret == 0 && mode & ~(USP_READ | USP_WRITE))
+		ret = -EINVAL;
 	if (ret < 0)
 		return ret;
 	file = usp_alloc(sizeof(*file));

@@ -141,6 +141,17 @@ static unsigned pipe_round_slots(size_t nr_slots)
 	return rounded;
 }
 
+/* The capacity in bytes is a number of its own. */
+static bool pipe_can(const struct usp_pipe_params *want)
+{
+	if (want->nr_slots > PIPE_SLOTS_MAX || want->slot_bytes > SSIZE_MAX || want->max_bytes > SSIZE_MAX ||
+	    want->flags & ~(USP_NONBLOCK | USP_PACKET))
+		return false;
+	return !want->slot_bytes ||
+	       (want->slot_bytes >= USP_PAGE &&
+		want->slot_bytes <= SSIZE_MAX / pipe_round_slots(want->nr_slots ? want->nr_slots : PIPE_DEFAULT_SLOTS));
+}
+
 int usp_pipe_new(const struct usp_pipe_params *params, struct usp_pipe **ret_pipe)
 {
 	struct usp_pipe_params want = {.nr_slots = 0};
@@ -149,7 +160,7 @@ int usp_pipe_new(const struct usp_pipe_params *params, struct usp_pipe **ret_pip
 
 	if (ret < 0)
 		return ret;
-	if (want.nr_slots > PIPE_SLOTS_MAX || (want.slot_bytes && want.slot_bytes < USP_PAGE))
+	if (!pipe_can(&want))
 		return -EINVAL;
 	pipe = usp_alloc(sizeof(*pipe));
 	if (!pipe)
@@ -340,6 +351,8 @@ ssize_t usp_pipe_push_folio(struct usp_pipe *pipe, struct usp_folio *folio, size
 	size_t done = 0, chunk;
 	int ret = 0;
 
+	if (off > folio->len || len > folio->len - off)
+		return -EINVAL;
 	pthread_mutex_lock(&pipe->lock);
 	assert(pipe->wr.is_taken);
 	while (done < len && (chunk = usp_pipe_chunk(pipe, len - done))) {

@@ -85,8 +85,6 @@ int usp_pipe_open(const struct usp_pipe_params *params, struct usp_file *ret_end
 
 	if (ret < 0)
 		return ret;
-	if (flags & ~(USP_NONBLOCK | USP_PACKET))
-		return -EINVAL;
 	ret = usp_pipe_new(&own, &pipe);
 	if (ret < 0)
 		return ret;
@@ -161,6 +159,8 @@ int usp_file_poll_fd(struct usp_file *file, unsigned side, short *ret_events)
 {
 	struct usp_pipe *pipe = usp_file_pipe(file);
 
+	if (side != USP_READ && side != USP_WRITE)
+		return -EINVAL;
 	if (pipe) {
 		*ret_events = POLLIN;
 		return pipe_event_fd(pipe, side & USP_READ ? &pipe->rd : &pipe->wr);
