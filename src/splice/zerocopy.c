@@ -69,14 +69,15 @@ void usp_zerocopy_init(struct usp_zerocopy *zerocopy, int fd)
 	zerocopy->may_ask = fd >= 0;
 }
 
-bool usp_zerocopy_is_mine(const struct usp_zerocopy *zerocopy)
+/* Is this the process that made it, and not a child? */
+static bool zerocopy_is_mine(const struct usp_zerocopy *zerocopy)
 {
 	return zerocopy->process == usp_own_nr();
 }
 
 bool usp_zerocopy_is_on(struct usp_file *out, struct usp_zerocopy *zerocopy)
 {
-	if (!usp_zerocopy_is_mine(zerocopy))
+	if (!zerocopy_is_mine(zerocopy))
 		return false; /* the kernel numbers the sends of all processes that have the socket */
 	if (zerocopy->may_ask && atomic_exchange(&zerocopy->may_ask, false))
 		zerocopy->is_on = usp_sys_setsockopt_int(out->fd, SOL_SOCKET, SO_ZEROCOPY, 1) == 0;
@@ -260,7 +261,7 @@ bool usp_zerocopy_reap(struct usp_file *out, struct usp_zerocopy *zerocopy)
 	struct zerocopy_notice notice;
 	bool is_any = false;
 
-	if (!atomic_load(&zerocopy->is_busy) || !usp_zerocopy_is_mine(zerocopy))
+	if (!atomic_load(&zerocopy->is_busy) || !zerocopy_is_mine(zerocopy))
 		return false;
 	for (;;) {
 		struct usp_zerocopy_send *done = NULL, *send;
@@ -290,7 +291,7 @@ bool usp_zerocopy_is_idle(struct usp_zerocopy *zerocopy)
 {
 	bool is_idle;
 
-	if (!usp_zerocopy_is_mine(zerocopy))
+	if (!zerocopy_is_mine(zerocopy))
 		return true;
 	pthread_mutex_lock(&zerocopy->lock);
 	is_idle = !zerocopy->oldest;
@@ -363,7 +364,7 @@ void usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy)
 	uint64_t since = usp_sys_now_ns();
 	int ret;
 
-	if (!usp_zerocopy_is_mine(zerocopy)) {
+	if (!zerocopy_is_mine(zerocopy)) {
 		zerocopy_forget(zerocopy);
 		return;
 	}

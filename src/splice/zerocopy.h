@@ -28,9 +28,6 @@ struct usp_zerocopy {
  */
 void usp_zerocopy_init(struct usp_zerocopy *zerocopy, int fd);
 
-/* Is this the process that made it, and not a child? */
-bool usp_zerocopy_is_mine(const struct usp_zerocopy *zerocopy);
-
 /* Can it be done? Asked of the socket the first time, which then stands by it; where it is refused nothing else differs. */
 bool usp_zerocopy_is_on(struct usp_file *out, struct usp_zerocopy *zerocopy);
 
