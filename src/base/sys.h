@@ -88,7 +88,6 @@ int usp_sys_map_file(int fd, size_t len, void **ret_base); /* shared, readable a
 void usp_sys_unmap(void *base, size_t len);
 uint64_t usp_sys_now_ns(void);	      /* CLOCK_MONOTONIC */
 uint64_t usp_sys_thread_cpu_ns(void); /* what the calling thread has used */
-int usp_sys_pid(void);
 
 int usp_sys_pid(void);
 

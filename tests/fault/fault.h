@@ -100,7 +100,6 @@ struct fault_plan {
 	bool is_sticky;
 	int error; /* positive; of getaddrinfo EAI_AGAIN and so on, which are negative; 0 for a cut */
 	bool forks;
-	int error; /* positive, or 0 for a cut */
 	enum fault_cut cut;
 };
 
@@ -116,8 +115,7 @@ void fault_arm(void);
 void fault_disarm(void);
 struct fault_hit fault_hit(void);
 
-/* It says "try again", is only a short count, or nothing but time: whoever met it must go on. */
-/* It says "try again", is only a short count, or a fork, which harms nobody: whoever met it must go on. */
+/* It says "try again", is only a short count, a fork, or nothing but time: whoever met it must go on. */
 bool fault_is_transient(const struct fault_plan *plan);
 
 /* Allocations of the library and lists of addresses that have not been freed, and open descriptors of the process. */

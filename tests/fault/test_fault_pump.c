@@ -210,10 +210,8 @@ static void check_result(const struct journey *journey)
 	int sink_error = journey_sink_error(journey), source_error = journey->status.source_error;
 	bool is_late = hit.has_fired && hit.plan.call == FAULT_usp_sys_now_ns && journey->route->drive == DRIVE_TIMED;
 
-	if (!hit.has_fired || fault_is_transient(&hit.plan))
-		fault_check(journey->result == 0 || (is_late && journey->result == -ETIMEDOUT));
 	if (!hit.has_fired || fault_is_transient(&hit.plan) || can_do_without(journey, &hit.plan))
-		fault_check(journey->result == 0);
+		fault_check(journey->result == 0 || (is_late && journey->result == -ETIMEDOUT));
 	if (journey->result < 0 && hit.has_fired && !hit.plan.is_sticky)
 		check_side(journey, &hit);
 	fault_check(journey->result <= 0);
