@@ -396,8 +396,9 @@ ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 
 ssize_t usp_readv(struct usp_file *file, const struct iovec *iov, unsigned nr_segs)
 {
+	struct iovec cut[USP_ITER_SEGS_MAX];
 	struct usp_iter to;
-	int ret = usp_iter_import(iov, nr_segs, &to);
+	int ret = usp_iter_import(iov, nr_segs, cut, &to);
 
 	if (ret < 0)
 		return ret;
@@ -406,8 +407,9 @@ ssize_t usp_readv(struct usp_file *file, const struct iovec *iov, unsigned nr_se
 
 ssize_t usp_writev(struct usp_file *file, const struct iovec *iov, unsigned nr_segs)
 {
+	struct iovec cut[USP_ITER_SEGS_MAX];
 	struct usp_iter from;
-	int ret = usp_iter_import(iov, nr_segs, &from);
+	int ret = usp_iter_import(iov, nr_segs, cut, &from);
 
 	if (ret < 0)
 		return ret;

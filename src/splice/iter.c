@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
-
-#define ITER_SEGS_MAX 1024 /* UIO_MAXIOV of the kernel */
+#include "splice/pipe.h"
 
 /* Copy between base and the bytes [off, off + len) of the segments. */
 static void iter_walk(const struct usp_iter *iter, size_t off, unsigned char *base, size_t len, bool is_write)
@@ -42,16 +41,36 @@ void usp_iter_copy_to(const struct usp_iter *to, size_t off, const void *base, s
 	iter_walk(to, off, (unsigned char *)base, len, true);
 }
 
-int usp_iter_import(const struct iovec *iov, unsigned nr_segs, struct usp_iter *ret_iter)
+/* The segments of the first USP_MAX_RW_COUNT bytes; how many. */
+static unsigned iter_cut(const struct iovec *iov, struct iovec cut[USP_ITER_SEGS_MAX])
+{
+	size_t left = USP_MAX_RW_COUNT;
+	unsigned nr_segs = 0;
+
+	for (; left; nr_segs++) {
+		cut[nr_segs] = iov[nr_segs];
+		cut[nr_segs].iov_len = usp_min(iov[nr_segs].iov_len, left);
+		left -= cut[nr_segs].iov_len;
+	}
+	return nr_segs;
+}
+
+int usp_iter_import(const struct iovec *iov, unsigned nr_segs, struct iovec cut[USP_ITER_SEGS_MAX],
+		    struct usp_iter *ret_iter)
 {
 	size_t count = 0;
 
-	if (nr_segs > ITER_SEGS_MAX)
+	if (nr_segs > USP_ITER_SEGS_MAX)
 		return -EINVAL;
 	for (unsigned i = 0; i < nr_segs; i++) {
 		if (iov[i].iov_len > SSIZE_MAX || count > SSIZE_MAX - iov[i].iov_len)
 			return -EINVAL;
 		count += iov[i].iov_len;
+	}
+	if (count > USP_MAX_RW_COUNT) {
+		nr_segs = iter_cut(iov, cut);
+		iov = cut;
+		count = USP_MAX_RW_COUNT;
 	}
 	*ret_iter = (struct usp_iter){.iov = iov, .nr_segs = nr_segs, .count = count};
 	return 0;

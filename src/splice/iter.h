@@ -9,7 +9,13 @@
 void usp_iter_copy_from(const struct usp_iter *from, size_t off, void *base, size_t len);
 void usp_iter_copy_to(const struct usp_iter *to, size_t off, const void *base, size_t len);
 
-/* Check an iovec as vmsplice(2) and readv(2) do (V1) and make an iter of it: 0 or -EINVAL. */
-int usp_iter_import(const struct iovec *iov, unsigned nr_segs, struct usp_iter *ret_iter);
+#define USP_ITER_SEGS_MAX 1024 /* UIO_MAXIOV of the kernel */
+
+/*
+ * Check an iovec as vmsplice(2) and readv(2) do (V1) and make an iter of it, which is no longer than one call moves (N2):
+ * what is longer becomes segments in cut. 0 or -EINVAL.
+ */
+int usp_iter_import(const struct iovec *iov, unsigned nr_segs, struct iovec cut[USP_ITER_SEGS_MAX],
+		    struct usp_iter *ret_iter);
 
 #endif

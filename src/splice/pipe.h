@@ -7,7 +7,7 @@
 #include <usplice/endpoint.h>
 
 #define USP_SPLICE_ALL (USP_SPLICE_MOVE | USP_SPLICE_NONBLOCK | USP_SPLICE_MORE | USP_SPLICE_GIFT)
-#define USP_MAX_RW_COUNT ((size_t)0x7ffff000) /* what one call moves at most (S17) */
+#define USP_MAX_RW_COUNT ((size_t)0x7ffff000) /* what one call moves at most (S17, N2) */
 
 /* One side of a pipe: who waits there, and how a waiter spins before it sleeps. */
 struct usp_pipe_side {

@@ -2,6 +2,7 @@
 /* splice - dispatch: which way the bytes go, the checks in the kernel's order, and the positions (S1-S26). */
 #include <errno.h>
 
+#include "base/compiler.h"
 #include "splice/file.h"
 #include "splice/pipe.h"
 
@@ -56,7 +57,7 @@ static ssize_t splice_pipe_to_pipe(struct usp_file *in, struct usp_file *out, si
 {
 	if (file_is_nonblock(in) || file_is_nonblock(out))
 		flags |= USP_SPLICE_NONBLOCK;
-	return usp_pipe_transfer(usp_file_pipe(in), usp_file_pipe(out), len, flags, is_move);
+	return usp_pipe_transfer(usp_file_pipe(in), usp_file_pipe(out), usp_min(len, USP_MAX_RW_COUNT), flags, is_move);
 }
 
 ssize_t usp_splice(struct usp_file *in, int64_t *off_in, struct usp_file *out, int64_t *off_out, size_t len,

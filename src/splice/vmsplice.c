@@ -127,12 +127,13 @@ static ssize_t vmsplice_from_pipe(struct usp_file *end, const struct usp_iter *t
 
 ssize_t usp_vmsplice(struct usp_file *end, const struct iovec *iov, unsigned nr_segs, unsigned flags)
 {
+	struct iovec cut[USP_ITER_SEGS_MAX];
 	struct usp_iter iter;
 	int ret;
 
 	if (flags & ~USP_SPLICE_ALL)
 		return -EINVAL;
-	ret = usp_iter_import(iov, nr_segs, &iter);
+	ret = usp_iter_import(iov, nr_segs, cut, &iter);
 	if (ret < 0 || iter.count == 0)
 		return ret; /* nothing to do is fine on any file (V1) */
 	if (!usp_file_pipe(end))
@@ -154,7 +155,7 @@ ssize_t usp_gift_splice(struct usp_gift *gift, size_t off, size_t len, struct us
 	ret = usp_pipe_begin_write(pipe, flags);
 	if (ret < 0)
 		return ret;
-	ret = vmsplice_folio(pipe, &gift->folio, off, len);
+	ret = vmsplice_folio(pipe, &gift->folio, off, usp_min(len, USP_MAX_RW_COUNT));
 	usp_pipe_end_write(pipe);
 	if (ret > 0)
 		usp_file_account(end, USP_WRITE, USP_BY_REFERENCE, (size_t)ret, gift_reason);

@@ -269,6 +269,90 @@ static void a_closed_file_keeps_its_account_and_its_name_and_does_nothing_any_mo
 		usp_file_put(files[i]);
 }
 
+/* --- What one call moves at most (N2) ------------------------------------------------------------------- */
+
+#define CALL_MAX ((ssize_t)0x7ffff000)
+#define SEG_BYTES ((size_t)4 << 20)
+#define NR_SEGS 1024u /* 4 GiB, all of them the same memory */
+
+/* A file that takes and gives whatever its segments say, which must be what the count says. */
+static ssize_t greedy_iter(struct usp_file *file, const struct usp_iter *iter, int64_t *pos, unsigned flags)
+{
+	size_t sum = 0;
+
+	(void)file;
+	(void)pos;
+	(void)flags;
+	for (unsigned i = 0; i < iter->nr_segs; i++)
+		sum += iter->iov[i].iov_len;
+	assert_int_equal(sum, iter->count);
+	return (ssize_t)sum;
+}
+
+static const struct usp_file_ops greedy_ops = {
+	.size = sizeof(struct usp_file_ops),
+	.name = "greedy",
+	.read_iter = greedy_iter,
+	.write_iter = greedy_iter,
+};
+
+static void fill_iov(struct iovec iov[NR_SEGS], unsigned char *base)
+{
+	for (unsigned i = 0; i < NR_SEGS; i++)
+		iov[i] = (struct iovec){.iov_base = base, .iov_len = SEG_BYTES};
+}
+
+static void reads_and_writes_are_cut_to_what_one_call_moves(void **state)
+{
+	static unsigned char byte; /* nothing looks at the memory */
+	static struct iovec iov[NR_SEGS];
+	struct usp_file *file;
+
+	(void)state;
+	fill_iov(iov, &byte);
+	assert_int_equal(usp_file_new(&greedy_ops, USP_READ | USP_WRITE, "greedy", NULL, &file), 0);
+	assert_int_equal(usp_readv(file, iov, NR_SEGS), CALL_MAX);
+	assert_int_equal(usp_writev(file, iov, NR_SEGS), CALL_MAX);
+	assert_int_equal(usp_read(file, &byte, NR_SEGS * SEG_BYTES), CALL_MAX);
+	assert_int_equal(usp_write(file, &byte, NR_SEGS * SEG_BYTES), CALL_MAX);
+	assert_int_equal(usp_writev(file, iov, 511), 511 * SEG_BYTES);
+	usp_file_put(file);
+}
+
+/* Pipes of 4 GiB, by reference to memory that is not there. */
+static void splices_are_cut_to_what_one_call_moves(void **state)
+{
+	const struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE};
+	const struct usp_pipe_params params = {
+		.size = sizeof(params), .nr_slots = NR_SEGS, .slot_bytes = SEG_BYTES, .flags = USP_NONBLOCK};
+	size_t len = NR_SEGS * SEG_BYTES;
+	void *base = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	static struct iovec iov[NR_SEGS];
+	struct usp_file *in[2], *out[2], *null = NULL;
+	struct usp_gift *gift;
+
+	(void)state;
+	if (base == MAP_FAILED)
+		skip();
+	fill_iov(iov, base);
+	assert_int_equal(usp_pipe_open(&params, in), 0);
+	assert_int_equal(usp_pipe_open(&params, out), 0);
+	assert_int_equal(usp_open("null:", &to_write, &null, NULL), 0);
+	assert_int_equal(usp_gift_new(base, len, NULL, NULL, &gift), 0);
+	assert_int_equal(usp_gift_splice(gift, 0, len, in[1], 0), CALL_MAX);
+	assert_int_equal(usp_vmsplice(in[1], iov, NR_SEGS, USP_SPLICE_GIFT), CALL_MAX);
+	assert_int_equal(usp_tee(in[0], out[1], len, 0), CALL_MAX);
+	assert_int_equal(usp_splice(out[0], NULL, null, NULL, len, 0), CALL_MAX);
+	assert_int_equal(usp_vmsplice(out[1], iov, NR_SEGS, USP_SPLICE_GIFT), CALL_MAX);
+	assert_int_equal(usp_splice(out[0], NULL, null, NULL, SIZE_MAX >> 1, 0), CALL_MAX);
+	assert_int_equal(usp_splice(in[0], NULL, out[1], NULL, SIZE_MAX, 0), CALL_MAX);
+	usp_gift_put(gift);
+	close_pipe(in);
+	close_pipe(out);
+	usp_file_put(null);
+	munmap(base, len);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +370,8 @@ int main(void)
 		CASE(too_many_segments_are_einval),
 		CASE(a_close_tells_an_earlier_error_then_that_of_the_close_and_happens_once),
 		CASE(a_closed_file_keeps_its_account_and_its_name_and_does_nothing_any_more),
+		CASE(reads_and_writes_are_cut_to_what_one_call_moves),
+		CASE(splices_are_cut_to_what_one_call_moves),
 	};
 
 	return cmocka_run_group_tests_name("file", tests, NULL, NULL);
