@@ -8,6 +8,8 @@
  *   vmsplice-1m      the same in calls of 1 MiB
  *   usplice          a usplice pipe, gifted memory in bufs of 64 KiB, usp_splice to null:
  *   usplice-touch    the same to a sink that looks at every byte
+ *   usplice-64k      a usplice pipe, usp_write and usp_read of 64 KiB
+ *   usplice-1m       the same in calls of 1 MiB
  *
  * Prints the seconds and the seconds of CPU that it took.
  */
@@ -29,7 +31,7 @@ struct exchange {
 	int fds[2];		  /* a kernel pipe */
 	struct usp_file *ends[2]; /* or ours */
 	struct usp_file *sink;	  /* where ours is spliced to */
-	bool is_touching;
+	bool is_touching, is_ours;
 	void (*give)(struct exchange *exchange, size_t off, size_t len);
 	size_t (*take)(struct exchange *exchange);
 	uint64_t sum;
@@ -141,6 +143,24 @@ static size_t usplice_take(struct exchange *exchange)
 	return (size_t)ret;
 }
 
+static void usplice_write(struct exchange *exchange, size_t off, size_t len)
+{
+	ssize_t ret = usp_write(exchange->ends[1], exchange->memory + off, len);
+
+	if (ret != (ssize_t)len)
+		bench_die("usp_write", (int)-ret);
+}
+
+static size_t usplice_read(struct exchange *exchange)
+{
+	static unsigned char buffer[THREADS_PIPE_BYTES];
+	ssize_t ret = usp_read(exchange->ends[0], buffer, exchange->chunk);
+
+	if (ret < 0)
+		bench_die("usp_read", (int)-ret);
+	return (size_t)ret;
+}
+
 static void usplice_init(struct exchange *exchange)
 {
 	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE};
@@ -202,9 +222,15 @@ static const struct {
 	{"kernel-touch", {.chunk = THREADS_BUF_BYTES, .give = kernel_give, .take = kernel_take, .is_touching = true}},
 	{"vmsplice-64k", {.chunk = THREADS_BUF_BYTES, .give = vmsplice_give, .take = vmsplice_take}},
 	{"vmsplice-1m", {.chunk = THREADS_PIPE_BYTES, .give = vmsplice_give, .take = vmsplice_take}},
-	{"usplice", {.chunk = THREADS_BUF_BYTES, .give = usplice_give, .take = usplice_take}},
+	{"usplice", {.chunk = THREADS_BUF_BYTES, .is_ours = true, .give = usplice_give, .take = usplice_take}},
 	{"usplice-touch",
-	 {.chunk = THREADS_BUF_BYTES, .give = usplice_give, .take = usplice_take, .is_touching = true}},
+	 {.chunk = THREADS_BUF_BYTES,
+	  .is_ours = true,
+	  .give = usplice_give,
+	  .take = usplice_take,
+	  .is_touching = true}},
+	{"usplice-64k", {.chunk = THREADS_BUF_BYTES, .is_ours = true, .give = usplice_write, .take = usplice_read}},
+	{"usplice-1m", {.chunk = THREADS_PIPE_BYTES, .is_ours = true, .give = usplice_write, .take = usplice_read}},
 };
 
 int main(int argc, char **argv)
@@ -219,12 +245,12 @@ int main(int argc, char **argv)
 		bench_die("pipe_threads", EINVAL);
 	exchange.memory = bench_memory(THREADS_MEMORY_BYTES);
 	exchange.len = bench_bytes(argv[2]) / exchange.chunk * exchange.chunk;
-	if (exchange.give == usplice_give)
+	if (exchange.is_ours)
 		usplice_init(&exchange);
 	else
 		kernel_init(&exchange);
 	threads_run(&exchange);
-	if (exchange.give == usplice_give)
+	if (exchange.is_ours)
 		usplice_fini(&exchange);
 	return 0;
 }

@@ -121,8 +121,8 @@ USP_EXPORT void usp_pipe_close_read(struct usp_pipe *pipe);
 /*
  * Wait for a free slot and take the write turn. 0, -EPIPE without readers, or -EAGAIN with NONBLOCK in flags. Then
  * room says how many bufs and bytes fit, push moves bufs in (it owns them from then on, also those that it refuses
- * because the pipe is full; returns how many went in), and end_write gives the turn back. Readers see bufs when they
- * are pushed. No buf may be longer than usp_pipe_slot_bytes.
+ * because the pipe is full; returns how many went in), and end_write gives the turn back. Readers see what was pushed
+ * when the turn ends, all of it at once (N1). No buf may be longer than usp_pipe_slot_bytes.
  */
 USP_EXPORT int usp_pipe_begin_write(struct usp_pipe *pipe, unsigned flags);
 USP_EXPORT unsigned usp_pipe_room(struct usp_pipe *pipe, size_t *ret_bytes);

@@ -26,6 +26,7 @@
 #include "base/sys.h"
 #include "mm/folio.h"
 #include "splice/file.h"
+#include "splice/pipe.h"
 
 #define KPIPE_BYTES_WANTED ((size_t)1 << 20) /* pipe-max-size of an unprivileged user; see bench/README.md */
 #define KPIPE_BYTES_LEAST ((size_t)64 << 10) /* asking for less is not worth the call */
@@ -528,7 +529,7 @@ static ssize_t kpipe_write_step(struct usp_pipe *pipe, struct usp_file *out, int
 ssize_t usp_kernel_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
 	size_t done = 0, run = 0;
-	ssize_t ret = usp_pipe_begin_read(pipe, flags);
+	ssize_t ret = usp_pipe_take_read(pipe, flags, &len);
 
 	if (ret <= 0)
 		return ret;

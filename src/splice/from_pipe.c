@@ -95,7 +95,7 @@ ssize_t usp_iter_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 
 	if (!out->ops->write_iter)
 		return -EINVAL;
-	ret = usp_pipe_begin_read(pipe, flags);
+	ret = usp_pipe_take_read(pipe, flags, &len);
 	if (ret <= 0)
 		return ret;
 	while (done < len) {
@@ -103,8 +103,6 @@ ssize_t usp_iter_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 		if (ret <= 0)
 			break;
 		done += (size_t)ret;
-		if (!usp_pipe_len(pipe))
-			break;
 	}
 	usp_pipe_end_read(pipe);
 	return done ? (ssize_t)done : ret;
@@ -138,7 +136,7 @@ static ssize_t from_pipe_feed(struct usp_pipe *pipe, size_t len, usp_splice_acto
 
 ssize_t usp_splice_from_pipe(struct usp_pipe *pipe, size_t len, unsigned flags, usp_splice_actor *actor, void *arg)
 {
-	ssize_t ret = usp_pipe_begin_read(pipe, flags);
+	ssize_t ret = usp_pipe_take_read(pipe, flags, &len);
 
 	if (ret <= 0)
 		return ret;
@@ -178,7 +176,7 @@ static ssize_t drop_bufs(struct usp_pipe *pipe, size_t len)
 
 ssize_t usp_drop_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
-	ssize_t ret = usp_pipe_begin_read(pipe, flags);
+	ssize_t ret = usp_pipe_take_read(pipe, flags, &len);
 
 	if (ret <= 0)
 		return ret;

@@ -2,14 +2,15 @@
 /*
  * pipe - a ring of references.
  *
- *          tail                      head
- *           v                         v
- *   [ . ][ buf ][ buf ][ buf ][ buf ][ . ][ . ]      ring_size entries, a power of two
- *           ^                    ^
- *     the read turn's       the write turn's
- *     holder consumes       holder pushes
+ *          tail               head      turn_head
+ *           v                  v             v
+ *   [ . ][ buf ][ buf ][ buf ][ buf ][ buf ][ . ]      ring_size entries, a power of two
+ *           ^                           ^
+ *     the read turn's            the write turn's
+ *     holder consumes            holder pushes
  *
- * head and tail run freely and are masked only when indexing; head - tail entries are live, at most max_usage. One mutex
+ * The three run freely and are masked only when indexing; turn_head - tail entries are live, at most max_usage. Readers see
+ * those below head: what one turn pushes is published at once when the turn ends (N1). One mutex
  * covers the ring and is held for a few instructions: never while a hook runs, never while a buf is released, confirmed or
  * mapped. What the kernel gets from holding its pipe lock during a whole splice - that nobody takes the free slots which a
  * producer counted, that nobody consumes what a sink is just sending - comes from two turns, one for each side. Whoever
@@ -244,7 +245,6 @@ static int pipe_begin_write(struct usp_pipe *pipe, unsigned flags, bool wants_ro
 		}
 		if (!pipe->wr.is_taken && !(wants_room && usp_pipe_is_full(pipe))) {
 			pipe->wr.is_taken = true;
-			pipe->turn_bytes = 0;
 			break;
 		}
 		if (flags & USP_SPLICE_NONBLOCK) {
@@ -284,10 +284,21 @@ int usp_pipe_await_room(struct usp_pipe *pipe, uint64_t timeout_ns)
 	return ret;
 }
 
+void usp_pipe_publish(struct usp_pipe *pipe)
+{
+	if (pipe->head == pipe->turn_head)
+		return;
+	pipe->head = pipe->turn_head;
+	pipe->nr_bytes += pipe->turn_bytes;
+	pipe->turn_bytes = 0;
+	usp_pipe_wake(&pipe->rd);
+}
+
 void usp_pipe_end_write(struct usp_pipe *pipe)
 {
 	pthread_mutex_lock(&pipe->lock);
 	assert(pipe->wr.is_taken);
+	usp_pipe_publish(pipe);
 	pipe->wr.is_taken = false;
 	usp_pipe_wake(&pipe->wr);
 	usp_pipe_unlock(pipe);
@@ -300,8 +311,8 @@ unsigned usp_pipe_room(struct usp_pipe *pipe, size_t *ret_bytes)
 
 	pthread_mutex_lock(&pipe->lock);
 	if (!usp_pipe_is_full(pipe)) {
-		nr_slots = pipe->max_usage - (pipe->head - pipe->tail);
-		bytes = usp_min(nr_slots * pipe->slot_bytes, pipe->max_bytes - pipe->nr_bytes);
+		nr_slots = pipe->max_usage - (pipe->turn_head - pipe->tail);
+		bytes = usp_min(nr_slots * pipe->slot_bytes, pipe->max_bytes - pipe->nr_bytes - pipe->turn_bytes);
 	}
 	pthread_mutex_unlock(&pipe->lock);
 	if (ret_bytes)
@@ -313,14 +324,13 @@ size_t usp_pipe_chunk(const struct usp_pipe *pipe, size_t len)
 {
 	if (usp_pipe_is_full(pipe))
 		return 0;
-	return usp_min(usp_min(len, pipe->slot_bytes), pipe->max_bytes - pipe->nr_bytes);
+	return usp_min(usp_min(len, pipe->slot_bytes), pipe->max_bytes - pipe->nr_bytes - pipe->turn_bytes);
 }
 
 /* Lock held, and there is room. */
 static void pipe_append(struct usp_pipe *pipe, const struct usp_buf *buf)
 {
-	*usp_pipe_slot(pipe, pipe->head++) = *buf;
-	pipe->nr_bytes += buf->len;
+	*usp_pipe_slot(pipe, pipe->turn_head++) = *buf;
 	pipe->turn_bytes += buf->len;
 }
 
@@ -335,8 +345,6 @@ unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsign
 		assert(bufs[nr].ops && bufs[nr].len <= pipe->slot_bytes);
 		pipe_append(pipe, &bufs[nr++]);
 	}
-	if (nr)
-		usp_pipe_wake(&pipe->rd);
 	usp_pipe_unlock(pipe);
 	for (unsigned i = nr; i < nr_bufs; i++) {
 		struct usp_buf refused = bufs[i];
@@ -369,8 +377,6 @@ ssize_t usp_pipe_push_folio(struct usp_pipe *pipe, struct usp_folio *folio, size
 		pipe_append(pipe, &buf);
 		done += chunk;
 	}
-	if (done)
-		usp_pipe_wake(&pipe->rd);
 	usp_pipe_unlock(pipe);
 	return done ? (ssize_t)done : ret;
 }
@@ -410,7 +416,7 @@ static int pipe_try_begin_read(struct usp_pipe *pipe)
 	return pipe->wr.nr_open ? -EAGAIN : 0;
 }
 
-int usp_pipe_begin_read(struct usp_pipe *pipe, unsigned flags)
+int usp_pipe_take_read(struct usp_pipe *pipe, unsigned flags, size_t *len)
 {
 	struct usp_buf dead[PIPE_RELEASE_BATCH];
 	unsigned nr_dead;
@@ -423,10 +429,18 @@ int usp_pipe_begin_read(struct usp_pipe *pipe, unsigned flags)
 		nr_dead = ret == 1 ? usp_pipe_reap_empty(pipe, dead, usp_array_len(dead)) : 0;
 		if (nr_dead)
 			pipe->rd.is_taken = false; /* look again: there may be nothing behind the empty ones (C14) */
+		*len = usp_min(*len, pipe->nr_bytes);
 		usp_pipe_unlock(pipe);
 		pipe_release_all(pipe, dead, nr_dead);
 	} while (nr_dead);
 	return ret;
+}
+
+int usp_pipe_begin_read(struct usp_pipe *pipe, unsigned flags)
+{
+	size_t len = 0;
+
+	return usp_pipe_take_read(pipe, flags, &len);
 }
 
 void usp_pipe_end_read(struct usp_pipe *pipe)
@@ -513,7 +527,7 @@ void usp_pipe_advance(struct usp_pipe *pipe, size_t len)
 static int pipe_rebase(struct usp_pipe *pipe, unsigned nr_slots)
 {
 	struct usp_buf *bufs = usp_alloc_array(nr_slots, sizeof(bufs[0]));
-	unsigned nr_live = pipe->head - pipe->tail;
+	unsigned nr_live = pipe->turn_head - pipe->tail;
 
 	if (!bufs)
 		return -ENOMEM;
@@ -522,8 +536,9 @@ static int pipe_rebase(struct usp_pipe *pipe, unsigned nr_slots)
 	usp_free(pipe->bufs);
 	pipe->bufs = bufs;
 	pipe->ring_size = pipe->max_usage = nr_slots;
+	pipe->head -= pipe->tail;
 	pipe->tail = 0;
-	pipe->head = nr_live;
+	pipe->turn_head = nr_live;
 	usp_pipe_wake(&pipe->wr); /* after max_usage, or the wake-up is lost (C13) */
 	return 0;
 }
@@ -537,7 +552,7 @@ ssize_t usp_pipe_set_size(struct usp_pipe *pipe, size_t len)
 		return -EINVAL;
 	nr_slots = pipe_round_slots(nr_slots);
 	pthread_mutex_lock(&pipe->lock);
-	if (pipe->head - pipe->tail > nr_slots || (pipe->wr.is_taken && nr_slots < pipe->max_usage))
+	if (pipe->turn_head - pipe->tail > nr_slots || (pipe->wr.is_taken && nr_slots < pipe->max_usage))
 		ret = -EBUSY;
 	else
 		ret = pipe_rebase(pipe, (unsigned)nr_slots);

@@ -28,12 +28,12 @@ struct usp_pipe_side {
 struct usp_pipe {
 	pthread_mutex_t lock;
 	struct usp_pipe_side rd, wr;
-	unsigned head, tail; /* free-running; masked only when indexing */
+	unsigned tail, head, turn_head; /* free-running; masked only when indexing */
 	unsigned max_usage, ring_size;
 	unsigned nr_files; /* ends that are open as files */
 	size_t slot_bytes, max_bytes;
 	size_t nr_bytes;
-	size_t turn_bytes; /* pushed since begin_write: the door compares a hook's result with it (C17) */
+	size_t turn_bytes; /* pushed in this turn: the door compares a hook's result with it (C17) */
 	struct usp_buf *bufs;
 };
 
@@ -44,7 +44,7 @@ static inline bool usp_pipe_is_empty(const struct usp_pipe *pipe)
 
 static inline bool usp_pipe_is_full(const struct usp_pipe *pipe)
 {
-	return pipe->head - pipe->tail >= pipe->max_usage || pipe->nr_bytes >= pipe->max_bytes;
+	return pipe->turn_head - pipe->tail >= pipe->max_usage || pipe->nr_bytes + pipe->turn_bytes >= pipe->max_bytes;
 }
 
 static inline struct usp_buf *usp_pipe_slot(struct usp_pipe *pipe, unsigned position)
@@ -76,6 +76,12 @@ int usp_pipe_await_room(struct usp_pipe *pipe, uint64_t timeout_ns);
 
 /* Take the write turn without asking for room: 0, -EPIPE or -EAGAIN. */
 int usp_pipe_take_write(struct usp_pipe *pipe, unsigned flags);
+
+/* Let readers see what was pushed in this turn. Lock held. */
+void usp_pipe_publish(struct usp_pipe *pipe);
+
+/* As usp_pipe_begin_read, and cuts *len to what is in the pipe now: what comes later is for the next call (N1). */
+int usp_pipe_take_read(struct usp_pipe *pipe, unsigned flags, size_t *len);
 
 /* Drop len-0 bufs at the tail into dead (at most nr_dead); how many. Lock held; release them after unlocking. */
 unsigned usp_pipe_reap_empty(struct usp_pipe *pipe, struct usp_buf *dead, unsigned nr_dead);

@@ -39,7 +39,7 @@ static void check_shares(struct usp_pipe *pipe, const struct usp_buf *buf)
 {
 	unsigned nr_owners = 0, nr_growing = 0;
 
-	for (unsigned position = pipe->tail; position != pipe->head; position++) {
+	for (unsigned position = pipe->tail; position != pipe->turn_head; position++) {
 		const struct usp_buf *other = usp_pipe_slot(pipe, position);
 
 		if (other->store != buf->store || !check_is_folio(other))
@@ -53,7 +53,8 @@ static void check_shares(struct usp_pipe *pipe, const struct usp_buf *buf)
 
 static void check_slots(struct usp_pipe *pipe)
 {
-	unsigned nr_live = pipe->head - pipe->tail, nr_slots = (unsigned)usp_min(pipe->ring_size, CHECK_SLOTS_MAX);
+	unsigned nr_live = pipe->turn_head - pipe->tail;
+	unsigned nr_slots = (unsigned)usp_min(pipe->ring_size, CHECK_SLOTS_MAX);
 	size_t nr_bytes = 0;
 
 	for (unsigned i = 0; i < nr_slots; i++) {
@@ -67,7 +68,7 @@ static void check_slots(struct usp_pipe *pipe)
 			check_shares(pipe, buf);
 		nr_bytes += buf->len;
 	}
-	assert(nr_live > nr_slots || nr_bytes == pipe->nr_bytes);
+	assert(nr_live > nr_slots || nr_bytes == pipe->nr_bytes + pipe->turn_bytes);
 }
 
 /* An eventfd that lies is a wait without an end. */
@@ -82,8 +83,10 @@ void usp_pipe_check(const struct usp_pipe *checked)
 
 	assert(pipe->ring_size && !(pipe->ring_size & (pipe->ring_size - 1)));
 	assert(pipe->max_usage <= pipe->ring_size);
-	assert(pipe->head - pipe->tail <= pipe->max_usage);
-	assert(pipe->nr_bytes <= pipe->max_bytes);
+	assert(pipe->head - pipe->tail <= pipe->turn_head - pipe->tail);
+	assert(pipe->turn_head - pipe->tail <= pipe->max_usage);
+	assert(pipe->wr.is_taken || (pipe->head == pipe->turn_head && !pipe->turn_bytes));
+	assert(pipe->nr_bytes + pipe->turn_bytes <= pipe->max_bytes);
 	check_event(&pipe->rd, !usp_pipe_is_empty(pipe) || !pipe->wr.nr_open);
 	check_event(&pipe->wr, !usp_pipe_is_full(pipe) || !pipe->rd.nr_open);
 	check_slots(pipe);

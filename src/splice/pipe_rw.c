@@ -7,6 +7,8 @@
 #include "splice/iter.h"
 #include "splice/pipe.h"
 
+#define READ_BUFS 32 /* whose room is given back at once */
+
 /* What fits into a buf's memory, which is that of another pipe's slot if the buf came from there. */
 static size_t pipe_merge_end(const struct usp_pipe *pipe, const struct usp_buf *buf)
 {
@@ -16,120 +18,193 @@ static size_t pipe_merge_end(const struct usp_pipe *pipe, const struct usp_buf *
 }
 
 /*
- * The merge rule (R10): the part of a write that would not fill a slot goes into the newest buf, whole or not at all.
- * The copy happens under the lock, because a reader may otherwise use the buf up and release it meanwhile.
+ * The merge rule (R10): the part of a write that would not fill a slot goes into the newest buf, whole or not at all. How
+ * much that would be now. Lock held, or the answer is a guess: readers may use the buf up.
  */
-static size_t pipe_merge(struct usp_pipe *pipe, const struct usp_iter *from)
+static size_t pipe_merge_len(struct usp_pipe *pipe, const struct usp_iter *from)
 {
-	size_t chunk = from->count % pipe->slot_bytes, merged = 0;
-	struct usp_buf *last;
+	const struct usp_buf *last = usp_pipe_slot(pipe, pipe->head - 1);
+	size_t chunk = from->count % pipe->slot_bytes;
+
+	if (usp_pipe_is_empty(pipe) || !(last->flags & USP_BUF_CAN_MERGE) ||
+	    last->offset + last->len + chunk > pipe_merge_end(pipe, last) ||
+	    chunk > pipe->max_bytes - pipe->nr_bytes - pipe->turn_bytes)
+		return 0;
+	return chunk;
+}
+
+static size_t pipe_guess_merge(struct usp_pipe *pipe, const struct usp_iter *from)
+{
+	size_t chunk;
 
 	pthread_mutex_lock(&pipe->lock);
-	last = usp_pipe_slot(pipe, pipe->head - 1);
-	if (chunk && !usp_pipe_is_empty(pipe) && last->flags & USP_BUF_CAN_MERGE &&
-	    last->offset + last->len + chunk <= pipe_merge_end(pipe, last) &&
-	    pipe->nr_bytes + chunk <= pipe->max_bytes) {
+	chunk = pipe_merge_len(pipe, from);
+	pthread_mutex_unlock(&pipe->lock);
+	return chunk;
+}
+
+/*
+ * Merge the first chunk bytes, and publish what was pushed for the rest with them. The copy happens under the lock, because
+ * a reader may otherwise use the buf up and release it meanwhile. False if it has done so before.
+ */
+static bool pipe_merge(struct usp_pipe *pipe, const struct usp_iter *from, size_t chunk)
+{
+	struct usp_buf *last;
+	bool can_merge;
+
+	pthread_mutex_lock(&pipe->lock);
+	can_merge = pipe_merge_len(pipe, from) == chunk;
+	if (can_merge) {
+		last = usp_pipe_slot(pipe, pipe->head - 1);
 		usp_iter_copy_from(from, 0, usp_buf_bytes(last) + last->len, chunk);
 		last->len += chunk;
 		pipe->nr_bytes += chunk;
-		merged = chunk;
 		usp_pipe_wake(&pipe->rd);
+		usp_pipe_publish(pipe);
 	}
 	usp_pipe_unlock(pipe);
-	return merged;
+	return can_merge;
 }
 
-/* One slot's worth of the write, copied into a fresh folio and pushed. Bytes, or -errno. */
-static ssize_t pipe_write_slot(struct usp_pipe *pipe, const struct usp_iter *from, size_t done, unsigned buf_flags)
+/* Take back what this turn pushed and no reader has seen. */
+static void pipe_unpush(struct usp_pipe *pipe)
+{
+	struct usp_buf buf = {.ops = NULL}, *slot;
+
+	do {
+		pthread_mutex_lock(&pipe->lock);
+		slot = pipe->turn_head == pipe->head ? NULL : usp_pipe_slot(pipe, --pipe->turn_head);
+		if (slot) {
+			buf = *slot;
+			slot->ops = NULL;
+			pipe->turn_bytes -= buf.len;
+		}
+		usp_pipe_unlock(pipe);
+		if (slot)
+			usp_buf_release(pipe, &buf);
+	} while (slot);
+}
+
+/*
+ * Copy the write from *done on into fresh folios, a slot each, as far as there is room besides what is to be merged. 0,
+ * -EAGAIN if there is not enough, or -ENOMEM.
+ */
+static int pipe_fill(struct usp_pipe *pipe, const struct usp_iter *from, size_t merged, unsigned buf_flags,
+		     size_t *done)
 {
 	size_t room, len;
 	struct usp_folio *folio;
 
 	usp_pipe_room(pipe, &room);
-	len = usp_min(usp_min(from->count - done, pipe->slot_bytes), room);
-	if (!len)
-		return -EAGAIN;
-	folio = usp_folio_new(pipe->slot_bytes);
-	if (!folio)
-		return -ENOMEM;
-	usp_iter_copy_from(from, done, folio->base, len);
-	if (!usp_pipe_push(pipe,
-			   &(struct usp_buf){.ops = &usp_anon_buf_ops, .store = folio, .len = len, .flags = buf_flags},
-			   1))
-		return -EPIPE; /* push has released it */
-	return (ssize_t)len;
+	if (merged)
+		room = usp_min(room, pipe->max_bytes - merged - usp_pipe_len(pipe));
+	while (*done < from->count) {
+		len = usp_min(usp_min(from->count - *done, pipe->slot_bytes), room);
+		if (!len)
+			return -EAGAIN;
+		folio = usp_folio_new(pipe->slot_bytes);
+		if (!folio)
+			return -ENOMEM;
+		usp_iter_copy_from(from, *done, folio->base, len);
+		usp_pipe_push(
+			pipe,
+			&(struct usp_buf){.ops = &usp_anon_buf_ops, .store = folio, .len = len, .flags = buf_flags}, 1);
+		*done += len;
+		room -= len;
+	}
+	return 0;
 }
 
 ssize_t usp_pipe_write(struct usp_pipe *pipe, const struct usp_iter *from, bool is_packet, unsigned flags)
 {
 	unsigned buf_flags = is_packet ? USP_BUF_PACKET : USP_BUF_CAN_MERGE;
-	ssize_t ret = 0;
-	size_t done;
+	size_t done, merged;
+	int ret;
 
 	if (from->count == 0)
 		return 0; /* even on a broken pipe (R9) */
 	ret = usp_pipe_take_write(pipe, flags);
 	if (ret < 0)
 		return ret;
-	done = pipe_merge(pipe, from);
-	while (done < from->count) {
-		ret = pipe_write_slot(pipe, from, done, buf_flags);
-		if (ret > 0) {
-			done += (size_t)ret;
-			continue;
-		}
-		if (ret != -EAGAIN)
+	while ((done = merged = pipe_guess_merge(pipe, from))) {
+		ret = pipe_fill(pipe, from, merged, buf_flags, &done);
+		if (pipe_merge(pipe, from, merged))
 			break;
+		pipe_unpush(pipe);
+	}
+	if (!merged)
+		ret = pipe_fill(pipe, from, 0, buf_flags, &done);
+	while (ret == -EAGAIN &&
+	       !(flags & USP_SPLICE_NONBLOCK)) { /* room that comes now is not for a call that does not wait */
 		usp_pipe_end_write(pipe);
 		ret = usp_pipe_begin_write(pipe, flags);
 		if (ret < 0)
 			return done ? (ssize_t)done : ret;
+		ret = pipe_fill(pipe, from, 0, buf_flags, &done);
 	}
 	usp_pipe_end_write(pipe);
 	return done ? (ssize_t)done : ret;
 }
 
-/* Copy from the first buf to the reader: bytes copied, or -errno. *ret_is_last tells that the read ends here. */
-static ssize_t pipe_read_buf(struct usp_pipe *pipe, const struct usp_iter *to, size_t done, bool *ret_is_last)
+/* Make the bytes of a lent buf good and addressable, in the ring too. */
+static int pipe_read_prepare(struct usp_pipe *pipe, unsigned index, struct usp_buf *buf)
 {
-	struct usp_buf buf;
-	size_t len;
-	int ret;
+	int ret = usp_buf_confirm(pipe, buf);
 
-	usp_pipe_peek(pipe, &buf, 1);
-	ret = usp_buf_confirm(pipe, &buf);
-	if (ret < 0)
+	if (ret < 0 || usp_buf_is_mapped(buf))
 		return ret;
-	if (!usp_buf_is_mapped(&buf)) {
-		ret = usp_buf_map(pipe, &buf);
+	ret = usp_buf_map(pipe, buf);
+	if (ret == 0)
+		usp_pipe_set(pipe, index, buf);
+	return ret;
+}
+
+/*
+ * Copy from the first bufs to the reader, and give their room back at once: bytes copied, or -errno. *ret_is_last tells
+ * that the read ends with a packet; what its reader has no room for is lost (R22).
+ */
+static ssize_t pipe_read_bufs(struct usp_pipe *pipe, const struct usp_iter *to, size_t done, size_t len,
+			      bool *ret_is_last)
+{
+	struct usp_buf bufs[READ_BUFS];
+	unsigned nr_bufs = usp_pipe_peek(pipe, bufs, READ_BUFS);
+	size_t copied = 0, used = 0;
+	int ret = 0;
+
+	for (unsigned i = 0; i < nr_bufs && copied < len && !*ret_is_last; i++) {
+		size_t chunk = usp_min(bufs[i].len, len - copied);
+
+		if (!chunk)
+			continue;
+		ret = pipe_read_prepare(pipe, i, &bufs[i]);
 		if (ret < 0)
-			return ret;
-		usp_pipe_set(pipe, 0, &buf);
+			break;
+		usp_iter_copy_to(to, done + copied, usp_buf_bytes(&bufs[i]), chunk);
+		*ret_is_last = bufs[i].flags & USP_BUF_PACKET;
+		copied += chunk;
+		used += *ret_is_last ? bufs[i].len : chunk;
 	}
-	len = usp_min(buf.len, to->count - done);
-	usp_iter_copy_to(to, done, usp_buf_bytes(&buf), len);
-	*ret_is_last = buf.flags & USP_BUF_PACKET;
-	usp_pipe_advance(pipe, *ret_is_last ? buf.len : len); /* what a packet's reader has no room for is lost (R22) */
-	return (ssize_t)len;
+	usp_pipe_advance(pipe, used);
+	return copied ? (ssize_t)copied : ret;
 }
 
 ssize_t usp_pipe_read(struct usp_pipe *pipe, const struct usp_iter *to, unsigned flags)
 {
+	size_t len = to->count, done = 0;
 	bool is_last = false;
-	size_t done = 0;
 	ssize_t ret;
 
-	if (to->count == 0)
+	if (len == 0)
 		return 0;
-	ret = usp_pipe_begin_read(pipe, flags);
+	ret = usp_pipe_take_read(pipe, flags, &len);
 	if (ret <= 0)
 		return ret;
-	do {
-		ret = pipe_read_buf(pipe, to, done, &is_last);
+	while (done < len && !is_last) {
+		ret = pipe_read_bufs(pipe, to, done, len - done, &is_last);
 		if (ret < 0)
 			break;
 		done += (size_t)ret;
-	} while (done < to->count && !is_last && usp_pipe_len(pipe));
+	}
 	usp_pipe_end_read(pipe);
 	return done ? (ssize_t)done : ret;
 }

@@ -10,6 +10,7 @@
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "splice/file.h"
+#include "splice/pipe.h"
 
 #define SOCK_BATCH_BUFS 64
 #define SOCK_SEGS_MAX 1024 /* IOV_MAX: what one sendmsg or recvmsg takes */
@@ -158,7 +159,7 @@ static ssize_t sock_send_batch(struct usp_pipe *pipe, struct usp_file *out, stru
 
 	if (!usp_pipe_gather(pipe, len, SOCK_BATCH_BUFS, &batch))
 		return batch.error == -ENODATA ? 0 : batch.error;
-	if (flags & USP_SPLICE_MORE || (batch.count < len && usp_pipe_len(pipe) > batch.count && !batch.error))
+	if (flags & USP_SPLICE_MORE || (batch.count < len && !batch.error))
 		send_flags |= MSG_MORE;
 	ret = sock_send(pipe, out, sock, &batch, send_flags);
 	if (ret > 0)
@@ -191,14 +192,14 @@ ssize_t usp_sock_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 	(void)pos;
 	if (sock)
 		usp_zerocopy_reap(out, &sock->zerocopy);
-	ret = usp_pipe_begin_read(pipe, flags);
+	ret = usp_pipe_take_read(pipe, flags, &len);
 	if (ret <= 0)
 		return ret;
 	do {
 		ret = sock_send_or_wait(pipe, out, sock, len - done, flags);
 		if (ret > 0)
 			done += (size_t)ret;
-	} while (ret > 0 && done < len && usp_pipe_len(pipe));
+	} while (ret > 0 && done < len);
 	usp_pipe_end_read(pipe);
 	return usp_file_progress(out, USP_WRITE, done, ret);
 }

@@ -53,6 +53,7 @@ static void transfer_lock(struct usp_pipe *in, struct usp_pipe *out)
 static void transfer_append(struct usp_pipe *out, const struct usp_buf *buf)
 {
 	*usp_pipe_slot(out, out->head++) = *buf;
+	out->turn_head = out->head; /* it is nobody's turn */
 	out->nr_bytes += buf->len;
 	usp_pipe_wake(&out->rd);
 }

@@ -6,6 +6,7 @@
 #include "base/compiler.h"
 #include "mm/folio.h"
 #include "mm/gift.h"
+#include "splice/from_pipe.h"
 #include "splice/iter.h"
 #include "splice/pipe.h"
 
@@ -100,29 +101,39 @@ static ssize_t vmsplice_to_pipe(struct usp_file *end, const struct usp_iter *fro
 	return (ssize_t)done;
 }
 
-struct vmsplice_cursor {
-	const struct usp_iter *to;
-	size_t done;
-};
-
-static ssize_t vmsplice_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
+/* Copy what is ready to memory and give its room back at once: bytes, 0 if it is gone, or -errno. */
+static ssize_t vmsplice_take(struct usp_pipe *pipe, const struct usp_iter *to, size_t done, size_t len)
 {
-	struct vmsplice_cursor *cursor = arg;
+	struct usp_batch batch;
+	size_t copied = 0;
 
-	(void)pipe;
-	usp_iter_copy_to(cursor->to, cursor->done, usp_buf_bytes(buf), len);
-	cursor->done += len;
-	return (ssize_t)len;
+	if (!usp_pipe_gather(pipe, len, USP_BATCH_BUFS, &batch))
+		return batch.error == -ENODATA ? 0 : batch.error;
+	for (unsigned i = 0; i < batch.nr_segs; i++) {
+		usp_iter_copy_to(to, done + copied, batch.iov[i].iov_base, batch.iov[i].iov_len);
+		copied += batch.iov[i].iov_len;
+	}
+	usp_pipe_advance(pipe, copied);
+	return (ssize_t)copied;
 }
 
 static ssize_t vmsplice_from_pipe(struct usp_file *end, const struct usp_iter *to, unsigned flags)
 {
-	struct vmsplice_cursor cursor = {.to = to};
-	ssize_t ret = usp_splice_from_pipe(usp_file_pipe(end), to->count, flags, vmsplice_actor, &cursor);
+	struct usp_pipe *pipe = usp_file_pipe(end);
+	size_t done = 0, len = to->count;
+	ssize_t ret = usp_pipe_take_read(pipe, flags, &len);
 
-	if (ret > 0)
-		usp_file_account(end, USP_READ, USP_COPIED, (size_t)ret, "vmsplice out of a pipe is a copy");
-	return ret;
+	if (ret <= 0)
+		return ret;
+	do {
+		ret = vmsplice_take(pipe, to, done, len - done);
+		done += ret > 0 ? (size_t)ret : 0;
+	} while (ret > 0 && done < len);
+	usp_pipe_end_read(pipe);
+	if (!done)
+		return ret;
+	usp_file_account(end, USP_READ, USP_COPIED, done, "vmsplice out of a pipe is a copy");
+	return (ssize_t)done;
 }
 
 ssize_t usp_vmsplice(struct usp_file *end, const struct iovec *iov, unsigned nr_segs, unsigned flags)

@@ -196,6 +196,35 @@ static void freeing_a_pipe_releases_what_is_in_it(void **state)
 	mock_store_fini(&store);
 }
 
+/* N1: what one turn pushes, in however many pieces, is one to readers and takes its room at once. */
+static void readers_see_what_a_turn_pushed_when_it_ends(void **state)
+{
+	const struct usp_pipe_params params = {
+		.size = sizeof(params), .nr_slots = 4, .slot_bytes = PAGE, .max_bytes = 100};
+	struct usp_buf bufs[3];
+	struct usp_pipe *pipe;
+	size_t room;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		bufs[i] = folio_buf(i * 10, 10, 0);
+	assert_int_equal(usp_pipe_new(&params, &pipe), 0);
+	assert_int_equal(usp_pipe_begin_write(pipe, 0), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(usp_pipe_push(pipe, &bufs[i], 1), 1);
+		assert_int_equal(usp_pipe_len(pipe), 0);
+		assert_int_equal(usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK), -EAGAIN);
+		assert_int_equal(usp_pipe_room(pipe, &room), 3 - i);
+		assert_int_equal(room, 100 - 10 * (i + 1));
+	}
+	usp_pipe_end_write(pipe);
+	assert_int_equal(usp_pipe_len(pipe), 30);
+	assert_int_equal(usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK), 1);
+	assert_int_equal(usp_pipe_peek(pipe, bufs, 3), 3);
+	usp_pipe_end_read(pipe);
+	usp_pipe_free(pipe);
+}
+
 static void push_owns_also_what_it_refuses(void **state)
 {
 	const struct usp_pipe_params params = {.size = sizeof(params), .nr_slots = 2, .slot_bytes = PAGE};
@@ -617,6 +646,7 @@ int main(void)
 	const struct CMUnitTest release[] = {
 		CASE(reading_releases_each_buf_once),
 		CASE(freeing_a_pipe_releases_what_is_in_it),
+		CASE(readers_see_what_a_turn_pushed_when_it_ends),
 		CASE(push_owns_also_what_it_refuses),
 		CASE(a_producer_that_loses_its_readers_in_the_middle_of_a_step_completes_it),
 		CASE(advance_releases_what_is_used_up_and_keeps_the_rest),

@@ -2,6 +2,8 @@
 /* test_helpers - the helpers that authors name in their tables (H1-H16), and what they make of odd bufs (C1, C14). */
 #include "support.h"
 
+#include <sys/socket.h>
+
 static struct usp_pipe *open_ring(unsigned nr_slots)
 {
 	const struct usp_pipe_params params = {.size = sizeof(params), .nr_slots = nr_slots, .slot_bytes = PAGE};
@@ -605,6 +607,85 @@ static void a_pipe_of_bufs_without_bytes_is_empty_for_every_consumer(void **stat
 	}
 }
 
+/* --- What comes while a call goes on is for the next one (N1) ------------------------------------------------------- */
+
+/* The write end into which a buf of the next kind puts ten bytes more, when it is confirmed. */
+static struct usp_file *follower_end;
+
+static int followed_confirm(struct usp_pipe *pipe, struct usp_buf *buf)
+{
+	(void)pipe, (void)buf;
+	if (follower_end)
+		inject(follower_end, folio_buf(10, 10, 0));
+	follower_end = NULL;
+	return 0;
+}
+
+static void followed_release(struct usp_pipe *pipe, struct usp_buf *buf)
+{
+	usp_folio_buf_ops.release(pipe, buf);
+}
+
+static bool followed_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy)
+{
+	return usp_folio_buf_ops.get(pipe, buf, copy);
+}
+
+static const struct usp_buf_ops followed_buf_ops = {
+	.size = sizeof(struct usp_buf_ops),
+	.name = "followed",
+	.confirm = followed_confirm,
+	.release = followed_release,
+	.get = followed_get,
+};
+
+static ssize_t take_all_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
+{
+	(void)pipe, (void)buf, (void)arg;
+	return (ssize_t)len;
+}
+
+static ssize_t actor_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
+{
+	(void)out, (void)pos;
+	return usp_splice_from_pipe(pipe, len, flags, take_all_actor, NULL);
+}
+
+static const struct usp_file_ops actor_ops = {
+	.size = sizeof(struct usp_file_ops),
+	.name = "actor",
+	.splice_write = actor_splice_write,
+};
+
+static void a_call_takes_no_more_than_was_there_when_it_began(void **state)
+{
+	int fds[2];
+	struct usp_file *sink[2], *end[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(usp_open_fd(fds[0], USP_WRITE, "socket", &sink[0]), 0);
+	assert_int_equal(usp_file_new(&actor_ops, USP_WRITE, "actor", NULL, &sink[1]), 0);
+	for (unsigned run = 0; run < BY_SPLICE + 2; run++) {
+		struct usp_buf buf = folio_buf(0, 10, 0);
+		struct consumers c;
+		ssize_t ret;
+
+		consumers_open(&c);
+		memcpy(end, c.in, sizeof(end));
+		buf.ops = &followed_buf_ops;
+		inject(end[1], buf);
+		follower_end = end[1];
+		ret = run < BY_SPLICE ? consume(&c, run) : usp_splice(end[0], NULL, sink[run - BY_SPLICE], NULL, 64, 0);
+		assert_int_equal(ret, 10);
+		take_bytes(end[0], 10, 10);
+		consumers_close(&c);
+	}
+	usp_file_put(sink[0]);
+	usp_file_put(sink[1]);
+	close(fds[1]);
+}
+
 static void tee_takes_no_share_of_a_buf_without_bytes(void **state)
 {
 	(void)state;
@@ -661,6 +742,7 @@ int main(void)
 		CASE(an_actor_is_never_shown_a_buf_without_bytes),
 		CASE(a_pipe_of_bufs_without_bytes_is_empty_for_every_consumer),
 		CASE(tee_takes_no_share_of_a_buf_without_bytes),
+		CASE(a_call_takes_no_more_than_was_there_when_it_began),
 	};
 	int nr_failed = 0;
 

@@ -1153,6 +1153,61 @@ static void the_pool_never_gives_one_folio_to_two_threads(void **state)
 		assert_int_equal(worker_join(&workers[i]), 0);
 }
 
+/* --- Calls of several slots are one to the other side (N1) ---------------------------------------------------------- */
+
+#define WHOLE_FIRST 100u
+#define WHOLE_LEN (2 * PAGE + 200u) /* its odd bytes merge behind the first ones, unless these were read meanwhile */
+
+struct whole {
+	struct usp_file *end[2];
+	sem_t is_read;
+};
+
+static ssize_t whole_write(void *arg)
+{
+	struct whole *whole = arg;
+	static unsigned char bytes[WHOLE_LEN];
+
+	pattern_fill(bytes, WHOLE_FIRST, WHOLE_LEN);
+	for (unsigned i = 0; i < NR_ROUNDS; i++) {
+		ssize_t ret = usp_write(whole->end[1], bytes, WHOLE_LEN);
+
+		if (ret != WHOLE_LEN)
+			return ret < 0 ? ret : -EIO;
+		while (sem_wait(&whole->is_read) < 0)
+			;
+	}
+	return 0;
+}
+
+static void a_write_of_several_slots_is_never_seen_in_part(void **state)
+{
+	static unsigned char bytes[2 * WHOLE_LEN];
+	struct whole whole;
+	struct worker worker;
+
+	(void)state;
+	open_pipe(whole.end, 16, 0);
+	sem_init(&whole.is_read, 0, 0);
+	put_bytes(whole.end[1], 0, WHOLE_FIRST);
+	worker_start(&worker, whole_write, &whole);
+	for (unsigned i = 0; i < NR_ROUNDS; i++) {
+		size_t first = (size_t)usp_read(whole.end[0], bytes, sizeof(bytes)), len = first;
+
+		if (first == WHOLE_FIRST)
+			len += (size_t)usp_read(whole.end[0], bytes + first, sizeof(bytes) - first);
+		assert_int_equal(len, WHOLE_FIRST + WHOLE_LEN);
+		assert_pattern(bytes, 0, len);
+		put_bytes(whole.end[1], 0,
+			  WHOLE_FIRST); /* the other one waits, so that is in front of its next write */
+		sem_post(&whole.is_read);
+	}
+	take_bytes(whole.end[0], 0, WHOLE_FIRST);
+	assert_int_equal(worker_join(&worker), 0);
+	sem_destroy(&whole.is_read);
+	close_pipe(whole.end);
+}
+
 int main(void)
 {
 	const struct CMUnitTest crowds[] = {
@@ -1183,10 +1238,14 @@ int main(void)
 		CASE(a_reader_that_leaves_while_a_source_blocks_does_not_make_its_bytes_vanish),
 		CASE(a_signal_does_not_end_a_wait_on_a_pipe),
 	};
+	const struct CMUnitTest whole[] = {
+		CASE(a_write_of_several_slots_is_never_seen_in_part),
+	};
 	int nr_failed = 0;
 
 	nr_failed += cmocka_run_group_tests_name("threads: crowds", crowds, NULL, NULL);
 	nr_failed += cmocka_run_group_tests_name("threads: wake-ups", wake_ups, NULL, NULL);
 	nr_failed += cmocka_run_group_tests_name("threads: hooks that block", blocking, NULL, NULL);
+	nr_failed += cmocka_run_group_tests_name("threads: calls of several slots", whole, NULL, NULL);
 	return nr_failed != 0;
 }
