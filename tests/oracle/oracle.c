@@ -35,8 +35,16 @@ bool oracle_is_possible(void)
 	return is_possible;
 }
 
+static void do_nothing(int number)
+{
+	(void)number;
+}
+
 bool oracle_init(void)
 {
+	const struct sigaction interrupt = {.sa_handler = do_nothing};
+
+	sigaction(SIGUSR1, &interrupt, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	for (unsigned i = 0; i < NR_BUFFERS; i++)
@@ -222,6 +230,8 @@ static void sleepers_start(struct oracle *oracle, const struct step *step)
 		};
 		pattern_fill(sleeper->bytes, 5000, step->op == 'w' ? step->len : 0);
 		worker_start(sleeper->worker, sleeper_run, sleeper);
+		oracle->worlds[i].sleeper_from = step->from;
+		oracle->worlds[i].sleeper_is_done = &sleeper->worker->is_done;
 	}
 	oracle->is_waiting = true;
 }
@@ -255,6 +265,7 @@ static bool sleepers_look(struct oracle *oracle)
 	oracle->is_waiting = false;
 	for (unsigned i = 0; i < 2; i++) {
 		ret[i] = worker_join(sleepers[i].worker);
+		oracle->worlds[i].sleeper_from = 0;
 		world_settle(&oracle->worlds[i], &sleepers[i].step, ret[i]);
 	}
 	return compare_results(oracle, (struct step[]){sleepers[0].step, sleepers[1].step}, ret, bytes);
@@ -272,8 +283,10 @@ static void sleeper_wake(struct oracle_sleeper *sleeper, bool is_pipes_turn)
 
 		if (object->kind->peer && !is_pipes_turn)
 			world->backend->close(&world->objects[(int)object->kind->peer].end[0]);
-		else if (object->kind->type == OBJECT_PIPE && is_pipes_turn)
+		else if (object->kind->type == OBJECT_PIPE && is_pipes_turn) {
 			world->backend->close(&object->end[other_end]);
+			world->backend->close(&object->held[other_end]);
+		}
 	}
 }
 
@@ -302,12 +315,12 @@ static void fill_buffers(const struct step *step)
 	size_t len = step->len < WORLD_BYTES_MAX ? step->len : WORLD_BYTES_MAX;
 
 	for (unsigned i = 0; i < 2; i++) {
-		if (strchr("wi", step->op))
+		if (strchr("wib", step->op))
 			pattern_fill(buffers[i], stream_off, len);
 		else if (strchr("rqu", step->op))
 			memset(buffers[i], 0, len);
 	}
-	if (step->op == 'w')
+	if (strchr("wb", step->op))
 		stream_off += len;
 }
 
@@ -324,6 +337,12 @@ static bool oracle_run(struct oracle *oracle, const struct step *step)
 	return compare_results(oracle, steps, ret, buffers);
 }
 
+static void sleepers_interrupt(const struct oracle *oracle)
+{
+	for (unsigned i = 0; i < 2 && oracle->is_waiting; i++)
+		pthread_kill(oracle->sleepers[i].worker->thread, SIGUSR1);
+}
+
 bool oracle_step(struct oracle *oracle, const struct step *step)
 {
 	if (step->op == 'l') {
@@ -332,7 +351,9 @@ bool oracle_step(struct oracle *oracle, const struct step *step)
 	}
 	if (!world_can(&oracle->worlds[1], step) || (oracle->is_waiting && step->is_background))
 		return true;
-	if (step->is_background)
+	if (step->op == 'n')
+		sleepers_interrupt(oracle);
+	else if (step->is_background)
 		sleepers_start(oracle, step);
 	else if (!oracle_run(oracle, step))
 		return false;

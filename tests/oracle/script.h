@@ -11,7 +11,7 @@
  *     AsG10>50     splice 10 bytes of pipe A into file G, to offset 50
  *     !AsB10       the same as AsB10 in a thread of its own, which may sleep until a later step wakes it
  *
- * Objects (world.c has the table): A B C D pipes; F G H I J K O files; U V, T W, X Y, Q R, E L sockets and what is at
+ * Objects (world.c has the table): A B C D pipes; 4 a FIFO opened by its name; F G H I J K O files; U V, T W, X Y, Q R, E L sockets and what is at
  * their other ends, S one without; P M a terminal; N Z and the digits devices and files of /proc.
  *
  *     w r   write, read                     i q  write the read end, read the write end of a pipe
@@ -23,7 +23,9 @@
  *     x y   close the read end or what is not a pipe; the write end
  *     h     shut down the writing side      D L  hold the end LEN (0, 1) once more, and let go of that again
  *     o c   fill by write until it would block, and empty by read; what moves is not compared
+ *     b     send from a peer, the last byte as urgent
  *     l     forbid files of more than LEN bytes, for everybody
+ *     n     a signal, whose handler does not restart anything, for the step that sleeps
  *
  * Behind the length: @OFF and >OFF are the offset arguments of the call (of v and V: where in a page the memory begins),
  * and /nmvgx are flags: nonblock, more, move, gift, and one that does not exist. Numbers may be negative.

@@ -38,6 +38,10 @@ struct variation {
 #define SLOTS_ARE_FILLED "A file fills its slots"
 #define BEYOND_ALL_FILES "Lengths and offsets that no file has"
 #define FULL_SOCKETS "A full socket is full"
+#define SOCKET_BYTES "Bytes of a socket fill their slots"
+#define SNAPSHOTS "What was copied does not change"
+#define FIFOS "A FIFO of the system is a file"
+#define URGENT "An urgent byte is no end"
 
 static const struct scenario scenarios[] = {
 	/* capacity (R1-R8) */
@@ -214,6 +218,7 @@ static const struct scenario scenarios[] = {
 	{"a_tcp_socket_that_is_not_connected", "SsA10 SsA10/n Aw5 AsS5 Ar5 Sr1 Sw1"},
 	{"a_pipe_goes_into_a_tcp_stream", "Aw5000 AsT3000 AsT3000 AsT1 Wr9000 Wr1"},
 	{"packets_go_into_a_tcp_stream", "Ap1 Aw3 Aw4 Aw5 AsT5 AsT100 Wr100"},
+	{"an_urgent_byte_at_the_end", "Ww10 Wb1 Wh0 TsA100 TsA100 TsA100"},
 	{"more_is_sent_in_the_end", "Aw9 AsT5/m AsT4 Wr100"},
 	/* datagrams (H3, H15) */
 	{"a_datagram_goes_into_a_pipe", "XsA10 Yw100 Yw5000 XsA1000 XsA9000 XsA1 Ar9000"},
@@ -333,6 +338,23 @@ static const struct scenario scenarios[] = {
 	{"a_udp_datagram_is_waited_for_whatever_the_flag_says", "Ek0 !EsA10/n Lw5 Ar9"},
 	{"the_end_of_a_tcp_stream_is_waited_for", "Tk0 Ak0 !TsA10 Wh0"},
 	{"a_terminal_is_waited_for", "Pk0 Ak0 !PsA10 Mw5 Ar9"},
+	/* a call of several slots is one for the other side (N1) */
+	{"a_read_that_waits_gets_a_whole_write", "Aj0 !Ar10000 Aw9000"},
+	{"a_read_that_waits_gets_a_whole_splice", "Aj0 !Ar10000 FsA9000"},
+	{"a_read_that_waits_gets_a_whole_splice_of_zeros", "Aj0 !Ar10000 ZsA9000"},
+	{"a_read_that_waits_gets_a_whole_vmsplice", "Aj0 !Ar10000 AV10/n"},
+	{"a_splice_that_waits_gets_a_whole_write", "Aj0 Bk0 !AsB10000 Aw9000 Br9000 Br9000"},
+	{"a_splice_that_waits_gets_a_whole_vmsplice", "Aj0 Bk0 !AsB20000 Av10000/n Br20000"},
+	{"a_splice_that_waits_gets_a_whole_gift", "Aj0 Bk0 !AsB20000 Av10000/gn Br20000"},
+	{"a_splice_that_waits_gets_a_whole_sendfile", "Aj0 Bk0 !AsB10000 FdA9000 Br9000"},
+	{"a_tee_that_waits_gets_a_whole_write", "Aj0 Bk0 !AtB10000 Aw9000 Br9000 Ar9000"},
+	{"a_tee_that_waits_gets_a_whole_sendfile", "Aj0 Bk0 !AtB10000 FdA9000 Br9000"},
+	{"a_sink_that_waits_gets_a_whole_write", "Aj0 !AsG10000 Aw9000"},
+	{"a_splice_that_waits_gets_the_room_of_a_whole_read", "Ak0 Az16384 Aw16384 !FsA16384 Ar12288 Ar16384"},
+	{"a_splice_that_waits_gets_the_room_of_a_whole_splice", "Ak0 Az16384 Aw16384 !FsA16384 AsG12288 Ar16384"},
+	{"a_splice_that_waits_gets_the_room_of_a_whole_vmsplice", "Ak0 Az16384 Aw16384 !FsA16384 Au12288/n Ar16384"},
+	{"a_vmsplice_that_waits_gets_the_room_of_a_whole_read", "Az16384 Aw16384 !Av16384 Ar12288 Ar16384"},
+	{"a_tee_that_waits_gets_the_room_of_a_whole_read", "Aj0 Bk0 Bz16384 Bw16384 Aw16384 !AtB16384 Br12288 Br16384"},
 	{"a_full_tcp_stream_is_waited_for_whatever_the_flag_says", "Aw5 To0 Tk0 !AsT5/n Wc0 Wc0"},
 	{"a_full_tcp_stream_that_does_not_wait", "Aw5 To0 AsT5 Ar5"},
 };
@@ -357,6 +379,18 @@ static const struct difference differences[] = {
 	{{"an_offset_of_the_zero_device", "ZsA100@50"}, OFFSETS_ADVANCE},
 	{{"an_offset_of_the_null_device", "Aw5 AsN1>5"}, OFFSETS_ADVANCE},
 	{{"a_full_unix_stream_loses_its_peer", "Aw5 Uo0 Uk0 !AsU5 Vx"}, PEERS_GO_AWAY},
+	{{"many_messages_of_a_unix_stream",
+	  "Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 Vw10 UsA400"},
+	 SOCKET_BYTES},
+	{{"a_long_message_of_a_unix_stream_into_one_slot", "Az4096 Vw6000 UsA10000"}, SOCKET_BYTES},
+	{{"a_file_that_changes_behind_a_splice", "FsA100@0 Fw100 Ar100"}, SNAPSHOTS},
+	{{"a_fifo_is_no_source_of_a_tee", "4w10 4tA10"}, FIFOS},
+	{{"a_fifo_is_no_sink_of_a_tee", "Aw10 At410"}, FIFOS},
+	{{"a_fifo_takes_no_vmsplice", "4v10/n"}, FIFOS},
+	{{"a_fifo_and_a_file_need_a_pipe_between_them", "Fs410"}, FIFOS},
+	{{"a_fifo_has_no_size_here", "4g0"}, FIFOS},
+	{{"an_urgent_byte_before_more", "Ww10 Wb1 Ww10 TsA100 TsA100 TsA100"}, URGENT},
+	{{"an_urgent_byte_before_more_and_the_end", "Ww10 Wb1 Ww10 Wh0 TsA100 TsA100 TsA100"}, URGENT},
 	{{"a_unix_stream_and_the_flag", "Uk0 !UsA10/n Vw5"}, WHOM_WE_WAIT_FOR},
 	{{"a_unix_stream_and_a_nonblocking_pipe", "Uk0 !UsA10 Vw5"}, WHOM_WE_WAIT_FOR},
 	{{"a_terminal_and_the_flag", "Pk0 !PsA10/n Mw5"}, WHOM_WE_WAIT_FOR},

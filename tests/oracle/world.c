@@ -45,6 +45,7 @@ static const struct object_kind kinds[] = {
 	{.letter = '1', .type = OBJECT_PATH, .open_flags = O_RDONLY, .path = "/proc/version"},
 	{.letter = '2', .type = OBJECT_PATH, .open_flags = O_RDONLY, .path = "/proc/sys/kernel/ostype"},
 	{.letter = '3', .type = OBJECT_PATH, .open_flags = O_RDONLY, .path = "/proc/self/limits"},
+	{.letter = '4', .type = OBJECT_FIFO, .open_flags = O_RDWR},
 	{.letter = 'U', .peer = 'V', .type = OBJECT_UNIX, .open_flags = O_RDWR},
 	{.letter = 'V', .peer = 'U', .type = OBJECT_PEER},
 	{.letter = 'T', .peer = 'W', .type = OBJECT_TCP, .open_flags = O_RDWR},
@@ -152,6 +153,21 @@ static int open_terminal(int *ret_master)
 	return slave;
 }
 
+/* By its name, which is gone at once. */
+static int open_fifo(void)
+{
+	char dir[] = "/tmp/oracle-XXXXXX", path[64];
+	int fd;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	unlink(path);
+	rmdir(dir);
+	return fd;
+}
+
 /* A descriptor of the kind, and of its peer where it has one. */
 static int open_kind(struct object *object, const struct object_kind *kind, int *ret_peer)
 {
@@ -159,6 +175,7 @@ static int open_kind(struct object *object, const struct object_kind *kind, int 
 	switch (kind->type) {
 	case OBJECT_FILE: return open_file(object, kind);
 	case OBJECT_PATH: return open(kind->path, kind->open_flags | O_CLOEXEC);
+	case OBJECT_FIFO: return open_fifo();
 	case OBJECT_UNIX: return open_unix_pair(SOCK_STREAM, ret_peer);
 	case OBJECT_TCP: return open_tcp_pair(ret_peer);
 	case OBJECT_DGRAM: return open_unix_pair(SOCK_DGRAM, ret_peer);
@@ -247,8 +264,10 @@ static struct handle *step_end(struct object *object, const struct step *step)
 {
 	if (strchr("wqvVgpkofy", step->op))
 		return object_writer(object);
-	if (strchr("DL", step->op))
+	if (step->op == 'D')
 		return &object->end[step->len & 1];
+	if (step->op == 'L')
+		return &object->held[step->len & 1];
 	return &object->end[0];
 }
 
@@ -256,7 +275,7 @@ bool world_can(struct world *world, const struct step *step)
 {
 	struct object *object = &world->objects[(int)step->from];
 
-	if (step->op == 'l')
+	if (strchr("ln", step->op))
 		return true;
 	if (!handle_is_open(step_end(object, step)))
 		return false;
@@ -264,7 +283,7 @@ bool world_can(struct world *world, const struct step *step)
 		return false;
 	if (step->op == 'k' && step->len == 0 && object->kind->type == OBJECT_PEER)
 		return false;
-	return !strchr("wriqvu", step->op) || step->len < WORLD_BYTES_MAX || (ssize_t)step->len < 0;
+	return !strchr("wriqvub", step->op) || step->len < WORLD_BYTES_MAX || (ssize_t)step->len < 0;
 }
 
 static ssize_t run_vmsplice(struct world *world, const struct step *step, const struct handle *end, unsigned char *base)
@@ -337,6 +356,7 @@ ssize_t world_run(struct world *world, struct step *step, unsigned char *bytes, 
 	case 'p': return backend->set_packet(end, step->len);
 	case 'j': case 'k': return backend->set_nonblock(end, step->len);
 	case 'x': case 'y': backend->close(end); return 0;
+	case 'b': return send(end->fd, bytes, step->len, MSG_OOB) < 0 ? -errno : (ssize_t)step->len;
 	case 'h': return shutdown(end->fd, SHUT_WR) < 0 ? -errno : 0;
 	case 'o': case 'c': return run_until_blocked(world, step, end, bytes);
 	case 'D': case 'L': return run_hold(world, step, object);
@@ -347,12 +367,20 @@ ssize_t world_run(struct world *world, struct step *step, unsigned char *bytes, 
 
 /* --- Arrival ------------------------------------------------------------------------------------------------------- */
 
+/* A step that slept in a call on this object has ended, most likely with what arrived. */
+static bool sleeper_took_it(const struct world *world, const struct object *to)
+{
+	return to->kind->letter == world->sleeper_from && *world->sleeper_is_done;
+}
+
 static bool has_arrived(struct world *world, const struct object *from, const struct object *to)
 {
 	struct pollfd fd = {.fd = to->end[0].fd, .events = POLLIN | POLLRDHUP};
 
 	if (!handle_is_open(&to->end[0]) || from->is_blind || to->is_blind)
 		return true;
+	if (to->kind->letter == world->sleeper_from && from->sent > to->taken)
+		return sleeper_took_it(world, to);
 	if (handle_is_open(&from->end[0]))
 		return world->backend->bytes(&to->end[0]) == (int64_t)(from->sent - to->taken);
 	if (to->end[0].file)
@@ -373,12 +401,14 @@ static void await_datagram(const struct world *world, const struct object *sende
 {
 	const struct object *receiver = &world->objects[(int)sender->kind->peer];
 	struct pollfd fd = {.events = POLLIN};
+	uint64_t end = world_now_ns() + SETTLE_NS;
 
 	if (!receiver->kind || (sender->kind->type != OBJECT_UDP && receiver->kind->type != OBJECT_UDP))
 		return;
 	fd.fd = receiver->end[0].file ? usp_file_fd(receiver->end[0].file) : receiver->end[0].fd;
-	if (handle_is_open(&receiver->end[0]))
-		poll(&fd, 1, SETTLE_NS / 1000000);
+	while (handle_is_open(&receiver->end[0]) && !sleeper_took_it(world, receiver) && world_now_ns() < end &&
+	       poll(&fd, 1, 10) == 0)
+		;
 }
 
 static void await_arrival(struct world *world, struct object *object)
@@ -397,16 +427,16 @@ void world_settle(struct world *world, const struct step *step, ssize_t moved)
 {
 	struct object *from = &world->objects[(int)step->from], *to = &world->objects[(int)step->to];
 
-	if (step->op == 'l')
+	if (strchr("ln", step->op))
 		return;
-	if (strchr("oc", step->op)) {
+	if (strchr("ocb", step->op)) {
 		from->is_blind = true;
 		if (from->kind->peer)
 			world->objects[(int)from->kind->peer].is_blind = true;
 	}
 	if (moved > 0 && strchr("rsd", step->op))
 		from->taken += (uint64_t)moved;
-	if (moved > 0 && step->op == 'w')
+	if (moved > 0 && strchr("wb", step->op))
 		from->sent += (uint64_t)moved;
 	if (moved > 0 && strchr("sd", step->op))
 		to->sent += (uint64_t)moved;

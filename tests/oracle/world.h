@@ -25,6 +25,7 @@ enum object_type {
 	OBJECT_PIPE,
 	OBJECT_FILE,
 	OBJECT_PATH,
+	OBJECT_FIFO,
 	OBJECT_UNIX,
 	OBJECT_TCP,
 	OBJECT_DGRAM,
@@ -87,6 +88,8 @@ extern const struct backend kernel_backend, usplice_backend;
 struct world {
 	const struct backend *backend;
 	struct object objects[WORLD_OBJECTS];
+	char sleeper_from; /* what a step reads from that sleeps, or 0 */
+	const _Atomic(bool) *sleeper_is_done;
 };
 
 /* Open the objects that letters names, and their peers. */
