@@ -166,7 +166,8 @@ USP_EXPORT int usp_file_set_flags(struct usp_file *file, unsigned flags);
 /*
  * read(2) and write(2): copy between a file at its position and the caller's memory. Bytes moved, 0 at the end of
  * input, or -errno: -EAGAIN, -EBADF for the wrong direction, -EINVAL for a file that has no way to do it or for more
- * than 1024 segments, -EPIPE, -EINTR where a wait on a descriptor was interrupted. Blocks unless USP_NONBLOCK is set.
+ * than 1024 segments, -EPIPE, -EINTR where a wait on a descriptor was interrupted. Blocks unless USP_NONBLOCK is set; on a
+ * socket no longer than its SO_RCVTIMEO or SO_SNDTIMEO (N3), then -EAGAIN.
  * One call moves at most 0x7ffff000 bytes, as all calls that move bytes do (N2). For pipes: rules R9-R25.
  */
 USP_EXPORT ssize_t usp_read(struct usp_file *file, void *base, size_t len);

@@ -317,6 +317,15 @@ int usp_sys_getsockopt_int(int fd, int level, int name)
 	return result < 0 ? result : value;
 }
 
+int64_t usp_sys_socket_timeout(int fd, int name)
+{
+	struct timeval value = {.tv_sec = 0};
+	socklen_t len = sizeof(value);
+	int result = (int)sys_result(getsockopt(fd, SOL_SOCKET, name, &value, &len));
+
+	return result < 0 ? result : (int64_t)value.tv_sec * SYS_NS_PER_S + (int64_t)value.tv_usec * 1000;
+}
+
 int usp_sys_setsockopt_int(int fd, int level, int name, int value)
 {
 	return usp_sys_setsockopt(fd, level, name, &value, sizeof(value));

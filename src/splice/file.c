@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
@@ -197,12 +198,16 @@ bool usp_file_blocks(const struct usp_file *file, unsigned flags)
 int usp_file_wait(struct usp_file *file, short events)
 {
 	struct pollfd fd = {.fd = file->fd, .events = events};
+	int64_t timeout_ns = 0;
 	int ret;
 
 	if (file->fd < 0)
 		return -EAGAIN; /* nothing to wait on: the caller sees what the hook said */
-	ret = usp_sys_poll(&fd, 1, -1);
-	return ret < 0 ? ret : 0;
+	if (file->traits &
+	    USP_FILE_SOCKET) /* asked each time, for others may change it: 0.2 us before a sleep of many */
+		timeout_ns = usp_sys_socket_timeout(file->fd, events & POLLIN ? SO_RCVTIMEO : SO_SNDTIMEO);
+	ret = usp_sys_poll(&fd, 1, timeout_ns > 0 ? timeout_ns : -1);
+	return ret < 0 ? ret : ret == 0 ? -EAGAIN : 0;
 }
 
 unsigned usp_file_poll(struct usp_file *file)

@@ -8,7 +8,10 @@
 /* Does a call with these flags wait for this file, or give -EAGAIN? */
 bool usp_file_blocks(const struct usp_file *file, unsigned flags);
 
-/* Wait for POLLIN or POLLOUT on a file that is not a pipe: 0 or -errno (-EINTR too). */
+/*
+ * Wait for POLLIN or POLLOUT on a file that is not a pipe: 0 or -errno (-EINTR too). A socket's own SO_RCVTIMEO or
+ * SO_SNDTIMEO bounds the wait: -EAGAIN then (N3).
+ */
 int usp_file_wait(struct usp_file *file, short events);
 
 /* Is pos the offset that the file shares with others? Then system calls without an offset move it, and pos only follows. */

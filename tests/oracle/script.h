@@ -24,6 +24,7 @@
  *     h     shut down the writing side      D L  hold the end LEN (0, 1) once more, and let go of that again
  *     o c   fill by write until it would block, and empty by read; what moves is not compared
  *     b     send from a peer, the last byte as urgent
+ *     m     SO_RCVTIMEO and SO_SNDTIMEO of LEN ms
  *     l     forbid files of more than LEN bytes, for everybody
  *     n     a signal, whose handler does not restart anything, for the step that sleeps
  *

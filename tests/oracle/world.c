@@ -334,6 +334,16 @@ static ssize_t run_hold(struct world *world, const struct step *step, struct obj
 	return 0;
 }
 
+static ssize_t set_timeouts(const struct handle *end, size_t ms)
+{
+	const struct timeval value = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+	int fd = end->file ? usp_file_fd(end->file) : end->fd;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &value, sizeof(value)) < 0)
+		return -errno;
+	return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
 ssize_t world_run(struct world *world, struct step *step, unsigned char *bytes, unsigned char *constant)
 {
 	const struct backend *backend = world->backend;
@@ -357,6 +367,7 @@ ssize_t world_run(struct world *world, struct step *step, unsigned char *bytes, 
 	case 'j': case 'k': return backend->set_nonblock(end, step->len);
 	case 'x': case 'y': backend->close(end); return 0;
 	case 'b': return send(end->fd, bytes, step->len, MSG_OOB) < 0 ? -errno : (ssize_t)step->len;
+	case 'm': return set_timeouts(end, step->len);
 	case 'h': return shutdown(end->fd, SHUT_WR) < 0 ? -errno : 0;
 	case 'o': case 'c': return run_until_blocked(world, step, end, bytes);
 	case 'D': case 'L': return run_hold(world, step, object);

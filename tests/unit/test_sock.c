@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <time.h>
 
+#include "endpoints/kpipe.h"
 #include "splice/sock.h"
 
 #define GIFT_LEN ((size_t)1 << 20)
@@ -696,6 +697,86 @@ static void bytes_that_had_to_be_mapped_are_never_called_references(void **state
 	close(fds[1]);
 }
 
+/* --- SO_RCVTIMEO and SO_SNDTIMEO (N3); of the hooks of the user lane in test_oracle ----------------------------------- */
+
+#define PATIENCE_MS 20
+
+static struct usp_file *impatient_file(int fd, unsigned mode)
+{
+	const struct timeval value = {.tv_usec = PATIENCE_MS * 1000};
+	struct usp_file *file;
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &value, sizeof(value)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &value, sizeof(value)), 0);
+	assert_int_equal(usp_open_fd(fd, mode, "socket", &file), 0);
+	return file;
+}
+
+static void the_time_of_a_socket_bounds_the_kernel_lane_too(void **state)
+{
+	unsigned char bytes[PAGE] = {0};
+	struct usp_file *end[2], *file;
+	int fds[2];
+
+	(void)state;
+	net_tcp_pair(fds, 0);
+	file = impatient_file(fds[0], USP_READ | USP_WRITE);
+	usp_file_side(file, USP_READ)->lane = usp_file_side(file, USP_WRITE)->lane = &usp_kernel_lane;
+	open_pipe(end, 16, 0);
+	assert_int_equal(usp_splice(file, NULL, end[1], NULL, 100, 0), -EAGAIN);
+	while (send(fds[0], bytes, sizeof(bytes), MSG_DONTWAIT) > 0 || tcp_is_under_way(fds[0]))
+		;
+	put_bytes(end[1], 0, 100);
+	assert_int_equal(usp_splice(end[0], NULL, file, NULL, 100, 0), -EAGAIN);
+	take_bytes(end[0], 0, 100);
+	close_pipe(end);
+	drop(&file);
+	close(fds[1]);
+}
+
+static void a_call_takes_as_long_as_its_socket_says(void **state)
+{
+	const struct timeval soon = {.tv_usec = 1000};
+	struct timespec begin, now;
+	struct usp_file *file;
+	unsigned char byte;
+	int fds[2];
+
+	(void)state;
+	net_tcp_pair(fds, 0);
+	file = impatient_file(fds[0], USP_READ);
+	assert_int_equal(setsockopt(fds[0], SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof(soon)), 0); /* of the other side */
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	assert_int_equal(usp_read(file, &byte, 1), -EAGAIN);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	assert_true((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 >= PATIENCE_MS - 1);
+	drop(&file);
+	close(fds[1]);
+}
+
+/* Its files do not block, and it waits by itself: its own idle_ns is what ends it. */
+static void a_pump_does_not_look_at_the_time_of_a_socket(void **state)
+{
+	const struct usp_pump_params params = {
+		.size = sizeof(params), .count = -1, .idle_ns = 3 * PATIENCE_MS * 1000000u};
+	const struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE};
+	struct usp_file *file, *null;
+	struct usp_pump *pump;
+	int fds[2];
+
+	(void)state;
+	net_tcp_pair(fds, 0);
+	file = impatient_file(fds[0], USP_READ);
+	assert_int_equal(usp_open("null:", &to_write, &null, NULL), 0);
+	assert_int_equal(usp_pump_new(file, &params, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, null), 0);
+	assert_int_equal(usp_pump_run(pump), -ETIMEDOUT);
+	usp_pump_free(pump);
+	drop(&null);
+	drop(&file);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -720,6 +801,9 @@ int main(void)
 		CASE(a_socket_that_copies_all_the_same_gives_zero_copy_up),
 		CASE(a_buf_that_cannot_be_kept_is_copied_instead),
 		CASE(bytes_that_had_to_be_mapped_are_never_called_references),
+		CASE(the_time_of_a_socket_bounds_the_kernel_lane_too),
+		CASE(a_call_takes_as_long_as_its_socket_says),
+		CASE(a_pump_does_not_look_at_the_time_of_a_socket),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
