@@ -54,6 +54,7 @@ static void metrics_check_quoted(const char *bytes, size_t len)
 	FUZZ_CHECK(!text.has_failed && text.len >= 2 && strlen(text.base) == text.len && text.base[0] == '"');
 	for (at = text.base + 1; *at != '"'; at++) {
 		FUZZ_CHECK((unsigned char)*at >= 0x20 && *at != 0x7f);
+		FUZZ_CHECK((unsigned char)at[0] != 0xc2 || (unsigned char)at[1] >= 0xa0);
 		if (*at == '\\') {
 			at++;
 			FUZZ_CHECK(*at == '"' || *at == '\\' || *at == 'n');

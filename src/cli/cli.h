@@ -14,7 +14,7 @@ enum cli_exit {
 	CLI_SIGNAL = 128,
 };
 
-/* One line on standard error that begins with "usplice: ". Control characters in it are shown as '?'. */
+/* One line on standard error that begins with "usplice: ". Control characters and what is no UTF-8 are shown as '?'. */
 void message_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Flush standard output: CLI_DONE, or CLI_FAILED after saying why. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* message - lines for the user on standard error. */
 #include "cli.h"
+#include "utf8.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -8,13 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Names come from the user or from a script: they must not be able to move the cursor or fake a second line. */
+/*
+ * Names come from the user or from a script: they must not be able to move the cursor or fake a second line. What could be a
+ * command to a terminal becomes a question mark, and so does a byte that is no UTF-8: some terminals obey those, too.
+ */
 static void message_disarm(char *text)
 {
-	for (; *text != '\0'; text++) {
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			*text = '?';
+	char *to = text;
+
+	while (*text != '\0') {
+		uint32_t point;
+		size_t len = utf8_len(text, &point);
+
+		if (len == 0 || utf8_is_control(point))
+			*to++ = '?';
+		else
+			to = (char *)memmove(to, text, len) + len;
+		text += len > 0 ? len : 1;
 	}
+	*to = '\0';
 }
 
 void message_say(const char *format, ...)

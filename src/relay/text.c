@@ -72,6 +72,12 @@ static size_t text_utf8_len(const unsigned char *value)
 	return point < smallest[len] || point > 0x10ffff || (point & 0x1ff800) == 0xd800 ? 0 : len;
 }
 
+/* C0, DEL, and C1, which UTF-8 writes in two bytes: a terminal would obey them. value begins with valid UTF-8. */
+static bool text_is_control(const unsigned char *value)
+{
+	return value[0] < 0x20 || value[0] == 0x7f || (value[0] == 0xc2 && value[1] < 0xa0);
+}
+
 void usp_text_add_quoted(struct usp_text *text, const char *value)
 {
 	usp_text_add(text, "\"");
@@ -82,7 +88,7 @@ void usp_text_add_quoted(struct usp_text *text, const char *value)
 			usp_text_add(text, "\\n");
 		else if (*value == '"' || *value == '\\')
 			usp_text_add(text, "\\%c", *value);
-		else if (len == 0 || (unsigned char)*value < 0x20 || *value == 0x7f)
+		else if (len == 0 || text_is_control((const unsigned char *)value))
 			usp_text_add(text, "?");
 		else
 			usp_text_add(text, "%.*s", (int)len, value);
