@@ -7,8 +7,8 @@
  * reference, how many were copied, and why.
  *
  * Common to all functions: a negative result is -errno and errno itself is not used; nothing prints,
- * exits or raises SIGPIPE; outputs (ret_*) are untouched on failure; lengths and offsets are bytes,
- * times are nanoseconds. Files are reference counted: open gives one reference, usp_file_put drops it.
+ * exits or raises SIGPIPE (SIGXFSZ comes as from write(2), to a process with RLIMIT_FSIZE that does not ignore it); outputs
+ * (ret_*) are untouched on failure; lengths and offsets are bytes, times are nanoseconds. Files are reference counted: open gives one reference, usp_file_put drops it.
  *
  * Structs of parameters, results and operations begin with a size that the caller fills in: sizeof the struct. So they
  * can grow, and a program built against an older header goes on working: what it does not know of keeps its default, which
@@ -97,17 +97,26 @@ struct usp_open_params {
 	int creat_mode;	 /* permission bits, below the umask, of a regular file that has to be made; 0 means 0666 */
 	bool no_create;	 /* a regular sink must exist already */
 	bool keep_bytes; /* do not truncate a regular sink */
+	bool append; /* a regular sink is O_APPEND; -EINVAL for what has positions and no end, such as a block device */
+	bool no_peer; /* -EINPROGRESS for what another process would notice, or be waited for: sockets and FIFOs */
 };
 
 /*
  * Open the endpoint that spec names (usplice-endpoints(7)); a regular sink is created, and truncated
- * only if keep_bytes is unset. Blocks while a name is looked up, and while a connection is made or awaited:
- * -EINTR after a signal, -ETIMEDOUT after the timeout= of the spec. The errors are those of
+ * only if keep_bytes and append are unset. A symbolic link that leads nowhere is -ENOENT: no file is made through it.
+ * Blocks while a name is looked up, and while a connection is made or awaited: -EINTR after a signal, -ETIMEDOUT after the
+ * timeout= of the spec; no_peer refuses that after all other checks. The errors are those of
  * open(2), connect(2) and so on; -EINVAL for a spec that does not parse, and -EHOSTUNREACH for a name
  * that does not resolve. If ret_why is not NULL it receives a static sentence about the failure, or NULL.
  */
 USP_EXPORT int usp_open(const char *spec, const struct usp_open_params *params, struct usp_file **ret_file,
 			const char **ret_why);
+
+/*
+ * Copy the path that spec names, without its options and backslashes, into len bytes at ret_path. The length of the path,
+ * without the 0 behind it; -ENXIO for a spec that is no path, -EINVAL for one that does not parse, -ENAMETOOLONG, -ENOMEM.
+ */
+USP_EXPORT int usp_spec_path(const char *spec, char *ret_path, size_t len);
 
 /*
  * Make a file of a descriptor: the endpoint type follows from what the descriptor is, and name is what reports call

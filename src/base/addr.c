@@ -75,7 +75,7 @@ int usp_addr_resolve(const char *text, int type, bool is_passive, uint64_t give_
 	ret = addr_split(copy, is_passive, &words, ret_why);
 	if (ret == 0)
 		ret = addr_check_port(words.port, ret_why);
-	if (ret == 0) {
+	if (ret == 0 && ret_list) {
 		const struct addrinfo hints = {
 			.ai_socktype = type,
 			.ai_flags = (is_passive ? AI_PASSIVE : 0) | (words.is_numeric ? AI_NUMERICHOST : 0),

@@ -57,7 +57,9 @@ static int block_open(const struct usp_spec *spec, const struct usp_open_params 
 	fd = usp_sys_open(spec->address, usp_fd_access(params->mode) | O_NONBLOCK | (direct ? O_DIRECT : 0), 0);
 	if (fd < 0)
 		return fd;
-	ret = block_new(fd, params->mode, 0, spec->text, ret_file);
+	ret = params->append ? usp_endpoint_check_append(fd, ret_why) : 0;
+	if (ret == 0)
+		ret = block_new(fd, params->mode, 0, spec->text, ret_file);
 	if (ret < 0)
 		usp_sys_close(fd);
 	return ret;

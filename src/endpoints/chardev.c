@@ -110,10 +110,11 @@ static int chardev_open(const struct usp_spec *spec, const struct usp_open_param
 	struct stat st;
 	int ret;
 
-	(void)ret_why;
 	if (fd < 0)
 		return fd;
 	ret = usp_sys_fstat(fd, &st);
+	if (ret == 0 && params->append)
+		ret = usp_endpoint_check_append(fd, ret_why);
 	if (ret == 0)
 		ret = chardev_new(fd, &st, params->mode, spec->text, ret_file);
 	if (ret < 0)

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
@@ -254,7 +256,70 @@ int usp_spec_parse_moment(const char *text, uint64_t *ret_moment_ns)
 	return 0;
 }
 
+int usp_spec_path(const char *text, char *ret_path, size_t len)
+{
+	const struct usp_endpoint *endpoint;
+	struct usp_spec spec;
+	const char *why;
+	size_t path_len;
+	int ret = usp_spec_parse(text, &spec, &endpoint, &why);
+
+	if (ret < 0)
+		return ret;
+	path_len = strlen(spec.address);
+	if (endpoint != &usp_regular_endpoint || path_len == 0)
+		ret = -ENXIO;
+	else if (path_len >= len)
+		ret = -ENAMETOOLONG;
+	else
+		ret = (int)path_len;
+	if (ret > 0)
+		memcpy(ret_path, spec.address, path_len + 1);
+	usp_spec_fini(&spec);
+	return ret;
+}
+
 /* --- By name --------------------------------------------------------------------------------------- */
+
+#define DEVICE_MEMORY_MAJOR 1 /* of these, mem, kmem and port have positions; null, zero, full and random only say so */
+
+static bool device_has_positions(int fd, const struct stat *st)
+{
+	unsigned nr = minor(st->st_rdev);
+
+	if (!S_ISCHR(st->st_mode))
+		return S_ISBLK(st->st_mode);
+	return usp_sys_lseek(fd, 0, SEEK_CUR) >= 0 &&
+	       (major(st->st_rdev) != DEVICE_MEMORY_MAJOR || nr == 1 || nr == 2 || nr == 4);
+}
+
+int usp_endpoint_check_append(int fd, const char **ret_why)
+{
+	struct stat st;
+	int ret = usp_sys_fstat(fd, &st);
+
+	if (ret < 0 || !device_has_positions(fd, &st))
+		return ret;
+	*ret_why = "it has positions and no end of its own, so nothing can be appended";
+	return -EINVAL;
+}
+
+/* A descriptor that this process was started with. It appends if its opener said so. */
+static int descriptor_adopt(int fd, const struct usp_spec *spec, const struct usp_open_params *params,
+			    struct usp_file **ret_file, const char **ret_why)
+{
+	int ret = params->append ? usp_endpoint_check_append(fd, ret_why) : 0;
+
+	if (ret < 0)
+		return ret;
+	ret = usp_open_fd(fd, params->mode, spec->text, ret_file);
+	if (ret == -EBADF)
+		*ret_why = usp_sys_get_flags(fd) < 0 ? "this descriptor is not open"
+						     : "this descriptor is not open for that direction";
+	else if (ret == -EINVAL)
+		*ret_why = "no bytes flow through it, as through a socket that listens";
+	return ret;
+}
 
 static int descriptor_open(const struct usp_spec *spec, const struct usp_open_params *params,
 			   struct usp_file **ret_file, const char **ret_why)
@@ -266,10 +331,7 @@ static int descriptor_open(const struct usp_spec *spec, const struct usp_open_pa
 		*ret_why = "fd: is followed by the number of a descriptor";
 		return -EINVAL;
 	}
-	ret = usp_open_fd((int)fd, params->mode, spec->text, ret_file);
-	if (ret == -EBADF)
-		*ret_why = "this descriptor is not open, or not open for that direction";
-	return ret;
+	return descriptor_adopt((int)fd, spec, params, ret_file, ret_why);
 }
 
 static int standard_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
@@ -279,7 +341,17 @@ static int standard_open(const struct usp_spec *spec, const struct usp_open_para
 		*ret_why = "standard input and output each have one direction; use fd:N for both";
 		return -EINVAL;
 	}
-	return usp_open_fd(params->mode == USP_READ ? 0 : 1, params->mode, spec->text, ret_file);
+	return descriptor_adopt(params->mode == USP_READ ? 0 : 1, spec, params, ret_file, ret_why);
+}
+
+/* Leads the path, through /proc, to a socket that some process has open? The file of a UNIX socket is on a disk. */
+static bool path_is_open_socket(const char *path)
+{
+	int fd = usp_sys_open(path, O_PATH, 0);
+	bool is_open = fd >= 0 && usp_sys_fs_type(fd) == SOCKFS_MAGIC;
+
+	usp_sys_close(fd);
+	return is_open;
 }
 
 /* Which type a path names: what is there, or a regular file that can be made. */
@@ -295,8 +367,14 @@ static int path_find_endpoint(const char *path, const struct usp_endpoint **ret_
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
 	if (S_ISSOCK(st.st_mode)) {
-		*ret_why = "it is a socket; to connect to it, write unix: in front of it";
+		*ret_why = path_is_open_socket(path)
+				   ? "it is a socket that is open already; write - or fd:N in place of the path"
+				   : "it is a socket; to connect to it, write unix: and its path";
 		return -ENXIO;
+	}
+	if (!(st.st_mode & S_IFMT)) {
+		*ret_why = "no bytes flow through it";
+		return -EINVAL;
 	}
 	for (unsigned i = 0; i < usp_array_len(endpoints); i++) {
 		if (endpoints[i]->adopts == (st.st_mode & S_IFMT))

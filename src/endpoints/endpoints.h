@@ -72,6 +72,12 @@ int usp_spec_parse_len(const char *text, int64_t *ret_len);
 /* Seconds with an optional fraction, such as 2.5, as a moment of usp_sys_now_ns: 0 or -EINVAL. */
 int usp_spec_parse_moment(const char *text, uint64_t *ret_moment_ns);
 
+/*
+ * May fd be opened to append? 0 for a regular file and for a stream, which appends by its nature. -EINVAL with a sentence for
+ * what has positions, but no end that O_APPEND would find: a block device, and character devices that are like one.
+ */
+int usp_endpoint_check_append(int fd, const char **ret_why);
+
 /* The value of an option: NULL where it was not given, "" where it was given without a value. */
 const char *usp_spec_option(const struct usp_spec *spec, const char *name);
 

@@ -70,7 +70,7 @@ static int fifo_open_fd(const char *path, unsigned mode)
 static int fifo_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
 		     const char **ret_why)
 {
-	int fd = fifo_open_fd(spec->address, params->mode);
+	int fd = params->no_peer ? -EINPROGRESS : fifo_open_fd(spec->address, params->mode);
 	struct stat st;
 	int ret;
 

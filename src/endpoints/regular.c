@@ -70,26 +70,68 @@ static int regular_check_options(const struct usp_spec *spec, const struct usp_o
 
 	if ((direct && direct[0]) || (append && append[0]))
 		*ret_why = "direct and append take no value";
-	else if (append && !(params->mode & USP_WRITE))
+	else if ((append || params->append) && !(params->mode & USP_WRITE))
 		*ret_why = "append is for a file that is written";
 	else
 		return 0;
 	return -EINVAL;
 }
 
+static bool regular_is_append(const struct usp_spec *spec, const struct usp_open_params *params)
+{
+	return params->append || usp_spec_option(spec, "append");
+}
+
+/* A file system that has no direct I/O makes the file and then refuses: ask for it when the file is there, and take it away. */
+static int regular_make_direct(int fd, const char *path)
+{
+	int flags = usp_sys_get_flags(fd), ret = flags < 0 ? flags : usp_sys_set_flags(fd, flags | O_DIRECT);
+
+	if (ret == 0)
+		return fd;
+	usp_sys_close(fd);
+	usp_sys_unlink(path);
+	return ret;
+}
+
+/*
+ * Make the file. O_EXCL does not follow a symbolic link that leads nowhere: the link would choose the place of the new file.
+ * What is there all the same is such a link, or a file that was made a moment ago.
+ */
+static int regular_create(const char *path, int flags, int mode)
+{
+	int fd = usp_sys_open(path, (flags & ~O_DIRECT) | O_CREAT | O_EXCL, (unsigned)(mode ? mode : 0666));
+
+	if (fd >= 0 && flags & O_DIRECT)
+		return regular_make_direct(fd, path);
+	return fd == -EEXIST ? usp_sys_open(path, flags, 0) : fd;
+}
+
+static bool regular_is_link(const char *path)
+{
+	int fd = usp_sys_open(path, O_PATH | O_NOFOLLOW, 0);
+	struct stat st;
+	bool is_link = fd >= 0 && usp_sys_fstat(fd, &st) == 0 && S_ISLNK(st.st_mode);
+
+	usp_sys_close(fd);
+	return is_link;
+}
+
 static int regular_open_fd(const struct usp_spec *spec, const struct usp_open_params *params, const char **ret_why)
 {
-	bool is_direct = usp_spec_option(spec, "direct");
 	int flags = usp_fd_access(params->mode) | O_NOCTTY, fd;
 
-	if (params->mode & USP_WRITE && !params->no_create)
-		flags |= O_CREAT;
-	if (usp_spec_option(spec, "append"))
+	if (usp_spec_option(spec, "direct"))
+		flags |= O_DIRECT;
+	if (regular_is_append(spec, params))
 		flags |= O_APPEND;
-	fd = usp_sys_open(spec->address, flags | (is_direct ? O_DIRECT : 0),
-			  (unsigned)(params->creat_mode ? params->creat_mode : 0666));
-	if (fd == -EINVAL && is_direct)
+	fd = usp_sys_open(spec->address, flags, 0);
+	if (fd == -ENOENT && params->mode & USP_WRITE && !params->no_create)
+		fd = regular_create(spec->address, flags, params->creat_mode);
+	if (fd == -EINVAL && flags & O_DIRECT)
 		*ret_why = "this file system has no direct I/O";
+	else if (fd == -ENOENT && regular_is_link(spec->address))
+		*ret_why = "it is a symbolic link that leads nowhere";
 	return fd;
 }
 
@@ -111,7 +153,7 @@ static int64_t regular_len(int fd, const char **ret_why)
 static int regular_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
 			const char **ret_why)
 {
-	bool truncates = params->mode & USP_WRITE && !params->keep_bytes && !usp_spec_option(spec, "append");
+	bool truncates = params->mode & USP_WRITE && !params->keep_bytes && !regular_is_append(spec, params);
 	int ret = regular_check_options(spec, params, ret_why), fd;
 	struct usp_file *file = NULL;
 	int64_t len;

@@ -331,9 +331,10 @@ static int tcp_open(const struct usp_spec *spec, const struct usp_open_params *p
 	int fd, ret = socket_parse_options(spec, &options, ret_why);
 
 	if (ret == 0)
-		ret = usp_addr_resolve(spec->address, SOCK_STREAM, false, options.give_up, &list, ret_why);
-	if (ret < 0)
-		return ret;
+		ret = usp_addr_resolve(spec->address, SOCK_STREAM, false, options.give_up,
+				       params->no_peer ? NULL : &list, ret_why);
+	if (ret < 0 || params->no_peer)
+		return ret < 0 ? ret : -EINPROGRESS;
 	fd = socket_connect_retrying(list, &options);
 	freeaddrinfo(list);
 	return socket_open_result(&tcp_ops, fd, &options, spec, params->mode, ret_file, ret_why);
@@ -347,9 +348,10 @@ static int tcp_listen_open(const struct usp_spec *spec, const struct usp_open_pa
 	int fd, ret = socket_parse_options(spec, &options, ret_why);
 
 	if (ret == 0)
-		ret = usp_addr_resolve(spec->address, SOCK_STREAM, true, options.give_up, &list, ret_why);
-	if (ret < 0)
-		return ret;
+		ret = usp_addr_resolve(spec->address, SOCK_STREAM, true, options.give_up,
+				       params->no_peer ? NULL : &list, ret_why);
+	if (ret < 0 || params->no_peer)
+		return ret < 0 ? ret : -EINPROGRESS;
 	fd = usp_stream_listen(list, 1);
 	freeaddrinfo(list);
 	if (fd >= 0)
@@ -382,8 +384,8 @@ static int unix_open(const struct usp_spec *spec, const struct usp_open_params *
 
 	if (ret == 0)
 		ret = unix_address(spec->address, &address, &info, ret_why);
-	if (ret < 0)
-		return ret;
+	if (ret < 0 || params->no_peer)
+		return ret < 0 ? ret : -EINPROGRESS;
 	fd = socket_connect_retrying(&info, &options);
 	return socket_open_result(&unix_ops, fd, &options, spec, params->mode, ret_file, ret_why);
 }
@@ -398,8 +400,8 @@ static int unix_listen_open(const struct usp_spec *spec, const struct usp_open_p
 
 	if (ret == 0)
 		ret = unix_address(spec->address, &address, &info, ret_why);
-	if (ret < 0)
-		return ret;
+	if (ret < 0 || params->no_peer)
+		return ret < 0 ? ret : -EINPROGRESS;
 	fd = usp_stream_listen(&info, 1);
 	if (fd >= 0) {
 		fd = socket_accept_one(fd, options.give_up);

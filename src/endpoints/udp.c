@@ -73,17 +73,19 @@ static int udp_parse_give_up(const struct usp_spec *spec, uint64_t *ret_give_up,
 	return -EINVAL;
 }
 
-static int udp_connect_or_bind(const struct usp_spec *spec, bool is_listener, const char **ret_why)
+static int udp_connect_or_bind(const struct usp_spec *spec, const struct usp_open_params *params, bool is_listener,
+			       const char **ret_why)
 {
 	struct addrinfo *list;
 	uint64_t give_up;
 	int ret = udp_parse_give_up(spec, &give_up, ret_why);
 
 	if (ret == 0)
-		ret = usp_addr_resolve(spec->address, SOCK_DGRAM, is_listener, give_up, &list, ret_why);
+		ret = usp_addr_resolve(spec->address, SOCK_DGRAM, is_listener, give_up, params->no_peer ? NULL : &list,
+				       ret_why);
 
-	if (ret < 0)
-		return ret;
+	if (ret < 0 || params->no_peer)
+		return ret < 0 ? ret : -EINPROGRESS;
 	ret = udp_socket_any(list, is_listener);
 	freeaddrinfo(list);
 	if (ret == -EADDRINUSE)
@@ -95,14 +97,14 @@ static int udp_connect_or_bind(const struct usp_spec *spec, bool is_listener, co
 	return ret;
 }
 
-static int udp_file_new(const struct usp_spec *spec, unsigned mode, bool is_listener, size_t datagram_bytes,
-			struct usp_file **ret_file, const char **ret_why)
+static int udp_file_new(const struct usp_spec *spec, const struct usp_open_params *params, bool is_listener,
+			size_t datagram_bytes, struct usp_file **ret_file, const char **ret_why)
 {
-	int fd = udp_connect_or_bind(spec, is_listener, ret_why), ret;
+	int fd = udp_connect_or_bind(spec, params, is_listener, ret_why), ret;
 
 	if (fd < 0)
 		return fd;
-	ret = usp_sock_file_new(&usp_udp_ops, fd, mode, 0, spec->text, ret_file);
+	ret = usp_sock_file_new(&usp_udp_ops, fd, params->mode, 0, spec->text, ret_file);
 	if (ret < 0) {
 		usp_sys_close(fd);
 		return ret;
@@ -121,8 +123,11 @@ static int udp_open(const struct usp_spec *spec, const struct usp_open_params *p
 	if (ret == 0 && eof && *eof) {
 		*ret_why = "eof takes no value";
 		ret = -EINVAL;
+	} else if (ret == 0 && (eof || usp_spec_option(spec, "datagram")) && !(params->mode & USP_WRITE)) {
+		*ret_why = "datagram and eof are for datagrams that are sent";
+		ret = -EINVAL;
 	}
-	return ret < 0 ? ret : udp_file_new(spec, params->mode, false, datagram_bytes, ret_file, ret_why);
+	return ret < 0 ? ret : udp_file_new(spec, params, false, datagram_bytes, ret_file, ret_why);
 }
 
 static int udp_listen_open(const struct usp_spec *spec, const struct usp_open_params *params,
@@ -132,7 +137,7 @@ static int udp_listen_open(const struct usp_spec *spec, const struct usp_open_pa
 		*ret_why = "udp-listen is a source: there is nobody to send to";
 		return -EINVAL;
 	}
-	return udp_file_new(spec, params->mode, true, USP_DATAGRAM_BYTES, ret_file, ret_why);
+	return udp_file_new(spec, params, true, USP_DATAGRAM_BYTES, ret_file, ret_why);
 }
 
 static const char *const udp_options[] = {"datagram", "eof", "timeout", NULL};

@@ -189,6 +189,58 @@ static void a_new_file_has_the_permissions_asked_for(void **state)
 	assert_int_equal(st.st_mode & 0777, 0600);
 }
 
+static void a_sink_that_was_asked_to_append_keeps_its_bytes_and_grows(void **state)
+{
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE, .append = true};
+	const struct usp_open_params reading = {.size = sizeof(reading), .mode = USP_READ, .append = true};
+	const char *path = make_file("out", 100);
+	struct usp_file *file;
+	const char *why;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(usp_open(path, &params, &file, NULL), 0);
+	assert_true(usp_file_flags(file) & USP_APPEND);
+	assert_int_equal(usp_write(file, "more", 4), 4);
+	usp_file_put(file);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 104);
+	assert_int_equal(truncate(path, 100), 0);
+	assert_file_is(path, 0, 100);
+	assert_int_equal(usp_open(path, &reading, &file, &why), -EINVAL);
+	assert_non_null(why);
+	assert_int_equal(usp_open("/dev/null", &params, &file, NULL), 0);
+	usp_file_put(file);
+}
+
+static void nothing_is_made_through_a_link_that_leads_nowhere(void **state)
+{
+	const char *link = path_of("link"), *place = path_of("place"), *why;
+	struct usp_file *file;
+
+	(void)state;
+	assert_int_equal(symlink(place, link), 0);
+	assert_int_equal(usp_open(link,
+				  &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_WRITE},
+				  &file, &why),
+			 -ENOENT);
+	assert_non_null(why);
+	assert_int_equal(access(place, F_OK), -1);
+	assert_int_equal(usp_open(link,
+				  &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_READ},
+				  &file, &why),
+			 -ENOENT);
+	assert_non_null(why);
+	assert_int_equal(usp_open(path_of("new"),
+				  &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_READ},
+				  &file, &why),
+			 -ENOENT);
+	assert_null(why);
+	make_file("place", 10);
+	usp_file_put(open_as(link, USP_WRITE));
+	assert_file_is(place, 0, 0);
+}
+
 static void a_sink_is_truncated_unless_its_bytes_are_kept(void **state)
 {
 	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE, .keep_bytes = true};
@@ -919,6 +971,8 @@ int main(void)
 		FILE_CASE(a_file_arrives_whole_through_a_pipe),
 		FILE_CASE(a_new_file_has_the_permissions_asked_for),
 		FILE_CASE(a_sink_is_truncated_unless_its_bytes_are_kept),
+		FILE_CASE(a_sink_that_was_asked_to_append_keeps_its_bytes_and_grows),
+		FILE_CASE(nothing_is_made_through_a_link_that_leads_nowhere),
 		FILE_CASE(a_missing_file_is_enoent_and_not_made),
 		FILE_CASE(a_directory_is_eisdir),
 		FILE_CASE(an_unreadable_file_is_eacces),

@@ -293,6 +293,52 @@ static void a_reason_is_cleared_when_opening_succeeds(void **state)
 	usp_file_put(file);
 }
 
+static void a_path_is_told_without_options_and_backslashes(void **state)
+{
+	static const struct {
+		const char *spec, *path;
+	} paths[] = {
+		{"a/b", "a/b"},		  {"file:tcp:x", "tcp:x"},    {"file:///tmp/a", "/tmp/a"},
+		{"a,direct,append", "a"}, {"a\\,direct", "a,direct"}, {"a,b", "a,b"},
+	};
+	static const char *const others[] = {"-", "fd:3", "null:", "tcp:host:1", "unix:here", "mem:x", "", "file:"};
+	char path[16] = "before";
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		assert_int_equal(usp_spec_path(paths[i].spec, path, sizeof(path)), strlen(paths[i].path));
+		assert_string_equal(path, paths[i].path);
+	}
+	strcpy(path, "before");
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		assert_int_equal(usp_spec_path(others[i], path, sizeof(path)), -ENXIO);
+	assert_int_equal(usp_spec_path("weird:x", path, sizeof(path)), -EINVAL);
+	assert_int_equal(usp_spec_path("four", path, 4), -ENAMETOOLONG);
+	assert_string_equal(path, "before");
+	assert_int_equal(usp_spec_path("four", path, 5), 4);
+}
+
+/* Nobody listens at any of them: an attempt would fail, or wait. */
+static void without_peers_a_spec_is_checked_and_nothing_is_asked(void **state)
+{
+	static const char *const specs[] = {"tcp:127.0.0.1:1", "tcp:nohost.invalid:1,retry=100", "tcp-listen:0",
+					    "unix:/nowhere/x", "unix-listen:/nowhere/x",	 "udp:127.0.0.1:1"};
+	static const char *const refused[] = {
+		"tcp:nowhere",	"tcp:h:70000", "tcp:h:1,timeout=x", "tcp-listen:h:", "unix:",
+		"unix-listen:", "udp:h",       "udp:h:1,datagram=0"};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE, .no_peer = true};
+	struct usp_file *file;
+	const char *why;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(specs); i++)
+		assert_int_equal(usp_open(specs[i], &params, &file, &why), -EINPROGRESS);
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+		assert_int_equal(usp_open(refused[i], &params, &file, &why), -EINVAL);
+		assert_non_null(why);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -306,6 +352,8 @@ int main(void)
 		CASE(opening_needs_a_name_and_a_direction),
 		CASE(a_descriptor_is_named_by_its_number),
 		CASE(a_reason_is_cleared_when_opening_succeeds),
+		CASE(a_path_is_told_without_options_and_backslashes),
+		CASE(without_peers_a_spec_is_checked_and_nothing_is_asked),
 	};
 
 	return cmocka_run_group_tests_name("spec", tests, NULL, NULL);
