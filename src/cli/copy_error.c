@@ -2,10 +2,14 @@
 /* copy_error - what is said about an endpoint that cannot be used, and the exit code that goes with it. */
 #include "cli.h"
 #include "copy.h"
+#include "standard.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#define ERROR_PATH_MAX 100 /* two of them fit into the message */
 
 /* These say little by themselves; the sentence says it all. */
 static bool error_needs_why(int error)
@@ -48,10 +52,28 @@ int copy_source_failed(struct copy *copy, int error, const char *why)
 	if (code != 0)
 		return code;
 	if (error == -EBADF && strcmp(copy->request->source, "-") == 0)
-		why = "standard input is closed";
+		why = standard_was_closed(STDIN_FILENO) ? "standard input is closed"
+							: "standard input is not open for reading";
 	error_text(text, error, why);
 	message_say("source %s: %s", copy->request->source, text);
 	return error_blame(error, why, CLI_SOURCE);
+}
+
+/* A directory is no destination, but a name in it is: that of the source, if it has one. */
+static void error_name_in_folder(const struct copy *copy, struct copy_sink *sink)
+{
+	char folder[ERROR_PATH_MAX], source[ERROR_PATH_MAX];
+	const char *name = "NAME", *slash;
+	int len = usp_spec_path(sink->spec, folder, sizeof(folder));
+
+	if (len <= 0)
+		return;
+	if (usp_spec_path(copy->request->source, source, sizeof(source)) > 0) {
+		slash = strrchr(source, '/');
+		name = slash ? slash + 1 : source;
+	}
+	snprintf(sink->error, COPY_ERROR_MAX, "%s (to put it there, write %s%s%s)", strerror(EISDIR), folder,
+		 folder[len - 1] == '/' ? "" : "/", name);
 }
 
 int copy_sink_failed(struct copy *copy, struct copy_sink *sink, int error, const char *why)
@@ -61,16 +83,11 @@ int copy_sink_failed(struct copy *copy, struct copy_sink *sink, int error, const
 	if (code != 0)
 		return code;
 	if (error == -EBADF && strcmp(sink->spec, "-") == 0)
-		why = "standard output is closed";
+		why = standard_was_closed(STDOUT_FILENO) ? "standard output is closed"
+							 : "standard output is not open for writing";
 	error_text(sink->error, error, why);
-	if (error == -EISDIR) {
-		const char *name = strrchr(copy->request->source, '/');
-		size_t len = strlen(sink->spec);
-
-		snprintf(sink->error, COPY_ERROR_MAX, "%s (to put it there, write %s%s%s)", strerror(EISDIR),
-			 sink->spec, len > 0 && sink->spec[len - 1] == '/' ? "" : "/",
-			 name ? name + 1 : copy->request->source);
-	}
+	if (error == -EISDIR)
+		error_name_in_folder(copy, sink);
 	message_say("sink %s: %s", sink->spec, sink->error);
 	return error_blame(error, why, CLI_SINK);
 }

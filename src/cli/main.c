@@ -14,23 +14,25 @@
  *   src/relay/       floor 5     many connections at a time: workers, connections, targets, metrics
  *   src/cli/         floor 6     this command, a client of usplice.h and usplice/relay.h like any other program:
  *       main.c       finds the command            cmd_copy.c    options of `usplice copy`
- *       option.c     option tables                copy_open.c   opens and checks the endpoints
- *       size.c       64k, 1GB, 10M/s              copy_run.c    runs the pump, exit code
- *       watch.c      signals and ticks            resume.c      compares what is there
+ *       option.c     option tables                copy_open.c   opens the endpoints, the report
+ *       size.c       64k, 1GB, 10M/s              copy_check.c  refuses what cannot be done
+ *       watch.c      signals and ticks            copy_place.c  where it begins
+ *       resume.c     compares what is there       copy_run.c    runs the pump, exit code
  *       cmd_relay.c  options of `usplice relay`     relay_run.c   sets it up
  *       relay_watch.c  its signals                relay_targets.c  its target file
  *       service.c    speaks with systemd
  *       progress.c   the line on a terminal       atomic.c      writes beside and renames
  *       report.c     JSON and summary             atomic_path.c   what it replaces
  *       json.c       strings in JSON              atomic_keep.c   what it keeps of that
- *       message.c    lines for the user
+ *       message.c    lines for the user           standard.c      descriptors 0, 1 and 2
+ *       utf8.c       characters of outside texts
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
  * checks the tree.
  */
 #include "cli.h"
+#include "standard.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -112,25 +114,12 @@ static int main_version(int argc, char **argv)
 	return message_flush_stdout();
 }
 
-/*
- * A standard descriptor that is closed would be given to the next file that is opened, and what is meant for it would
- * land there. Occupy it with something that refuses instead.
- */
-static void main_occupy_closed(void)
-{
-	int fd;
-
-	for (fd = 0; fd <= 2; fd++) {
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
-			_exit(CLI_FAILED);
-	}
-}
-
 int main(int argc, char **argv)
 {
 	const struct main_command *command;
 
-	main_occupy_closed();
+	if (!standard_occupy_closed())
+		_exit(CLI_FAILED);
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
 	if (argc < 2) {

@@ -226,6 +226,101 @@ load support
 	same a b
 }
 
+# with_stdin KIND COMMAND...: run it with a socket, a listening socket, an eventfd or an O_PATH descriptor as standard input.
+with_stdin() {
+	run --separate-stderr timeout 10 python3 -c '
+import os, socket, subprocess, sys
+ours, theirs = socket.socketpair()
+listener = socket.create_server(("127.0.0.1", 0))
+kinds = {"socket": theirs.fileno(), "listener": listener.fileno(), "event": os.eventfd(0) if hasattr(os, "eventfd") else -1,
+         "path": os.open("a", os.O_PATH)}
+if kinds[sys.argv[1]] < 0:
+    sys.exit(77)
+ours.sendall(b"some")
+ours.shutdown(socket.SHUT_WR)
+sys.exit(subprocess.run(sys.argv[2:], stdin=kinds[sys.argv[1]]).returncode)' "$@"
+}
+
+@test "standard input that is a socket: the advice is right" {
+	data a 10
+	for name in /dev/stdin /dev/fd/0 /proc/self/fd/0; do
+		with_stdin socket "$USPLICE" copy "$name" b
+		exits 3
+		says "source $name: it is a socket that is open already; write - or fd:N in place of the path"
+		with_stdin socket "$USPLICE" copy a "$name"
+		exits 4
+		says "write - or fd:N in place of the path"
+	done
+	for spec in - fd:0; do
+		with_stdin socket "$USPLICE" copy "$spec" b
+		exits 0
+		[ "$(cat b)" = some ]
+	done
+	python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("here")'
+	for spec in here file:here; do
+		copy "$spec" b
+		exits 3
+		says "it is a socket; to connect to it, write unix: and its path"
+	done
+}
+
+@test "a standard descriptor that is open for the other direction is not called closed" {
+	data a 10
+	run --separate-stderr bash -c '"$USPLICE" copy - b 0>written'
+	exits 3
+	[ "$stderr" = "usplice: source -: standard input is not open for reading" ]
+	run --separate-stderr bash -c '"$USPLICE" copy a - 1<a'
+	exits 4
+	[ "$stderr" = "usplice: sink -: standard output is not open for writing" ]
+	with_stdin path "$USPLICE" copy - b
+	exits 3
+	[ "$stderr" = "usplice: source -: standard input is not open for reading" ]
+	copy fd:7 b
+	exits 3
+	[ "$stderr" = "usplice: source fd:7: this descriptor is not open" ]
+	copy fd:7 b 7>written
+	exits 3
+	[ "$stderr" = "usplice: source fd:7: this descriptor is not open for that direction" ]
+}
+
+@test "a descriptor that no bytes flow through" {
+	data a 10
+	for name in - fd:0; do
+		with_stdin listener "$USPLICE" copy "$name" b
+		exits 2
+		says "source $name: no bytes flow through it"
+	done
+	with_stdin event "$USPLICE" copy /dev/stdin b
+	[ "$status" -ne 77 ] || return 0
+	exits 2
+	says "source /dev/stdin: no bytes flow through it"
+}
+
+@test "a directory is advised about only where a name in it helps" {
+	data a 10
+	mkdir d
+	run --separate-stderr bash -c '"$USPLICE" copy a - 1<d'
+	exits 4
+	[ "$stderr" = "usplice: sink -: Is a directory" ]
+	run --separate-stderr bash -c '"$USPLICE" copy - b <d'
+	exits 3
+	[ "$stderr" = "usplice: source -: Is a directory" ]
+	copy a fd:7 7<d
+	exits 4
+	[ "$stderr" = "usplice: sink fd:7: Is a directory" ]
+	for source in mem:x fd:7 -; do
+		copy "$source" d 7<a <a
+		exits 4
+		[ "$stderr" = "usplice: sink d: Is a directory (to put it there, write d/NAME)" ]
+	done
+	copy a,direct d,direct
+	exits 4
+	[ "$stderr" = "usplice: sink d,direct: Is a directory (to put it there, write d/a)" ]
+	copy file:a file:d
+	exits 4
+	says "write d/a)"
+}
+
 @test "a reader that has gone: the exit code tells, and -q keeps quiet" {
 	mkfifo f
 	for option in "" -q; do
