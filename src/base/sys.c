@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/compiler.h"
+
 #define SYS_HUGE_LEN ((size_t)2 << 20)
 #define SYS_NS_PER_S 1000000000
 #define SYS_NS_PER_MS 1000000
@@ -505,38 +507,43 @@ int usp_sys_set_policy(int policy)
 	return (int)sys_result(sched_setscheduler(0, policy, &(struct sched_param){.sched_priority = 0}));
 }
 
-/* --- SIGPIPE ---------------------------------------------------------------------------------------- */
+/* --- SIGPIPE and SIGXFSZ ---------------------------------------------------------------------------- */
 
 static _Thread_local unsigned sigpipe_depth;
 
-/* A thread that does not block SIGPIPE has none pending, so most callers are spared the question. */
+static const int sigpipe_signals[] = {SIGPIPE, SIGXFSZ};
+
+/* A thread that does not block them has none pending, so most callers are spared the question. */
 void usp_sigpipe_begin(struct usp_sigpipe_guard *guard)
 {
-	sigset_t sigpipe, pending;
+	sigset_t pending;
+	bool was_blocked = false;
 
 	if (sigpipe_depth++)
 		return;
-	sigemptyset(&sigpipe);
-	sigaddset(&sigpipe, SIGPIPE);
-	pthread_sigmask(SIG_BLOCK, &sigpipe, &guard->old_mask);
-	guard->was_pending = false;
-	if (sigismember(&guard->old_mask, SIGPIPE) == 1 && sigpending(&pending) == 0)
-		guard->was_pending = sigismember(&pending, SIGPIPE) == 1;
+	sigemptyset(&guard->discards);
+	for (unsigned i = 0; i < usp_array_len(sigpipe_signals); i++)
+		sigaddset(&guard->discards, sigpipe_signals[i]);
+	pthread_sigmask(SIG_BLOCK, &guard->discards, &guard->old_mask);
+	for (unsigned i = 0; i < usp_array_len(sigpipe_signals); i++)
+		was_blocked |= sigismember(&guard->old_mask, sigpipe_signals[i]) == 1;
+	if (!was_blocked || sigpending(&pending) < 0)
+		return;
+	for (unsigned i = 0; i < usp_array_len(sigpipe_signals); i++) {
+		if (sigismember(&pending, sigpipe_signals[i]) == 1)
+			sigdelset(&guard->discards, sigpipe_signals[i]);
+	}
 }
 
+/* Most callers need one round, which finds nothing. An empty set finds nothing either. */
 void usp_sigpipe_end(const struct usp_sigpipe_guard *guard)
 {
 	const struct timespec no_wait = {0};
-	sigset_t sigpipe;
 
 	if (--sigpipe_depth)
 		return;
-	if (!guard->was_pending) {
-		sigemptyset(&sigpipe);
-		sigaddset(&sigpipe, SIGPIPE);
-		while (sigtimedwait(&sigpipe, NULL, &no_wait) < 0 && errno == EINTR)
-			;
-	}
+	while (sigtimedwait(&guard->discards, NULL, &no_wait) > 0 || errno == EINTR)
+		;
 	pthread_sigmask(SIG_SETMASK, &guard->old_mask, NULL);
 }
 

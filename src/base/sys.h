@@ -101,12 +101,12 @@ void usp_sys_block_signals(sigset_t *ret_old_mask);
 void usp_sys_restore_signals(const sigset_t *old_mask);
 
 /*
- * Keep a SIGPIPE that the calls in between raise from the caller: begin blocks it in this thread, end discards one that
- * was raised meanwhile and restores the mask. Pairs nest, and only the outer one costs system calls.
+ * Keep a SIGPIPE, or a SIGXFSZ, that the calls in between raise from the caller: begin blocks both in this thread, end discards
+ * what was raised meanwhile and restores the mask. Pairs nest, and only the outer one costs system calls.
  */
 struct usp_sigpipe_guard {
 	sigset_t old_mask;
-	bool was_pending;
+	sigset_t discards; /* of both, those that were not pending before */
 };
 void usp_sigpipe_begin(struct usp_sigpipe_guard *guard);
 void usp_sigpipe_end(const struct usp_sigpipe_guard *guard);

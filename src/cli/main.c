@@ -120,7 +120,8 @@ int main(int argc, char **argv)
 
 	if (!standard_occupy_closed())
 		_exit(CLI_FAILED);
-	signal(SIGPIPE, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN); /* a write says EPIPE, and one beyond the limit of a file EFBIG */
+	signal(SIGXFSZ, SIG_IGN);
 	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
 	if (argc < 2) {
 		main_usage(stderr);

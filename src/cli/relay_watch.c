@@ -86,13 +86,25 @@ static void *watch_run(void *arg)
 	}
 }
 
+/* A signal that is ignored when the relay starts stays ignored: a background job of a script gets the terminal's SIGINT, too. */
+static void watch_add_stopper(sigset_t *signals, int signo)
+{
+	struct sigaction old;
+
+	if (sigaction(signo, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+		sigaddset(signals, signo);
+}
+
 int relay_watch_start(struct relay_watch *watch)
 {
-	const int signos[] = {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+	const int ours[] = {SIGHUP, SIGUSR1, SIGUSR2};
+	const int stoppers[] = {SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF};
 
 	sigemptyset(&watch->signals);
-	for (unsigned i = 0; i < sizeof(signos) / sizeof(signos[0]); i++)
-		sigaddset(&watch->signals, signos[i]);
+	for (unsigned i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		sigaddset(&watch->signals, ours[i]);
+	for (unsigned i = 0; i < sizeof(stoppers) / sizeof(stoppers[0]); i++)
+		watch_add_stopper(&watch->signals, stoppers[i]);
 	pthread_sigmask(SIG_BLOCK, &watch->signals, &watch->old_mask);
 	return -pthread_create(&watch->thread, NULL, watch_run, watch);
 }

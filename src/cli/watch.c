@@ -19,7 +19,8 @@
 #define WATCH_TICK_NS 100000000
 #define WATCH_POKE SIGRTMIN
 
-static const int watch_stoppers[] = {SIGHUP, SIGINT, SIGTERM};
+/* What would end the process without a word: the user's wish, a limit of time, and timers that were inherited over exec. */
+static const int watch_stoppers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF};
 
 static void watch_on_poke(int signo)
 {

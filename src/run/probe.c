@@ -341,7 +341,11 @@ static enum usp_way probe_find(const struct probe_kind *kind, const struct usp_f
 	if (i < probe_cache.nr_findings) {
 		way = probe_cache.findings[i].way;
 	} else {
+		struct usp_sigpipe_guard guard;
+
+		usp_sigpipe_begin(&guard); /* the experiments write files of their own, below the process's limits */
 		way = probe_experiment(kind, file, side);
+		usp_sigpipe_end(&guard);
 		if (i < PROBE_CACHE_MAX)
 			probe_cache.findings[probe_cache.nr_findings++] =
 				(struct probe_finding){.kind = kind, .fs_type = fs_type, .side = side, .way = way};

@@ -120,3 +120,66 @@ asks_for_percent() {
 	[ "$(cat b)" = old ]
 	[ "$(ls -A)" = $'b\njob.err\njob.out' ]
 }
+
+@test "whatever would end it without a word stops it, and leaves no file beside" {
+	for pair in QUIT:131 ALRM:142 VTALRM:154 PROF:155 XCPU:152; do
+		echo old >b
+		start --atomic --limit-rate 1M --report report zero: b
+		eventually has_bytes '.b.usplice-*' 1
+		kill "-${pair%%:*}" "$job"
+		finish "${pair##*:}"
+		grep -qE "^usplice: stopped by signal $((${pair##*:} - 128)) " job.err
+		jq -e '.sinks[0].error == "stopped by a signal"' report
+		[ "$(cat b)" = old ]
+		[ "$(ls -A)" = $'b\njob.err\njob.out\nreport' ]
+	done
+}
+
+@test "the limit of a file's size is an error of the destination that names the place, on every lane" {
+	data a 300000
+	for arguments in "a b" "--lane user a b" "--lane kernel a b" "--lane kernel - b" "--append a b" "a b c"; do
+		rm -f b c
+		# shellcheck disable=SC2086
+		run --separate-stderr bash -c 'cat a 2>/dev/null | (ulimit -f 64; exec "$USPLICE" copy "$@")' - $arguments
+		echo "--- $arguments: $stderr"
+		exits 4
+		[[ $stderr =~ "usplice: sink "[bc]": at byte "([0-9]+)": File too large" ]]
+		[ "${BASH_REMATCH[1]}" -le 65536 ]
+		[ "$(stat -c %s b)" -le 65536 ]
+		[ ! -s b ] || head -c "$(stat -c %s b)" a | same - b
+	done
+}
+
+@test "the limit of a file's size leaves no file beside the destination" {
+	data a 300000
+	echo old >b
+	run --separate-stderr bash -c 'ulimit -f 64; exec "$USPLICE" copy --atomic a b'
+	exits 4
+	[ "$(cat b)" = old ]
+	[ "$(ls -A)" = $'a\nb' ]
+}
+
+@test "a report beyond the limit of a file's size is an error, and what is no file has no limit" {
+	data a 3000
+	run bash -c 'set -o pipefail; (ulimit -f 0; exec "$USPLICE" copy --report report a /dev/null) 2>&1 | cat'
+	[ "$status" -eq 1 ]
+	[ "$output" = "usplice: report report: File too large" ]
+	cat a | bash -c 'ulimit -f 0; exec "$USPLICE" copy - -' | same - a
+}
+
+@test "a broken pipe at standard error costs no byte and no file beside" {
+	data a 300000
+	mkfifo broken
+	exec 9<>broken 8>broken 9>&-
+	"$USPLICE" copy -v --atomic a b 2>&8
+	same a b
+	status=0
+	"$USPLICE" copy --json --atomic a c 2>&8 || status=$?
+	[ "$status" -eq 1 ]
+	same a c
+	status=0
+	"$USPLICE" copy nothing c 2>&8 || status=$?
+	[ "$status" -eq 3 ]
+	exec 8>&-
+	[ "$(ls -A)" = $'a\nb\nbroken\nc' ]
+}

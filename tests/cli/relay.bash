@@ -43,7 +43,7 @@ launch() {
 
 begin() {
 	rm -f job.out job.err # of a relay before, which has said what is waited for
-	env --default-signal=INT,TERM,HUP,USR1 "$@" >job.out 2>job.err 3>&- &
+	env --default-signal=INT,QUIT,TERM,HUP,USR1 "$@" >job.out 2>job.err 3>&- &
 	job=$!
 }
 

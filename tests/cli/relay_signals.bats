@@ -113,6 +113,33 @@ stands() {
 	stops 0
 }
 
+@test "whatever would end it without a word lets connections end, as SIGTERM does" {
+	serve target echo 127.0.0.1:0
+	for signal in QUIT XCPU ALRM VTALRM PROF; do
+		relay 127.0.0.1:0 "${at[target]}"
+		hold 5
+		echo here >&5
+		read -r -t 10 -u 5 word
+		kill -$signal "$job"
+		eventually grep -q "waiting for 1 connections to end" job.err
+		echo "still here" >&5
+		read -r -t 10 -u 5 word
+		[ "$word" = "still here" ]
+		exec 5>&-
+		finish 0
+	done
+}
+
+@test "a signal that is ignored when it starts stays ignored, but for those that it is told things by" {
+	serve target echo 127.0.0.1:0
+	launch env --ignore-signal=INT --ignore-signal=HUP "$USPLICE" relay 127.0.0.1:0 "${at[target]}"
+	kill -INT "$job"
+	kill -HUP "$job"
+	eventually grep -q "the targets were read again" job.err
+	[ "$(ask hello)" = hello ]
+	stops 0
+}
+
 @test "clients meet no gap while the targets are read again" {
 	serve a name 127.0.0.1:0 a
 	serve b name 127.0.0.1:0 b

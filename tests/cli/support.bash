@@ -12,6 +12,11 @@ setup() {
 }
 
 teardown() {
+	remove_all
+}
+
+# remove_all: end what still runs, and remove the test's directory.
+remove_all() {
 	local job
 	for job in $(jobs -p); do
 		kill -9 "$job" 2>/dev/null || true
@@ -101,7 +106,7 @@ has_bytes() {
 # it takes signals.
 start() {
 	rm -f job.out job.err # of a command before
-	env --default-signal=INT,TERM,HUP,USR1 "$USPLICE" copy "$@" >job.out 2>job.err 3>&- &
+	env --default-signal=INT,QUIT,TERM,HUP,USR1 "$USPLICE" copy "$@" >job.out 2>job.err 3>&- &
 	job=$!
 	eventually takes_signals "$job"
 }

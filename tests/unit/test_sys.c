@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -98,6 +99,31 @@ static void a_sigpipe_that_was_pending_before_stays_pending(void **state)
 	assert_true(sigpipe_is_blocked());
 	sigwait(&sigpipe, &sig);
 	pthread_sigmask(SIG_UNBLOCK, &sigpipe, NULL);
+}
+
+/* In a process of its own, which the signal would kill. */
+static void a_guarded_write_beyond_the_limit_of_a_file_raises_no_signal(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0) {
+		const struct rlimit limit = {0, 0};
+		struct usp_sigpipe_guard guard;
+		int fd = usp_sys_memfd("test");
+		ssize_t written;
+
+		setrlimit(RLIMIT_FSIZE, &limit);
+		signal(SIGXFSZ, SIG_DFL);
+		usp_sigpipe_begin(&guard);
+		written = usp_sys_write(fd, "x", 1);
+		usp_sigpipe_end(&guard);
+		_exit(written == -EFBIG ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static void sending_to_a_closed_socket_raises_no_signal(void **state)
@@ -225,6 +251,7 @@ int main(void)
 		CASE(memory_of_any_other_length_can_be_mapped),
 		CASE(a_guarded_sigpipe_is_discarded),
 		CASE(a_sigpipe_that_was_pending_before_stays_pending),
+		CASE(a_guarded_write_beyond_the_limit_of_a_file_raises_no_signal),
 		CASE(sending_to_a_closed_socket_raises_no_signal),
 		CASE(every_descriptor_is_closed_on_exec),
 		CASE(a_closed_standard_descriptor_becomes_dev_null),
