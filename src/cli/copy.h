@@ -31,9 +31,11 @@ struct copy_request {
 struct copy_sink {
 	const char *spec;
 	struct usp_file *file;
-	struct stat object;	    /* what it is, or all zero for what has no descriptor */
+	struct stat object;	    /* what it is, or all zero for what is neither a descriptor nor a path */
 	struct atomic_file *atomic; /* with --atomic: the file beside the destination */
 	int64_t start;		    /* where in the sink the first byte goes; 0 in a stream */
+	bool has_peer;		    /* it waits for another process, or that would notice: opened last */
+	bool is_inherited;	    /* opened by another process: - and fd:N */
 	bool is_new;		    /* this run made the file */
 	bool is_cut_late;	    /* what an old file has behind the new bytes goes after the run, not before */
 	char error[COPY_ERROR_MAX]; /* "" while all is well */
@@ -53,18 +55,27 @@ struct copy {
 	_Atomic(const char *) opening; /* the spec that is being opened, or NULL */
 	struct watch watch;
 	struct progress progress;
-	int report_fd; /* -1 without --report */
+	int report_fd;	    /* -1 without --report */
+	bool report_is_new; /* this run made the file */
 	double seconds, cpu_seconds;
 };
 
 /* Open and check all endpoints, and bring them to where the copy begins. An exit code; the error has been told. */
 int copy_open(struct copy *copy);
 
-/* The second half of copy_open. */
+/* Its steps: is something there twice, or asked for in vain? An exit code, and what is wrong has been told. */
+int copy_check_same(struct copy *copy);
+int copy_check_options(struct copy *copy);
+
+/* Its last step: bring what is open to where the copy begins. */
 int copy_place(struct copy *copy);
 
-/* Remove the files that this run made and did not write into. */
+/* Are they the same file, FIFO or block device? */
+bool copy_is_same(const struct stat *a, const struct stat *b);
+
+/* Remove the files that this run made and did not write into: the destinations; the report. */
 void copy_remove_new(const struct copy *copy);
+void copy_remove_report(const struct copy *copy);
 
 /*
  * An endpoint failed before the copy began: say so and give the exit code, which is the signal's if one interrupted. why is

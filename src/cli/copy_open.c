@@ -1,43 +1,53 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * copy_open - opens the endpoints of a copy, and sees that none of them is there twice.
+ * copy_open - opens the endpoints of a copy, and the file of its report.
  *
- * The order is what keeps data safe: everything is opened without touching a byte, then what was opened is compared (is the
- * source also a destination?), and only when all is in its place are old files cut to nothing.
+ * The order is what keeps data safe. First comes what can be opened without making a file and without the notice of another
+ * process. Then copy_check compares what was found (is the source also a destination?) and refuses what cannot be done. Only
+ * then are peers waited for and files made, and only when all is in its place are old files cut to nothing.
  */
 #include "atomic.h"
 #include "cli.h"
 #include "copy.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
-#define OPEN_LINK_MAX 64
+/* What a destination that is not open yet may need. */
+enum open_round { OPEN_LOOK, OPEN_MAKE, OPEN_PEERS };
 
 /* --- Opening ------------------------------------------------------------------------------------------ */
 
-/* All zero for what has no descriptor. */
-static void open_look(struct usp_file *file, struct stat *ret_object)
+/* All zero for what is neither a descriptor nor the path of anything. */
+static void open_look(const char *spec, struct usp_file *file, struct stat *ret_object)
 {
-	int fd = usp_file_fd(file);
+	char path[PATH_MAX];
+	int error;
 
-	if (fd < 0 || fstat(fd, ret_object) < 0)
+	if (file)
+		error = fstat(usp_file_fd(file), ret_object);
+	else
+		error = usp_spec_path(spec, path, sizeof(path)) < 0 ? -1 : stat(path, ret_object);
+	if (error < 0)
 		memset(ret_object, 0, sizeof(*ret_object));
 }
 
-static int open_source(struct copy *copy)
+static int open_source(struct copy *copy, enum open_round round)
 {
-	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ, .no_peer = round == OPEN_LOOK};
 	const char *why = NULL;
 	int error;
 
+	if (copy->source)
+		return CLI_DONE;
 	copy->opening = copy->request->source;
 	error = usp_open(copy->request->source, &params, &copy->source, &why);
-	if (error < 0)
+	open_look(copy->request->source, copy->source, &copy->source_object);
+	if (error < 0 && !(error == -EINPROGRESS && params.no_peer))
 		return copy_source_failed(copy, error, why);
-	open_look(copy->source, &copy->source_object);
 	return CLI_DONE;
 }
 
@@ -65,109 +75,158 @@ static int open_atomic(struct copy *copy, struct copy_sink *sink)
 	return CLI_DONE;
 }
 
-/* First without making it: that tells whether it is ours to remove when the copy does not even begin. */
-static int open_sink(struct copy *copy, struct copy_sink *sink)
+static struct usp_open_params open_sink_params(const struct copy *copy, const struct copy_sink *sink,
+					       enum open_round round)
 {
-	struct usp_open_params params = {
-		.size = sizeof(params), .mode = USP_WRITE, .no_create = true, .keep_bytes = true};
+	return (struct usp_open_params){
+		.size = sizeof(struct usp_open_params),
+		.mode = copy->request->resume && !sink->is_inherited ? USP_READ | USP_WRITE : USP_WRITE,
+		.creat_mode = (int)(open_mode(copy) | S_IFREG), /* not 0, which would mean 0666 */
+		.no_create = round != OPEN_MAKE,
+		.keep_bytes = true,
+		.append = copy->request->append,
+		.no_peer = round != OPEN_PEERS,
+	};
+}
+
+/* Is it left to a later round? */
+static bool open_is_later(struct copy_sink *sink, enum open_round round, int error, const char *why)
+{
+	if (error == -EINPROGRESS && round != OPEN_PEERS)
+		sink->has_peer = true;
+	return (sink->has_peer && round != OPEN_PEERS) || (error == -ENOENT && !why && round == OPEN_LOOK);
+}
+
+static int open_named(struct copy *copy, struct copy_sink *sink, enum open_round round)
+{
+	struct usp_open_params params = open_sink_params(copy, sink, round);
 	const char *why = NULL;
 	int error;
 
 	copy->opening = sink->spec;
-	if (copy->request->atomic)
-		return open_atomic(copy, sink);
 	error = usp_open(sink->spec, &params, &sink->file, &why);
-	if (error == -ENOENT && !why) {
-		params.no_create = false;
-		params.creat_mode = (int)(open_mode(copy) | S_IFREG); /* not 0, which would mean 0666 */
+	if (error == -EPERM && copy->request->resume) { /* perhaps it may only be appended to (chattr +a) */
+		params.append = true;
 		error = usp_open(sink->spec, &params, &sink->file, &why);
-		sink->is_new = error == 0;
 	}
-	if (error < 0)
+	open_look(sink->spec, sink->file, &sink->object);
+	sink->is_new = error == 0 && round == OPEN_MAKE;
+	if (error < 0 && !open_is_later(sink, round, error, why))
 		return copy_sink_failed(copy, sink, error, why);
-	open_look(sink->file, &sink->object);
 	return CLI_DONE;
 }
 
-/* --- The same object twice ---------------------------------------------------------------------------- */
-
-static bool open_is_same(const struct stat *a, const struct stat *b)
+static int open_sink(struct copy *copy, struct copy_sink *sink, enum open_round round)
 {
-	if ((a->st_mode & S_IFMT) != (b->st_mode & S_IFMT))
-		return false;
-	if (S_ISBLK(a->st_mode))
-		return a->st_rdev == b->st_rdev;
-	return (S_ISREG(a->st_mode) || S_ISFIFO(a->st_mode)) && a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+	if (sink->file || sink->has_peer != (round == OPEN_PEERS))
+		return CLI_DONE;
+	if (!copy->request->atomic)
+		return open_named(copy, sink, round);
+	if (round == OPEN_MAKE)
+		return open_atomic(copy, sink);
+	open_look(sink->spec, NULL, &sink->object);
+	return CLI_DONE;
 }
 
-static bool open_is_same_sink(const struct copy_sink *a, const struct copy_sink *b)
+/* --- The report --------------------------------------------------------------------------------------- */
+
+/* Opened before anything is copied: a report that cannot be written is told now, and not after an hour. */
+static int open_report(struct copy *copy, bool may_make)
 {
-	if (a->atomic && b->atomic)
-		return atomic_is_same(a->atomic, b->atomic);
-	return open_is_same(&a->object, &b->object);
-}
+	const char *path = copy->request->report;
+	const int flags = O_WRONLY | O_NOCTTY | O_CLOEXEC;
 
-static int open_check_same(struct copy *copy)
-{
-	unsigned i, j;
-	struct stat report;
-
-	if (copy->report_fd < 0 || fstat(copy->report_fd, &report) < 0)
-		report = (struct stat){.st_mode = 0};
-	if (open_is_same(&copy->source_object, &report))
-		return copy_usage("source", copy->request->source, "is also the file of the report");
-	for (i = 0; i < copy->request->nr_sinks; i++) {
-		const struct copy_sink *sink = &copy->sinks[i];
-
-		if (open_is_same(&copy->source_object, &sink->object))
-			return copy_usage("sink", sink->spec, "is the same file as the source");
-		if (open_is_same(&report, &sink->object))
-			return copy_usage("sink", sink->spec, "is also the file of the report");
-		for (j = 0; j < i; j++) {
-			if (open_is_same_sink(&copy->sinks[j], sink))
-				return copy_usage("sink", sink->spec, "is given twice");
-		}
+	if (!path || copy->report_fd >= 0)
+		return CLI_DONE;
+	copy->report_fd = open(path, flags);
+	if (copy->report_fd < 0 && errno == ENOENT && may_make) {
+		copy->report_fd =
+			open(path, flags | O_CREAT | O_EXCL, 0666); /* not through a link that leads nowhere */
+		copy->report_is_new = copy->report_fd >= 0;
 	}
-	return CLI_DONE;
+	if (copy->report_fd >= 0 || (errno == ENOENT && !may_make))
+		return CLI_DONE;
+	message_say("report %s: %s", path,
+		    errno == EEXIST ? "it is a symbolic link that leads nowhere" : strerror(errno));
+	return CLI_FAILED;
 }
 
-/* --- All of it -------------------------------------------------------------------------------------- */
+/* --- Leaving no trace --------------------------------------------------------------------------------- */
 
-static int open_all(struct copy *copy)
+/* A file that was made and not written is taken away again. */
+static void open_remove(const char *path, const struct stat *made)
 {
-	int code = open_source(copy);
-	unsigned i;
-
-	for (i = 0; i < copy->request->nr_sinks && code == CLI_DONE; i++)
-		code = open_sink(copy, &copy->sinks[i]);
-	copy->opening = NULL;
-	return code == CLI_DONE ? open_check_same(copy) : code;
-}
-
-/* A file that was made and will not be written is taken away again. */
-static void open_remove_new(const struct copy_sink *sink)
-{
-	char link[OPEN_LINK_MAX], path[4096];
 	struct stat there;
-	ssize_t len;
 
-	if (!sink->is_new || !sink->file || !S_ISREG(sink->object.st_mode))
-		return;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", usp_file_fd(sink->file));
-	len = readlink(link, path, sizeof(path) - 1);
-	if (len <= 0)
-		return;
-	path[len] = '\0';
-	if (lstat(path, &there) == 0 && open_is_same(&there, &sink->object) && there.st_size == 0)
+	if (lstat(path, &there) == 0 && copy_is_same(&there, made) && there.st_size == 0)
 		unlink(path);
 }
 
 void copy_remove_new(const struct copy *copy)
 {
+	char path[PATH_MAX];
 	unsigned i;
 
-	for (i = 0; i < copy->request->nr_sinks; i++)
-		open_remove_new(&copy->sinks[i]);
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		const struct copy_sink *sink = &copy->sinks[i];
+
+		if (sink->is_new && usp_spec_path(sink->spec, path, sizeof(path)) >= 0)
+			open_remove(path, &sink->object);
+	}
+}
+
+void copy_remove_report(const struct copy *copy)
+{
+	struct stat made;
+
+	if (copy->report_is_new && fstat(copy->report_fd, &made) == 0)
+		open_remove(copy->request->report, &made);
+}
+
+/* --- All of it -------------------------------------------------------------------------------------- */
+
+/* What fails does not keep the others from being looked at: the report must not be written over one of them. */
+static int open_look_at_all(struct copy *copy)
+{
+	int code = open_source(copy, OPEN_LOOK);
+	unsigned i;
+
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		int sink_code = open_sink(copy, &copy->sinks[i], OPEN_LOOK);
+
+		if (code == CLI_DONE || sink_code == CLI_USAGE)
+			code = sink_code;
+	}
+	return code;
+}
+
+static int open_rest(struct copy *copy)
+{
+	int code = open_source(copy, OPEN_PEERS);
+	enum open_round round;
+	unsigned i;
+
+	for (round = OPEN_MAKE; round <= OPEN_PEERS; round++) {
+		for (i = 0; i < copy->request->nr_sinks && code == CLI_DONE; i++)
+			code = open_sink(copy, &copy->sinks[i], round);
+	}
+	return code;
+}
+
+/* The report is made when nothing is refused any more, also that of a copy that failed. */
+static int open_all(struct copy *copy)
+{
+	int report = open_report(copy, false), code = report == CLI_DONE ? open_look_at_all(copy) : report;
+
+	if (report != CLI_DONE || code == CLI_USAGE)
+		return code;
+	if (copy_check_same(copy) != CLI_DONE || (code == CLI_DONE && copy_check_options(copy) != CLI_DONE))
+		return CLI_USAGE;
+	report = open_report(copy, true);
+	if (code == CLI_DONE)
+		code = report == CLI_DONE ? open_rest(copy) : report;
+	copy->opening = NULL;
+	return code == CLI_DONE ? copy_check_same(copy) : code;
 }
 
 int copy_open(struct copy *copy)

@@ -7,32 +7,45 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #define PLACE_LINK_MAX 64
 
-/* --- Where it begins --------------------------------------------------------------------------------- */
+/* --- What was inherited ------------------------------------------------------------------------------- */
 
-/* Another description of the same file that appends; whoever shares the first one does not see the flag. */
-static int place_append(struct copy *copy, struct copy_sink *sink)
+/* A second description of what an inherited descriptor means, so that the owners of the first one do not see these flags. */
+static int place_reopen(struct copy *copy, struct copy_sink *sink, int flags, unsigned mode, struct usp_file **ret_file)
 {
-	int fd = usp_file_fd(sink->file), flags = fcntl(fd, F_GETFL), error;
 	char path[PLACE_LINK_MAX];
-	struct usp_file *file;
+	int fd, error;
 
-	sink->start = sink->object.st_size;
-	if (flags >= 0 && flags & O_APPEND)
-		return CLI_DONE;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | (flags & O_DIRECT));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", usp_file_fd(sink->file));
+	fd = open(path, flags | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return copy_sink_failed(copy, sink, -errno, NULL);
-	error = usp_open_fd(fd, USP_WRITE | USP_EXCLUSIVE, sink->spec, &file);
+	error = usp_open_fd(fd, mode | USP_EXCLUSIVE, sink->spec, ret_file);
 	if (error < 0) {
 		close(fd);
 		return copy_sink_failed(copy, sink, error, NULL);
 	}
+	return CLI_DONE;
+}
+
+/* --- Where it begins --------------------------------------------------------------------------------- */
+
+/* A file that we opened ourselves appends already. */
+static int place_append(struct copy *copy, struct copy_sink *sink)
+{
+	unsigned flags = usp_file_flags(sink->file);
+	struct usp_file *file;
+	int code;
+
+	sink->start = sink->object.st_size;
+	if (flags & USP_APPEND)
+		return CLI_DONE;
+	code = place_reopen(copy, sink, O_WRONLY | O_APPEND | (flags & USP_DIRECT ? O_DIRECT : 0), USP_WRITE, &file);
+	if (code != CLI_DONE)
+		return code;
 	usp_file_put(sink->file);
 	sink->file = file;
 	return CLI_DONE;
@@ -45,8 +58,6 @@ static int place_sink(struct copy *copy, struct copy_sink *sink)
 	if (S_ISREG(sink->object.st_mode) && (copy->request->append || usp_file_flags(sink->file) & USP_APPEND))
 		return place_append(copy, sink);
 	at = usp_file_seek(sink->file, copy->request->seek > 0 ? copy->request->seek : 0, SEEK_CUR);
-	if (copy->request->seek >= 0 && at == -ESPIPE)
-		return copy_usage("sink", sink->spec, "has no positions, so --seek is not possible");
 	if (copy->request->seek >= 0 && at < 0)
 		return copy_sink_failed(copy, sink, (int)at, NULL);
 	sink->start = at > 0 ? at : 0;
@@ -128,13 +139,10 @@ static int place_resume(struct copy *copy)
 {
 	struct copy_sink *sink = &copy->sinks[0];
 	int64_t have = sink->object.st_size, left = place_source_left(copy), at;
+	struct usp_file *written = sink->file;
 	enum resume_result result;
+	int code = CLI_DONE;
 
-	if (!S_ISREG(copy->source_object.st_mode))
-		return copy_usage("source", copy->request->source,
-				  "is not a regular file, so --resume is not possible");
-	if (!S_ISREG(sink->object.st_mode))
-		return copy_usage("sink", sink->spec, "is not a regular file, so --resume is not possible");
 	if (left < 0)
 		left = 0;
 	if (copy->count >= 0 && copy->count < left)
@@ -145,12 +153,18 @@ static int place_resume(struct copy *copy)
 		message_say("sink %s: %s", sink->spec, sink->error);
 		return CLI_SINK;
 	}
-	result = resume_compare(usp_file_fd(copy->source), copy->source_start, usp_file_fd(sink->file), have,
-				&copy->watch, &at);
+	if (sink->is_inherited)
+		code = place_reopen(copy, sink, O_RDONLY, USP_READ, &written);
+	if (code != CLI_DONE)
+		return code;
+	result = resume_compare(copy->source, copy->source_start, written, have, &copy->watch, &at);
+	if (written != sink->file)
+		usp_file_put(written);
 	if (result != RESUME_SAME)
 		return place_resume_failed(copy, sink, result, at);
-	copy->source_start = usp_file_seek(copy->source, have, SEEK_CUR);
-	sink->start = usp_file_seek(sink->file, have, SEEK_SET);
+	copy->source_start = usp_file_seek(copy->source, copy->source_start + have, SEEK_SET);
+	usp_file_seek(sink->file, have, SEEK_SET); /* a file that appends is there without that */
+	sink->start = have;
 	if (copy->count >= 0)
 		copy->count -= have;
 	return CLI_DONE;
@@ -158,18 +172,15 @@ static int place_resume(struct copy *copy)
 
 /* --- The last step -------------------------------------------------------------------------------------- */
 
-/* What was inherited was cut, or not, by whoever opened it. */
-static bool place_is_inherited(const char *spec)
-{
-	return strcmp(spec, "-") == 0 || strncmp(spec, "fd:", 3) == 0;
-}
-
-/* Where the pump may refuse, an old file is cut only behind the new bytes, when it has not. */
+/*
+ * What was inherited was cut, or not, by the process that opened it. Where the pump may refuse, an old file is cut only behind
+ * the new bytes, when it has not.
+ */
 static int place_truncate(struct copy *copy, struct copy_sink *sink)
 {
 	const struct copy_request *request = copy->request;
 
-	if (request->append || request->resume || request->seek >= 0 || sink->atomic || place_is_inherited(sink->spec))
+	if (request->append || request->resume || request->seek >= 0 || sink->atomic || sink->is_inherited)
 		return CLI_DONE;
 	if (!S_ISREG(sink->object.st_mode) || sink->object.st_size == 0 || usp_file_flags(sink->file) & USP_APPEND)
 		return CLI_DONE;

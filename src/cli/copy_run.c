@@ -6,7 +6,6 @@
 #include "report.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,13 +69,13 @@ static bool run_say_objection(const struct copy *copy)
 }
 
 /* The pump would not begin: say why, and leave no trace. */
-static int run_refused(const struct copy *copy, int error)
+static int run_not_begun(const struct copy *copy, int error)
 {
 	copy_remove_new(copy);
 	if (error == -EOPNOTSUPP && copy->request->require_zero_copy && run_say_objection(copy))
 		return CLI_WOULD_COPY;
 	if (error == -EOPNOTSUPP && copy->request->lane == USP_LANE_KERNEL) {
-		message_say("--lane kernel: the kernel cannot carry the bytes of %s to %s", copy->request->source,
+		message_say("--lane kernel: splice(2) cannot carry the bytes of %s to %s", copy->request->source,
 			    copy->request->nr_sinks == 1 ? copy->sinks[0].spec : "all destinations");
 		return CLI_USAGE;
 	}
@@ -249,6 +248,31 @@ static int run_judge_source(const struct copy *copy, const struct usp_pump_statu
 	return CLI_SOURCE;
 }
 
+/*
+ * The lane is forced, and splice(2) refused the source at its first byte: the kernel has no splice for that kind of object, or
+ * a filter of system calls forbids it. A destination that it refuses is found before the run begins.
+ */
+static bool run_is_refused_by_kernel(const struct copy *copy, const struct usp_pump_status *status)
+{
+	int error = status->source_error;
+
+	return (copy->request->lane == USP_LANE_KERNEL || copy->request->require_zero_copy) && status->bytes == 0 &&
+	       (error == -EINVAL || error == -ENOSYS || error == -EPERM);
+}
+
+static int run_refused_by_kernel(const struct copy *copy)
+{
+	const char *source = copy->request->source;
+
+	copy_remove_new(copy);
+	if (copy->request->lane == USP_LANE_KERNEL) {
+		message_say("--lane kernel: splice(2) does not serve %s", source);
+		return CLI_USAGE;
+	}
+	message_say("source %s: would copy: splice(2) does not serve it", source);
+	return CLI_WOULD_COPY;
+}
+
 /* Finish what can be finished, and say what failed: an exit code. */
 static int run_judge(struct copy *copy, int result)
 {
@@ -259,7 +283,9 @@ static int run_judge(struct copy *copy, int result)
 
 	usp_pump_status(copy->pump, &status);
 	if (!status.is_done)
-		return run_refused(copy, result);
+		return run_not_begun(copy, result);
+	if (run_is_refused_by_kernel(copy, &status))
+		return run_refused_by_kernel(copy);
 	is_whole = run_is_whole(copy, result, &status);
 	code = run_judge_source(copy, &status);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
@@ -284,7 +310,7 @@ static int run_transfer(struct copy *copy)
 	int error = run_new_pump(copy), code;
 
 	if (error < 0)
-		return run_refused(copy, error);
+		return run_not_begun(copy, error);
 	error = run_pump(copy);
 	if (copy->progress.is_on)
 		progress_erase(&copy->progress);
@@ -329,18 +355,6 @@ static void run_on_kill(void *arg)
 
 /* --- From begin to end -------------------------------------------------------------------------------------- */
 
-/* Opened first, because nobody wants to hear after an hour that the report cannot be written. */
-static int run_open_report(struct copy *copy)
-{
-	if (!copy->request->report)
-		return CLI_DONE;
-	copy->report_fd = open(copy->request->report, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-	if (copy->report_fd >= 0)
-		return CLI_DONE;
-	message_say("report %s: %s", copy->request->report, strerror(errno));
-	return CLI_FAILED;
-}
-
 /* By default a line is drawn where somebody watches and nothing else is shown. */
 static bool run_wants_progress(const struct copy *copy)
 {
@@ -358,14 +372,17 @@ static bool run_wants_progress(const struct copy *copy)
 	return strcmp(request->source, "-") != 0 || !isatty(STDIN_FILENO);
 }
 
+/* Nothing follows a refusal: all that was named is as it was. */
 static int run_all(struct copy *copy)
 {
-	int code = run_open_report(copy);
+	int code = copy_open(copy);
 
 	if (code == CLI_DONE)
-		code = copy_open(copy);
-	if (code == CLI_DONE)
 		code = run_transfer(copy);
+	if (code == CLI_USAGE || code == CLI_WOULD_COPY) {
+		copy_remove_report(copy);
+		return code;
+	}
 	if (copy->progress.is_on || (copy->request->verbose && copy->pump))
 		report_say(copy);
 	if ((copy->request->json && report_write_json(copy, STDERR_FILENO, "standard error") < 0) ||
@@ -407,8 +424,12 @@ int copy_main(const struct copy_request *request)
 		message_say("out of memory");
 		return CLI_FAILED;
 	}
-	for (i = 0; i < request->nr_sinks; i++)
-		copy.sinks[i].spec = request->sinks[i];
+	for (i = 0; i < request->nr_sinks; i++) {
+		const char *spec = request->sinks[i];
+
+		copy.sinks[i].spec = spec;
+		copy.sinks[i].is_inherited = strcmp(spec, "-") == 0 || strncmp(spec, "fd:", 3) == 0;
+	}
 	progress_start(&copy.progress, run_wants_progress(&copy));
 	copy.watch.tick = copy.progress.is_on ? run_on_tick : NULL;
 	copy.watch.arg = &copy;

@@ -4,36 +4,27 @@
 #include "watch.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define RESUME_CHUNK (256 * 1024)
 
-/* A description of our own: readable, and without the O_DIRECT that the other one may have. */
-static int resume_reopen(int fd)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
 /* All of len bytes, fewer only at the end of the file. */
-static ssize_t resume_read(int fd, unsigned char *base, size_t len, int64_t off)
+static ssize_t resume_read(struct usp_file *file, unsigned char *base, size_t len, int64_t off)
 {
+	int64_t at = usp_file_seek(file, off, SEEK_SET);
 	size_t have = 0;
 
+	if (at < 0)
+		return at;
 	while (have < len) {
-		ssize_t got = pread(fd, base + have, len - have, off + (int64_t)have);
+		ssize_t got = usp_read(file, base + have, len - have);
 
-		if (got < 0 && errno == EINTR)
+		if (got == -EINTR)
 			continue;
 		if (got < 0)
-			return -errno;
+			return got;
 		if (got == 0)
 			break;
 		have += (size_t)got;
@@ -52,8 +43,8 @@ static size_t resume_same(const unsigned char *a, const unsigned char *b, size_t
 	return i;
 }
 
-static enum resume_result resume_compare_open(int source, int64_t off, int sink, int64_t len, const struct watch *watch,
-					      unsigned char *buffers, int64_t *ret_at)
+static enum resume_result resume_compare_into(struct usp_file *source, int64_t off, struct usp_file *sink, int64_t len,
+					      const struct watch *watch, unsigned char *buffers, int64_t *ret_at)
 {
 	int64_t at = 0;
 
@@ -78,20 +69,15 @@ static enum resume_result resume_compare_open(int source, int64_t off, int sink,
 	return RESUME_SAME;
 }
 
-enum resume_result resume_compare(int source, int64_t off, int sink, int64_t len, const struct watch *watch,
-				  int64_t *ret_at)
+enum resume_result resume_compare(struct usp_file *source, int64_t off, struct usp_file *sink, int64_t len,
+				  const struct watch *watch, int64_t *ret_at)
 {
 	unsigned char *buffers = malloc(2 * (size_t)RESUME_CHUNK);
-	int from = resume_reopen(source), to = resume_reopen(sink);
-	enum resume_result result = from < 0 ? RESUME_SOURCE_FAILED : RESUME_SINK_FAILED;
+	enum resume_result result = RESUME_SINK_FAILED;
 
-	*ret_at = from < 0 ? from : to < 0 ? to : -ENOMEM;
-	if (buffers && from >= 0 && to >= 0)
-		result = resume_compare_open(from, off, to, len, watch, buffers, ret_at);
-	if (from >= 0)
-		close(from);
-	if (to >= 0)
-		close(to);
+	*ret_at = -ENOMEM;
+	if (buffers)
+		result = resume_compare_into(source, off, sink, len, watch, buffers, ret_at);
 	free(buffers);
 	return result;
 }

@@ -3,7 +3,7 @@
 #ifndef USP_CLI_RESUME_H
 #define USP_CLI_RESUME_H
 
-#include <stdint.h>
+#include <usplice.h>
 
 struct watch;
 
@@ -16,10 +16,10 @@ enum resume_result {
 };
 
 /*
- * Compare len bytes of the source from off with the first len bytes of the sink, which may be open for writing only. The
- * positions of the descriptors stay where they are.
+ * Compare len bytes of the source from off with the first len bytes of the sink, which is open for reading here. Both are left
+ * at some other position.
  */
-enum resume_result resume_compare(int source, int64_t off, int sink, int64_t len, const struct watch *watch,
-				  int64_t *ret_at);
+enum resume_result resume_compare(struct usp_file *source, int64_t off, struct usp_file *sink, int64_t len,
+				  const struct watch *watch, int64_t *ret_at);
 
 #endif

@@ -424,14 +424,18 @@ static void kpipe_account(struct usp_file *file, unsigned side, size_t len)
 			 of->lane_reason ? of->lane_reason : "the kernel was not probed for this file");
 }
 
+static bool kpipe_is_refusal(ssize_t ret)
+{
+	return ret == -EINVAL || ret == -ENOSYS || ret == -EPERM || ret == -EOPNOTSUPP;
+}
+
 /*
  * The kernel refuses this file, or has no descriptors for a kernel pipe: go on with the file's own hooks. Only ever before a byte
  * of this call has moved.
  */
 static bool kpipe_may_fall_back(const struct usp_file *file, unsigned side, ssize_t ret)
 {
-	return (ret == -EINVAL || ret == -ENOSYS || ret == -EPERM || ret == -EOPNOTSUPP || kpipe_is_short(ret)) &&
-	       !usp_file_side(file, side)->lane_is_forced;
+	return (kpipe_is_refusal(ret) || kpipe_is_short(ret)) && !usp_file_side(file, side)->lane_is_forced;
 }
 
 ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
@@ -496,6 +500,24 @@ static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 		kpipe_account(out, USP_WRITE, (size_t)ret);
 	}
 	return ret;
+}
+
+/* The kernel looks at the sink before it looks for bytes: -EAGAIN from the empty pipe means that it would serve it. */
+bool usp_kpipe_is_refused(struct usp_file *sink)
+{
+	int64_t at = sink->pos;
+	struct usp_sigpipe_guard guard;
+	struct kpipe *kp;
+	ssize_t ret;
+
+	if (sink->fd < 0 || kpipe_new(&kp) < 0)
+		return false;
+	usp_sigpipe_begin(&guard);
+	ret = usp_sys_splice(kp->rd, NULL, sink->fd, sink->traits & USP_FILE_SEEKABLE ? &at : NULL, 1,
+			     USP_SPLICE_NONBLOCK);
+	usp_sigpipe_end(&guard);
+	kpipe_put(kp);
+	return kpipe_is_refusal(ret);
 }
 
 /* Bytes at the front that sit in memory of this process and not in a kernel pipe. */

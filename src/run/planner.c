@@ -90,10 +90,13 @@ static bool planner_any_sink_fits(const struct usp_plan *plan)
 	return false;
 }
 
+/* What the kernel refuses is found before a byte is taken from the source; a source that it refuses gives none. */
 static bool planner_all_fit(const struct usp_plan *plan)
 {
 	for (unsigned i = 0; i < plan->nr_hops; i++) {
-		if (!planner_fits(&plan->hops[i]))
+		const struct usp_plan_hop *hop = &plan->hops[i];
+
+		if (!planner_fits(hop) || (hop->side == USP_WRITE && usp_kpipe_is_refused(hop->file)))
 			return false;
 	}
 	return true;

@@ -118,17 +118,39 @@ accounted() {
 	done
 }
 
-@test "a forced kernel lane that the kernel refuses is an error that names the side, and nothing is written" {
+@test "a forced kernel lane that the kernel refuses is refused with a reason, and nothing is taken, made or changed" {
 	tracing
 	data a 700001
 	mkfifo source
+	exec 9<>source
+	echo some >&9
 	for error in EPERM ENOSYS EINVAL; do
-		cat a >source 2>/dev/null 3>&- &
-		refuses splice $error --lane kernel source b
-		kill $! 2>/dev/null || true
-		wait $! || true
-		[ "$status" -eq 3 ]
-		grep -q '^usplice: source source: at byte 0: ' stderr
-		[ ! -s b ]
+		for sink in b null:; do
+			echo "--- $error $sink"
+			refuses splice $error --lane kernel source $sink
+			[ "$status" -eq 2 ]
+			grep -q '^usplice: --lane kernel: splice(2) ' stderr
+			[ ! -e b ]
+			[ ! -e report ]
+		done
 	done
+	read -r -t 5 -u 9 word
+	[ "$word" = some ]
+	exec 9>&-
+}
+
+@test "--lane kernel refuses what the kernel has no splice for, and takes nothing from a pipe for it" {
+	data a 1000
+	copy --lane kernel a /proc/self/comm
+	exits 2
+	says "splice(2) cannot carry the bytes of a to /proc/self/comm"
+	copy --lane kernel /proc/self/mem b
+	exits 2
+	says "splice(2) does not serve /proc/self/mem"
+	[ ! -e b ]
+	echo old >b
+	copy --lane kernel /proc/self/mem b
+	exits 2
+	[ "$(cat b)" = old ]
+	[ "$(echo some | { "$USPLICE" copy --lane kernel - /proc/self/comm 2>said || cat; })" = some ]
 }

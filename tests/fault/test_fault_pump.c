@@ -212,7 +212,10 @@ static void check_result(const struct journey *journey)
 
 	if (!hit.has_fired || fault_is_transient(&hit.plan) || can_do_without(journey, &hit.plan))
 		fault_check(journey->result == 0 || (is_late && journey->result == -ETIMEDOUT));
-	if (journey->result < 0 && hit.has_fired && !hit.plan.is_sticky)
+	/* A forced lane that is refused: nothing began. */
+	if (journey->result == -EOPNOTSUPP && !journey->status.is_done)
+		fault_check(journey->route->lane == USP_LANE_KERNEL && journey->status.bytes == 0);
+	else if (journey->result < 0 && hit.has_fired && !hit.plan.is_sticky)
 		check_side(journey, &hit);
 	fault_check(journey->result <= 0);
 	if (journey->result < 0 && !journey->status.bytes && !source_error && (!sink_error || sink_error == -ECANCELED))

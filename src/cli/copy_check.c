@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * copy_check - refuses what cannot be done as it was asked for, while everything is as it was.
+ *
+ * Nothing has been made, connected or cut when this is asked. A destination is then one of three: open; NULL with a peer,
+ * which makes it a stream; or NULL without one, which will be a new regular file.
+ */
+#include "atomic.h"
+#include "cli.h"
+#include "copy.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+/* --- The same object twice ---------------------------------------------------------------------------- */
+
+bool copy_is_same(const struct stat *a, const struct stat *b)
+{
+	if ((a->st_mode & S_IFMT) != (b->st_mode & S_IFMT))
+		return false;
+	if (S_ISBLK(a->st_mode))
+		return a->st_rdev == b->st_rdev;
+	return (S_ISREG(a->st_mode) || S_ISFIFO(a->st_mode)) && a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+static bool check_is_same_sink(const struct copy_sink *a, const struct copy_sink *b)
+{
+	if (a->atomic && b->atomic)
+		return atomic_is_same(a->atomic, b->atomic);
+	return copy_is_same(&a->object, &b->object);
+}
+
+int copy_check_same(struct copy *copy)
+{
+	unsigned i, j;
+	struct stat report;
+
+	if (copy->report_fd < 0 || fstat(copy->report_fd, &report) < 0)
+		report = (struct stat){.st_mode = 0};
+	if (copy_is_same(&copy->source_object, &report))
+		return copy_usage("source", copy->request->source, "is also the file of the report");
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		const struct copy_sink *sink = &copy->sinks[i];
+
+		if (copy_is_same(&copy->source_object, &sink->object))
+			return copy_usage("sink", sink->spec, "is the same file as the source");
+		if (copy_is_same(&report, &sink->object))
+			return copy_usage("sink", sink->spec, "is also the file of the report");
+		for (j = 0; j < i; j++) {
+			if (check_is_same_sink(&copy->sinks[j], sink))
+				return copy_usage("sink", sink->spec, "is given twice");
+		}
+	}
+	return CLI_DONE;
+}
+
+/* --- Options that cannot be honoured ------------------------------------------------------------------ */
+
+static int check_seek(const struct copy_sink *sink)
+{
+	if (sink->file && usp_file_flags(sink->file) & USP_APPEND)
+		return copy_usage("sink", sink->spec, "appends, so --seek is not possible");
+	if (sink->has_peer || (sink->file && usp_file_seek(sink->file, 0, SEEK_CUR) == -ESPIPE))
+		return copy_usage("sink", sink->spec, "has no positions, so --seek is not possible");
+	return CLI_DONE;
+}
+
+/* A new file is empty, and that is the beginning of anything. */
+static int check_resume(const struct copy *copy)
+{
+	const struct copy_sink *sink = &copy->sinks[0];
+
+	if (!S_ISREG(copy->source_object.st_mode))
+		return copy_usage("source", copy->request->source,
+				  "is not a regular file, so --resume is not possible");
+	if (sink->has_peer || (sink->file && !S_ISREG(sink->object.st_mode)))
+		return copy_usage("sink", sink->spec, "is not a regular file, so --resume is not possible");
+	return CLI_DONE;
+}
+
+/* A write to a disk cannot be taken back, however long it takes; what has no descriptor is never slow. */
+static bool check_may_be_slow(const struct copy_sink *sink)
+{
+	mode_t type = sink->object.st_mode & S_IFMT;
+
+	return sink->has_peer || (sink->file && type != 0 && type != S_IFREG && type != S_IFBLK);
+}
+
+static int check_slow(const struct copy *copy)
+{
+	unsigned i;
+
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		if (check_may_be_slow(&copy->sinks[i]))
+			return CLI_DONE;
+	}
+	return copy_usage("option", "--on-slow", "a file is never given up, and there is no other destination");
+}
+
+int copy_check_options(struct copy *copy)
+{
+	const struct copy_request *request = copy->request;
+	int code = request->slow_ns > 0 ? check_slow(copy) : CLI_DONE;
+	unsigned i;
+
+	for (i = 0; i < request->nr_sinks && code == CLI_DONE; i++) {
+		if (request->seek >= 0)
+			code = check_seek(&copy->sinks[i]);
+	}
+	return code == CLI_DONE && request->resume ? check_resume(copy) : code;
+}
