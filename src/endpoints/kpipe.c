@@ -513,7 +513,7 @@ bool usp_kpipe_is_refused(struct usp_file *sink)
 	if (sink->fd < 0 || kpipe_new(&kp) < 0)
 		return false;
 	usp_sigpipe_begin(&guard);
-	ret = usp_sys_splice(kp->rd, NULL, sink->fd, sink->traits & USP_FILE_SEEKABLE ? &at : NULL, 1,
+	ret = usp_sys_splice(kp->ends.rd, NULL, sink->fd, sink->traits & USP_FILE_SEEKABLE ? &at : NULL, 1,
 			     USP_SPLICE_NONBLOCK);
 	usp_sigpipe_end(&guard);
 	kpipe_put(kp);

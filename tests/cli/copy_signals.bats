@@ -125,7 +125,7 @@ asks_for_percent() {
 	for pair in QUIT:131 ALRM:142 VTALRM:154 PROF:155 XCPU:152; do
 		echo old >b
 		start --atomic --limit-rate 1M --report report zero: b
-		eventually has_bytes '.b.usplice-*' 1
+		eventually is_moving
 		kill "-${pair%%:*}" "$job"
 		finish "${pair##*:}"
 		grep -qE "^usplice: stopped by signal $((${pair##*:} - 128)) " job.err
