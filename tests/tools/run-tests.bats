@@ -54,6 +54,16 @@ totals() {
 	[ "$last" = "1 passed, 0 failed, 3 skipped" ]
 }
 
+@test "why cases were skipped is shown, once for each reason" {
+	program OK $'1..4\nok 1 a # skip no root\nok 2 b # skip no root\nok 3 c\nnot ok 4 # SKIP d'
+	program SKIP ''
+	totals
+	[ "$status" -eq 0 ]
+	[ "${lines[-4]}" = "SKIPPED 2 of prog: no root" ]
+	[ "${lines[-3]}" = "SKIPPED 1 of prog: d" ]
+	[ "${lines[-2]}" = "SKIPPED 1 of prog: all of it" ]
+}
+
 @test "a failed case fails the run and is named" {
 	program FAIL $'1..2\nok 1 - a\nnot ok 2 - pipes_leak\n# 0x1 != 0x2'
 	MESON_STATUS=1 totals
