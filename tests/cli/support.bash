@@ -6,6 +6,7 @@ bats_require_minimum_version 1.5.0
 setup() {
 	: "${USPLICE:?names the command to test}"
 	command_dir=$(mktemp -d)
+	faulty= # the process of a faulty disk
 	chmod 755 "$command_dir"
 	cd "$command_dir" || return
 	umask 022
@@ -25,6 +26,7 @@ remove_all() {
 	if mountpoint -q "$command_dir/small"; then
 		umount "$command_dir/small"
 	fi
+	end_faulty_disk
 	rm -rf "$command_dir"
 }
 
@@ -164,4 +166,31 @@ as_nobody() {
 small_disk() {
 	mkdir small
 	mount -t tmpfs -o "size=$1" usplice-test small 2>/dev/null || skip "cannot mount here"
+}
+
+# faulty_disk [FAULT]...: a file system in ./faulty that shows what is in ./real, with these faults (tests/fuse/faulty_fs.c).
+faulty_disk() {
+	[ -n "$FAULTY_FS" ] || skip "built without libfuse3"
+	end_faulty_disk
+	mkdir -p real faulty
+	chmod 777 real
+	: >faulty.out
+	"$FAULTY_FS" real faulty "$@" >faulty.out 2>faulty.err 3>&- &
+	faulty=$!
+	disown # it is nothing that a test waits for
+	eventually faulty_disk_is_there || skip "cannot use FUSE here: $(cat faulty.err)"
+}
+
+# It says so when it is. One that cannot serve has ended.
+faulty_disk_is_there() {
+	[ -s faulty.out ] || ! kill -0 "$faulty" 2>/dev/null
+}
+
+# end_faulty_disk: where there is one. A server that was killed leaves it mounted.
+end_faulty_disk() {
+	if [ -n "$faulty" ]; then
+		fusermount3 -q -u -z "$command_dir/faulty" || true
+		kill -9 "$faulty" 2>/dev/null || true # it would serve what is still open
+		faulty=
+	fi
 }
