@@ -25,6 +25,7 @@
 #include "base/own.h"
 #include "base/sys.h"
 #include "mm/folio.h"
+#include "splice/fd.h"
 #include "splice/file.h"
 #include "splice/pipe.h"
 
@@ -410,6 +411,14 @@ static ssize_t kpipe_fill(struct kpipe *kp, struct usp_file *in, int64_t *pos, s
 	return kpipe_is_stuck(in, ret) ? -EOPNOTSUPP : ret;
 }
 
+/* splice(2) ends at st_size, which may be too small; a read knows. 0 if it is the end, -EOPNOTSUPP if not, or -errno. */
+static int kpipe_check_end(const struct usp_file *in, const int64_t *pos)
+{
+	int ret = in->traits & USP_FILE_SEEKABLE ? usp_fd_peek(in, pos) : 0;
+
+	return ret > 0 ? -EOPNOTSUPP : ret;
+}
+
 /* -EAGAIN of a source that blocks: wait for it, with no lock held. */
 static int kpipe_await(struct usp_file *file, short events, unsigned flags)
 {
@@ -456,6 +465,8 @@ ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pip
 			return ret;
 		}
 		kpipe_put(kp);
+		if (ret == 0)
+			ret = kpipe_check_end(in, pos);
 	}
 	if (ret < 0 && kpipe_may_fall_back(in, USP_READ, ret) && in->ops->splice_read) {
 		usp_file_side(in, USP_READ)->lane = NULL;

@@ -117,7 +117,9 @@ static bool regular_is_link(const char *path)
 	return is_link;
 }
 
-static int regular_open_fd(const struct usp_spec *spec, const struct usp_open_params *params, const char **ret_why)
+/* An old file that is to be cut is told from a new one, which is not there at first: a size of 0 may be wrong. */
+static int regular_open_fd(const struct usp_spec *spec, const struct usp_open_params *params, bool *ret_is_new,
+			   const char **ret_why)
 {
 	int flags = usp_fd_access(params->mode) | O_NOCTTY, fd;
 
@@ -126,7 +128,8 @@ static int regular_open_fd(const struct usp_spec *spec, const struct usp_open_pa
 	if (regular_is_append(spec, params))
 		flags |= O_APPEND;
 	fd = usp_sys_open(spec->address, flags, 0);
-	if (fd == -ENOENT && params->mode & USP_WRITE && !params->no_create)
+	*ret_is_new = fd == -ENOENT && params->mode & USP_WRITE && !params->no_create;
+	if (*ret_is_new)
 		fd = regular_create(spec->address, flags, params->creat_mode);
 	if (fd == -EINVAL && flags & O_DIRECT)
 		*ret_why = "this file system has no direct I/O";
@@ -156,11 +159,12 @@ static int regular_open(const struct usp_spec *spec, const struct usp_open_param
 	bool truncates = params->mode & USP_WRITE && !params->keep_bytes && !regular_is_append(spec, params);
 	int ret = regular_check_options(spec, params, ret_why), fd;
 	struct usp_file *file = NULL;
+	bool is_new;
 	int64_t len;
 
 	if (ret < 0)
 		return ret;
-	fd = regular_open_fd(spec, params, ret_why);
+	fd = regular_open_fd(spec, params, &is_new, ret_why);
 	if (fd < 0)
 		return fd;
 	len = regular_len(fd, ret_why);
@@ -170,7 +174,7 @@ static int regular_open(const struct usp_spec *spec, const struct usp_open_param
 		return ret;
 	}
 	/* The last step, so that nothing but a regular file is ever cut, and no open that fails costs any bytes. */
-	ret = truncates && len > 0 ? usp_sys_ftruncate(fd, 0) : 0;
+	ret = truncates && (!is_new || len > 0) ? usp_sys_ftruncate(fd, 0) : 0;
 	if (ret < 0)
 		usp_file_put(file);
 	else

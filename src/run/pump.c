@@ -25,6 +25,7 @@
 #include "run/copy_range.h"
 #include "run/planner.h"
 #include "run/sched.h"
+#include "splice/fd.h"
 #include "splice/pipe.h"
 
 /* --- Life ------------------------------------------------------------------------------------------- */
@@ -232,7 +233,7 @@ static bool pump_may_range(const struct usp_pump *pump)
 	       usp_copy_range_is_possible(pump->source, pump->branches[0].sink);
 }
 
-/* The kernel shares the extents: true if that was all. */
+/* The kernel shares the extents: true if that was all that the size of the source promised. */
 static bool pump_clone(struct usp_pump *pump)
 {
 	uint64_t len = pump->params.count < 0 ? UINT64_MAX : (uint64_t)pump->params.count;
@@ -263,13 +264,24 @@ static int pump_plan(struct usp_pump *pump)
 	return ret;
 }
 
-/* The first stage. Extents that are shared need no other: that is all, and nothing was copied. */
+/* Shared extents are all, and nothing was copied, unless the size is too small. What is behind it may be copied, or is an error. */
+static void pump_go_behind_clone(struct usp_pump *pump)
+{
+	bool is_all = atomic_load(&pump->bytes) == (uint64_t)pump->params.count ||
+		      usp_fd_peek(pump->source, &pump->source->pos) == 0;
+	bool must_refer = pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY;
+
+	if (!is_all && must_refer)
+		atomic_store(&pump->source_error, -EOPNOTSUPP);
+	pump->stage = is_all || must_refer ? USP_PUMP_DONE : USP_PUMP_RANGE;
+}
+
 static int pump_find_stage(struct usp_pump *pump)
 {
 	int ret = 0;
 
 	if (pump_may_range(pump) && pump_clone(pump)) {
-		pump->stage = USP_PUMP_DONE;
+		pump_go_behind_clone(pump);
 		return 0;
 	}
 	if (pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY)

@@ -20,6 +20,7 @@
 #include "run/copy_range.h"
 #include "run/planner.h"
 #include "run/pump.h"
+#include "splice/fd.h"
 #include "splice/pipe.h"
 
 #define STEP_RANGE ((size_t)16 << 20) /* see bench/README.md */
@@ -36,18 +37,21 @@
 static void step_range_failed(struct usp_pump *pump, int error)
 {
 	struct usp_file *source = pump->source;
-	unsigned char byte;
-	ssize_t ret = error == -ECANCELED ? 0
-					  : usp_sys_readv(source->fd, &(struct iovec){.iov_base = &byte, .iov_len = 1},
-							  1, &source->pos);
 
-	if (ret < 0)
+	if (error != -ECANCELED && usp_fd_peek(source, &source->pos) < 0)
 		atomic_store(&pump->source_error, error);
 	else
 		atomic_store(&pump->branches[0].error, error);
 }
 
-/* One piece. A kernel that will not do it at all, at the first byte, leaves it to the flow. */
+/* The flow does all of it where the kernel will not begin, and what lies behind an st_size that is too small. */
+static bool step_range_gives_up(const struct usp_pump *pump, ssize_t ret)
+{
+	return ret <= 0 &&
+	       (!atomic_load(&pump->bytes) || (ret == 0 && usp_fd_peek(pump->source, &pump->source->pos) != 0));
+}
+
+/* One piece. */
 static int step_range(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
 	ssize_t ret = atomic_load(&pump->is_stopped) ? -ECANCELED : usp_pump_allowance(pump, STEP_RANGE, wait);
@@ -56,7 +60,7 @@ static int step_range(struct usp_pump *pump, struct usp_pump_wait *wait)
 		return -EAGAIN;
 	if (ret > 0) {
 		ret = usp_copy_range(pump->source, pump->branches[0].sink, (size_t)ret);
-		if (ret <= 0 && !atomic_load(&pump->bytes)) {
+		if (step_range_gives_up(pump, ret)) {
 			pump->stage = USP_PUMP_FLOW;
 			return usp_pump_pause(wait, 0);
 		}

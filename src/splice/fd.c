@@ -115,6 +115,14 @@ static ssize_t fd_call(struct usp_file *file, unsigned side, const struct usp_it
 	return usp_sys_writev(file->fd, iter->iov, iter->nr_segs, place);
 }
 
+int usp_fd_peek(const struct usp_file *file, const int64_t *pos)
+{
+	int64_t at = usp_file_shares_pos(file, pos) ? usp_sys_lseek(file->fd, 0, SEEK_CUR) : *pos;
+	unsigned char byte;
+
+	return (int)usp_sys_readv(file->fd, &(struct iovec){.iov_base = &byte, .iov_len = 1}, 1, &at);
+}
+
 /* --- O_DIRECT -------------------------------------------------------------------------------------
  * Whole blocks of aligned memory go directly. The rest, most often the tail of a file, goes through the page cache: the
  * flag is cleared for that call. Where others share the flag it stays, and the kernel says what it cannot do.

@@ -24,6 +24,9 @@ int usp_fd_set_nonblock(int fd);
  */
 int usp_fd_unshare(int fd);
 
+/* Is there a byte at *pos of a SEEKABLE file, whatever its st_size says? 1, 0 if that is the end, or -errno. Takes nothing. */
+int usp_fd_peek(const struct usp_file *file, const int64_t *pos);
+
 /*
  * For a descriptor that had to stay blocking: -EAGAIN unless poll(2) says that it is ready, and writes of at most
  * PIPE_BUF bytes, which a pipe with a free slot takes without a wait.
