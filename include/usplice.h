@@ -181,6 +181,8 @@ USP_EXPORT int usp_file_set_flags(struct usp_file *file, unsigned flags);
  */
 USP_EXPORT ssize_t usp_read(struct usp_file *file, void *base, size_t len);
 USP_EXPORT ssize_t usp_write(struct usp_file *file, const void *base, size_t len);
+/* pread(2): the same at an offset, which is no position of the file. -ESPIPE where there are none. */
+USP_EXPORT ssize_t usp_pread(struct usp_file *file, void *base, size_t len, int64_t off);
 USP_EXPORT ssize_t usp_readv(struct usp_file *file, const struct iovec *iov, unsigned nr_segs);
 USP_EXPORT ssize_t usp_writev(struct usp_file *file, const struct iovec *iov, unsigned nr_segs);
 

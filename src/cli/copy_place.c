@@ -13,17 +13,17 @@
 
 /* --- What was inherited ------------------------------------------------------------------------------- */
 
-/* A second description of what an inherited descriptor means, so that the owners of the first one do not see these flags. */
-static int place_reopen(struct copy *copy, struct copy_sink *sink, int flags, unsigned mode, struct usp_file **ret_file)
+/* A second description of an inherited destination, to read what is there: the first one may be open for writing only. */
+static int place_reopen(struct copy *copy, struct copy_sink *sink, struct usp_file **ret_file)
 {
 	char path[PLACE_LINK_MAX];
 	int fd, error;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", usp_file_fd(sink->file));
-	fd = open(path, flags | O_NOCTTY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return copy_sink_failed(copy, sink, -errno, NULL);
-	error = usp_open_fd(fd, mode | USP_EXCLUSIVE, sink->spec, ret_file);
+	error = usp_open_fd(fd, USP_READ | USP_EXCLUSIVE, sink->spec, ret_file);
 	if (error < 0) {
 		close(fd);
 		return copy_sink_failed(copy, sink, error, NULL);
@@ -33,21 +33,16 @@ static int place_reopen(struct copy *copy, struct copy_sink *sink, int flags, un
 
 /* --- Where it begins --------------------------------------------------------------------------------- */
 
-/* A file that we opened ourselves appends already. */
+/* A file that we opened ourselves appends already. What others share is brought to its end for all of them. */
 static int place_append(struct copy *copy, struct copy_sink *sink)
 {
-	unsigned flags = usp_file_flags(sink->file);
-	struct usp_file *file;
-	int code;
+	int64_t at = sink->object.st_size;
 
-	sink->start = sink->object.st_size;
-	if (flags & USP_APPEND)
-		return CLI_DONE;
-	code = place_reopen(copy, sink, O_WRONLY | O_APPEND | (flags & USP_DIRECT ? O_DIRECT : 0), USP_WRITE, &file);
-	if (code != CLI_DONE)
-		return code;
-	usp_file_put(sink->file);
-	sink->file = file;
+	if (!(usp_file_flags(sink->file) & USP_APPEND))
+		at = usp_file_seek(sink->file, 0, SEEK_END);
+	if (at < 0)
+		return copy_sink_failed(copy, sink, (int)at, NULL);
+	sink->start = at;
 	return CLI_DONE;
 }
 
@@ -129,6 +124,12 @@ static int place_resume_failed(struct copy *copy, struct copy_sink *sink, enum r
 		return copy_source_failed(copy, (int)at, NULL);
 	if (result == RESUME_SINK_FAILED)
 		return copy_sink_failed(copy, sink, (int)at, NULL);
+	if (result == RESUME_LONGER) {
+		snprintf(sink->error, COPY_ERROR_MAX, "has more than the %lld bytes that would be there",
+			 (long long)at);
+		message_say("sink %s: %s", sink->spec, sink->error);
+		return CLI_SINK;
+	}
 	snprintf(sink->error, COPY_ERROR_MAX, "differs from the source, so it cannot be continued");
 	message_say("sink %s: at byte %lld: %s", sink->spec, (long long)at, sink->error);
 	return CLI_SINK;
@@ -138,30 +139,20 @@ static int place_resume_failed(struct copy *copy, struct copy_sink *sink, enum r
 static int place_resume(struct copy *copy)
 {
 	struct copy_sink *sink = &copy->sinks[0];
-	int64_t have = sink->object.st_size, left = place_source_left(copy), at;
 	struct usp_file *written = sink->file;
 	enum resume_result result;
 	int code = CLI_DONE;
+	int64_t have;
 
-	if (left < 0)
-		left = 0;
-	if (copy->count >= 0 && copy->count < left)
-		left = copy->count;
-	if (have > left) {
-		snprintf(sink->error, COPY_ERROR_MAX, "has %lld bytes, more than the %lld that would be there",
-			 (long long)have, (long long)left);
-		message_say("sink %s: %s", sink->spec, sink->error);
-		return CLI_SINK;
-	}
 	if (sink->is_inherited)
-		code = place_reopen(copy, sink, O_RDONLY, USP_READ, &written);
+		code = place_reopen(copy, sink, &written);
 	if (code != CLI_DONE)
 		return code;
-	result = resume_compare(copy->source, copy->source_start, written, have, &copy->watch, &at);
+	result = resume_compare(copy->source, copy->source_start, written, copy->count, &copy->watch, &have);
 	if (written != sink->file)
 		usp_file_put(written);
 	if (result != RESUME_SAME)
-		return place_resume_failed(copy, sink, result, at);
+		return place_resume_failed(copy, sink, result, have);
 	copy->source_start = usp_file_seek(copy->source, copy->source_start + have, SEEK_SET);
 	usp_file_seek(sink->file, have, SEEK_SET); /* a file that appends is there without that */
 	sink->start = have;
@@ -182,7 +173,8 @@ static int place_truncate(struct copy *copy, struct copy_sink *sink)
 
 	if (request->append || request->resume || request->seek >= 0 || sink->atomic || sink->is_inherited)
 		return CLI_DONE;
-	if (!S_ISREG(sink->object.st_mode) || sink->object.st_size == 0 || usp_file_flags(sink->file) & USP_APPEND)
+	/* A size of 0 may be wrong. */
+	if (!S_ISREG(sink->object.st_mode) || sink->is_new || usp_file_flags(sink->file) & USP_APPEND)
 		return CLI_DONE;
 	sink->is_cut_late = request->require_zero_copy || request->lane == USP_LANE_KERNEL;
 	if (!sink->is_cut_late && ftruncate(usp_file_fd(sink->file), 0) < 0)

@@ -157,7 +157,7 @@ static void run_cut_late(struct copy_sink *sink, uint64_t bytes)
 {
 	int64_t end = sink->start + (int64_t)bytes;
 
-	if (sink->object.st_size > end && ftruncate(usp_file_fd(sink->file), end) < 0)
+	if (ftruncate(usp_file_fd(sink->file), end) < 0)
 		run_sink_failed(sink, bytes, strerror(errno));
 }
 
@@ -243,8 +243,10 @@ static int run_judge_source(const struct copy *copy, const struct usp_pump_statu
 {
 	if (status->source_error == 0 || status->source_error == -ECANCELED)
 		return CLI_DONE;
-	message_say("source %s: at byte %lld: %s", copy->request->source,
-		    (long long)copy->source_start + (long long)status->bytes, strerror(-status->source_error));
+	message_say("source %s: at byte %lld: %s%s", copy->request->source,
+		    (long long)copy->source_start + (long long)status->bytes, strerror(-status->source_error),
+		    status->source_error == -EOPNOTSUPP ? " (there is more, which the kernel's splice does not give)"
+							: "");
 	return CLI_SOURCE;
 }
 

@@ -13,13 +13,10 @@
 /* All of len bytes, fewer only at the end of the file. */
 static ssize_t resume_read(struct usp_file *file, unsigned char *base, size_t len, int64_t off)
 {
-	int64_t at = usp_file_seek(file, off, SEEK_SET);
 	size_t have = 0;
 
-	if (at < 0)
-		return at;
 	while (have < len) {
-		ssize_t got = usp_read(file, base + have, len - have);
+		ssize_t got = usp_pread(file, base + have, len - have, off + (int64_t)have);
 
 		if (got == -EINTR)
 			continue;
@@ -32,44 +29,43 @@ static ssize_t resume_read(struct usp_file *file, unsigned char *base, size_t le
 	return (ssize_t)have;
 }
 
-static size_t resume_same(const unsigned char *a, const unsigned char *b, size_t len)
+static ssize_t resume_same(const unsigned char *a, const unsigned char *b, ssize_t len)
 {
-	size_t i = 0;
+	ssize_t i = 0;
 
-	if (memcmp(a, b, len) == 0)
+	if (memcmp(a, b, (size_t)len) == 0)
 		return len;
 	while (a[i] == b[i])
 		i++;
 	return i;
 }
 
-static enum resume_result resume_compare_into(struct usp_file *source, int64_t off, struct usp_file *sink, int64_t len,
+static enum resume_result resume_compare_into(struct usp_file *source, int64_t off, struct usp_file *sink, int64_t count,
 					      const struct watch *watch, unsigned char *buffers, int64_t *ret_at)
 {
 	int64_t at = 0;
+	ssize_t has;
 
-	while (at < len) {
-		size_t want = len - at < RESUME_CHUNK ? (size_t)(len - at) : RESUME_CHUNK, same;
-		ssize_t has = resume_read(sink, buffers, want, at);
-		ssize_t gives = resume_read(source, buffers + RESUME_CHUNK, want, off + at);
+	while ((has = resume_read(sink, buffers, RESUME_CHUNK, at)) > 0) {
+		size_t wanted = count >= 0 && count - at < has ? (size_t)(count - at) : (size_t)has;
+		ssize_t gives = resume_read(source, buffers + RESUME_CHUNK, wanted, off + at), same;
 
-		*ret_at = has < 0 ? has : gives;
-		if (has < 0)
-			return RESUME_SINK_FAILED;
+		*ret_at = gives;
 		if (gives < 0)
 			return RESUME_SOURCE_FAILED;
-		same = resume_same(buffers, buffers + RESUME_CHUNK, (size_t)(has < gives ? has : gives));
-		at += (int64_t)same;
+		same = resume_same(buffers, buffers + RESUME_CHUNK, gives);
+		at += same;
 		*ret_at = at;
-		if (same < want)
-			return RESUME_DIFFERS;
+		if (same < has)
+			return same < gives ? RESUME_DIFFERS : RESUME_LONGER;
 		if (watch_signo(watch) != 0)
 			return RESUME_STOPPED;
 	}
-	return RESUME_SAME;
+	*ret_at = has < 0 ? has : at;
+	return has < 0 ? RESUME_SINK_FAILED : RESUME_SAME;
 }
 
-enum resume_result resume_compare(struct usp_file *source, int64_t off, struct usp_file *sink, int64_t len,
+enum resume_result resume_compare(struct usp_file *source, int64_t off, struct usp_file *sink, int64_t count,
 				  const struct watch *watch, int64_t *ret_at)
 {
 	unsigned char *buffers = malloc(2 * (size_t)RESUME_CHUNK);
@@ -77,7 +73,7 @@ enum resume_result resume_compare(struct usp_file *source, int64_t off, struct u
 
 	*ret_at = -ENOMEM;
 	if (buffers)
-		result = resume_compare_into(source, off, sink, len, watch, buffers, ret_at);
+		result = resume_compare_into(source, off, sink, count, watch, buffers, ret_at);
 	free(buffers);
 	return result;
 }

@@ -426,6 +426,15 @@ ssize_t usp_read(struct usp_file *file, void *base, size_t len)
 	return usp_readv(file, &(struct iovec){.iov_base = base, .iov_len = len}, 1);
 }
 
+ssize_t usp_pread(struct usp_file *file, void *base, size_t len, int64_t off)
+{
+	const struct iovec iov = {.iov_base = base, .iov_len = usp_min(len, USP_MAX_RW_COUNT)};
+	const struct usp_iter to = {.iov = &iov, .nr_segs = 1, .count = iov.iov_len};
+	int ret = file->traits & USP_FILE_SEEKABLE ? usp_file_verify_area(off, to.count) : -ESPIPE;
+
+	return ret < 0 ? ret : usp_file_read_iter(file, &to, &off, 0);
+}
+
 ssize_t usp_write(struct usp_file *file, const void *base, size_t len)
 {
 	return usp_writev(file, &(struct iovec){.iov_base = (void *)base, .iov_len = len}, 1);

@@ -362,7 +362,7 @@ sys.exit(subprocess.run(sys.argv[2:], stdin=kinds[sys.argv[1]]).returncode)' "$@
 	cp b before
 	copy --resume a b
 	exits 4
-	says "usplice: sink b: has 1005 bytes, more than the 1000 that would be there"
+	says "usplice: sink b: has more than the 1000 bytes that would be there"
 	same b before
 }
 
