@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/own.h"
 #include "base/sys.h"
 #include "splice/file.h"
 #include "splice/pipe.h"
@@ -69,15 +70,27 @@ int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, uns
 	return ret;
 }
 
+/* To ask for it takes it away from those who share the socket: who handed it over, and the parent of this process. */
+static bool sock_owns_error(const struct usp_file *file)
+{
+	const struct usp_sock *sock = file->priv;
+
+	return !(file->traits & USP_FILE_SHARED) && sock->zerocopy.process == usp_own_nr();
+}
+
 int usp_sock_release(struct usp_file *file)
 {
 	struct usp_sock *sock = file->priv;
-	int ret;
+	int error = usp_zerocopy_fini(file, &sock->zerocopy), late = 0, ret;
 
-	usp_zerocopy_fini(file, &sock->zerocopy);
+	/* close(2) of a socket does not say what became of the bytes that were sent last. */
+	if (file->mode & USP_WRITE && sock_owns_error(file))
+		late = usp_sys_getsockopt_int(file->fd, SOL_SOCKET, SO_ERROR);
+	if (error == 0 && late > 0)
+		error = -late;
 	ret = usp_sys_close(file->fd);
 	usp_free(sock);
-	return ret;
+	return error < 0 ? error : ret;
 }
 
 /* --- Bytes -------------------------------------------------------------------------------------- */

@@ -359,14 +359,14 @@ static void zerocopy_forget(struct usp_zerocopy *zerocopy)
 	}
 }
 
-void usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy)
+int usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy)
 {
 	uint64_t since = usp_sys_now_ns();
 	int ret;
 
 	if (!zerocopy_is_mine(zerocopy)) {
 		zerocopy_forget(zerocopy);
-		return;
+		return 0;
 	}
 	/* A wait that cannot be made is no reason to throw away what the peer is just taking. */
 	do {
@@ -375,4 +375,5 @@ void usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy)
 	if (ret < 0)
 		zerocopy_abort(out, zerocopy);
 	pthread_mutex_destroy(&zerocopy->lock);
+	return ret;
 }

@@ -53,7 +53,7 @@ bool usp_zerocopy_is_idle(struct usp_zerocopy *zerocopy);
  */
 int usp_zerocopy_drain(struct usp_file *out, struct usp_zerocopy *zerocopy, uint64_t patience_ns);
 
-/* Before the socket is closed: drain, and abort the connection if its peer does not take the bytes. */
-void usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy);
+/* Before the socket is closed: drain, and abort the connection if its peer does not take the bytes; then -errno, else 0. */
+int usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy);
 
 #endif

@@ -377,6 +377,39 @@ static void a_shutdown_after_a_reset_says_reset(void **state)
 	drop(&file);
 }
 
+static void closing_tells_that_the_peer_has_thrown_the_bytes_away(void **state)
+{
+	struct usp_file *file;
+	struct pollfd pollfd;
+	int fds[2];
+
+	(void)state;
+	net_tcp_pair(fds, 0);
+	file = net_file(fds[0], USP_WRITE);
+	assert_int_equal(usp_write(file, "0123456789", 10), 10);
+	close(fds[1]); /* with 10 bytes in it, which makes it a reset */
+	pollfd = (struct pollfd){.fd = fds[0], .events = 0};
+	assert_int_equal(poll(&pollfd, 1, 10000), 1);
+	assert_int_equal(usp_file_close(file), -ECONNRESET);
+	assert_int_equal(usp_file_close(file), 0);
+	drop(&file);
+}
+
+static void closing_says_nothing_of_a_peer_that_took_all(void **state)
+{
+	struct usp_file *file;
+	int fds[2];
+
+	(void)state;
+	net_tcp_pair(fds, 0);
+	file = net_file(fds[0], USP_WRITE);
+	put_bytes(file, 0, 10);
+	net_take(fds[1], 0, 10);
+	close(fds[1]);
+	assert_int_equal(usp_file_close(file), 0);
+	drop(&file);
+}
+
 /* --- Zero-copy sends -------------------------------------------------------------------------------- */
 
 /* A gift whose memory is overwritten as soon as it is done. */
@@ -577,6 +610,7 @@ static void closing_aborts_a_connection_whose_peer_takes_nothing(void **state)
 	close_pipe(end);
 	sock_of(file)->zerocopy.stall_ns = 1000000;
 	assert_int_equal(present.nr_done, 0);
+	assert_int_equal(usp_file_close(file), -ETIMEDOUT);
 	drop(&file);
 	assert_int_equal(present.nr_done, 1);
 	free(present.bytes);
@@ -793,6 +827,8 @@ int main(void)
 		CASE(a_write_or_a_shutdown_tells_it_if_it_comes_next),
 		CASE(no_sigpipe_is_raised),
 		CASE(a_shutdown_after_a_reset_says_reset),
+		CASE(closing_tells_that_the_peer_has_thrown_the_bytes_away),
+		CASE(closing_says_nothing_of_a_peer_that_took_all),
 		CASE(gifts_that_are_refilled_when_done_arrive_as_they_were),
 		CASE(a_gift_is_not_done_before_the_kernel_has_finished_with_it),
 		CASE(a_gift_is_done_once_when_the_peer_resets),

@@ -142,6 +142,16 @@ static void nobody_at_the_other_end_is_an_error(void **state)
 	drop(&sink);
 }
 
+static void nobody_at_the_other_end_of_the_last_datagram_is_an_error_of_closing(void **state)
+{
+	struct usp_file *sink = open_udp(USP_WRITE, net_free_port(SOCK_DGRAM), "udp:127.0.0.1:%u");
+
+	(void)state;
+	assert_int_equal(usp_write(sink, "x", 1), 1);
+	assert_int_equal(usp_file_close(sink), -ECONNREFUSED);
+	drop(&sink);
+}
+
 /* --- Sources ---------------------------------------------------------------------------------------- */
 
 static void send_datagram(int fd, unsigned port, uint64_t off, size_t len)
@@ -355,6 +365,7 @@ int main(void)
 		CASE(a_write_is_one_datagram),
 		CASE(a_shutdown_says_so_only_with_eof),
 		CASE(nobody_at_the_other_end_is_an_error),
+		CASE(nobody_at_the_other_end_of_the_last_datagram_is_an_error_of_closing),
 		CASE(a_splice_takes_one_datagram_and_an_empty_one_is_the_end),
 		CASE(the_largest_datagram_fits),
 		CASE(a_datagram_that_does_not_fit_is_an_error_and_not_cut),
