@@ -176,11 +176,26 @@ void end_open(struct end *end)
 	fault_check(end->error == 0 ? end->file != NULL : end->file == NULL);
 }
 
+/* The close that failed is told, and no other; without a fault all is well. */
+static void end_check_close(const struct end *end)
+{
+	struct fault_hit hit = fault_hit();
+	bool is_hit = hit.plan.is_sticky || hit.to_fd == end->fd;
+
+	if (!hit.has_fired)
+		fault_check(end->close_result == 0);
+	else if (hit.plan.call == FAULT_usp_sys_close && end->fd >= 0)
+		fault_check(end->close_result == (is_hit ? -hit.plan.error : 0));
+}
+
 void end_close(struct end *end)
 {
 	end->was_open = end->file;
+	end->close_result = end->file ? usp_file_close(end->file) : 0;
 	usp_file_put(end->file);
 	end->file = NULL;
+	if (end->was_open)
+		end_check_close(end);
 	if (!end->was_open && end->fd >= 0)
 		fault_check(close(end->fd) == 0); /* a failed open leaves it with the caller */
 }

@@ -34,13 +34,14 @@ struct end {
 	unsigned char *bytes; /* a sink: what arrived */
 	size_t nr_arrived;
 	bool was_open;
+	int close_result;
 	unsigned nr_done; /* calls of the done of END_MEMORY */
 };
 
 /* Everything but the library's part. The bytes of a source start to flow. */
 void end_prepare(struct end *end, enum end_kind kind, unsigned mode);
 
-/* The library's part: end->file, or end->error. */
+/* The library's part: end->file, or end->error; then end->close_result, which must be what became of the calls of close(2). */
 void end_open(struct end *end);
 void end_close(struct end *end);
 

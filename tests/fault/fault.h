@@ -33,6 +33,7 @@
 	X(usp_sys_open_waiting, false, EACCES, EINTR, EMFILE, ENXIO)                                                  \
 	X(usp_sys_reopen, false, EACCES, EMFILE, ENXIO)                                                               \
 	X(usp_sys_replace, false, EMFILE)                                                                             \
+	X(usp_sys_close, false, EDQUOT, EIO, ENOSPC)                                                                  \
 	X(usp_sys_stat, false, EACCES, EIO, ENOENT)                                                                   \
 	X(usp_sys_fstat, false, EIO, ENOMEM)                                                                          \
 	X(usp_sys_fs_type, false, EIO, ENOSYS)                                                                        \

@@ -161,6 +161,16 @@ void __wrap_freeaddrinfo(struct addrinfo *list)
 	__real_freeaddrinfo(list);
 }
 
+/* The descriptor is gone in any case. */
+int __real_usp_sys_close(int fd);
+int __wrap_usp_sys_close(int fd);
+int __wrap_usp_sys_close(int fd)
+{
+	int ret = __real_usp_sys_close(fd);
+
+	return fault_fires(FAULT_usp_sys_close, -1, fd) ? -fault_error() : ret;
+}
+
 /* It gives a positive error. */
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg);
