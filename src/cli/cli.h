@@ -17,8 +17,8 @@ enum cli_exit {
 /* One line on standard error that begins with "usplice: ". Control characters and what is no UTF-8 are shown as '?'. */
 void message_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Flush standard output: CLI_DONE, or CLI_FAILED after saying why. */
-int message_flush_stdout(void);
+/* Close standard output, behind all that is printed there: CLI_DONE, or CLI_FAILED after saying why. */
+int message_close_stdout(void);
 
 /* The commands: argv[0] is the command's own name; the result is an exit code. */
 int cmd_copy(int argc, char **argv);

@@ -88,7 +88,7 @@ static int copy_help(void)
 	      "Exit code: 0 done, 2 usage, 3 source failed, 4 destination failed, 5 would have\n"
 	      "copied, 128+n stopped by signal n, 1 anything else.\n",
 	      stdout);
-	return message_flush_stdout();
+	return message_close_stdout();
 }
 
 /* Which options contradict each other, in words, or NULL. */

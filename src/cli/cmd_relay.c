@@ -131,7 +131,7 @@ static int relay_help(void)
 	puts("\nTIME is in seconds, or has a unit: 500ms, 2.5s, 10m, 1h.\n"
 	     "SIGTERM lets connections end and exits; a second one closes them. SIGUSR1 says how\n"
 	     "it stands. See usplice-relay(1).");
-	return message_flush_stdout();
+	return message_close_stdout();
 }
 
 int cmd_relay(int argc, char **argv)

@@ -141,14 +141,29 @@ static void run_sync(struct copy_sink *sink, uint64_t bytes)
 		run_sink_failed(sink, bytes, strerror(-error));
 }
 
-static void run_commit(struct copy_sink *sink, uint64_t bytes)
+/* A file that has no name cannot get one when it is closed. */
+static void run_link(struct copy_sink *sink, uint64_t bytes)
 {
 	int error = atomic_link(sink->atomic, usp_file_fd(sink->file));
 
-	if (error == 0) {
-		error = atomic_commit(sink->atomic);
-		sink->atomic = NULL;
-	}
+	if (error < 0)
+		run_sink_failed(sink, bytes, strerror(-error));
+}
+
+/* What fails last still failed: network file systems tell at close that the bytes did not fit. */
+static void run_close_sink(struct copy_sink *sink, uint64_t bytes)
+{
+	int error = usp_file_close(sink->file);
+
+	if (error < 0)
+		run_sink_failed(sink, bytes, strerror(-error));
+}
+
+static void run_commit(struct copy_sink *sink, uint64_t bytes)
+{
+	int error = atomic_commit(sink->atomic);
+
+	sink->atomic = NULL;
 	if (error < 0)
 		run_sink_failed(sink, bytes, strerror(-error));
 }
@@ -161,7 +176,10 @@ static void run_cut_late(struct copy_sink *sink, uint64_t bytes)
 		run_sink_failed(sink, bytes, strerror(errno));
 }
 
-/* A sink that has everything is synced and put in place. False if this sink failed, now or before. */
+/*
+ * A sink that has everything is synced, closed and put in place; one that was cut short is closed. False if this sink failed, now or
+ * before.
+ */
 static bool run_finish_sink(struct copy *copy, struct copy_sink *sink, unsigned index, bool is_whole)
 {
 	struct usp_sink_status status = {.size = sizeof(status)};
@@ -172,11 +190,13 @@ static bool run_finish_sink(struct copy *copy, struct copy_sink *sink, unsigned 
 		run_tell_sink(copy, sink, &status);
 	if (sink->is_cut_late && (is_whole || status.bytes > 0)) /* a run that never began leaves the old file */
 		run_cut_late(sink, status.bytes);
-	if (sink->error[0] != '\0' || !is_whole)
-		return sink->error[0] == '\0';
-	if (copy->request->sync || sink->atomic)
+	if (is_whole && sink->error[0] == '\0' && (copy->request->sync || sink->atomic))
 		run_sync(sink, status.bytes);
-	if (sink->atomic && sink->error[0] == '\0')
+	if (is_whole && sink->error[0] == '\0' && sink->atomic)
+		run_link(sink, status.bytes);
+	if (sink->error[0] == '\0')
+		run_close_sink(sink, status.bytes);
+	if (is_whole && sink->error[0] == '\0' && sink->atomic)
 		run_commit(sink, status.bytes);
 	return sink->error[0] == '\0';
 }

@@ -95,7 +95,7 @@ static int main_help(int argc, char **argv)
 
 	if (argc < 2) {
 		main_usage(stdout);
-		return message_flush_stdout();
+		return message_close_stdout();
 	}
 	command = main_find(argv[1]);
 	if (!command)
@@ -103,7 +103,7 @@ static int main_help(int argc, char **argv)
 	if (command->run == cmd_copy || command->run == cmd_relay)
 		return command->run(2, (char *[]){argv[1], help, NULL});
 	printf("%s: %s\n", command->name, command->summary);
-	return message_flush_stdout();
+	return message_close_stdout();
 }
 
 static int main_version(int argc, char **argv)
@@ -111,7 +111,7 @@ static int main_version(int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	printf("usplice %s\n", usp_version());
-	return message_flush_stdout();
+	return message_close_stdout();
 }
 
 int main(int argc, char **argv)

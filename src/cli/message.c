@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,9 +49,11 @@ void message_say(const char *format, ...)
 	free(text);
 }
 
-int message_flush_stdout(void)
+int message_close_stdout(void)
 {
-	if (fflush(stdout) == 0 && !ferror(stdout))
+	bool is_good = !ferror(stdout);
+
+	if (fclose(stdout) == 0 && is_good)
 		return CLI_DONE;
 	message_say("standard output: %s", strerror(errno));
 	return CLI_FAILED;

@@ -7,6 +7,7 @@
 #include "size.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,14 @@ static void report_json(FILE *out, const struct copy *copy)
 	fprintf(out, "],\"stranded\":%llu}\n", (unsigned long long)report.status.stranded);
 }
 
+/* Each close of a file tells what became of its bytes, also of a second descriptor. */
+static int report_settle(int fd)
+{
+	int twin = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return twin >= 0 && close(twin) < 0 ? -errno : 0;
+}
+
 static int report_write_all(int fd, const char *text, size_t len)
 {
 	struct stat st;
@@ -152,7 +161,7 @@ static int report_write_all(int fd, const char *text, size_t len)
 		text += written > 0 ? written : 0;
 		len -= written > 0 ? (size_t)written : 0;
 	}
-	return 0;
+	return report_settle(fd);
 }
 
 int report_write_json(const struct copy *copy, int fd, const char *name)

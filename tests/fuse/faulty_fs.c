@@ -144,12 +144,15 @@ static int faulty_open(const char *path, struct fuse_file_info *info)
 	return faulty_create(path, 0, info);
 }
 
-/* How many of len bytes at off come before the fault: 0 if it is there. */
+/*
+ * How many of len bytes at off come before the fault: 0 if it is there. The page cache takes a short read for the end of the file, and
+ * a short write for a whole one: there a request that cannot be served whole has to fail.
+ */
 static size_t before(int64_t fault, int error, int64_t off, size_t len)
 {
 	if (!error || off + (int64_t)len <= fault)
 		return len;
-	return off < fault ? (size_t)(fault - off) : 0;
+	return faults.is_direct && off < fault ? (size_t)(fault - off) : 0;
 }
 
 static int faulty_read(const char *path, char *ret_bytes, size_t len, off_t off, struct fuse_file_info *info)
@@ -162,8 +165,7 @@ static int faulty_read(const char *path, char *ret_bytes, size_t len, off_t off,
 	if (faults.short_len && len > faults.short_len)
 		len = faults.short_len;
 	good = before(faults.read_from, faults.read_error, off, len);
-	/* For the page cache a short read is the end of the file: there a request that cannot be served whole fails. */
-	if (good == 0 || (good < len && !faults.is_direct))
+	if (good == 0)
 		return -faults.read_error;
 	ret = pread((int)info->fh, ret_bytes, good, off);
 	if (ret > 0 && off + ret > faults.grown)
@@ -173,10 +175,14 @@ static int faulty_read(const char *path, char *ret_bytes, size_t len, off_t off,
 
 static int faulty_write(const char *path, const char *bytes, size_t len, off_t off, struct fuse_file_info *info)
 {
+	size_t good;
+
 	(void)path;
 	take_time();
-	len = before(faults.write_from, faults.write_error, off, len);
-	return len ? done(pwrite((int)info->fh, bytes, len, off)) : -faults.write_error;
+	good = before(faults.write_from, faults.write_error, off, len);
+	if (good == 0)
+		return -faults.write_error;
+	return done(pwrite((int)info->fh, bytes, good, off));
 }
 
 static ssize_t faulty_copy_file_range(const char *from, struct fuse_file_info *in, off_t in_off, const char *to,

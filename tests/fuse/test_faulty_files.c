@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* test_faulty_files - the library and files whose sizes are wrong: no call believes st_size more than a read. */
+/* test_faulty_files - the library and files with wrong sizes and late errors: a read knows the end, and a close what failed. */
 #include "faulty.h"
 
 #include <fcntl.h>
@@ -186,6 +186,51 @@ static void a_file_that_says_it_is_empty_is_cut_when_it_is_opened_for_writing(vo
 	drop(&out);
 }
 
+/* Pump a real file to a shown one, and close that. */
+static int close_after_a_pump(struct faulty *faulty, const char *faults, enum usp_lane_choice lane)
+{
+	const struct usp_open_params to_read = {.size = sizeof(to_read), .mode = USP_READ};
+	const struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE};
+	const struct usp_pump_params params = {.size = sizeof(params), .count = -1, .lane = lane};
+	struct usp_file *in, *out;
+	struct usp_pump *pump;
+	struct usp_hop hop = {.size = sizeof(hop)};
+	int ret;
+
+	faulty_make(faulty, "a", LEN);
+	faulty_serve(faulty, faults);
+	assert_int_equal(usp_open(faulty_real(faulty, "a"), &to_read, &in, NULL), 0);
+	assert_int_equal(usp_open(faulty_shown(faulty, "b"), &to_write, &out, NULL), 0);
+	assert_int_equal(usp_pump_new(in, &params, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, out), 0);
+	assert_int_equal(usp_pump_run(pump), 0);
+	ret = usp_file_close(out);
+	usp_pump_sink_hop(pump, 0, &hop);
+	assert_int_equal(hop.bytes[USP_COPIED] + hop.bytes[USP_UNKNOWN] + hop.bytes[USP_BY_REFERENCE], LEN);
+	assert_int_equal(usp_file_close(out), 0);
+	usp_pump_free(pump);
+	drop(&in);
+	drop(&out);
+	return ret;
+}
+
+static void closing_tells_that_written_bytes_did_not_fit(void **state)
+{
+	for (enum usp_lane_choice lane = USP_LANE_AUTO; lane <= USP_LANE_USER; lane++) {
+		assert_int_equal(close_after_a_pump(*state, "", lane), 0);
+		assert_int_equal(close_after_a_pump(*state, "flush=EDQUOT", lane), -EDQUOT);
+		assert_int_equal(close_after_a_pump(*state, "flush=ENOSPC", lane), -ENOSPC);
+		assert_int_equal(close_after_a_pump(*state, "flush=EIO", lane), -EIO);
+		assert_int_equal(close_after_a_pump(*state, "writeback write=50000:ENOSPC", lane), -ENOSPC);
+	}
+}
+
+/* A second close would say -EBADF, or close what another thread has opened meanwhile. */
+static void an_interrupted_close_is_not_made_again(void **state)
+{
+	assert_int_equal(close_after_a_pump(*state, "flush=EINTR", USP_LANE_AUTO), -EINTR);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +241,8 @@ int main(void)
 		FAULTY_CASE(a_pump_delivers_what_is_behind_the_size),
 		FAULTY_CASE(a_forced_kernel_lane_ends_with_an_error_where_the_kernel_gives_no_more),
 		FAULTY_CASE(a_file_that_says_it_is_empty_is_cut_when_it_is_opened_for_writing),
+		FAULTY_CASE(closing_tells_that_written_bytes_did_not_fit),
+		FAULTY_CASE(an_interrupted_close_is_not_made_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
