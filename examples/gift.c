@@ -42,6 +42,7 @@ static void deliver(struct usp_file *end, struct usp_file *sink)
 	usp_file_hop(sink, USP_WRITE, &hop);
 	shared = hop.bytes[USP_BY_REFERENCE];
 	copied = hop.bytes[USP_COPIED];
+	check(spec, usp_file_close(sink)); /* some disks tell only here that they are full */
 	printf("%s: %lu by reference, %lu copied\n", spec, shared, copied);
 	usp_file_put(sink);
 }

@@ -132,6 +132,8 @@ int main(int argc, char **argv)
 			       &second, NULL);
 	if (ret == 0)
 		ret = numbers_run(source, sink, second);
+	if (ret == 0 && second)
+		ret = usp_file_close(second); /* some disks tell only here that they are full */
 	if (ret == 0) {
 		usp_file_hop(sink, USP_WRITE, &hop);
 		printf("%" PRIu64 " lines, %" PRIu64 " bytes %s\n", nr_lines, hop.bytes[USP_BY_REFERENCE],

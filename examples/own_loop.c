@@ -111,6 +111,7 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < 2; i++) {
 		usp_pump_free(flow[i].pump);
+		check(usp_file_spec(file[i]), usp_file_close(file[i]));
 		usp_file_put(file[i]);
 	}
 	return flow[0].result || flow[1].result;

@@ -13,7 +13,7 @@ int main(int argc, char **argv)
 
 	if (argc != 3 || (error = usp_open(argv[1], &to_read, &source, NULL)) ||
 	    (error = usp_open(argv[2], &to_write, &sink, NULL)) || (error = usp_pump_new(source, NULL, &pump)) ||
-	    (error = usp_pump_add_sink(pump, sink)) || (error = usp_pump_run(pump))) {
+	    (error = usp_pump_add_sink(pump, sink)) || (error = usp_pump_run(pump)) || (error = usp_file_close(sink))) {
 		fprintf(stderr, "send SOURCE SINK: %s\n", argc == 3 ? strerror(-error) : "two endpoints, please");
 	} else {
 		struct usp_route_total total = {.size = sizeof(total)};

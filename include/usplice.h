@@ -377,7 +377,7 @@ USP_EXPORT int usp_pump_add_sink(struct usp_pump *pump, struct usp_file *sink);
  * error, the source's before a sink's: ask usp_pump_status and usp_pump_sink_status which side it was. -ECANCELED
  * after a stop. Before a byte moved: -EOPNOTSUPP for a lane that is impossible; -ENOTSUP (the same number) for
  * REQUIRE_ZERO_COPY, and the reason stands in the account of the hop; -EINVAL without a sink or for a second run. The
- * files have USP_NONBLOCK afterwards.
+ * files have USP_NONBLOCK afterwards. What a sink on a network file system got may still fail: see usp_file_close.
  */
 USP_EXPORT int usp_pump_run(struct usp_pump *pump);
 
