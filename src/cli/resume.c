@@ -40,8 +40,9 @@ static ssize_t resume_same(const unsigned char *a, const unsigned char *b, ssize
 	return i;
 }
 
-static enum resume_result resume_compare_into(struct usp_file *source, int64_t off, struct usp_file *sink, int64_t count,
-					      const struct watch *watch, unsigned char *buffers, int64_t *ret_at)
+static enum resume_result resume_compare_into(struct usp_file *source, int64_t off, struct usp_file *sink,
+					      int64_t count, const struct watch *watch, unsigned char *buffers,
+					      int64_t *ret_at)
 {
 	int64_t at = 0;
 	ssize_t has;

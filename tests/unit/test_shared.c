@@ -92,6 +92,7 @@ static void every_way_to_read_moves_the_offset_that_others_see(void **state)
 {
 	struct shared source = share_file(FILE_LEN, USP_READ, 0);
 	struct usp_file *null = open_spec("null:", USP_WRITE), *end[2];
+	unsigned char bytes[100];
 	int64_t off = 50;
 
 	(void)state;
@@ -110,6 +111,10 @@ static void every_way_to_read_moves_the_offset_that_others_see(void **state)
 	}
 	assert_int_equal(usp_splice(source.file, &off, end[1], NULL, 200, 0), 200);
 	assert_int_equal(off, 250);
+	assert_int_equal(usp_pread(source.file, bytes, sizeof(bytes), 70), sizeof(bytes));
+	assert_true(pattern_is(bytes, 70, sizeof(bytes)));
+	assert_int_equal(usp_pread(source.file, bytes, sizeof(bytes), -1), -EINVAL);
+	assert_int_equal(usp_pread(null, bytes, sizeof(bytes), 0), -ESPIPE);
 	assert_offset(&source, 3600); /* an offset that is given is nobody else's */
 	take_bytes(end[0], 50, 200);
 	close_pipe(end);
