@@ -401,7 +401,9 @@ static void conn_client_ready(struct usp_watch *watch, unsigned events)
 		usp_flow_ready(conn, 0, events);
 	if (conn->state != USP_CONN_HEADER || !(events & ~(unsigned)EPOLLOUT))
 		return;
-	ret = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) && !(events & EPOLLIN) ? -EPROTO : conn_take_header(conn);
+	ret = conn_take_header(conn);
+	if (ret == 0 && events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		ret = -EPROTO; /* more is needed, and nothing more comes */
 	if (ret < 0) {
 		conn_give_up(conn);
 	} else if (ret > 0) {
