@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 WIDTHS = (320, 375, 700, 1280)
 SCHEMES = ("light", "dark")
 

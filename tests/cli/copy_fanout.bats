@@ -52,13 +52,21 @@ with open("f", "rb", buffering=0) as source, open("slow", "wb") as to:
 	same a slow
 }
 
+# detaching ARGUMENTS: a copy that detaches who takes nothing, after as long as makes nobody look slow but ./f.
+detaching() {
+	for slow in 0.2 2 20; do
+		copy --on-slow detach:$slow --report report "$@"
+		[ "$(jq '[.sinks[] | select(.spec != "f") | .error] | all(. == null)' report)" = false ] || break
+	done
+}
+
 @test "a destination that takes nothing is detached, and the others get all" {
 	data a 9000000
 	mkfifo f
 	exec 9<>f
-	copy --on-slow detach:0.2 --report report a b f c
+	detaching a b f c
 	exits 4
-	[[ $stderr =~ ^"usplice: sink f: at byte "[0-9]+": took nothing for 0.2 s and was detached"$ ]]
+	[[ $stderr =~ ^"usplice: sink f: at byte "[0-9]+": took nothing for $slow s and was detached"$ ]]
 	same a b
 	same a c
 	[ "$(sink_of report b bytes)" -eq 9000000 ]
@@ -73,7 +81,7 @@ with open("f", "rb", buffering=0) as source, open("slow", "wb") as to:
 	data a 9000000
 	mkfifo f
 	exec 9<>f
-	copy --on-slow detach:0.2 --report report a null: f
+	detaching a null: f
 	exits 4
 	got=$(sink_of report f bytes)
 	head -c "$got" <&9 >part

@@ -273,30 +273,39 @@ load support
 }
 
 @test "--progress shows percentage, rate and what is left" {
-	copy --progress --limit-rate 1M --count 600k zero: null:
-	exits 0
-	[[ $stderr == *%*ETA* ]]
-	[[ $stderr == *"/s"* ]]
-	says "usplice: 600.0 KiB in "
-	[[ $stderr != *$'\033'* ]]
+	hold
+	start --progress --count 600k held null:
+	feed 200k
+	eventually grep -q '/s.* 33%.*ETA' job.err
+	feed 400k
+	finish 0
+	grep -q "usplice: 600.0 KiB in " job.err
+	never grep -q $'\033' job.err
 }
 
 @test "progress is shown on a terminal, in colours unless NO_COLOR is set, and not with -q" {
 	command -v script >/dev/null || skip "no script"
-	line="$USPLICE copy --limit-rate 1M --count 300k zero: null:"
-	TERM=xterm script -qec "$line" /dev/null </dev/null >shown
-	grep -q ETA shown
+	on_terminal TERM=xterm
 	grep -q $'\033' shown
-	NO_COLOR=1 TERM=xterm script -qec "$line" /dev/null </dev/null >shown
-	grep -q ETA shown
+	on_terminal NO_COLOR=1 TERM=xterm
 	never grep -q $'\033' shown
-	TERM=xterm script -qec "$line -q" /dev/null </dev/null >shown
+	TERM=xterm script -qec "${USPLICE@Q} copy --limit-rate 1M --count 300k zero: null: -q" /dev/null </dev/null >shown
 	[ ! -s shown ]
+}
+
+# on_terminal ENVIRONMENT...: a copy until its progress is ./shown, and then to its end.
+on_terminal() {
+	hold
+	env "$@" script -qefc "stty cols ${columns-80}; ${USPLICE@Q} copy --count 300k held null:" /dev/null </dev/null >shown 3>&- &
+	feed 150k
+	eventually grep -q '/s' shown
+	feed 150k
+	wait $!
 }
 
 @test "the progress line fits a narrow terminal" {
 	command -v script >/dev/null || skip "no script"
-	TERM=dumb script -qec "stty cols 30; $USPLICE copy --limit-rate 1M --count 300k zero: null:" /dev/null </dev/null >shown
+	columns=30 on_terminal TERM=dumb
 	# Each state of the line begins with a return of the carriage.
 	tr '\r' '\n' <shown | grep '/s' | grep -v usplice: >drawn
 	[ -s drawn ]
@@ -336,14 +345,18 @@ flood() {
 }
 
 @test "between two pipes it is a batch process while it is busy" {
+	be_busy
 	flood
 	start in out
 	eventually is_scheduled "0 3" # the one that waits for signals, and the copy
+	rm busy
+	eventually is_scheduled 0
 	kill -TERM "$job"
 	finish 143
 }
 
 @test "with --no-batch it stays an ordinary process, and so it does when it is one end itself" {
+	be_busy
 	flood
 	start --no-batch in out
 	stays is_scheduled 0

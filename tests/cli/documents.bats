@@ -79,8 +79,8 @@ shown_in() {
 	"$examples"/own_loop unix-listen:a.sock unix-listen:b.sock >report.txt &
 	seq 300000 >to_b.txt
 	seq 5 >to_a.txt
-	socat -t 60 STDIO UNIX-CONNECT:a.sock,retry=1000,interval=0.01 <to_b.txt >at_a.txt &
-	socat -t 60 STDIO UNIX-CONNECT:b.sock,retry=1000,interval=0.01 <to_a.txt >at_b.txt
+	socat -t 60 STDIO UNIX-CONNECT:a.sock,retry=6000,interval=0.01 <to_b.txt >at_a.txt &
+	socat -t 60 STDIO UNIX-CONNECT:b.sock,retry=6000,interval=0.01 <to_a.txt >at_b.txt
 	wait
 	cmp to_b.txt at_b.txt
 	cmp to_a.txt at_a.txt
@@ -100,15 +100,16 @@ shown_in() {
 	head -c 3000001 /dev/urandom >big.img
 	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 	awk '$0 == "```sh" { inside = 1; next } /^```$/ { inside = 0 } inside' "$source_dir"/docs/zero-copy.md |
-		sed "s/:9000/:$port/" >all.sh
+		sed "s/:9000/:$port/" | sed -f "$BATS_TEST_DIRNAME/patiently.sed" >all.sh
 	[ "$(grep -c usplice all.sh)" -ge 5 ]
-	timeout 120 bash -eux -o pipefail all.sh
+	timeout 600 bash -eux -o pipefail all.sh
 }
 
 @test "every shell block of docs/relay.md runs without an error" {
-	awk '$0 == "```sh" { inside = 1; next } /^```$/ { inside = 0 } inside' "$source_dir"/docs/relay.md >all.sh
+	awk '$0 == "```sh" { inside = 1; next } /^```$/ { inside = 0 } inside' "$source_dir"/docs/relay.md |
+		sed -f "$BATS_TEST_DIRNAME/patiently.sed" >all.sh
 	[ "$(grep -c usplice all.sh)" -ge 5 ]
-	timeout 60 bash -eux -o pipefail all.sh >out 3>&-
+	timeout 600 bash -eux -o pipefail all.sh >out 3>&-
 	grep -qx hello out
 	cmp image first.img
 	cmp image second.img
@@ -117,13 +118,14 @@ shown_in() {
 
 @test "docs/relay.md explains every metric, and no other" {
 	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-	"$USPLICE" relay --quiet --metrics "127.0.0.1:$port" --exit-idle-time 2s unix:front unix:nobody 3>&- &
-	curl -sSf --retry 20 --retry-connrefused --retry-delay 0 --retry-max-time 10 "http://127.0.0.1:$port/metrics" |
+	"$USPLICE" relay --quiet --metrics "127.0.0.1:$port" unix:front unix:nobody 3>&- &
+	curl -sSf --retry 1000 --retry-connrefused --retry-delay 0 --retry-max-time 60 "http://127.0.0.1:$port/metrics" |
 		sed -n 's/^# TYPE usplice_relay_\([a-z_]*\) .*/\1/p' | grep -v '^build_info$' | sort >told
 	sed -n '/^## What the metrics mean/,/^## Limits/s/^| \(`.*`\) |.*/\1/p' "$source_dir"/docs/relay.md |
 		grep -oE '`[a-z_]+' | tr -d '`' | sort >explained
 	[ -s told ]
 	diff told explained
+	kill $!
 	wait $!
 }
 

@@ -10,7 +10,7 @@ inject() {
 	shift
 	rm -f report trace
 	status=0
-	timeout 60 strace -f -o trace -e trace="${what%%:*}" -e inject="$what" \
+	timeout 300 strace -f -o trace -e trace="${what%%:*}" -e inject="$what" \
 		"$USPLICE" copy --report report "$@" 2>stderr || status=$?
 	injected=$(grep -c INJECTED trace || true)
 }

@@ -13,7 +13,7 @@ carried() {
 
 # traced ARGUMENTS: a copy whose report is in ./report, and the calls that carry bytes in ./trace.
 traced() {
-	timeout 60 strace -f -o trace -e trace=$carriers "$USPLICE" copy --report report "$@" 3>&-
+	timeout 300 strace -f -o trace -e trace=$carriers "$USPLICE" copy --report report "$@" 3>&-
 }
 
 # goes_by_reference: or the probe found that this kernel copies, and there is nothing to see.
@@ -27,7 +27,7 @@ goes_by_reference() {
 	data a 8000001
 	port=$(free_port)
 	"$USPLICE" copy "tcp-listen:127.0.0.1:$port" b 3>&- &
-	traced --lane kernel a "tcp:127.0.0.1:$port,retry=10"
+	traced --lane kernel a "tcp:127.0.0.1:$port,retry=60"
 	wait $!
 	same a b
 	[ "$(jq -r .lane report)" = kernel ]
@@ -69,7 +69,7 @@ refuses() {
 	shift 2
 	status=0
 	rm -f report
-	timeout 60 strace -f -o trace -e trace="$call" -e inject="$call:error=$error" \
+	timeout 300 strace -f -o trace -e trace="$call" -e inject="$call:error=$error" \
 		"$USPLICE" copy --report report "$@" 2>stderr 3>&- || status=$?
 }
 

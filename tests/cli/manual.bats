@@ -10,7 +10,8 @@ pages=(usplice.1 usplice-copy.1 usplice-relay.1 usplice-endpoints.7 usp_relay.3)
 examples() {
 	sed -n '/^# EXAMPLES/,/^# SEE ALSO/s/^\$ //p' "$USPLICE_SOURCE_DIR/man/$1.scd" |
 		sed "s/\b9000\b/$front_port/g; s/\b9001\b/$back_port/g" |
-		sed 's/^sleep 1$/wait_for_back/; s/^server=\$!$/&; wait_for_back/'
+		sed 's/^sleep 1$/wait_for_back/; s/^server=\$!$/&; wait_for_back/' |
+		sed -f "$BATS_TEST_DIRNAME/patiently.sed"
 }
 
 # back_listens: a socket is bound to $back_port and connected to nobody. In the manual a second is long enough, or the time to type
@@ -33,7 +34,7 @@ run_examples() {
 	cp notes.txt new.conf
 	examples "$1" >script
 	[ -s script ]
-	export back_port
+	export back_port patience
 	export -f back_listens eventually
 	PATH=$PWD/bin:$PATH bash -euo pipefail -c 'wait_for_back() { eventually back_listens; }; . ./script' 3>&-
 }

@@ -54,12 +54,12 @@ relay() {
 
 # usage ARGUMENTS: a relay that is not to begin, with standard error in $stderr.
 usage() {
-	run --separate-stderr timeout 10 "$USPLICE" relay "$@"
+	run --separate-stderr timeout "$patience" "$USPLICE" relay "$@"
 }
 
 # metric NAME: one number of the metrics.
 metric() {
-	curl -sSf --max-time 30 "http://$metrics/metrics" | sed -n "s/^usplice_relay_$1 //p"
+	curl -sSf --max-time "$patience" "http://$metrics/metrics" | sed -n "s/^usplice_relay_$1 //p"
 }
 
 # shows NAME VALUE: the metric has it now.

@@ -126,12 +126,12 @@ load relay
 		relay --lane $lane 127.0.0.1:0 "${at[target]}"
 		for len in 5 3000000; do
 			expected=$(head -c $((2 * len)) /dev/zero | sha256sum | cut -d ' ' -f 1)
-			[ "$(timeout 20 python3 "$BATS_TEST_DIRNAME/relay_peer.py" urgent "$here" $len)" = "$expected" ]
+			[ "$(timeout "$patience" python3 "$BATS_TEST_DIRNAME/relay_peer.py" urgent "$here" $len)" = "$expected" ]
 		done
 		stops 0
 	done
 	relay --lane kernel 127.0.0.1:0 "${at[target]}"
-	run --separate-stderr timeout 20 python3 "$BATS_TEST_DIRNAME/relay_peer.py" urgent "$here" 5
+	run --separate-stderr timeout "$patience" python3 "$BATS_TEST_DIRNAME/relay_peer.py" urgent "$here" 5
 	exits 1
 	[ -z "$output" ]
 	logs target "reset (5)"
@@ -143,13 +143,17 @@ load relay
 	relay --metrics 127.0.0.1:0 127.0.0.1:0 "${at[target]}"
 	head -c 1G /dev/zero | peer ask "$here" >/dev/null 2>&1 &
 	sender=$!
-	eventually still 'delivered_bytes_total{direction="to_target"}'
-	[ "$(metric 'waits_total{direction="to_target",side="sink"}')" -ge 1 ]
+	eventually is_held_back
 	[ "$(metric 'delivered_bytes_total{direction="to_target"}')" -lt 100000000 ]
 	[ "$(awk '$1 == "Private_Dirty:" { print $2 }' "/proc/$job/smaps_rollup")" -lt 30000 ]
 	stops_at_once
 	logs target "broken (1)"
 	wait "$sender" || true
+}
+
+is_held_back() {
+	[ "$(metric 'waits_total{direction="to_target",side="sink"}')" -ge 1 ] &&
+		still 'delivered_bytes_total{direction="to_target"}'
 }
 
 # still NAME: the metric is not 0 and has not moved for a tenth of a second.
@@ -180,7 +184,7 @@ uses_fds() {
 	launch bash -c 'ulimit -n 40; exec "$@"' - "$USPLICE" relay --metrics 127.0.0.1:0 127.0.0.1:0 "${at[target]}"
 	hold 8
 	echo early >&8
-	read -r -t 10 -u 8 word
+	read -r -t "$patience" -u 8 word
 	[ "$word" = early ]
 	# Not by the function: what is killed has to be the crowd itself.
 	timeout 100 python3 "$BATS_TEST_DIRNAME/relay_peer.py" crowd "$here" 40 </dev/null >/dev/null 2>&1 &
@@ -188,7 +192,7 @@ uses_fds() {
 	eventually uses_fds 39
 	for i in {1..20}; do
 		echo "still here $i" >&8
-		read -r -t 10 -u 8 word
+		read -r -t "$patience" -u 8 word
 		[ "$word" = "still here $i" ]
 	done
 	kill "$crowd"

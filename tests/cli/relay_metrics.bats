@@ -29,7 +29,7 @@ run_relay() {
 
 # get PATH: what the relay answers, into ./answer.
 get() {
-	python3 -c 'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode(), end="")' \
+	python3 -c 'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=60).read().decode(), end="")' \
 		"http://127.0.0.1:$port$1" >answer 2>/dev/null
 }
 

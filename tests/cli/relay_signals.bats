@@ -23,19 +23,19 @@ load relay
 		hold 6
 		for fd in 5 6; do
 			echo here >&$fd
-			read -r -t 10 -u $fd word
+			read -r -t "$patience" -u $fd word
 		done
 		kill -$signal "$job"
 		eventually grep -q "waiting for 2 connections to end (a second signal closes them)" job.err
 		eventually is_refused
 		for fd in 5 6; do
 			echo "still here" >&$fd
-			read -r -t 10 -u $fd word
+			read -r -t "$patience" -u $fd word
 			[ "$word" = "still here" ]
 		done
 		exec 5>&-
 		echo alone >&6
-		read -r -t 10 -u 6 word
+		read -r -t "$patience" -u 6 word
 		[ "$word" = alone ]
 		exec 6>&-
 		finish 0
@@ -47,13 +47,20 @@ is_refused() {
 }
 
 @test "a transfer that is under way when SIGTERM comes is finished" {
-	data a 5000000
+	data a 50000000 # more than all the buffers on the way hold
 	serve target send 127.0.0.1:0 a
-	relay --limit-rate 5M 127.0.0.1:0 "${at[target]}"
-	peer ask "$here" </dev/null >got &
+	relay 127.0.0.1:0 "${at[target]}"
+	python3 "$BATS_TEST_DIRNAME/relay_peer.py" ask "$here" </dev/null 3>&- | (
+		head -c 100000
+		touch begun
+		eventually test -e draining
+		cat
+	) >got &
 	asking=$!
-	eventually has_bytes got 100000
+	eventually test -e begun
 	kill -TERM "$job"
+	eventually grep -q "waiting for 1 connections to end" job.err
+	touch draining
 	wait "$asking"
 	same a got
 	finish 0
@@ -65,13 +72,13 @@ is_refused() {
 		relay 127.0.0.1:0 "${at[target]}"
 		hold 5
 		echo here >&5
-		read -r -t 10 -u 5 word
+		read -r -t "$patience" -u 5 word
 		for signal in $pair; do
 			kill -"$signal" "$job"
 			eventually grep -q "waiting for 1 connections to end" job.err
 		done
 		finish 0
-		never read -r -t 10 -u 5 word
+		never read -r -t "$patience" -u 5 word
 		exec 5>&-
 	done
 	[ "$(grep -c ^reset target.log)" -eq 3 ]
@@ -92,10 +99,9 @@ is_refused() {
 	[ ! -e front ]
 }
 
-# What has arrived is counted a moment later.
+# What has arrived is counted a moment later, and said a moment after that.
 stands() {
 	kill -USR1 "$job"
-	sleep 0.1
 	grep -q "^usplice: relay: $1" job.err
 }
 
@@ -104,10 +110,10 @@ stands() {
 	relay 127.0.0.1:0 "${at[target]}"
 	hold 5
 	echo hello >&5
-	read -r -t 10 -u 5 word
+	read -r -t "$patience" -u 5 word
 	eventually stands "1 connections, 1 of them now; 6 B to targets, 6 B to clients; "
 	echo there >&5
-	read -r -t 10 -u 5 word
+	read -r -t "$patience" -u 5 word
 	[ "$word" = there ]
 	exec 5>&-
 	stops 0
@@ -170,7 +176,7 @@ stands() {
 
 @test "a user without the right to a port is told so" {
 	status=0
-	as_nobody timeout 10 "$USPLICE" relay 127.0.0.1:1 127.0.0.1:2 2>said || status=$?
+	as_nobody timeout "$patience" "$USPLICE" relay 127.0.0.1:1 127.0.0.1:2 2>said || status=$?
 	[ "$status" -eq 3 ] || skip "every user may listen at every port here"
 	[ "$(cat said)" = "usplice: relay: cannot listen at '127.0.0.1:1': Permission denied" ]
 }

@@ -141,7 +141,7 @@ refused() {
 
 @test "an ordinary user may not set a mark, and is told so" {
 	status=0
-	as_nobody timeout 10 "$USPLICE" relay --mark 17 127.0.0.1:0 127.0.0.1:1 2>said || status=$?
+	as_nobody timeout "$patience" "$USPLICE" relay --mark 17 127.0.0.1:0 127.0.0.1:1 2>said || status=$?
 	[ "$status" -eq 1 ]
 	[ "$(cat said)" = "usplice: relay: cannot mark packets: Operation not permitted" ]
 }

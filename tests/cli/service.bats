@@ -42,7 +42,7 @@ times_heard() {
 
 # echoes SOCKET: what a client sends there comes back.
 echoes() {
-	[ "$(echo "hello $1" | socat -t 10 - "UNIX-CONNECT:$1")" = "hello $1" ]
+	[ "$(echo "hello $1" | socat -t "$patience" - "UNIX-CONNECT:$1")" = "hello $1" ]
 }
 
 @test "it serves all sockets that the manager passes" {

@@ -68,9 +68,12 @@ same() {
 	cmp "$1" "$2"
 }
 
-# eventually COMMAND: until it succeeds, at most ten seconds.
+# How long, in seconds, a test waits for what has to come. Nothing else depends on it: what never comes takes as long.
+patience=60
+
+# eventually COMMAND: until it succeeds.
 eventually() {
-	local deadline=$((SECONDS + 10))
+	local deadline=$((SECONDS + patience))
 	until "$@"; do
 		if ((SECONDS >= deadline)); then
 			echo "never came true: $*"
@@ -80,12 +83,29 @@ eventually() {
 	done
 }
 
+# hold: ./held, a FIFO from which a copy gets what feed gives it, and so is under way for as long as the test wants.
+hold() {
+	[ -p held ] || mkfifo held
+	exec 9<>held
+}
+
+# feed LENGTH: so many bytes, when they have been taken.
+feed() {
+	timeout "$patience" head -c "$1" /dev/zero >&9
+}
+
 # stays COMMAND: it succeeds for a second.
 stays() {
 	for _ in {1..20}; do
 		sleep 0.05
 		"$@"
 	done
+}
+
+# be_busy: the command is another one, whose threads are busy as long as ./busy is there, whatever the machine gives them.
+be_busy() {
+	USPLICE=${USPLICE_BUSY:?names the command that busy.c makes}
+	touch busy
 }
 
 # policies: how all threads of $job are scheduled, each kind once: 0 is SCHED_OTHER, 3 SCHED_BATCH, 5 SCHED_IDLE.

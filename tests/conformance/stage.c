@@ -163,8 +163,8 @@ static ssize_t stage_run(void *arg)
 }
 
 /* At stage->address, which then has the port. */
-static void stage_open_there(struct stage *stage, const struct usp_relay_params *params, unsigned nr_targets,
-			     const struct target *targets)
+static void stage_listen(struct stage *stage, const struct usp_relay_params *params, unsigned nr_targets,
+			 const struct target *targets)
 {
 	const char *texts[nr_targets + 1];
 
@@ -174,6 +174,17 @@ static void stage_open_there(struct stage *stage, const struct usp_relay_params 
 	assert_int_equal(usp_relay_listen(stage->relay, stage->address, NULL), 0);
 	assert_true(usp_relay_address(stage->relay, 0, stage->address, sizeof(stage->address)) > 0);
 	assert_int_equal(usp_relay_set_targets(stage->relay, texts, nr_targets, NULL, NULL), 0);
+}
+
+void stage_prepare(struct stage *stage, const struct usp_relay_params *params, unsigned nr_targets,
+		   const struct target *targets)
+{
+	snprintf(stage->address, sizeof(stage->address), "127.0.0.1:0");
+	stage_listen(stage, params, nr_targets, targets);
+}
+
+void stage_start(struct stage *stage)
+{
 	worker_start(&stage->worker, stage_run, stage);
 }
 
@@ -183,7 +194,8 @@ void stage_open(struct stage *stage, const struct usp_relay_params *params, bool
 	snprintf(stage->address, sizeof(stage->address), "127.0.0.1:0");
 	if (is_unix)
 		stage_new_path(stage->address);
-	stage_open_there(stage, params, nr_targets, targets);
+	stage_listen(stage, params, nr_targets, targets);
+	stage_start(stage);
 }
 
 void stage_open_for_both(struct stage *stage, const struct usp_relay_params *params, const struct target *target)
@@ -191,7 +203,8 @@ void stage_open_for_both(struct stage *stage, const struct usp_relay_params *par
 	char port[STAGE_TEXT];
 
 	snprintf(stage->address, sizeof(stage->address), "[::]:0");
-	stage_open_there(stage, params, 1, target);
+	stage_listen(stage, params, 1, target);
+	stage_start(stage);
 	snprintf(port, sizeof(port), "%s", strrchr(stage->address, ':'));
 	snprintf(stage->address, sizeof(stage->address), "127.0.0.1%.6s", port);
 }

@@ -49,6 +49,11 @@ struct stage {
 void stage_open(struct stage *stage, const struct usp_relay_params *params, bool is_unix, unsigned nr_targets,
 		const struct target *targets);
 
+/* The same in two steps: clients that connect in between are there before the relay runs. */
+void stage_prepare(struct stage *stage, const struct usp_relay_params *params, unsigned nr_targets,
+		   const struct target *targets);
+void stage_start(struct stage *stage);
+
 /* The same at a socket for IPv6 that takes IPv4, too; clients come by IPv4. */
 void stage_open_for_both(struct stage *stage, const struct usp_relay_params *params, const struct target *target);
 

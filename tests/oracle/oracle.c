@@ -15,7 +15,7 @@
 #include "support.h"
 
 #define CONTENT_MAX ((size_t)16 << 20) /* a file that somebody wrote to the end of is longer, and nothing but zeros */
-#define SLEEPERS_NS 500000000
+#define SLEEPERS_NS 3000000000
 #define NR_BUFFERS 4 /* for each world: of its steps, and of the step that sleeps */
 
 static unsigned char *buffers[NR_BUFFERS], *constant;

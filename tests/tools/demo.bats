@@ -8,7 +8,7 @@ setup() {
 }
 
 demo() {
-	run timeout 100 "$USPLICE_SOURCE_DIR/tools/demo" "$@"
+	run timeout 600 "$USPLICE_SOURCE_DIR/tools/demo" "$@"
 	echo "$output"
 	[ -z "$(ls "$USPLICE_DEMO_DIR")" ]
 }

@@ -15,7 +15,7 @@
 
 #define MANY_TARGETS 4000 /* whose text is larger than what a socket of ours holds */
 #define CROWD 40	  /* more clients than the server has places */
-#define PATIENCE_S 20	  /* of our clients; the server has 5 */
+#define PATIENCE_S 60	  /* of our clients; the server has 5 */
 
 /* --- The relay ------------------------------------------------------------------------------------- */
 
