@@ -3,6 +3,7 @@
 
 PREFIX ?= /usr/local
 ARGS ?=
+export PREFIX DESTDIR # commands take these from the environment: there may be spaces in them
 
 RELEASE := build
 TESTED := build-test
@@ -55,8 +56,8 @@ bench: all
 	bench/run --build $(RELEASE) $(ARGS)
 
 install: all
-	meson configure $(RELEASE) -Dprefix=$(PREFIX)
-	meson install -C $(RELEASE) $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
+	meson configure $(RELEASE) -Dprefix="$$PREFIX"
+	meson install -C $(RELEASE) $${DESTDIR:+--destdir "$$(realpath -m -- "$$DESTDIR")"}
 
 asan: $(ASAN)/build.ninja
 	tools/run-tests $(ASAN) $(ARGS)
@@ -111,7 +112,7 @@ format:
 	clang-format -i $(C_FILES)
 
 $(RELEASE)/build.ninja:
-	meson setup $(RELEASE) --buildtype=release -Dtests=false -Dprefix=$(PREFIX)
+	meson setup $(RELEASE) --buildtype=release -Dtests=false -Dprefix="$$PREFIX"
 
 $(TESTED)/build.ninja:
 	meson setup $(TESTED)

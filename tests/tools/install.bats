@@ -54,3 +54,24 @@ needs_plain_build() {
 		echo "#include <$header>" | cc -std=c11 -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" -fsyntax-only -x c -
 	done
 }
+
+# A small make of everything: the tree is a copy, without what was built in it.
+@test "the tree, the prefix, DESTDIR and TMPDIR may have spaces in their names" {
+	cd "$BATS_TEST_TMPDIR"
+	mkdir "my tree" "my tmp"
+	tar -C "$USPLICE_SOURCE_DIR" --exclude='./build*' --exclude=./.git -cf - . | tar -C "my tree" -xf -
+	cd "my tree"
+	export TMPDIR="$BATS_TEST_TMPDIR/my tmp"
+	make install PREFIX="$BATS_TEST_TMPDIR/my prefix"
+	echo hello >greeting
+	"$BATS_TEST_TMPDIR/my prefix/bin/usplice" copy greeting "a copy"
+	cmp greeting "a copy"
+	make install PREFIX="/my usr" DESTDIR="my root"
+	"my root/my usr/bin/usplice" copy greeting "another copy"
+	cmp greeting "another copy"
+	service=$(find "my root" -name 'usplice-relay@.service')
+	grep -qx 'ExecStart="/my usr/bin/usplice" relay .*' "$service"
+	tools/check-layers
+	make clean
+	[ ! -e build ]
+}

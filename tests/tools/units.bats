@@ -13,7 +13,7 @@ needs_systemd() {
 }
 
 command_of() {
-	sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$1"
+	sed -n 's/^ExecStart="\([^"]*\)".*/\1/p' "$1"
 }
 
 # The same units, but starting the command that was built, where systemd-analyze finds them.
@@ -21,7 +21,7 @@ use_built_command() {
 	mkdir "$BATS_TEST_TMPDIR/units"
 	export SYSTEMD_UNIT_PATH=$BATS_TEST_TMPDIR/units:
 	cp "$socket" "$service" "$BATS_TEST_TMPDIR/units"
-	sed -i "s|^ExecStart=[^ ]*|ExecStart=$USPLICE|" "$BATS_TEST_TMPDIR/units/usplice-relay@.service"
+	sed -i "s|^ExecStart=\"[^\"]*\"|ExecStart=\"$USPLICE\"|" "$BATS_TEST_TMPDIR/units/usplice-relay@.service"
 }
 
 # names_of SET: the system calls in a set of systemd's, of which some contain others; or the one that is named.
@@ -73,7 +73,7 @@ calls_allowed() {
 @test "systemd refuses the service without its command" {
 	needs_systemd
 	use_built_command
-	sed -i "s|^ExecStart=[^ ]*|ExecStart=$BATS_TEST_TMPDIR/nothing|" "$BATS_TEST_TMPDIR/units/usplice-relay@.service"
+	sed -i "s|^ExecStart=\"[^\"]*\"|ExecStart=\"$BATS_TEST_TMPDIR/nothing\"|" "$BATS_TEST_TMPDIR/units/usplice-relay@.service"
 	run systemd-analyze verify --man=no --recursive-errors=no usplice-relay@5432.service
 	[ "$status" -ne 0 ]
 	[[ $output == *nothing* ]]
