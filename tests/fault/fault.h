@@ -41,7 +41,7 @@
 	X(usp_sys_set_flags, false, EPERM)                                                                            \
 	X(usp_sys_lseek, false, ESPIPE)                                                                               \
 	X(usp_sys_ftruncate, false, EIO, EPERM)                                                                       \
-	X(usp_sys_fsync, false, EDQUOT, EIO, ENOSPC)                                                                  \
+	X(usp_sys_fsync, false, EDQUOT, EIO, ENOSPC, EROFS)                                                           \
 	X(usp_sys_memfd, false, EMFILE, ENOMEM)                                                                       \
 	X(usp_sys_readlink, false, EACCES, ENAMETOOLONG)                                                              \
 	X(usp_sys_block_size, false, EIO, ENOTTY)                                                                     \

@@ -587,3 +587,12 @@ bool tcp_is_under_way(int fd)
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && ioctl(fd, SIOCOUTQ, &queued) == 0 &&
 	       ioctl(fd, SIOCOUTQNSD, &unsent) == 0 && (queued > unsent || info.tcpi_snd_wnd > 0);
 }
+
+unsigned tcp_nr_segments(int fd)
+{
+	struct tcp_info info = {.tcpi_data_segs_out = 0};
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	return info.tcpi_data_segs_out;
+}

@@ -139,6 +139,7 @@ struct worker {
 void worker_start(struct worker *worker, ssize_t (*run)(void *arg), void *arg);
 /* Will a full TCP socket have room soon, because bytes are not acknowledged yet, or the peer allowed some more? No for others. */
 bool tcp_is_under_way(int fd);
+unsigned tcp_nr_segments(int fd); /* of data that it has sent */
 
 void worker_await_sleep(struct worker *worker); /* until the thread sleeps in the kernel, or is done */
 ssize_t worker_join(struct worker *worker);

@@ -578,6 +578,25 @@ static void an_adopted_file_that_appends_appends(void **state)
 	assert_file_is(path_of("log"), 0, 20);
 }
 
+/* Whoever shares the description writes behind us, and goes on behind that. */
+static void the_position_of_an_adopted_file_that_appends_is_the_kernels(void **state)
+{
+	int fd = open(make_file("log", 10), O_RDWR | O_APPEND | O_CLOEXEC), shared = dup(fd);
+	unsigned char bytes[10];
+	struct usp_file *file;
+
+	(void)state;
+	assert_int_equal(usp_open_fd(fd, USP_READ | USP_WRITE, "log", &file), 0);
+	put_bytes(file, 10, 10);
+	pattern_fill(bytes, 20, sizeof(bytes));
+	assert_int_equal(write(shared, bytes, sizeof(bytes)), sizeof(bytes));
+	assert_int_equal(lseek(shared, 0, SEEK_CUR), 30);
+	usp_file_put(file);
+	assert_int_equal(lseek(shared, 0, SEEK_CUR), 30);
+	close(shared);
+	assert_file_is(path_of("log"), 0, 30);
+}
+
 static void a_descriptor_that_does_not_fit_stays_with_the_caller(void **state)
 {
 	const char *path = make_file("a", 1);
@@ -990,6 +1009,7 @@ int main(void)
 		FILE_CASE(files_that_the_kernel_cannot_splice_are_not_offered_to_it),
 		FILE_CASE(an_adopted_file_goes_on_at_its_offset_and_leaves_it_at_the_end),
 		FILE_CASE(an_adopted_file_that_appends_appends),
+		FILE_CASE(the_position_of_an_adopted_file_that_appends_is_the_kernels),
 		FILE_CASE(a_descriptor_that_does_not_fit_stays_with_the_caller),
 	};
 	const struct CMUnitTest devices[] = {

@@ -70,8 +70,17 @@ static void a_resize_rounds_up_and_returns_the_capacity(void **state)
 	static const struct {
 		size_t len;
 		ssize_t capacity;
-	} cases[] = {{0, 4096},	      {1, 4096},	   {4096, 4096},	{4097, 8192},	    {65536, 65536},
-		     {65537, 131072}, {3 * 65536, 262144}, {SIZE_MAX, -EINVAL}, {3u << 30, -EINVAL}};
+	} cases[] = {{0, 4096},
+		     {1, 4096},
+		     {4096, 4096},
+		     {4097, 8192},
+		     {65536, 65536},
+		     {65537, 131072},
+		     {3 * 65536, 262144},
+		     {SIZE_MAX, -EINVAL},
+		     {3u << 30, -EINVAL},
+		     {1u << 31, 1u << 31},
+		     {(1u << 31) + 1, -EINVAL}};
 	struct usp_file *end[2];
 
 	(void)state;
@@ -368,6 +377,23 @@ static void each_packet_takes_a_slot_of_its_own(void **state)
 	put_bytes(end[1], 2, 2);
 	assert_int_equal(peek_bufs(end[0], bufs, 4), 2);
 	assert_int_equal(bufs[0].flags & (USP_BUF_PACKET | USP_BUF_CAN_MERGE), USP_BUF_PACKET);
+	close_pipe(end);
+}
+
+/* The memory of a small write is that of a whole slot, in which the next ones have room. */
+static void small_writes_fill_large_slots_to_their_ends(void **state)
+{
+	const struct usp_pipe_params params = {
+		.size = sizeof(params), .nr_slots = 2, .slot_bytes = 16 * PAGE, .flags = USP_NONBLOCK};
+	struct usp_file *end[2];
+	uint64_t off = 0;
+
+	(void)state;
+	assert_int_equal(usp_pipe_open(&params, end), 0);
+	for (; off < 2 * 16 * PAGE; off += 128)
+		put_bytes(end[1], off, 128);
+	assert_int_equal(usp_write(end[1], "x", 1), -EAGAIN);
+	take_bytes(end[0], 0, off);
 	close_pipe(end);
 }
 
@@ -971,6 +997,7 @@ int main(void)
 		CASE(a_write_that_fills_no_page_merges_into_the_newest_buf),
 		CASE(room_that_reads_made_at_the_front_of_a_buf_is_not_reclaimed),
 		CASE(each_packet_takes_a_slot_of_its_own),
+		CASE(small_writes_fill_large_slots_to_their_ends),
 		CASE(a_stream_buf_can_be_merged_into_and_is_no_packet),
 		CASE(packet_mode_begins_with_the_next_slot_that_is_opened),
 		CASE(nothing_merges_into_a_buf_that_write_did_not_make),

@@ -2,7 +2,9 @@
 /* test_sock - stream sockets as sinks and sources (H13), and zero-copy sends with their notices. */
 #include "net.h"
 
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <time.h>
 
 #include "endpoints/kpipe.h"
@@ -248,22 +250,19 @@ static void a_map_that_fails_leaves_the_buf_where_it_is(void **state)
 static bool is_held_back(unsigned flags)
 {
 	struct usp_file *end[2], *file;
-	struct pollfd pollfd;
-	bool is_held;
-	int fds[2];
+	int fds[2], unsent;
 
 	net_tcp_pair(fds, 0);
 	file = net_file(fds[0], USP_WRITE);
 	open_pipe(end, 4, 0);
 	put_bytes(end[1], 0, 10);
 	assert_int_equal(usp_splice(end[0], NULL, file, NULL, PAGE, flags), 10);
-	pollfd = (struct pollfd){.fd = fds[1], .events = POLLIN};
-	is_held = poll(&pollfd, 1, 0) == 0;
+	assert_int_equal(ioctl(fds[0], SIOCOUTQNSD, &unsent), 0);
 	net_take(fds[1], 0, 10);
 	close_pipe(end);
 	drop(&file);
 	close(fds[1]);
-	return is_held;
+	return unsent > 0;
 }
 
 static void the_tail_is_held_back_only_if_the_caller_says_more(void **state)
@@ -276,6 +275,39 @@ static void the_tail_is_held_back_only_if_the_caller_says_more(void **state)
 	assert_true(is_held);
 	for (unsigned i = 0; i < 5; i++)
 		assert_false(is_held_back(0));
+}
+
+/* In how many segments the bytes of many small bufs leave, which take two calls to send. */
+static unsigned nr_segments_of_two_batches(void)
+{
+	struct usp_file *end[2], *file;
+	unsigned nr_segments;
+	int fds[2];
+
+	net_tcp_pair(fds, 0);
+	file = net_file(fds[0], USP_WRITE);
+	assert_int_equal(setsockopt(fds[0], IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)), 0);
+	open_pipe(end, 128, 0);
+	for (unsigned i = 0; i < 128; i++)
+		inject(end[1], folio_buf(i * 10, 10, 0));
+	assert_int_equal(usp_splice(end[0], NULL, file, NULL, 128 * 10, 0), 128 * 10);
+	nr_segments = tcp_nr_segments(fds[0]);
+	net_take(fds[1], 0, 128 * 10);
+	close_pipe(end);
+	drop(&file);
+	close(fds[1]);
+	return nr_segments;
+}
+
+/* The kernel lets go of the first one after 200 ms all the same. */
+static void what_two_calls_send_is_one_segment(void **state)
+{
+	bool is_one = false;
+
+	(void)state;
+	for (unsigned i = 0; i < 20 && !is_one; i++)
+		is_one = nr_segments_of_two_batches() == 1;
+	assert_true(is_one);
 }
 
 /* --- Errors ----------------------------------------------------------------------------------------- */
@@ -823,6 +855,7 @@ int main(void)
 		CASE(a_buf_that_is_not_addressable_is_mapped_when_it_comes_first),
 		CASE(a_map_that_fails_leaves_the_buf_where_it_is),
 		CASE(the_tail_is_held_back_only_if_the_caller_says_more),
+		CASE(what_two_calls_send_is_one_segment),
 		CASE(an_error_behind_bytes_that_moved_comes_with_the_next_call),
 		CASE(a_write_or_a_shutdown_tells_it_if_it_comes_next),
 		CASE(no_sigpipe_is_raised),
