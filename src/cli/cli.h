@@ -17,6 +17,13 @@ enum cli_exit {
 /* One line on standard error that begins with "usplice: ". Control characters and what is no UTF-8 are shown as '?'. */
 void message_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * Keep what message_say says from standard error until message_release, where it would land inside the data. Only what
+ * came first is kept, if it gets long. Safe between threads.
+ */
+void message_hold(void);
+void message_release(void);
+
 /* Close standard output, behind all that is printed there: CLI_DONE, or CLI_FAILED after saying why. */
 int message_close_stdout(void);
 

@@ -33,9 +33,10 @@ struct copy_sink {
 	struct usp_file *file;
 	struct stat object;	    /* what it is, or all zero for what is neither a descriptor nor a path */
 	struct atomic_file *atomic; /* with --atomic: the file beside the destination */
+	int64_t was;		    /* the offset of one that was inherited, before it was moved */
 	int64_t start;		    /* where in the sink the first byte goes; 0 in a stream */
 	bool has_peer;		    /* it waits for another process, or that would notice: opened last */
-	bool is_inherited;	    /* opened by another process: - and fd:N */
+	bool is_inherited;	    /* opened by another process: copy_is_inherited */
 	bool is_new;		    /* this run made the file */
 	bool is_cut_late;	    /* what an old file has behind the new bytes goes after the run, not before */
 	char error[COPY_ERROR_MAX]; /* "" while all is well */
@@ -46,6 +47,7 @@ struct copy {
 	const struct copy_request *request;
 	struct usp_file *source;
 	struct stat source_object;
+	int64_t source_was;   /* the offset of a source that was inherited, before it was moved */
 	int64_t source_start; /* where in the source the first byte comes from; 0 in a stream */
 	int64_t count;	      /* bytes to move at most, -1 for all */
 	int64_t total;	      /* bytes that will come, as far as that is known, or -1 */
@@ -57,6 +59,7 @@ struct copy {
 	struct progress progress;
 	int report_fd;	    /* -1 without --report */
 	bool report_is_new; /* this run made the file */
+	bool is_silent;	    /* while bytes move: what is said would land among them */
 	double seconds, cpu_seconds;
 };
 
@@ -70,11 +73,17 @@ int copy_check_options(struct copy *copy);
 /* Its last step: bring what is open to where the copy begins. */
 int copy_place(struct copy *copy);
 
+/* Does spec name a descriptor that this process was started with? */
+bool copy_is_inherited(const char *spec);
+
 /* Are they the same file, FIFO or block device? */
 bool copy_is_same(const struct stat *a, const struct stat *b);
 
-/* Remove the files that this run made and did not write into: the destinations; the report. */
-void copy_remove_new(const struct copy *copy);
+/*
+ * Leave no trace of a copy that does not begin: remove the files that it made and did not write into, and bring the offsets
+ * that others share back to where they were. The report is removed by itself.
+ */
+void copy_undo(const struct copy *copy);
 void copy_remove_report(const struct copy *copy);
 
 /*

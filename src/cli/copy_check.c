@@ -9,10 +9,17 @@
 #include "cli.h"
 #include "copy.h"
 
+#include <string.h>
+
 #include <errno.h>
 #include <stdio.h>
 
 /* --- The same object twice ---------------------------------------------------------------------------- */
+
+bool copy_is_inherited(const char *spec)
+{
+	return strcmp(spec, "-") == 0 || strncmp(spec, "fd:", 3) == 0;
+}
 
 bool copy_is_same(const struct stat *a, const struct stat *b)
 {

@@ -162,14 +162,18 @@ static void open_remove(const char *path, const struct stat *made)
 		unlink(path);
 }
 
-void copy_remove_new(const struct copy *copy)
+void copy_undo(const struct copy *copy)
 {
 	char path[PATH_MAX];
 	unsigned i;
 
+	if (copy->source_was >= 0)
+		usp_file_seek(copy->source, copy->source_was, SEEK_SET);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		const struct copy_sink *sink = &copy->sinks[i];
 
+		if (sink->was >= 0)
+			usp_file_seek(sink->file, sink->was, SEEK_SET);
 		if (sink->is_new && usp_spec_path(sink->spec, path, sizeof(path)) >= 0)
 			open_remove(path, &sink->object);
 	}
@@ -236,6 +240,6 @@ int copy_open(struct copy *copy)
 	if (code == CLI_DONE)
 		code = copy_place(copy);
 	if (code != CLI_DONE)
-		copy_remove_new(copy);
+		copy_undo(copy);
 	return code;
 }

@@ -197,8 +197,13 @@ int copy_place(struct copy *copy)
 	int code = CLI_DONE;
 	unsigned i;
 
-	for (i = 0; i < copy->request->nr_sinks && code == CLI_DONE; i++)
+	if (copy_is_inherited(copy->request->source))
+		copy->source_was = usp_file_seek(copy->source, 0, SEEK_CUR);
+	for (i = 0; i < copy->request->nr_sinks && code == CLI_DONE; i++) {
+		if (copy->sinks[i].is_inherited)
+			copy->sinks[i].was = usp_file_seek(copy->sinks[i].file, 0, SEEK_CUR);
 		code = place_sink(copy, &copy->sinks[i]);
+	}
 	if (code == CLI_DONE)
 		code = place_skip(copy);
 	if (code == CLI_DONE && copy->request->resume)

@@ -71,7 +71,7 @@ static bool run_say_objection(const struct copy *copy)
 /* The pump would not begin: say why, and leave no trace. */
 static int run_not_begun(const struct copy *copy, int error)
 {
-	copy_remove_new(copy);
+	copy_undo(copy);
 	if (error == -EOPNOTSUPP && copy->request->require_zero_copy && run_say_objection(copy))
 		return CLI_WOULD_COPY;
 	if (error == -EOPNOTSUPP && copy->request->lane == USP_LANE_KERNEL) {
@@ -92,14 +92,37 @@ static double run_cpu_seconds(void)
 	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
+/* Is standard error what a destination is, too, as after 2>&1? A terminal is for both. */
+static bool run_speaks_into_data(const struct copy *copy)
+{
+	struct stat errors;
+	unsigned i;
+
+	if (fstat(STDERR_FILENO, &errors) < 0)
+		return false;
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		const struct stat *object = &copy->sinks[i].object;
+
+		if (copy_is_same(&errors, object) ||
+		    (S_ISSOCK(errors.st_mode) && S_ISSOCK(object->st_mode) && errors.st_dev == object->st_dev &&
+		     errors.st_ino == object->st_ino))
+			return true;
+	}
+	return false;
+}
+
 static int run_pump(struct copy *copy)
 {
 	int error;
 
+	copy->is_silent = run_speaks_into_data(copy);
+	if (copy->is_silent)
+		message_hold();
 	progress_start(&copy->progress, copy->progress.is_on);
 	watch_set_pump(&copy->watch, copy->pump);
 	error = usp_pump_run(copy->pump);
 	watch_set_pump(&copy->watch, NULL);
+	message_release();
 	return error;
 }
 
@@ -286,7 +309,7 @@ static int run_refused_by_kernel(const struct copy *copy)
 {
 	const char *source = copy->request->source;
 
-	copy_remove_new(copy);
+	copy_undo(copy);
 	if (copy->request->lane == USP_LANE_KERNEL) {
 		message_say("--lane kernel: splice(2) does not serve %s", source);
 		return CLI_USAGE;
@@ -349,6 +372,8 @@ static void run_on_tick(void *arg, const struct usp_pump *pump)
 	struct copy *copy = arg;
 	struct usp_pump_status status = {.size = sizeof(status)};
 
+	if (copy->is_silent)
+		return;
 	usp_pump_status(pump, &status);
 	progress_draw(&copy->progress, status.bytes, copy->total);
 }
@@ -433,6 +458,7 @@ int copy_main(const struct copy_request *request)
 	struct copy copy = {
 		.request = request,
 		.count = request->count,
+		.source_was = -1,
 		.total = -1,
 		.sinks = calloc(request->nr_sinks, sizeof(struct copy_sink)),
 		.watch = {.status = run_on_status, .kill = run_on_kill},
@@ -450,7 +476,8 @@ int copy_main(const struct copy_request *request)
 		const char *spec = request->sinks[i];
 
 		copy.sinks[i].spec = spec;
-		copy.sinks[i].is_inherited = strcmp(spec, "-") == 0 || strncmp(spec, "fd:", 3) == 0;
+		copy.sinks[i].was = -1;
+		copy.sinks[i].is_inherited = copy_is_inherited(spec);
 	}
 	progress_start(&copy.progress, run_wants_progress(&copy));
 	copy.watch.tick = copy.progress.is_on ? run_on_tick : NULL;

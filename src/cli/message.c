@@ -4,6 +4,7 @@
 #include "utf8.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -31,6 +32,40 @@ static void message_disarm(char *text)
 	*to = '\0';
 }
 
+#define MESSAGE_HELD_MAX 65536
+
+static pthread_mutex_t message_lock = PTHREAD_MUTEX_INITIALIZER;
+static FILE *message_held; /* where lines go instead of standard error, or NULL */
+static char *message_text;
+static size_t message_len;
+
+void message_hold(void)
+{
+	pthread_mutex_lock(&message_lock);
+	if (!message_held)
+		message_held = open_memstream(&message_text, &message_len);
+	pthread_mutex_unlock(&message_lock);
+}
+
+void message_release(void)
+{
+	pthread_mutex_lock(&message_lock);
+	if (message_held && fclose(message_held) == 0)
+		fwrite(message_text, 1, message_len, stderr);
+	if (message_held)
+		free(message_text);
+	message_held = NULL;
+	pthread_mutex_unlock(&message_lock);
+}
+
+static void message_print(const char *text)
+{
+	pthread_mutex_lock(&message_lock);
+	if (!message_held || ftell(message_held) < MESSAGE_HELD_MAX)
+		fprintf(message_held ? message_held : stderr, "usplice: %s\n", text);
+	pthread_mutex_unlock(&message_lock);
+}
+
 void message_say(const char *format, ...)
 {
 	va_list args;
@@ -45,7 +80,7 @@ void message_say(const char *format, ...)
 		return;
 	}
 	message_disarm(text);
-	fprintf(stderr, "usplice: %s\n", text);
+	message_print(text);
 	free(text);
 }
 

@@ -125,7 +125,7 @@ is_larger() {
 @test "after a kill the next command reads nothing that was written, and loses no more than a loop would" {
 	data a 5000000
 	killed() {
-		"$USPLICE" copy --limit-rate 1M - x &
+		"$USPLICE" copy --limit-rate 1M - x <&0 & # or bash would give it /dev/null
 		eventually is_larger x 200000
 		kill -9 $!
 		wait $! || true
@@ -178,9 +178,10 @@ is_larger() {
 	[ "$(cat out)" = END ]
 	refused() {
 		"$USPLICE" copy --skip 100 --require-zero-copy - b || [ $? -eq 5 ]
-		cat
+		cat >rest
 	}
-	refused <a 2>/dev/null | cmp - a
+	refused <a
+	same rest a
 }
 
 @test "--atomic onto a redirection is refused" {
@@ -234,7 +235,7 @@ calls() {
 	data a 3000000
 	calls a b >of_paths
 	grep -q '^copy_file_range\|^splice' of_paths
-	never grep '^write \|^writev\|^pwrite' of_paths
+	never grep '^writev\|^pwrite' of_paths
 	[ "$(awk '$1 == "lseek" { print $2 }' of_paths)" -le 2 ] # where each begins
 	same a b
 }
