@@ -9,10 +9,9 @@
 #include "cli.h"
 #include "copy.h"
 
-#include <string.h>
-
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 /* --- The same object twice ---------------------------------------------------------------------------- */
 
