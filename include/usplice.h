@@ -211,6 +211,14 @@ USP_EXPORT int usp_file_sync(struct usp_file *file);
  */
 USP_EXPORT int usp_file_shutdown(struct usp_file *file);
 
+/*
+ * What was written is not all: closing the file must not look like the end. A TCP connection that nobody else has (usp_open,
+ * USP_EXCLUSIVE) is reset when it is closed, also by the death of the process, and what the peer has not acknowledged is lost then.
+ * usp_file_shutdown takes that back. 0, or -errno; nothing for other files, whose peers cannot
+ * be told. Does not block.
+ */
+USP_EXPORT int usp_file_abort(struct usp_file *file);
+
 /* Readiness now, as POLLIN | POLLOUT | POLLERR | POLLHUP (R30 for pipes). Does not block. */
 USP_EXPORT unsigned usp_file_poll(struct usp_file *file);
 
@@ -334,6 +342,8 @@ struct usp_pump_params {
 	uint64_t slow_ns;  /* with DETACH_SLOW; 0 means one second */
 	uint64_t idle_ns;  /* nothing moved for so long: -ETIMEDOUT of the side that was waited for; 0: never */
 	uint64_t total_ns; /* the whole run took so long: -ETIMEDOUT, the same way; 0: never */
+	uint64_t
+		linger_ns; /* at the end, the peer of a socket that is only written to may be silent so long; 0: 30 s */
 };
 
 /* A moment of a pump: plain values, no ownership. */

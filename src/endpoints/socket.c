@@ -27,6 +27,7 @@ static const struct usp_file_ops tcp_ops = {
 	.sync = usp_sock_sync,
 	.shutdown = usp_sock_shutdown,
 	.release = usp_sock_release,
+	.abort = usp_sock_abort,
 };
 
 static const struct usp_file_ops unix_ops = {
@@ -40,6 +41,7 @@ static const struct usp_file_ops unix_ops = {
 	.sync = usp_sock_sync,
 	.shutdown = usp_sock_shutdown,
 	.release = usp_sock_release,
+	.abort = usp_sock_abort,
 };
 
 /* --- Options ------------------------------------------------------------------------------------ */

@@ -23,6 +23,7 @@
 #include "relay/proxy.h"
 #include "relay/worker.h"
 #include "run/uring.h"
+#include "splice/sock.h"
 
 #define CONN_RETRY_NS 50000000 /* until a descriptor may be had again */
 
@@ -68,10 +69,8 @@ static void conn_run_free(struct usp_task *task)
 /* Close with a reset instead of an end. */
 static void conn_reset_fd(int fd)
 {
-	const struct linger linger = {.l_onoff = 1, .l_linger = 0};
-
 	if (fd >= 0)
-		usp_sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+		usp_sock_set_reset(fd, true);
 }
 
 /* By the ring, together with others, where no loop can hear of it meanwhile. */

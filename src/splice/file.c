@@ -280,6 +280,16 @@ int usp_file_shutdown(struct usp_file *file)
 	return ret < 0 || !file->ops->shutdown ? ret : file->ops->shutdown(file);
 }
 
+/* A table of an older program ends before this hook. */
+int usp_file_abort(struct usp_file *file)
+{
+	const struct usp_file_ops *ops = file->ops;
+
+	if (!file->mode)
+		return -EBADF;
+	return ops->size > offsetof(struct usp_file_ops, abort) && ops->abort ? ops->abort(file) : 0;
+}
+
 /* --- The doors ----------------------------------------------------------------------------------- */
 
 int usp_file_verify_area(int64_t pos, size_t len)

@@ -15,6 +15,7 @@
 
 #define SOCK_BATCH_BUFS 64
 #define SOCK_SEGS_MAX 1024 /* IOV_MAX: what one sendmsg or recvmsg takes */
+#define SOCK_DROP_BYTES (16 << 10)
 
 /*
  * Where nothing is copied (a device that drops), a zero-copy send with its notice takes 1.5 x the processor time of a
@@ -63,10 +64,12 @@ int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, uns
 	if (ret < 0)
 		return ret;
 	ret = usp_sock_file_make(ops, fd, is_stream && !is_shared, mode, spec, ret_file);
-	if (ret == 0)
+	if (ret == 0) {
 		(*ret_file)->traits |= traits;
-	else if (!is_shared)
+		((struct usp_sock *)(*ret_file)->priv)->is_ours = is_stream && !is_shared;
+	} else if (!is_shared) {
 		usp_sys_set_flags(fd, flags);
+	}
 	return ret;
 }
 
@@ -81,7 +84,7 @@ static bool sock_owns_error(const struct usp_file *file)
 int usp_sock_release(struct usp_file *file)
 {
 	struct usp_sock *sock = file->priv;
-	int error = usp_zerocopy_fini(file, &sock->zerocopy), late = 0, ret;
+	int error = usp_zerocopy_fini(file, &sock->zerocopy, sock->is_cut), late = 0, ret;
 
 	/* close(2) of a socket does not say what became of the bytes that were sent last. */
 	if (file->mode & USP_WRITE && sock_owns_error(file))
@@ -246,6 +249,36 @@ int usp_sock_sync(struct usp_file *file)
 	return ret > 0 ? -ret : ret;
 }
 
+/* And not the parent's of this process. */
+static bool sock_is_ours(const struct usp_sock *sock)
+{
+	return sock->is_ours && sock->zerocopy.process == usp_own_nr();
+}
+
+int usp_sock_set_reset(int fd, bool is_on)
+{
+	const struct linger linger = {.l_onoff = is_on, .l_linger = 0};
+
+	return usp_sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+static int sock_set_cut(struct usp_file *file, struct usp_sock *sock, bool is_cut)
+{
+	int ret = sock->is_cut == is_cut ? 0 : usp_sock_set_reset(file->fd, is_cut);
+
+	if (ret == 0)
+		sock->is_cut = is_cut;
+	return ret;
+}
+
+/* Of a UNIX socket the peer cannot be told: it has what was sent, and behind it the end. */
+int usp_sock_abort(struct usp_file *file)
+{
+	struct usp_sock *sock = file->priv;
+
+	return sock_is_ours(sock) && sock->is_tcp ? sock_set_cut(file, sock, true) : 0;
+}
+
 /* A connection that was reset says only ENOTCONN here, and keeps the reason for whoever asks. */
 int usp_sock_shutdown(struct usp_file *file)
 {
@@ -254,7 +287,32 @@ int usp_sock_shutdown(struct usp_file *file)
 
 	usp_zerocopy_reap(file, &sock->zerocopy);
 	ret = usp_sys_shutdown(file->fd, SHUT_WR);
+	if (ret == 0)
+		ret = sock_set_cut(file, sock, false);
 	if (ret == -ENOTCONN)
 		error = usp_sys_getsockopt_int(file->fd, SOL_SOCKET, SO_ERROR);
 	return error > 0 ? -error : ret;
+}
+
+bool usp_sock_is_deaf(const struct usp_file *file)
+{
+	const struct usp_sock *sock = sock_of(file);
+
+	return sock && sock_is_ours(sock) && !(file->mode & USP_READ);
+}
+
+ssize_t usp_sock_drop(struct usp_file *file)
+{
+	unsigned char bytes[SOCK_DROP_BYTES];
+	struct msghdr message = {.msg_iov = &(struct iovec){.iov_base = bytes, .iov_len = sizeof(bytes)},
+				 .msg_iovlen = 1};
+
+	return usp_sys_recvmsg(file->fd, &message, MSG_DONTWAIT);
+}
+
+int usp_sock_unsent(const struct usp_file *file)
+{
+	const struct usp_sock *sock = sock_of(file);
+
+	return sock && sock_is_ours(sock) && sock->is_tcp ? usp_sys_bytes_unsent(file->fd) : 0;
 }

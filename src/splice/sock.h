@@ -16,6 +16,8 @@ struct usp_sock {
 	size_t datagram_bytes; /* the largest that we send */
 	bool is_tcp;	       /* a short read took all that was there (a UNIX socket stops where the sender changes) */
 	bool sends_end;	       /* an empty datagram says that no more will come */
+	bool is_ours;	       /* nobody else has the connection, and nobody else ends it */
+	bool is_cut;	       /* what was sent is not all: release resets it */
 };
 
 /*
@@ -34,6 +36,7 @@ ssize_t usp_sock_read_iter(struct usp_file *in, const struct usp_iter *to, int64
 ssize_t usp_sock_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
 unsigned usp_sock_poll(struct usp_file *file);
 int usp_sock_shutdown(struct usp_file *file);
+int usp_sock_abort(struct usp_file *file);
 int usp_sock_release(struct usp_file *file);
 
 /*
@@ -42,6 +45,24 @@ int usp_sock_release(struct usp_file *file);
  * broke meanwhile, or -EINTR. Without this, release waits only for a peer that goes on taking bytes, and aborts otherwise.
  */
 int usp_sock_sync(struct usp_file *file);
+
+/*
+ * A stream of ours that is only written to: what its peer sends is for nobody, and must not be there when it is closed, or the
+ * kernel resets the connection and discards what the peer has not acknowledged. No other file is.
+ */
+bool usp_sock_is_deaf(const struct usp_file *file);
+
+/* Take in what the peer of such a stream sends, and drop it: bytes, 0 when it has ended, -EAGAIN, or -errno. */
+ssize_t usp_sock_drop(struct usp_file *file);
+
+/*
+ * What the peer's system has not got yet of a TCP connection of ours, its end counting as a byte; or -errno. 0 for others: the
+ * bytes of a UNIX socket are in the peer's hands at once.
+ */
+int usp_sock_unsent(const struct usp_file *file);
+
+/* Closing the socket resets the connection, or does not any more: 0 or -errno. */
+int usp_sock_set_reset(int fd, bool is_on);
 
 /* Datagrams: one call is one datagram. The tables stand here because two endpoint files make files of them. */
 extern const struct usp_file_ops usp_udp_ops, usp_unix_dgram_ops;

@@ -359,7 +359,7 @@ static void zerocopy_forget(struct usp_zerocopy *zerocopy)
 	}
 }
 
-int usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy)
+int usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy, bool is_cut)
 {
 	uint64_t since = usp_sys_now_ns();
 	int ret;
@@ -370,7 +370,8 @@ int usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy)
 	}
 	/* A wait that cannot be made is no reason to throw away what the peer is just taking. */
 	do {
-		ret = usp_zerocopy_drain(out, zerocopy, zerocopy->stall_ns);
+		ret = is_cut && !usp_zerocopy_is_idle(zerocopy) ? -ETIMEDOUT
+								: usp_zerocopy_drain(out, zerocopy, zerocopy->stall_ns);
 	} while (ret == -EINTR || (ret < 0 && ret != -ETIMEDOUT && usp_sys_now_ns() - since < zerocopy->stall_ns));
 	if (ret < 0)
 		zerocopy_abort(out, zerocopy);

@@ -53,7 +53,10 @@ bool usp_zerocopy_is_idle(struct usp_zerocopy *zerocopy);
  */
 int usp_zerocopy_drain(struct usp_file *out, struct usp_zerocopy *zerocopy, uint64_t patience_ns);
 
-/* Before the socket is closed: drain, and abort the connection if its peer does not take the bytes; then -errno, else 0. */
-int usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy);
+/*
+ * Before the socket is closed: drain, and abort the connection if its peer does not take the bytes, or at once where it is to be
+ * reset anyway (is_cut); then -errno, else 0.
+ */
+int usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy, bool is_cut);
 
 #endif
