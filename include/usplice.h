@@ -214,7 +214,7 @@ USP_EXPORT int usp_file_shutdown(struct usp_file *file);
 /*
  * What was written is not all: closing the file must not look like the end. A TCP connection that nobody else has (usp_open,
  * USP_EXCLUSIVE) is reset when it is closed, also by the death of the process, and what the peer has not acknowledged is lost then.
- * usp_file_shutdown takes that back. 0, or -errno; nothing for other files, whose peers cannot
+ * usp_file_shutdown takes that back. A pump does both for its sinks. 0, or -errno; nothing for other files, whose peers cannot
  * be told. Does not block.
  */
 USP_EXPORT int usp_file_abort(struct usp_file *file);
@@ -359,8 +359,8 @@ struct usp_pump_status {
 struct usp_sink_status {
 	size_t size;	   /* sizeof(struct usp_sink_status) */
 	const char *spec;  /* owned by the sink's file */
-	uint64_t bytes;	   /* delivered */
-	uint64_t stranded; /* taken for this sink and not delivered, because it failed or the run was stopped */
+	uint64_t bytes;	   /* delivered; of a connection that is reset, what its peer has acknowledged */
+	uint64_t stranded; /* taken for this sink and not delivered, because it or the run failed or was stopped */
 	int error;	   /* 0 or -errno */
 };
 
@@ -424,7 +424,8 @@ USP_EXPORT void usp_pump_look(struct usp_pump *pump);
 
 /*
  * After a run with KEEP_STRANDED: deliver to another file, in order, what the sink of that index left behind. Bytes, of
- * which several calls may be needed, 0 when nothing is left, or -errno of the file.
+ * which several calls may be needed, 0 when nothing is left, or -errno of the file. What a connection had taken and its peer
+ * had not acknowledged lies before that, and stays in stranded.
  */
 USP_EXPORT ssize_t usp_pump_salvage(struct usp_pump *pump, unsigned index, struct usp_file *to);
 

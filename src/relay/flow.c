@@ -262,7 +262,7 @@ static void flow_end_stream(struct usp_conn *conn, unsigned direction)
 /* All has been carried, and the source has ended. */
 static void flow_end_source(struct usp_conn *conn, unsigned direction)
 {
-	conn->work->flows[direction].pump->is_source_over = true;
+	atomic_store(&conn->work->flows[direction].pump->has_all, true);
 	flow_step(conn, direction);
 }
 

@@ -10,15 +10,19 @@
  * branch that ends closes its pipe for writing, so the source never waits for it again.
  */
 #include <errno.h>
+#include <poll.h>
 
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "run/pump.h"
 #include "splice/file.h"
 #include "splice/pipe.h"
+#include "splice/sock.h"
 
-#define BRANCH_SLOW_NS ((uint64_t)1000000000) /* when the caller did not say */
-#define BRANCH_SETTLE_NS 1000000
+#define BRANCH_SLOW_NS ((uint64_t)1000000000)	 /* when the caller did not say */
+#define BRANCH_LINGER_NS ((uint64_t)30000000000) /* when the caller did not say */
+#define BRANCH_SILENCE_NS ((uint64_t)1000000000)
+#define BRANCH_NR_HEARD 64
 #define BRANCH_NAP_MIN_NS 100000
 #define BRANCH_NAP_MAX_NS 20000000
 
@@ -89,16 +93,51 @@ static void branch_strand(struct usp_branch *branch)
 		branch_drop(branch->pipe, stranded);
 }
 
-int usp_branch_close(struct usp_branch *branch, int error)
+/*
+ * Its peer must not take what came for all. A connection of ours is going to be reset, and what the peer has not acknowledged is
+ * lost with it.
+ */
+static void branch_cut(struct usp_branch *branch)
 {
+	uint64_t lost = atomic_load(&branch->bytes);
+	int unsent = usp_sock_unsent(branch->sink);
+
+	branch->is_cut = true;
+	if (unsent >= 0) /* or nobody knows */
+		lost = usp_min(lost, unsent > branch->is_shut ? (size_t)(unsent - branch->is_shut) : 0);
+	usp_file_abort(branch->sink);
+	atomic_fetch_sub(&branch->bytes, lost);
+	atomic_fetch_add(&branch->stranded, lost);
+}
+
+/* It has everything. The end of what others have, too, is not ours to tell. */
+static int branch_shut(struct usp_branch *branch)
+{
+	int ret;
+
+	if (branch->pump->is_last || branch->sink->traits & USP_FILE_SHARED)
+		return 0;
+	ret = usp_file_shutdown(branch->sink);
+	branch->is_shut = ret == 0;
+	branch->is_awaiting = branch->is_shut && usp_sock_is_deaf(branch->sink);
+	return ret;
+}
+
+void usp_branch_close(struct usp_branch *branch, int error)
+{
+	struct usp_pump *pump = branch->pump;
+	bool is_whole;
+
 	if (error == 0)
 		error = atomic_load(&branch->give_error);
 	if (branch->pipe)
 		branch_strand(branch);
-	/* A source that failed has no end: what is cut short must not look complete. */
-	if (error == 0 && atomic_load(&branch->pump->source_error) == 0 && !branch->pump->is_last)
-		error = usp_file_shutdown(branch->sink);
-	return error;
+	is_whole = error == 0 && atomic_load(&pump->has_all) && atomic_load(&pump->source_error) == 0;
+	if (is_whole)
+		error = branch_shut(branch);
+	if (error < 0 || !is_whole)
+		branch_cut(branch);
+	branch->close_error = error;
 }
 
 void usp_branch_strand_all(struct usp_branch *branch)
@@ -106,31 +145,124 @@ void usp_branch_strand_all(struct usp_branch *branch)
 	atomic_store(&branch->stranded, atomic_load(&branch->pump->bytes) - atomic_load(&branch->bytes));
 }
 
-/* A dead connection gives back at once what it had to send; then its own error is the one to tell. */
-int usp_branch_settle(struct usp_branch *branch, int error)
+/* Take in what the peer still says. 0 when it has ended, and has got everything; -EAGAIN, or -errno. */
+static int branch_hear(struct usp_branch *branch)
 {
-	bool is_dead = error == -EPIPE || error == -ECONNRESET;
-	int ret = 0;
+	ssize_t ret = branch->has_ended ? 0 : 1;
+	int unsent;
 
-	if ((error == 0 && branch->sink->traits & USP_FILE_SOCKET) || is_dead)
+	for (unsigned i = 0; ret > 0 && i < BRANCH_NR_HEARD; i++) {
+		ret = usp_sock_drop(branch->sink);
+		if (ret <= 0)
+			break;
+		branch->was_heard = true;
+		branch->nap_ns = 0;
+	}
+	if (ret < 0 && ret != -EAGAIN && ret != -EINTR)
+		return (int)ret;
+	branch->has_ended = ret == 0;
+	unsent = usp_sock_unsent(branch->sink);
+	return unsent == 0 && branch->has_ended ? 0 : unsent < 0 ? unsent : -EAGAIN;
+}
+
+/*
+ * A dead connection gives back at once what it had to send; then its own error is the one to tell. One that is going to be reset does
+ * when it is closed.
+ */
+static int branch_sync(struct usp_branch *branch)
+{
+	int error = branch->close_error, ret = 0;
+	bool is_dead = error == -EPIPE || error == -ECONNRESET;
+
+	if ((!branch->is_cut && branch->sink->traits & USP_FILE_SOCKET) || is_dead)
 		ret = usp_file_sync(branch->sink);
 	return ret == -EAGAIN || error == 0 ? ret : error;
 }
 
-int usp_branch_end(struct usp_branch *branch, int error, struct usp_pump_wait *ret_wait)
+static int branch_settle(struct usp_branch *branch)
 {
-	int ret = usp_branch_settle(branch, error);
+	int heard = branch->is_awaiting ? branch_hear(branch) : 0, synced;
 
-	if (ret == -EAGAIN && usp_branch_may_detach(branch) &&
-	    usp_sys_now_ns() - branch->progress_ns > usp_branch_slow_ns(branch))
-		ret = -ETIMEDOUT;
-	if (ret == -EAGAIN && !atomic_load(&branch->pump->is_stopped)) {
+	if (heard < 0 && heard != -EAGAIN)
+		return heard;
+	synced = branch_sync(branch);
+	return synced ? synced : heard;
+}
+
+void usp_branch_look(struct usp_branch *branch)
+{
+	int backlog;
+
+	if (!(branch->sink->traits & USP_FILE_SOCKET))
+		return;
+	backlog = usp_sys_bytes_unsent(branch->sink->fd);
+	if (atomic_exchange(&branch->backlog, backlog) != backlog)
+		atomic_store(&branch->progress_ns, usp_sys_now_ns());
+}
+
+static bool branch_is_slow(struct usp_branch *branch)
+{
+	usp_branch_look(branch);
+	return usp_sys_now_ns() - atomic_load(&branch->progress_ns) >= usp_branch_slow_ns(branch);
+}
+
+/* Until when the end may take, if nothing moves. A peer that has everything and never said a word need not say it now. */
+static uint64_t branch_deadline_ns(struct usp_branch *branch)
+{
+	const struct usp_pump_params *params = &branch->pump->params;
+	uint64_t deadline_ns = UINT64_MAX, progress_ns;
+
+	usp_branch_look(branch);
+	progress_ns = atomic_load(&branch->progress_ns);
+	if (usp_branch_may_detach(branch))
+		deadline_ns = usp_earlier(deadline_ns, progress_ns, usp_branch_slow_ns(branch));
+	if (!branch->is_awaiting)
+		return deadline_ns;
+	deadline_ns = usp_earlier(deadline_ns, branch->pump->begun_ns, params->total_ns);
+	deadline_ns = usp_earlier(deadline_ns, progress_ns, params->idle_ns);
+	deadline_ns = usp_earlier(deadline_ns, progress_ns, params->linger_ns ? params->linger_ns : BRANCH_LINGER_NS);
+	if (!branch->was_heard && usp_sock_unsent(branch->sink) == 0)
+		deadline_ns = usp_earlier(deadline_ns, progress_ns, BRANCH_SILENCE_NS);
+	return deadline_ns;
+}
+
+/* Until the peer says something, or for a moment: what it acknowledges wakes nobody, and neither does the end of what is broken. */
+static int branch_rest(struct usp_branch *branch, uint64_t left_ns, struct usp_pump_wait *ret_wait)
+{
+	bool is_loud = usp_file_poll(branch->sink) & (POLLERR | POLLHUP);
+	bool is_told = branch->is_awaiting && !is_loud && usp_sock_unsent(branch->sink) == 0;
+
+	branch->nap_ns =
+		branch->nap_ns ? (int64_t)usp_min((size_t)(2 * branch->nap_ns), BRANCH_NAP_MAX_NS) : BRANCH_NAP_MIN_NS;
+	if (is_loud)
+		usp_pump_pause(ret_wait, 0);
+	else
 		usp_pump_blocked(branch->sink, USP_WRITE, ret_wait);
-		ret_wait->events = 0; /* errors only: that is where the notices come */
-		ret_wait->timeout_ns = BRANCH_SETTLE_NS;
-		return -EAGAIN;
+	ret_wait->events = branch->is_awaiting ? POLLIN : 0; /* and errors: that is where the notices come */
+	ret_wait->timeout_ns = (int64_t)usp_min(is_told ? INT64_MAX : (size_t)branch->nap_ns, left_ns);
+	return -EAGAIN;
+}
+
+/* The time for it is over. What the peer's system has is delivered, whatever the peer does with it. */
+static int branch_judge(struct usp_branch *branch)
+{
+	if (branch->is_awaiting && usp_sock_unsent(branch->sink) == 0)
+		return 0;
+	return atomic_load(&branch->pump->is_stopped) ? -ECANCELED : -ETIMEDOUT;
+}
+
+int usp_branch_end(struct usp_branch *branch, struct usp_pump_wait *ret_wait)
+{
+	int ret = branch_settle(branch);
+
+	if (ret == -EAGAIN) {
+		uint64_t deadline_ns = branch_deadline_ns(branch), now_ns = usp_sys_now_ns();
+
+		if (!atomic_load(&branch->pump->is_stopped) && now_ns < deadline_ns)
+			return branch_rest(branch, deadline_ns - now_ns, ret_wait);
+		ret = branch_judge(branch);
 	}
-	usp_branch_note(branch, ret == -EAGAIN ? -ECANCELED : ret);
+	usp_branch_note(branch, ret);
 	return 0;
 }
 
@@ -138,6 +270,8 @@ void usp_branch_note(struct usp_branch *branch, int error)
 {
 	bool is_detached = usp_branch_may_detach(branch) && error == -ETIMEDOUT;
 
+	if (error < 0 && !branch->is_cut)
+		branch_cut(branch);
 	atomic_store(&branch->error, error);
 	if (error < 0 && !is_detached && !(branch->pump->params.flags & USP_PUMP_CONTINUE_ON_ERROR))
 		atomic_store(&branch->pump->has_failed, true);
@@ -159,35 +293,32 @@ static ssize_t branch_step(struct usp_branch *branch, size_t len, unsigned flags
 		ret = usp_branch_write(branch, len, flags);
 		if (ret != -EAGAIN && ret != -EINTR)
 			return ret;
+		if (usp_branch_may_detach(branch))
+			usp_branch_look(branch);
 		ret = usp_pump_wait(branch->pump, branch->sink, USP_WRITE, patience_ns);
-		if (ret < 0)
+		if (ret < 0 && (ret != -ETIMEDOUT || branch_is_slow(branch)))
 			return ret;
 	}
 }
 
-static int branch_await_settled(struct usp_branch *branch, int error)
+static void branch_await_end(struct usp_branch *branch)
 {
-	uint64_t start = usp_sys_now_ns();
-	int64_t nap_ns = BRANCH_NAP_MIN_NS;
-	int ret, waited;
+	struct usp_pump_wait wait;
 
-	while ((ret = usp_branch_settle(branch, error)) == -EAGAIN) {
-		if (usp_branch_may_detach(branch) && usp_sys_now_ns() - start > usp_branch_slow_ns(branch))
-			return -ETIMEDOUT;
-		waited = usp_pump_wait(branch->pump, NULL, 0, nap_ns);
-		if (waited < 0 && waited != -ETIMEDOUT)
-			return error ? error : waited;
-		if (nap_ns < BRANCH_NAP_MAX_NS)
-			nap_ns *= 2;
+	while (usp_branch_end(branch, &wait) == -EAGAIN) {
+		int ret = usp_pump_await(branch->pump, &wait);
+
+		if (ret < 0 && ret != -ECANCELED) {
+			usp_branch_note(branch, branch->close_error ? branch->close_error : ret);
+			return;
+		}
 	}
-	return ret;
 }
 
 static void *branch_run(void *arg)
 {
 	struct usp_branch *branch = arg;
 	ssize_t ret;
-	int error;
 
 	do
 		ret = branch_step(branch, USP_MAX_RW_COUNT, 0);
@@ -196,8 +327,8 @@ static void *branch_run(void *arg)
 		return NULL;
 	if (ret == 0 && usp_pipe_len(branch->pipe))
 		ret = -EIO; /* confirm found that the bytes are gone */
-	error = usp_branch_close(branch, (int)ret);
-	usp_branch_note(branch, branch_await_settled(branch, error));
+	usp_branch_close(branch, (int)ret);
+	branch_await_end(branch);
 	return NULL;
 }
 
@@ -248,7 +379,7 @@ static bool branch_await_room(struct usp_branch *branch)
 
 	do
 		ret = usp_pipe_await_room(branch->pipe, patience_ns);
-	while (ret == -ETIMEDOUT && !usp_branch_may_detach(branch));
+	while (ret == -ETIMEDOUT && !(usp_branch_may_detach(branch) && branch_is_slow(branch)));
 	if (ret == -ETIMEDOUT)
 		atomic_store(&branch->must_leave, true);
 	return ret == 0;

@@ -21,7 +21,7 @@
 static void many_close(struct usp_branch *branch, int error)
 {
 	branch->is_live = false;
-	branch->close_error = usp_branch_close(branch, error);
+	usp_branch_close(branch, error);
 	branch->stage = USP_BRANCH_SETTLE;
 }
 
@@ -59,7 +59,7 @@ static void many_advance_branch(struct usp_branch *branch)
 	if (branch->stage == USP_BRANCH_OPEN)
 		many_drain(branch);
 	if (branch->stage == USP_BRANCH_SETTLE) {
-		branch->is_waiting = usp_branch_end(branch, branch->close_error, &branch->wait) == -EAGAIN;
+		branch->is_waiting = usp_branch_end(branch, &branch->wait) == -EAGAIN;
 		if (!branch->is_waiting)
 			branch->stage = USP_BRANCH_DONE;
 	}

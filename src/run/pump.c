@@ -303,6 +303,8 @@ static int pump_begin(struct usp_pump *pump)
 	ret = pump_plan(pump);
 	if (ret == 0)
 		ret = pump_find_stage(pump);
+	for (unsigned i = 0; i < pump->nr_branches && ret == 0; i++)
+		ret = usp_file_abort(pump->branches[i].sink); /* until it has everything, whatever ends us */
 	if (ret < 0)
 		return ret;
 	if (pump->params.flags & USP_PUMP_WIDEN_FIFOS)

@@ -12,7 +12,7 @@
 /* How far a branch has come that is driven in steps. */
 enum usp_branch_stage {
 	USP_BRANCH_OPEN,
-	USP_BRANCH_SETTLE, /* the sink gets no more; the kernel still reads from our memory */
+	USP_BRANCH_SETTLE, /* the sink gets no more; its peer may have to take what was sent */
 	USP_BRANCH_DONE,
 };
 
@@ -30,11 +30,17 @@ struct usp_branch {
 	_Atomic(uint64_t) not_given; /* bytes that the source had for it when giving failed */
 	atomic_int give_error;	     /* why the source gives it no more */
 	atomic_int error;
+	_Atomic(uint64_t) progress_ns; /* when the sink or its peer took something last, as far as somebody looked */
+	atomic_int backlog;	       /* what the sink's peer had not taken then */
+	int close_error;	       /* on the way to the end, from here on */
+	bool is_shut;		       /* the peer is told that this is all */
+	bool is_cut;		       /* or must not take it for all */
+	bool is_awaiting;	       /* and that it has taken all is to be seen */
+	bool was_heard, has_ended;     /* it says something by itself; it has ended, too */
+	int64_t nap_ns;
 	enum usp_branch_stage stage; /* of steps, from here on */
-	int close_error;	     /* on the way to the end */
 	bool is_waiting;
 	struct usp_pump_wait wait; /* if it is */
-	uint64_t progress_ns;	   /* when the sink took something last */
 };
 
 /* How far a run has come. */
@@ -42,7 +48,7 @@ enum usp_pump_stage {
 	USP_PUMP_NEW,
 	USP_PUMP_RANGE,	 /* the kernel copies from file to file */
 	USP_PUMP_FLOW,	 /* source -> pipe -> sink */
-	USP_PUMP_SETTLE, /* all is sent; the kernel still reads from our memory */
+	USP_PUMP_SETTLE, /* all is sent; the peer may have to take it */
 	USP_PUMP_DONE,
 };
 
@@ -83,6 +89,7 @@ struct usp_pump {
 	bool is_source_over;	 /* nothing more is taken */
 	_Atomic(uint64_t) bytes; /* taken from the source */
 	atomic_int source_error;
+	atomic_bool has_all; /* that the source had, or that was asked for */
 	atomic_bool is_stopped, is_done;
 	atomic_bool has_failed; /* a branch failed, and that ends the run */
 	bool is_last;		/* whoever made it closes the sink when it has ended, so it need not be shut down */
@@ -96,6 +103,16 @@ struct usp_pump {
 static inline const struct usp_lane *usp_pump_source_lane(const struct usp_pump *pump)
 {
 	return usp_plan_lane(&pump->plan, 0);
+}
+
+/* The earlier one of a deadline and len_ns from a moment on, where 0 means never. */
+static inline uint64_t usp_earlier(uint64_t deadline_ns, uint64_t from_ns, uint64_t len_ns)
+{
+	uint64_t until_ns;
+
+	if (!len_ns || __builtin_add_overflow(from_ns, len_ns, &until_ns))
+		return deadline_ns;
+	return until_ns < deadline_ns ? until_ns : deadline_ns;
 }
 
 /* --- The source (source.c) -------------------------------------------------------------------------- */
@@ -159,9 +176,9 @@ void usp_pump_drop_lowat(struct usp_pump *pump);
 
 /*
  * No longer than there is time: -EAGAIN with *wait shortened, or -ETIMEDOUT. branch is the one whose sink is waited for, NULL if
- * that is the source.
+ * that is the source. What the peers of the sinks take meanwhile is movement, too.
  */
-int usp_pump_check_time(const struct usp_pump *pump, const struct usp_branch *branch, struct usp_pump_wait *wait);
+int usp_pump_check_time(struct usp_pump *pump, const struct usp_branch *branch, struct usp_pump_wait *wait);
 
 /* One step of whatever stage it is in; -EAGAIN with *ret_wait, or 0 when the stage has become USP_PUMP_DONE. */
 int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
@@ -197,16 +214,19 @@ int usp_pump_message(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
 ssize_t usp_branch_write(struct usp_branch *branch, size_t len, unsigned flags);
 
 /*
- * The sink gets no more: count what is stranded, drop it or keep it, and shut the sink down if all went well. The error
- * that the branch ends with, so far.
+ * The sink gets no more: count what is stranded, drop it or keep it. One that has everything is shut down; the peer of another
+ * one must not take what came for all. The error that it ends with, so far, is its close_error.
  */
-int usp_branch_close(struct usp_branch *branch, int error);
+void usp_branch_close(struct usp_branch *branch, int error);
 
-/* What a socket sends from our memory is delivered when the kernel says so: 0, -EAGAIN to ask again, or -errno. */
-int usp_branch_settle(struct usp_branch *branch, int error);
+/*
+ * What was sent is delivered when the peer has it, and the kernel reads no more from our memory: -EAGAIN with *ret_wait, or 0 when it
+ * is noted how the branch ended.
+ */
+int usp_branch_end(struct usp_branch *branch, struct usp_pump_wait *ret_wait);
 
-/* The same as a step: -EAGAIN with *ret_wait, or 0 when it is noted how the branch ended. */
-int usp_branch_end(struct usp_branch *branch, int error, struct usp_pump_wait *ret_wait);
+/* Has the sink's peer taken something since somebody looked last? Then that is progress. */
+void usp_branch_look(struct usp_branch *branch);
 
 /* A stop can come between what the source gave and what the branch got of it: all of that is stranded. */
 void usp_branch_strand_all(struct usp_branch *branch);

@@ -206,6 +206,8 @@ ssize_t usp_pump_may_take(struct usp_pump *pump, size_t len, struct usp_pump_wai
 {
 	ssize_t allowed = usp_pump_allowance(pump, len, ret_wait);
 
+	if (allowed == 0)
+		atomic_store(&pump->has_all, true);
 	if (allowed > 0 && !pump->must_look && atomic_load_explicit(&pump->source->is_drained, memory_order_relaxed))
 		return source_blocked(pump, ret_wait);
 	return allowed;
@@ -218,6 +220,8 @@ ssize_t usp_pump_took(struct usp_pump *pump, ssize_t taken, struct usp_pump_wait
 		pump->must_look = false;
 		return source_blocked(pump, ret_wait);
 	}
+	if (taken == 0)
+		atomic_store(&pump->has_all, true);
 	if (taken < 0 && taken != -EINTR)
 		atomic_store(&pump->source_error, (int)taken);
 	return taken;

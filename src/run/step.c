@@ -185,7 +185,7 @@ static int step_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
 	int ret = 1;
 
-	if (atomic_load(&pump->source_error) || pump->is_source_over)
+	if (atomic_load(&pump->source_error) || atomic_load(&pump->has_all))
 		return 0;
 	if (usp_pump_is_message(pump) && !pump->left.ops)
 		ret = usp_pump_message(pump, wait);
@@ -204,20 +204,37 @@ static bool step_is_timed(const struct usp_pump *pump)
 	return pump->params.idle_ns || pump->params.total_ns || usp_branch_may_detach(&pump->branches[0]);
 }
 
-static uint64_t step_earlier(uint64_t deadline_ns, uint64_t from_ns, uint64_t len_ns)
+/* When something moved last, as far as is known. */
+static uint64_t step_progress_ns(const struct usp_pump *pump)
 {
-	return len_ns && from_ns + len_ns < deadline_ns ? from_ns + len_ns : deadline_ns;
+	uint64_t progress_ns = pump->progress_ns;
+
+	for (unsigned i = 0; i < pump->nr_branches; i++)
+		progress_ns = usp_max(progress_ns, atomic_load(&pump->branches[i].progress_ns));
+	return progress_ns;
 }
 
-int usp_pump_check_time(const struct usp_pump *pump, const struct usp_branch *branch, struct usp_pump_wait *wait)
+static uint64_t step_deadline_ns(const struct usp_pump *pump, const struct usp_branch *branch,
+				 const struct usp_pump_wait *wait)
 {
-	uint64_t now_ns = usp_sys_now_ns(), deadline_ns = UINT64_MAX, left_ns;
+	uint64_t deadline_ns = usp_earlier(UINT64_MAX, pump->begun_ns, pump->params.total_ns);
 
-	deadline_ns = step_earlier(deadline_ns, pump->begun_ns, pump->params.total_ns);
 	if (wait->file)
-		deadline_ns = step_earlier(deadline_ns, pump->progress_ns, pump->params.idle_ns);
+		deadline_ns = usp_earlier(deadline_ns, step_progress_ns(pump), pump->params.idle_ns);
 	if (branch && usp_branch_may_detach(branch))
-		deadline_ns = step_earlier(deadline_ns, branch->progress_ns, usp_branch_slow_ns(branch));
+		deadline_ns = usp_earlier(deadline_ns, branch->progress_ns, usp_branch_slow_ns(branch));
+	return deadline_ns;
+}
+
+int usp_pump_check_time(struct usp_pump *pump, const struct usp_branch *branch, struct usp_pump_wait *wait)
+{
+	uint64_t now_ns, deadline_ns, left_ns;
+
+	for (unsigned i = 0;
+	     i < pump->nr_branches && (pump->params.idle_ns || (branch && usp_branch_may_detach(branch))); i++)
+		usp_branch_look(&pump->branches[i]);
+	now_ns = usp_sys_now_ns();
+	deadline_ns = step_deadline_ns(pump, branch, wait);
 	if (now_ns >= deadline_ns)
 		return -ETIMEDOUT;
 	left_ns = deadline_ns - now_ns;
@@ -234,13 +251,13 @@ static void step_end_flow(struct usp_pump *pump, int error)
 	usp_pump_drop_lowat(pump);
 	if (pump->left.ops && step_get_pipe(pump) < 0)
 		atomic_store(&pump->branches[0].stranded, pump->left.len);
-	pump->branches[0].close_error = usp_branch_close(&pump->branches[0], error);
+	usp_branch_close(&pump->branches[0], error);
 	pump->stage = USP_PUMP_SETTLE;
 }
 
 static int step_settle(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
-	int ret = usp_branch_end(&pump->branches[0], pump->branches[0].close_error, wait);
+	int ret = usp_branch_end(&pump->branches[0], wait);
 
 	if (ret == 0)
 		pump->stage = USP_PUMP_DONE;

@@ -320,7 +320,8 @@ static void peer_hash_storage(struct peer *peer)
 	munmap(base, (size_t)st.st_size);
 }
 
-bool peer_close_sink(struct peer *peer, size_t len)
+/* Before its far end is closed: the bytes have been counted and hashed. */
+static void peer_end_sink(struct peer *peer)
 {
 	bool has_storage = !peer->has_thread && !peer->is_held;
 
@@ -330,11 +331,22 @@ bool peer_close_sink(struct peer *peer, size_t len)
 	if (has_storage)
 		peer_hash_storage(peer);
 	peer_close_far(peer);
+}
+
+bool peer_close_sink(struct peer *peer, size_t len)
+{
+	peer_end_sink(peer);
 	if (peer->nr_arrived == len && (len == 0 || stream_has_digest(len, peer->digest)))
 		return true;
 	print_error("%zu bytes arrived, %zu were sent%s\n", peer->nr_arrived, len,
 		    peer->nr_arrived == len ? ", and they differ" : "");
 	return false;
+}
+
+bool peer_close_cut_sink(struct peer *peer, size_t len)
+{
+	peer_end_sink(peer);
+	return peer->nr_arrived >= len && (peer->nr_arrived == 0 || stream_has_digest(peer->nr_arrived, peer->digest));
 }
 
 void peer_close_dead_sink(struct peer *peer)

@@ -106,6 +106,7 @@ static void *end_drain(void *arg)
 	if (end->nr_arrived == end_len && read(end->far_fd, &(char){0}, 1) > 0)
 		fault_complain("more arrived than there was");
 	end_acknowledge(end);
+	shutdown(end->far_fd, SHUT_WR); /* it ends, too: somebody may wait for that */
 	return NULL;
 }
 
