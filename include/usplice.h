@@ -214,8 +214,8 @@ USP_EXPORT int usp_file_shutdown(struct usp_file *file);
 /*
  * What was written is not all: closing the file must not look like the end. A TCP connection that nobody else has (usp_open,
  * USP_EXCLUSIVE) is reset when it is closed, also by the death of the process, and what the peer has not acknowledged is lost then.
- * usp_file_shutdown takes that back. A pump does both for its sinks. 0, or -errno; nothing for other files, whose peers cannot
- * be told. Does not block.
+ * usp_file_shutdown takes that back. A pump does both for its sinks. 0, or -errno; nothing for other files, whose peers cannot be told.
+ * Does not block.
  */
 USP_EXPORT int usp_file_abort(struct usp_file *file);
 
@@ -336,14 +336,13 @@ enum usp_lane_choice {
 struct usp_pump_params {
 	size_t size; /* sizeof(struct usp_pump_params) */
 	enum usp_lane_choice lane;
-	unsigned flags;	   /* USP_PUMP_* */
-	int64_t count;	   /* bytes to move; negative means until the end of input */
-	uint64_t rate;	   /* bytes per second at the source, on average; 0 means no limit */
-	uint64_t slow_ns;  /* with DETACH_SLOW; 0 means one second */
-	uint64_t idle_ns;  /* nothing moved for so long: -ETIMEDOUT of the side that was waited for; 0: never */
-	uint64_t total_ns; /* the whole run took so long: -ETIMEDOUT, the same way; 0: never */
-	uint64_t
-		linger_ns; /* at the end, the peer of a socket that is only written to may be silent so long; 0: 30 s */
+	unsigned flags;	    /* USP_PUMP_* */
+	int64_t count;	    /* bytes to move; negative means until the end of input */
+	uint64_t rate;	    /* bytes per second at the source, on average; 0 means no limit */
+	uint64_t slow_ns;   /* with DETACH_SLOW; 0 means one second */
+	uint64_t idle_ns;   /* nothing moved for so long: -ETIMEDOUT of the side that was waited for; 0: never */
+	uint64_t total_ns;  /* the whole run took so long: -ETIMEDOUT, the same way; 0: never */
+	uint64_t linger_ns; /* at the end, how long a peer that takes nothing more is waited for; 0: 30 s */
 };
 
 /* A moment of a pump: plain values, no ownership. */

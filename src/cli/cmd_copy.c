@@ -57,6 +57,8 @@ static const struct option_row copy_options[] = {
 	{"on-slow", 0, "WHAT",
 	 "when a destination takes nothing: block, the\ndefault, or detach[:SECONDS] (1) to go on without it",
 	 copy_parse_on_slow, FIELD(slow_ns)},
+	{"linger", 0, "TIME", "at the end, wait so long for a peer that takes nothing\nmore (default: 30s)",
+	 option_time, FIELD(linger_ns)},
 	{"on-error", 0, "WHAT", "when a destination fails: stop, the default, or\ncontinue with the others",
 	 copy_parse_on_error, FIELD(continue_on_error)},
 	{"lane", 0, "LANE", "how the bytes travel: auto, the default, kernel\n(never in this process) or user",

@@ -18,6 +18,7 @@ struct copy_request {
 	unsigned nr_sinks;
 	int64_t skip, count, seek;
 	uint64_t rate, slow_ns; /* 0: no limit; 0: wait for slow sinks */
+	uint64_t linger_ns;	/* 0: the library's default */
 	enum usp_lane_choice lane;
 	bool append, atomic, resume, sync;
 	bool no_splice, require_zero_copy, snapshot, no_batch;

@@ -111,6 +111,8 @@ static int open_named(struct copy *copy, struct copy_sink *sink, enum open_round
 	}
 	open_look(sink->spec, sink->file, &sink->object);
 	sink->is_new = error == 0 && round == OPEN_MAKE;
+	if (error == 0)
+		error = usp_file_abort(sink->file); /* what ends before it has begun is not all */
 	if (error < 0 && !open_is_later(sink, round, error, why))
 		return copy_sink_failed(copy, sink, error, why);
 	return CLI_DONE;

@@ -28,6 +28,7 @@ static struct usp_pump_params run_params(const struct copy *copy)
 		.count = copy->count,
 		.rate = request->rate,
 		.slow_ns = request->slow_ns,
+		.linger_ns = request->linger_ns,
 	};
 }
 
