@@ -119,6 +119,7 @@ static int branch_shut(struct usp_branch *branch)
 		return 0;
 	ret = usp_file_shutdown(branch->sink);
 	branch->is_shut = ret == 0;
+	atomic_store(&branch->progress_ns, usp_sys_now_ns()); /* from now on the peer is waited for */
 	branch->is_awaiting = branch->is_shut && usp_sock_is_deaf(branch->sink);
 	return ret;
 }
@@ -315,6 +316,30 @@ static void branch_await_end(struct usp_branch *branch)
 	}
 }
 
+/* The source may be waiting for input that nobody needs any more. */
+static void branch_alarm(struct usp_branch *branch)
+{
+	struct usp_pump *pump = branch->pump;
+	int stop_fd = atomic_load(&pump->stop_fd);
+
+	if (stop_fd < 0 || atomic_load(&pump->is_given))
+		return;
+	usp_sys_eventfd_set(stop_fd, true);
+	if (atomic_load(&pump->is_given))
+		usp_pump_hush(pump);
+}
+
+void usp_pump_hush(struct usp_pump *pump)
+{
+	int stop_fd = atomic_load(&pump->stop_fd);
+
+	if (stop_fd < 0)
+		return;
+	usp_sys_eventfd_set(stop_fd, false);
+	if (atomic_load(&pump->is_stopped))
+		usp_sys_eventfd_set(stop_fd, true);
+}
+
 static void *branch_run(void *arg)
 {
 	struct usp_branch *branch = arg;
@@ -329,6 +354,8 @@ static void *branch_run(void *arg)
 		ret = -EIO; /* confirm found that the bytes are gone */
 	usp_branch_close(branch, (int)ret);
 	branch_await_end(branch);
+	if (atomic_load(&branch->pump->has_failed))
+		branch_alarm(branch);
 	return NULL;
 }
 

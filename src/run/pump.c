@@ -38,7 +38,8 @@
 static bool pump_can(const struct usp_pump_params *params)
 {
 	return !(params->flags & ~PUMP_FLAGS) && (unsigned)params->lane <= USP_LANE_USER &&
-	       params->slow_ns <= INT64_MAX && params->idle_ns <= INT64_MAX && params->total_ns <= INT64_MAX;
+	       params->slow_ns <= INT64_MAX && params->idle_ns <= INT64_MAX && params->total_ns <= INT64_MAX &&
+	       params->linger_ns <= INT64_MAX;
 }
 
 int usp_pump_new(struct usp_file *source, const struct usp_pump_params *params, struct usp_pump **ret_pump)
@@ -153,6 +154,8 @@ static ssize_t pump_take_waiting(struct usp_pump *pump)
 		ret = usp_pump_await(pump, &wait);
 		if (ret < 0)
 			break;
+		if (atomic_load(&pump->has_failed))
+			return 0;
 	}
 	if (ret < 0 && ret != -ECANCELED)
 		atomic_store(&pump->source_error, (int)ret);
@@ -219,6 +222,8 @@ static int pump_run_many(struct usp_pump *pump)
 		while (ret == 0 && usp_pipe_len(pump->pipe))
 			ret = usp_pump_distribute(pump);
 	}
+	atomic_store(&pump->is_given, true);
+	usp_pump_hush(pump);
 	for (unsigned i = 0; i < pump->nr_branches; i++)
 		usp_branch_join(&pump->branches[i]);
 	usp_pump_follow_source(pump);	/* not before: the lanes are the branches' own */
@@ -303,8 +308,10 @@ static int pump_begin(struct usp_pump *pump)
 	ret = pump_plan(pump);
 	if (ret == 0)
 		ret = pump_find_stage(pump);
-	for (unsigned i = 0; i < pump->nr_branches && ret == 0; i++)
+	for (unsigned i = 0; i < pump->nr_branches && ret == 0; i++) {
+		atomic_store(&pump->branches[i].progress_ns, now_ns);
 		ret = usp_file_abort(pump->branches[i].sink); /* until it has everything, whatever ends us */
+	}
 	if (ret < 0)
 		return ret;
 	if (pump->params.flags & USP_PUMP_WIDEN_FIFOS)

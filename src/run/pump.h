@@ -92,6 +92,7 @@ struct usp_pump {
 	atomic_bool has_all; /* that the source had, or that was asked for */
 	atomic_bool is_stopped, is_done;
 	atomic_bool has_failed; /* a branch failed, and that ends the run */
+	atomic_bool is_given;	/* the source's thread gives nothing more to those of the branches */
 	bool is_last;		/* whoever made it closes the sink when it has ended, so it need not be shut down */
 	bool must_look;		/* a short read does not say that nothing is left */
 	unsigned process;	/* that began it */
@@ -108,11 +109,7 @@ static inline const struct usp_lane *usp_pump_source_lane(const struct usp_pump 
 /* The earlier one of a deadline and len_ns from a moment on, where 0 means never. */
 static inline uint64_t usp_earlier(uint64_t deadline_ns, uint64_t from_ns, uint64_t len_ns)
 {
-	uint64_t until_ns;
-
-	if (!len_ns || __builtin_add_overflow(from_ns, len_ns, &until_ns))
-		return deadline_ns;
-	return until_ns < deadline_ns ? until_ns : deadline_ns;
+	return len_ns && from_ns + len_ns < deadline_ns ? from_ns + len_ns : deadline_ns;
 }
 
 /* --- The source (source.c) -------------------------------------------------------------------------- */
@@ -224,6 +221,9 @@ void usp_branch_close(struct usp_branch *branch, int error);
  * is noted how the branch ended.
  */
 int usp_branch_end(struct usp_branch *branch, struct usp_pump_wait *ret_wait);
+
+/* Nothing but a stop wakes a wait of the pump any more. */
+void usp_pump_hush(struct usp_pump *pump);
 
 /* Has the sink's peer taken something since somebody looked last? Then that is progress. */
 void usp_branch_look(struct usp_branch *branch);

@@ -98,7 +98,7 @@ static int source_await(struct usp_pump *pump, const struct usp_pump_wait *wait)
 	do {
 		source_hear_sinks(pump, sinks);
 		ret = source_poll(pump, fds, pump->nr_branches + 2, wait->timeout_ns);
-	} while (ret == 0 && !fds[1].revents && wait->timeout_ns < 0);
+	} while (ret == 0 && !fds[1].revents && wait->timeout_ns < 0 && !atomic_load(&pump->has_failed));
 	return ret == -ETIMEDOUT ? 0 : ret;
 }
 

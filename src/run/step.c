@@ -209,8 +209,12 @@ static uint64_t step_progress_ns(const struct usp_pump *pump)
 {
 	uint64_t progress_ns = pump->progress_ns;
 
-	for (unsigned i = 0; i < pump->nr_branches; i++)
-		progress_ns = usp_max(progress_ns, atomic_load(&pump->branches[i].progress_ns));
+	for (unsigned i = 0; i < pump->nr_branches; i++) {
+		uint64_t branch_ns = atomic_load(&pump->branches[i].progress_ns);
+
+		if ((int64_t)(branch_ns - progress_ns) > 0)
+			progress_ns = branch_ns;
+	}
 	return progress_ns;
 }
 

@@ -161,7 +161,7 @@ received() {
 	data a 1000
 	echo old >b
 	receive --atomic
-	copy a "tcp:127.0.0.1:$port,retry=10" missing/c
+	copy a "tcp:127.0.0.1:$port,retry=10" tcp:127.0.0.1:1 # where nobody listens
 	exits 4
 	received 3
 	[ "$(cat b)" = old ]

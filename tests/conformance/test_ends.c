@@ -438,7 +438,8 @@ static void a_sink_that_fails_resets_the_others(void **state)
 	worker_start(&run.worker, go, NULL);
 	give_source(0, 1000);
 	AWAIT(sink_status().bytes || run.worker.is_done);
-	give_source(1000, 1); /* or whoever waits for the source would not hear of it */
+	if (end->drive == BY_TWO_STEPS) /* its loop waits for the source alone */
+		give_source(1000, 1);
 	assert_int_equal(worker_join(&run.worker), -ENOSPC);
 	assert_int_equal(sink_status().error, 0);
 	take_rest(0, &error);
