@@ -218,6 +218,7 @@ is_larger() {
 		stop.set()
 		watcher.join()
 	PYTHON
+	tracing
 	strace -f -e trace=fcntl -o calls "$USPLICE" copy a - | cat >/dev/null
 	never grep F_SETFL calls
 }
@@ -232,6 +233,7 @@ calls() {
 }
 
 @test "a path that is opened by the command keeps its system calls: the kernel copies, and nothing seeks to and fro" {
+	tracing
 	data a 3000000
 	calls a b >of_paths
 	grep -q '^copy_file_range\|^splice' of_paths

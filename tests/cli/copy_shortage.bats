@@ -78,6 +78,7 @@ copied_or_untouched() {
 without_threads() {
 	mkdir -p -m 777 out
 	# shellcheck disable=SC2016
+	searches_no_leaks # which takes a thread
 	run --separate-stderr as_nobody bash -c 'ulimit -u 1; exec "$@"' - "$USPLICE" copy "$@"
 }
 
@@ -114,6 +115,7 @@ without_threads() {
 start_without_threads() {
 	mkdir -p -m 777 out counts
 	# shellcheck disable=SC2016
+	searches_no_leaks
 	GCOV_PREFIX=counts env --default-signal=INT,TERM,HUP,USR1 setpriv --reuid 65534 --regid 65534 --clear-groups \
 		bash -c 'ulimit -u 1; exec "$@"' - "$USPLICE" copy "$@" 2>job.err 3>&- &
 	job=$!
