@@ -13,17 +13,28 @@
 
 /* --- What was inherited ------------------------------------------------------------------------------- */
 
-/* A second description of an inherited destination, to read what is there: the first one may be open for writing only. */
+/*
+ * What is there is read from the descriptor itself, without moving its offset, if that can be read. One that is open for writing
+ * only needs a second description. The descriptor, or -1 with errno.
+ */
+static int place_readable(const struct copy_sink *sink)
+{
+	int fd = usp_file_fd(sink->file), flags = fcntl(fd, F_GETFL);
+	char path[PLACE_LINK_MAX];
+
+	if (flags >= 0 && (flags & O_ACCMODE) == O_RDWR)
+		return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+}
+
 static int place_reopen(struct copy *copy, struct copy_sink *sink, struct usp_file **ret_file)
 {
-	char path[PLACE_LINK_MAX];
-	int fd, error;
+	int fd = place_readable(sink), error;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", usp_file_fd(sink->file));
-	fd = open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return copy_sink_failed(copy, sink, -errno, NULL);
-	error = usp_open_fd(fd, USP_READ | USP_EXCLUSIVE, sink->spec, ret_file);
+	error = usp_open_fd(fd, USP_READ, sink->spec, ret_file);
 	if (error < 0) {
 		close(fd);
 		return copy_sink_failed(copy, sink, error, NULL);

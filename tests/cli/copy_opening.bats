@@ -51,6 +51,25 @@ teardown() {
 	[ "$status" -eq 2 ] || tail -c +1002 a | same - c
 }
 
+@test "--resume reads a redirection that is open for reading, and opens nothing again" {
+	data a 300000
+	head -c 1000 a >out
+	without_proc bash -c '"$1" copy --resume a - 1<>out && printf END >>out' - "$USPLICE"
+	exits 0
+	{ cat a && printf END; } | same - out
+}
+
+@test "--resume goes on in a redirection of another user that is open for reading" {
+	data a 300000
+	chmod 644 a
+	head -c 1000 a >out
+	chmod 600 out
+	cp "$USPLICE" command
+	run --separate-stderr as_nobody ./command copy --resume a fd:3 3<>out
+	exits 0
+	same a out
+}
+
 @test "what a refused copy made is removed without /proc" {
 	without_proc "$USPLICE" copy --lane kernel --report report mem:hello b
 	exits 2
