@@ -80,6 +80,9 @@ bool copy_is_inherited(const char *spec);
 /* Are they the same file, FIFO or block device? */
 bool copy_is_same(const struct stat *a, const struct stat *b);
 
+/* Are they the same socket? Unlike a file it can be source and destination at once. */
+bool copy_is_same_socket(const struct stat *a, const struct stat *b);
+
 /*
  * Leave no trace of a copy that does not begin: remove the files that it made and did not write into, and bring the offsets
  * that others share back to where they were. The report is removed by itself.

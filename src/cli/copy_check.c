@@ -29,11 +29,23 @@ bool copy_is_same(const struct stat *a, const struct stat *b)
 	return (S_ISREG(a->st_mode) || S_ISFIFO(a->st_mode)) && a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
+bool copy_is_same_socket(const struct stat *a, const struct stat *b)
+{
+	return S_ISSOCK(a->st_mode) && S_ISSOCK(b->st_mode) && a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* One descriptor has one owner, who closes it, whatever it is. */
+static bool check_is_same_fd(const struct copy_sink *a, const struct copy_sink *b)
+{
+	return a->file && b->file && usp_file_fd(a->file) >= 0 && usp_file_fd(a->file) == usp_file_fd(b->file);
+}
+
 static bool check_is_same_sink(const struct copy_sink *a, const struct copy_sink *b)
 {
 	if (a->atomic && b->atomic)
 		return atomic_is_same(a->atomic, b->atomic);
-	return copy_is_same(&a->object, &b->object);
+	return copy_is_same(&a->object, &b->object) || copy_is_same_socket(&a->object, &b->object) ||
+	       check_is_same_fd(a, b);
 }
 
 int copy_check_same(struct copy *copy)

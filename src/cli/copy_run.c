@@ -93,36 +93,56 @@ static double run_cpu_seconds(void)
 	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* Is standard error what a destination is, too, as after 2>&1? A terminal is for both. */
-static bool run_speaks_into_data(const struct copy *copy)
+/* Is standard error what the destination is, too, as after 2>&1? A terminal is for both. */
+static bool run_is_spoken_into(const struct copy_sink *sink, const struct stat *errors)
 {
-	struct stat errors;
+	return copy_is_same(errors, &sink->object) || copy_is_same_socket(errors, &sink->object);
+}
+
+static bool run_speaks_into_data(const struct copy *copy, const struct stat *errors)
+{
 	unsigned i;
 
-	if (fstat(STDERR_FILENO, &errors) < 0)
-		return false;
 	for (i = 0; i < copy->request->nr_sinks; i++) {
-		const struct stat *object = &copy->sinks[i].object;
-
-		if (copy_is_same(&errors, object) ||
-		    (S_ISSOCK(errors.st_mode) && S_ISSOCK(object->st_mode) && errors.st_dev == object->st_dev &&
-		     errors.st_ino == object->st_ino))
+		if (run_is_spoken_into(&copy->sinks[i], errors))
 			return true;
 	}
 	return false;
 }
 
+/* After 2>FILE standard error has an offset of its own in FILE, and what is said there must not replace what was written. */
+static void run_speak_behind_data(const struct copy *copy, const struct stat *errors)
+{
+	off_t at = lseek(STDERR_FILENO, 0, SEEK_CUR);
+	unsigned i;
+
+	for (i = 0; i < copy->request->nr_sinks && at >= 0; i++) {
+		const struct copy_sink *sink = &copy->sinks[i];
+		struct usp_sink_status status = {.size = sizeof(status)};
+		off_t end;
+
+		if (!run_is_spoken_into(sink, errors) || usp_pump_sink_status(copy->pump, i, &status) < 0)
+			continue;
+		end = sink->start + (off_t)status.bytes;
+		if (at < end)
+			at = lseek(STDERR_FILENO, end, SEEK_SET);
+	}
+}
+
 static int run_pump(struct copy *copy)
 {
+	struct stat errors;
 	int error;
 
-	copy->is_silent = run_speaks_into_data(copy);
+	copy->is_silent = fstat(STDERR_FILENO, &errors) == 0 && run_speaks_into_data(copy, &errors);
 	if (copy->is_silent)
 		message_hold();
 	progress_start(&copy->progress, copy->progress.is_on);
 	watch_set_pump(&copy->watch, copy->pump);
 	error = usp_pump_run(copy->pump);
 	watch_set_pump(&copy->watch, NULL);
+	if (copy->is_silent)
+		run_speak_behind_data(copy, &errors);
 	message_release();
 	return error;
 }

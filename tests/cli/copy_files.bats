@@ -93,6 +93,29 @@ mode() {
 	exec 9>&-
 }
 
+@test "a descriptor that is given twice is refused, whatever it is" {
+	data a 1000
+	run --separate-stderr sh -c '"$1" copy a - - >/dev/null' - "$USPLICE"
+	exits 2
+	says "usplice: sink -: is given twice"
+	run --separate-stderr sh -c '"$1" copy a fd:3 fd:3 3>/dev/null' - "$USPLICE"
+	exits 2
+	run --separate-stderr python3 - "$USPLICE" <<-'END'
+		import socket, subprocess, sys
+		one, two = socket.socketpair()
+		fds = [one.fileno(), one.dup().detach()]
+		for second in fds:
+		    specs = ["fd:%d" % fd for fd in (fds[0], second)]
+		    assert subprocess.run([sys.argv[1], "copy", "a", *specs], pass_fds=fds).returncode == 2
+		two.setblocking(False)
+		try:
+		    assert not two.recv(1)
+		except BlockingIOError:
+		    pass
+	END
+	exits 0
+}
+
 @test "a destination that is given twice is refused, and nothing is changed" {
 	data a 1000
 	echo old >b

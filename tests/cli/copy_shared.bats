@@ -49,6 +49,26 @@ is_larger() {
 	[ "$(stat -c %s "$1")" -gt "$2" ]
 }
 
+@test "what is said is behind the data also where standard error has its own offset" {
+	data a 300000
+	for options in -v --json --progress "-v --append" "-v --lane user" "-v --lane kernel"; do
+		# shellcheck disable=SC2086
+		"$USPLICE" copy $options a out 2>out
+		is_behind a out
+		[[ $behind == *300000* || $behind == *"KiB"* ]]
+	done
+	"$USPLICE" copy -v a - null: >out 2>out
+	is_behind a out
+	cat a a >twice
+	"$USPLICE" copy a out
+	"$USPLICE" copy -v --seek 300000 a out 2<>out
+	is_behind twice out
+	[[ $behind == *"KiB"* ]]
+	"$USPLICE" copy --on-error continue a out /dev/full 2>out || [ $? -eq 4 ]
+	is_behind a out
+	[[ $behind == *"sink /dev/full: "* ]]
+}
+
 @test "an error is behind the bytes that went before it" {
 	data a 100000
 	fails() {
