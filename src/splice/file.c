@@ -102,7 +102,7 @@ bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos)
 int64_t usp_file_size(const struct usp_file *file)
 {
 	struct stat st;
-	int ret = file->fd < 0 ? -EINVAL : usp_sys_fstat(file->fd, &st);
+	int ret = !file->mode ? -EBADF : file->fd < 0 ? -EINVAL : usp_sys_fstat(file->fd, &st);
 
 	if (ret < 0)
 		return ret;
@@ -124,7 +124,7 @@ int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence)
 	int64_t base;
 
 	if (!(file->traits & USP_FILE_SEEKABLE))
-		return -ESPIPE;
+		return file->mode ? -ESPIPE : -EBADF;
 	if (whence != SEEK_SET && whence != SEEK_CUR && whence != SEEK_END)
 		return -EINVAL;
 	if (usp_file_shares_pos(file, &file->pos) && whence != SEEK_END)
@@ -440,7 +440,9 @@ ssize_t usp_pread(struct usp_file *file, void *base, size_t len, int64_t off)
 {
 	const struct iovec iov = {.iov_base = base, .iov_len = usp_min(len, USP_MAX_RW_COUNT)};
 	const struct usp_iter to = {.iov = &iov, .nr_segs = 1, .count = iov.iov_len};
-	int ret = file->traits & USP_FILE_SEEKABLE ? usp_file_verify_area(off, to.count) : -ESPIPE;
+	int ret = file->traits & USP_FILE_SEEKABLE ? usp_file_verify_area(off, to.count)
+		  : file->mode			   ? -ESPIPE
+						   : -EBADF;
 
 	return ret < 0 ? ret : usp_file_read_iter(file, &to, &off, 0);
 }

@@ -260,7 +260,9 @@ static void a_closed_file_keeps_its_account_and_its_name_and_does_nothing_any_mo
 		assert_int_equal(usp_write(files[i], &byte, 1), -EBADF);
 		assert_int_equal(usp_file_sync(files[i]), -EBADF);
 		assert_int_equal(usp_file_shutdown(files[i]), -EBADF);
-		assert_int_equal(usp_file_seek(files[i], 0, SEEK_SET), -ESPIPE);
+		assert_int_equal(usp_pread(files[i], &byte, 1, 0), -EBADF);
+		assert_int_equal(usp_file_seek(files[i], 0, SEEK_SET), -EBADF);
+		assert_int_equal(usp_file_size(files[i]), -EBADF);
 		assert_int_equal(usp_pipe_bytes(files[i]), -EBADF);
 		assert_int_equal(usp_file_fd(files[i]), -ENXIO);
 		assert_int_equal(usp_file_poll(files[i]), 0);
