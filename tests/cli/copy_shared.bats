@@ -168,6 +168,16 @@ is_larger() {
 	tail -c +3001 a | cmp - rest
 }
 
+@test "two readers at once with --no-splice share a redirection without a byte twice" {
+	data a 30000000
+	{
+		"$USPLICE" copy --no-splice - one &
+		"$USPLICE" copy --no-splice - two null: &
+		wait
+	} <a
+	[ $(($(stat -c %s one) + $(stat -c %s two))) -eq 30000000 ]
+}
+
 # --- Places -------------------------------------------------------------------------------------------------
 
 @test "what comes next is behind what --seek, --resume and --append wrote to a redirection" {
