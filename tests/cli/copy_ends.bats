@@ -24,7 +24,7 @@ end_peer() {
 # receive OPTIONS: a copy from $port into ./b in the background, which is $receiver.
 receive() {
 	port=$(free_port)
-	"$USPLICE" copy --quiet "$@" "tcp-listen:127.0.0.1:$port" b 3>&- 2>receiver.err &
+	"$USPLICE" copy --quiet "$@" "tcp-listen:127.0.0.1:$port,timeout=100" b 3>&- 2>receiver.err &
 	receiver=$!
 }
 
@@ -108,7 +108,7 @@ received() {
 	receive --atomic
 	python3 "$BATS_TEST_DIRNAME/reset_peer.py" 0 source 3>&- &
 	eventually test -e source
-	copy "tcp:127.0.0.1:$(cat source)" "tcp:127.0.0.1:$port,retry=10"
+	copy "tcp:127.0.0.1:$(cat source)" "tcp:127.0.0.1:$port,retry=60"
 	exits 3
 	received 3
 	[ "$(cat b)" = old ]
@@ -119,7 +119,7 @@ received() {
 		rm -f b in
 		mkfifo in
 		receive
-		env --default-signal=INT,TERM "$USPLICE" copy --quiet in "tcp:127.0.0.1:$port,retry=10" 2>sender.err 3>&- &
+		env --default-signal=INT,TERM "$USPLICE" copy --quiet in "tcp:127.0.0.1:$port,retry=60" 2>sender.err 3>&- &
 		job=$!
 		exec 7>in
 		echo some >&7
@@ -133,7 +133,7 @@ received() {
 
 @test "a destination that fails stops the run, and the receiver of another one is told" {
 	receive
-	copy zero: "tcp:127.0.0.1:$port,retry=10" /dev/full
+	copy zero: "tcp:127.0.0.1:$port,retry=60" /dev/full
 	exits 4
 	received 3
 }
@@ -141,7 +141,7 @@ received() {
 @test "a destination that got everything is not reset because another one failed" {
 	data a 3000000
 	receive
-	copy --on-error continue a "tcp:127.0.0.1:$port,retry=10" /dev/full
+	copy --on-error continue a "tcp:127.0.0.1:$port,retry=60" /dev/full
 	exits 4
 	received 0
 	same a b
@@ -161,7 +161,7 @@ received() {
 	data a 1000
 	echo old >b
 	receive --atomic
-	copy a "tcp:127.0.0.1:$port,retry=10" tcp:127.0.0.1:1 # where nobody listens
+	copy a "tcp:127.0.0.1:$port,retry=60" tcp:127.0.0.1:1 # where nobody listens
 	exits 4
 	received 3
 	[ "$(cat b)" = old ]
