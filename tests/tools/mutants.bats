@@ -17,6 +17,20 @@ mutants() {
 	[ "${output%% *}" -ge 60 ]
 }
 
+@test "every test that a mutant names is there" {
+	local name
+	cd "$USPLICE_SOURCE_DIR/tests"
+	sed -nE 's/^[a-z0-9-]+  [^ ]+  (.*)/\1/p' mutants/mutants.txt | tr ' ' '\n' | sort -u >"$BATS_TEST_TMPDIR/names"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/names")" -ge 40 ]
+	while read -r name; do
+		echo "$name"
+		case $name in
+		cli:*) [ -f "cli/${name#cli:}.bats" ] ;;
+		*) compgen -G "*/$name.c" ;;
+		esac
+	done <"$BATS_TEST_TMPDIR/names"
+}
+
 @test "a mutant whose lines are gone is named" {
 	mkdir -p tree/tests
 	cp -r "$USPLICE_SOURCE_DIR/src" tree/
