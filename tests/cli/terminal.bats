@@ -49,6 +49,11 @@ sys.stdout.buffer.write(names[sys.argv[1]])' "$1"
 	done
 }
 
+@test "what a message does not show is a question mark for each character, or byte that is no UTF-8" {
+	"$USPLICE" copy $'a\xffb\x9b\xc2c\u009bd\e' b 2>said || true
+	[ "$(cat said)" = "usplice: source a?b??c?d?: No such file or directory" ]
+}
+
 @test "letters of other scripts stay what they are" {
 	name=$(odd letters)
 	"$USPLICE" copy "$name" b 2>said || true

@@ -293,6 +293,7 @@ static const struct fault_scenario scenarios[] = {
 	 ROUTE(END_FILE, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_AUTO, 0)},
 	{.name = "a_file_fans_out_in_memory", ROUTE(END_FILE, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_USER, 0)},
 	{.name = "a_fan_out_mixes_lanes", ROUTE(END_FIFO, {END_FILE, END_MEMORY, END_UNIX}, 3, USP_LANE_AUTO, 0)},
+	{.name = "a_socket_comes_first_in_a_fan_out", ROUTE(END_FILE, {END_TCP, END_FILE}, 2, USP_LANE_USER, 0)},
 	{.name = "a_fan_out_goes_on_without_a_failed_sink",
 	 ROUTE(END_MEMORY, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_AUTO, USP_PUMP_CONTINUE_ON_ERROR)},
 	{.name = "a_file_fans_out_in_steps",

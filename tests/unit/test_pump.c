@@ -374,6 +374,17 @@ static ssize_t run_pump(void *arg)
 	return usp_pump_run(arg);
 }
 
+/* A run that ends before has failed. */
+static void await_byte(int fd, const struct worker *worker)
+{
+	struct pollfd ready = {.fd = fd, .events = POLLIN};
+	char byte;
+
+	while (poll(&ready, 1, 10) == 0)
+		assert_false(worker->is_done);
+	assert_int_equal(read(fd, &byte, 1), 1);
+}
+
 static void without_descriptors_a_run_goes_on_in_memory_and_sees_a_stop(void **state)
 {
 	struct usp_file *source, *sinks[2];
@@ -384,7 +395,6 @@ static void without_descriptors_a_run_goes_on_in_memory_and_sees_a_stop(void **s
 		struct worker worker;
 		int from[2], to[2][2];
 		rlim_t old;
-		char byte;
 
 		assert_int_equal(pipe(from), 0);
 		assert_int_equal(usp_open_fd(from[0], USP_READ, "from", &source), 0);
@@ -398,7 +408,7 @@ static void without_descriptors_a_run_goes_on_in_memory_and_sees_a_stop(void **s
 		worker_start(&worker, run_pump, pump);
 		assert_int_equal(write(from[1], "x", 1), 1);
 		for (unsigned i = 0; i < nr_sinks; i++)
-			assert_int_equal(read(to[i][0], &byte, 1), 1);
+			await_byte(to[i][0], &worker);
 		usp_pump_stop(pump);
 		assert_int_equal(worker_join(&worker), -ECANCELED);
 		give_descriptors(old);

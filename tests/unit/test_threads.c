@@ -11,6 +11,8 @@
 #include <semaphore.h>
 #include <signal.h>
 
+#include "splice/pipe.h"
+
 #define NR_ROUNDS 5000 /* enough to meet every interleaving that matters in a second, and bearable under TSan */
 #ifdef __SANITIZE_THREAD__
 #define NR_SCRAMBLES 10000
@@ -1208,6 +1210,72 @@ static void a_write_of_several_slots_is_never_seen_in_part(void **state)
 	close_pipe(whole.end);
 }
 
+/* A pipe that a writer is in the middle of. */
+static struct {
+	struct usp_pipe *pipe;
+	unsigned nr_looks, nr_parts; /* what a reader would have found each time the writer let go of it */
+	struct usp_file *reader;     /* reads what is there before the first slot is filled, once; or NULL */
+} watched;
+
+void __real_usp_pipe_unlock(struct usp_pipe *pipe);
+void __wrap_usp_pipe_unlock(struct usp_pipe *pipe);
+
+void __wrap_usp_pipe_unlock(struct usp_pipe *pipe)
+{
+	size_t len;
+
+	__real_usp_pipe_unlock(pipe);
+	if (pipe != watched.pipe)
+		return;
+	len = usp_pipe_len(pipe);
+	watched.nr_looks++;
+	watched.nr_parts += len != WHOLE_FIRST && len != WHOLE_FIRST + WHOLE_LEN;
+}
+
+unsigned __real_usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsigned nr_bufs);
+unsigned __wrap_usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsigned nr_bufs);
+
+unsigned __wrap_usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsigned nr_bufs)
+{
+	if (pipe == watched.pipe && watched.reader) {
+		take_bytes(watched.reader, 0, WHOLE_FIRST);
+		watched.reader = NULL;
+	}
+	return __real_usp_pipe_push(pipe, bufs, nr_bufs);
+}
+
+static void at_each_moment_of_a_write_there_is_all_of_it_or_nothing(void **state)
+{
+	struct usp_file *end[2];
+
+	(void)state;
+	open_pipe(end, 16, 0);
+	put_bytes(end[1], 0, WHOLE_FIRST);
+	watched.pipe = usp_file_pipe(end[1]);
+	put_bytes(end[1], WHOLE_FIRST, WHOLE_LEN);
+	watched.pipe = NULL;
+	assert_true(watched.nr_looks > 0);
+	assert_int_equal(watched.nr_parts, 0);
+	take_bytes(end[0], 0, WHOLE_FIRST + WHOLE_LEN);
+	close_pipe(end);
+}
+
+static void odd_bytes_arrive_although_those_that_they_were_to_join_are_read_meanwhile(void **state)
+{
+	struct usp_file *end[2];
+
+	(void)state;
+	open_pipe(end, 16, 0);
+	put_bytes(end[1], 0, WHOLE_FIRST);
+	watched.pipe = usp_file_pipe(end[1]);
+	watched.reader = end[0];
+	put_bytes(end[1], WHOLE_FIRST, WHOLE_LEN);
+	watched.pipe = NULL;
+	assert_null(watched.reader);
+	take_bytes(end[0], WHOLE_FIRST, WHOLE_LEN);
+	close_pipe(end);
+}
+
 int main(void)
 {
 	const struct CMUnitTest crowds[] = {
@@ -1239,6 +1307,8 @@ int main(void)
 		CASE(a_signal_does_not_end_a_wait_on_a_pipe),
 	};
 	const struct CMUnitTest whole[] = {
+		CASE(at_each_moment_of_a_write_there_is_all_of_it_or_nothing),
+		CASE(odd_bytes_arrive_although_those_that_they_were_to_join_are_read_meanwhile),
 		CASE(a_write_of_several_slots_is_never_seen_in_part),
 	};
 	int nr_failed = 0;
