@@ -203,11 +203,11 @@ struct usp_account {
 /* One side of a file: what belongs to reading from it, or to writing to it. */
 struct usp_side {
 	const struct usp_lane *lane; /* what carries the hop while a pump runs; NULL: the hooks of the ops */
-	enum usp_way lane_way;	     /* how the bytes go on that lane, as far as it is known before they have gone */
-	const char *lane_reason;     /* why; static, or NULL */
-	bool lane_is_forced;	     /* a lane that refuses is an error, and no reason to go on without it */
-	struct usp_account account;
+	const char *lane_reason;     /* why its bytes go as they do; static, or NULL */
+	uint8_t lane_way;      /* an enum usp_way: how they go there, as far as it is known before they have gone */
+	bool lane_is_forced;   /* a lane that refuses is an error, and no reason to go on without it */
 	atomic_int late_error; /* met behind bytes that moved; the next call on this side returns it */
+	struct usp_account account;
 };
 
 /* Properties of a file that hold from open to release. */
@@ -227,10 +227,10 @@ struct usp_file {
 	unsigned traits;   /* USP_FILE_* */
 	atomic_uint flags; /* USP_NONBLOCK ... */
 	int fd;		   /* -1 without a descriptor */
-	int64_t pos;	   /* position for calls without an offset */
-	size_t io_bytes; /* the most that one write should move, or 0: chunk of a disk file, datagram of a UDP socket */
 	atomic_bool
 		is_drained; /* set by a hook that read: it took all that is there now, and to ask again would be vain */
+	int64_t pos;	    /* position for calls without an offset */
+	size_t io_bytes; /* the most that one write should move, or 0: chunk of a disk file, datagram of a UDP socket */
 	char *spec;
 	void *priv;
 	struct usp_side sides[2]; /* usp_file_side finds one; the last member, so that a side may grow */

@@ -13,20 +13,20 @@
 
 /* One hop: a side of a file, and how it is carried. */
 struct usp_plan_hop {
-	struct usp_file *file; /* lent */
-	unsigned side;
+	struct usp_file *file;	     /* lent */
 	const struct usp_lane *lane; /* NULL: the hooks of the file's ops; after a run, the lane that it ended on */
-	enum usp_way way;	     /* how the bytes will go, as far as that is known before they have gone */
-	const char *reason;	     /* static */
-	bool is_forced;		     /* a lane that refuses is an error */
+	const char *reason;	     /* why its bytes will go as they do; static */
 	unsigned file_flags;	     /* as they were before the plan was applied */
+	uint8_t side;		     /* USP_READ or USP_WRITE */
+	uint8_t way;		     /* an enum usp_way: how they will go, as far as that is known before */
+	bool is_forced;		     /* a lane that refuses is an error */
 };
 
 struct usp_plan {
 	struct usp_plan_hop *hops; /* [0] out of the source, [1 + i] into sink i; NULL: there is no plan */
 	unsigned nr_hops;
-	struct usp_plan_hop few[2]; /* the place of the hops where there is one sink */
 	bool is_applied;
+	struct usp_plan_hop few[2]; /* the place of the hops where there is one sink */
 };
 
 /*

@@ -112,7 +112,7 @@ void usp_pump_free(struct usp_pump *pump)
 	usp_file_put(pump->source);
 	usp_sys_close(atomic_load(&pump->stop_fd));
 	usp_free(pump->fds);
-	if (pump->waits != &pump->only_wait)
+	if (pump->waits != &pump->only.wait)
 		usp_free(pump->waits);
 	if (pump->branches != &pump->only)
 		usp_free(pump->branches);
@@ -343,7 +343,7 @@ static int pump_advance(struct usp_pump *pump)
 {
 	if (pump->nr_branches > 1)
 		return usp_pump_advance_many(pump);
-	pump->waits = &pump->only_wait;
+	pump->waits = &pump->only.wait;
 	pump->nr_waits = 1;
 	return usp_pump_advance(pump, pump->waits);
 }

@@ -22,9 +22,13 @@ struct usp_branch {
 	struct usp_file *sink;
 	struct usp_pipe *pipe; /* the pump's own where there is one sink only */
 	pthread_t thread;
-	bool is_running;	/* the thread has to be joined */
-	bool is_live;		/* the source's view: it still takes bytes */
-	atomic_bool must_leave; /* too slow */
+	bool is_running;	   /* the thread has to be joined */
+	bool is_live;		   /* the source's view: it still takes bytes */
+	atomic_bool must_leave;	   /* too slow */
+	bool is_shut;		   /* at the end: the sink's peer is told that this is all */
+	bool is_cut;		   /* or must not take it for all */
+	bool is_awaiting;	   /* and that it has taken all is to be seen */
+	bool was_heard, has_ended; /* it says something by itself; it has ended, too */
 	_Atomic(uint64_t) bytes;
 	_Atomic(uint64_t) stranded;
 	_Atomic(uint64_t) not_given; /* bytes that the source had for it when giving failed */
@@ -33,10 +37,6 @@ struct usp_branch {
 	_Atomic(uint64_t) progress_ns; /* when the sink or its peer took something last, as far as somebody looked */
 	atomic_int backlog;	       /* what the sink's peer had not taken then */
 	int close_error;	       /* on the way to the end, from here on */
-	bool is_shut;		       /* the peer is told that this is all */
-	bool is_cut;		       /* or must not take it for all */
-	bool is_awaiting;	       /* and that it has taken all is to be seen */
-	bool was_heard, has_ended;     /* it says something by itself; it has ended, too */
 	int64_t nap_ns;
 	enum usp_branch_stage stage; /* of steps, from here on */
 	bool is_waiting;
@@ -82,8 +82,8 @@ struct usp_pump {
 	struct usp_rate rate;
 	struct usp_shared_rate *shared_rate; /* of several pumps, or NULL; not owned */
 	uint64_t begun_ns, progress_ns;	     /* where a time-out needs them */
-	struct usp_pump_wait *waits; /* what the last step waits for, [0, nr_waits); at most one more than branches */
-	struct usp_pump_wait only_wait; /* the place of that where there is one branch */
+	struct usp_pump_wait
+		*waits; /* what the last step waits for, [0, nr_waits); that of the branch where there is one */
 	unsigned nr_waits;
 	atomic_bool is_stepped;	 /* no threads can be had for the branches */
 	bool is_source_over;	 /* nothing more is taken */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/alloc.h"
@@ -28,14 +29,10 @@ int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec
 		ret = -EINVAL;
 	if (ret < 0)
 		return ret;
-	file = usp_alloc(sizeof(*file));
+	file = usp_alloc(sizeof(*file) + strlen(spec) + 1);
 	if (!file)
 		return -ENOMEM;
-	file->spec = usp_alloc_string(spec);
-	if (!file->spec) {
-		usp_free(file);
-		return -ENOMEM;
-	}
+	file->spec = memcpy(file + 1, spec, strlen(spec) + 1); /* one piece of memory: a relay has many files */
 	file->ops = ops;
 	file->mode = mode;
 	file->priv = priv;
@@ -57,7 +54,6 @@ void usp_file_put(struct usp_file *file)
 	if (!file || atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	usp_file_close(file);
-	usp_free(file->spec);
 	usp_free(file);
 }
 

@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 
 PIECE = 1 << 16
 
@@ -217,9 +218,12 @@ def crowd(address, argument):
 
 def keep(address, argument):
     """That many connections at a time, each of which says a word and no more, until standard input ends."""
-    connections = [connect(address) for _ in range(int(argument))]
-    for connection in connections:
-        connection.sendall(b"word\n")
+    connections = []
+    for number in range(int(argument)):
+        if number % 250 == 249:
+            time.sleep(0.2)  # that many are busy at a time, and then idle: what each costs then is not the peak of all
+        connections.append(connect(address))
+        connections[-1].sendall(b"word\n")
     say("all are there")
     sys.stdin.read()
     for connection in connections:
