@@ -136,10 +136,8 @@ static ssize_t file_mode(uint64_t value)
 	struct usp_file *file;
 	int ret = usp_file_new(&mock_bare_ops, (unsigned)value, "bare", NULL, &file);
 
-	if (ret == 0) {
-		free(file->spec);
+	if (ret == 0)
 		free(file);
-	}
 	return ret;
 }
 
