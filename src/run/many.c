@@ -41,7 +41,8 @@ static void many_drain(struct usp_branch *branch)
 	ssize_t ret = many_write(branch);
 
 	while (ret > 0) {
-		branch->progress_ns = branch->pump->progress_ns = usp_sys_now_ns();
+		branch->pump->progress_ns = usp_sys_now_ns();
+		atomic_store(&branch->progress_ns, branch->pump->progress_ns);
 		ret = many_write(branch);
 	}
 	if (ret != -EAGAIN) {

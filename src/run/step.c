@@ -279,8 +279,10 @@ static int step_timed_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
 	ret = step_flow(pump, wait);
 	if (ret != -EAGAIN || !step_is_timed(pump))
 		return ret;
-	if (atomic_load(&pump->bytes) + atomic_load(&branch->bytes) != before)
-		pump->progress_ns = branch->progress_ns = usp_sys_now_ns();
+	if (atomic_load(&pump->bytes) + atomic_load(&branch->bytes) != before) {
+		pump->progress_ns = usp_sys_now_ns();
+		atomic_store(&branch->progress_ns, pump->progress_ns);
+	}
 	ret = usp_pump_check_time(pump, wait->file && wait->side == USP_WRITE ? branch : NULL, wait);
 	if (ret == -EAGAIN || wait->side == USP_WRITE)
 		return ret;
