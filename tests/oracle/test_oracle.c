@@ -342,7 +342,6 @@ static const struct scenario scenarios[] = {
 	{"a_read_of_a_unix_stream_takes_no_longer_than_it_may", "Um20 Uk0 Ur10 Vw5 Ur10"},
 	{"a_splice_of_a_unix_stream_takes_no_longer_than_it_may", "Um20 Uk0 Ak0 UsA10 Vw5 UsA10"},
 	{"a_write_to_a_full_unix_stream_takes_no_longer_than_it_may", "Uo0 Um20 Uk0 Uw5"},
-	{"a_splice_into_a_full_unix_stream_takes_no_longer_than_it_may", "Aw5 Uo0 Um20 Uk0 AsU5 Ar9"},
 	{"a_read_of_a_tcp_stream_takes_no_longer_than_it_may", "Tm20 Tk0 Tr10 Ww5 Tr10"},
 	{"a_splice_of_a_tcp_stream_takes_no_longer_than_it_may", "Tm20 Tk0 TsA10 Ww5 TsA10"},
 	{"a_write_to_a_full_tcp_stream_takes_no_longer_than_it_may", "To0 Tm20 Tk0 Tw5"},
@@ -355,7 +354,6 @@ static const struct scenario scenarios[] = {
 	/* a call of several slots is one for the other side (N1) */
 	{"a_read_that_waits_gets_a_whole_write", "Aj0 !Ar10000 Aw9000"},
 	{"a_read_that_waits_gets_a_whole_splice", "Aj0 !Ar10000 FsA9000"},
-	{"a_read_that_waits_gets_a_whole_splice_of_zeros", "Aj0 !Ar10000 ZsA9000"},
 	{"a_read_that_waits_gets_a_whole_vmsplice", "Aj0 !Ar10000 AV10/n"},
 	{"a_splice_that_waits_gets_a_whole_write", "Aj0 Bk0 !AsB10000 Aw9000 Br9000 Br9000"},
 	{"a_splice_that_waits_gets_a_whole_vmsplice", "Aj0 Bk0 !AsB20000 Av10000/n Br20000"},
@@ -435,6 +433,10 @@ static const struct variation variations[] = {
 	{{{"a_full_unix_stream_is_waited_for_whatever_the_flag_says", "Aw5 Uo0 Uk0 !AsU5/n Vc0"}, FULL_SOCKETS},
 	 &trait_overfills_unix},
 	{{{"a_full_unix_stream_that_does_not_wait", "Aw5 Uo0 AsU5 Ar5"}, FULL_SOCKETS}, &trait_overfills_unix},
+	{{{"a_splice_into_a_full_unix_stream_takes_no_longer_than_it_may", "Aw5 Uo0 Um20 Uk0 AsU5 Ar9"}, FULL_SOCKETS},
+	 &trait_overfills_unix},
+	{{{"a_read_that_waits_gets_a_whole_splice_of_zeros", "Aj0 !Ar10000 ZsA9000"}, WHAT_CAN_BE_SPLICED},
+	 &trait_bare_devices},
 };
 
 static struct oracle oracle;
