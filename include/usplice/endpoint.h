@@ -180,9 +180,8 @@ struct usp_file_ops {
 	int (*sync)(struct usp_file *file);	 /* NULL: nothing to do */
 	int (*shutdown)(struct usp_file *file);	 /* NULL: nothing to do */
 	int (*release)(struct usp_file *file); /* free priv and close: 0, or what close(2) said; NULL: nothing to do */
-	int (*abort)(
-		struct usp_file
-			*file); /* release must not look like the end, unless shutdown comes first; NULL: it cannot */
+	/* Release must not look like the end, unless shutdown comes first. NULL: it cannot be told. */
+	int (*abort)(struct usp_file *file);
 };
 
 /* What replaces the splice hook of a side of a file when the planner puts it on another lane. */
