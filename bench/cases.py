@@ -50,12 +50,12 @@ def timed(start_all, contender_index):
 
 # --- File to TCP ---------------------------------------------------------------------------------
 
-def tcp_run(bench, how, command):
+def tcp_run(bench, how, mode, command):
     receiver = start([bench.peer("tcp_peer"), "receive", how, bench.congestion], stdout=subprocess.PIPE)
     port, congestion = receiver.stdout.readline().decode().split()
     if congestion != bench.congestion:
         raise RuntimeError(f"the receiver has {congestion}")
-    connect = [bench.peer("tcp_peer"), "connect", port, bench.congestion]
+    connect = [bench.peer("tcp_peer"), "connect", port, bench.congestion, mode]
     with receiver.stdout:
         return timed(lambda: [start(connect + command), receiver], 0)
 
@@ -64,13 +64,15 @@ def tcp_cases(bench):
     size = 2 * bench.size
     source = bench.source(bench.tmpfs, size)
     for how in ("discard", "read"):
+        copy = [bench.usplice, "copy", "-q", source, "fd:3"]
         commands = {
-            "usplice": [bench.usplice, "copy", "-q", source, "fd:3"],
-            "sendfile 1G": [bench.peer("tcp_peer"), "sendfile", source, str(1 << 30)],
-            "sendfile 1M": [bench.peer("tcp_peer"), "sendfile", source, str(MIB)],
+            "usplice": ("nonblocking", copy),
+            "usplice, blocking": ("blocking", copy),
+            "sendfile 1G": ("blocking", [bench.peer("tcp_peer"), "sendfile", source, str(1 << 30)]),
+            "sendfile 1M": ("blocking", [bench.peer("tcp_peer"), "sendfile", source, str(MIB)]),
         }
-        contenders = [Contender(name, lambda how=how, command=command: tcp_run(bench, how, command), size)
-                      for name, command in commands.items()]
+        contenders = [Contender(name, lambda how=how, mode=mode, command=command: tcp_run(bench, how, mode, command), size)
+                      for name, (mode, command) in commands.items()]
         yield Case(f"file to TCP, receiver {how}s", contenders, [Bar(["usplice"], ["sendfile 1G", "sendfile 1M"], 0.95)],
                    f"{bench.congestion} on both ends")
 
@@ -232,7 +234,7 @@ def threads_cases(bench):
                       [bench.peer("pipe_threads"), way, str(size)]), bench.size * factor)
                   for way, factor in factors.items()]
     yield Case("a pipe between two threads", contenders,
-               [Bar(["usplice"], ["kernel"], 20), Bar(["usplice"], ["vmsplice-64k"], 3), Bar(["usplice"], ["vmsplice-1m"], 3)])
+               [Bar(["usplice"], ["kernel"], 20), Bar(["usplice"], ["vmsplice-64k"], 2.5), Bar(["usplice"], ["vmsplice-1m"], 2)])
 
 
 CASES = {

@@ -3,7 +3,7 @@
  * tcp_peer - both ends of a TCP connection over loopback whose congestion control is known.
  *
  *   tcp_peer receive discard|read CC                says its port and the congestion control, takes one connection to its end
- *   tcp_peer connect PORT CC COMMAND [ARG...]       runs a command whose descriptor 3 is the connection
+ *   tcp_peer connect PORT CC HOW COMMAND [ARG...]   runs a command whose descriptor 3 is the connection; HOW: blocking, nonblocking
  *   tcp_peer sendfile FILE CHUNK                    a bare sendfile(2) loop into descriptor 3
  */
 #include <arpa/inet.h>
@@ -64,12 +64,14 @@ static void peer_receive(const char *how, const char *congestion)
 		;
 }
 
-static void peer_connect(const char *port, const char *congestion, char **command)
+static void peer_connect(const char *port, const char *congestion, const char *how, char **command)
 {
 	struct sockaddr_in addr = peer_address((unsigned)bench_bytes(port));
 	int fd = peer_socket(congestion);
 
 	bench_check(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), "connect");
+	if (strcmp(how, "nonblocking") == 0)
+		bench_check(fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK), "F_SETFL");
 	if (fd != PEER_FD)
 		bench_check(dup2(fd, PEER_FD), "dup2");
 	execv(command[0], command);
@@ -88,8 +90,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 4 && strcmp(argv[1], "receive") == 0)
 		peer_receive(argv[2], argv[3]);
-	else if (argc >= 5 && strcmp(argv[1], "connect") == 0)
-		peer_connect(argv[2], argv[3], argv + 4);
+	else if (argc >= 6 && strcmp(argv[1], "connect") == 0)
+		peer_connect(argv[2], argv[3], argv[4], argv + 5);
 	else if (argc == 4 && strcmp(argv[1], "sendfile") == 0)
 		peer_sendfile(argv[2], bench_bytes(argv[3]));
 	else

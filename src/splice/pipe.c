@@ -39,7 +39,7 @@
 #define PIPE_SLOTS_MAX (1u << 20)
 #define PIPE_SIZE_MAX ((size_t)1 << 31) /* R4 */
 #define PIPE_SPIN_PAUSES 16		/* between two looks: a look takes the line from whoever is at work */
-#define PIPE_SPIN_MIN 4u		/* looks */
+#define PIPE_SPIN_MIN 4u
 #define PIPE_SPIN_MAX 256u
 #define PIPE_SPIN_RETRY 16 /* waits after which a long spin is tried again */
 #define PIPE_RELEASE_BATCH 32
@@ -233,26 +233,28 @@ size_t usp_pipe_len(const struct usp_pipe *pipe)
 
 /* --- The producer's side ----------------------------------------------------------------------- */
 
-static int pipe_begin_write(struct usp_pipe *pipe, unsigned flags, bool wants_room)
+/* Wait until nobody has the write turn, and there is room if wanted: 0, -EPIPE or -EAGAIN. Lock held. */
+static int pipe_await_write(struct usp_pipe *pipe, unsigned flags, bool wants_room)
 {
-	int ret = 0;
-
-	pthread_mutex_lock(&pipe->lock);
 	for (;;) {
-		if (!pipe->rd.nr_open) {
-			ret = -EPIPE;
-			break;
-		}
-		if (!pipe->wr.is_taken && !(wants_room && usp_pipe_is_full(pipe))) {
-			pipe->wr.is_taken = true;
-			break;
-		}
-		if (flags & USP_SPLICE_NONBLOCK) {
-			ret = -EAGAIN;
-			break;
-		}
+		if (!pipe->rd.nr_open)
+			return -EPIPE;
+		if (!pipe->wr.is_taken && !(wants_room && usp_pipe_is_full(pipe)))
+			return 0;
+		if (flags & USP_SPLICE_NONBLOCK)
+			return -EAGAIN;
 		usp_pipe_wait(pipe, &pipe->wr);
 	}
+}
+
+static int pipe_begin_write(struct usp_pipe *pipe, unsigned flags, bool wants_room)
+{
+	int ret;
+
+	pthread_mutex_lock(&pipe->lock);
+	ret = pipe_await_write(pipe, flags, wants_room);
+	if (ret == 0)
+		pipe->wr.is_taken = true;
 	usp_pipe_unlock(pipe);
 	return ret;
 }
@@ -354,31 +356,60 @@ unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsign
 	return nr;
 }
 
-ssize_t usp_pipe_push_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len, unsigned buf_flags)
+/* What the next buf of a folio takes. Gifted memory in slots of a page goes page by page, as with the kernel (V2). */
+static size_t pipe_folio_chunk(const struct usp_pipe *pipe, const unsigned char *base, size_t len, unsigned buf_flags)
+{
+	if (buf_flags & USP_BUF_GIFT && pipe->slot_bytes == USP_PAGE)
+		len = usp_min(len, USP_PAGE - (uintptr_t)base % USP_PAGE);
+	return usp_pipe_chunk(pipe, len);
+}
+
+/* References to [off, off + len) of a folio until the pipe is full: bytes, or -EFAULT if nothing went in. Lock held. */
+static ssize_t pipe_append_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len,
+				 unsigned buf_flags)
 {
 	size_t done = 0, chunk;
-	int ret = 0;
 
-	if (off > folio->len || len > folio->len - off)
-		return -EINVAL;
-	pthread_mutex_lock(&pipe->lock);
-	assert(pipe->wr.is_taken);
-	while (done < len && (chunk = usp_pipe_chunk(pipe, len - done))) {
+	while (done < len && (chunk = pipe_folio_chunk(pipe, folio->base + off + done, len - done, buf_flags))) {
 		struct usp_buf buf = {.ops = &usp_gift_buf_ops,
 				      .store = folio,
 				      .offset = off + done,
 				      .len = chunk,
 				      .flags = buf_flags};
 
-		if (!usp_folio_get(folio)) {
-			ret = -EFAULT;
-			break;
-		}
+		if (!usp_folio_get(folio))
+			return done ? (ssize_t)done : -EFAULT;
 		pipe_append(pipe, &buf);
 		done += chunk;
 	}
+	return (ssize_t)done;
+}
+
+ssize_t usp_pipe_push_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len, unsigned buf_flags)
+{
+	ssize_t ret;
+
+	if (off > folio->len || len > folio->len - off)
+		return -EINVAL;
+	pthread_mutex_lock(&pipe->lock);
+	assert(pipe->wr.is_taken);
+	ret = pipe_append_folio(pipe, folio, off, len, buf_flags);
 	usp_pipe_unlock(pipe);
-	return done ? (ssize_t)done : ret;
+	return ret;
+}
+
+ssize_t usp_pipe_give_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len, unsigned flags)
+{
+	ssize_t ret;
+
+	pthread_mutex_lock(&pipe->lock);
+	ret = pipe_await_write(pipe, flags, true);
+	if (ret == 0) {
+		ret = pipe_append_folio(pipe, folio, off, len, USP_BUF_GIFT);
+		usp_pipe_publish(pipe);
+	}
+	usp_pipe_unlock(pipe);
+	return ret;
 }
 
 /* --- The consumer's side ------------------------------------------------------------------------ */

@@ -77,6 +77,12 @@ int usp_pipe_await_room(struct usp_pipe *pipe, uint64_t timeout_ns);
 /* Take the write turn without asking for room: 0, -EPIPE or -EAGAIN. */
 int usp_pipe_take_write(struct usp_pipe *pipe, unsigned flags);
 
+/*
+ * Wait for room and push references to [off, off + len) of a gifted folio, which must be inside it. One lock instead of the three
+ * of a write turn: two threads that hand over gifts do little else. Bytes pushed, -EAGAIN, -EPIPE or -EFAULT.
+ */
+ssize_t usp_pipe_give_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len, unsigned flags);
+
 /* Let readers see what was pushed in this turn. Lock held. */
 void usp_pipe_publish(struct usp_pipe *pipe);
 

@@ -24,23 +24,6 @@ static size_t vmsplice_chunk(struct usp_pipe *pipe, const void *base, size_t len
 	return usp_min(usp_min(len, slot_bytes), room);
 }
 
-/* References to [off, off + len) of a folio until the pipe is full: bytes, or -errno if nothing went in. */
-static ssize_t vmsplice_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len)
-{
-	size_t done = 0, chunk;
-	ssize_t ret = 0;
-
-	if (usp_pipe_slot_bytes(pipe) != USP_PAGE)
-		return usp_pipe_push_folio(pipe, folio, off, len, USP_BUF_GIFT);
-	while (done < len && (chunk = vmsplice_chunk(pipe, folio->base + off + done, len - done))) {
-		ret = usp_pipe_push_folio(pipe, folio, off + done, chunk, USP_BUF_GIFT);
-		if (ret <= 0)
-			break;
-		done += (size_t)ret;
-	}
-	return done ? (ssize_t)done : ret;
-}
-
 static ssize_t vmsplice_gift_segment(struct usp_pipe *pipe, const struct iovec *seg)
 {
 	struct usp_gift *gift;
@@ -48,7 +31,7 @@ static ssize_t vmsplice_gift_segment(struct usp_pipe *pipe, const struct iovec *
 
 	if (ret < 0)
 		return ret;
-	ret = vmsplice_folio(pipe, &gift->folio, 0, seg->iov_len);
+	ret = usp_pipe_push_folio(pipe, &gift->folio, 0, seg->iov_len, USP_BUF_GIFT);
 	usp_gift_put(gift);
 	return ret;
 }
@@ -163,11 +146,7 @@ ssize_t usp_gift_splice(struct usp_gift *gift, size_t off, size_t len, struct us
 		return 0;
 	if (!pipe || !(end->mode & USP_WRITE))
 		return -EBADF;
-	ret = usp_pipe_begin_write(pipe, flags);
-	if (ret < 0)
-		return ret;
-	ret = vmsplice_folio(pipe, &gift->folio, off, usp_min(len, USP_MAX_RW_COUNT));
-	usp_pipe_end_write(pipe);
+	ret = usp_pipe_give_folio(pipe, &gift->folio, off, usp_min(len, USP_MAX_RW_COUNT), flags);
 	if (ret > 0)
 		usp_file_account(end, USP_WRITE, USP_BY_REFERENCE, (size_t)ret, gift_reason);
 	return ret;
