@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_gift - the notification that a gift's memory is free again: exactly once, never early, never missing. */
+#include "splice/pipe.h"
 #include "support.h"
 
 static void count_done(void *arg)
@@ -226,6 +227,25 @@ static void a_gift_is_not_given_where_it_cannot_be(void **state)
 	mock_close(file);
 }
 
+/* What one producer pushes in a turn stays together. */
+static void a_gift_waits_for_the_turn_of_another_producer(void **state)
+{
+	unsigned char bytes[10] = {0};
+	struct usp_file *end[2];
+	unsigned nr_done = 0;
+	struct usp_gift *gift = gift_of(bytes, sizeof(bytes), &nr_done);
+
+	(void)state;
+	open_pipe(end, 4, USP_NONBLOCK);
+	assert_int_equal(usp_pipe_begin_write(usp_file_pipe(end[1]), 0), 0);
+	assert_int_equal(usp_gift_splice(gift, 0, 10, end[1], USP_SPLICE_NONBLOCK), -EAGAIN);
+	usp_pipe_end_write(usp_file_pipe(end[1]));
+	assert_int_equal(usp_gift_splice(gift, 0, 10, end[1], USP_SPLICE_NONBLOCK), 10);
+	close_pipe(end);
+	usp_gift_put(gift);
+	assert_int_equal(nr_done, 1);
+}
+
 static void a_gift_counts_as_alive_until_it_is_done(void **state)
 {
 	struct usp_usage before = {.size = sizeof(before)}, during = {.size = sizeof(during)},
@@ -339,6 +359,7 @@ int main(void)
 		CASE(a_sink_that_fails_does_not_end_the_gift_and_closing_does),
 		CASE(a_gift_that_does_not_fit_goes_in_as_far_as_there_is_room),
 		CASE(a_gift_is_not_given_where_it_cannot_be),
+		CASE(a_gift_waits_for_the_turn_of_another_producer),
 		CASE(a_gift_counts_as_alive_until_it_is_done),
 		CASE(the_callback_may_fill_the_memory_and_give_it_again),
 		CASE(the_callback_may_give_again_from_inside_a_sink),
