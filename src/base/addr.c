@@ -76,12 +76,15 @@ int usp_addr_resolve(const char *text, int type, bool is_passive, uint64_t give_
 	if (ret == 0)
 		ret = addr_check_port(words.port, ret_why);
 	if (ret == 0 && ret_list) {
+		bool is_loopback =
+			is_passive && type == SOCK_STREAM && words.host && strcmp(words.host, "localhost") == 0;
 		const struct addrinfo hints = {
 			.ai_socktype = type,
-			.ai_flags = (is_passive ? AI_PASSIVE : 0) | (words.is_numeric ? AI_NUMERICHOST : 0),
+			.ai_flags =
+				(is_passive && !is_loopback ? AI_PASSIVE : 0) | (words.is_numeric ? AI_NUMERICHOST : 0),
 		};
 
-		ret = usp_lookup(words.host, words.port, &hints, give_up_ns, ret_list, ret_why);
+		ret = usp_lookup(is_loopback ? NULL : words.host, words.port, &hints, give_up_ns, ret_list, ret_why);
 	}
 	usp_free(copy);
 	return ret;

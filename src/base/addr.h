@@ -12,7 +12,8 @@
  * Resolve "HOST:PORT" or "[V6]:PORT", of which a listener (is_passive) may leave out the host. Blocks while a name is
  * looked up, until a moment of usp_sys_now_ns, or USP_NEVER. The list goes to freeaddrinfo. -EINVAL for text that is no
  * address, and the errors of usp_lookup; ret_why then receives a static sentence, or is left as it is. With a NULL
- * list only the words are checked, and nothing is asked.
+ * list only the words are checked, and nothing is asked. A stream listener at "localhost" gets the addresses of both families,
+ * whichever the name service knows.
  */
 int usp_addr_resolve(const char *text, int type, bool is_passive, uint64_t give_up_ns, struct addrinfo **ret_list,
 		     const char **ret_why);

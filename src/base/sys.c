@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/vfs.h>
@@ -100,6 +101,11 @@ int usp_sys_close(int fd)
 int usp_sys_stat(const char *path, struct stat *ret_stat)
 {
 	return (int)sys_result(stat(path, ret_stat));
+}
+
+int usp_sys_lstat(const char *path, struct stat *ret_stat)
+{
+	return (int)sys_result(lstat(path, ret_stat));
 }
 
 int usp_sys_fstat(int fd, struct stat *ret_stat)
@@ -364,6 +370,11 @@ int usp_sys_at_mark(int fd)
 int usp_sys_unlink(const char *path)
 {
 	return (int)sys_result(unlink(path));
+}
+
+int usp_sys_flock(int fd)
+{
+	return (int)sys_result(flock(fd, LOCK_EX | LOCK_NB));
 }
 
 /* --- Waiting --------------------------------------------------------------------------------------- */

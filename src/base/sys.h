@@ -25,6 +25,7 @@ int usp_sys_replace(int fd, int target); /* make target mean what fd means, and 
  */
 int usp_sys_close(int fd);
 int usp_sys_stat(const char *path, struct stat *ret_stat);
+int usp_sys_lstat(const char *path, struct stat *ret_stat);
 int usp_sys_fstat(int fd, struct stat *ret_stat);
 long usp_sys_fs_type(int fd);  /* f_type of statfs(2) */
 int usp_sys_get_flags(int fd); /* F_GETFL */
@@ -73,6 +74,7 @@ int usp_sys_socketpair(int domain, int type, int ret_fds[2]);
 int usp_sys_bytes_unsent(int fd); /* SIOCOUTQ: of TCP, what the peer has not acknowledged */
 int usp_sys_at_mark(int fd);	  /* 1 if the next byte of a stream is urgent, or 0 */
 int usp_sys_unlink(const char *path);
+int usp_sys_flock(int fd); /* for itself: -EAGAIN if it is held */
 
 /* Waiting. timeout_ns < 0 waits for ever; the number of ready descriptors, 0, or -errno (-EINTR too). */
 int usp_sys_poll(struct pollfd *fds, unsigned nr_fds, int64_t timeout_ns);

@@ -11,4 +11,7 @@
 /* Wait for events of a descriptor until a moment of usp_sys_now_ns: 0, -ETIMEDOUT, or -EINTR after a signal. */
 int usp_wait_until(int fd, short events, uint64_t moment_ns);
 
+/* The same for several descriptors, whose events are told in revents. */
+int usp_wait_until_any(struct pollfd *fds, unsigned nr_fds, uint64_t moment_ns);
+
 #endif

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <usplice/endpoint.h>
 
+#include "base/name.h"
+
 #define USP_SPEC_OPTIONS_MAX 8
 
 /* "tcp:host:80,retry=5" is scheme tcp, address "host:80" and one option. Strings live as long as the spec. */
@@ -55,10 +57,13 @@ void usp_spec_fini(struct usp_spec *spec);
 int usp_stream_file_new(int fd, bool is_tcp, const char *name, struct usp_file **ret_file);
 
 /*
- * Listen at the first address of a list that can be had, IPv6 first, because its wildcard takes IPv4 clients too; in place of
- * a UNIX socket that nobody is bound to any more. The descriptor, O_NONBLOCK, or -errno.
+ * Listen at all addresses of a list, up to max, that this machine has, with one port. IPv6 is first, because its wildcard takes
+ * IPv4 clients, too. How many descriptors there are, O_NONBLOCK, or -errno.
  */
-int usp_stream_listen(const struct addrinfo *list, int backlog);
+int usp_stream_listen(const struct addrinfo *list, int backlog, int *ret_fds, unsigned max);
+
+/* Listen at a path, with the contract of usp_name_listen: the descriptor, O_NONBLOCK, or -errno. */
+int usp_unix_listen(const struct sockaddr_un *address, int backlog, struct usp_name *ret_name);
 
 /* A connection to a free local port may by chance use that same port at its own end, and so have met itself. */
 bool usp_stream_is_self(int fd, const struct addrinfo *to);

@@ -15,6 +15,9 @@
 
 #define SOCKET_PAUSE_MIN_NS 10000000
 #define SOCKET_PAUSE_MAX_NS 250000000
+#define SOCKET_DOORS_MAX 8 /* addresses of a name that one client is awaited at */
+#define SOCKET_PORTS_MAX 16
+#define SOCKET_NAME_NS 1000000000 /* for the lock of a name that is removed */
 
 static const struct usp_file_ops tcp_ops = {
 	.size = sizeof(struct usp_file_ops),
@@ -155,99 +158,155 @@ static int socket_connect_retrying(const struct addrinfo *list, const struct soc
 /* --- Listening ---------------------------------------------------------------------------------- */
 
 /* The descriptor, or -errno. The wildcard of IPv6 takes IPv4 clients too. */
-static int socket_listen(const struct addrinfo *at, int backlog)
+static int socket_listen(const struct sockaddr *at, socklen_t len, int backlog)
 {
-	int fd = usp_sys_socket(at->ai_family, SOCK_STREAM, 0), ret;
-	bool is_bound;
+	int fd = usp_sys_socket(at->sa_family, SOCK_STREAM, 0), ret;
 
 	if (fd < 0)
 		return fd;
 	usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (at->ai_family == AF_INET6)
+	if (at->sa_family == AF_INET6)
 		usp_sys_setsockopt_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
-	ret = usp_sys_bind(fd, at->ai_addr, at->ai_addrlen);
-	is_bound = ret == 0;
-	if (is_bound)
-		ret = usp_sys_listen(fd, backlog);
+	ret = usp_sys_bind(fd, at, len);
 	if (ret == 0)
-		return fd;
-	if (is_bound && at->ai_family == AF_UNIX)
-		usp_sys_unlink(((const struct sockaddr_un *)at->ai_addr)->sun_path);
-	usp_sys_close(fd);
-	return ret;
+		ret = usp_sys_listen(fd, backlog);
+	if (ret < 0)
+		usp_sys_close(fd);
+	return ret < 0 ? ret : fd;
 }
 
-/* The addresses of one family in the order of the list; the descriptor, or the error of the last one. */
-static int socket_listen_any(const struct addrinfo *list, bool is_ipv6, int backlog)
-{
-	int ret = -EAFNOSUPPORT;
+/* Sockets that listen at the addresses of one name, which have one port. */
+struct socket_doors {
+	int *fds;
+	unsigned nr, max;
+	in_port_t port;	   /* in network order; 0 until the first has one */
+	bool has_both;	   /* the first is the wildcard of both families */
+	bool is_free_port; /* the kernel chooses it */
+};
 
-	for (; list && ret < 0; list = list->ai_next) {
-		if ((list->ai_family == AF_INET6) == is_ipv6)
-			ret = socket_listen(list, backlog);
+static in_port_t *socket_port_of(struct sockaddr_storage *address)
+{
+	return address->ss_family == AF_INET6 ? &((struct sockaddr_in6 *)address)->sin6_port
+					      : &((struct sockaddr_in *)address)->sin_port;
+}
+
+/* A name service may tell an address more than once. */
+static bool socket_doors_have(const struct socket_doors *doors, const struct sockaddr_storage *address, socklen_t len)
+{
+	struct sockaddr_storage other;
+
+	for (unsigned i = 0; i < doors->nr; i++) {
+		socklen_t other_len = sizeof(other);
+
+		if (usp_sys_getsockname(doors->fds[i], (struct sockaddr *)&other, &other_len) == 0 &&
+		    other_len == len && memcmp(&other, address, len) == 0)
+			return true;
 	}
-	return ret;
+	return false;
 }
 
-static bool unix_is_socket(const char *path)
+/* One address more: 0, also where it is there already, or -errno. */
+static int socket_doors_add(struct socket_doors *doors, const struct addrinfo *at, int backlog)
 {
-	int fd = usp_sys_open(path, O_PATH | O_NOFOLLOW, 0);
-	struct stat st;
-	bool is_socket;
-
-	if (fd < 0)
-		return false;
-	is_socket = usp_sys_fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
-	usp_sys_close(fd);
-	return is_socket;
-}
-
-/*
- * A socket file that nobody is bound to any more. A stream that asks would be accepted by whoever listens, as their only
- * client perhaps; a datagram socket learns the same from being of the wrong type.
- */
-static bool unix_is_stale(const struct addrinfo *at, const char *path)
-{
-	int fd, ret;
-
-	if (!unix_is_socket(path))
-		return false;
-	fd = usp_sys_socket(AF_UNIX, SOCK_DGRAM, 0);
-	if (fd < 0)
-		return false;
-	ret = usp_sys_connect(fd, at->ai_addr, at->ai_addrlen);
-	usp_sys_close(fd);
-	return ret == -ECONNREFUSED;
-}
-
-int usp_stream_listen(const struct addrinfo *list, int backlog)
-{
-	const char *path = ((const struct sockaddr_un *)list->ai_addr)->sun_path;
+	struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+	socklen_t len = sizeof(address);
 	int fd;
 
-	if (list->ai_family == AF_UNIX) {
-		fd = socket_listen(list, backlog);
-		if (fd == -EADDRINUSE && unix_is_stale(list, path) && usp_sys_unlink(path) == 0)
-			fd = socket_listen(list, backlog);
+	memcpy(&address, at->ai_addr, at->ai_addrlen);
+	if (doors->nr)
+		*socket_port_of(&address) = doors->port;
+	if (doors->nr == doors->max || (doors->has_both && at->ai_family == AF_INET) ||
+	    socket_doors_have(doors, &address, at->ai_addrlen))
+		return 0;
+	fd = socket_listen((struct sockaddr *)&address, at->ai_addrlen, backlog);
+	if (fd < 0)
 		return fd;
-	}
-	fd = socket_listen_any(list, true, backlog);
-	if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
-		fd = socket_listen_any(list, false, backlog);
-	return fd;
+	doors->fds[doors->nr++] = fd;
+	if (doors->nr > 1)
+		return 0;
+	doors->has_both = at->ai_family == AF_INET6 &&
+			  IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)at->ai_addr)->sin6_addr);
+	usp_sys_getsockname(fd, (struct sockaddr *)&address, &len);
+	doors->is_free_port = *socket_port_of(&address) != *socket_port_of((struct sockaddr_storage *)at->ai_addr);
+	doors->port = *socket_port_of(&address);
+	return 0;
 }
 
-/* The first client, and no other: the listener is gone afterwards. The descriptor, or -errno. */
-static int socket_accept_one(int listener, uint64_t give_up)
+/* The addresses of one family. What the machine does not have is left out: that error is told only if nothing is left. */
+static int socket_doors_add_family(struct socket_doors *doors, const struct addrinfo *list, bool is_ipv6, int backlog)
 {
-	int ret;
+	int ret = doors->nr ? 0 : -EAFNOSUPPORT, error;
+
+	for (; list; list = list->ai_next) {
+		if ((list->ai_family == AF_INET6) != is_ipv6)
+			continue;
+		error = socket_doors_add(doors, list, backlog);
+		if (error < 0 && error != -EAFNOSUPPORT && error != -EADDRNOTAVAIL)
+			return error;
+		if (error < 0 && !doors->nr)
+			ret = error;
+	}
+	return doors->nr ? 0 : ret;
+}
+
+static void socket_doors_close(struct socket_doors *doors)
+{
+	while (doors->nr)
+		usp_sys_close(doors->fds[--doors->nr]);
+}
+
+/* A port that the kernel chose for the first address may be taken at another one: another port then, but not for ever. */
+int usp_stream_listen(const struct addrinfo *list, int backlog, int *ret_fds, unsigned max)
+{
+	struct socket_doors doors;
+	unsigned nr_tries = SOCKET_PORTS_MAX;
+	int ret, error;
 
 	do {
-		ret = usp_wait_until(listener, POLLIN, give_up);
+		doors = (struct socket_doors){.fds = ret_fds, .max = max};
+		ret = socket_doors_add_family(&doors, list, true, backlog);
+		if (ret == 0 || ret == -EAFNOSUPPORT || ret == -EADDRNOTAVAIL) {
+			error = socket_doors_add_family(&doors, list, false, backlog);
+			ret = error == -EAFNOSUPPORT ? ret : error;
+		}
 		if (ret == 0)
-			ret = usp_sys_accept(listener);
-	} while (ret == -EAGAIN || ret == -ECONNABORTED); /* a client that did not wait for us */
-	usp_sys_close(listener);
+			return (int)doors.nr;
+		socket_doors_close(&doors);
+	} while (ret == -EADDRINUSE && doors.is_free_port && --nr_tries);
+	return ret;
+}
+
+int usp_unix_listen(const struct sockaddr_un *address, int backlog, struct usp_name *ret_name)
+{
+	int fd = usp_sys_socket(AF_UNIX, SOCK_STREAM, 0), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = usp_name_listen(fd, address, backlog, ret_name);
+	if (ret < 0)
+		usp_sys_close(fd);
+	return ret < 0 ? ret : fd;
+}
+
+/* The first client, and no other: the listener, and its name if it has one, are gone afterwards. The descriptor, or -errno. */
+static int socket_accept_one(const int *listeners, unsigned nr, struct usp_name *name, uint64_t give_up)
+{
+	struct pollfd doors[SOCKET_DOORS_MAX];
+	unsigned i;
+	int ret;
+
+	for (i = 0; i < nr; i++)
+		doors[i] = (struct pollfd){.fd = listeners[i], .events = POLLIN};
+	do {
+		ret = usp_wait_until_any(doors, nr, give_up);
+		for (i = 0; ret == 0 && i < nr; i++) {
+			if (doors[i].revents)
+				ret = usp_sys_accept(doors[i].fd);
+		}
+	} while (ret == 0 || ret == -EAGAIN || ret == -ECONNABORTED); /* a client that did not wait for us */
+	usp_name_remove(name, usp_sys_now_ns() + SOCKET_NAME_NS);
+	for (i = 0; i < nr; i++)
+		usp_sys_close(listeners[i]);
 	return ret;
 }
 
@@ -262,6 +321,10 @@ const char *usp_stream_why(int error)
 		return "there is no such socket";
 	case -EADDRINUSE:
 		return "somebody else listens there";
+	case -EEXIST:
+		return "a file that is no socket is there";
+	case -EBUSY:
+		return "another program keeps its name locked";
 	case -EADDRNOTAVAIL:
 		return "this machine does not have that address";
 	case -EHOSTUNREACH:
@@ -346,6 +409,7 @@ static int tcp_listen_open(const struct usp_spec *spec, const struct usp_open_pa
 			   struct usp_file **ret_file, const char **ret_why)
 {
 	struct socket_options options;
+	int listeners[SOCKET_DOORS_MAX];
 	struct addrinfo *list;
 	int fd, ret = socket_parse_options(spec, &options, ret_why);
 
@@ -354,10 +418,10 @@ static int tcp_listen_open(const struct usp_spec *spec, const struct usp_open_pa
 				       params->no_peer ? NULL : &list, ret_why);
 	if (ret < 0 || params->no_peer)
 		return ret < 0 ? ret : -EINPROGRESS;
-	fd = usp_stream_listen(list, 1);
+	fd = usp_stream_listen(list, 1, listeners, SOCKET_DOORS_MAX);
 	freeaddrinfo(list);
 	if (fd >= 0)
-		fd = socket_accept_one(fd, options.give_up);
+		fd = socket_accept_one(listeners, (unsigned)fd, &(struct usp_name){.is_bound = false}, options.give_up);
 	return socket_open_result(&tcp_ops, fd, &options, spec, params->mode, ret_file, ret_why);
 }
 
@@ -398,17 +462,16 @@ static int unix_listen_open(const struct usp_spec *spec, const struct usp_open_p
 	struct socket_options options;
 	struct sockaddr_un address;
 	struct addrinfo info;
+	struct usp_name name;
 	int fd, ret = socket_parse_options(spec, &options, ret_why);
 
 	if (ret == 0)
 		ret = unix_address(spec->address, &address, &info, ret_why);
 	if (ret < 0 || params->no_peer)
 		return ret < 0 ? ret : -EINPROGRESS;
-	fd = usp_stream_listen(&info, 1);
-	if (fd >= 0) {
-		fd = socket_accept_one(fd, options.give_up);
-		usp_sys_unlink(spec->address);
-	}
+	fd = usp_unix_listen(&address, 1, &name);
+	if (fd >= 0)
+		fd = socket_accept_one(&fd, 1, &name, options.give_up);
 	return socket_open_result(&unix_ops, fd, &options, spec, params->mode, ret_file, ret_why);
 }
 

@@ -54,12 +54,18 @@ struct metrics_client {
 	size_t body_len;
 };
 
+struct metrics_door {
+	struct usp_watch watch;
+	struct usp_metrics *metrics;
+	struct usp_door door;
+};
+
 struct usp_metrics {
 	struct usp_relay *relay;
 	struct usp_loop *loop; /* NULL before the start */
-	struct usp_watch watch;
 	struct usp_timer tick;
-	int listener;
+	struct metrics_door doors[USP_PLACE_DOORS_MAX];
+	unsigned nr_doors;
 	unsigned process; /* that made it: a child leaves alone what it shares with that */
 	struct metrics_client *clients[METRICS_CLIENTS_MAX];
 	uint64_t started_ns;
@@ -342,20 +348,22 @@ static void metrics_client_new(struct usp_metrics *metrics, struct metrics_clien
 static void metrics_accept(struct usp_metrics *metrics)
 {
 	struct metrics_client **slot;
-	int fd = 0;
+	int fd;
 
-	while (fd >= 0) {
-		slot = metrics_free_slot(metrics);
-		fd = slot ? usp_sys_accept(metrics->listener) : -EBUSY;
-		if (fd >= 0)
-			metrics_client_new(metrics, slot, fd);
+	for (unsigned i = 0; i < metrics->nr_doors; i++) {
+		do {
+			slot = metrics_free_slot(metrics);
+			fd = slot ? usp_sys_accept(metrics->doors[i].door.fd) : -EBUSY;
+			if (fd >= 0)
+				metrics_client_new(metrics, slot, fd);
+		} while (fd >= 0);
 	}
 }
 
-static void metrics_listener_ready(struct usp_watch *watch, unsigned events)
+static void metrics_door_ready(struct usp_watch *watch, unsigned events)
 {
 	(void)events;
-	metrics_accept(usp_container_of(watch, struct usp_metrics, watch));
+	metrics_accept(usp_container_of(watch, struct metrics_door, watch)->metrics);
 }
 
 /* Once in a second. Arming it cannot fail here: its place among the timers has just become free. */
@@ -373,16 +381,21 @@ static void metrics_ticked(struct usp_timer *timer)
 
 /* --- Life ------------------------------------------------------------------------------------------ */
 
-int usp_metrics_new(struct usp_relay *relay, int listener, struct usp_metrics **ret_metrics)
+int usp_metrics_new(struct usp_relay *relay, const struct usp_door *doors, unsigned nr_doors,
+		    struct usp_metrics **ret_metrics)
 {
 	struct usp_metrics *metrics = usp_alloc(sizeof(*metrics));
 
 	if (!metrics)
 		return -ENOMEM;
 	metrics->relay = relay;
-	metrics->listener = listener;
+	for (metrics->nr_doors = 0; metrics->nr_doors < nr_doors; metrics->nr_doors++)
+		metrics->doors[metrics->nr_doors] = (struct metrics_door){
+			.watch.ready = metrics_door_ready,
+			.metrics = metrics,
+			.door = doors[metrics->nr_doors],
+		};
 	metrics->process = usp_own_nr();
-	metrics->watch.ready = metrics_listener_ready;
 	metrics->tick.fired = metrics_ticked;
 	*ret_metrics = metrics;
 	return 0;
@@ -390,25 +403,7 @@ int usp_metrics_new(struct usp_relay *relay, int listener, struct usp_metrics **
 
 int usp_metrics_listener(const struct usp_metrics *metrics)
 {
-	return metrics->listener;
-}
-
-int usp_metrics_start(struct usp_metrics *metrics, struct usp_loop *loop)
-{
-	struct usp_relay_status status = {.size = sizeof(status)};
-	int ret;
-
-	metrics->started_ns = usp_loop_now(loop);
-	usp_relay_status(metrics->relay, &status);
-	usp_history_begin(&metrics->history, &status, metrics->started_ns);
-	ret = usp_loop_arm(loop, &metrics->tick, metrics->started_ns + USP_HISTORY_STEP_NS);
-	if (ret == 0)
-		ret = usp_loop_watch(loop, metrics->listener, EPOLLIN | EPOLLET, &metrics->watch);
-	if (ret < 0)
-		usp_loop_disarm(loop, &metrics->tick);
-	else
-		metrics->loop = loop;
-	return ret;
+	return metrics->doors[0].door.fd;
 }
 
 /* Take back what the loop knows of it. */
@@ -423,18 +418,35 @@ static void metrics_stop(struct usp_metrics *metrics)
 		metrics_client_free(&client->last_task);
 	}
 	usp_loop_disarm(metrics->loop, &metrics->tick);
-	usp_loop_unwatch(metrics->loop, metrics->listener);
+	for (unsigned i = 0; i < metrics->nr_doors; i++)
+		usp_loop_unwatch(metrics->loop, metrics->doors[i].door.fd);
+	metrics->loop = NULL;
+}
+
+int usp_metrics_start(struct usp_metrics *metrics, struct usp_loop *loop)
+{
+	struct usp_relay_status status = {.size = sizeof(status)};
+	int ret;
+
+	metrics->started_ns = usp_loop_now(loop);
+	usp_relay_status(metrics->relay, &status);
+	usp_history_begin(&metrics->history, &status, metrics->started_ns);
+	ret = usp_loop_arm(loop, &metrics->tick, metrics->started_ns + USP_HISTORY_STEP_NS);
+	for (unsigned i = 0; i < metrics->nr_doors && ret == 0; i++)
+		ret = usp_loop_watch(loop, metrics->doors[i].door.fd, EPOLLIN | EPOLLET, &metrics->doors[i].watch);
+	metrics->loop = loop;
+	if (ret < 0)
+		metrics_stop(metrics);
+	return ret;
 }
 
 void usp_metrics_free(struct usp_metrics *metrics)
 {
 	if (!metrics)
 		return;
-	if (metrics->process == usp_own_nr()) {
-		if (metrics->loop)
-			metrics_stop(metrics);
-		usp_place_end_listener(metrics->listener);
-	}
-	usp_sys_close(metrics->listener);
+	if (metrics->process == usp_own_nr() && metrics->loop)
+		metrics_stop(metrics);
+	for (unsigned i = 0; i < metrics->nr_doors; i++)
+		usp_door_close(&metrics->doors[i].door);
 	usp_free(metrics);
 }

@@ -5,13 +5,15 @@
 
 #include <usplice/relay.h>
 
+#include "relay/place.h"
 #include "run/loop.h"
 
 struct usp_metrics;
 
-/* Serve on a listening, nonblocking socket, which it then owns. On failure the socket stays with the caller. */
-int usp_metrics_new(struct usp_relay *relay, int listener, struct usp_metrics **ret_metrics);
-int usp_metrics_listener(const struct usp_metrics *metrics); /* that socket, lent */
+/* Serve at one to USP_PLACE_DOORS_MAX doors, which it then owns. On failure they stay with the caller. */
+int usp_metrics_new(struct usp_relay *relay, const struct usp_door *doors, unsigned nr_doors,
+		    struct usp_metrics **ret_metrics);
+int usp_metrics_listener(const struct usp_metrics *metrics); /* the first socket, lent */
 
 /*
  * Begin on a loop, in whose thread all of it runs: 0 or -errno. free ends it, before the loop goes and not from within its

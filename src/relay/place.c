@@ -11,6 +11,7 @@
 #include "base/addr.h"
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/own.h"
 #include "base/sys.h"
 #include "endpoints/endpoints.h"
 
@@ -19,6 +20,8 @@
 
 /* A resolver that has waited 5 seconds for each of two servers has an answer of the third by then. */
 #define PLACE_LOOKUP_NS 15000000000u
+
+#define PLACE_NAME_NS 1000000000 /* for the lock of a name, at the end */
 
 static const char unix_scheme[] = "unix:", tcp_scheme[] = "tcp:";
 
@@ -90,29 +93,53 @@ int usp_place_resolve_source(const char *text, struct addrinfo **ret_list)
 	return place_of_name(padded, false, ret_list, &why);
 }
 
-int usp_place_listen(const char *text, int backlog, const char **ret_why)
+static int place_listen_at(const struct addrinfo *list, int backlog, struct usp_door *ret_doors)
+{
+	int fds[USP_PLACE_DOORS_MAX], nr;
+
+	for (unsigned i = 0; i < USP_PLACE_DOORS_MAX; i++)
+		ret_doors[i] = (struct usp_door){.fd = -1, .process = usp_own_nr()};
+	if (list->ai_family == AF_UNIX) {
+		nr = ret_doors->fd =
+			usp_unix_listen((const struct sockaddr_un *)list->ai_addr, backlog, &ret_doors->name);
+		return nr < 0 ? nr : 1;
+	}
+	nr = usp_stream_listen(list, backlog, fds, USP_PLACE_DOORS_MAX);
+	for (int i = 0; i < nr; i++)
+		ret_doors[i].fd = fds[i];
+	return nr;
+}
+
+int usp_place_listen(const char *text, int backlog, struct usp_door ret_doors[USP_PLACE_DOORS_MAX],
+		     const char **ret_why)
 {
 	struct addrinfo *list;
 	int ret = usp_place_resolve(text, true, &list, ret_why);
 
 	if (ret < 0)
 		return ret;
-	ret = usp_stream_listen(list, backlog);
+	ret = place_listen_at(list, backlog, ret_doors);
 	usp_place_free(list);
 	if (ret < 0)
 		*ret_why = ret == -ENOENT ? "there is no such directory" : usp_stream_why(ret);
 	return ret;
 }
 
-void usp_place_end_listener(int fd)
+void usp_door_shut(struct usp_door *door)
 {
-	struct sockaddr_un address;
-	socklen_t len = sizeof(address);
+	if (door->process != usp_own_nr())
+		return;
+	usp_name_remove(&door->name, 0);
+	usp_sys_shutdown(door->fd, SHUT_RD);
+}
 
-	if (usp_sys_getsockname(fd, (struct sockaddr *)&address, &len) == 0 && address.sun_family == AF_UNIX &&
-	    len > offsetof(struct sockaddr_un, sun_path) && address.sun_path[0])
-		usp_sys_unlink(address.sun_path);
-	usp_sys_shutdown(fd, SHUT_RD);
+void usp_door_close(struct usp_door *door)
+{
+	usp_door_shut(door);
+	if (door->process == usp_own_nr() && door->name.is_bound)
+		usp_name_remove(&door->name, usp_sys_now_ns() + PLACE_NAME_NS);
+	usp_sys_close(door->fd);
+	door->fd = -1;
 }
 
 /* --- To text and numbers ------------------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
 #include <netdb.h>
 #include <stdbool.h>
 
+#include "base/name.h"
+
 /*
  * Addresses of a text, to be freed by usp_place_free. Blocks for up to 15 s while a name is looked up. -EINVAL, and the
  * errors of usp_lookup.
@@ -16,14 +18,30 @@ void usp_place_free(struct addrinfo *list); /* NULL is allowed */
 /* "HOST" or "HOST:PORT", to bind a connection to; the port is 0 where it is left out. */
 int usp_place_resolve_source(const char *text, struct addrinfo **ret_list);
 
-/* A listening, nonblocking socket: the descriptor, or -errno with a sentence. A stale UNIX socket is replaced. */
-int usp_place_listen(const char *text, int backlog, const char **ret_why);
+#define USP_PLACE_DOORS_MAX 8
+
+/* A listening, nonblocking socket. One of UNIX that we made has a name. */
+struct usp_door {
+	int fd;
+	unsigned process; /* that made it, as of usp_own_nr; 0: somebody else did */
+	struct usp_name name;
+};
 
 /*
- * Clients are refused from now on, also where others have it open; a UNIX socket would leave its name behind, so that goes. The
- * descriptor stays open.
+ * Listen at all addresses of a text: how many doors there are, or -errno with a sentence. A stale UNIX socket is replaced.
  */
-void usp_place_end_listener(int fd);
+int usp_place_listen(const char *text, int backlog, struct usp_door ret_doors[USP_PLACE_DOORS_MAX],
+		     const char **ret_why);
+
+/*
+ * Of the process that made it: refuse clients from now on, also where others have the socket open. One of UNIX would leave its
+ * name behind, so that goes if it is still its own. Does not wait: a name that another program looks at stays. The descriptor
+ * stays open. May be called again.
+ */
+void usp_door_shut(struct usp_door *door);
+
+/* Shut it, wait up to a second for the lock of a name that stayed, and close it; in any process. */
+void usp_door_close(struct usp_door *door);
 
 /* "127.0.0.1:80", "[::1]:80" or "unix:PATH": the length, cut to len. */
 size_t usp_place_print(const struct sockaddr *address, socklen_t address_len, char *ret_text, size_t len);

@@ -116,11 +116,8 @@ void usp_relay_free(struct usp_relay *relay)
 	usp_metrics_free(relay->metrics);
 	for (unsigned i = 0; i < relay->nr_workers; i++)
 		usp_worker_fini(&relay->workers[i]);
-	for (unsigned i = 0; i < relay->nr_listeners; i++) {
-		if (relay->listener_is_own[i] && relay->process == usp_own_nr())
-			usp_place_end_listener(relay->listeners[i]);
-		usp_sys_close(relay->listeners[i]);
-	}
+	for (unsigned i = 0; i < relay->nr_listeners; i++)
+		usp_door_close(&relay->listeners[i]);
 	usp_targets_put(relay->targets);
 	usp_place_free(relay->source);
 	pthread_mutex_destroy(&relay->lock);
@@ -129,8 +126,9 @@ void usp_relay_free(struct usp_relay *relay)
 
 /* --- Where it listens and what it connects to ------------------------------------------------------------ */
 
-static int relay_add_listener(struct usp_relay *relay, int fd, bool is_own)
+static int relay_add_listener(struct usp_relay *relay, const struct usp_door *door)
 {
+	int fd = door->fd;
 	int domain = usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_DOMAIN);
 	bool is_tcp = domain == AF_INET || domain == AF_INET6;
 	int flags = usp_sys_get_flags(fd), ret;
@@ -146,26 +144,30 @@ static int relay_add_listener(struct usp_relay *relay, int fd, bool is_own)
 	if (is_tcp)
 		usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* what is accepted inherits it */
 	relay->listener_is_tcp[relay->nr_listeners] = is_tcp;
-	relay->listener_is_own[relay->nr_listeners] = is_own;
-	relay->listeners[relay->nr_listeners++] = fd;
+	relay->listeners[relay->nr_listeners++] = *door;
 	return 0;
 }
 
 int usp_relay_listen_fd(struct usp_relay *relay, int fd)
 {
-	return relay_add_listener(relay, fd, false);
+	return relay_add_listener(relay, &(struct usp_door){.fd = fd});
 }
 
 int usp_relay_listen(struct usp_relay *relay, const char *address, const char **ret_why)
 {
 	const char *why = NULL;
-	int fd = usp_place_listen(address, relay->params.backlog, &why), ret = fd;
+	struct usp_door doors[USP_PLACE_DOORS_MAX];
+	unsigned nr_before = relay->nr_listeners;
+	int nr = usp_place_listen(address, (int)relay->params.backlog, doors, &why), ret = nr < 0 ? nr : 0;
 
-	if (fd >= 0) {
-		ret = relay_add_listener(relay, fd, true);
+	for (int i = 0; i < nr; i++) {
+		if (ret == 0)
+			ret = relay_add_listener(relay, &doors[i]);
 		if (ret < 0)
-			usp_sys_close(fd);
+			usp_door_close(&doors[i]);
 	}
+	while (ret < 0 && relay->nr_listeners > nr_before)
+		usp_door_close(&relay->listeners[--relay->nr_listeners]);
 	if (ret < 0 && ret_why)
 		*ret_why = why;
 	return ret;
@@ -174,13 +176,13 @@ int usp_relay_listen(struct usp_relay *relay, const char *address, const char **
 int usp_relay_serve_metrics(struct usp_relay *relay, const char *address, const char **ret_why)
 {
 	const char *why = NULL;
-	int fd = relay->metrics ? -EINVAL : usp_place_listen(address, RELAY_BACKLOG, &why), ret = fd;
+	struct usp_door doors[USP_PLACE_DOORS_MAX];
+	int nr = relay->metrics ? -EINVAL : usp_place_listen(address, RELAY_BACKLOG, doors, &why), ret = nr;
 
-	if (fd >= 0) {
-		ret = usp_metrics_new(relay, fd, &relay->metrics);
-		if (ret < 0)
-			usp_sys_close(fd);
-	}
+	if (nr >= 0)
+		ret = usp_metrics_new(relay, doors, (unsigned)nr, &relay->metrics);
+	for (int i = 0; ret < 0 && i < nr; i++)
+		usp_door_close(&doors[i]);
 	if (ret < 0 && ret_why)
 		*ret_why = why;
 	return ret;
@@ -223,7 +225,7 @@ static ssize_t relay_print_address(int fd, char *ret_text, size_t len)
 
 ssize_t usp_relay_address(struct usp_relay *relay, unsigned index, char *ret_text, size_t len)
 {
-	return index < relay->nr_listeners ? relay_print_address(relay->listeners[index], ret_text, len) : -EINVAL;
+	return index < relay->nr_listeners ? relay_print_address(relay->listeners[index].fd, ret_text, len) : -EINVAL;
 }
 
 ssize_t usp_relay_metrics_address(struct usp_relay *relay, char *ret_text, size_t len)

@@ -246,12 +246,11 @@ static void worker_close_doors(struct usp_worker *worker)
 	struct usp_relay *relay = worker->relay;
 
 	for (unsigned i = 0; i < relay->nr_listeners; i++) {
-		if (!relay->listener_is_own[i])
+		if (!relay->listeners[i].process)
 			continue;
 		if (atomic_load(&relay->state) == USP_RELAY_DRAINING)
 			worker_let_in(&worker->listeners[i]);
-		usp_place_end_listener(relay->listeners[i]);
-		relay->listener_is_own[i] = false;
+		usp_door_shut(&relay->listeners[i]);
 	}
 }
 
@@ -341,7 +340,7 @@ static int worker_prepare(struct usp_worker *worker)
 		worker->listeners[i] = (struct usp_listener){
 			.watch.ready = worker_accept,
 			.worker = worker,
-			.fd = relay->listeners[i],
+			.fd = relay->listeners[i].fd,
 			.is_tcp = relay->listener_is_tcp[i],
 		};
 	usp_loop_on_wake(worker->loop, worker_woken, worker);

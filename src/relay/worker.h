@@ -10,6 +10,7 @@
 #include "relay/conn.h"
 #include "relay/handover.h"
 #include "relay/metrics.h"
+#include "relay/place.h"
 #include "relay/target.h"
 #include "run/loop.h"
 #include "run/rate.h"
@@ -66,8 +67,8 @@ struct usp_worker {
 struct usp_relay {
 	struct usp_relay_params params;
 	struct addrinfo *source; /* local address of the connections to targets, or NULL */
-	int listeners[USP_RELAY_LISTENERS_MAX];
-	bool listener_is_tcp[USP_RELAY_LISTENERS_MAX], listener_is_own[USP_RELAY_LISTENERS_MAX];
+	struct usp_door listeners[USP_RELAY_LISTENERS_MAX];
+	bool listener_is_tcp[USP_RELAY_LISTENERS_MAX];
 	unsigned nr_listeners;
 	struct usp_metrics *metrics;
 	struct usp_shared_rate shared_rate;

@@ -101,7 +101,7 @@ refused() {
 	refused 3 "cannot listen at 'unix:': the path of the socket is missing" unix: 127.0.0.1:1
 	refused 3 "cannot listen at 'unix:no/socket': there is no such directory" unix:no/socket 127.0.0.1:1
 	touch file
-	refused 3 "cannot listen at 'unix:file': somebody else listens there" unix:file 127.0.0.1:1
+	refused 3 "cannot listen at 'unix:file': a file that is no socket is there" unix:file 127.0.0.1:1
 	[ -e file ]
 	refused 3 "cannot serve metrics at 'nonsense': no service of this name has a port" \
 		--metrics nonsense 127.0.0.1:0 127.0.0.1:1

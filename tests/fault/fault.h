@@ -35,6 +35,7 @@
 	X(usp_sys_replace, false, EMFILE)                                                                             \
 	X(usp_sys_close, false, EDQUOT, EIO, ENOSPC)                                                                  \
 	X(usp_sys_stat, false, EACCES, EIO, ENOENT)                                                                   \
+	X(usp_sys_lstat, false, EACCES, EIO)                                                                          \
 	X(usp_sys_fstat, false, EIO, ENOMEM)                                                                          \
 	X(usp_sys_fs_type, false, EIO, ENOSYS)                                                                        \
 	X(usp_sys_get_flags, false, EBADF)                                                                            \
@@ -77,6 +78,7 @@
 	X(usp_sys_bytes_unsent, false, EINVAL)                                                                        \
 	X(usp_sys_at_mark, false, EINVAL)                                                                             \
 	X(usp_sys_unlink, false, EACCES, ENOENT)                                                                      \
+	X(usp_sys_flock, false, EAGAIN, ENOLCK)                                                                       \
 	X(usp_sys_poll, false, EINTR, ENOMEM)                                                                         \
 	X(usp_sys_epoll, false, EMFILE, ENOMEM)                                                                       \
 	X(usp_sys_epoll_ctl, false, ENOMEM, ENOSPC)                                                                   \

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
+#include "base/own.h"
 #include "fault.h"
 #include "relay/metrics.h"
 
@@ -108,7 +109,8 @@ static int open_listener(void)
 static int serve(struct client *client, struct usp_loop *loop)
 {
 	struct usp_metrics *metrics = NULL;
-	int ret = loop ? usp_metrics_new(NULL, client->listener, &metrics) : -ENOMEM;
+	const struct usp_door door = {.fd = client->listener, .process = usp_own_nr()};
+	int ret = loop ? usp_metrics_new(NULL, &door, 1, &metrics) : -ENOMEM;
 
 	if (ret == 0)
 		ret = usp_metrics_start(metrics, loop);

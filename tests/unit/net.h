@@ -27,6 +27,17 @@ static inline int net_bound(int type, unsigned *ret_port)
 	return fd;
 }
 
+static inline bool net_has_ipv6(void)
+{
+	struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool has_it = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return has_it;
+}
+
 /* A port that nobody uses, for a moment at least. */
 static inline unsigned net_free_port(int type)
 {

@@ -3,6 +3,7 @@
  * test_metrics - the server of a relay's metrics over real connections, good and bad ones. The relay is one of ours, which
  * counts how often it is asked; a loop of its own serves in a second thread.
  */
+#include "base/own.h"
 #include "relay/metrics.h"
 
 #include <openssl/evp.h>
@@ -91,7 +92,9 @@ static void open_server(struct server *server, unsigned nr, int sndbuf)
 		assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof(sndbuf)), 0);
 	assert_int_equal(listen(fd, 128), 0);
 	assert_int_equal(usp_loop_new(&server->loop), 0);
-	assert_int_equal(usp_metrics_new((struct usp_relay *)&nr_asked, fd, &server->metrics), 0);
+	assert_int_equal(usp_metrics_new((struct usp_relay *)&nr_asked,
+					 &(struct usp_door){.fd = fd, .process = usp_own_nr()}, 1, &server->metrics),
+			 0);
 	assert_int_equal(usp_metrics_start(server->metrics, server->loop), 0);
 	usp_loop_on_wake(server->loop, server_stop, server->loop);
 	worker_start(&server->worker, server_run, server->loop);
@@ -548,7 +551,10 @@ static void a_server_that_never_started_is_freed(void **state)
 	struct usp_metrics *metrics;
 
 	(void)state;
-	assert_int_equal(usp_metrics_new(NULL, net_bound(SOCK_STREAM, &port), &metrics), 0);
+	assert_int_equal(
+		usp_metrics_new(NULL, &(struct usp_door){.fd = net_bound(SOCK_STREAM, &port), .process = usp_own_nr()},
+				1, &metrics),
+		0);
 	usp_metrics_free(metrics);
 	usp_metrics_free(NULL);
 }

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* test_place - the addresses of a relay: from text, to text, to numbers; and listening there. */
-#include <sys/stat.h>
-
 #include "net.h"
 #include "relay/place.h"
 
@@ -202,57 +200,55 @@ static void a_listener_takes_clients_and_does_not_block(void **state)
 	struct sockaddr_in address;
 	socklen_t len = sizeof(address);
 	const char *why = NULL;
-	int fd = usp_place_listen("127.0.0.1:0", 5, &why), client;
+	struct usp_door doors[USP_PLACE_DOORS_MAX], others[USP_PLACE_DOORS_MAX];
+	int nr = usp_place_listen("127.0.0.1:0", 5, doors, &why), fd = doors[0].fd, client;
 	char text[64];
 
 	(void)state;
-	assert_true(fd >= 0);
+	assert_int_equal(nr, 1);
 	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
 	client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(net_connect(client, ntohs(address.sin_port)), 0);
 	snprintf(text, sizeof(text), "127.0.0.1:%u", ntohs(address.sin_port));
-	assert_int_equal(usp_place_listen(text, 5, &why), -EADDRINUSE);
+	assert_int_equal(usp_place_listen(text, 5, others, &why), -EADDRINUSE);
 	assert_string_equal(why, "somebody else listens there");
 	close(client);
 	close(fd);
 }
 
-static void a_socket_that_nobody_listens_at_any_more_is_replaced(void **state)
+static void localhost_listens_on_both_families_with_one_port(void **state)
 {
 	const char *why = NULL;
-	struct stat st;
-	char text[64], *path = text + strlen("unix:");
-	int fd;
+	struct usp_door doors[USP_PLACE_DOORS_MAX];
+	struct sockaddr_in6 in6;
+	struct sockaddr_in in;
+	socklen_t in6_len = sizeof(in6), in_len = sizeof(in);
+	int nr;
 
 	(void)state;
-	snprintf(text, sizeof(text), "unix:%s/a", folder);
-	fd = usp_place_listen(text, 5, &why);
-	assert_true(fd >= 0);
-	assert_int_equal(usp_place_listen(text, 5, &why), -EADDRINUSE);
-	assert_string_equal(why, "somebody else listens there");
-	close(fd); /* its name stays, as after a crash */
-	assert_int_equal(stat(path, &st), 0);
-	fd = usp_place_listen(text, 5, &why);
-	assert_true(fd >= 0);
-	close(fd);
-	assert_int_equal(unlink(path), 0);
+	if (!net_has_ipv6())
+		skip();
+	nr = usp_place_listen("localhost:0", 5, doors, &why);
+	assert_int_equal(nr, 2);
+	assert_int_equal(getsockname(doors[0].fd, (struct sockaddr *)&in6, &in6_len), 0);
+	assert_int_equal(getsockname(doors[1].fd, (struct sockaddr *)&in, &in_len), 0);
+	assert_true(IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr));
+	assert_int_equal(in.sin_addr.s_addr, htonl(INADDR_LOOPBACK));
+	assert_int_equal(in.sin_port, in6.sin6_port);
+	usp_door_close(&doors[0]);
+	usp_door_close(&doors[1]);
 }
 
-static void a_file_that_is_no_socket_is_left_alone(void **state)
+static void all_addresses_are_one_listener_for_both_families(void **state)
 {
 	const char *why = NULL;
-	char text[64], *path = text + strlen("unix:");
-	int fd;
+	struct usp_door doors[USP_PLACE_DOORS_MAX];
 
 	(void)state;
-	snprintf(text, sizeof(text), "unix:%s/b", folder);
-	fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-	assert_true(fd >= 0);
-	close(fd);
-	assert_int_equal(usp_place_listen(text, 5, &why), -EADDRINUSE);
-	assert_int_equal(unlink(path), 0); /* it is there */
+	assert_int_equal(usp_place_listen(":0", 5, doors, &why), 1);
+	usp_door_close(&doors[0]);
 }
 
 int main(void)
@@ -267,8 +263,8 @@ int main(void)
 		CASE(a_source_needs_no_port),
 		CASE(a_source_that_is_too_long_is_refused),
 		CASE(a_listener_takes_clients_and_does_not_block),
-		CASE(a_socket_that_nobody_listens_at_any_more_is_replaced),
-		CASE(a_file_that_is_no_socket_is_left_alone),
+		CASE(localhost_listens_on_both_families_with_one_port),
+		CASE(all_addresses_are_one_listener_for_both_families),
 	};
 
 	return cmocka_run_group_tests_name("place", tests, make_folder, remove_folder);

@@ -86,17 +86,6 @@ static void a_listener_without_a_host_takes_ipv4_clients(void **state)
 	close_connection(&listener, &client);
 }
 
-static bool has_ipv6(void)
-{
-	struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};
-	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool has_it = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
-
-	if (fd >= 0)
-		close(fd);
-	return has_it;
-}
-
 static void ipv6_stands_in_brackets(void **state)
 {
 	unsigned port = net_free_port(SOCK_STREAM);
@@ -104,7 +93,7 @@ static void ipv6_stands_in_brackets(void **state)
 	struct opening client = opening_of("tcp:[::1]:%u%s", port, ",retry=10");
 
 	(void)state;
-	if (!has_ipv6())
+	if (!net_has_ipv6())
 		skip();
 	open_connection(&listener, &client);
 	close_connection(&listener, &client);
@@ -340,8 +329,49 @@ static void a_file_that_is_no_socket_is_left_alone(void **state)
 	(void)state;
 	assert_true(fd >= 0);
 	close(fd);
-	assert_int_equal(opening_run(&listener), -EADDRINUSE);
+	assert_int_equal(opening_run(&listener), -EEXIST);
+	assert_string_equal(listener.why, "a file that is no socket is there");
 	assert_int_equal(unlink(path_of("file")), 0);
+}
+
+/* Its client comes by another name of the same file. */
+static void a_listener_leaves_alone_what_has_replaced_it(void **state)
+{
+	struct opening listener = unix_opening("unix-listen", "front", "");
+	struct opening client = unix_opening("unix", "other", ",retry=10");
+	struct worker worker;
+	char front[160];
+
+	(void)state;
+	worker_start(&worker, opening_run, &listener);
+	worker_await_sleep(&worker); /* for its client */
+	snprintf(front, sizeof(front), "%s", path_of("front"));
+	assert_int_equal(link(front, path_of("other")), 0);
+	assert_int_equal(unlink(path_of("front")), 0);
+	close(open(path_of("front"), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
+	assert_int_equal(opening_run(&client), 0);
+	assert_int_equal(worker_join(&worker), 0);
+	usp_file_put(client.file);
+	usp_file_put(listener.file);
+	assert_int_equal(unlink(path_of("other")), 0);
+	assert_int_equal(unlink(path_of("front")), 0); /* it is there */
+}
+
+static void a_listener_at_localhost_takes_clients_of_both_families(void **state)
+{
+	static const char *const clients[] = {"tcp:127.0.0.1:%u%s", "tcp:[::1]:%u%s"};
+
+	(void)state;
+	if (!net_has_ipv6())
+		skip();
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned port = net_free_port(SOCK_STREAM);
+		struct opening listener = opening_of("tcp-listen:localhost:%u%s", port, "");
+		struct opening client = opening_of(clients[i], port, ",retry=10");
+
+		open_connection(&listener, &client);
+		close_connection(&listener, &client);
+	}
 }
 
 static void a_path_that_is_too_long_is_an_error(void **state)
@@ -460,6 +490,8 @@ int main(void)
 		CASE(a_stale_socket_file_is_replaced),
 		CASE(a_live_socket_is_neither_replaced_nor_disturbed),
 		CASE(a_file_that_is_no_socket_is_left_alone),
+		CASE(a_listener_leaves_alone_what_has_replaced_it),
+		CASE(a_listener_at_localhost_takes_clients_of_both_families),
 		CASE(a_path_that_is_too_long_is_an_error),
 		CASE(an_inherited_nonblocking_socket_does_not_block),
 		CASE(the_type_of_an_inherited_socket_is_found),

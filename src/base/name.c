@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * name - the name of a UNIX socket in a directory: taken by one program at a time, and removed by its owner only.
+ *
+ * bind(2) refuses a name that exists, so a socket that a crash left behind has to be removed first, and the end of a program
+ * has to remove its own. Between looking at a name and removing it another program may put its socket there. One lock is held
+ * over both, by all that take or remove this name:
+ *
+ *     take:    lock ─► bind ─► is there a socket without an owner? ─► unlink ─► bind ─► note device and inode ─► unlock
+ *     remove:  lock ─► is it the inode that was noted? ─► unlink ─► unlock
+ *
+ * The lock is flock(2) on a file beside the socket, ".NAME.usplice-lock", which is removed under the lock. What was considered:
+ *
+ * - flock(2) on the directory needs no file. But any user that may read the directory can hold it, such as /run or /tmp, and
+ *   keep a service of the superuser from starting; and a directory that may be written and not read cannot be locked.
+ * - A name in the abstract name space goes away with its process. But any user can take it first, and two containers that
+ *   share the directory do not share that name space.
+ * - A file beside the socket needs the right to make files there, which bind(2) needs, too: whoever may hold the lock may also
+ *   take the name. It has the mode 0600. The kernel drops the lock of a process that is killed, and the file that stays is used
+ *   by the next one.
+ *
+ * A program that knows nothing of the lock may still replace the socket. Then the inode differs, and its socket stays.
+ */
+#include "base/name.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/sys.h"
+
+#define NAME_PATIENCE_NS 2000000000
+#define NAME_PAUSE_NS 5000000
+
+static const char name_lock_suffix[] = ".usplice-lock";
+
+/* --- The lock ------------------------------------------------------------------------------------- */
+
+struct name_lock {
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path) + sizeof(name_lock_suffix) + 1];
+	int fd;
+};
+
+static bool name_is_file(const struct stat *file, const struct stat *other)
+{
+	return file->st_dev == other->st_dev && file->st_ino == other->st_ino;
+}
+
+/* Is the file that was locked still the one of this path? Its last holder removes it. */
+static bool name_lock_holds(const struct name_lock *lock)
+{
+	struct stat held, here;
+
+	return usp_sys_fstat(lock->fd, &held) == 0 && usp_sys_lstat(lock->path, &here) == 0 &&
+	       name_is_file(&held, &here);
+}
+
+/* 0, -EAGAIN if it is held, or was until just now, or -errno. Another user's file is like a lock that is held. */
+static int name_try_lock(struct name_lock *lock)
+{
+	const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	int ret = lock->fd = usp_sys_open(lock->path, flags, S_IRUSR | S_IWUSR);
+	struct stat st;
+
+	if (ret == -EACCES)
+		return usp_sys_lstat(lock->path, &st) == 0 ? -EAGAIN : ret;
+	if (ret < 0)
+		return ret;
+	ret = usp_sys_flock(lock->fd);
+	if (ret == 0 && name_lock_holds(lock))
+		return 0;
+	usp_sys_close(lock->fd);
+	return ret == 0 ? -EAGAIN : ret;
+}
+
+static int name_lock(struct name_lock *lock, const char *path, uint64_t give_up_ns)
+{
+	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+	int ret;
+
+	snprintf(lock->path, sizeof(lock->path), "%.*s.%s%s", (int)(base - path), path, base, name_lock_suffix);
+	while ((ret = name_try_lock(lock)) == -EAGAIN) {
+		if (usp_sys_now_ns() >= give_up_ns)
+			return ret;
+		ret = usp_sys_poll(NULL, 0, NAME_PAUSE_NS);
+		if (ret < 0)
+			return ret;
+	}
+	return ret;
+}
+
+static void name_unlock(const struct name_lock *lock)
+{
+	usp_sys_unlink(lock->path);
+	usp_sys_close(lock->fd);
+}
+
+/* --- Under the lock --------------------------------------------------------------------------------- */
+
+/*
+ * What stands in the way: 0 for a socket file that nobody is bound to any more, or why it must stay. A stream that asks would
+ * be accepted by whoever listens, as their only client perhaps; a datagram socket learns the same from being of the wrong type.
+ */
+static int name_check_stale(const struct sockaddr_un *address)
+{
+	struct stat st;
+	int fd, ret = usp_sys_lstat(address->sun_path, &st);
+
+	if (ret < 0)
+		return ret;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	fd = usp_sys_socket(AF_UNIX, SOCK_DGRAM, 0);
+	if (fd < 0)
+		return fd;
+	ret = usp_sys_connect(fd, (const struct sockaddr *)address, sizeof(*address));
+	usp_sys_close(fd);
+	if (ret == -ECONNREFUSED)
+		return 0;
+	return ret == -EACCES ? ret : -EADDRINUSE;
+}
+
+static int name_bind(int fd, const struct sockaddr_un *address)
+{
+	int ret = usp_sys_bind(fd, (const struct sockaddr *)address, sizeof(*address));
+
+	if (ret != -EADDRINUSE)
+		return ret;
+	ret = name_check_stale(address);
+	if (ret == 0)
+		ret = usp_sys_unlink(address->sun_path);
+	if (ret < 0 && ret != -ENOENT) /* gone by itself */
+		return ret;
+	return usp_sys_bind(fd, (const struct sockaddr *)address, sizeof(*address));
+}
+
+static int name_note(struct usp_name *name)
+{
+	struct stat st;
+	int ret = usp_sys_lstat(name->address.sun_path, &st);
+
+	if (ret < 0)
+		return ret;
+	name->dev = st.st_dev;
+	name->ino = st.st_ino;
+	name->is_bound = true;
+	return 0;
+}
+
+static bool name_is_ours(const struct usp_name *name)
+{
+	struct stat st;
+
+	return name->is_bound && usp_sys_lstat(name->address.sun_path, &st) == 0 && st.st_dev == name->dev &&
+	       st.st_ino == name->ino;
+}
+
+static int name_remove_locked(struct usp_name *name)
+{
+	int ret = name_is_ours(name) ? usp_sys_unlink(name->address.sun_path) : 0;
+
+	if (ret == 0 || ret == -ENOENT)
+		name->is_bound = false;
+	return name->is_bound ? ret : 0;
+}
+
+/* --- The calls --------------------------------------------------------------------------------------- */
+
+int usp_name_listen(int fd, const struct sockaddr_un *address, int backlog, struct usp_name *ret_name)
+{
+	struct usp_name name = {.address = *address};
+	struct name_lock lock;
+	int ret = name_lock(&lock, address->sun_path, usp_sys_now_ns() + NAME_PATIENCE_NS);
+
+	if (ret < 0)
+		return ret == -EAGAIN ? -EBUSY : ret;
+	ret = name_bind(fd, address);
+	if (ret == 0)
+		ret = name_note(&name);
+	if (ret == 0)
+		ret = usp_sys_listen(fd, backlog);
+	if (ret == 0)
+		*ret_name = name;
+	else
+		name_remove_locked(&name);
+	name_unlock(&lock);
+	return ret;
+}
+
+int usp_name_remove(struct usp_name *name, uint64_t give_up_ns)
+{
+	struct name_lock lock;
+	int ret;
+
+	if (!name_is_ours(name)) { /* and will not be again while the socket is open */
+		name->is_bound = false;
+		return 0;
+	}
+	ret = name_lock(&lock, name->address.sun_path, give_up_ns);
+	if (ret < 0)
+		return ret;
+	ret = name_remove_locked(name);
+	name_unlock(&lock);
+	return ret;
+}
+
+bool usp_name_is_at(const struct usp_name *name, const char *path)
+{
+	struct stat st;
+
+	return name->is_bound && usp_sys_stat(path, &st) == 0 && st.st_dev == name->dev && st.st_ino == name->ino;
+}

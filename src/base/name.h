@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* name - the name of a UNIX socket in a directory: taken by one program at a time, and removed by its owner only. */
+#ifndef USP_BASE_NAME_H
+#define USP_BASE_NAME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+/* A name that was bound, and the file that was made for it. Zeros are no name. */
+struct usp_name {
+	struct sockaddr_un address;
+	dev_t dev;
+	ino_t ino;
+	bool is_bound;
+};
+
+/*
+ * Bind a socket to a name and let it listen. A socket file that nobody is bound to any more is replaced. Blocks for up to 2 s
+ * while another program looks at that name: -EBUSY then, -EINTR after a signal. -EADDRINUSE if a live socket is there, -EEXIST
+ * for a file that is no socket, and the errors of bind(2) and listen(2). On failure nothing new stands there.
+ */
+int usp_name_listen(int fd, const struct sockaddr_un *address, int backlog, struct usp_name *ret_name);
+
+/*
+ * Remove the name if the file there is the one that was bound, and forget it. While the socket is open: its number could be
+ * another file's afterwards. 0, also if something else stands there; -EAGAIN if another program looks at the name, until a
+ * moment of usp_sys_now_ns; -EACCES and so on if it may not be removed. No name is allowed.
+ */
+int usp_name_remove(struct usp_name *name, uint64_t give_up_ns);
+
+/* Does this path lead to the file that was bound? */
+bool usp_name_is_at(const struct usp_name *name, const char *path);
+
+#endif
