@@ -51,8 +51,10 @@ USP_EXPORT int usp_relay_new(const struct usp_relay_params *params, struct usp_r
 
 /*
  * Listen at "[HOST]:PORT" or "unix:PATH", or on a socket that listens already (on success the relay owns it). Before the
- * run; several times for several addresses. The errors of bind(2) and listen(2), -EINVAL for text that is no address or
- * a descriptor that does not listen. ret_why: as for usp_open.
+ * run; several times for several addresses. A name with several addresses, such as localhost, is a listener for each. The errors
+ * of bind(2) and listen(2), -EINVAL for text that is no address or a descriptor that does not listen, -EEXIST if a file that is
+ * no socket is there, -EBUSY if another program keeps that name locked, -ELOOP if a target is that address. ret_why: as for
+ * usp_open.
  */
 USP_EXPORT int usp_relay_listen(struct usp_relay *relay, const char *address, const char **ret_why);
 USP_EXPORT int usp_relay_listen_fd(struct usp_relay *relay, int fd);
@@ -61,7 +63,8 @@ USP_EXPORT int usp_relay_listen_fd(struct usp_relay *relay, int fd);
  * The targets, "HOST:PORT" or "unix:PATH"; all addresses of a name are tried in their order. Replaces those that were
  * there, and connections keep theirs. Also while it runs, from any thread. Blocks while names are looked up,
  * for up to 15 s each. On failure, -EINVAL, -EHOSTUNREACH, -ETIMEDOUT, -EINTR after a signal or -ENOMEM, nothing changes,
- * and *ret_failed (may be NULL) is the index of the one at fault.
+ * and *ret_failed (may be NULL) is the index of the one at fault. -EAFNOSUPPORT if no address of a target is of the source's
+ * family, or a UNIX socket is to have a source or mark; -ELOOP if the relay itself listens there.
  */
 USP_EXPORT int usp_relay_set_targets(struct usp_relay *relay, const char *const *addresses, unsigned nr_targets,
 				     unsigned *ret_failed, const char **ret_why);

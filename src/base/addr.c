@@ -47,7 +47,7 @@ static int addr_split(char *text, bool is_passive, struct addr_words *ret_words,
 }
 
 /* getaddrinfo takes any number as a port and cuts it to 16 bits. */
-static int addr_check_port(const char *port, const char **ret_why)
+static int addr_check_port(const char *port, bool is_passive, const char **ret_why)
 {
 	unsigned value = 0;
 
@@ -60,7 +60,7 @@ static int addr_check_port(const char *port, const char **ret_why)
 		if (value > ADDR_PORT_MAX)
 			return addr_fail(-EINVAL, "the port is larger than 65535", ret_why);
 	}
-	return 0;
+	return value || is_passive ? 0 : addr_fail(-EINVAL, "nobody can be reached at port 0", ret_why);
 }
 
 int usp_addr_resolve(const char *text, int type, bool is_passive, uint64_t give_up_ns, struct addrinfo **ret_list,
@@ -74,7 +74,7 @@ int usp_addr_resolve(const char *text, int type, bool is_passive, uint64_t give_
 		return -ENOMEM;
 	ret = addr_split(copy, is_passive, &words, ret_why);
 	if (ret == 0)
-		ret = addr_check_port(words.port, ret_why);
+		ret = addr_check_port(words.port, is_passive, ret_why);
 	if (ret == 0 && ret_list) {
 		bool is_loopback =
 			is_passive && type == SOCK_STREAM && words.host && strcmp(words.host, "localhost") == 0;

@@ -205,6 +205,13 @@ int usp_name_remove(struct usp_name *name, uint64_t give_up_ns)
 	return ret;
 }
 
+void usp_name_find(struct usp_name *ret_name, const struct sockaddr_un *address)
+{
+	*ret_name = (struct usp_name){.address = *address};
+	if (address->sun_path[0])
+		name_note(ret_name);
+}
+
 bool usp_name_is_at(const struct usp_name *name, const char *path)
 {
 	struct stat st;

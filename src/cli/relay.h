@@ -33,6 +33,16 @@ void relay_watch_end(struct relay_watch *watch);
 /* Give the relay its targets, those of the command line and of the file. An exit code; what is wrong has been told. */
 int relay_load_targets(struct usp_relay *relay, const struct relay_request *request);
 
+/* Does LISTEN mean sockets of the service manager? Then *ret_name is which of them, or NULL for all. */
+bool relay_is_passed(const struct relay_request *request, const char **ret_name);
+
+/* Can the options be honoured, before anything is made and when it listens? An exit code; what is wrong has been told. */
+int relay_check_request(const struct relay_request *request);
+int relay_check_listeners(struct usp_relay *relay, const struct relay_request *request);
+
+/* Is an error of an address one that no other moment mends? Then service managers need not try again. */
+bool relay_is_usage(int error);
+
 /* One line on standard error: what has been relayed so far, and how. */
 void relay_say_status(struct usp_relay *relay);
 

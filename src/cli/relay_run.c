@@ -56,10 +56,15 @@ void relay_say_status(struct usp_relay *relay)
 
 /* --- Listening ------------------------------------------------------------------------------------------- */
 
+bool relay_is_usage(int error)
+{
+	return error == -EINVAL || error == -ENAMETOOLONG || error == -EAFNOSUPPORT || error == -ELOOP;
+}
+
 static int run_refused(const char *what, const char *name, int error, const char *why)
 {
 	message_say("relay: %s '%s': %s", what, name, why ? why : strerror(-error));
-	return CLI_SOURCE;
+	return relay_is_usage(error) ? CLI_USAGE : CLI_SOURCE;
 }
 
 /* The sockets that the service manager passed, all or those of one name; the others are closed. */
@@ -74,7 +79,9 @@ static int run_listen_passed(struct usp_relay *relay, const char *name)
 		int error = name && strcmp(name, fds[i].name) != 0 ? 1 : usp_relay_listen_fd(relay, fds[i].fd);
 
 		if (error < 0 && exit_code == CLI_DONE)
-			exit_code = run_refused("socket", fds[i].name, error, "it is no stream socket that listens");
+			exit_code = run_refused("socket", fds[i].name, error,
+						error == -ELOOP ? "a target is this very address"
+								: "it is no stream socket that listens");
 		if (error)
 			close(fds[i].fd);
 		else
@@ -88,14 +95,11 @@ static int run_listen_passed(struct usp_relay *relay, const char *name)
 
 static int run_listen(struct usp_relay *relay, const struct relay_request *request)
 {
-	size_t scheme_len = strlen(systemd_scheme);
-	const char *why = NULL;
+	const char *why = NULL, *name;
 	int error;
 
-	if (strcmp(request->listen, systemd_scheme) == 0)
-		return run_listen_passed(relay, NULL);
-	if (strncmp(request->listen, systemd_scheme, scheme_len) == 0 && request->listen[scheme_len] == ':')
-		return run_listen_passed(relay, request->listen + scheme_len + 1);
+	if (relay_is_passed(request, &name))
+		return run_listen_passed(relay, name);
 	error = usp_relay_listen(relay, request->listen, &why);
 	return error < 0 ? run_refused("cannot listen at", request->listen, error, why) : CLI_DONE;
 }
@@ -168,14 +172,19 @@ static int run_cannot_begin(const struct relay_request *request, int error)
 int relay_main(const struct relay_request *request)
 {
 	struct usp_relay *relay;
-	int error = usp_relay_new(&request->params, &relay), exit_code;
+	int error, exit_code = relay_check_request(request);
 
+	if (exit_code != CLI_DONE)
+		return exit_code;
+	error = usp_relay_new(&request->params, &relay);
 	if (error < 0)
 		return run_cannot_begin(request, error);
 	run_raise_limit();
 	exit_code = relay_load_targets(relay, request);
 	if (exit_code == CLI_DONE)
 		exit_code = run_listen(relay, request);
+	if (exit_code == CLI_DONE)
+		exit_code = relay_check_listeners(relay, request);
 	if (exit_code == CLI_DONE)
 		exit_code = run_serve_metrics(relay, request);
 	if (exit_code == CLI_DONE)

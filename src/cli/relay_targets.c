@@ -94,7 +94,7 @@ static int target_apply(struct usp_relay *relay, const struct target_list *list)
 	if (error == 0)
 		return CLI_DONE;
 	message_say("relay: target '%s': %s", list->names[failed], why ? why : strerror(-error));
-	return CLI_SINK;
+	return relay_is_usage(error) ? CLI_USAGE : CLI_SINK;
 }
 
 int relay_load_targets(struct usp_relay *relay, const struct relay_request *request)

@@ -18,6 +18,7 @@
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "endpoints/endpoints.h"
+#include "relay/fit.h"
 #include "relay/flow.h"
 #include "relay/place.h"
 #include "relay/proxy.h"
@@ -297,8 +298,10 @@ static bool conn_ring_connect(struct usp_conn *conn)
 static int conn_connect(struct usp_conn *conn)
 {
 	struct usp_conn_end *end = &conn->ends[1];
-	int ret;
+	int ret = usp_fit_address(conn->worker->relay, conn->address);
 
+	if (ret < 0)
+		return ret;
 	end->is_tcp = conn->address->ai_family != AF_UNIX;
 	end->fd = usp_sys_socket(conn->address->ai_family, SOCK_STREAM, 0);
 	if (end->fd < 0)

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,12 +64,38 @@ static int place_of_name(const char *text, bool is_passive, struct addrinfo **re
 	return usp_addr_resolve(text, SOCK_STREAM, is_passive, usp_sys_now_ns() + PLACE_LOOKUP_NS, ret_list, ret_why);
 }
 
+/*
+ * A word with a colon in front of an address is no host, unless an IPv6 address without brackets begins with it; nor are the
+ * schemes of other endpoints, in front of a port. "tcp:" in front allows every host.
+ */
+static bool place_has_other_scheme(const char *text)
+{
+	static const char *const others[] = {"udp", "udp-listen", "tcp-listen", "unix-listen", "fd"};
+	size_t len = strcspn(text, ":[");
+
+	if (!len || text[len] != ':')
+		return false;
+	for (unsigned i = 0; i < usp_array_len(others); i++) {
+		if (strlen(others[i]) == len && memcmp(text, others[i], len) == 0)
+			return true;
+	}
+	return strchr(text + len + 1, ':') && strspn(text, "0123456789abcdefABCDEF") < len;
+}
+
 int usp_place_resolve(const char *text, bool is_passive, struct addrinfo **ret_list, const char **ret_why)
 {
 	if (place_has_scheme(text, unix_scheme))
 		return place_of_path(text + strlen(unix_scheme), ret_list, ret_why);
-	if (place_has_scheme(text, tcp_scheme))
+	if (strstr(text, "://")) {
+		*ret_why = "a URL is no address here: HOST:PORT or unix:PATH";
+		return -EINVAL;
+	}
+	if (place_has_scheme(text, tcp_scheme)) {
 		text += strlen(tcp_scheme);
+	} else if (place_has_other_scheme(text)) {
+		*ret_why = "a relay is for streams: only tcp: and unix: may stand before an address";
+		return -EINVAL;
+	}
 	return place_of_name(text, is_passive, ret_list, ret_why);
 }
 
@@ -88,9 +115,24 @@ int usp_place_resolve_source(const char *text, struct addrinfo **ret_list)
 	bool has_port = colon && !is_bare && (!bracket || colon > bracket);
 	const char *format = is_bare ? "[%s]:0" : has_port ? "%s" : "%s:0";
 
-	if ((size_t)snprintf(padded, sizeof(padded), format, text) >= sizeof(padded))
+	if (!*text || colon == text || (size_t)snprintf(padded, sizeof(padded), format, text) >= sizeof(padded))
 		return -EINVAL;
-	return place_of_name(padded, false, ret_list, &why);
+	return place_of_name(padded, true, ret_list, &why);
+}
+
+/* What the socket itself knows of where it listens. */
+static void place_fill_door(struct usp_door *door)
+{
+	socklen_t len = sizeof(door->address);
+
+	if (usp_sys_getsockname(door->fd, (struct sockaddr *)&door->address, &len) < 0)
+		return;
+	if (door->address.ss_family == AF_UNIX && !door->process)
+		usp_name_find(&door->name, (const struct sockaddr_un *)&door->address);
+	usp_place_unmap(&door->address);
+	door->has_both_families = door->address.ss_family == AF_INET6 &&
+				  IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)&door->address)->sin6_addr) &&
+				  usp_sys_getsockopt_int(door->fd, IPPROTO_IPV6, IPV6_V6ONLY) == 0;
 }
 
 static int place_listen_at(const struct addrinfo *list, int backlog, struct usp_door *ret_doors)
@@ -120,9 +162,28 @@ int usp_place_listen(const char *text, int backlog, struct usp_door ret_doors[US
 		return ret;
 	ret = place_listen_at(list, backlog, ret_doors);
 	usp_place_free(list);
+	for (int i = 0; i < ret; i++)
+		place_fill_door(&ret_doors[i]);
 	if (ret < 0)
 		*ret_why = ret == -ENOENT ? "there is no such directory" : usp_stream_why(ret);
 	return ret;
+}
+
+int usp_door_adopt(int fd, struct usp_door *ret_door)
+{
+	int domain = usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_DOMAIN);
+	int flags = usp_sys_get_flags(fd), ret;
+
+	if (usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_ACCEPTCONN) != 1 ||
+	    usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM ||
+	    (domain != AF_INET && domain != AF_INET6 && domain != AF_UNIX))
+		return -EINVAL;
+	ret = flags < 0 ? flags : usp_sys_set_flags(fd, flags | O_NONBLOCK);
+	if (ret < 0)
+		return ret;
+	*ret_door = (struct usp_door){.fd = fd};
+	place_fill_door(ret_door);
+	return 0;
 }
 
 void usp_door_shut(struct usp_door *door)

@@ -20,12 +20,17 @@ int usp_place_resolve_source(const char *text, struct addrinfo **ret_list);
 
 #define USP_PLACE_DOORS_MAX 8
 
-/* A listening, nonblocking socket. One of UNIX that we made has a name. */
+/* A listening, nonblocking socket. */
 struct usp_door {
 	int fd;
-	unsigned process; /* that made it, as of usp_own_nr; 0: somebody else did */
-	struct usp_name name;
+	unsigned process;		 /* that made it, as of usp_own_nr; 0: somebody else did */
+	struct usp_name name;		 /* of UNIX: its file */
+	struct sockaddr_storage address; /* of TCP: where it listens, IPv4 as such */
+	bool has_both_families;		 /* it listens at all addresses of both */
 };
+
+/* A socket that somebody else made, as a door: 0, or -EINVAL if it is no stream socket that listens. It becomes nonblocking. */
+int usp_door_adopt(int fd, struct usp_door *ret_door);
 
 /*
  * Listen at all addresses of a text: how many doors there are, or -errno with a sentence. A stale UNIX socket is replaced.

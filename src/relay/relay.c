@@ -14,6 +14,7 @@
 #include "base/sys.h"
 #include "endpoints/kpipe.h"
 #include "relay/account.h"
+#include "relay/fit.h"
 #include "relay/place.h"
 #include "relay/worker.h"
 #include "splice/zerocopy.h"
@@ -126,31 +127,43 @@ void usp_relay_free(struct usp_relay *relay)
 
 /* --- Where it listens and what it connects to ------------------------------------------------------------ */
 
-static int relay_add_listener(struct usp_relay *relay, const struct usp_door *door)
+/* Would clients of this listener, or of one before it, go in a circle? */
+static int relay_check_targets(const struct usp_relay *relay, const struct usp_targets *targets, unsigned *ret_failed,
+			       const char **ret_why)
 {
-	int fd = door->fd;
-	int domain = usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_DOMAIN);
-	bool is_tcp = domain == AF_INET || domain == AF_INET6;
-	int flags = usp_sys_get_flags(fd), ret;
+	int ret = 0;
 
-	if (relay->nr_listeners == USP_RELAY_LISTENERS_MAX || relay->has_run)
+	for (unsigned i = 0; targets && i < targets->nr && ret == 0; i++) {
+		*ret_failed = i;
+		ret = usp_fit_target(relay, targets->target[i].addresses, ret_why);
+	}
+	return ret;
+}
+
+static int relay_add_listener(struct usp_relay *relay, const struct usp_door *door, const char **ret_why)
+{
+	unsigned index = relay->nr_listeners, failed;
+	int ret;
+
+	if (index == USP_RELAY_LISTENERS_MAX || relay->has_run)
 		return -EINVAL;
-	if (usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_ACCEPTCONN) != 1 || (!is_tcp && domain != AF_UNIX) ||
-	    usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM)
-		return -EINVAL;
-	ret = flags < 0 ? flags : usp_sys_set_flags(fd, flags | O_NONBLOCK);
-	if (ret < 0)
-		return ret;
-	if (is_tcp)
-		usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* what is accepted inherits it */
-	relay->listener_is_tcp[relay->nr_listeners] = is_tcp;
+	relay->listener_is_tcp[index] = door->address.ss_family != AF_UNIX;
 	relay->listeners[relay->nr_listeners++] = *door;
-	return 0;
+	ret = relay_check_targets(relay, relay->targets, &failed, ret_why);
+	if (ret < 0)
+		relay->nr_listeners = index;
+	else if (relay->listener_is_tcp[index])
+		usp_sys_setsockopt_int(door->fd, IPPROTO_TCP, TCP_NODELAY, 1); /* what is accepted inherits it */
+	return ret;
 }
 
 int usp_relay_listen_fd(struct usp_relay *relay, int fd)
 {
-	return relay_add_listener(relay, &(struct usp_door){.fd = fd});
+	struct usp_door door;
+	const char *why;
+	int ret = usp_door_adopt(fd, &door);
+
+	return ret < 0 ? ret : relay_add_listener(relay, &door, &why);
 }
 
 int usp_relay_listen(struct usp_relay *relay, const char *address, const char **ret_why)
@@ -162,10 +175,12 @@ int usp_relay_listen(struct usp_relay *relay, const char *address, const char **
 
 	for (int i = 0; i < nr; i++) {
 		if (ret == 0)
-			ret = relay_add_listener(relay, &doors[i]);
+			ret = relay_add_listener(relay, &doors[i], &why);
 		if (ret < 0)
 			usp_door_close(&doors[i]);
 	}
+	if (ret == -ELOOP)
+		why = "a target is this very address";
 	while (ret < 0 && relay->nr_listeners > nr_before)
 		usp_door_close(&relay->listeners[--relay->nr_listeners]);
 	if (ret < 0 && ret_why)
@@ -196,6 +211,11 @@ int usp_relay_set_targets(struct usp_relay *relay, const char *const *addresses,
 	unsigned failed = 0;
 	int ret = usp_targets_new(addresses, nr_targets, &targets, &failed, &why);
 
+	if (ret == 0) {
+		ret = relay_check_targets(relay, targets, &failed, &why);
+		if (ret < 0)
+			usp_targets_put(targets);
+	}
 	if (ret < 0) {
 		if (ret_failed)
 			*ret_failed = failed;

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""pass_sockets NAME=PATH... -- COMMAND... - become COMMAND, with UNIX sockets that listen at these paths, as systemd would.
+"""pass_sockets NAME=ADDRESS... -- COMMAND... - become COMMAND, with sockets that listen, as systemd would.
+
+ADDRESS is the path of a UNIX socket, or HOST:PORT.
 """
 import fcntl
 import os
@@ -13,8 +15,10 @@ end = sys.argv.index("--")
 names, paths = zip(*(word.split("=", 1) for word in sys.argv[1:end]))
 listeners = []
 for path in paths:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
+    host, colon, port = path.rpartition(":")
+    with socket.socket(socket.AF_INET if colon else socket.AF_UNIX) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, int(port)) if colon else path)
         listener.listen()
         listeners.append(fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD, OUT_OF_THE_WAY))
 for fd, listener in enumerate(listeners, FIRST_FD):

@@ -525,7 +525,7 @@ ebb() {
 		[ ! -s job.out ]
 	done
 	usage --quiet 127.0.0.1:0 127.0.0.1
-	exits 4
+	exits 2
 	says "target '127.0.0.1'"
 }
 

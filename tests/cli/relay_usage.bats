@@ -92,18 +92,18 @@ refused() {
 	[ "${#stderr_lines[@]}" -eq 1 ]
 }
 
-@test "where it cannot listen the exit code is 3" {
-	refused 3 "cannot listen at 'nonsense': no service of this name has a port" nonsense 127.0.0.1:1
-	refused 3 "cannot listen at '127.0.0.1:65536': the port is larger than 65535" 127.0.0.1:65536 127.0.0.1:1
-	refused 3 "cannot listen at '127.0.0.1:': the port is missing" 127.0.0.1: 127.0.0.1:1
-	refused 3 "cannot listen at '::1:80': an IPv6 address needs brackets: [::1]:PORT" ::1:80 127.0.0.1:1
+@test "where it cannot listen the exit code is 3, and 2 where it never could" {
+	refused 2 "cannot listen at 'nonsense': no service of this name has a port" nonsense 127.0.0.1:1
+	refused 2 "cannot listen at '127.0.0.1:65536': the port is larger than 65535" 127.0.0.1:65536 127.0.0.1:1
+	refused 2 "cannot listen at '127.0.0.1:': the port is missing" 127.0.0.1: 127.0.0.1:1
+	refused 2 "cannot listen at '::1:80': an IPv6 address needs brackets: [::1]:PORT" ::1:80 127.0.0.1:1
 	refused 3 "cannot listen at '192.0.2.1:80': this machine does not have that address" 192.0.2.1:80 127.0.0.1:1
-	refused 3 "cannot listen at 'unix:': the path of the socket is missing" unix: 127.0.0.1:1
+	refused 2 "cannot listen at 'unix:': the path of the socket is missing" unix: 127.0.0.1:1
 	refused 3 "cannot listen at 'unix:no/socket': there is no such directory" unix:no/socket 127.0.0.1:1
 	touch file
 	refused 3 "cannot listen at 'unix:file': a file that is no socket is there" unix:file 127.0.0.1:1
 	[ -e file ]
-	refused 3 "cannot serve metrics at 'nonsense': no service of this name has a port" \
+	refused 2 "cannot serve metrics at 'nonsense': no service of this name has a port" \
 		--metrics nonsense 127.0.0.1:0 127.0.0.1:1
 }
 
@@ -117,20 +117,20 @@ refused() {
 	[ "$(ask hello unix:path)" = hello ]
 }
 
-@test "targets that cannot be are named, and the exit code is 4" {
-	refused 4 "target '127.0.0.1': the address needs a port: HOST:PORT" 127.0.0.1:0 127.0.0.1:1 127.0.0.1
-	refused 4 "target ':80': the address needs a host: HOST:PORT" 127.0.0.1:0 :80
-	refused 4 "target '127.0.0.1:65536': the port is larger than 65535" 127.0.0.1:0 127.0.0.1:65536
+@test "targets that cannot be are named, and the exit code is 4, or 2 for a text that is no address" {
+	refused 2 "target '127.0.0.1': the address needs a port: HOST:PORT" 127.0.0.1:0 127.0.0.1:1 127.0.0.1
+	refused 2 "target ':80': the address needs a host: HOST:PORT" 127.0.0.1:0 :80
+	refused 2 "target '127.0.0.1:65536': the port is larger than 65535" 127.0.0.1:0 127.0.0.1:65536
 	refused 4 "target 'nobody.invalid:80': the name " 127.0.0.1:0 nobody.invalid:80
-	refused 4 "target 'unix:': the path of the socket is missing" 127.0.0.1:0 unix:
-	refused 4 "target 'unix:$(printf 'x%.0s' {1..200})': the path is too long for a socket" \
+	refused 2 "target 'unix:': the path of the socket is missing" 127.0.0.1:0 unix:
+	refused 2 "target 'unix:$(printf 'x%.0s' {1..200})': the path is too long for a socket" \
 		127.0.0.1:0 "unix:$(printf 'x%.0s' {1..200})"
 	refused 4 "missing: No such file or directory" --targets missing 127.0.0.1:0
 	refused 4 ".: Is a directory" --targets . 127.0.0.1:0
 	printf '# nothing but this\n\n' >empty
 	refused 4 "there are no targets" --targets empty 127.0.0.1:0
 	echo 127.0.0.1 >bad
-	refused 4 "target '127.0.0.1': the address needs a port: HOST:PORT" --targets bad 127.0.0.1:0
+	refused 2 "target '127.0.0.1': the address needs a port: HOST:PORT" --targets bad 127.0.0.1:0
 }
 
 @test "a source that this machine does not have is told before anybody is served" {
@@ -153,6 +153,6 @@ refused() {
 
 @test "control characters in a name are not sent to the terminal" {
 	usage $'127.0.0.1:0\e[31m' 127.0.0.1:1
-	exits 3
+	exits 2
 	[[ $stderr != *$'\e'* ]]
 }

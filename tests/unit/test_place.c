@@ -61,10 +61,18 @@ static const struct {
 	const char *text;
 	int error;
 } bad[] = {
-	{"", -EINVAL},	     {"127.0.0.1", -EINVAL},
-	{":80", -EINVAL},    {"127.0.0.1:", -EINVAL},
-	{"::1:80", -EINVAL}, {"127.0.0.1:65536", -EINVAL},
-	{"unix:", -EINVAL},  {"unix:" PATH_52 PATH_52 PATH_52, -ENAMETOOLONG},
+	{"", -EINVAL},
+	{"127.0.0.1", -EINVAL},
+	{":80", -EINVAL},
+	{"127.0.0.1:", -EINVAL},
+	{"::1:80", -EINVAL},
+	{"127.0.0.1:65536", -EINVAL},
+	{"unix:", -EINVAL},
+	{"unix:" PATH_52 PATH_52 PATH_52, -ENAMETOOLONG},
+	{"127.0.0.1:0", -EINVAL},
+	{"udp:127.0.0.1:80", -EINVAL},
+	{"udp:80", -EINVAL},
+	{"tcp://127.0.0.1:80", -EINVAL},
 };
 
 static void a_text_that_is_no_address_is_refused_with_a_reason(void **state)
