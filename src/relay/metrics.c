@@ -360,6 +360,21 @@ static void metrics_accept(struct usp_metrics *metrics)
 	}
 }
 
+/* A name whose lock is held keeps its socket, so that its inode is not used again before it is removed. */
+void usp_metrics_shut(struct usp_metrics *metrics)
+{
+	for (unsigned i = 0; i < metrics->nr_doors; i++) {
+		struct usp_door *door = &metrics->doors[i].door;
+
+		if (door->fd < 0)
+			continue;
+		usp_loop_unwatch(metrics->loop, door->fd);
+		usp_door_shut(door);
+		if (!door->name.is_bound)
+			usp_door_close(door);
+	}
+}
+
 static void metrics_door_ready(struct usp_watch *watch, unsigned events)
 {
 	(void)events;
@@ -418,8 +433,10 @@ static void metrics_stop(struct usp_metrics *metrics)
 		metrics_client_free(&client->last_task);
 	}
 	usp_loop_disarm(metrics->loop, &metrics->tick);
-	for (unsigned i = 0; i < metrics->nr_doors; i++)
-		usp_loop_unwatch(metrics->loop, metrics->doors[i].door.fd);
+	for (unsigned i = 0; i < metrics->nr_doors; i++) {
+		if (metrics->doors[i].door.fd >= 0)
+			usp_loop_unwatch(metrics->loop, metrics->doors[i].door.fd);
+	}
 	metrics->loop = NULL;
 }
 

@@ -15,6 +15,9 @@ int usp_metrics_new(struct usp_relay *relay, const struct usp_door *doors, unsig
 		    struct usp_metrics **ret_metrics);
 int usp_metrics_listener(const struct usp_metrics *metrics); /* the first socket, lent */
 
+/* From the loop: its addresses are free for a successor, and those who have asked get their answer. May be called again. */
+void usp_metrics_shut(struct usp_metrics *metrics);
+
 /*
  * Begin on a loop, in whose thread all of it runs: 0 or -errno. free ends it, before the loop goes and not from within its
  * calls; NULL is allowed.

@@ -196,6 +196,8 @@ void usp_door_shut(struct usp_door *door)
 
 void usp_door_close(struct usp_door *door)
 {
+	if (door->fd < 0)
+		return;
 	usp_door_shut(door);
 	if (door->process == usp_own_nr() && door->name.is_bound)
 		usp_name_remove(&door->name, usp_sys_now_ns() + PLACE_NAME_NS);

@@ -45,7 +45,7 @@ int usp_place_listen(const char *text, int backlog, struct usp_door ret_doors[US
  */
 void usp_door_shut(struct usp_door *door);
 
-/* Shut it, wait up to a second for the lock of a name that stayed, and close it; in any process. */
+/* Shut it, wait up to a second for the lock of a name that stayed, and close it; in any process. One that is closed is allowed. */
 void usp_door_close(struct usp_door *door);
 
 /* "127.0.0.1:80", "[::1]:80" or "unix:PATH": the length, cut to len. */

@@ -252,6 +252,8 @@ static void worker_close_doors(struct usp_worker *worker)
 			worker_let_in(&worker->listeners[i]);
 		usp_door_shut(&relay->listeners[i]);
 	}
+	if (relay->metrics)
+		usp_metrics_shut(relay->metrics);
 }
 
 static void worker_woken(void *arg)

@@ -1,0 +1,73 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# A relay and the next one: what is free as soon as a drain begins, and what clients notice of a restart.
+
+load relay
+
+drains() {
+	grep -q "connections to end (a second signal closes them)" job.err
+}
+
+@test "as soon as a drain begins a successor can have the addresses of the clients and of the metrics" {
+	serve target echo 127.0.0.1:0
+	port=$(free_port)
+	for address in "127.0.0.1:$port" "localhost:$port" unix:numbers; do
+		relay --workers 2 --metrics "$address" "127.0.0.1:$(free_port)" "${at[target]}"
+		first=$here
+		hold 7
+		kill -TERM "$job"
+		eventually drains
+		old=$job
+		# It may be a little later than what is said of it.
+		until relay_has_begun "$address" "$first"; do
+			sleep 0.05
+		done
+		[ "$(ask hello)" = hello ]
+		kill -0 "$old" # its client is still there
+		printf x >&7
+		[ "$(head -c 1 <&7)" = x ]
+		exec 7>&-
+		stops 0
+		job=$old
+		code=0
+		wait "$old" || code=$?
+		[ "$code" -eq 0 ]
+	done
+}
+
+# relay_has_begun METRICS LISTEN: one that could have both addresses.
+relay_has_begun() {
+	begin "$USPLICE" relay --metrics "$1" "$2" "${at[target]}"
+	eventually grep -qE "listening at|somebody else listens there" job.err
+	grep -q "listening at" job.err
+}
+
+@test "a program that does not set SO_REUSEADDR can have the address of the metrics, too" {
+	serve target echo 127.0.0.1:0
+	relay --metrics 127.0.0.1:0 127.0.0.1:0 "${at[target]}"
+	hold 7
+	kill -TERM "$job"
+	eventually python3 -c 'import socket, sys
+host, port = sys.argv[1].split(":")
+socket.socket().bind((host, int(port)))' "$metrics"
+	exec 7>&-
+	finish 0
+}
+
+@test "of two instances at one socket that overlap no client notices that the first one ends" {
+	serve target echo 127.0.0.1:0
+	printed=$(restarted overlap 5)
+	echo "# overlap: $printed" >&3
+	[[ $printed == *" served, "* ]]
+}
+
+@test "in a restart of one instance clients wait in the queue, and each is served" {
+	serve target echo 127.0.0.1:0
+	printed=$(restarted 5)
+	echo "# restart: $printed" >&3
+	[[ $printed == *" served, "* ]]
+}
+
+restarted() {
+	timeout 100 python3 "$BATS_TEST_DIRNAME/restart.py" "$@" "$USPLICE" relay systemd "${at[target]}" 3>&-
+}
