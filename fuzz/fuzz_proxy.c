@@ -9,17 +9,18 @@
 #include "fuzz.h"
 #include "relay/proxy.h"
 
-#define PREFIXES_MAX 600 /* past all headers that are accepted */
+#define PREFIXES_MAX 600 /* past the addresses and a few TLVs */
 
 static void proxy_check_result(ssize_t ret, size_t len)
 {
-	FUZZ_CHECK(ret == -EPROTO || ret == -EMSGSIZE ||
+	FUZZ_CHECK(ret == -EPROTO || ret == -EMSGSIZE || ret == -EBADMSG ||
 		   (ret >= 0 && (size_t)ret <= len && ret <= USP_PROXY_HEADER_MAX));
 }
 
 static bool proxy_is_same(const struct usp_proxy_addresses *a, const struct usp_proxy_addresses *b)
 {
-	return a->is_known == b->is_known && memcmp(&a->source, &b->source, sizeof(a->source)) == 0 &&
+	return a->is_known == b->is_known && a->is_dgram == b->is_dgram &&
+	       memcmp(&a->source, &b->source, sizeof(a->source)) == 0 &&
 	       memcmp(&a->dest, &b->dest, sizeof(a->dest)) == 0;
 }
 
@@ -49,8 +50,8 @@ static void proxy_check_families(const struct usp_proxy_addresses *addresses)
 static void proxy_check_round_trip(unsigned version, const struct usp_proxy_addresses *addresses)
 {
 	static const struct usp_proxy_addresses unknown = {.is_known = false};
-	bool is_lost = version == 1 && addresses->source.ss_family == AF_UNIX;
-	unsigned char header[USP_PROXY_HEADER_MAX];
+	bool is_lost = version == 1 && (addresses->source.ss_family == AF_UNIX || addresses->is_dgram);
+	unsigned char header[USP_PROXY_FORMAT_MAX];
 	struct usp_proxy_addresses again;
 	size_t len = usp_proxy_format(version, addresses, header);
 

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #include "base/compiler.h"
+#include "base/crc32c.h"
 
 #define PROXY_LINE_MAX 107 /* of version 1, with its CRLF */
 #define PROXY_FIXED_LEN 16 /* of version 2: signature, command, family, length of the rest */
@@ -22,6 +23,9 @@
 #define PROXY_PROXY 0x21
 #define PROXY_STREAM 0x1 /* the lower half of a family; the upper half is an index of proxy_families */
 #define PROXY_DGRAM 0x2
+#define PROXY_CRC32C 0x03
+#define PROXY_TLV_LEN 3	    /* of one without a value: type, length */
+#define PROXY_MAPPED_LEN 12 /* in front of an IPv4 address in the form of IPv6 */
 
 static const char proxy_line_start[6] = "PROXY ";
 static const unsigned char proxy_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
@@ -34,23 +38,25 @@ struct proxy_family {
 	size_t port_off, port_len;
 };
 
+enum { PROXY_UNSPEC, PROXY_INET, PROXY_INET6, PROXY_UNIX };
+
 static const struct proxy_family proxy_families[] = {
-	{.family = AF_UNSPEC},
-	{.family = AF_INET,
-	 .name = "TCP4",
-	 .host_off = offsetof(struct sockaddr_in, sin_addr),
-	 .host_len = sizeof(struct in_addr),
-	 .port_off = offsetof(struct sockaddr_in, sin_port),
-	 .port_len = sizeof(in_port_t)},
-	{.family = AF_INET6,
-	 .name = "TCP6",
-	 .host_off = offsetof(struct sockaddr_in6, sin6_addr),
-	 .host_len = sizeof(struct in6_addr),
-	 .port_off = offsetof(struct sockaddr_in6, sin6_port),
-	 .port_len = sizeof(in_port_t)},
-	{.family = AF_UNIX,
-	 .host_off = offsetof(struct sockaddr_un, sun_path),
-	 .host_len = sizeof(((struct sockaddr_un *)NULL)->sun_path)},
+	[PROXY_UNSPEC] = {.family = AF_UNSPEC},
+	[PROXY_INET] = {.family = AF_INET,
+			.name = "TCP4",
+			.host_off = offsetof(struct sockaddr_in, sin_addr),
+			.host_len = sizeof(struct in_addr),
+			.port_off = offsetof(struct sockaddr_in, sin_port),
+			.port_len = sizeof(in_port_t)},
+	[PROXY_INET6] = {.family = AF_INET6,
+			 .name = "TCP6",
+			 .host_off = offsetof(struct sockaddr_in6, sin6_addr),
+			 .host_len = sizeof(struct in6_addr),
+			 .port_off = offsetof(struct sockaddr_in6, sin6_port),
+			 .port_len = sizeof(in_port_t)},
+	[PROXY_UNIX] = {.family = AF_UNIX,
+			.host_off = offsetof(struct sockaddr_un, sun_path),
+			.host_len = sizeof(((struct sockaddr_un *)NULL)->sun_path)},
 };
 
 static unsigned char *proxy_host(const struct proxy_family *family, struct sockaddr_storage *address)
@@ -61,15 +67,6 @@ static unsigned char *proxy_host(const struct proxy_family *family, struct socka
 static unsigned char *proxy_port(const struct proxy_family *family, struct sockaddr_storage *address)
 {
 	return (unsigned char *)address + family->port_off;
-}
-
-static struct usp_proxy_addresses proxy_addresses_of(const struct proxy_family *family)
-{
-	return (struct usp_proxy_addresses){
-		.is_known = family->family != AF_UNSPEC,
-		.source.ss_family = family->family,
-		.dest.ss_family = family->family,
-	};
 }
 
 /* --- Version 1: a line of text ------------------------------------------------------------------- */
@@ -96,12 +93,45 @@ static bool proxy_take_word(struct proxy_line *line, char ret_word[INET6_ADDRSTR
 	return true;
 }
 
-static bool proxy_take_host(struct proxy_line *line, const struct proxy_family *family,
-			    struct sockaddr_storage *ret_address)
+static bool proxy_read_host(const char *word, const struct proxy_family *family, struct sockaddr_storage *ret_address)
 {
-	char word[INET6_ADDRSTRLEN];
+	*ret_address = (struct sockaddr_storage){.ss_family = family->family};
+	return inet_pton(family->family, word, proxy_host(family, ret_address)) == 1;
+}
 
-	return proxy_take_word(line, word) && inet_pton(family->family, word, proxy_host(family, ret_address)) == 1;
+/* IPv4 in the form of IPv6, without a port. */
+static void proxy_map(struct sockaddr_storage *address)
+{
+	struct sockaddr_in6 mapped = {.sin6_family = AF_INET6, .sin6_addr.s6_addr = {[10] = 0xff, [11] = 0xff}};
+
+	if (address->ss_family != AF_INET)
+		return;
+	memcpy(mapped.sin6_addr.s6_addr + PROXY_MAPPED_LEN, &((struct sockaddr_in *)address)->sin_addr,
+	       sizeof(struct in_addr));
+	memcpy(address, &mapped, sizeof(mapped));
+}
+
+/*
+ * Source and destination, the first of which is of the family that the line names. nginx has learnt the source from another
+ * header perhaps, and names a destination of the other family then: all is IPv6 for us.
+ */
+static bool proxy_take_hosts(struct proxy_line *line, const struct proxy_family **family,
+			     struct usp_proxy_addresses *ret_addresses)
+{
+	char source[INET6_ADDRSTRLEN], dest[INET6_ADDRSTRLEN];
+	const struct proxy_family *v4 = &proxy_families[PROXY_INET], *v6 = &proxy_families[PROXY_INET6];
+
+	if (!proxy_take_word(line, source) || !proxy_read_host(source, *family, &ret_addresses->source) ||
+	    !proxy_take_word(line, dest))
+		return false;
+	if (proxy_read_host(dest, *family, &ret_addresses->dest))
+		return true;
+	if (!proxy_read_host(dest, *family == v4 ? v6 : v4, &ret_addresses->dest))
+		return false;
+	proxy_map(&ret_addresses->source);
+	proxy_map(&ret_addresses->dest);
+	*family = v6;
+	return true;
 }
 
 static bool proxy_take_port(struct proxy_line *line, const struct proxy_family *family,
@@ -149,9 +179,8 @@ static bool proxy_read_line(struct proxy_line *line, struct usp_proxy_addresses 
 	family = proxy_family_by_name(name);
 	if (!family)
 		return false;
-	*ret_addresses = proxy_addresses_of(family);
-	return proxy_take_host(line, family, &ret_addresses->source) &&
-	       proxy_take_host(line, family, &ret_addresses->dest) &&
+	*ret_addresses = (struct usp_proxy_addresses){.is_known = true};
+	return proxy_take_hosts(line, &family, ret_addresses) &&
 	       proxy_take_port(line, family, &ret_addresses->source) &&
 	       proxy_take_port(line, family, &ret_addresses->dest) && line->at == line->end;
 }
@@ -177,7 +206,7 @@ static size_t proxy_format_line(const struct proxy_family *family, struct usp_pr
 	char source[INET6_ADDRSTRLEN], dest[INET6_ADDRSTRLEN];
 	in_port_t source_port, dest_port;
 
-	if (!family->name)
+	if (!family->name || addresses->is_dgram)
 		return (size_t)snprintf(ret_line, PROXY_LINE_MAX + 1, "PROXY UNKNOWN\r\n");
 	inet_ntop(family->family, proxy_host(family, &addresses->source), source, sizeof(source));
 	inet_ntop(family->family, proxy_host(family, &addresses->dest), dest, sizeof(dest));
@@ -198,10 +227,10 @@ static const struct proxy_family *proxy_family_by_code(unsigned command, unsigne
 	unsigned transport = code & 0xf, index = code >> 4;
 
 	if (command == PROXY_LOCAL)
-		return &proxy_families[0];
+		return &proxy_families[PROXY_UNSPEC];
 	if (command != PROXY_PROXY || transport > PROXY_DGRAM || index >= usp_array_len(proxy_families))
 		return NULL;
-	return &proxy_families[transport ? index : 0];
+	return &proxy_families[transport ? index : PROXY_UNSPEC];
 }
 
 /* Copy the next len bytes of a header: what stands behind them. */
@@ -211,11 +240,80 @@ static const unsigned char *proxy_take(const unsigned char *at, void *to, size_t
 	return at + len;
 }
 
+/* What is known of some TLVs. Each of these says one thing, so a second one of its type would contradict it. */
+static const struct proxy_tlv {
+	unsigned char type;
+	size_t len_min, len_max;
+} proxy_tlvs[] = {
+	{.type = 0x01, .len_max = UINT16_MAX}, /* ALPN */
+	{.type = 0x02, .len_max = UINT16_MAX}, /* AUTHORITY */
+	{.type = PROXY_CRC32C, .len_min = sizeof(uint32_t), .len_max = sizeof(uint32_t)},
+	{.type = 0x05, .len_max = 128},			     /* UNIQUE_ID */
+	{.type = 0x20, .len_min = 5, .len_max = UINT16_MAX}, /* SSL */
+	{.type = 0x30, .len_max = UINT16_MAX},		     /* NETNS */
+};
+
+static bool proxy_tlv_fits(unsigned type, size_t len, bool is_second)
+{
+	for (size_t i = 0; i < usp_array_len(proxy_tlvs); i++) {
+		const struct proxy_tlv *tlv = &proxy_tlvs[i];
+
+		if (tlv->type == type)
+			return !is_second && len >= tlv->len_min && len <= tlv->len_max;
+	}
+	return true;
+}
+
+/* The checksum at an offset is that of the header with zeros in its place. */
+static bool proxy_is_sum_right(const unsigned char *header, size_t header_len, size_t off)
+{
+	static const unsigned char zeros[sizeof(uint32_t)];
+	size_t behind = off + sizeof(zeros);
+	uint32_t said, sum = usp_crc32c(0, header, off);
+
+	sum = usp_crc32c(sum, zeros, sizeof(zeros));
+	sum = usp_crc32c(sum, header + behind, header_len - behind);
+	memcpy(&said, header + off, sizeof(said));
+	return ntohl(said) == sum;
+}
+
+/* What begins at an offset of a whole header: 0, -EPROTO if it is no row of TLVs, -EBADMSG if the checksum is wrong. */
+static int proxy_check_tlvs(const unsigned char *header, size_t header_len, size_t off)
+{
+	bool is_seen[UINT8_MAX + 1] = {false};
+
+	while (off < header_len) {
+		unsigned type = header[off];
+		size_t len;
+
+		if (header_len - off < PROXY_TLV_LEN)
+			return -EPROTO;
+		len = (size_t)header[off + 1] << 8 | header[off + 2];
+		off += PROXY_TLV_LEN;
+		if (len > header_len - off || !proxy_tlv_fits(type, len, is_seen[type]))
+			return -EPROTO;
+		if (type == PROXY_CRC32C && !proxy_is_sum_right(header, header_len, off))
+			return -EBADMSG;
+		is_seen[type] = true;
+		off += len;
+	}
+	return 0;
+}
+
+/* Where TLVs begin. The end where nothing says so: behind addresses that we do not know, or that are to be ignored. */
+static size_t proxy_tlvs_off(const unsigned char *header, size_t header_len, const struct proxy_family *family)
+{
+	bool is_said = header[PROXY_COMMAND] == PROXY_PROXY && (family->family != AF_UNSPEC || !header[PROXY_FAMILY]);
+
+	return is_said ? PROXY_FIXED_LEN + 2 * (family->host_len + family->port_len) : header_len;
+}
+
 static ssize_t proxy_parse_bytes(const unsigned char *bytes, size_t len, struct usp_proxy_addresses *ret_addresses)
 {
 	const struct proxy_family *family;
 	const unsigned char *at;
 	size_t header_len;
+	int ret;
 
 	if (len < PROXY_FIXED_LEN)
 		return 0;
@@ -227,23 +325,32 @@ static ssize_t proxy_parse_bytes(const unsigned char *bytes, size_t len, struct 
 		return -EMSGSIZE;
 	if (len < header_len)
 		return 0;
-	*ret_addresses = proxy_addresses_of(family);
+	ret = proxy_check_tlvs(bytes, header_len, proxy_tlvs_off(bytes, header_len, family));
+	if (ret < 0)
+		return ret;
+	*ret_addresses = (struct usp_proxy_addresses){
+		.is_known = family->family != AF_UNSPEC,
+		.is_dgram = family->family != AF_UNSPEC && (bytes[PROXY_FAMILY] & 0xf) == PROXY_DGRAM,
+		.source.ss_family = family->family,
+		.dest.ss_family = family->family,
+	};
 	at = proxy_take(bytes + PROXY_FIXED_LEN, proxy_host(family, &ret_addresses->source), family->host_len);
 	at = proxy_take(at, proxy_host(family, &ret_addresses->dest), family->host_len);
 	at = proxy_take(at, proxy_port(family, &ret_addresses->source), family->port_len);
 	proxy_take(at, proxy_port(family, &ret_addresses->dest), family->port_len);
-	return (ssize_t)header_len; /* with what follows the addresses: extensions, of which none changes who it is */
+	return (ssize_t)header_len;
 }
 
 static size_t proxy_format_bytes(const struct proxy_family *family, struct usp_proxy_addresses *addresses,
 				 unsigned char *ret_bytes)
 {
 	size_t len = 2 * (family->host_len + family->port_len);
+	unsigned transport = family->family == AF_UNSPEC ? 0 : addresses->is_dgram ? PROXY_DGRAM : PROXY_STREAM;
 	unsigned char *at = ret_bytes;
 
 	at = mempcpy(at, proxy_signature, sizeof(proxy_signature));
-	*at++ = addresses->is_known ? PROXY_PROXY : PROXY_LOCAL;
-	*at++ = (unsigned char)(family - proxy_families) << 4 | (family->family != AF_UNSPEC ? PROXY_STREAM : 0);
+	*at++ = PROXY_PROXY;
+	*at++ = (unsigned char)((size_t)(family - proxy_families) << 4 | transport);
 	*at++ = (unsigned char)(len >> 8);
 	*at++ = (unsigned char)len;
 	at = mempcpy(at, proxy_host(family, &addresses->source), family->host_len);
@@ -269,14 +376,14 @@ static const struct proxy_family *proxy_family_of(const struct usp_proxy_address
 	size_t i = usp_array_len(proxy_families) - 1;
 
 	if (!addresses->is_known || addresses->source.ss_family != addresses->dest.ss_family)
-		return &proxy_families[0];
+		return &proxy_families[PROXY_UNSPEC];
 	while (i && proxy_families[i].family != addresses->source.ss_family)
 		i--;
 	return &proxy_families[i];
 }
 
 size_t usp_proxy_format(unsigned version, const struct usp_proxy_addresses *addresses,
-			unsigned char ret_bytes[USP_PROXY_HEADER_MAX])
+			unsigned char ret_bytes[USP_PROXY_FORMAT_MAX])
 {
 	struct usp_proxy_addresses copy = *addresses;
 	const struct proxy_family *family = proxy_family_of(addresses);

@@ -10,11 +10,11 @@
 #define LONG_V6 "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
 #define X4 "xxxx"
 #define X52 X4 X4 X4 X4 X4 X4 X4 X4 X4 X4 X4 X4 X4
-#define X260 X52 X52 X52 X52 X52
 
 #define HOSTS_V6 \
 	"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
 #define ZEROS15 "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+#define V4 "\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\0\x51" /* 1.2.3.4 80, 5.6.7.8 81 */
 #define SHORT_PATH "/s\0" ZEROS15 ZEROS15 ZEROS15 ZEROS15 ZEROS15 ZEROS15 ZEROS15
 #define LONG_PATH "/d" X52 X52 "xx" /* 108 bytes, and no zero behind them */
 
@@ -32,6 +32,10 @@ static const struct {
 	{"v1, TCP6 in short", BYTES("PROXY TCP6 ::1 2001:DB8::a 1 0\r\n"), "::1 1", "2001:db8::a 0"},
 	{"v1, TCP6 of an IPv4 client", BYTES("PROXY TCP6 ::ffff:1.2.3.4 ::ffff:5.6.7.8 1 2\r\n"), "::ffff:1.2.3.4 1",
 	 "::ffff:5.6.7.8 2"},
+	{"v1, TCP6, and IPv4 where it came to", BYTES("PROXY TCP6 2001:db8::7 127.0.0.1 1 2\r\n"), "2001:db8::7 1",
+	 "::ffff:127.0.0.1 2"},
+	{"v1, TCP4, and IPv6 where it came to", BYTES("PROXY TCP4 192.0.2.7 ::1 1 2\r\n"), "::ffff:192.0.2.7 1",
+	 "::1 2"},
 	{"v1, port 0", BYTES("PROXY TCP4 0.0.0.0 0.0.0.0 0 0\r\n"), "0.0.0.0 0", "0.0.0.0 0"},
 	{"v1, UNKNOWN", BYTES("PROXY UNKNOWN\r\n"), NULL, NULL},
 	{"v1, the longest UNKNOWN", BYTES("PROXY UNKNOWN " LONG_V6 " " LONG_V6 " 65535 65535\r\n"), NULL, NULL},
@@ -52,16 +56,27 @@ static const struct {
 	{"v2, LOCAL of a family with no room for it", BYTES(SIGNATURE "\x20\x11\0\0"), NULL, NULL},
 	{"v2, LOCAL of a family that is none", BYTES(SIGNATURE "\x20\xff\0\x01x"), NULL, NULL},
 	{"v2, UNSPEC", BYTES(SIGNATURE "\x21\0\0\0"), NULL, NULL},
-	{"v2, UNSPEC with bytes", BYTES(SIGNATURE "\x21\0\0\x04" X4), NULL, NULL},
+	{"v2, UNSPEC with a TLV", BYTES(SIGNATURE "\x21\0\0\x04\xe0\0\x01x"), NULL, NULL},
+	{"v2, UNSPEC with a checksum", BYTES(SIGNATURE "\x21\0\0\x07\x03\0\x04\x3e\xc9\x89\x4e"), NULL, NULL},
 	{"v2, a family without transport", BYTES(SIGNATURE "\x21\x10\0\x04" X4), NULL, NULL},
 	{"v2, a transport without family", BYTES(SIGNATURE "\x21\x01\0\x04" X4), NULL, NULL},
 	{"v2, TLVs",
 	 BYTES(SIGNATURE "\x21\x11\0\x16\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\0\x51\x04\0\x01x\x02\0\x03usp"),
 	 "1.2.3.4 80", "5.6.7.8 81"},
-	{"v2, what looks like a broken TLV",
-	 BYTES(SIGNATURE "\x21\x11\0\x0f\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\0\x51\x04\xff\xff"), "1.2.3.4 80",
+	{"v2, LOCAL with what is no TLV", BYTES(SIGNATURE "\x20\x11\0\x0f" V4 "\x04\xff\xff"), NULL, NULL},
+	{"v2, a checksum", BYTES(SIGNATURE "\x21\x11\0\x13" V4 "\x03\0\x04\x5b\x78\x53\xda"), "1.2.3.4 80",
 	 "5.6.7.8 81"},
-	{"v2, as long as we take", BYTES(SIGNATURE "\x21\0\x02\x08" X260 X260), NULL, NULL},
+	{"v2, a checksum between others",
+	 BYTES(SIGNATURE "\x21\x11\0\x1d" V4 "\x05\0\x03uid\x03\0\x04\xc7\xe0\xf3\x08\x04\0\x01x"), "1.2.3.4 80",
+	 "5.6.7.8 81"},
+	{"v2, TLVs without a value", BYTES(SIGNATURE "\x21\x11\0\x15" V4 "\x01\0\0\x02\0\0\x05\0\0"), "1.2.3.4 80",
+	 "5.6.7.8 81"},
+	{"v2, TLVs that may occur twice", BYTES(SIGNATURE "\x21\x11\0\x18" V4 "\x04\0\0\x04\0\0\xea\0\0\xea\0\0"),
+	 "1.2.3.4 80", "5.6.7.8 81"},
+	{"v2, an identifier as long as one may be",
+	 BYTES(SIGNATURE "\x21\x11\0\x8f" V4 "\x05\0\x80" X52 X52 X4 X4 X4 X4 X4 X4), "1.2.3.4 80", "5.6.7.8 81"},
+	{"v2, SSL without more", BYTES(SIGNATURE "\x21\x11\0\x14" V4 "\x20\0\x05\x01\0\0\0\0"), "1.2.3.4 80",
+	 "5.6.7.8 81"},
 };
 
 static const struct {
@@ -120,8 +135,30 @@ static const struct {
 	{"v2, too short for IPv4", BYTES(SIGNATURE "\x21\x11\0\x0b"), -EPROTO},
 	{"v2, too short for IPv6", BYTES(SIGNATURE "\x21\x21\0\x23"), -EPROTO},
 	{"v2, too short for UNIX", BYTES(SIGNATURE "\x21\x31\0\xd7"), -EPROTO},
-	{"v2, one byte more than we take", BYTES(SIGNATURE "\x21\x11\x02\x09"), -EMSGSIZE},
+	{"v2, one byte more than we take", BYTES(SIGNATURE "\x21\x11\x3f\xf1"), -EMSGSIZE},
 	{"v2, the largest length", BYTES(SIGNATURE "\x21\x11\xff\xff"), -EMSGSIZE},
+	{"v2, a TLV of one byte", BYTES(SIGNATURE "\x21\x11\0\x0d" V4 "\x04"), -EPROTO},
+	{"v2, a TLV of two bytes", BYTES(SIGNATURE "\x21\x11\0\x0e" V4 "\x04\0"), -EPROTO},
+	{"v2, a TLV with a value that is cut", BYTES(SIGNATURE "\x21\x11\0\x10" V4 "\x04\0\x02x"), -EPROTO},
+	{"v2, a TLV that is too long", BYTES(SIGNATURE "\x21\x11\0\x0f" V4 "\x04\xff\xff"), -EPROTO},
+	{"v2, a TLV that is cut behind another", BYTES(SIGNATURE "\x21\x11\0\x12" V4 "\x04\0\x01x\x04\0"), -EPROTO},
+	{"v2, UNSPEC with what is no TLV", BYTES(SIGNATURE "\x21\0\0\x04" X4), -EPROTO},
+	{"v2, UNSPEC with a wrong checksum", BYTES(SIGNATURE "\x21\0\0\x07\x03\0\x04\0\0\0\0"), -EBADMSG},
+	{"v2, a wrong checksum", BYTES(SIGNATURE "\x21\x11\0\x13" V4 "\x03\0\x04\x5b\x78\x53\xdb"), -EBADMSG},
+	{"v2, a checksum in the wrong order", BYTES(SIGNATURE "\x21\x11\0\x13" V4 "\x03\0\x04\xda\x53\x78\x5b"),
+	 -EBADMSG},
+	{"v2, a checksum of other addresses",
+	 BYTES(SIGNATURE "\x21\x11\0\x13\x01\x02\x03\x05\x05\x06\x07\x08\0\x50\0\x51\x03\0\x04\x5b\x78\x53\xda"),
+	 -EBADMSG},
+	{"v2, a checksum of three bytes", BYTES(SIGNATURE "\x21\x11\0\x12" V4 "\x03\0\x03\x5b\x78\x53"), -EPROTO},
+	{"v2, a checksum of five bytes", BYTES(SIGNATURE "\x21\x11\0\x14" V4 "\x03\0\x05\x5b\x78\x53\xda\0"), -EPROTO},
+	{"v2, two protocols", BYTES(SIGNATURE "\x21\x11\0\x14" V4 "\x01\0\x01h\x01\0\x01i"), -EPROTO},
+	{"v2, two names", BYTES(SIGNATURE "\x21\x11\0\x12" V4 "\x02\0\0\x02\0\0"), -EPROTO},
+	{"v2, two identifiers", BYTES(SIGNATURE "\x21\x11\0\x12" V4 "\x05\0\0\x05\0\0"), -EPROTO},
+	{"v2, two namespaces", BYTES(SIGNATURE "\x21\x11\0\x12" V4 "\x30\0\0\x30\0\0"), -EPROTO},
+	{"v2, an identifier that is too long",
+	 BYTES(SIGNATURE "\x21\x11\0\x90" V4 "\x05\0\x81" X52 X52 X4 X4 X4 X4 X4 X4 "x"), -EPROTO},
+	{"v2, SSL that is too short", BYTES(SIGNATURE "\x21\x11\0\x13" V4 "\x20\0\x04\x01\0\0\0"), -EPROTO},
 	{"v2, LOCAL and too long", BYTES(SIGNATURE "\x20\0\xff\xff"), -EMSGSIZE},
 };
 
@@ -186,9 +223,18 @@ static struct usp_proxy_addresses addresses_of(const char *source, const char *d
 	return addresses;
 }
 
+static struct usp_proxy_addresses addresses_of_good(size_t i)
+{
+	struct usp_proxy_addresses addresses = addresses_of(good[i].source, good[i].dest);
+
+	addresses.is_dgram = good[i].source && good[i].bytes[0] == '\r' && (good[i].bytes[13] & 0xf) == 2;
+	return addresses;
+}
+
 static void assert_addresses(const struct usp_proxy_addresses *addresses, const struct usp_proxy_addresses *expected)
 {
 	assert_int_equal(addresses->is_known, expected->is_known);
+	assert_int_equal(addresses->is_dgram, expected->is_dgram);
 	assert_memory_equal(&addresses->source, &expected->source, sizeof(expected->source));
 	assert_memory_equal(&addresses->dest, &expected->dest, sizeof(expected->dest));
 }
@@ -199,7 +245,7 @@ static void a_header_says_who_talks_to_whom(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-		const struct usp_proxy_addresses expected = addresses_of(good[i].source, good[i].dest);
+		const struct usp_proxy_addresses expected = addresses_of_good(i);
 		struct usp_proxy_addresses addresses;
 
 		print_message("# %s\n", good[i].name);
@@ -297,26 +343,61 @@ static void a_length_that_is_too_large_is_refused_before_its_bytes_come(void **s
 	struct usp_proxy_addresses addresses;
 
 	(void)state;
-	assert_int_equal(parse(BYTES(SIGNATURE "\x21\x11\x02\x08"), &addresses), 0);
-	assert_int_equal(parse(BYTES(SIGNATURE "\x21\x11\x02\x09"), &addresses), -EMSGSIZE);
+	assert_int_equal(parse(BYTES(SIGNATURE "\x21\x11\x3f\xf0"), &addresses), 0);
+	assert_int_equal(parse(BYTES(SIGNATURE "\x21\x11\x3f\xf1"), &addresses), -EMSGSIZE);
+}
+
+/* Of 16,384 bytes, all but the addresses in one TLV. */
+static void the_longest_header_is_taken(void **state)
+{
+	static unsigned char header[USP_PROXY_HEADER_MAX] = SIGNATURE "\x21\x11\x3f\xf0" V4 "\xe0\x3f\xe1";
+	const struct usp_proxy_addresses expected = addresses_of("1.2.3.4 80", "5.6.7.8 81");
+	struct usp_proxy_addresses addresses;
+
+	(void)state;
+	assert_int_equal(parse(header, sizeof(header) - 1, &addresses), 0);
+	assert_int_equal(parse(header, sizeof(header), &addresses), sizeof(header));
+	assert_addresses(&addresses, &expected);
+	header[30]++; /* then its value is longer than the header */
+	assert_int_equal(parse(header, sizeof(header), &addresses), -EPROTO);
+}
+
+/* One bit of a header with a checksum is turned: nothing else is taken for what the sender said. */
+static void every_bit_counts_for_the_checksum(void **state)
+{
+	static const unsigned char right[] = SIGNATURE "\x21\x11\0\x13" V4 "\x03\0\x04\x5b\x78\x53\xda";
+	struct usp_proxy_addresses addresses;
+	unsigned char header[sizeof(right) - 1];
+
+	(void)state;
+	for (size_t bit = 8 * 16; bit < 8 * sizeof(header); bit++) {
+		ssize_t ret;
+
+		memcpy(header, right, sizeof(header));
+		header[bit / 8] ^= 1u << bit % 8;
+		ret = parse(header, sizeof(header), &addresses);
+		if (bit / 8 == 28) /* the type: it is no checksum any more */
+			continue;
+		assert_int_equal(ret, bit / 8 == 29 || bit / 8 == 30 ? -EPROTO : -EBADMSG);
+	}
 }
 
 /* --- Formatting --------------------------------------------------------------------------------------- */
 
 static size_t format(unsigned version, const struct usp_proxy_addresses *addresses,
-		     unsigned char ret_bytes[USP_PROXY_HEADER_MAX])
+		     unsigned char ret_bytes[USP_PROXY_FORMAT_MAX])
 {
 	size_t len;
 
-	memset(ret_bytes, 0xa5, USP_PROXY_HEADER_MAX);
+	memset(ret_bytes, 0xa5, USP_PROXY_FORMAT_MAX);
 	len = usp_proxy_format(version, addresses, ret_bytes);
-	assert_in_range(len, 1, USP_PROXY_HEADER_MAX);
+	assert_in_range(len, 1, USP_PROXY_FORMAT_MAX);
 	return len;
 }
 
 static void assert_format(unsigned version, const struct usp_proxy_addresses *addresses, const char *bytes, size_t len)
 {
-	unsigned char header[USP_PROXY_HEADER_MAX];
+	unsigned char header[USP_PROXY_FORMAT_MAX];
 
 	assert_int_equal(format(version, addresses, header), len);
 	assert_memory_equal(header, bytes, len);
@@ -336,14 +417,25 @@ static void a_header_is_written_as_it_is_published(void **state)
 	assert_format(2, &addresses, BYTES(SIGNATURE "\x21\x31\0\xd8" SHORT_PATH LONG_PATH));
 }
 
-static void nobody_is_unknown_in_version_1_and_local_in_version_2(void **state)
+/* Not LOCAL in version 2: that would be a connection of the proxy itself. */
+static void who_is_not_known_is_said_to_be_unknown(void **state)
 {
 	struct usp_proxy_addresses addresses = addresses_of("1.2.3.4 80", "5.6.7.8 80");
 
 	(void)state;
 	addresses.is_known = false;
 	assert_format(1, &addresses, BYTES("PROXY UNKNOWN\r\n"));
-	assert_format(2, &addresses, BYTES(SIGNATURE "\x20\0\0\0"));
+	assert_format(2, &addresses, BYTES(SIGNATURE "\x21\0\0\0"));
+}
+
+static void datagrams_are_unknown_in_version_1(void **state)
+{
+	struct usp_proxy_addresses addresses = addresses_of("192.168.0.1 56324", "192.168.0.11 443");
+
+	(void)state;
+	addresses.is_dgram = true;
+	assert_format(1, &addresses, BYTES("PROXY UNKNOWN\r\n"));
+	assert_format(2, &addresses, BYTES(SIGNATURE "\x21\x12\0\x0c\xc0\xa8\0\x01\xc0\xa8\0\x0b\xdc\x04\x01\xbb"));
 }
 
 static void addresses_that_cannot_be_said_are_left_out(void **state)
@@ -363,8 +455,8 @@ static void addresses_that_cannot_be_said_are_left_out(void **state)
 static void check_round_trip(unsigned version, const struct usp_proxy_addresses *addresses)
 {
 	static const struct usp_proxy_addresses unknown = {.is_known = false};
-	bool is_lost = version == 1 && addresses->source.ss_family == AF_UNIX;
-	unsigned char header[USP_PROXY_HEADER_MAX];
+	bool is_lost = version == 1 && (addresses->source.ss_family == AF_UNIX || addresses->is_dgram);
+	unsigned char header[USP_PROXY_FORMAT_MAX];
 	struct usp_proxy_addresses again;
 	size_t len = format(version, addresses, header);
 
@@ -377,7 +469,7 @@ static void what_is_written_reads_the_same(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-		const struct usp_proxy_addresses addresses = addresses_of(good[i].source, good[i].dest);
+		const struct usp_proxy_addresses addresses = addresses_of_good(i);
 
 		print_message("# %s\n", good[i].name);
 		check_round_trip(1, &addresses);
@@ -408,8 +500,11 @@ int main(void)
 		CASE(another_protocol_is_seen_at_its_first_wrong_byte),
 		CASE(the_longest_line_is_107_bytes),
 		CASE(a_length_that_is_too_large_is_refused_before_its_bytes_come),
+		CASE(the_longest_header_is_taken),
+		CASE(every_bit_counts_for_the_checksum),
 		CASE(a_header_is_written_as_it_is_published),
-		CASE(nobody_is_unknown_in_version_1_and_local_in_version_2),
+		CASE(who_is_not_known_is_said_to_be_unknown),
+		CASE(datagrams_are_unknown_in_version_1),
 		CASE(addresses_that_cannot_be_said_are_left_out),
 		CASE(what_is_written_reads_the_same),
 		CASE(every_port_reads_the_same),
