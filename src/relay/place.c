@@ -18,6 +18,7 @@
 
 #define PLACE_HASH_BASIS 2166136261u /* FNV-1a */
 #define PLACE_HASH_PRIME 16777619u
+#define PLACE_MAPPED_LEN 12 /* in front of an IPv4 address in the form of IPv6 */
 
 /* A resolver that has waited 5 seconds for each of two servers has an answer of the third by then. */
 #define PLACE_LOOKUP_NS 15000000000u
@@ -252,13 +253,14 @@ void usp_place_unmap(struct sockaddr_storage *address)
 	if (address->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&mapped->sin6_addr))
 		return;
 	plain.sin_port = mapped->sin6_port;
-	memcpy(&plain.sin_addr, &mapped->sin6_addr.s6_addr[12], sizeof(plain.sin_addr));
+	memcpy(&plain.sin_addr, &mapped->sin6_addr.s6_addr[PLACE_MAPPED_LEN], sizeof(plain.sin_addr));
 	*address = (struct sockaddr_storage){.ss_family = AF_UNSPEC};
 	memcpy(address, &plain, sizeof(plain));
 }
 
 uint32_t usp_place_hash(const struct sockaddr *address)
 {
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
 	const unsigned char *bytes = NULL;
 	uint32_t hash = PLACE_HASH_BASIS;
 	size_t len = 0;
@@ -267,8 +269,10 @@ uint32_t usp_place_hash(const struct sockaddr *address)
 		bytes = (const unsigned char *)&((const struct sockaddr_in *)address)->sin_addr;
 		len = sizeof(struct in_addr);
 	} else if (address->sa_family == AF_INET6) {
-		bytes = (const unsigned char *)&((const struct sockaddr_in6 *)address)->sin6_addr;
-		len = sizeof(struct in6_addr);
+		size_t off = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) ? PLACE_MAPPED_LEN : 0;
+
+		bytes = in6->sin6_addr.s6_addr + off;
+		len = sizeof(struct in6_addr) - off;
 	}
 	for (size_t i = 0; i < len; i++)
 		hash = (hash ^ bytes[i]) * PLACE_HASH_PRIME;

@@ -54,7 +54,7 @@ size_t usp_place_print(const struct sockaddr *address, socklen_t address_len, ch
 /* An IPv4 address in the form of IPv6, as a listener for both gets it, becomes one of IPv4. */
 void usp_place_unmap(struct sockaddr_storage *address);
 
-/* A hash of a client's address, without its port. */
+/* A hash of a client's address, without its port; of an IPv4 address in either form the same. */
 uint32_t usp_place_hash(const struct sockaddr *address);
 
 #endif
