@@ -18,7 +18,7 @@ _usplice() {
 	--on-slow) mapfile -t COMPREPLY < <(compgen -W 'block detach' -- "$cur") ;;
 	--on-error) mapfile -t COMPREPLY < <(compgen -W 'stop continue' -- "$cur") ;;
 	--balance) mapfile -t COMPREPLY < <(compgen -W 'roundrobin leastconn source' -- "$cur") ;;
-	--proxy-protocol) mapfile -t COMPREPLY < <(compgen -W 'accept send send-v1 send-v2' -- "$cur") ;;
+	--proxy-protocol) mapfile -t COMPREPLY < <(compgen -W 'accept accept= send send-v1 send-v2' -- "$cur") ;;
 	--skip | --count | --seek | --limit-rate | --limit-total | --workers | -w | --connections-max | -c | --backlog | \
 		--connect-timeout | --retry-after | --idle-timeout | --exit-idle-time | --drain-timeout | --source | --mark | \
 		--metrics) COMPREPLY=() ;;

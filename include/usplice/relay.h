@@ -60,6 +60,14 @@ USP_EXPORT int usp_relay_listen(struct usp_relay *relay, const char *address, co
 USP_EXPORT int usp_relay_listen_fd(struct usp_relay *relay, int fd);
 
 /*
+ * Take a PROXY header only of clients at these addresses, which have to send one: blocks with commas between them, such as
+ * "10.0.0.0/8,2001:db8::1,unix:", where unix: is every client of a UNIX socket. All others are connected as they are, and a header
+ * that one of them sends is data. Sets proxy_accept; replaces what was given before. Before the run. -EINVAL, with a
+ * sentence in *ret_why, or -ENOMEM.
+ */
+USP_EXPORT int usp_relay_accept_proxy(struct usp_relay *relay, const char *blocks, const char **ret_why);
+
+/*
  * The targets, "HOST:PORT" or "unix:PATH"; all addresses of a name are tried in their order. Replaces those that were
  * there, and connections keep theirs. Also while it runs, from any thread. Blocks while names are looked up,
  * for up to 15 s each. On failure, -EINVAL, -EHOSTUNREACH, -ETIMEDOUT, -EINTR after a signal or -ENOMEM, nothing changes,
@@ -98,6 +106,18 @@ struct usp_relay_hop {
 	uint64_t nr_calls;
 };
 
+/* Why a client was reset that had to begin with a PROXY header. */
+enum usp_header_fault {
+	USP_HEADER_MALFORMED, /* what it sent is none */
+	USP_HEADER_TOO_LONG,  /* it has more than 16,384 bytes */
+	USP_HEADER_WRONG_SUM, /* its CRC32c is another */
+	USP_HEADER_CUT,	      /* the client ended or broke in front of its end */
+	USP_HEADER_LATE,      /* it did not come in connect_timeout_ns */
+	USP_NR_HEADER_FAULTS,
+};
+
+#define USP_HEADER_FAULTS_MAX 8
+
 /* A moment of a relay: plain values. Counters are from the start of the run. */
 struct usp_relay_status {
 	size_t size;		   /* sizeof(struct usp_relay_status) */
@@ -120,6 +140,7 @@ struct usp_relay_status {
 	uint64_t nr_kpipes_destroyed;	  /* that still held data at their end */
 	size_t nr_sends_pending;	  /* zero-copy sends that the kernel has not finished */
 	bool is_draining;
+	uint64_t nr_header_faults[USP_HEADER_FAULTS_MAX]; /* by enum usp_header_fault; of nr_unserved */
 };
 
 struct usp_relay_target_status {

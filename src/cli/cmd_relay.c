@@ -65,19 +65,33 @@ static const char *relay_parse_balance(const char *value, void *field)
 	return "is none of roundrobin, leastconn and source";
 }
 
-/* May be given twice, once for each side. */
+/* May be given twice, once for each side. Two lists, or a list and all, would leave open which of them is meant. */
+static const char *relay_parse_proxy_accept(const char *value, struct relay_request *request)
+{
+	bool is_list = *value == '=';
+
+	if (request->proxy_from || (is_list && request->params.proxy_accept))
+		return "comes behind another accept: put all blocks into one list";
+	request->params.proxy_accept = true;
+	request->proxy_from = is_list ? value + 1 : NULL;
+	return NULL;
+}
+
 static const char *relay_parse_proxy(const char *value, void *field)
 {
-	struct usp_relay_params *params = field;
+	static const char accept[] = "accept";
+	struct relay_request *request = field;
+	struct usp_relay_params *params = &request->params;
+	size_t len = strlen(accept);
 
-	if (strcmp(value, "accept") == 0)
-		params->proxy_accept = true;
-	else if (strcmp(value, "send") == 0 || strcmp(value, "send-v2") == 0)
+	if (strncmp(value, accept, len) == 0 && (!value[len] || value[len] == '='))
+		return relay_parse_proxy_accept(value + len, request);
+	if (strcmp(value, "send") == 0 || strcmp(value, "send-v2") == 0)
 		params->proxy_send = 2;
 	else if (strcmp(value, "send-v1") == 0)
 		params->proxy_send = 1;
 	else
-		return "is none of accept, send, send-v1 and send-v2";
+		return "is none of accept, accept=CIDR[,CIDR...], send, send-v1 and send-v2";
 	return NULL;
 }
 
@@ -107,8 +121,8 @@ static const struct option_row relay_options[] = {
 	 FIELD(params.rate)},
 	{"limit-total", 0, "RATE", "at most RATE bytes a second, all together", option_rate, FIELD(params.rate_total)},
 	{"proxy-protocol", 0, "WAY",
-	 "accept: clients send a PROXY header; send, send-v1:\ntargets get one (twice: both)", relay_parse_proxy,
-	 FIELD(params)},
+	 "accept: clients send a PROXY header, with =CIDR,...\nonly those; send, send-v1: targets get one (twice: both)",
+	 relay_parse_proxy, 0},
 	{"source", 0, "ADDRESS", "connect to targets from this address", option_text, FIELD(params.source)},
 	{"mark", 0, "N", "mark the packets to targets (SO_MARK)", relay_parse_mark, FIELD(params.mark)},
 	{"lane", 0, "LANE", "auto (default), kernel or user: how bytes are carried", option_lane, FIELD(params.lane)},

@@ -14,6 +14,7 @@ struct relay_request {
 	unsigned nr_targets;
 	struct usp_relay_params params;
 	const char *targets_file, *metrics;
+	const char *proxy_from; /* blocks of addresses of which PROXY headers are taken; NULL: of all, if of any */
 	bool quiet, help;
 };
 

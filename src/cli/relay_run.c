@@ -169,6 +169,17 @@ static int run_cannot_begin(const struct relay_request *request, int error)
 	return error == -EINVAL ? CLI_USAGE : CLI_FAILED;
 }
 
+static int run_accept_proxy(struct usp_relay *relay, const struct relay_request *request)
+{
+	const char *why = NULL;
+	int error = request->proxy_from ? usp_relay_accept_proxy(relay, request->proxy_from, &why) : 0;
+
+	if (error < 0)
+		message_say("relay: cannot accept PROXY headers of '%s': %s", request->proxy_from,
+			    why ? why : strerror(-error));
+	return error == -EINVAL ? CLI_USAGE : error < 0 ? CLI_FAILED : CLI_DONE;
+}
+
 int relay_main(const struct relay_request *request)
 {
 	struct usp_relay *relay;
@@ -179,8 +190,10 @@ int relay_main(const struct relay_request *request)
 	error = usp_relay_new(&request->params, &relay);
 	if (error < 0)
 		return run_cannot_begin(request, error);
+	exit_code = run_accept_proxy(relay, request);
 	run_raise_limit();
-	exit_code = relay_load_targets(relay, request);
+	if (exit_code == CLI_DONE)
+		exit_code = relay_load_targets(relay, request);
 	if (exit_code == CLI_DONE)
 		exit_code = run_listen(relay, request);
 	if (exit_code == CLI_DONE)

@@ -71,6 +71,8 @@ void usp_account_sum(struct usp_relay_counters *counters, struct usp_relay_statu
 	status->nr_accept_pauses += counters->accept_pauses;
 	status->nr_lane_switches += counters->lane_switches;
 	status->stranded += counters->stranded;
+	for (unsigned fault = 0; fault < USP_NR_HEADER_FAULTS; fault++)
+		status->nr_header_faults[fault] += counters->header_faults[fault];
 	for (unsigned direction = 0; direction < 2; direction++) {
 		status->nr_source_waits[direction] += counters->source_waits[direction];
 		status->nr_sink_waits[direction] += counters->sink_waits[direction];

@@ -20,6 +20,7 @@
 #include "endpoints/endpoints.h"
 #include "relay/fit.h"
 #include "relay/flow.h"
+#include "relay/header.h"
 #include "relay/place.h"
 #include "relay/proxy.h"
 #include "relay/worker.h"
@@ -59,6 +60,7 @@ void usp_conn_free(struct usp_conn *conn)
 {
 	usp_targets_put(conn->targets);
 	usp_free(conn->addresses);
+	usp_free(conn->header);
 	usp_slab_free(&conn->worker->conn_slab, conn);
 }
 
@@ -130,25 +132,6 @@ void usp_conn_break(struct usp_conn *conn)
 
 /* --- Connecting -------------------------------------------------------------------------------------- */
 
-/* The first bytes that a target gets; they fit into a socket that is fresh. */
-static int conn_send_header(struct usp_conn *conn)
-{
-	unsigned version = usp_conn_params(conn)->proxy_send;
-	unsigned char bytes[USP_PROXY_HEADER_MAX];
-	size_t len = version ? usp_proxy_format(version, conn->addresses, bytes) : 0, done = 0;
-
-	while (done < len) {
-		struct iovec iov = {.iov_base = bytes + done, .iov_len = len - done};
-		ssize_t ret = usp_sys_sendmsg(conn->ends[1].fd, &(struct msghdr){.msg_iov = &iov, .msg_iovlen = 1},
-					      MSG_DONTWAIT);
-
-		if (ret < 0 && ret != -EINTR)
-			return (int)ret;
-		done += ret > 0 ? (size_t)ret : 0;
-	}
-	return 0;
-}
-
 /* Nobody takes the client. */
 static void conn_give_up(struct usp_conn *conn)
 {
@@ -162,6 +145,8 @@ static void conn_leave_address(struct usp_conn *conn)
 	conn_stop_connecting(conn);
 	conn_reset_fd(conn->ends[1].fd);
 	conn_close_end(conn, &conn->ends[1]);
+	if (conn->header)
+		conn->header->nr_given = 0;
 }
 
 /* An address did not work: the next one, then the next target. */
@@ -181,11 +166,35 @@ static void conn_failed(struct usp_conn *conn, int error)
 		conn_give_up(conn);
 }
 
+static void conn_connect_fired(struct usp_timer *timer)
+{
+	conn_failed(usp_container_of(timer, struct usp_conn, timer), -ETIMEDOUT);
+}
+
+/* The target takes no more of its header now: go on when it does, in the time that it has to answer. 0 or -errno. */
+static int conn_await_room(struct usp_conn *conn)
+{
+	uint64_t deadline_ns = usp_conn_now(conn) + usp_conn_params(conn)->connect_timeout_ns;
+	int ret = 0;
+
+	conn->timer.fired = conn_connect_fired;
+	if (!conn->timer.place)
+		ret = usp_loop_arm(conn->worker->loop, &conn->timer, deadline_ns);
+	if (ret == 0 && conn->ends[1].watched == USP_END_UNWATCHED)
+		ret = usp_conn_watch(conn, 1, USP_END_UNHEARD);
+	return ret;
+}
+
 static void conn_connected(struct usp_conn *conn)
 {
 	bool is_self = conn->ends[1].is_tcp && usp_stream_is_self(conn->ends[1].fd, conn->address);
-	int ret = is_self ? -ECONNREFUSED : conn_send_header(conn);
+	int ret = is_self ? -ECONNREFUSED : usp_header_give(conn);
 
+	if (ret == -EAGAIN) {
+		ret = conn_await_room(conn);
+		if (ret == 0)
+			return;
+	}
 	if (ret < 0)
 		conn_failed(conn, ret);
 	else
@@ -207,11 +216,6 @@ static void conn_target_ready(struct usp_watch *watch, unsigned events)
 	}
 	if (error == 0 && conn->state == USP_CONN_FLOWING)
 		usp_flow_ready(conn, 1, events); /* a target may have spoken at once */
-}
-
-static void conn_connect_fired(struct usp_timer *timer)
-{
-	conn_failed(usp_container_of(timer, struct usp_conn, timer), -ETIMEDOUT);
 }
 
 static int conn_prepare_socket(struct usp_conn *conn, int fd)
@@ -356,7 +360,7 @@ static void conn_choose_target(struct usp_conn *conn)
 		conn->target = conn->first_target =
 			usp_targets_first(targets, usp_conn_params(conn)->balance, conn_hash(conn), usp_conn_now(conn));
 	}
-	if (!conn->target) {
+	if (!conn->target || usp_header_make(conn) < 0) {
 		conn_give_up(conn);
 		return;
 	}
@@ -364,34 +368,10 @@ static void conn_choose_target(struct usp_conn *conn)
 	conn_try_target(conn);
 }
 
-/* Up to len bytes of what the client sent: how many, 0 if there are none now, or -errno, -EPROTO for its end. */
-static ssize_t conn_receive(struct usp_conn *conn, void *bytes, size_t len, int flags)
+static void conn_refuse_header(struct usp_conn *conn, int error)
 {
-	struct iovec iov = {.iov_base = bytes, .iov_len = len};
-	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t ret;
-
-	do
-		ret = usp_sys_recvmsg(conn->ends[0].fd, &message, flags | MSG_DONTWAIT);
-	while (ret == -EINTR);
-	return ret == -EAGAIN ? 0 : ret ? ret : -EPROTO;
-}
-
-/* Look at the header, and take it out when it is complete: 1, 0 if more is needed, or -errno. */
-static int conn_take_header(struct usp_conn *conn)
-{
-	unsigned char bytes[USP_PROXY_HEADER_MAX];
-	ssize_t len = conn_receive(conn, bytes, sizeof(bytes), MSG_PEEK), ret;
-
-	if (len > 0)
-		len = usp_proxy_parse(bytes, (size_t)len, conn->addresses);
-	if (len <= 0)
-		return (int)len;
-	do { /* it is there, and comes out whole unless somebody is in the way */
-		ret = conn_receive(conn, bytes, (size_t)len, 0);
-		len -= ret > 0 ? ret : 0;
-	} while (ret > 0 && len);
-	return ret > 0 ? 1 : -EPROTO;
+	usp_header_count(conn, error);
+	conn_give_up(conn);
 }
 
 static void conn_client_ready(struct usp_watch *watch, unsigned events)
@@ -403,11 +383,11 @@ static void conn_client_ready(struct usp_watch *watch, unsigned events)
 		usp_flow_ready(conn, 0, events);
 	if (conn->state != USP_CONN_HEADER || !(events & ~(unsigned)EPOLLOUT))
 		return;
-	ret = conn_take_header(conn);
+	ret = usp_header_take(conn);
 	if (ret == 0 && events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		ret = -EPROTO; /* more is needed, and nothing more comes */
+		ret = -ECONNABORTED; /* more is needed, and nothing more comes */
 	if (ret < 0) {
-		conn_give_up(conn);
+		conn_refuse_header(conn, ret);
 	} else if (ret > 0) {
 		usp_conn_watch(conn, 0, USP_END_UNWATCHED);
 		conn_choose_target(conn);
@@ -416,7 +396,7 @@ static void conn_client_ready(struct usp_watch *watch, unsigned events)
 
 static void conn_header_fired(struct usp_timer *timer)
 {
-	conn_give_up(usp_container_of(timer, struct usp_conn, timer));
+	conn_refuse_header(usp_container_of(timer, struct usp_conn, timer), -ETIMEDOUT);
 }
 
 /* Who talks to whom, as the socket itself knows it. */
@@ -465,6 +445,7 @@ void usp_conn_begin(struct usp_worker *worker, int fd, bool is_tcp)
 {
 	const struct usp_relay_params *params = &worker->relay->params;
 	struct usp_conn *conn = conn_new(worker, fd, is_tcp);
+	bool is_due;
 	int ret = 0;
 
 	if (!conn) {
@@ -476,10 +457,11 @@ void usp_conn_begin(struct usp_worker *worker, int fd, bool is_tcp)
 	usp_worker_add(worker, conn);
 	if (params->proxy_send || params->proxy_accept || params->balance == USP_BALANCE_SOURCE)
 		ret = conn_find_addresses(conn);
-	if (ret == 0 && params->proxy_accept)
+	is_due = ret == 0 && usp_header_is_due(conn);
+	if (is_due)
 		ret = conn_await_header(conn);
 	if (ret < 0)
 		conn_give_up(conn);
-	else if (!params->proxy_accept)
+	else if (!is_due)
 		conn_choose_target(conn);
 }

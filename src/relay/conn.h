@@ -65,6 +65,7 @@ struct usp_conn {
 	struct addrinfo *address;		  /* of the target, being tried */
 	struct usp_uring_connect *connect;	  /* on its way by the ring, or NULL */
 	struct usp_proxy_addresses *addresses;	  /* who talks to whom, where a PROXY header says or has to say it */
+	struct usp_header *header; /* the client's, in part, or the target's; NULL: none, or it is there */
 };
 
 /* Take over a client that was just accepted, and is counted. On failure the descriptor is closed. */

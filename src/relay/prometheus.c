@@ -64,6 +64,18 @@ static void prometheus_numbers(struct usp_text *text, const struct usp_relay_sta
 	}
 }
 
+static void prometheus_header_faults(struct usp_text *text, const struct usp_relay_status *status)
+{
+	static const struct prometheus_family family = {
+		"header_faults_total", "counter",
+		"Clients that were reset because of their PROXY header, or for lack of one."};
+
+	prometheus_begin(text, &family);
+	for (unsigned fault = 0; fault < USP_NR_HEADER_FAULTS; fault++)
+		usp_text_add(text, "usplice_relay_header_faults_total{fault=\"%s\"} %" PRIu64 "\n",
+			     usp_report_header_faults[fault], status->nr_header_faults[fault]);
+}
+
 static void prometheus_kpipes(struct usp_text *text, const struct usp_relay_status *status)
 {
 	static const struct prometheus_family family = {"kernel_pipes", "gauge",
@@ -211,6 +223,7 @@ void usp_report_prometheus(const struct usp_report *report, struct usp_text *tex
 {
 	prometheus_version(text);
 	prometheus_numbers(text, &report->status);
+	prometheus_header_faults(text, &report->status);
 	prometheus_kpipes(text, &report->status);
 	prometheus_delivered(text, &report->status);
 	prometheus_waits(text, &report->status);

@@ -24,6 +24,12 @@ struct usp_proxy_addresses {
  */
 ssize_t usp_proxy_parse(const void *bytes, size_t len, struct usp_proxy_addresses *ret_addresses);
 
+/* The version of a header that usp_proxy_parse has found. */
+static inline unsigned usp_proxy_version(const unsigned char *header)
+{
+	return header[0] == 'P' ? 1 : 2;
+}
+
 /*
  * Write a header of version 1 or 2: its length. What version 1 cannot say (AF_UNIX, datagrams) is UNKNOWN there; families that
  * differ, too.

@@ -14,6 +14,7 @@
 #include "base/sys.h"
 #include "endpoints/kpipe.h"
 #include "relay/account.h"
+#include "relay/cidr.h"
 #include "relay/fit.h"
 #include "relay/place.h"
 #include "relay/worker.h"
@@ -121,6 +122,7 @@ void usp_relay_free(struct usp_relay *relay)
 		usp_door_close(&relay->listeners[i]);
 	usp_targets_put(relay->targets);
 	usp_place_free(relay->source);
+	usp_free(relay->proxy_from);
 	pthread_mutex_destroy(&relay->lock);
 	usp_free(relay);
 }
@@ -186,6 +188,23 @@ int usp_relay_listen(struct usp_relay *relay, const char *address, const char **
 	if (ret < 0 && ret_why)
 		*ret_why = why;
 	return ret;
+}
+
+int usp_relay_accept_proxy(struct usp_relay *relay, const char *blocks, const char **ret_why)
+{
+	struct usp_cidr_list *from;
+	const char *why = NULL;
+	int ret = usp_cidr_list_parse(blocks, &from, &why);
+
+	if (ret < 0) {
+		if (ret_why)
+			*ret_why = why;
+		return ret;
+	}
+	usp_free(relay->proxy_from);
+	relay->proxy_from = from;
+	relay->params.proxy_accept = true;
+	return 0;
 }
 
 int usp_relay_serve_metrics(struct usp_relay *relay, const char *address, const char **ret_why)

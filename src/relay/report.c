@@ -9,3 +9,10 @@ const char *const usp_report_ways[] = {
 	[USP_COPIED] = "copied",
 	[USP_UNKNOWN] = "unknown",
 };
+const char *const usp_report_header_faults[] = {
+	[USP_HEADER_MALFORMED] = "malformed",
+	[USP_HEADER_TOO_LONG] = "too_long",
+	[USP_HEADER_WRONG_SUM] = "wrong_checksum",
+	[USP_HEADER_CUT] = "cut",
+	[USP_HEADER_LATE] = "late",
+};

@@ -15,10 +15,11 @@ struct usp_report {
 	const struct usp_history *history;
 };
 
-/* The names of directions, of the two hops of each, and of ways, in both texts. */
+/* The names of directions, of the two hops of each, of ways, and of what PROXY headers lack, in both texts. */
 extern const char *const usp_report_directions[2];
 extern const char *const usp_report_hops[2];
 extern const char *const usp_report_ways[USP_NR_WAYS];
+extern const char *const usp_report_header_faults[USP_NR_HEADER_FAULTS];
 
 /* Prometheus text exposition format 0.0.4, without the history, which Prometheus keeps itself. */
 void usp_report_prometheus(const struct usp_report *report, struct usp_text *text);

@@ -15,6 +15,15 @@ static void json_string(struct usp_text *text, const char *value)
 		usp_text_add(text, "null");
 }
 
+static void json_header_faults(struct usp_text *text, const struct usp_relay_status *status)
+{
+	usp_text_add(text, "\"header_faults\":{");
+	for (unsigned fault = 0; fault < USP_NR_HEADER_FAULTS; fault++)
+		usp_text_add(text, "%s\"%s\":%" PRIu64, fault ? "," : "", usp_report_header_faults[fault],
+			     status->nr_header_faults[fault]);
+	usp_text_add(text, "},");
+}
+
 static void json_totals(struct usp_text *text, const struct usp_report *report)
 {
 	const struct usp_relay_status *status = &report->status;
@@ -30,6 +39,7 @@ static void json_totals(struct usp_text *text, const struct usp_report *report)
 		     status->nr_reset, status->nr_accept_pauses);
 	usp_text_add(text, "\"kernel_pipes\":{\"in_use\":%zu,\"idle\":%zu,\"destroyed\":%" PRIu64 "},",
 		     status->nr_kpipes, status->nr_kpipes_idle, status->nr_kpipes_destroyed);
+	json_header_faults(text, status);
 	usp_text_add(text,
 		     "\"stranded_bytes\":%" PRIu64 ",\"zero_copy_sends_pending\":%zu,\"lane_switches\":%" PRIu64
 		     ",\"kernel_lane_flows\":%u,\"batch_workers\":%u,",

@@ -28,6 +28,7 @@ struct usp_relay_counters {
 	_Atomic(uint64_t) bytes[2][2][USP_NR_WAYS];
 	_Atomic(const char *) reason[2][2][USP_NR_WAYS];
 	atomic_uint connections, kernel_flows, is_batch;
+	_Atomic(uint64_t) header_faults[USP_NR_HEADER_FAULTS];
 };
 
 /* A listening socket as one worker sees it. */
@@ -83,6 +84,7 @@ struct usp_relay {
 	pthread_mutex_t lock;	    /* of targets */
 	struct usp_targets *targets;
 	atomic_uint targets_version;
+	struct usp_cidr_list *proxy_from; /* of whom a PROXY header is taken; NULL: of all */
 	unsigned nr_workers;
 	struct usp_worker workers[];
 };

@@ -76,7 +76,8 @@ refuses() {
 		refuses $option fast "is not a number"
 		refuses $option 1X "has a unit that is none of k M G T (powers of 1024) and kB MB GB TB (powers of 1000)"
 	done
-	refuses --proxy-protocol v3 "is none of accept, send, send-v1 and send-v2"
+	refuses --proxy-protocol v3 "is none of accept, accept=CIDR[,CIDR...], send, send-v1 and send-v2"
+	refuses --proxy-protocol acceptable "is none of accept, accept=CIDR[,CIDR...], send, send-v1 and send-v2"
 	refuses --mark 4294967296 "is no number of 32 bits, such as 17 or 0x11"
 	refuses --mark -1 "is no number of 32 bits, such as 17 or 0x11"
 	refuses --lane fast "is none of auto, kernel and user"

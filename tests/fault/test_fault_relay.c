@@ -135,17 +135,16 @@ static int connect_client(const struct scene *it)
 }
 
 /*
- * A loop that hears events once relies on the kernel: "not now" is said only where an event follows, and a look ahead shows
- * all that is there. Of a connect it means something else.
+ * A loop that hears events once relies on the kernel: "not now" is said only where an event follows. Of a connect it means
+ * something else.
  */
-static bool is_lie(const struct fault_hit *hit, const struct usp_relay_params *params)
+static bool is_lie(const struct fault_hit *hit)
 {
 	const struct fault_plan *plan = &hit->plan;
-	bool is_peek = params->proxy_accept && plan->call == FAULT_usp_sys_recvmsg && plan->nth == 0;
 	bool is_edge = plan->call == FAULT_usp_sys_splice || plan->call == FAULT_usp_sys_sendmsg ||
 		       plan->call == FAULT_usp_sys_recvmsg || plan->call == FAULT_usp_sys_connect;
 
-	return hit->has_fired && ((plan->error == EAGAIN && is_edge) || (plan->cut && is_peek));
+	return hit->has_fired && plan->error == EAGAIN && is_edge;
 }
 
 /* A signal, or the time, ends the look-up of a name, and the relay does not begin. */
@@ -255,11 +254,11 @@ static void exchange_forget_server(struct exchange *exchange, const struct scene
 	exchange->server = fresh.server;
 }
 
-static unsigned exchange_patience(const struct scene *it)
+static unsigned exchange_patience(void)
 {
 	struct fault_hit hit = fault_hit();
 
-	return is_lie(&hit, &it->setting->params) ? 2 : WAITS_MAX;
+	return is_lie(&hit) ? 2 : WAITS_MAX;
 }
 
 /* Until the client is done, and the target if it was reached. A fault that does not pass by itself passes after a while. */
@@ -268,7 +267,7 @@ static void exchange_go(struct exchange *exchange, const struct scene *it)
 	struct side *client = &exchange->client, *server = &exchange->server;
 	unsigned nr_waits = 0;
 
-	while (nr_waits < exchange_patience(it) && (!side_is_done(client) || !side_is_done(server))) {
+	while (nr_waits < exchange_patience() && (!side_is_done(client) || !side_is_done(server))) {
 		struct pollfd fds[] = {
 			side_poll(client),
 			side_poll(server),
@@ -421,7 +420,7 @@ static void check_side(const struct scene *it, const struct side *side, const ch
 static void check_scene(const struct scene *it, int ret, const struct usp_relay_status *status)
 {
 	struct fault_hit hit = fault_hit();
-	bool is_excused = is_lie(&hit, &it->setting->params) || ends_look_up(it, &hit);
+	bool is_excused = is_lie(&hit) || ends_look_up(it, &hit);
 	bool is_late = hit.has_fired && hit.plan.call == FAULT_usp_sys_now_ns; /* its time-outs may be over */
 	bool must_succeed = !hit.has_fired || (fault_is_transient(&hit.plan) && !is_excused && !is_late);
 

@@ -190,6 +190,7 @@ static struct usp_report sample_report(void)
 				.nr_kpipes_idle = 17,
 				.nr_kpipes_destroyed = 18,
 				.nr_sends_pending = 19,
+				.nr_header_faults = {60, 61, 62, 63, 64},
 				.is_draining = true,
 			},
 		.targets = targets,
@@ -227,6 +228,11 @@ static const char prometheus_samples[] =
 	"zero_copy_sends_pending 19\n"
 	"kernel_pipes_destroyed_total 18\n"
 	"draining 1\n"
+	"header_faults_total{fault=\"malformed\"} 60\n"
+	"header_faults_total{fault=\"too_long\"} 61\n"
+	"header_faults_total{fault=\"wrong_checksum\"} 62\n"
+	"header_faults_total{fault=\"cut\"} 63\n"
+	"header_faults_total{fault=\"late\"} 64\n"
 	"kernel_pipes{state=\"in_use\"} 16\n"
 	"kernel_pipes{state=\"idle\"} 17\n"
 	"delivered_bytes_total{direction=\"to_target\"} 13\n"
@@ -345,6 +351,7 @@ static const char json_expected[] =
 	"\"uptime_ms\":3004,\"draining\":true,"
 	"\"connections\":{\"now\":1,\"accepted\":3,\"unserved\":4,\"idle_closed\":5,\"reset\":6,\"accept_pauses\":7},"
 	"\"kernel_pipes\":{\"in_use\":16,\"idle\":17,\"destroyed\":18},"
+	"\"header_faults\":{\"malformed\":60,\"too_long\":61,\"wrong_checksum\":62,\"cut\":63,\"late\":64},"
 	"\"stranded_bytes\":15,\"zero_copy_sends_pending\":19,\"lane_switches\":8,\"kernel_lane_flows\":2,\"batch_workers\":49,"
 	"\"directions\":{"
 	"\"to_target\":{\"delivered_bytes\":13,\"source_waits\":9,\"sink_waits\":11,"
