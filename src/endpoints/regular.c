@@ -23,7 +23,8 @@ static const struct usp_file_ops regular_ops = {
 
 /*
  * The kernel's splice refuses a file that appends, and has no answer to a misaligned piece of a direct one: both stay on
- * the user lane. What has no position, as some files of /proc, is a stream.
+ * the user lane. What has no position, as some files of tracefs and of FUSE, is a stream. Splice ends it at st_size, which may be
+ * too small, and nothing can be asked behind that without taking it: only read(2) gives all of it.
  */
 static void regular_set_traits(struct usp_file *file, int fd_flags)
 {
@@ -32,7 +33,7 @@ static void regular_set_traits(struct usp_file *file, int fd_flags)
 
 	if (!is_append || file->mode & USP_READ)
 		usp_fd_find_pos(file);
-	if (!is_append && !is_direct)
+	if (!is_append && !is_direct && (file->traits & USP_FILE_SEEKABLE || !(file->mode & USP_READ)))
 		file->traits |= USP_FILE_SPLICEABLE;
 	if (file->traits & USP_FILE_SHARED)
 		file->traits |= USP_FILE_LOCKED_WRITES;

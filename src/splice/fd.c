@@ -216,10 +216,29 @@ ssize_t usp_fd_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t
 	return fd_iter(in, USP_READ, to, pos);
 }
 
+/*
+ * Some files have positions for their readers only: most of /proc and some of tracefs (seq_file) refuse pwrite(2) with ESPIPE. Move
+ * the offset of the description, which is ours alone, and write there, as dd(1) does. Then it is where the file says.
+ */
+static ssize_t fd_write_in_order(struct usp_file *out, const struct usp_iter *from, int64_t *pos)
+{
+	struct usp_iter clamped = fd_clamp(from);
+	int64_t at = usp_sys_lseek(out->fd, *pos, SEEK_SET);
+	ssize_t ret = at < 0 ? (ssize_t)at : usp_sys_writev(out->fd, clamped.iov, clamped.nr_segs, NULL);
+
+	if (ret > 0)
+		*pos = usp_sys_lseek(out->fd, 0, SEEK_CUR);
+	return ret;
+}
+
 ssize_t usp_fd_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
 {
+	ssize_t ret = fd_iter(out, USP_WRITE, from, pos);
+
 	(void)flags;
-	return fd_iter(out, USP_WRITE, from, pos);
+	if (ret == -ESPIPE && pos == &out->pos && fd_place(out, USP_WRITE, pos))
+		return fd_write_in_order(out, from, pos);
+	return ret;
 }
 
 /* An error on the descriptor counts as ready: the call itself will say which. */

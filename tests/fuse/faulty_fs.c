@@ -8,6 +8,7 @@
  * FUSE cannot be used here.
  *
  *   direct          reads and writes go past the page cache, so that read(2) gives what lies behind st_size
+ *   nonseekable     files have no positions, although they are regular ones
  *   size=N          each file says that it has N bytes; size=-N says N fewer, size=+N says N more than it has
  *   growing         each file says that it has a page more than what was read so far, until that is true
  *   short=N         a read gives at most N bytes
@@ -49,7 +50,7 @@
 
 /* What is wrong with this file system. */
 static struct {
-	bool is_direct, is_growing, is_written_back, has_copy_range;
+	bool is_direct, is_nonseekable, is_growing, is_written_back, has_copy_range;
 	bool has_size, size_is_relative;
 	int64_t size;
 	int64_t grown; /* what was read so far */
@@ -136,6 +137,7 @@ static int faulty_create(const char *path, mode_t mode, struct fuse_file_info *i
 		return -errno;
 	info->fh = (uint64_t)fd;
 	info->direct_io = faults.is_direct;
+	info->nonseekable = faults.is_nonseekable;
 	return 0;
 }
 
@@ -375,9 +377,8 @@ static bool set_switch(const char *name)
 		const char *name;
 		bool *is_on;
 	} switches[] = {
-		{"direct", &faults.is_direct},
-		{"growing", &faults.is_growing},
-		{"writeback", &faults.is_written_back},
+		{"direct", &faults.is_direct},		{"nonseekable", &faults.is_nonseekable},
+		{"growing", &faults.is_growing},	{"writeback", &faults.is_written_back},
 		{"copy_range", &faults.has_copy_range},
 	};
 

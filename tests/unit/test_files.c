@@ -395,6 +395,31 @@ static void a_file_without_a_length_is_read_to_its_end(void **state)
 	usp_file_put(out);
 }
 
+/* The kernel takes one write(2) for the name of a thread; it has positions for readers only, and what is given an offset fails. */
+static void a_file_that_has_positions_for_its_readers_only_is_written_in_order(void **state)
+{
+	struct usp_file *file = open_as("/proc/self/comm", USP_READ | USP_WRITE), *end[2];
+	char name[16] = "", was[16] = "";
+	int64_t off = 0;
+
+	(void)state;
+	assert_true(usp_read(file, was, sizeof(was)) > 0);
+	assert_int_equal(usp_write(file, "usplice-1", 9), 9);
+	assert_int_equal(usp_pread(file, name, sizeof(name), 0), 10);
+	assert_string_equal(name, "usplice-1\n");
+	open_pipe(end, 16, 0);
+	assert_int_equal(usp_write(end[1], "usplice-2", 9), 9);
+	assert_int_equal(usp_splice(end[0], NULL, file, &off, 9, 0), -ESPIPE);
+	assert_int_equal(off, 0);
+	assert_int_equal(usp_splice(end[0], NULL, file, NULL, 9, 0), 9);
+	assert_int_equal(usp_file_seek(file, 0, SEEK_SET), 0);
+	assert_int_equal(usp_read(file, name, sizeof(name)), 10);
+	assert_string_equal(name, "usplice-2\n");
+	assert_int_equal(usp_write(file, was, strcspn(was, "\n")), (int)strcspn(was, "\n"));
+	close_pipe(end);
+	usp_file_put(file);
+}
+
 static void fill_a_small_file_system(void)
 {
 	struct usp_file *in, *out, *end[2];
@@ -1000,6 +1025,7 @@ int main(void)
 		FILE_CASE(options_are_checked_for_the_type_and_direction),
 		FILE_CASE(a_socket_in_the_file_system_is_refused_with_advice),
 		FILE_CASE(a_file_without_a_length_is_read_to_its_end),
+		FILE_CASE(a_file_that_has_positions_for_its_readers_only_is_written_in_order),
 		FILE_CASE(a_full_disk_is_enospc_and_loses_nothing),
 		FILE_CASE(a_direct_copy_of_odd_length_arrives_whole),
 		FILE_CASE(direct_writes_of_any_alignment_arrive_whole),
