@@ -37,6 +37,7 @@ struct copy_sink {
 	int64_t was;		    /* the offset of one that was inherited, before it was moved */
 	int64_t start;		    /* where in the sink the first byte goes; 0 in a stream */
 	bool has_peer;		    /* it waits for another process, or that would notice: opened last */
+	int number;		    /* of its descriptor: copy_inherited */
 	bool is_inherited;	    /* opened by another process: copy_is_inherited */
 	bool is_new;		    /* this run made the file */
 	bool is_cut_late;	    /* what an old file has behind the new bytes goes after the run, not before */
@@ -48,6 +49,7 @@ struct copy {
 	const struct copy_request *request;
 	struct usp_file *source;
 	struct stat source_object;
+	int source_number;    /* of its descriptor: copy_inherited */
 	int64_t source_was;   /* the offset of a source that was inherited, before it was moved */
 	int64_t source_start; /* where in the source the first byte comes from; 0 in a stream */
 	int64_t count;	      /* bytes to move at most, -1 for all */
@@ -76,6 +78,17 @@ int copy_place(struct copy *copy);
 
 /* Does spec name a descriptor that this process was started with? */
 bool copy_is_inherited(const char *spec);
+
+/*
+ * Its number, where "-" is the one of standard; COPY_NOT_OPEN; or -1 if spec does not say one. Asked before anything is opened:
+ * later a descriptor of ours may have that number.
+ */
+#define COPY_NOT_OPEN (-2)
+int copy_inherited(const char *spec, int standard);
+
+/* usp_open of a sink, or of the source if that is NULL. A descriptor that the command needs once more stays open when the file goes. */
+int copy_open_spec(const struct copy *copy, const struct copy_sink *sink, const struct usp_open_params *params,
+		   struct usp_file **ret_file, const char **ret_why);
 
 /* Are they the same file, FIFO or block device? */
 bool copy_is_same(const struct stat *a, const struct stat *b);

@@ -15,11 +15,6 @@
 
 /* --- The same object twice ---------------------------------------------------------------------------- */
 
-bool copy_is_inherited(const char *spec)
-{
-	return strcmp(spec, "-") == 0 || strncmp(spec, "fd:", 3) == 0;
-}
-
 bool copy_is_same(const struct stat *a, const struct stat *b)
 {
 	if ((a->st_mode & S_IFMT) != (b->st_mode & S_IFMT))
@@ -34,10 +29,10 @@ bool copy_is_same_socket(const struct stat *a, const struct stat *b)
 	return S_ISSOCK(a->st_mode) && S_ISSOCK(b->st_mode) && a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* One descriptor has one owner, who closes it, whatever it is. */
-static bool check_is_same_fd(const struct copy_sink *a, const struct copy_sink *b)
+/* One descriptor is one destination, whatever it is. */
+static bool check_is_same_number(const struct copy_sink *a, const struct copy_sink *b)
 {
-	return a->file && b->file && usp_file_fd(a->file) >= 0 && usp_file_fd(a->file) == usp_file_fd(b->file);
+	return a->number >= 0 && a->number == b->number;
 }
 
 static bool check_is_same_sink(const struct copy_sink *a, const struct copy_sink *b)
@@ -45,7 +40,7 @@ static bool check_is_same_sink(const struct copy_sink *a, const struct copy_sink
 	if (a->atomic && b->atomic)
 		return atomic_is_same(a->atomic, b->atomic);
 	return copy_is_same(&a->object, &b->object) || copy_is_same_socket(&a->object, &b->object) ||
-	       check_is_same_fd(a, b);
+	       check_is_same_number(a, b);
 }
 
 int copy_check_same(struct copy *copy)

@@ -44,7 +44,7 @@ static int open_source(struct copy *copy, enum open_round round)
 	if (copy->source)
 		return CLI_DONE;
 	copy->opening = copy->request->source;
-	error = usp_open(copy->request->source, &params, &copy->source, &why);
+	error = copy_open_spec(copy, NULL, &params, &copy->source, &why);
 	open_look(copy->request->source, copy->source, &copy->source_object);
 	if (error < 0 && !(error == -EINPROGRESS && params.no_peer))
 		return copy_source_failed(copy, error, why);
@@ -104,10 +104,10 @@ static int open_named(struct copy *copy, struct copy_sink *sink, enum open_round
 	int error;
 
 	copy->opening = sink->spec;
-	error = usp_open(sink->spec, &params, &sink->file, &why);
+	error = copy_open_spec(copy, sink, &params, &sink->file, &why);
 	if (error == -EPERM && copy->request->resume) { /* perhaps it may only be appended to (chattr +a) */
 		params.append = true;
-		error = usp_open(sink->spec, &params, &sink->file, &why);
+		error = copy_open_spec(copy, sink, &params, &sink->file, &why);
 	}
 	open_look(sink->spec, sink->file, &sink->object);
 	sink->is_new = error == 0 && round == OPEN_MAKE;

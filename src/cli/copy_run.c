@@ -493,9 +493,11 @@ int copy_main(const struct copy_request *request)
 		message_say("out of memory");
 		return CLI_FAILED;
 	}
+	copy.source_number = copy_inherited(request->source, STDIN_FILENO);
 	for (i = 0; i < request->nr_sinks; i++) {
 		const char *spec = request->sinks[i];
 
+		copy.sinks[i].number = copy_inherited(spec, STDOUT_FILENO);
 		copy.sinks[i].spec = spec;
 		copy.sinks[i].was = -1;
 		copy.sinks[i].is_inherited = copy_is_inherited(spec);

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * copy_inherited - descriptors that the command was started with, and that are named by their numbers.
+ *
+ * A file of the library closes its descriptor. One that is needed once more is not given away with it: standard error, where the
+ * command speaks, and a socket or terminal that is source and destination. A second descriptor of the same description is closed
+ * in its place.
+ */
+#include "copy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define INHERITED_SPEC_MAX 16
+
+bool copy_is_inherited(const char *spec)
+{
+	return strcmp(spec, "-") == 0 || strncmp(spec, "fd:", 3) == 0;
+}
+
+/* What is no number is left to the library, which refuses it. */
+static int inherited_number(const char *spec, int standard)
+{
+	const char *digits = strncmp(spec, "fd://", 5) == 0 ? spec + 5 : spec + 3;
+	unsigned long number;
+
+	if (strcmp(spec, "-") == 0)
+		return standard;
+	errno = 0;
+	number = strtoul(digits, NULL, 10);
+	return digits[0] < '0' || digits[0] > '9' || errno != 0 || number > INT_MAX ? -1 : (int)number;
+}
+
+int copy_inherited(const char *spec, int standard)
+{
+	int number = copy_is_inherited(spec) ? inherited_number(spec, standard) : -1;
+
+	return number >= 0 && fcntl(number, F_GETFD) < 0 ? COPY_NOT_OPEN : number;
+}
+
+static bool inherited_is_needed(const struct copy *copy, const struct copy_sink *sink, int number)
+{
+	const struct copy_sink *other;
+
+	if (number == STDERR_FILENO || (sink && number == copy->source_number))
+		return true;
+	for (other = copy->sinks; sink && other < sink; other++) {
+		if (other->number == number)
+			return true;
+	}
+	return false;
+}
+
+static int inherited_open_twin(int number, const struct usp_open_params *params, struct usp_file **ret_file,
+			       const char **ret_why)
+{
+	int twin = fcntl(number, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), error;
+	char spec[INHERITED_SPEC_MAX];
+
+	if (twin < 0)
+		return -errno;
+	snprintf(spec, sizeof(spec), "fd:%d", twin);
+	error = usp_open(spec, params, ret_file, ret_why);
+	if (error < 0)
+		close(twin);
+	return error;
+}
+
+int copy_open_spec(const struct copy *copy, const struct copy_sink *sink, const struct usp_open_params *params,
+		   struct usp_file **ret_file, const char **ret_why)
+{
+	int number = sink ? sink->number : copy->source_number;
+
+	if (number == COPY_NOT_OPEN) {
+		*ret_why = "this descriptor is not open"; /* unless it is one of ours, meanwhile */
+		return -EBADF;
+	}
+	if (number >= 0 && inherited_is_needed(copy, sink, number))
+		return inherited_open_twin(number, params, ret_file, ret_why);
+	return usp_open(sink ? sink->spec : copy->request->source, params, ret_file, ret_why);
+}
