@@ -26,6 +26,7 @@
 #include "run/planner.h"
 #include "run/sched.h"
 #include "splice/fd.h"
+#include "splice/file.h"
 #include "splice/pipe.h"
 
 /* --- Life ------------------------------------------------------------------------------------------- */
@@ -305,6 +306,8 @@ static int pump_begin(struct usp_pump *pump)
 	usp_rate_init(&pump->rate, pump->params.rate, now_ns);
 	pump->begun_ns = pump->progress_ns = now_ns;
 	atomic_store(&pump->source->is_drained, false);
+	if (usp_file_shares_pos(pump->source, &pump->source->pos))
+		usp_file_seek(pump->source, 0, SEEK_CUR); /* others may have moved it since we looked last */
 	ret = pump_plan(pump);
 	if (ret == 0)
 		ret = pump_find_stage(pump);
@@ -330,9 +333,30 @@ static int pump_result(const struct usp_pump *pump)
 	return atomic_load(&pump->is_stopped) ? -ECANCELED : ret;
 }
 
+/*
+ * What no sink got has not been read, for those who share the offset of the source and come next. If somebody else has moved that
+ * meanwhile it is not ours to move back.
+ */
+static void pump_unread(struct usp_pump *pump)
+{
+	struct usp_file *source = pump->source;
+	uint64_t delivered = 0, left;
+
+	for (unsigned i = 0; i < pump->nr_branches; i++) {
+		uint64_t bytes = atomic_load(&pump->branches[i].bytes);
+
+		delivered = usp_max(delivered, bytes);
+	}
+	left = atomic_load(&pump->bytes) - delivered;
+	if (left && !(pump->params.flags & USP_PUMP_KEEP_STRANDED) && usp_file_shares_pos(source, &source->pos) &&
+	    usp_sys_lseek(source->fd, 0, SEEK_CUR) == source->pos)
+		usp_file_seek(source, -(int64_t)left, SEEK_CUR);
+}
+
 static int pump_finish(struct usp_pump *pump)
 {
 	usp_plan_undo(&pump->plan);
+	pump_unread(pump);
 	pump->stage = USP_PUMP_DONE;
 	atomic_store(&pump->is_done, true);
 	return pump_result(pump);

@@ -168,6 +168,99 @@ static void what_a_sink_of_sendfile_does_not_take_is_read_again_by_whoever_comes
 	share_end(&source);
 }
 
+/* A sink that takes so many bytes, and then fails; others may read meanwhile. */
+struct limit {
+	size_t left;
+	int theirs; /* somebody reads 10 bytes from here when it fails first, or -1 */
+};
+
+static ssize_t takes_some(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
+{
+	struct limit *limit = out->priv;
+	size_t len = from->count < limit->left ? from->count : limit->left;
+	char bytes[10];
+
+	(void)pos, (void)flags;
+	limit->left -= len;
+	if (len == 0 && limit->theirs >= 0)
+		assert_int_equal(read(limit->theirs, bytes, sizeof(bytes)), sizeof(bytes));
+	if (len == 0)
+		limit->theirs = -1;
+	return len ? (ssize_t)len : -ENOSPC;
+}
+
+static struct usp_file *open_limit(struct limit *limit)
+{
+	static const struct usp_file_ops ops = {
+		.size = sizeof(ops), .name = "limit", .write_iter = takes_some, .splice_write = usp_iter_splice_write};
+	struct usp_file *file;
+
+	assert_int_equal(usp_file_new(&ops, USP_WRITE, "limit", limit, &file), 0);
+	return file;
+}
+
+/* Run into sinks that take less than there is; what the pump has taken. */
+static uint64_t pump_into_limits(struct usp_file *source, const struct usp_pump_params *params, struct limit *limits,
+				 unsigned nr_limits)
+{
+	struct usp_pump_status status = {.size = sizeof(status)};
+	struct usp_pump *run;
+
+	assert_int_equal(usp_pump_new(source, params, &run), 0);
+	for (unsigned i = 0; i < nr_limits; i++) {
+		struct usp_file *sink = open_limit(&limits[i]);
+
+		assert_int_equal(usp_pump_add_sink(run, sink), 0);
+		usp_file_put(sink);
+	}
+	assert_int_equal(usp_pump_run(run), -ENOSPC);
+	usp_pump_status(run, &status);
+	usp_pump_free(run);
+	return status.bytes;
+}
+
+static void what_no_sink_of_a_pump_took_is_read_by_whoever_comes_next(void **state)
+{
+	(void)state;
+	for (enum usp_lane_choice lane = USP_LANE_AUTO; lane <= USP_LANE_USER; lane++) {
+		for (unsigned nr = 1; nr <= 3; nr++) {
+			struct usp_pump_params params = {
+				.size = sizeof(params), .count = -1, .lane = lane == USP_LANE_KERNEL ? 0 : lane};
+			struct shared source = share_file(FILE_LEN, USP_READ, 0);
+			struct limit limits[] = {{1000, -1}, {123456, -1}, {FILE_LEN, -1}};
+
+			params.flags = nr > 1 ? USP_PUMP_CONTINUE_ON_ERROR : 0;
+			assert_int_equal(lseek(source.theirs, 7, SEEK_CUR), 7);
+			pump_into_limits(source.file, &params, limits, nr);
+			assert_offset(&source, nr == 1 ? 1007 : nr == 2 ? 123463 : FILE_LEN);
+			share_end(&source);
+		}
+	}
+}
+
+static void what_is_kept_in_a_pump_has_been_read(void **state)
+{
+	const struct usp_pump_params params = {.size = sizeof(params), .count = -1, .flags = USP_PUMP_KEEP_STRANDED};
+	struct shared source = share_file(FILE_LEN, USP_READ, 0);
+	struct limit limit = {1000, -1};
+
+	(void)state;
+	assert_offset(&source, (int64_t)pump_into_limits(source.file, &params, &limit, 1));
+	share_end(&source);
+}
+
+static void an_offset_that_somebody_else_has_moved_is_not_moved_back(void **state)
+{
+	const struct usp_pump_params params = {.size = sizeof(params), .count = 5000};
+	struct shared source = share_file(FILE_LEN, USP_READ, 0);
+	struct limit limit = {1000, source.theirs};
+
+	(void)state;
+	assert_int_equal(pump_into_limits(source.file, &params, &limit, 1), 5000);
+	assert_offset(&source, 5010);
+	share_end(&source);
+}
+
 /* --- Writing ------------------------------------------------------------------------------------------------ */
 
 static void every_way_to_write_moves_the_offset_that_others_see(void **state)
@@ -439,6 +532,9 @@ int main(void)
 		CASE(every_way_to_read_moves_the_offset_that_others_see),
 		CASE(what_others_read_meanwhile_is_not_read_again),
 		CASE(what_a_sink_of_sendfile_does_not_take_is_read_again_by_whoever_comes_next),
+		CASE(what_no_sink_of_a_pump_took_is_read_by_whoever_comes_next),
+		CASE(what_is_kept_in_a_pump_has_been_read),
+		CASE(an_offset_that_somebody_else_has_moved_is_not_moved_back),
 		CASE(every_way_to_write_moves_the_offset_that_others_see),
 		CASE(a_regular_sink_that_others_share_is_written_and_never_spliced_to),
 		CASE(a_file_that_nobody_else_has_keeps_a_position_of_its_own),
