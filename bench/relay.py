@@ -21,7 +21,9 @@ PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers")
 SOCKET_PROXYD = "/lib/systemd/systemd-socket-proxyd"
 CONNECTIONS_MIN = 2000  # that every relay is configured for
 SPARE_DESCRIPTORS = 100
+OWN_LANE = "own"
 MESSAGE_BYTES = 64
+MESSAGE_SIZES = (64, 1024, 4096, 16383, 16384, 16385, 20000, 32768, "mix")
 SHORT_BYTES = 1024
 PARALLEL = 64
 IDLE_ROUNDS = 3
@@ -86,6 +88,14 @@ def usplice_relays(bench):
                         f"127.0.0.1:{place.port}", f"127.0.0.1:{place.target}"])
 
 
+def usplice_lanes(bench):
+    """One lane each: what the relay itself could have had."""
+    for name, option in (("without ring", ["--no-io-uring"]), ("lane user", ["--lane", "user"]),
+                         ("lane kernel", ["--lane", "kernel"])):
+        yield Relay(f"{OWN_LANE} {name}", "messages", bench.usplice, lambda place, option=option: [
+            "relay", *option, "--backlog", 4096, f"127.0.0.1:{place.port}", f"127.0.0.1:{place.target}"], is_peer=False)
+
+
 def haproxy_relays():
     for threads in (1, 2):
         few = " idle trickle" if threads == 1 else ""
@@ -134,7 +144,7 @@ def sockmap_relay(bench):
 
 
 def all_relays(bench):
-    return [*usplice_relays(bench), *haproxy_relays(), *haproxy_batch_relays(), *nginx_relays(), *other_relays(),
+    return [*usplice_relays(bench), *usplice_lanes(bench), *haproxy_relays(), *haproxy_batch_relays(), *nginx_relays(), *other_relays(),
             *sockmap_relay(bench)]
 
 
@@ -324,10 +334,14 @@ def relay_bulk_cases(bench):
 
 
 def relay_message_cases(bench):
-    for message in (64, 1024, 16384):
-        yield relay_case(bench, "messages", f"messages of {message} bytes, {PARALLEL} connections",
-                         ["messages", message, PARALLEL, bench.seconds], PARALLEL, MESSAGES,
-                         [(MESSAGES[0], 1.1, False), (PERCENTILES["p99"], 1.0, False)])
+    for message in MESSAGE_SIZES:
+        what = f"messages of {message} bytes" if message != "mix" else "a mix of messages, 64 to 32768 bytes"
+        case = relay_case(bench, "messages", f"{what}, {PARALLEL} connections",
+                          ["messages", message, PARALLEL, bench.seconds], PARALLEL, MESSAGES,
+                          [(MESSAGES[0], 1.1, False), (PERCENTILES["p99"], 1.2, False)])
+        lanes = [contender.name for contender in case.contenders if contender.name.startswith(OWN_LANE)]
+        case.bars.append(Bar(["usplice 1"], lanes, 0.95, MESSAGES[0]))
+        yield case
 
 
 def relay_connection_cases(bench):

@@ -25,7 +25,8 @@
 
 struct client_conn {
 	int fd;
-	size_t nr_received; /* of the answer that is awaited */
+	size_t message_len, nr_received; /* of the request, and of the answer that is awaited */
+	unsigned nr_asked;
 	bool is_sent;	    /* of a short connection */
 	off_t file_off;
 	uint64_t began_ns;
@@ -166,6 +167,22 @@ static void client_record(struct client *client, const struct client_conn *conn)
 	load_add(&client->shared->latency[(shift << LOAD_SUB_BITS) + (ns >> shift)], 1);
 }
 
+/* The sizes of a mix come in an order of their own on each connection. */
+static size_t client_message_len(const struct client *client, struct client_conn *conn)
+{
+	static const size_t mix[] = {64, 16384, 1024, 32768, 4096, 20000, 16385};
+	size_t turn = (size_t)(conn - client->conns) + conn->nr_asked++;
+
+	return client->plan->message_len ? client->plan->message_len : mix[turn * 3 % (sizeof(mix) / sizeof(mix[0]))];
+}
+
+static void client_set_header(struct client *client, size_t len)
+{
+	load_header header = (load_header)len;
+
+	memcpy(client->buffer, &header, sizeof(header));
+}
+
 /* A request is smaller than any send buffer, so it goes whole. */
 static void client_ask(struct client *client, struct client_conn *conn)
 {
@@ -173,8 +190,10 @@ static void client_ask(struct client *client, struct client_conn *conn)
 
 	conn->nr_received = 0;
 	conn->began_ns = client_now_ns();
-	len = bench_check(send(conn->fd, client->buffer, client->plan->message_len, MSG_NOSIGNAL), "send of a request");
-	if ((size_t)len != client->plan->message_len)
+	conn->message_len = client_message_len(client, conn);
+	client_set_header(client, conn->message_len);
+	len = bench_check(send(conn->fd, client->buffer, conn->message_len, MSG_NOSIGNAL), "send of a request");
+	if ((size_t)len != conn->message_len)
 		bench_die("send of a request", EMSGSIZE);
 }
 
@@ -188,7 +207,7 @@ static bool client_take_answer(struct client *client, struct client_conn *conn)
 	if (len <= 0)
 		bench_die("the relay broke a connection", len < 0 ? errno : EPIPE);
 	conn->nr_received += (size_t)len;
-	return conn->nr_received >= client->plan->message_len;
+	return conn->nr_received >= conn->message_len;
 }
 
 static void client_message_ready(struct client *client, struct client_conn *conn)
@@ -245,6 +264,7 @@ static void client_short_end(struct client *client, struct client_conn *conn, bo
 /* 1 if it went, 0 if the connection is not there yet, -1 if it never will be. */
 static int client_short_send(struct client *client, struct client_conn *conn)
 {
+	client_set_header(client, client->plan->message_len);
 	if (send(conn->fd, client->buffer, client->plan->message_len, MSG_NOSIGNAL) >= 0)
 		return 1;
 	return errno == EAGAIN || errno == ENOTCONN ? 0 : -1;

@@ -215,6 +215,13 @@ static void load_measure_idle(const struct load_plan *plan, struct load_shared *
 	load_report(shared, &from, &to);
 }
 
+/* The length of a message: "mix", or a number of bytes with room for the length itself. */
+static bool load_parse_len(const char *text, struct load_plan *plan)
+{
+	plan->message_len = strcmp(text, "mix") == 0 ? 0 : bench_bytes(text);
+	return plan->message_len <= LOAD_PIECE_BYTES && (!plan->message_len || plan->message_len >= sizeof(load_header));
+}
+
 static bool load_parse(int argc, char **argv, struct load_plan *plan)
 {
 	const char *kind = argc > 2 ? argv[1] : "";
@@ -229,16 +236,14 @@ static bool load_parse(int argc, char **argv, struct load_plan *plan)
 	}
 	if ((strcmp(kind, "messages") == 0 || strcmp(kind, "connections") == 0) && argc == 5) {
 		plan->kind = strcmp(kind, "messages") == 0 ? LOAD_MESSAGES : LOAD_CONNECTIONS;
-		plan->message_len = bench_bytes(argv[2]);
 		plan->nr_connections = (unsigned)bench_bytes(argv[3]);
 		plan->seconds = strtod(argv[4], NULL);
-		return plan->message_len <= LOAD_PIECE_BYTES;
+		return load_parse_len(argv[2], plan) && (plan->message_len || plan->kind == LOAD_MESSAGES);
 	}
 	if (strcmp(kind, "idle") == 0 && argc == 4) {
 		plan->kind = LOAD_IDLE;
-		plan->message_len = bench_bytes(argv[2]);
 		plan->nr_connections = (unsigned)bench_bytes(argv[3]);
-		return plan->message_len <= LOAD_PIECE_BYTES;
+		return load_parse_len(argv[2], plan) && plan->message_len;
 	}
 	if (strcmp(kind, "trickle") == 0 && argc == 3) {
 		plan->kind = LOAD_TRICKLE;

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "bench.h"
 
@@ -35,7 +36,7 @@ enum load_phase {
 struct load_plan {
 	enum load_kind kind;
 	unsigned nr_connections;
-	size_t message_len; /* of a request, and of its answer */
+	size_t message_len; /* of a request, which begins with its length, and of its answer; 0: a mix */
 	double seconds;
 	const char *path; /* of the file that LOAD_LIGHT sends */
 };
@@ -51,6 +52,9 @@ struct load_shared {
 	_Atomic uint64_t latency[LOAD_NR_BUCKETS];
 	char client_congestion[LOAD_NAME_MAX + 1], sink_congestion[LOAD_NAME_MAX + 1];
 };
+
+/* A request begins with its length, so that the sink knows it. */
+typedef uint32_t load_header;
 
 static inline void load_add(_Atomic uint64_t *counter, uint64_t value)
 {

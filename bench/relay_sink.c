@@ -6,12 +6,18 @@
 
 #include "relay_load.h"
 
+/* What has come of the next request of a connection. */
+struct sink_request {
+	load_header header;
+	size_t nr_received;
+};
+
 struct sink {
 	const struct load_plan *plan;
 	struct load_shared *shared;
 	int epoll_fd, listener;
-	unsigned char *buffer;
-	size_t *pending; /* by descriptor: bytes of a request that is not complete */
+	unsigned char *buffer, *answer;
+	struct sink_request *requests; /* by descriptor */
 };
 
 static size_t sink_nr_descriptors(void)
@@ -27,7 +33,7 @@ static void sink_accept(struct sink *sink)
 	int fd;
 
 	while ((fd = accept4(sink->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-		sink->pending[fd] = 0;
+		sink->requests[fd] = (struct sink_request){.nr_received = 0};
 		load_congestion(fd, sink->shared->sink_congestion);
 		if (sink->plan->kind != LOAD_TRICKLE)
 			load_watch(sink->epoll_fd, fd, EPOLLIN);
@@ -37,13 +43,31 @@ static void sink_accept(struct sink *sink)
 		bench_die("accept", errno);
 }
 
+/* Bytes of the request that is under way, up to its end: how many. */
+static size_t sink_go_on(struct sink_request *request, const unsigned char *bytes, size_t len)
+{
+	size_t left = sizeof(request->header), taken;
+
+	if (request->nr_received >= left)
+		left = request->header;
+	taken = left - request->nr_received < len ? left - request->nr_received : len;
+	if (request->nr_received < sizeof(request->header))
+		memcpy((unsigned char *)&request->header + request->nr_received, bytes, taken);
+	request->nr_received += taken;
+	return taken;
+}
+
 /* Answer every complete request with as many bytes. */
 static void sink_answer(struct sink *sink, int fd, size_t len)
 {
-	size_t message_len = sink->plan->message_len;
+	struct sink_request *request = &sink->requests[fd];
 
-	for (sink->pending[fd] += len; sink->pending[fd] >= message_len; sink->pending[fd] -= message_len) {
-		if (send(fd, sink->buffer, message_len, MSG_NOSIGNAL) < 0)
+	for (size_t done = 0; done < len;) {
+		done += sink_go_on(request, sink->buffer + done, len - done);
+		if (request->nr_received < sizeof(request->header) || request->nr_received < request->header)
+			continue;
+		request->nr_received = 0;
+		if (send(fd, sink->answer, request->header, MSG_NOSIGNAL) < 0)
 			return; /* the end of the connection comes as an event of its own */
 	}
 }
@@ -78,11 +102,12 @@ void load_sink(const struct load_plan *plan, struct load_shared *shared, int lis
 		.epoll_fd = (int)bench_check(epoll_create1(EPOLL_CLOEXEC), "epoll_create1"),
 		.listener = listener,
 		.buffer = bench_memory(LOAD_PIECE_BYTES),
-		.pending = calloc(sink_nr_descriptors(), sizeof(*sink.pending)),
+		.answer = bench_memory(LOAD_PIECE_BYTES),
+		.requests = calloc(sink_nr_descriptors(), sizeof(*sink.requests)),
 	};
 	struct epoll_event events[LOAD_NR_EVENTS];
 
-	if (!sink.pending)
+	if (!sink.requests)
 		bench_die("calloc", ENOMEM);
 	load_watch(sink.epoll_fd, listener, EPOLLIN);
 	for (;;) {

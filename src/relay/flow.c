@@ -27,7 +27,9 @@
 #include "run/pump.h"
 #include "run/uring.h"
 
-#define FLOW_NR_MESSAGES 4     /* in a row, until the ring is asked to carry a flow again */
+#define FLOW_NR_MESSAGES 4u    /* in a row, until the ring is asked to carry a flow again: */
+#define FLOW_RETURN_SHIFT 3    /* eight times as many after each time that the ring gave it back, */
+#define FLOW_RETURNS_MAX 4u    /* four times at most */
 #define FLOW_REST_NS 100000000 /* without anything moving, until what moves it is given back */
 
 /* --- The end ----------------------------------------------------------------------------------------- */
@@ -192,7 +194,8 @@ static bool flow_begin_stream(struct usp_conn *conn, unsigned direction)
 	if (!uring || !usp_pump_may_be_carried(flow->pump))
 		return false;
 	flow->stream =
-		usp_uring_begin(uring, conn->ends[direction].fd, conn->ends[!direction].fd, flow_stream_told, flow);
+		usp_uring_begin(uring, conn->ends[direction].fd, conn->ends[direction].is_tcp, conn->ends[!direction].fd,
+				flow_stream_told, flow);
 	if (flow->stream)
 		flow->wait = USP_FLOW_STREAM;
 	return flow->stream;
@@ -208,12 +211,18 @@ static int flow_listen(struct usp_conn *conn, unsigned direction)
 	return ret;
 }
 
+/* Messages that are small now and large then would make a flow go back and forth, and that costs most of all. */
+static bool flow_is_for_ring(const struct usp_flow *flow)
+{
+	return flow->pump->nr_messages >= FLOW_NR_MESSAGES << flow->nr_returns * FLOW_RETURN_SHIFT;
+}
+
 /* It waits for its source: who hears it? 0 or -errno. */
 static int flow_await_source(struct usp_conn *conn, unsigned direction)
 {
 	struct usp_flow *flow = &conn->work->flows[direction];
 
-	if (flow->pump->nr_messages >= FLOW_NR_MESSAGES && flow_begin_stream(conn, direction))
+	if (flow_is_for_ring(flow) && flow_begin_stream(conn, direction))
 		return conn->ends[direction].watched == USP_END_HEARD ? usp_conn_watch(conn, direction, USP_END_UNHEARD)
 								      : 0;
 	return flow_listen(conn, direction);
@@ -251,6 +260,7 @@ static void flow_end_stream(struct usp_conn *conn, unsigned direction)
 	struct usp_flow *flow = &conn->work->flows[direction];
 
 	flow->wait = USP_FLOW_SOURCE;
+	flow->nr_returns = usp_min(flow->nr_returns + 1, FLOW_RETURNS_MAX);
 	flow->pump->nr_messages = 0;
 	usp_pump_look(flow->pump);
 	if (flow_listen(conn, direction) < 0)

@@ -13,7 +13,7 @@
 #include "run/uring_open.h"
 #include "run/uring_ring.h"
 
-#define URING_TURNS_MAX 16 /* of one round of the loop */
+#define URING_RUN_NS 100000 /* in one round of the loop, so that what the loop itself carries gets its turn */
 
 /* --- Requests and completions ------------------------------------------------------------------------- */
 
@@ -74,19 +74,19 @@ static bool uring_take(struct usp_uring *uring, struct io_uring_cqe *ret_cqe)
 	return false;
 }
 
-/* Hand over requests and take in completions, which make new requests, for some turns. */
+/* Hand over requests and take in completions, which make new requests, for some time. */
 static void uring_run(struct usp_task *task)
 {
 	struct usp_uring *uring = usp_container_of(task, struct usp_uring, task);
+	uint64_t end_ns = usp_sys_now_ns() + URING_RUN_NS;
+	struct io_uring_cqe done;
 
 	uring->is_running = true;
-	for (unsigned turn = 0; turn < URING_TURNS_MAX && (turn == 0 || uring_has_more(uring)); turn++) {
-		struct io_uring_cqe done;
-
+	do {
 		io_uring_submit_and_get_events(&uring->ring);
 		while (uring_take(uring, &done))
 			uring_complete(&done);
-	}
+	} while (uring_has_more(uring) && usp_sys_now_ns() < end_ns);
 	uring->is_running = false;
 	if (uring_has_more(uring))
 		usp_loop_defer(uring->loop, &uring->task);

@@ -29,9 +29,9 @@ typedef void usp_uring_told(void *arg, size_t taken, size_t given, int why);
 int usp_uring_new(struct usp_loop *loop, struct usp_uring **ret_uring);
 void usp_uring_free(struct usp_uring *uring); /* NULL is allowed */
 
-/* Begin a stream between two sockets, which stay the caller's. NULL if memory is short. */
-struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, int to_fd, usp_uring_told *told,
-					 void *arg);
+/* Begin a stream between two sockets, which stay the caller's; TCP says where a message ends. NULL if memory is short. */
+struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, bool from_is_tcp, int to_fd,
+					 usp_uring_told *told, void *arg);
 
 /* Ask a stream to come to its end: what is under way is delivered, then it is told -EAGAIN. */
 void usp_uring_leave(struct usp_uring_stream *stream);

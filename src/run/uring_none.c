@@ -16,11 +16,12 @@ void usp_uring_free(struct usp_uring *uring)
 	(void)uring;
 }
 
-struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, int to_fd, usp_uring_told *told,
-					 void *arg)
+struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, bool from_is_tcp, int to_fd,
+					 usp_uring_told *told, void *arg)
 {
 	(void)uring;
 	(void)from_fd;
+	(void)from_is_tcp;
 	(void)to_fd;
 	(void)told;
 	(void)arg;

@@ -27,7 +27,9 @@
 #define URING_BUFFER_BYTES ((size_t)16 << 10)
 #define URING_GROUP 0
 #define URING_PIECES_MAX 8 /* of one stream, before it stops receiving */
-#define URING_LARGE_MAX 8  /* full buffers in a row: these are no messages */
+#define URING_BURST_MAX 8	    /* pieces without a pause between them: no message */
+#define URING_NR_BURSTS 16	    /* after which their size is judged */
+#define URING_BURST_PIECES_MAX 20 /* that so many may have: to take and send two pieces costs more than recv and send do */
 #define URING_NONE (-1)
 
 enum stream_request { STREAM_RECEIVE, STREAM_SEND, STREAM_CANCEL };
@@ -39,9 +41,11 @@ struct usp_uring_stream {
 	usp_uring_told *told;
 	void *arg;
 	int first, last; /* pieces, by the number of their buffer */
-	unsigned nr_pieces, nr_large;
+	unsigned nr_pieces;
+	unsigned burst_pieces, nr_bursts, nr_burst_pieces; /* of the burst under way; those judged together, and their pieces */
 	bool is_receiving, is_sending, is_cancelling; /* requests under way */
 	bool must_leave, has_ended, is_dropped;
+	bool tells_more; /* its source says whether it has more */
 };
 
 static_assert(offsetof(struct usp_uring_stream, owner) == 0, "the ring frees it by its owner");
@@ -234,6 +238,27 @@ static void stream_go_on(struct usp_uring_stream *stream)
 		stream_fade(stream);
 }
 
+/*
+ * A burst is what comes until the source has nothing, which is a message as a rule. TCP tells whether it has more; where that is
+ * not told, as of UNIX sockets, a full buffer is taken for the sign. Bursts of one piece are what a ring is good at.
+ */
+static void stream_judge(struct usp_uring_stream *stream, const struct io_uring_cqe *cqe)
+{
+	bool is_full = (size_t)cqe->res == URING_BUFFER_BYTES;
+	bool goes_on = is_full && (cqe->flags & IORING_CQE_F_SOCK_NONEMPTY || !stream->tells_more);
+
+	stream->burst_pieces++;
+	stream->must_leave |= stream->burst_pieces >= URING_BURST_MAX;
+	if (goes_on)
+		return;
+	stream->nr_burst_pieces += stream->burst_pieces;
+	stream->burst_pieces = 0;
+	if (++stream->nr_bursts < URING_NR_BURSTS)
+		return;
+	stream->must_leave |= stream->nr_burst_pieces > URING_BURST_PIECES_MAX;
+	stream->nr_bursts = stream->nr_burst_pieces = 0;
+}
+
 static void stream_received(struct usp_uring_stream *stream, const struct io_uring_cqe *cqe)
 {
 	int number = (int)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
@@ -241,8 +266,7 @@ static void stream_received(struct usp_uring_stream *stream, const struct io_uri
 	stream->is_receiving = cqe->flags & IORING_CQE_F_MORE;
 	if (cqe->res > 0) {
 		stream_push(stream, number, (unsigned)cqe->res);
-		stream->nr_large = (size_t)cqe->res == URING_BUFFER_BYTES ? stream->nr_large + 1 : 0;
-		stream->must_leave |= stream->nr_large >= URING_LARGE_MAX;
+		stream_judge(stream, cqe);
 		if (!stream->is_dropped)
 			stream->told(stream->arg, (size_t)cqe->res, 0, 0);
 		return;
@@ -287,8 +311,8 @@ static void stream_completed(struct usp_uring_owner *owner, unsigned request, co
 	stream_go_on(stream);
 }
 
-struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, int to_fd, usp_uring_told *told,
-					 void *arg)
+struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, bool from_is_tcp, int to_fd,
+					 usp_uring_told *told, void *arg)
 {
 	struct usp_uring_stream *stream = usp_alloc(sizeof(*stream));
 
@@ -297,6 +321,7 @@ struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, i
 	stream->owner.completed = stream_completed;
 	stream->uring = uring;
 	stream->from_fd = from_fd;
+	stream->tells_more = from_is_tcp;
 	stream->to_fd = to_fd;
 	stream->told = told;
 	stream->arg = arg;

@@ -20,6 +20,8 @@ struct way {
 	int why;
 	bool is_over;
 	struct way *rival; /* of two, who is dropped when the other has given something */
+	size_t message_len; /* of those that its source still sends, one after the other */
+	unsigned nr_messages;
 };
 
 static struct usp_loop *loop;
@@ -45,6 +47,30 @@ static void drop_rival(struct way *way)
 	way_ended(rival, 0);
 }
 
+/* A pause between two messages is what tells one from the other. */
+static void send_next_message(struct way *way)
+{
+	unsigned char bytes[2 * BUFFER_BYTES];
+
+	if (!way->nr_messages) {
+		shutdown(way->from[1], SHUT_WR);
+		return;
+	}
+	way->nr_messages--;
+	assert_true(way->message_len <= sizeof(bytes));
+	pattern_fill(bytes, way->given, way->message_len);
+	assert_int_equal(send(way->from[1], bytes, way->message_len, 0), way->message_len);
+}
+
+/* The next one when this one is through. */
+static void take_message(struct way *way)
+{
+	if (way->given % way->message_len)
+		return;
+	net_take(way->to[1], way->given - way->message_len, way->message_len);
+	send_next_message(way);
+}
+
 static void told(void *arg, size_t taken, size_t given, int why)
 {
 	struct way *way = arg;
@@ -54,6 +80,8 @@ static void told(void *arg, size_t taken, size_t given, int why)
 	way->given += given;
 	if (why != 0)
 		way_ended(way, why);
+	else if (given && way->message_len)
+		take_message(way);
 	else if (given && way->rival)
 		drop_rival(way);
 }
@@ -82,7 +110,7 @@ static void begin(unsigned nr)
 		ways[i] = (struct way){.why = 0};
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ways[i].from), 0);
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ways[i].to), 0);
-		ways[i].stream = usp_uring_begin(uring, ways[i].from[0], ways[i].to[0], told, &ways[i]);
+		ways[i].stream = usp_uring_begin(uring, ways[i].from[0], false, ways[i].to[0], told, &ways[i]);
 		assert_non_null(ways[i].stream);
 	}
 }
@@ -251,6 +279,43 @@ static void pieces_that_are_large_again_and_again_are_left_to_the_owner(void **s
 	for (unsigned i = 0; i < NR_LARGE; i++)
 		receive_bytes(ways[0].to[1], i * BUFFER_BYTES, BUFFER_BYTES);
 	end();
+}
+
+/* One message at a time over TCP: how the stream ends, after nr messages at most. */
+static int pass_messages(size_t len, unsigned nr)
+{
+	begin_ring();
+	nr_ways = 1;
+	nr_over = 0;
+	ways[0] = (struct way){.message_len = len, .nr_messages = nr};
+	net_tcp_pair(ways[0].from, 0);
+	net_tcp_pair(ways[0].to, 0);
+	ways[0].stream = usp_uring_begin(uring, ways[0].from[0], true, ways[0].to[0], told, &ways[0]);
+	assert_non_null(ways[0].stream);
+	send_next_message(&ways[0]);
+	run();
+	assert_int_equal(ways[0].taken, ways[0].given);
+	end();
+	return ways[0].why;
+}
+
+static void messages_that_just_fill_a_buffer_stay(void **state)
+{
+	(void)state;
+	assert_int_equal(pass_messages(BUFFER_BYTES, 10 * NR_LARGE), USP_URING_END);
+}
+
+/* Two receives and two sends, one after the other, cost more than a recv and a send of the whole. */
+static void messages_of_more_than_a_buffer_are_left_to_the_owner(void **state)
+{
+	(void)state;
+	assert_int_equal(pass_messages(BUFFER_BYTES + 1, 10 * NR_LARGE), -EAGAIN);
+}
+
+static void messages_below_a_buffer_stay(void **state)
+{
+	(void)state;
+	assert_int_equal(pass_messages(BUFFER_BYTES - 1, 10 * NR_LARGE), USP_URING_END);
 }
 
 static void a_sink_that_has_gone_is_an_error(void **state)
@@ -456,6 +521,9 @@ int main(void)
 		CASE(a_stream_that_is_left_gives_what_it_has),
 		CASE(what_a_stream_has_sent_is_told_when_it_is_dropped),
 		CASE(pieces_that_are_large_again_and_again_are_left_to_the_owner),
+		CASE(messages_that_just_fill_a_buffer_stay),
+		CASE(messages_of_more_than_a_buffer_are_left_to_the_owner),
+		CASE(messages_below_a_buffer_stay),
 		CASE(a_sink_that_has_gone_is_an_error),
 		CASE(a_source_that_broke_is_an_error),
 		CASE(a_socket_is_connected),
