@@ -5,12 +5,14 @@ import dataclasses
 import glob
 import json
 import os
+import re
 import resource
 import shutil
 import signal
 import socket
 import string
 import subprocess
+import threading
 import time
 
 from measure import FOREIGN, GIB, TICKS, Bar, Case, Contender, Failed, Metric, busy_ticks, start
@@ -259,6 +261,94 @@ def relay_run(bench, relay, arguments, connections):
                     {word: look["memory"] for word, look in looks.items() if has_memory})
 
 
+# --- Requests beside downloads ---------------------------------------------------------------------
+
+NR_DOWNLOADS = 2
+NR_REQUESTERS = 32
+
+
+class Web:
+    """A server of a small file and a large one."""
+
+    def __init__(self, bench):
+        self.folder = os.path.join(bench.tmpfs, "relay")
+        files = os.path.join(self.folder, "web")
+        os.makedirs(files, exist_ok=True)
+        with open(os.path.join(files, "small"), "wb") as small:
+            small.write(b"x" * MESSAGE_BYTES)
+        with open(os.path.join(files, "large"), "wb") as large:
+            large.truncate(1 << 40)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        path = Place(self.folder, self.port, 0, 0).configure("nginx-web.conf")
+        self.process = start(["nginx", "-e", "stderr", "-c", path], start_new_session=True)
+        if not await_listening(self.process, self.port):
+            raise Failed("nginx does not listen")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Download:
+    """The large file through the relay, in a thread of its own; what has come is dropped."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.count = 0
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        place = bytearray(1 << 20)
+        with contextlib.suppress(OSError):
+            while taken := self.socket.recv_into(place, len(place), socket.MSG_TRUNC):
+                self.count += taken
+
+    def end(self):
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.socket.close()
+
+
+WRK_UNITS = {"us": 1, "ms": 1000, "s": 1000000}
+
+
+def wrk(port, seconds):
+    """Requests that were answered, and the percentiles of their latency in us."""
+    text = subprocess.run(["wrk", "-t", "1", "-c", str(NR_REQUESTERS), "-d", f"{max(round(seconds), 1)}s", "--latency",
+                           f"http://127.0.0.1:{port}/small"], check=True, capture_output=True, text=True).stdout
+    if "Non-2xx" in text:
+        raise Failed("nginx does not give the file")
+    done = re.search(r"(\d+) requests in ([0-9.]+)s", text)
+    spread = {f"p{name}": float(value) * WRK_UNITS[unit]
+              for name, value, unit in re.findall(r"^ +(\d+)% +([0-9.]+)(us|ms|s)$", text, re.MULTILINE)}
+    return {"done": int(done[1]), "seconds": float(done[2]), **spread}
+
+
+def beside_run(bench, relay):
+    """Small requests while two downloads take all that they can get."""
+    connections = NR_REQUESTERS + NR_DOWNLOADS
+    with Loopback(bench.congestion), Web(bench) as web, Standing(bench, relay, web.port, connections) as standing:
+        downloads = [Download(standing.port) for _ in range(NR_DOWNLOADS)]
+        try:
+            before, count_before = standing.look(False), sum(download.count for download in downloads)
+            counts = wrk(standing.port, bench.seconds)
+            after, count_after = standing.look(False), sum(download.count for download in downloads)
+        finally:
+            for download in downloads:
+                download.end()
+    counts["bytes"] = count_after - count_before
+    if not counts["bytes"]:
+        raise Failed("the downloads stand still")
+    return RelayRun(counts["seconds"], 0.0, after["cpu"] - before["cpu"], counts)
+
+
 # --- The cases -----------------------------------------------------------------------------------
 
 def count(name):
@@ -289,6 +379,7 @@ BULK = [
 PERCENTILES = {name: Metric(f"{name} us", count(name), 0, has_range=name == "p99", has_plot=name in ("p50", "p99"))
                for name in ("p50", "p90", "p99", "p99.9")}
 MESSAGES = [per_second("done", "req/s"), *PERCENTILES.values(), cpu_per("CPU us/req"), FOREIGN]
+BESIDE = [per_second("done", "req/s"), PERCENTILES["p50"], PERCENTILES["p99"], *BULK[:1]]
 CONNECTIONS = [per_second("done", "conn/s"), PERCENTILES["p50"], PERCENTILES["p99"], cpu_per("CPU us/conn"),
                Metric("failed", count("failed"), 0, has_plot=False), FOREIGN]
 IDLE = [
@@ -344,6 +435,21 @@ def relay_message_cases(bench):
         yield case
 
 
+def relay_beside_cases(bench):
+    missing = [program for program in ("nginx", "wrk") if not shutil.which(program)]
+    if missing:
+        print(f"\nrelay, requests beside downloads: not here: {', '.join(missing)}", flush=True)
+        return
+    relays = [relay for relay in all_relays(bench)
+              if "messages" in relay.kinds.split() and relay.program and relay.name.startswith(("usplice", "haproxy", "nginx"))]
+    ours = [relay.name for relay in relays if relay.name.startswith("usplice")]
+    peers = [relay.name for relay in relays if relay.name.startswith("haproxy")]
+    yield Case(f"relay, {NR_REQUESTERS} connections with small requests beside {NR_DOWNLOADS} downloads",
+               [Contender(relay.name, lambda relay=relay: beside_run(bench, relay)) for relay in relays],
+               [Bar(ours, peers, 1.5, BESIDE[0])],
+               f"{bench.congestion}; wrk to nginx", BESIDE)
+
+
 def relay_connection_cases(bench):
     yield relay_case(bench, "connections", f"short connections, {SHORT_BYTES} bytes each way, {PARALLEL} at a time",
                      ["connections", SHORT_BYTES, PARALLEL, bench.seconds], PARALLEL, CONNECTIONS,
@@ -365,6 +471,7 @@ def relay_trickle_cases(bench):
 RELAY_CASES = {
     "relay-bulk": relay_bulk_cases,
     "relay-messages": relay_message_cases,
+    "relay-beside": relay_beside_cases,
     "relay-connections": relay_connection_cases,
     "relay-idle": relay_idle_cases,
     "relay-trickle": relay_trickle_cases,

@@ -27,7 +27,7 @@ struct client_conn {
 	int fd;
 	size_t message_len, nr_received; /* of the request, and of the answer that is awaited */
 	unsigned nr_asked;
-	bool is_sent;	    /* of a short connection */
+	bool is_sent; /* of a short connection */
 	off_t file_off;
 	uint64_t began_ns;
 };

@@ -219,7 +219,8 @@ static void load_measure_idle(const struct load_plan *plan, struct load_shared *
 static bool load_parse_len(const char *text, struct load_plan *plan)
 {
 	plan->message_len = strcmp(text, "mix") == 0 ? 0 : bench_bytes(text);
-	return plan->message_len <= LOAD_PIECE_BYTES && (!plan->message_len || plan->message_len >= sizeof(load_header));
+	return plan->message_len <= LOAD_PIECE_BYTES &&
+	       (!plan->message_len || plan->message_len >= sizeof(load_header));
 }
 
 static bool load_parse(int argc, char **argv, struct load_plan *plan)

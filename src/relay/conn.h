@@ -30,8 +30,8 @@ struct usp_flow {
 	struct usp_timer timer; /* of a rate limit */
 	enum usp_flow_wait wait;
 	struct usp_uring_stream *stream; /* which carries its messages, or NULL */
-	unsigned nr_returns;		 /* times that a stream gave it back: each makes the next stream harder to get */
-	bool is_kernel;			 /* its lane, as counted */
+	unsigned nr_returns; /* times that a stream gave it back: each makes the next stream harder to get */
+	bool is_kernel;	     /* its lane, as counted */
 };
 
 /* What a connection needs while something moves; most connections of a busy relay have none. The flow [i] comes from file [i]. */

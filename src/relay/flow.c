@@ -193,9 +193,8 @@ static bool flow_begin_stream(struct usp_conn *conn, unsigned direction)
 
 	if (!uring || !usp_pump_may_be_carried(flow->pump))
 		return false;
-	flow->stream =
-		usp_uring_begin(uring, conn->ends[direction].fd, conn->ends[direction].is_tcp, conn->ends[!direction].fd,
-				flow_stream_told, flow);
+	flow->stream = usp_uring_begin(uring, conn->ends[direction].fd, conn->ends[direction].is_tcp,
+				       conn->ends[!direction].fd, flow_stream_told, flow);
 	if (flow->stream)
 		flow->wait = USP_FLOW_STREAM;
 	return flow->stream;

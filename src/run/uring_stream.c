@@ -27,9 +27,10 @@
 #define URING_BUFFER_BYTES ((size_t)16 << 10)
 #define URING_GROUP 0
 #define URING_PIECES_MAX 8 /* of one stream, before it stops receiving */
-#define URING_BURST_MAX 8	    /* pieces without a pause between them: no message */
-#define URING_NR_BURSTS 16	    /* after which their size is judged */
-#define URING_BURST_PIECES_MAX 20 /* that so many may have: to take and send two pieces costs more than recv and send do */
+#define URING_BURST_MAX 8  /* pieces without a pause between them: no message */
+#define URING_NR_BURSTS 16 /* after which their size is judged */
+#define URING_BURST_PIECES_MAX \
+	20 /* that so many may have: to take and send two pieces costs more than recv and send do */
 #define URING_NONE (-1)
 
 enum stream_request { STREAM_RECEIVE, STREAM_SEND, STREAM_CANCEL };
@@ -42,7 +43,8 @@ struct usp_uring_stream {
 	void *arg;
 	int first, last; /* pieces, by the number of their buffer */
 	unsigned nr_pieces;
-	unsigned burst_pieces, nr_bursts, nr_burst_pieces; /* of the burst under way; those judged together, and their pieces */
+	unsigned burst_pieces, nr_bursts,
+		nr_burst_pieces; /* of the burst under way; those judged together, and their pieces */
 	bool is_receiving, is_sending, is_cancelling; /* requests under way */
 	bool must_leave, has_ended, is_dropped;
 	bool tells_more; /* its source says whether it has more */

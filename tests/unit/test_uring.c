@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_uring - what io_uring does in an event loop: streams of messages, connecting, closing. Skipped where there is no such ring. */
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -19,7 +20,7 @@ struct way {
 	size_t taken, given;
 	int why;
 	bool is_over;
-	struct way *rival; /* of two, who is dropped when the other has given something */
+	struct way *rival;  /* of two, who is dropped when the other has given something */
 	size_t message_len; /* of those that its source still sends, one after the other */
 	unsigned nr_messages;
 };
@@ -318,6 +319,56 @@ static void messages_below_a_buffer_stay(void **state)
 	assert_int_equal(pass_messages(BUFFER_BYTES - 1, 10 * NR_LARGE), USP_URING_END);
 }
 
+/* A byte that goes round in two streams keeps a ring busy for ever. */
+static void begin_circle(int there[2], int back[2])
+{
+	begin_ring();
+	nr_ways = 0;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, there), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, back), 0);
+	for (unsigned i = 0; i < 2; i++)
+		ways[i] = (struct way){.why = 0};
+	ways[0].stream = usp_uring_begin(uring, there[1], false, back[0], told, &ways[0]);
+	ways[1].stream = usp_uring_begin(uring, back[1], false, there[0], told, &ways[1]);
+	assert_int_equal(send(there[0], "", 1, 0), 1);
+}
+
+#define NR_TURNS 100
+
+struct turn {
+	struct usp_watch watch;
+	unsigned nr;
+};
+
+static void turn_ready(struct usp_watch *watch, unsigned events)
+{
+	struct turn *turn = usp_container_of(watch, struct turn, watch);
+
+	(void)events;
+	if (++turn->nr == NR_TURNS)
+		usp_loop_stop(loop);
+}
+
+static void what_the_loop_watches_has_its_turn_beside_streams_that_never_rest(void **state)
+{
+	struct turn turn = {.watch.ready = turn_ready};
+	int there[2], back[2], ready[2];
+
+	(void)state;
+	begin_circle(there, back);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ready), 0);
+	assert_int_equal(usp_loop_watch(loop, ready[0], EPOLLOUT, &turn.watch), 0);
+	assert_int_equal(usp_loop_run(loop), 0);
+	assert_int_equal(turn.nr, NR_TURNS);
+	assert_true(ways[0].taken > 0);
+	end_ring();
+	for (unsigned i = 0; i < 2; i++) {
+		close(there[i]);
+		close(back[i]);
+		close(ready[i]);
+	}
+}
+
 static void a_sink_that_has_gone_is_an_error(void **state)
 {
 	(void)state;
@@ -524,6 +575,7 @@ int main(void)
 		CASE(messages_that_just_fill_a_buffer_stay),
 		CASE(messages_of_more_than_a_buffer_are_left_to_the_owner),
 		CASE(messages_below_a_buffer_stay),
+		CASE(what_the_loop_watches_has_its_turn_beside_streams_that_never_rest),
 		CASE(a_sink_that_has_gone_is_an_error),
 		CASE(a_source_that_broke_is_an_error),
 		CASE(a_socket_is_connected),
