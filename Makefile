@@ -31,7 +31,7 @@ help:
 	@echo 'make tsan       the threaded tests under ThreadSanitizer'
 	@echo 'make soak       $(SOAK_BYTES) through every pair of endpoints and every fan-out, with its SHA-256,'
 	@echo '                and random walks against the kernel for SOAK_SECONDS=$(SOAK_SECONDS),'
-	@echo '                and as long a relay with connections that come, go and break'
+	@echo '                and as long a relay with connections that come, go and break, and one whose surroundings change'
 	@echo 'make fuzz       look for inputs that break something, FUZZ_SECONDS=$(FUZZ_SECONDS) for each target'
 	@echo 'make mutants    put one bug after the other into the library: does a test catch it? ARGS="--help"'
 	@echo 'make coverage   the lines and branches of src/ that the tests reach, and those that they do not'
@@ -70,6 +70,7 @@ soak:
 	USP_TEST_BYTES=$(SOAK_BYTES) tools/run-tests $(TESTED) --suite conformance --timeout-multiplier 20 $(ARGS)
 	SOAK_SECONDS=$(SOAK_SECONDS) $(TESTED)/tests/test_walks
 	tests/soak/relay $(TESTED)/src/cli/usplice $(SOAK_SECONDS)
+	tests/soak/relay_trouble $(TESTED)/src/cli/usplice $(SOAK_SECONDS)
 	USP_FAULT_BYTES=1000003 tools/run-tests $(TESTED) --suite fault --timeout-multiplier 20 $(ARGS)
 
 # The shadow memory of ThreadSanitizer needs addresses that a strong randomisation takes: run without it where we may.
