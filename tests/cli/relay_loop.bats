@@ -43,8 +43,8 @@ loops() {
 }
 
 @test "the same port at another address is a target like any other" {
-	serve target echo 127.0.0.2:0
-	port=${at[target]##*:}
+	port=$(free_port)
+	serve target echo "127.0.0.2:$port"
 	relay "127.0.0.1:$port" "${at[target]}"
 	[ "$(ask hello)" = hello ]
 	stops 0

@@ -167,9 +167,21 @@ tracing() {
 	searches_no_leaks
 }
 
-# free_port: a port that nobody uses now.
+# free_port: a port that nobody uses now, at any address, and that the kernel will not choose for somebody else.
 free_port() {
-	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+	python3 -c '
+import random, socket
+with open("/proc/sys/net/ipv4/ip_local_port_range") as range_:
+    first = int(range_.read().split()[0])
+while True:
+    port = random.randrange(1024, first) if first > 2048 else 0
+    with socket.socket() as s:
+        try:
+            s.bind(("", port))
+        except OSError:
+            continue
+        print(s.getsockname()[1])
+        break'
 }
 
 # as_nobody COMMAND: without the rights of the superuser. In a build for coverage it has a place of its own for its counts.
