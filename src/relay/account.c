@@ -59,6 +59,15 @@ void usp_account_end(struct usp_relay_counters *counters, unsigned direction, st
 	usp_counter_add(&counters->stranded, status.bytes - atomic_load(&flow->pump->branches[0].bytes));
 }
 
+void usp_account_drop(struct usp_relay_counters *counters, unsigned direction, uint64_t len)
+{
+	usp_counter_add(&counters->bytes[direction][0][USP_COPIED], len);
+	usp_counter_add(&counters->nr_calls[direction][0], 1);
+	usp_counter_add(&counters->stranded, len);
+	if (!counters->reason[direction][0][USP_COPIED])
+		counters->reason[direction][0][USP_COPIED] = "received for a side that broke";
+}
+
 void usp_account_sum(struct usp_relay_counters *counters, struct usp_relay_status *status)
 {
 	status->nr_connections += atomic_load_explicit(&counters->connections, memory_order_relaxed);

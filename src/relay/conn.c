@@ -3,8 +3,9 @@
  * conn - one connection of a relay, from its client's first byte to its end: which target it gets, and when it is closed.
  *
  *   HEADER ──► CONNECTING ──► FLOWING ──► CLOSED
- *                 ▲   │ refused: the next address, the next target
- *                 └───┘
+ *                 ▲   │           │         ▲
+ *                 └───┘           └─LINGERING, if one side broke
+ *                 refused: the next address, the next target
  *
  * What it carries while it flows is in flow.c.
  */
@@ -21,6 +22,7 @@
 #include "relay/fit.h"
 #include "relay/flow.h"
 #include "relay/header.h"
+#include "relay/linger.h"
 #include "relay/place.h"
 #include "relay/proxy.h"
 #include "relay/worker.h"
@@ -96,7 +98,7 @@ static void conn_stop_connecting(struct usp_conn *conn)
 
 static void conn_leave_target(struct usp_conn *conn)
 {
-	if (conn->target && conn->state == USP_CONN_FLOWING)
+	if (conn->target && (conn->state == USP_CONN_FLOWING || conn->state == USP_CONN_LINGERING))
 		atomic_fetch_sub_explicit(&conn->target->nr_connections, 1, memory_order_relaxed);
 }
 
@@ -117,10 +119,20 @@ void usp_conn_close(struct usp_conn *conn)
 	usp_loop_defer(conn->worker->loop, &conn->task);
 }
 
+void usp_conn_reset(struct usp_conn *conn, unsigned index)
+{
+	conn_reset_fd(conn->ends[index].fd);
+	conn_close_end(conn, &conn->ends[index]);
+}
+
 void usp_conn_abort(struct usp_conn *conn)
 {
+	if (conn->state == USP_CONN_CLOSED)
+		return;
+	usp_flow_end_work(conn);
+	conn_stop_connecting(conn);
 	for (unsigned i = 0; i < 2; i++)
-		conn_reset_fd(conn->ends[i].fd);
+		usp_conn_reset(conn, i);
 	usp_conn_close(conn);
 }
 
@@ -214,7 +226,9 @@ static void conn_target_ready(struct usp_watch *watch, unsigned events)
 		else if (events & EPOLLOUT)
 			conn_connected(conn);
 	}
-	if (error == 0 && conn->state == USP_CONN_FLOWING)
+	if (conn->state == USP_CONN_LINGERING)
+		usp_linger_ready(conn, 1, events);
+	else if (error == 0 && conn->state == USP_CONN_FLOWING)
 		usp_flow_ready(conn, 1, events); /* a target may have spoken at once */
 }
 
@@ -379,7 +393,9 @@ static void conn_client_ready(struct usp_watch *watch, unsigned events)
 	struct usp_conn *conn = usp_container_of(watch, struct usp_conn, ends[0].watch);
 	int ret;
 
-	if (conn->state == USP_CONN_FLOWING)
+	if (conn->state == USP_CONN_LINGERING)
+		usp_linger_ready(conn, 0, events);
+	else if (conn->state == USP_CONN_FLOWING)
 		usp_flow_ready(conn, 0, events);
 	if (conn->state != USP_CONN_HEADER || !(events & ~(unsigned)EPOLLOUT))
 		return;

@@ -3,6 +3,7 @@
 #ifndef USP_RELAY_CONN_H
 #define USP_RELAY_CONN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,7 +18,8 @@ enum usp_conn_state {
 	USP_CONN_HEADER,     /* the client's PROXY header is awaited */
 	USP_CONN_CONNECTING, /* a target is being tried */
 	USP_CONN_FLOWING,
-	USP_CONN_CLOSED, /* until the end of the loop's round */
+	USP_CONN_LINGERING, /* one side broke, and is closed; the other has not got all yet */
+	USP_CONN_CLOSED,    /* until the end of the loop's round */
 };
 
 /* What a flow waits for. */
@@ -49,7 +51,10 @@ struct usp_conn_end {
 	int fd;
 	bool is_tcp;
 	enum usp_end_watch watched;
-	bool has_ended; /* all that it had to say is delivered, its end too */
+	bool has_ended;	 /* all that it had to say is delivered, its end too */
+	bool is_broken;	 /* it says no more, and that is no end */
+	bool is_deaf;	 /* it takes no more; what is queued of what it said is still delivered */
+	atomic_int left; /* of what was sent to it, not taken when it was looked at last */
 };
 
 struct usp_conn {
@@ -78,8 +83,11 @@ int usp_conn_watch(struct usp_conn *conn, unsigned index, enum usp_end_watch wat
 /* Both directions have ended. Its memory goes at the end of the round. */
 void usp_conn_close(struct usp_conn *conn);
 
-/* A side broke, and the other must not take it for the end. */
+/* It cannot go on, though both sides are there: neither must take that for the end. */
 void usp_conn_break(struct usp_conn *conn);
+
+/* Close one side at once, with a reset. No flow may need it any more. */
+void usp_conn_reset(struct usp_conn *conn, unsigned index);
 
 /* End it now; both sides are reset unless they have had their end. Its memory goes at the end of the round. */
 void usp_conn_abort(struct usp_conn *conn);

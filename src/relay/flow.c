@@ -11,8 +11,9 @@
  * for it; a flow that let others go first is in the loop's list of tasks. An end is not heard while nobody can use what it says:
  * where a sink is full, each segment that comes in would wake us for nothing, and take the processor from the sink.
  *
- * A flow whose source ended has shut its sink down, and the other goes on: half-close is kept. When one side breaks, the other is
- * reset, so that nobody takes what was cut short for the end. Files and pumps are given back when nothing has moved for a while.
+ * A flow whose source ended has shut its sink down, and the other goes on: half-close is kept. An error ends its own direction only.
+ * A side that takes no more may have said something before, which its socket has queued, its end perhaps; the other flow
+ * delivers that, and then linger.c sees to the end. Files and pumps are given back when nothing has moved for a while.
  */
 #include "relay/flow.h"
 
@@ -23,9 +24,11 @@
 #include "base/compiler.h"
 #include "endpoints/endpoints.h"
 #include "relay/account.h"
+#include "relay/linger.h"
 #include "relay/worker.h"
 #include "run/pump.h"
 #include "run/uring.h"
+#include "splice/sock.h"
 
 #define FLOW_NR_MESSAGES 4u    /* in a row, until the ring is asked to carry a flow again: */
 #define FLOW_RETURN_SHIFT 3    /* eight times as many after each time that the ring gave it back, */
@@ -68,6 +71,42 @@ void usp_flow_end_work(struct usp_conn *conn)
 	conn->work = NULL;
 }
 
+/* Nothing more comes this way. */
+static bool flow_is_over(const struct usp_conn *conn, unsigned direction)
+{
+	const struct usp_conn_end *from = &conn->ends[direction], *to = &conn->ends[!direction];
+
+	return from->has_ended || from->is_broken || to->is_deaf || to->is_broken;
+}
+
+static bool flow_has_broken(const struct usp_conn *conn)
+{
+	return conn->ends[0].is_broken || conn->ends[0].is_deaf || conn->ends[1].is_broken || conn->ends[1].is_deaf;
+}
+
+/* A side has ended or broken: with the last flow the connection ends. */
+static void flow_settle(struct usp_conn *conn)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (flow_is_over(conn, i))
+			flow_end(conn, i);
+	}
+	if (!flow_is_over(conn, 0) || !flow_is_over(conn, 1))
+		return;
+	if (flow_has_broken(conn))
+		usp_linger_begin(conn);
+	else
+		usp_conn_close(conn);
+}
+
+static void flow_lose(struct usp_conn *conn, bool *ret_how)
+{
+	if (!flow_has_broken(conn))
+		usp_counter_add(&usp_conn_counters(conn)->reset, 1);
+	*ret_how = true;
+	flow_settle(conn);
+}
+
 /* --- Work ------------------------------------------------------------------------------------------- */
 
 static int flow_open_file(struct usp_conn *conn, unsigned index)
@@ -93,7 +132,7 @@ static int flow_open(struct usp_conn *conn, unsigned direction)
 
 	flow->conn = conn;
 	flow->timer.fired = flow_fired;
-	if (conn->ends[direction].has_ended)
+	if (flow_is_over(conn, direction))
 		return 0;
 	ret = usp_pump_new(conn->work->files[direction], &params, &flow->pump);
 	if (ret < 0)
@@ -227,6 +266,47 @@ static int flow_await_source(struct usp_conn *conn, unsigned direction)
 	return flow_listen(conn, direction);
 }
 
+static void flow_step(struct usp_conn *conn, unsigned direction);
+
+/* What a side says that the other one does not take. */
+static void flow_drop(struct usp_conn *conn, unsigned index)
+{
+	int ret = usp_linger_drop(conn, index);
+
+	if (ret > 0)
+		usp_loop_defer(conn->worker->loop, &conn->task);
+	else if (ret < 0 && ret != -EAGAIN)
+		flow_lose(conn, &conn->ends[index].is_broken);
+}
+
+/* An error of the sink: is it the connection, or are we short of something? */
+static bool flow_is_dead(const struct usp_conn *conn, unsigned index, int error)
+{
+	return error == -EPIPE || error == -ECONNRESET || usp_file_poll(conn->work->files[index]) & POLLHUP;
+}
+
+/* The sink of a flow takes no more. What its source says goes nowhere; what the sink has said before still arrives. */
+static void flow_lose_sink(struct usp_conn *conn, unsigned direction, int error)
+{
+	struct usp_flow *back;
+
+	if (!flow_is_dead(conn, !direction, error)) {
+		usp_conn_break(conn);
+		return;
+	}
+	conn->active_ns = usp_conn_now(conn);
+	flow_lose(conn, &conn->ends[!direction].is_deaf);
+	if (conn->state == USP_CONN_FLOWING && usp_conn_watch(conn, direction, USP_END_HEARD) < 0)
+		usp_conn_abort(conn);
+	if (conn->state == USP_CONN_FLOWING)
+		flow_drop(conn, direction);
+	back = flow_of(conn, !direction);
+	if (back && back->wait == USP_FLOW_SOURCE) {
+		usp_pump_look(back->pump);
+		flow_step(conn, !direction);
+	}
+}
+
 /* Do what a flow can do now. */
 static void flow_step(struct usp_conn *conn, unsigned direction)
 {
@@ -243,13 +323,13 @@ static void flow_step(struct usp_conn *conn, unsigned direction)
 		flow_await(conn, direction, &wait);
 		if (flow->wait == USP_FLOW_SOURCE && flow_await_source(conn, direction) < 0)
 			usp_conn_abort(conn);
+	} else if (ret < 0 && atomic_load(&flow->pump->source_error)) {
+		flow_lose(conn, &conn->ends[direction].is_broken);
 	} else if (ret < 0) {
-		usp_conn_break(conn);
+		flow_lose_sink(conn, direction, ret);
 	} else {
-		flow_end(conn, direction);
 		conn->ends[direction].has_ended = true;
-		if (conn->ends[!direction].has_ended)
-			usp_conn_close(conn);
+		flow_settle(conn);
 	}
 }
 
@@ -289,12 +369,16 @@ static void flow_stream_told(void *arg, size_t taken, size_t given, int why)
 	if (why == 0)
 		return;
 	flow->stream = NULL;
+	if (why == USP_URING_SILENCE)
+		why = usp_sock_end_error(conn->work->files[direction]) < 0 ? -ECONNRESET : USP_URING_END;
 	if (why == USP_URING_END)
 		flow_end_source(conn, direction);
 	else if (why == -EAGAIN)
 		flow_end_stream(conn, direction);
+	else if (why == USP_URING_REFUSED)
+		flow_lose_sink(conn, direction, -EPIPE);
 	else
-		usp_conn_break(conn);
+		flow_lose(conn, &conn->ends[direction].is_broken);
 }
 
 static void flow_run_steps(struct usp_task *task)
@@ -304,6 +388,8 @@ static void flow_run_steps(struct usp_task *task)
 	for (unsigned i = 0; i < 2; i++) {
 		if (flow_of(conn, i) && flow_of(conn, i)->wait == USP_FLOW_TIME)
 			flow_step(conn, i);
+		if (conn->state == USP_CONN_FLOWING && conn->ends[!i].is_deaf)
+			flow_drop(conn, i);
 	}
 }
 
@@ -314,10 +400,11 @@ static void flow_fired(struct usp_timer *timer)
 	flow_step(flow->conn, flow == &flow->conn->work->flows[USP_TO_CLIENT]);
 }
 
-/* An error of the connection itself, and not a notice about a zero-copy send. */
-static bool flow_is_broken(struct usp_file *file, unsigned events)
+/* A side broke that has nothing more to say: who sends to it would learn of it only then. The end of a UNIX socket is no error. */
+static bool flow_has_lost_sink(const struct usp_conn *conn, unsigned index, unsigned events)
 {
-	return events & EPOLLERR && usp_file_poll(file) & POLLERR;
+	return events & (conn->ends[index].is_tcp ? EPOLLERR | EPOLLHUP : EPOLLERR) && !flow_of(conn, index) &&
+	       flow_of(conn, !index);
 }
 
 /* Something about one end: its own flow may have a source again, the other one a sink. */
@@ -331,20 +418,20 @@ void usp_flow_ready(struct usp_conn *conn, unsigned index, unsigned events)
 		usp_conn_abort(conn);
 		return;
 	}
-	if (flow_is_broken(conn->work->files[index], events)) {
-		usp_conn_break(conn);
-		return;
-	}
 	to = flow_of(conn, !index);
 	if (to && to->wait == USP_FLOW_SINK && events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		flow_step(conn, !index);
 	from = flow_of(conn, index);
-	if (from && events & (EPOLLRDHUP | EPOLLHUP | EPOLLPRI))
+	if (from && events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
 		usp_pump_look(from->pump);
 	if (from && flow_is_held(from) && events & EPOLLIN)
 		usp_conn_watch(conn, index, USP_END_UNHEARD);
 	if (from && from->wait == USP_FLOW_SOURCE && events & ~(unsigned)EPOLLOUT)
 		flow_step(conn, index);
+	if (flow_has_lost_sink(conn, index, events))
+		flow_lose_sink(conn, !index, -EPIPE);
+	else if (conn->state == USP_CONN_FLOWING && conn->ends[!index].is_deaf && events & ~(unsigned)EPOLLOUT)
+		flow_drop(conn, index);
 }
 
 /* --- Rest ------------------------------------------------------------------------------------------- */
@@ -358,14 +445,24 @@ static void flow_leave_streams(struct usp_conn *conn)
 	}
 }
 
+/* For how long nothing may move, or 0. What a side that broke has left behind does not wait for ever for one that takes nothing. */
+static uint64_t flow_patience_ns(const struct usp_conn *conn)
+{
+	bool is_stuck = flow_has_broken(conn) && conn->work && !flow_is_still(conn);
+
+	return is_stuck ? usp_linger_ns(conn) : usp_conn_params(conn)->idle_timeout_ns;
+}
+
 /* While something moves, look now and then whether it still does; and afterwards for how long it has not. */
 static void flow_idle_fired(struct usp_timer *timer)
 {
 	struct usp_conn *conn = usp_container_of(timer, struct usp_conn, timer);
 	uint64_t now_ns = usp_conn_now(conn), idle_ns = usp_conn_params(conn)->idle_timeout_ns;
+	uint64_t patience_ns = flow_patience_ns(conn);
 
-	if (idle_ns && now_ns - conn->active_ns >= idle_ns) {
-		usp_counter_add(&usp_conn_counters(conn)->idle_closed, 1);
+	if (patience_ns && now_ns - conn->active_ns >= patience_ns) {
+		if (!flow_has_broken(conn))
+			usp_counter_add(&usp_conn_counters(conn)->idle_closed, 1);
 		usp_conn_abort(conn);
 		return;
 	}

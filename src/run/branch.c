@@ -153,7 +153,7 @@ static int branch_hear(struct usp_branch *branch)
 	int unsent;
 
 	for (unsigned i = 0; ret > 0 && i < BRANCH_NR_HEARD; i++) {
-		ret = usp_sock_drop(branch->sink);
+		ret = usp_sock_drop(branch->sink->fd);
 		if (ret <= 0)
 			break;
 		branch->was_heard = true;
@@ -192,12 +192,7 @@ static int branch_settle(struct usp_branch *branch)
 
 void usp_branch_look(struct usp_branch *branch)
 {
-	int backlog;
-
-	if (!(branch->sink->traits & USP_FILE_SOCKET))
-		return;
-	backlog = usp_sys_bytes_unsent(branch->sink->fd);
-	if (atomic_exchange(&branch->backlog, backlog) != backlog)
+	if (branch->sink->traits & USP_FILE_SOCKET && usp_sock_was_taken_from(branch->sink->fd, &branch->backlog))
 		atomic_store(&branch->progress_ns, usp_sys_now_ns());
 }
 

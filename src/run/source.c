@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "run/pump.h"
 #include "splice/pipe.h"
+#include "splice/sock.h"
 
 #define SOURCE_LOOK_NS 100000000 /* without a descriptor that tells of a stop */
 #define SOURCE_NAP_NS 1000000	 /* for a file that is not ready and has nothing to wait on */
@@ -216,6 +217,8 @@ ssize_t usp_pump_may_take(struct usp_pump *pump, size_t len, struct usp_pump_wai
 ssize_t usp_pump_took(struct usp_pump *pump, ssize_t taken, struct usp_pump_wait *ret_wait)
 {
 	usp_pump_count(pump, taken);
+	if (taken == 0)
+		taken = usp_sock_end_error(pump->source);
 	if (taken == -EAGAIN) {
 		pump->must_look = false;
 		return source_blocked(pump, ret_wait);

@@ -15,11 +15,14 @@ struct usp_uring_connect;
 
 /*
  * What became of a stream, told in the loop's thread: bytes that were taken from its source and given to its sink since the
- * last time, and why: 0 while it goes on. Else it is over and must not be named again: USP_URING_END when the source has ended
- * and all is given; -EAGAIN when all that was taken is given and the caller has to go on by himself, because pieces are large,
- * or buffers are short, or he asked for it; or the -errno of a side that broke, and what was taken and not given is lost.
+ * last time, and why: 0 while it goes on. Else it is over and must not be named again. All that was taken is given where it is
+ * USP_URING_END, the source has ended; USP_URING_SILENCE, the source has ended or its error was told to a send (usp_sock_end_error
+ * knows); -EAGAIN, the caller has to go on, because pieces are large, or buffers are short, or the caller asked for it; or
+ * the -errno with which the source broke. USP_URING_REFUSED: the sink broke, and what was taken and not given is lost.
  */
 #define USP_URING_END 1
+#define USP_URING_SILENCE 2
+#define USP_URING_REFUSED 3
 typedef void usp_uring_told(void *arg, size_t taken, size_t given, int why);
 
 /*

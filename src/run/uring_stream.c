@@ -43,11 +43,12 @@ struct usp_uring_stream {
 	void *arg;
 	int first, last; /* pieces, by the number of their buffer */
 	unsigned nr_pieces;
-	unsigned burst_pieces, nr_bursts,
-		nr_burst_pieces; /* of the burst under way; those judged together, and their pieces */
+	unsigned burst_pieces;		     /* of the burst under way */
+	unsigned nr_bursts, nr_burst_pieces; /* judged together */
 	bool is_receiving, is_sending, is_cancelling; /* requests under way */
-	bool must_leave, has_ended, is_dropped;
+	bool must_leave, is_dropped;
 	bool tells_more; /* its source says whether it has more */
+	int why;	 /* the source has nothing more: how that is told when all is sent; 0 before */
 };
 
 static_assert(offsetof(struct usp_uring_stream, owner) == 0, "the ring frees it by its owner");
@@ -196,7 +197,7 @@ static void stream_send(struct usp_uring_stream *stream)
 	struct io_uring_sqe *sqe = usp_uring_request(stream->uring);
 
 	if (!sqe) {
-		stream_finish(stream, -ENOBUFS);
+		stream_finish(stream, USP_URING_REFUSED);
 		return;
 	}
 	io_uring_prep_send(sqe, stream->to_fd, uring_buffer(stream->uring, stream->first) + piece->offset,
@@ -235,7 +236,7 @@ static void stream_go_on(struct usp_uring_stream *stream)
 	if (!stream->is_dropped && !stream_is_busy(stream) && !stream->nr_pieces && !stream->must_leave)
 		stream_receive(stream);
 	if (!stream->is_dropped && !stream_is_busy(stream) && !stream->nr_pieces)
-		stream_finish(stream, stream->has_ended ? USP_URING_END : -EAGAIN);
+		stream_finish(stream, stream->why ? stream->why : -EAGAIN);
 	if (stream->is_dropped)
 		stream_fade(stream);
 }
@@ -277,10 +278,11 @@ static void stream_received(struct usp_uring_stream *stream, const struct io_uri
 		uring_give_back(stream->uring, number);
 	if (cqe->res == -ECANCELED)
 		return;
-	stream->must_leave = true; /* the end, or no buffers */
-	stream->has_ended = cqe->res == 0;
-	if (cqe->res < 0 && cqe->res != -ENOBUFS && cqe->res != -EINTR && cqe->res != -EAGAIN && !stream->is_dropped)
-		stream_finish(stream, cqe->res);
+	stream->must_leave = true; /* the end, an error, or no buffers */
+	if (cqe->res == 0)	   /* the kernel counts a FIN as something to read */
+		stream->why = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY ? USP_URING_END : USP_URING_SILENCE;
+	else if (cqe->res != -ENOBUFS && cqe->res != -EINTR)
+		stream->why = cqe->res;
 }
 
 static void stream_sent(struct usp_uring_stream *stream, const struct io_uring_cqe *cqe)
@@ -290,7 +292,7 @@ static void stream_sent(struct usp_uring_stream *stream, const struct io_uring_c
 	stream->is_sending = false;
 	if (cqe->res <= 0) {
 		if (!stream->is_dropped && cqe->res != -EINTR && cqe->res != -EAGAIN)
-			stream_finish(stream, cqe->res ? cqe->res : -EIO);
+			stream_finish(stream, USP_URING_REFUSED);
 		return;
 	}
 	piece->offset += (unsigned)cqe->res;

@@ -4,6 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/alloc.h"
@@ -301,13 +304,50 @@ bool usp_sock_is_deaf(const struct usp_file *file)
 	return sock && sock_is_ours(sock) && !(file->mode & USP_READ);
 }
 
-ssize_t usp_sock_drop(struct usp_file *file)
+ssize_t usp_sock_drop(int fd)
 {
 	unsigned char bytes[SOCK_DROP_BYTES];
 	struct msghdr message = {.msg_iov = &(struct iovec){.iov_base = bytes, .iov_len = sizeof(bytes)},
 				 .msg_iovlen = 1};
 
-	return usp_sys_recvmsg(file->fd, &message, MSG_DONTWAIT);
+	return usp_sys_recvmsg(fd, &message, MSG_DONTWAIT);
+}
+
+/* What the kernel counts as there to be read (TCP_INQ) behind the last byte: 1 for a FIN, 0 without; -errno if it does not tell. */
+static int sock_count_end(int fd)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	char byte;
+	struct msghdr message = {
+		.msg_iov = &(struct iovec){.iov_base = &byte, .iov_len = sizeof(byte)},
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	int ret = usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_INQ, 1), left = -ENODATA;
+
+	if (ret == 0)
+		ret = (int)usp_sys_recvmsg(fd, &message, MSG_DONTWAIT | MSG_PEEK);
+	if (ret == 0 && CMSG_FIRSTHDR(&message))
+		memcpy(&left, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(left));
+	return ret < 0 ? ret : left;
+}
+
+int usp_sock_end_error(const struct usp_file *file)
+{
+	const struct usp_sock *sock = sock_of(file);
+
+	return sock && sock->is_tcp && sock_owns_error(file) && sock_count_end(file->fd) == 0 ? -ECONNRESET : 0;
+}
+
+bool usp_sock_was_taken_from(int fd, atomic_int *left)
+{
+	int now = usp_sys_bytes_unsent(fd);
+
+	return atomic_exchange(left, now) != now;
 }
 
 int usp_sock_unsent(const struct usp_file *file)

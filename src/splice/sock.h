@@ -52,8 +52,17 @@ int usp_sock_sync(struct usp_file *file);
  */
 bool usp_sock_is_deaf(const struct usp_file *file);
 
-/* Take in what the peer of such a stream sends, and drop it: bytes, 0 when it has ended, -EAGAIN, or -errno. */
-ssize_t usp_sock_drop(struct usp_file *file);
+/* Take in what the peer of a socket sends, and drop it: bytes, 0 when it has ended, -EAGAIN, or -errno. */
+ssize_t usp_sock_drop(int fd);
+
+/*
+ * Reading gave 0. So it does also when the error of a TCP connection was told to a send, or to whoever asked for it: 0 if the
+ * peer has ended, or nobody can know; -ECONNRESET if it has not. (tcp_inq_hint: a FIN counts as a byte to read.)
+ */
+int usp_sock_end_error(const struct usp_file *file);
+
+/* Has the peer of a socket taken something since *left was noted? Notes what it has not taken now (SIOCOUTQ). */
+bool usp_sock_was_taken_from(int fd, atomic_int *left);
 
 /*
  * What the peer's system has not got yet of a TCP connection of ours, its end counting as a byte; or -errno. 0 for others: the

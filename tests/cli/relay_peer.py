@@ -106,6 +106,13 @@ def deaf(connection, _argument):
     return "broken"
 
 
+def early(connection, argument):
+    """Answers that many bytes to the first one, and closes with the rest unread."""
+    connection.recv(1)
+    connection.sendall(bytes(int(argument)))
+    return "answered"
+
+
 def park(_connection, _argument):
     """Not a thread for each: all of them stay as they are."""
 
@@ -187,6 +194,18 @@ def leave(address, argument):
     reset(connection)
 
 
+def push(address, argument):
+    """Send that many bytes, whatever comes meanwhile, and then say how many came."""
+    connection = connect(address)
+    length = 0
+    with contextlib.suppress(ConnectionError):
+        connection.sendall(bytes(int(argument)))
+    with contextlib.suppress(ConnectionError):
+        for piece in pieces(connection):
+            length += len(piece)
+    say(length)
+
+
 def urgent(address, argument):
     """That many bytes, a letter out of band, as many bytes, the end; and what comes back."""
     connection = connect(address)
@@ -230,8 +249,8 @@ def keep(address, argument):
         connection.close()
 
 
-SERVERS = [echo, name, digest, first, whence, cut, send, deaf, park]
-CLIENTS = [ask, late, leave, urgent, crowd, keep]
+SERVERS = [echo, name, digest, first, whence, cut, send, deaf, early, park]
+CLIENTS = [ask, late, leave, push, urgent, crowd, keep]
 
 
 def main():

@@ -843,6 +843,52 @@ static void a_pump_does_not_look_at_the_time_of_a_socket(void **state)
 	close(fds[1]);
 }
 
+/* --- The end of a source ------------------------------------------------------------------------------------ */
+
+/* What a run says whose source has three bytes, and an end, or a reset that a send was told before. */
+static int pump_to_the_end(enum usp_lane_choice lane, bool is_reset, uint64_t *ret_bytes)
+{
+	const struct usp_pump_params params = {.size = sizeof(params), .count = -1, .lane = lane};
+	const struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE};
+	struct usp_pump_status status = {.size = sizeof(status)};
+	struct usp_file *file, *null;
+	struct usp_pump *pump;
+	int fds[2], ret;
+
+	net_tcp_pair(fds, 0);
+	assert_int_equal(send(fds[1], "abc", 3, 0), 3);
+	if (is_reset)
+		net_reset(fds[1]);
+	else
+		close(fds[1]);
+	while (is_reset && send(fds[0], "x", 1, MSG_NOSIGNAL) == 1)
+		;
+	file = net_file(fds[0], USP_READ);
+	assert_int_equal(usp_open("null:", &to_write, &null, NULL), 0);
+	assert_int_equal(usp_pump_new(file, &params, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, null), 0);
+	ret = usp_pump_run(pump);
+	usp_pump_status(pump, &status);
+	*ret_bytes = status.bytes;
+	usp_pump_free(pump);
+	drop(&null);
+	drop(&file);
+	return ret;
+}
+
+static void a_reset_that_a_send_was_told_is_no_end_of_a_source(void **state)
+{
+	uint64_t bytes;
+
+	(void)state;
+	for (enum usp_lane_choice lane = USP_LANE_KERNEL; lane <= USP_LANE_USER; lane++) {
+		assert_int_equal(pump_to_the_end(lane, true, &bytes), -ECONNRESET);
+		assert_int_equal(bytes, 3);
+		assert_int_equal(pump_to_the_end(lane, false, &bytes), 0);
+		assert_int_equal(bytes, 3);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -873,6 +919,7 @@ int main(void)
 		CASE(the_time_of_a_socket_bounds_the_kernel_lane_too),
 		CASE(a_call_takes_as_long_as_its_socket_says),
 		CASE(a_pump_does_not_look_at_the_time_of_a_socket),
+		CASE(a_reset_that_a_send_was_told_is_no_end_of_a_source),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
