@@ -30,7 +30,7 @@ struct usp_relay_params {
 	unsigned connections_max;    /* at a time; clients beyond that wait in the queue of the listener; 0: no limit */
 	unsigned backlog;	     /* of the listeners that the relay makes itself; 0 means 4096 */
 	uint64_t connect_timeout_ns; /* for each target that is tried; 0 means 5 s */
-	uint64_t idle_timeout_ns;    /* a connection on which nothing moved for so long is closed; 0: never */
+	uint64_t idle_timeout_ns;    /* a connection whose peers said and took nothing for so long is reset; 0: never */
 	uint64_t exit_idle_ns;	     /* usp_relay_run returns when there was no connection for so long; 0: never */
 	uint64_t drain_timeout_ns;   /* after usp_relay_drain, the rest is closed; 0: as long as they last */
 	uint64_t retry_after_ns;     /* how long a target that failed is left out; 0 means 5 s */

@@ -34,6 +34,8 @@
 #define FLOW_RETURN_SHIFT 3    /* eight times as many after each time that the ring gave it back, */
 #define FLOW_RETURNS_MAX 4u    /* four times at most */
 #define FLOW_REST_NS 100000000 /* without anything moving, until what moves it is given back */
+#define FLOW_LOOKS 8	       /* in the time of being idle, at what peers have taken; at least one a second */
+#define FLOW_LOOK_NS 1000000000
 
 /* --- The end ----------------------------------------------------------------------------------------- */
 
@@ -453,6 +455,30 @@ static uint64_t flow_patience_ns(const struct usp_conn *conn)
 	return is_stuck ? usp_linger_ns(conn) : usp_conn_params(conn)->idle_timeout_ns;
 }
 
+/*
+ * What a peer acknowledges, or takes out of a UNIX socket, is movement that no event tells of. And one that a rate holds back is
+ * not idle.
+ */
+static void flow_look_at_peers(struct usp_conn *conn)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const struct usp_flow *flow = flow_of(conn, i);
+
+		if (usp_sock_was_taken_from(conn->ends[i].fd, &conn->ends[i].left) ||
+		    (flow && flow->wait == USP_FLOW_TIME))
+			conn->active_ns = usp_conn_now(conn);
+	}
+}
+
+/* At rest: when it will have been idle for long enough; before that, if a peer has something to take. */
+static uint64_t flow_next_idle_look(const struct usp_conn *conn, uint64_t idle_ns)
+{
+	bool has_left = atomic_load(&conn->ends[0].left) > 0 || atomic_load(&conn->ends[1].left) > 0;
+	uint64_t pause_ns = idle_ns / FLOW_LOOKS < FLOW_LOOK_NS ? idle_ns / FLOW_LOOKS : FLOW_LOOK_NS;
+
+	return usp_earlier(conn->active_ns + idle_ns, usp_conn_now(conn), has_left ? pause_ns : 0);
+}
+
 /* While something moves, look now and then whether it still does; and afterwards for how long it has not. */
 static void flow_idle_fired(struct usp_timer *timer)
 {
@@ -460,6 +486,8 @@ static void flow_idle_fired(struct usp_timer *timer)
 	uint64_t now_ns = usp_conn_now(conn), idle_ns = usp_conn_params(conn)->idle_timeout_ns;
 	uint64_t patience_ns = flow_patience_ns(conn);
 
+	if (patience_ns)
+		flow_look_at_peers(conn);
 	if (patience_ns && now_ns - conn->active_ns >= patience_ns) {
 		if (!flow_has_broken(conn))
 			usp_counter_add(&usp_conn_counters(conn)->idle_closed, 1);
@@ -475,7 +503,7 @@ static void flow_idle_fired(struct usp_timer *timer)
 	if (conn->work)
 		usp_loop_arm(conn->worker->loop, timer, flow_next_look(conn));
 	else if (idle_ns)
-		usp_loop_arm(conn->worker->loop, timer, conn->active_ns + idle_ns);
+		usp_loop_arm(conn->worker->loop, timer, flow_next_idle_look(conn, idle_ns));
 }
 
 /* --- The beginning ----------------------------------------------------------------------------------- */
