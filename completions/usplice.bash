@@ -20,6 +20,7 @@ _usplice() {
 	--balance) mapfile -t COMPREPLY < <(compgen -W 'roundrobin leastconn source' -- "$cur") ;;
 	--proxy-protocol) mapfile -t COMPREPLY < <(compgen -W 'accept accept= send send-v1 send-v2' -- "$cur") ;;
 	--skip | --count | --seek | --limit-rate | --limit-total | --workers | -w | --connections-max | -c | --backlog | \
+		--keepalive-time | --keepalive-interval | --keepalive-probes | --user-timeout | \
 		--connect-timeout | --retry-after | --idle-timeout | --exit-idle-time | --drain-timeout | --source | --mark | \
 		--metrics) COMPREPLY=() ;;
 	*)

@@ -44,6 +44,12 @@ struct usp_relay_params {
 	bool proxy_accept;	   /* clients send a PROXY header first, of either version */
 	unsigned mark;		   /* SO_MARK of the connections to targets; 0: none */
 	const char *source;	   /* local address of the connections to targets, "HOST" or "HOST:PORT", or NULL */
+	bool no_keepalive;	   /* TCP does not ask whether a silent peer is still there */
+	unsigned keepalive_probes; /* without an answer, until a peer has vanished; 0 means 6, and 127 is the most */
+	uint64_t keepalive_ns;	   /* of silence until TCP asks, in whole seconds up to 32767; 0 means 60 s */
+	uint64_t keepalive_interval_ns; /* between two probes, the same; 0 means 10 s */
+	uint64_t
+		user_timeout_ns; /* TCP_USER_TIMEOUT: what is sent is acknowledged in this time, or the peer is lost; 0: none */
 };
 
 /* params is copied. -EINVAL for values that make no sense, -EPERM and so on for a source or mark that is refused. */

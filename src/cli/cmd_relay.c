@@ -5,12 +5,16 @@
 #include "relay.h"
 
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define RELAY_UNSIGNED_MAX 1000000
 #define RELAY_WORKERS_MAX 256
+#define RELAY_PROBES_MAX 127
+#define RELAY_S ((uint64_t)1000000000)
+#define RELAY_KEEPALIVE_S_MAX 32767
 
 static const char *relay_parse_number(const char *value, unsigned max, const char *why, unsigned *ret_number)
 {
@@ -33,6 +37,30 @@ static const char *relay_parse_unsigned(const char *value, void *field)
 static const char *relay_parse_workers(const char *value, void *field)
 {
 	return relay_parse_number(value, RELAY_WORKERS_MAX, "is not between 1 and 256", field);
+}
+
+static const char *relay_parse_probes(const char *value, void *field)
+{
+	return relay_parse_number(value, RELAY_PROBES_MAX, "is not between 1 and 127", field);
+}
+
+static const char *relay_parse_span(const char *value, uint64_t min_ns, uint64_t max_ns, const char *why,
+				    uint64_t *ret_ns)
+{
+	const char *wrong = option_time(value, ret_ns);
+
+	return wrong ? wrong : *ret_ns < min_ns || *ret_ns > max_ns ? why : NULL;
+}
+
+/* What TCP counts in seconds. */
+static const char *relay_parse_keepalive(const char *value, void *field)
+{
+	return relay_parse_span(value, RELAY_S, RELAY_KEEPALIVE_S_MAX * RELAY_S, "is not between 1s and 32767s", field);
+}
+
+static const char *relay_parse_user_timeout(const char *value, void *field)
+{
+	return relay_parse_span(value, 0, INT32_MAX * (RELAY_S / 1000), "is longer than 24 days", field);
 }
 
 /* SO_MARK is often written in base 16. */
@@ -113,6 +141,16 @@ static const struct option_row relay_options[] = {
 	 FIELD(params.retry_after_ns)},
 	{"idle-timeout", 0, "TIME", "close a connection on which nothing moved for this\ntime", option_time,
 	 FIELD(params.idle_timeout_ns)},
+	{"keepalive-time", 0, "TIME",
+	 "ask TCP peers that are silent for this time whether\nthey are there (default: 60s)", relay_parse_keepalive,
+	 FIELD(params.keepalive_ns)},
+	{"keepalive-interval", 0, "TIME", "and again after this time (default: 10s)", relay_parse_keepalive,
+	 FIELD(params.keepalive_interval_ns)},
+	{"keepalive-probes", 0, "N", "give a peer up that answers none of N (default: 6)", relay_parse_probes,
+	 FIELD(params.keepalive_probes)},
+	{"no-keepalive", 0, NULL, "do not ask", option_flag, FIELD(params.no_keepalive)},
+	{"user-timeout", 0, "TIME", "give a TCP peer up that acknowledges nothing for this\ntime (default: never)",
+	 relay_parse_user_timeout, FIELD(params.user_timeout_ns)},
 	{"exit-idle-time", 0, "TIME", "exit when there was no connection for this time", option_time,
 	 FIELD(params.exit_idle_ns)},
 	{"drain-timeout", 0, "TIME", "after SIGTERM, close what is left after this time\n(default: wait)", option_time,

@@ -22,6 +22,7 @@
 #include "relay/fit.h"
 #include "relay/flow.h"
 #include "relay/header.h"
+#include "relay/keepalive.h"
 #include "relay/linger.h"
 #include "relay/place.h"
 #include "relay/proxy.h"
@@ -29,7 +30,8 @@
 #include "run/uring.h"
 #include "splice/sock.h"
 
-#define CONN_RETRY_NS 50000000 /* until a descriptor may be had again */
+#define CONN_RETRY_NS 50000000		    /* until a descriptor may be had again */
+#define CONN_WATCH_NS ((uint64_t)100000000) /* of connecting, until its client is watched: most are there before */
 
 static void conn_try_target(struct usp_conn *conn);
 
@@ -151,6 +153,12 @@ static void conn_give_up(struct usp_conn *conn)
 	usp_conn_abort(conn);
 }
 
+/* Until it flows, only that the client goes away is of interest. That nobody tells of it where memory is short is no error. */
+static void conn_watch_client(struct usp_conn *conn)
+{
+	usp_conn_watch(conn, 0, USP_END_UNHEARD);
+}
+
 /* A target that took the connection after all must not take it for one that is complete. */
 static void conn_leave_address(struct usp_conn *conn)
 {
@@ -166,6 +174,7 @@ static void conn_failed(struct usp_conn *conn, int error)
 {
 	usp_loop_disarm(conn->worker->loop, &conn->timer);
 	conn_leave_address(conn);
+	conn_watch_client(conn);
 	conn->address = conn->address->ai_next;
 	if (!conn->address) {
 		usp_target_failed(conn->target, error, usp_conn_now(conn) + usp_conn_params(conn)->retry_after_ns);
@@ -232,6 +241,18 @@ static void conn_target_ready(struct usp_watch *watch, unsigned events)
 		usp_flow_ready(conn, 1, events); /* a target may have spoken at once */
 }
 
+/* It takes a while. */
+static void conn_slow_fired(struct usp_timer *timer)
+{
+	struct usp_conn *conn = usp_container_of(timer, struct usp_conn, timer);
+	uint64_t deadline_ns = timer->when_ns - CONN_WATCH_NS + usp_conn_params(conn)->connect_timeout_ns;
+
+	conn_watch_client(conn);
+	timer->fired = conn_connect_fired;
+	if (usp_loop_arm(conn->worker->loop, timer, deadline_ns) < 0)
+		conn_failed(conn, -ENOMEM);
+}
+
 static int conn_prepare_socket(struct usp_conn *conn, int fd)
 {
 	const struct usp_relay *relay = conn->worker->relay;
@@ -249,6 +270,7 @@ static int conn_prepare_socket(struct usp_conn *conn, int fd)
 		ret = usp_sys_bind(fd, source->ai_addr, source->ai_addrlen);
 	}
 	usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	usp_keepalive_set(fd, &relay->params);
 	return ret;
 }
 
@@ -260,6 +282,7 @@ static void conn_retry_fired(struct usp_timer *timer)
 /* Try the same again in a moment: true, or the time for that is over. */
 static bool conn_try_later(struct usp_conn *conn)
 {
+	conn_watch_client(conn);
 	conn->timer.fired = conn_retry_fired;
 	return usp_conn_now(conn) - conn->active_ns <= usp_conn_params(conn)->connect_timeout_ns &&
 	       usp_loop_arm(conn->worker->loop, &conn->timer, usp_conn_now(conn) + CONN_RETRY_NS) == 0;
@@ -339,7 +362,8 @@ static int conn_connect(struct usp_conn *conn)
 
 static void conn_try_target(struct usp_conn *conn)
 {
-	uint64_t deadline_ns = usp_conn_now(conn) + usp_conn_params(conn)->connect_timeout_ns;
+	uint64_t timeout_ns = usp_conn_params(conn)->connect_timeout_ns;
+	bool may_be_slow = timeout_ns > CONN_WATCH_NS && conn->ends[0].watched == USP_END_UNWATCHED;
 	int ret = conn_connect(conn);
 
 	conn->state = USP_CONN_CONNECTING;
@@ -348,9 +372,10 @@ static void conn_try_target(struct usp_conn *conn)
 		conn_wait_for_room(conn);
 		return;
 	}
-	conn->timer.fired = conn_connect_fired;
+	conn->timer.fired = may_be_slow ? conn_slow_fired : conn_connect_fired;
 	if (ret == -EINPROGRESS) {
-		ret = usp_loop_arm(conn->worker->loop, &conn->timer, deadline_ns);
+		ret = usp_loop_arm(conn->worker->loop, &conn->timer,
+				   usp_conn_now(conn) + (may_be_slow ? CONN_WATCH_NS : timeout_ns));
 		if (ret == 0)
 			return;
 	}
@@ -388,6 +413,25 @@ static void conn_refuse_header(struct usp_conn *conn, int error)
 	conn_give_up(conn);
 }
 
+static bool conn_has_input(const struct usp_conn *conn)
+{
+	struct iovec iov = {.iov_base = &(char){0}, .iov_len = 1};
+
+	return usp_sys_recvmsg(conn->ends[0].fd, &(struct msghdr){.msg_iov = &iov, .msg_iovlen = 1},
+			       MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/*
+ * Has a client given up whose target is being tried? One that has ended its side waits for an answer all the same. A UNIX socket
+ * that is closed may have left something to be delivered.
+ */
+static bool conn_client_is_gone(struct usp_conn *conn, unsigned events)
+{
+	bool is_reset = events & EPOLLERR || (events & EPOLLHUP && conn->ends[0].is_tcp);
+
+	return is_reset || (events & EPOLLHUP && !conn_has_input(conn));
+}
+
 static void conn_client_ready(struct usp_watch *watch, unsigned events)
 {
 	struct usp_conn *conn = usp_container_of(watch, struct usp_conn, ends[0].watch);
@@ -397,6 +441,8 @@ static void conn_client_ready(struct usp_watch *watch, unsigned events)
 		usp_linger_ready(conn, 0, events);
 	else if (conn->state == USP_CONN_FLOWING)
 		usp_flow_ready(conn, 0, events);
+	else if (conn->state == USP_CONN_CONNECTING && conn_client_is_gone(conn, events))
+		usp_conn_break(conn);
 	if (conn->state != USP_CONN_HEADER || !(events & ~(unsigned)EPOLLOUT))
 		return;
 	ret = usp_header_take(conn);

@@ -16,6 +16,7 @@
 #include "relay/account.h"
 #include "relay/cidr.h"
 #include "relay/fit.h"
+#include "relay/keepalive.h"
 #include "relay/place.h"
 #include "relay/worker.h"
 #include "splice/zerocopy.h"
@@ -37,8 +38,9 @@ static bool relay_can(const struct usp_relay_params *params)
 		if (times_ns[i] > INT64_MAX) /* it is added to that of the clock */
 			return false;
 	}
-	return params->nr_workers <= RELAY_WORKERS_MAX && params->backlog <= INT_MAX && params->proxy_send <= 2 &&
-	       (unsigned)params->balance <= USP_BALANCE_SOURCE && (unsigned)params->lane <= USP_LANE_USER;
+	return usp_keepalive_can(params) && params->nr_workers <= RELAY_WORKERS_MAX && params->backlog <= INT_MAX &&
+	       params->proxy_send <= 2 && (unsigned)params->balance <= USP_BALANCE_SOURCE &&
+	       (unsigned)params->lane <= USP_LANE_USER;
 }
 
 static void relay_set_defaults(struct usp_relay_params *params)
@@ -142,6 +144,16 @@ static int relay_check_targets(const struct usp_relay *relay, const struct usp_t
 	return ret;
 }
 
+/* What is accepted inherits these. */
+static void relay_prepare_tcp(const struct usp_relay *relay, const struct usp_door *door)
+{
+	usp_sys_setsockopt_int(door->fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (door->process)
+		usp_keepalive_set(door->fd, &relay->params);
+	else
+		usp_keepalive_set_passed(door->fd, &relay->params);
+}
+
 static int relay_add_listener(struct usp_relay *relay, const struct usp_door *door, const char **ret_why)
 {
 	unsigned index = relay->nr_listeners, failed;
@@ -155,7 +167,7 @@ static int relay_add_listener(struct usp_relay *relay, const struct usp_door *do
 	if (ret < 0)
 		relay->nr_listeners = index;
 	else if (relay->listener_is_tcp[index])
-		usp_sys_setsockopt_int(door->fd, IPPROTO_TCP, TCP_NODELAY, 1); /* what is accepted inherits it */
+		relay_prepare_tcp(relay, door);
 	return ret;
 }
 
