@@ -436,7 +436,7 @@ static int end_of_tcp(bool is_broken)
 	} else {
 		shutdown(way->from[1], SHUT_WR);
 	}
-	way->stream = usp_uring_begin(uring, way->from[0], way->to[0], told, way);
+	way->stream = usp_uring_begin(uring, way->from[0], true, way->to[0], told, way);
 	assert_non_null(way->stream);
 	run();
 	end_ring();
