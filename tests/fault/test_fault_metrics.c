@@ -110,8 +110,11 @@ static int serve(struct client *client, struct usp_loop *loop)
 {
 	struct usp_metrics *metrics = NULL;
 	const struct usp_door door = {.fd = client->listener, .process = usp_own_nr()};
+	const char *why;
 	int ret = loop ? usp_metrics_new(NULL, &door, 1, &metrics) : -ENOMEM;
 
+	if (ret == 0)
+		ret = usp_metrics_add_host(metrics, "relay", &why);
 	if (ret == 0)
 		ret = usp_metrics_start(metrics, loop);
 	client->loop = ret == 0 ? loop : NULL;
@@ -164,7 +167,7 @@ static void run_request(const void *arg)
 }
 
 static const struct fault_scenario scenarios[] = {
-	{.name = "ask_for_metrics", .run = run_request, .arg = "GET /metrics HTTP/1.1\r\n\r\n"},
+	{.name = "ask_for_metrics", .run = run_request, .arg = "GET /metrics HTTP/1.1\r\nHost: relay\r\n\r\n"},
 	{.name = "ask_for_the_status", .run = run_request, .arg = "GET /status.json HTTP/1.1\r\n\r\n"},
 };
 
