@@ -390,6 +390,13 @@ USP_EXPORT int usp_pump_add_sink(struct usp_pump *pump, struct usp_file *sink);
  */
 USP_EXPORT int usp_pump_run(struct usp_pump *pump);
 
+/*
+ * Would a run begin? 0, or -EOPNOTSUPP as usp_pump_run says it, and then the reasons stand in the hops. Changes no file, takes
+ * nothing, does not block: for a caller that has to read from the source first, and must not if the run is refused then. What only
+ * the first byte shows, whether the kernel serves the source and whether extents can be shared, is taken for good. -EINVAL, -ENOMEM.
+ */
+USP_EXPORT int usp_pump_check(struct usp_pump *pump);
+
 /* What a pump waits for: one side of one of its files, or time alone. */
 struct usp_pump_wait {
 	size_t size;	       /* sizeof(struct usp_pump_wait) */

@@ -56,6 +56,7 @@ struct copy {
 	int64_t total;	      /* bytes that will come, as far as that is known, or -1 */
 	struct copy_sink *sinks;
 	struct usp_pump *pump;	       /* NULL until everything is open */
+	int64_t to_skip;	       /* bytes of a source without positions that --skip reads and throws away */
 	struct usp_hop skipped;	       /* what --skip read and threw away is no part of the report */
 	_Atomic(const char *) opening; /* the spec that is being opened, or NULL */
 	struct watch watch;
@@ -73,8 +74,11 @@ int copy_open(struct copy *copy);
 int copy_check_same(struct copy *copy);
 int copy_check_options(struct copy *copy);
 
-/* Its last step: bring what is open to where the copy begins. */
+/* Its last step: bring what is open to where the copy begins, except for what has to be read for that. */
 int copy_place(struct copy *copy);
+
+/* Read and drop copy->to_skip bytes of the source, when nothing can be refused any more. An exit code. */
+int copy_skip(struct copy *copy);
 
 /* Does spec name a descriptor that this process was started with? */
 bool copy_is_inherited(const char *spec);

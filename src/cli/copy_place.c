@@ -82,9 +82,9 @@ static int64_t place_source_left(struct copy *copy)
 	return end > at ? end - at : 0;
 }
 
-static int place_discard_to(struct copy *copy, struct usp_file *null, int64_t len)
+static int place_discard_to(struct copy *copy, struct usp_file *null)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .count = len};
+	const struct usp_pump_params params = {.size = sizeof(params), .count = copy->to_skip};
 	struct usp_pump *pump = NULL;
 	int error = usp_pump_new(copy->source, &params, &pump);
 
@@ -99,15 +99,15 @@ static int place_discard_to(struct copy *copy, struct usp_file *null, int64_t le
 	return error == -ECANCELED ? -EINTR : error;
 }
 
-/* A stream is read and dropped; that too can be interrupted. */
-static int place_discard(struct copy *copy, int64_t len)
+/* This, too, can be interrupted. */
+int copy_skip(struct copy *copy)
 {
 	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE};
 	struct usp_file *null;
 	int error = usp_open("null:", &params, &null, NULL);
 
 	if (error == 0) {
-		error = place_discard_to(copy, null, len);
+		error = place_discard_to(copy, null);
 		usp_file_put(null);
 	}
 	usp_file_hop(copy->source, USP_READ, &copy->skipped);
@@ -117,14 +117,12 @@ static int place_discard(struct copy *copy, int64_t len)
 static int place_skip(struct copy *copy)
 {
 	int64_t skip = copy->request->skip, at = usp_file_seek(copy->source, skip > 0 ? skip : 0, SEEK_CUR);
-	int code = CLI_DONE;
 
-	if (at == -ESPIPE && skip > 0)
-		code = place_discard(copy, skip);
-	else if (at < 0 && at != -ESPIPE)
-		code = copy_source_failed(copy, (int)at, NULL);
-	copy->source_start = at >= 0 ? at : skip > 0 ? skip : 0;
-	return code;
+	if (at < 0 && at != -ESPIPE)
+		return copy_source_failed(copy, (int)at, NULL);
+	copy->to_skip = at < 0 && skip > 0 ? skip : 0;
+	copy->source_start = at >= 0 ? at : copy->to_skip;
+	return CLI_DONE;
 }
 
 static int place_resume_failed(struct copy *copy, struct copy_sink *sink, enum resume_result result, int64_t at)

@@ -372,11 +372,20 @@ static int run_judge(struct copy *copy, int result)
 
 static int run_transfer(struct copy *copy)
 {
-	double cpu_seconds = run_cpu_seconds(), started = progress_now();
 	int error = run_new_pump(copy), code;
+	double cpu_seconds, started;
 
+	if (error == 0 && copy->to_skip > 0)
+		error = usp_pump_check(copy->pump); /* refused means untouched */
 	if (error < 0)
 		return run_not_begun(copy, error);
+	code = copy->to_skip > 0 ? copy_skip(copy) : CLI_DONE;
+	if (code != CLI_DONE) {
+		copy_undo(copy);
+		return code;
+	}
+	cpu_seconds = run_cpu_seconds();
+	started = progress_now();
 	error = run_pump(copy);
 	if (copy->progress.is_on)
 		progress_erase(&copy->progress);

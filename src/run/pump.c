@@ -297,6 +297,16 @@ static int pump_find_stage(struct usp_pump *pump)
 	return ret;
 }
 
+int usp_pump_check(struct usp_pump *pump)
+{
+	bool can_run = pump->nr_branches && pump->stage == USP_PUMP_NEW && !atomic_load(&pump->is_done);
+	int ret = can_run ? pump_plan(pump) : -EINVAL;
+
+	if (ret == 0 && pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY && !pump_may_range(pump))
+		ret = usp_plan_require(&pump->plan);
+	return ret;
+}
+
 /* 0, or -errno before a byte has moved. */
 static int pump_begin(struct usp_pump *pump)
 {

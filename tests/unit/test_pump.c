@@ -315,6 +315,42 @@ static void a_run_that_is_refused_or_never_ends_leaves_its_files_as_they_were(vo
 	usp_file_put(sink);
 }
 
+static void a_check_tells_what_a_run_would_and_touches_nothing(void **state)
+{
+	const enum usp_lane_choice lanes[] = {USP_LANE_KERNEL, USP_LANE_AUTO, USP_LANE_AUTO};
+	const unsigned flags[] = {0, USP_PUMP_REQUIRE_ZERO_COPY, 0};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(lanes); i++) {
+		const struct usp_pump_params params = {
+			.size = sizeof(params), .count = -1, .lane = lanes[i], .flags = flags[i]};
+		struct usp_file *sink = open_memfd(0, USP_WRITE), *end[2];
+		struct usp_hop hop = {.size = sizeof(hop)};
+		struct usp_pump *run;
+
+		open_pipe(end, 16, 0);
+		put_bytes(end[1], 0, 100);
+		usp_file_put(end[1]);
+		assert_int_equal(usp_pump_new(end[0], &params, &run), 0);
+		assert_int_equal(usp_pump_check(run), -EINVAL); /* there is no sink yet */
+		assert_int_equal(usp_pump_add_sink(run, sink), 0);
+		for (unsigned nth = 0; nth < 2; nth++)
+			assert_int_equal(usp_pump_check(run), i < 2 ? -EOPNOTSUPP : 0);
+		assert_int_equal(usp_pump_sink_hop(run, 0, &hop), 0);
+		assert_true(i != 1 || hop.reason[USP_COPIED] || hop.reason[USP_UNKNOWN]);
+		assert_planless(end[0]);
+		assert_planless(sink);
+		assert_int_equal(usp_pump_run(run), i < 2 ? -EOPNOTSUPP : 0);
+		if (i < 2)
+			take_bytes(end[0], 0, 100);
+		else
+			assert_int_equal(usp_pump_check(run), -EINVAL);
+		usp_pump_free(run);
+		usp_file_put(end[0]);
+		usp_file_put(sink);
+	}
+}
+
 static void a_file_that_was_once_pumped_with_a_forced_lane_falls_back_in_a_later_run(void **state)
 {
 	struct usp_file *source = open_memfd(100000, USP_READ), *sink = open_memfd(0, USP_WRITE);
@@ -443,6 +479,7 @@ int main(void)
 		CASE(a_run_between_pipes_is_a_batch_thread_if_it_may),
 		CASE(a_run_leaves_its_files_as_they_were_and_still_tells_its_lane),
 		CASE(a_run_that_is_refused_or_never_ends_leaves_its_files_as_they_were),
+		CASE(a_check_tells_what_a_run_would_and_touches_nothing),
 		CASE(a_file_that_was_once_pumped_with_a_forced_lane_falls_back_in_a_later_run),
 		CASE(a_pump_needs_files_of_the_right_direction_and_a_sink),
 		CASE(without_descriptors_a_run_goes_on_in_memory_and_sees_a_stop),
