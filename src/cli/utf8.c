@@ -27,5 +27,21 @@ size_t utf8_len(const char *text, uint32_t *ret_point)
 
 bool utf8_is_control(uint32_t point)
 {
-	return point < 0x20 || (point >= 0x7f && point < 0xa0);
+	static const struct {
+		uint32_t first, last;
+	} controls[] = {
+		{0x00, 0x1f},	  /* C0 */
+		{0x7f, 0x9f},	  /* DEL and C1 */
+		{0x61c, 0x61c},	  /* the order of letters: mark, */
+		{0x200e, 0x200f}, /* marks, */
+		{0x2028, 0x2029}, /* (separators of lines and paragraphs) */
+		{0x202a, 0x202e}, /* embeddings and overrides, */
+		{0x2066, 0x206f}, /* isolates, and what Unicode has given up */
+	};
+
+	for (size_t i = 0; i < sizeof(controls) / sizeof(controls[0]); i++) {
+		if (point >= controls[i].first && point <= controls[i].last)
+			return true;
+	}
+	return false;
 }

@@ -56,7 +56,7 @@ void usp_text_add(struct usp_text *text, const char *format, ...)
 }
 
 /* The length of the UTF-8 sequence that begins at value, or 0 if there is no valid one. */
-static size_t text_utf8_len(const unsigned char *value)
+static size_t text_utf8_len(const unsigned char *value, uint32_t *ret_point)
 {
 	static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
 	size_t len = value[0] < 0x80 ? 1 : value[0] < 0xe0 ? 2 : value[0] < 0xf0 ? 3 : 4;
@@ -69,26 +69,32 @@ static size_t text_utf8_len(const unsigned char *value)
 			return 0;
 		point = point << 6 | (value[i] & 0x3f);
 	}
+	*ret_point = point;
 	return point < smallest[len] || point > 0x10ffff || (point & 0x1ff800) == 0xd800 ? 0 : len;
 }
 
-/* C0, DEL, and C1, which UTF-8 writes in two bytes: a terminal would obey them. value begins with valid UTF-8. */
-static bool text_is_control(const unsigned char *value)
+/*
+ * What a terminal would obey, or what shows a text as another one: C0, DEL and C1, separators of lines and paragraphs, and what
+ * turns the order of letters. The command has the same list (cli/utf8.c).
+ */
+static bool text_is_control(uint32_t point)
 {
-	return value[0] < 0x20 || value[0] == 0x7f || (value[0] == 0xc2 && value[1] < 0xa0);
+	return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x61c || point == 0x200e ||
+	       point == 0x200f || (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x206f);
 }
 
 void usp_text_add_quoted(struct usp_text *text, const char *value)
 {
 	usp_text_add(text, "\"");
 	while (*value != '\0') {
-		size_t len = text_utf8_len((const unsigned char *)value);
+		uint32_t point = 0;
+		size_t len = text_utf8_len((const unsigned char *)value, &point);
 
 		if (*value == '\n')
 			usp_text_add(text, "\\n");
 		else if (*value == '"' || *value == '\\')
 			usp_text_add(text, "\\%c", *value);
-		else if (len == 0 || text_is_control((const unsigned char *)value))
+		else if (len == 0 || text_is_control(point))
 			usp_text_add(text, "?");
 		else
 			usp_text_add(text, "%.*s", (int)len, value);
