@@ -20,6 +20,7 @@
 #include <stdbool.h>
 
 #include "base/alloc.h"
+#include "base/own.h"
 #include "base/sys.h"
 #include "base/wait.h"
 
@@ -44,7 +45,7 @@ static _Atomic(uint64_t) lookup_left;
 /* How many there are with that many more. */
 static unsigned lookup_count_left(int more)
 {
-	uint64_t process = (uint64_t)usp_sys_pid() << 32, old = atomic_load(&lookup_left), left;
+	uint64_t process = (uint64_t)usp_own_nr() << 32, old = atomic_load(&lookup_left), left;
 
 	do
 		left = (old >> 32 == process >> 32 ? (uint32_t)old : 0) + (uint32_t)more;

@@ -198,9 +198,8 @@ int usp_file_wait(struct usp_file *file, short events)
 	int ret;
 
 	if (file->fd < 0)
-		return -EAGAIN; /* nothing to wait on: the caller sees what the hook said */
-	if (file->traits &
-	    USP_FILE_SOCKET) /* asked each time, for others may change it: 0.2 us before a sleep of many */
+		return -EAGAIN;		    /* nothing to wait on: the caller sees what the hook said */
+	if (file->traits & USP_FILE_SOCKET) /* asked each time, for others may change it */
 		timeout_ns = usp_sys_socket_timeout(file->fd, events & POLLIN ? SO_RCVTIMEO : SO_SNDTIMEO);
 	ret = usp_sys_poll(&fd, 1, timeout_ns > 0 ? timeout_ns : -1);
 	return ret < 0 ? ret : ret == 0 ? -EAGAIN : 0;

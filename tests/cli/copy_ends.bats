@@ -28,13 +28,9 @@ receive() {
 	receiver=$!
 }
 
+# received CODE: that is how the receiver ends.
 received() {
-	local code=0
-	wait "$receiver" || code=$?
-	[ "$code" -eq "$1" ] || {
-		echo "the receiver's exit code is $code; $(cat receiver.err)"
-		return 1
-	}
+	finish "$1" "$receiver" receiver.err
 }
 
 @test "a server that sends a banner and reads slowly gets every byte" {

@@ -47,10 +47,10 @@ failed() {
 	done
 }
 
-@test "with --atomic an error of close leaves the old file and no other one" {
-	data a 150000
+# leaves_the_old_file FAULT: with --atomic, where that fails at the end, and the exit code and the report say so.
+leaves_the_old_file() {
 	for error in "${errors[@]}"; do
-		faulty_disk flush="$error"
+		faulty_disk "$1=$error"
 		echo old >real/b
 		copy --atomic --report report a faulty/b
 		failed 4 faulty/b "$(text_of "$error")"
@@ -59,15 +59,16 @@ failed() {
 	done
 }
 
+@test "with --atomic an error of close leaves the old file and no other one" {
+	data a 150000
+	leaves_the_old_file flush
+}
+
 @test "with --atomic an error of fsync leaves the old file and no other one" {
 	data a 150000
+	leaves_the_old_file fsync
 	for error in "${errors[@]}"; do
 		faulty_disk fsync="$error"
-		echo old >real/b
-		copy --atomic --report report a faulty/b
-		failed 4 faulty/b "$(text_of "$error")"
-		[ "$(cat real/b)" = old ]
-		[ "$(ls -A real)" = b ]
 		copy --sync --report report a faulty/c
 		failed 4 faulty/c "$(text_of "$error")"
 		rm real/c

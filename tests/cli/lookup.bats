@@ -162,13 +162,6 @@ specs=("tcp:%s:9000" "tcp-listen:%s:0" "udp:%s:9000" "udp-listen:%s:0")
 	same a b
 }
 
-# tracing: strace can be used. A sanitizer's search for leaks needs ptrace itself.
-tracing() {
-	command -v strace >/dev/null || skip "no strace"
-	"${inside[@]}" strace -o /dev/null true 2>/dev/null || skip "cannot trace here"
-	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0
-}
-
 # threads ARGUMENTS: how many threads a copy makes.
 threads() {
 	timeout 60 "${inside[@]}" strace -f -o trace -e trace=clone,clone3 "$USPLICE" copy "$@" 2>/dev/null || true
@@ -176,7 +169,7 @@ threads() {
 }
 
 @test "a numeric address costs no thread, and a name costs one" {
-	tracing
+	tracing "${inside[@]}"
 	mine=$(threads null: null:)
 	[ "$(threads mem:some tcp:127.0.0.1:9000)" -eq "$mine" ]
 	[ "$(threads mem:some "tcp:[::1]:9000")" -eq "$mine" ]
@@ -193,7 +186,7 @@ without_threads() {
 }
 
 @test "where no thread can be had a name is looked up all the same, and a time-out says why it comes late" {
-	tracing
+	tracing "${inside[@]}"
 	without_threads null: udp:now.test:9000
 	exits 0
 	export RES_OPTIONS="timeout:1 attempts:1"

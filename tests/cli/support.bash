@@ -145,12 +145,12 @@ is_moving() {
 	kill -USR1 "$job" && grep -qE '^usplice: [1-9][0-9]* bytes' job.err
 }
 
-# finish CODE: wait for it.
+# finish CODE [PROCESS ERRORS]: wait for $job, whose standard error is in job.err, or for another process.
 finish() {
 	local code=0
-	wait "$job" || code=$?
+	wait "${2:-$job}" || code=$?
 	[ "$code" -eq "$1" ] || {
-		echo "exit code $code instead of $1; standard error: $(cat job.err)"
+		echo "exit code $code instead of $1; standard error: $(cat "${3:-job.err}")"
 		return 1
 	}
 }
@@ -160,10 +160,10 @@ searches_no_leaks() {
 	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
 }
 
-# tracing: strace can be used.
+# tracing [COMMAND...]: strace can be used, where COMMAND runs what follows it.
 tracing() {
 	command -v strace >/dev/null || skip "no strace"
-	strace -o /dev/null true 2>/dev/null || skip "cannot trace here"
+	"$@" strace -o /dev/null true 2>/dev/null || skip "cannot trace here"
 	searches_no_leaks
 }
 

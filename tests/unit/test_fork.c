@@ -316,6 +316,26 @@ static void a_child_can_copy_whatever_other_threads_did_when_it_was_made(void **
 		assert_int_equal(worker_join(&workers[i]), 0);
 }
 
+/* Held here, in a child it is open, and what it guards is nothing yet. */
+static void assert_lock_is_new_in_children(struct usp_own_lock *lock)
+{
+	assert_true(usp_own_lock(lock));
+	for (enum way way = 0; way < NR_FORK_WAYS; way++) {
+		pid_t child = make_child(way);
+
+		if (child == 0) {
+			child_check(usp_own_lock(lock));
+			usp_own_unlock(lock);
+			child_check(!usp_own_lock(lock));
+			end_child(0);
+		}
+		await_child(child);
+	}
+	usp_own_unlock(lock);
+	assert_false(usp_own_lock(lock));
+	usp_own_unlock(lock);
+}
+
 static void a_lock_that_is_held_in_the_parent_is_open_in_a_child_and_its_state_is_new_there(void **state)
 {
 	static struct usp_own_lock lock;
@@ -323,21 +343,7 @@ static void a_lock_that_is_held_in_the_parent_is_open_in_a_child_and_its_state_i
 	(void)state;
 	assert_memory_equal(&(pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER, &(pthread_mutex_t){0},
 			    sizeof(pthread_mutex_t));
-	assert_true(usp_own_lock(&lock));
-	for (enum way way = 0; way < NR_FORK_WAYS; way++) {
-		pid_t child = make_child(way);
-
-		if (child == 0) {
-			child_check(usp_own_lock(&lock));
-			usp_own_unlock(&lock);
-			child_check(!usp_own_lock(&lock));
-			end_child(0);
-		}
-		await_child(child);
-	}
-	usp_own_unlock(&lock);
-	assert_false(usp_own_lock(&lock));
-	usp_own_unlock(&lock);
+	assert_lock_is_new_in_children(&lock);
 }
 
 /* A kernel that does not wipe memory in a child: the process is known by its number. */
@@ -347,21 +353,7 @@ static void a_lock_in_memory_that_nothing_wipes_is_open_in_a_child_too(void **st
 
 	(void)state;
 	atomic_store(&lock.state, &lock.spare);
-	assert_true(usp_own_lock(&lock));
-	for (enum way way = 0; way < NR_FORK_WAYS; way++) {
-		pid_t child = make_child(way);
-
-		if (child == 0) {
-			child_check(usp_own_lock(&lock));
-			usp_own_unlock(&lock);
-			child_check(!usp_own_lock(&lock));
-			end_child(0);
-		}
-		await_child(child);
-	}
-	usp_own_unlock(&lock);
-	assert_false(usp_own_lock(&lock));
-	usp_own_unlock(&lock);
+	assert_lock_is_new_in_children(&lock);
 }
 
 static ssize_t ask_number(void *arg)
