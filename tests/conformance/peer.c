@@ -343,10 +343,11 @@ bool peer_close_sink(struct peer *peer, size_t len)
 	return false;
 }
 
-bool peer_close_cut_sink(struct peer *peer, size_t len)
+bool peer_close_cut_sink(struct peer *peer, size_t len, size_t sent)
 {
 	peer_end_sink(peer);
-	return peer->nr_arrived >= len && (peer->nr_arrived == 0 || stream_has_digest(peer->nr_arrived, peer->digest));
+	return peer->nr_arrived >= len && peer->nr_arrived <= sent &&
+	       (peer->nr_arrived == 0 || stream_has_digest(peer->nr_arrived, peer->digest));
 }
 
 void peer_close_dead_sink(struct peer *peer)

@@ -66,8 +66,11 @@ void peer_close_source(struct peer *peer);
 /* The same, and then say whether exactly the bytes [0, len) of the stream arrived. Of the dead nobody knows that. */
 bool peer_close_sink(struct peer *peer, size_t len);
 
-/* Of a connection that is reset: the beginning of the stream arrived, and len bytes of it at least, which were acknowledged. */
-bool peer_close_cut_sink(struct peer *peer, size_t len);
+/*
+ * Of a connection that is reset: the beginning of the stream arrived, at least the len bytes that were acknowledged, and at most those
+ * that were sent. In between nobody knows: an acknowledgement may be on its way when the reset is sent.
+ */
+bool peer_close_cut_sink(struct peer *peer, size_t len, size_t sent);
 void peer_close_dead_sink(struct peer *peer);
 
 #endif

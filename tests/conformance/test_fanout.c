@@ -231,21 +231,26 @@ static void fan_check_healthy(unsigned first, size_t len)
 /* Drop everything: each peer must have got exactly what the pump says that it delivered, but the dead one, who had to die. */
 static void fan_close(struct peer *dead)
 {
-	uint64_t delivered[FAN_MAX];
+	uint64_t delivered[FAN_MAX], sent[FAN_MAX];
 	bool is_reset[FAN_MAX];
+	struct usp_hop hop = {.size = sizeof(hop)};
 
 	assert_true(fan_status().is_done);
 	fan_check_ledger();
 	fan_check_stranded();
-	for (unsigned i = 0; i < fan->nr_peers; i++)
-		delivered[i] = fan_sink(i).bytes, is_reset[i] = fan_is_reset(i);
+	for (unsigned i = 0; i < fan->nr_peers; i++) {
+		delivered[i] = fan_sink(i).bytes;
+		assert_int_equal(usp_pump_sink_hop(fan->pump, i, &hop), 0);
+		sent[i] = hop_sum(&hop);
+		is_reset[i] = fan_is_reset(i);
+	}
 	usp_pump_free(fan->pump);
 	drop(&fan->source);
 	for (unsigned i = 0; i < fan->nr_peers; i++) {
 		if (&fan->peers[i] == dead)
 			peer_close_dead_sink(dead);
 		else if (is_reset[i])
-			assert_true(peer_close_cut_sink(&fan->peers[i], delivered[i]));
+			assert_true(peer_close_cut_sink(&fan->peers[i], delivered[i], sent[i]));
 		else
 			assert_true(peer_close_sink(&fan->peers[i], delivered[i]));
 	}
