@@ -39,6 +39,9 @@ static void metrics_check_request(const char *bytes, size_t len)
 	}
 	FUZZ_CHECK(bytes[ret - 1] == '\n');
 	FUZZ_CHECK(request.path > bytes && request.path + request.path_len < bytes + ret);
+	FUZZ_CHECK(!request.host ||
+		   (request.host_len > 0 && request.host > bytes && request.host + request.host_len < bytes + ret &&
+		    !memchr(request.host, '\n', request.host_len)));
 	FUZZ_CHECK(request.path_len > 0 && request.path[0] == '/');
 	FUZZ_CHECK(!memchr(request.path, ' ', request.path_len) && !memchr(request.path, '?', request.path_len));
 }

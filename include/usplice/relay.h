@@ -89,6 +89,14 @@ USP_EXPORT int usp_relay_set_targets(struct usp_relay *relay, const char *const 
 USP_EXPORT int usp_relay_serve_metrics(struct usp_relay *relay, const char *address, const char **ret_why);
 
 /*
+ * Answer requests for metrics under this name, too: a host without a port. Otherwise they are for a numeric address, for localhost,
+ * or for no host; those for any other are refused with status 421, because a page of a browser could make a name of its own
+ * lead here. All hosts are right at a UNIX socket. Several times, after usp_relay_serve_metrics and before the run.
+ * -EINVAL for what is no name, with a sentence in *ret_why, or without metrics; -ENOSPC behind 64 names; -ENOMEM.
+ */
+USP_EXPORT int usp_relay_add_metrics_host(struct usp_relay *relay, const char *name, const char **ret_why);
+
+/*
  * Relay until usp_relay_stop, the end of a drain, or exit_idle_ns. Blocks. Once. 0, or -errno if it could not begin:
  * -ESTALE in a child of the process that made it.
  */

@@ -123,6 +123,17 @@ static const char *relay_parse_proxy(const char *value, void *field)
 	return NULL;
 }
 
+/* May be given several times. */
+static const char *relay_parse_metrics_host(const char *value, void *field)
+{
+	struct relay_request *request = field;
+
+	if (request->nr_metrics_hosts == RELAY_METRICS_HOSTS_MAX)
+		return "is one too many: at most 64 may be given";
+	request->metrics_hosts[request->nr_metrics_hosts++] = value;
+	return NULL;
+}
+
 #define FIELD(member) offsetof(struct relay_request, member)
 
 static const struct option_row relay_options[] = {
@@ -168,6 +179,8 @@ static const struct option_row relay_options[] = {
 	{"no-io-uring", 0, NULL, "carry small messages by recv and send, as where there\nis no io_uring", option_flag,
 	 FIELD(params.no_uring)},
 	{"metrics", 0, "ADDRESS", "serve /metrics for Prometheus and / for people there", option_text, FIELD(metrics)},
+	{"metrics-host", 0, "NAME", "the name under which metrics are asked for (may be\ngiven several times)",
+	 relay_parse_metrics_host, 0},
 	{"quiet", 'q', NULL, "say nothing but errors", option_flag, FIELD(quiet)},
 	{"help", 'h', NULL, "show this help", option_flag, FIELD(help)},
 	{NULL, 0, NULL, NULL, NULL, 0},
@@ -197,6 +210,10 @@ int cmd_relay(int argc, char **argv)
 		return relay_help();
 	if (argc - first < (request.targets_file ? 1 : 2)) {
 		message_say("relay: where to listen and at least one target are needed (usplice relay --help)");
+		return CLI_USAGE;
+	}
+	if (request.nr_metrics_hosts && !request.metrics) {
+		message_say("relay: --metrics-host needs --metrics");
 		return CLI_USAGE;
 	}
 	request.listen = argv[first];

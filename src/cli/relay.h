@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <usplice/relay.h>
 
+#define RELAY_METRICS_HOSTS_MAX 64
+
 /* The command line, as it was parsed. */
 struct relay_request {
 	const char *listen;
@@ -14,6 +16,8 @@ struct relay_request {
 	unsigned nr_targets;
 	struct usp_relay_params params;
 	const char *targets_file, *metrics;
+	const char *metrics_hosts[RELAY_METRICS_HOSTS_MAX];
+	unsigned nr_metrics_hosts;
 	const char *proxy_from; /* blocks of addresses of which PROXY headers are taken; NULL: of all, if of any */
 	bool quiet, help;
 };

@@ -109,7 +109,16 @@ static int run_serve_metrics(struct usp_relay *relay, const struct relay_request
 	const char *why = NULL;
 	int error = request->metrics ? usp_relay_serve_metrics(relay, request->metrics, &why) : 0;
 
-	return error < 0 ? run_refused("cannot serve metrics at", request->metrics, error, why) : CLI_DONE;
+	if (error < 0)
+		return run_refused("cannot serve metrics at", request->metrics, error, why);
+	for (unsigned i = 0; i < request->nr_metrics_hosts; i++) {
+		error = usp_relay_add_metrics_host(relay, request->metrics_hosts[i], &why);
+		if (error < 0) {
+			run_refused("cannot serve metrics as", request->metrics_hosts[i], error, why);
+			return error == -EINVAL ? CLI_USAGE : CLI_FAILED;
+		}
+	}
+	return CLI_DONE;
 }
 
 static void run_say_addresses(struct usp_relay *relay, const struct relay_request *request)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/compiler.h"
 
@@ -57,39 +58,103 @@ static enum usp_http_method http_method(struct http_word word)
 	return http_is(word, "GET") ? USP_HTTP_GET : http_is(word, "HEAD") ? USP_HTTP_HEAD : USP_HTTP_OTHER;
 }
 
-/* A proxy may send the whole address, of which only the path matters to us. */
-static struct http_word http_path(struct http_word target)
+/* Take a line with its end off the front of rest. */
+static struct http_word http_take_line(struct http_word *rest)
 {
-	size_t skipped = http_begins(target, "http://") ? strlen("http://") : 0;
-	const char *slash = memchr(target.at + skipped, '/', target.len - skipped);
+	struct http_word line = http_take(rest, '\n');
 
-	if (skipped && slash)
-		target = (struct http_word){.at = slash, .len = target.len - (size_t)(slash - target.at)};
+	if (line.len > 0 && line.at[line.len - 1] == '\r')
+		line.len--;
+	return line;
+}
+
+/* A path; or a whole address, as for a proxy, whose host counts instead of the field, and whose path may be left out. */
+static struct http_word http_take_target(struct http_word target, struct http_word *ret_host)
+{
+	static const char scheme[] = "http://";
+	size_t scheme_len = strlen(scheme), host_len = 0;
+
+	if (target.len < scheme_len || strncasecmp(target.at, scheme, scheme_len) != 0)
+		return http_take(&target, '?');
+	while (scheme_len + host_len < target.len && !strchr("/?#", target.at[scheme_len + host_len]))
+		host_len++;
+	if (!host_len)
+		return (struct http_word){.at = target.at};
+	*ret_host = (struct http_word){.at = target.at + scheme_len, .len = host_len};
+	target.at += scheme_len + host_len;
+	target.len -= scheme_len + host_len;
+	if (!target.len || *target.at != '/') /* the root, for which a slash of the scheme stands */
+		return (struct http_word){.at = ret_host->at - 1, .len = 1};
 	return http_take(&target, '?');
+}
+
+static bool http_is_token(struct http_word word)
+{
+	for (size_t i = 0; i < word.len; i++) {
+		if (word.at[i] <= ' ' || word.at[i] > '~')
+			return false;
+	}
+	return word.len > 0;
+}
+
+static struct http_word http_trim(struct http_word word)
+{
+	while (word.len && (word.at[0] == ' ' || word.at[0] == '\t')) {
+		word.at++;
+		word.len--;
+	}
+	while (word.len && (word.at[word.len - 1] == ' ' || word.at[word.len - 1] == '\t'))
+		word.len--;
+	return word;
+}
+
+/*
+ * The field Host of the lines in front of the empty one. false if a line is no field, such as one that goes on with the line before,
+ * or if there are two: others might take another one than we do.
+ */
+static bool http_find_host(struct http_word rest, struct http_word *ret_host)
+{
+	struct http_word line, name;
+
+	*ret_host = (struct http_word){.at = NULL};
+	while ((line = http_take_line(&rest)).len) {
+		bool is_field = memchr(line.at, ':', line.len);
+
+		name = http_take(&line, ':');
+		if (!is_field || !http_is_token(name))
+			return false;
+		if (name.len != strlen("Host") || strncasecmp(name.at, "Host", name.len) != 0)
+			continue;
+		if (ret_host->at)
+			return false;
+		*ret_host = http_trim(line);
+	}
+	return true;
 }
 
 ssize_t usp_http_parse(const char *bytes, size_t len, struct usp_http_request *ret_request)
 {
 	struct http_word rest = {.at = bytes, .len = http_head_len(bytes, len)};
 	size_t head_len = rest.len;
-	struct http_word line, method, target, path;
+	struct http_word line, method, path, host;
 
 	if (len > 0 && (bytes[0] < 'A' || bytes[0] > 'Z'))
 		return -EPROTO; /* said at once, because TLS would wait for an answer before it sends a line's end */
 	if (!head_len)
 		return 0;
-	line = http_take(&rest, '\n');
-	if (line.len > 0 && line.at[line.len - 1] == '\r')
-		line.len--;
+	line = http_take_line(&rest);
 	method = http_take(&line, ' ');
-	target = http_take(&line, ' ');
-	path = http_path(target);
+	if (!http_find_host(rest, &host))
+		return -EPROTO;
+	path = http_take_target(http_take(&line, ' '), &host);
 	if (!http_begins(line, "HTTP/1.") || line.len != strlen("HTTP/1.1") || !http_begins(path, "/"))
 		return -EPROTO;
 	*ret_request = (struct usp_http_request){
 		.method = http_method(method),
 		.path = path.at,
 		.path_len = path.len,
+		.host = host.len ? host.at : NULL,
+		.host_len = host.len,
 	};
 	return (ssize_t)head_len;
 }
@@ -106,6 +171,7 @@ const char *usp_http_reason(unsigned status)
 		{400, "Bad Request"},
 		{404, "Not Found"},
 		{405, "Method Not Allowed"},
+		{421, "Misdirected Request"},
 		{431, "Request Header Fields Too Large"},
 		{503, "Service Unavailable"},
 	};

@@ -17,11 +17,13 @@ struct usp_http_request {
 	enum usp_http_method method;
 	const char *path; /* without a query; points into the request */
 	size_t path_len;
+	const char *host; /* with a port, if one is named; points into the request; NULL: none is named */
+	size_t host_len;
 };
 
 /*
  * Look at the first len bytes of a connection. The length of the head of the request, 0 if more bytes are needed, -EPROTO if
- * this is no HTTP/1.
+ * this is no HTTP/1, or has a line that is no field, or names two hosts.
  */
 ssize_t usp_http_parse(const char *bytes, size_t len, struct usp_http_request *ret_request);
 

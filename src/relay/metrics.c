@@ -8,7 +8,8 @@
  *     accepted ──► asks ──► takes ──► lingers ──► gone
  *                    └────────┴──────────┴─ error, or METRICS_PATIENCE_NS ─► gone
  *
- * All of it runs in the thread of the loop, never blocks, and is bounded in clients and in what each may send.
+ * All of it runs in the thread of the loop, never blocks, and is bounded in clients and in what each may send. When all places are
+ * taken, a client that has had its time has to give its place to one that waits: first the one that asks for the longest.
  */
 #include "relay/metrics.h"
 
@@ -19,6 +20,7 @@
 #include "base/compiler.h"
 #include "base/own.h"
 #include "base/sys.h"
+#include "relay/host.h"
 #include "relay/http.h"
 #include "relay/page.h"
 #include "relay/place.h"
@@ -29,6 +31,7 @@
 #define METRICS_HEAD_MAX 2048		       /* of an answer */
 #define METRICS_LINGER_MAX ((size_t)256 << 10) /* bytes behind a request that are read and dropped */
 #define METRICS_PATIENCE_NS (5 * UINT64_C(1000000000))
+#define METRICS_GRACE_NS UINT64_C(500000000) /* that each state has in any case: a crowd is served in turn */
 
 enum metrics_state {
 	METRICS_ASKS,
@@ -44,7 +47,8 @@ struct metrics_client {
 	struct metrics_client **slot;
 	int fd; /* -1: it has gone, and is freed soon */
 	enum metrics_state state;
-	unsigned events; /* that it is watched for */
+	uint64_t since_ns; /* when that began */
+	unsigned events;   /* that it is watched for */
 	size_t nr_read, nr_sent;
 	char request[METRICS_REQUEST_MAX];
 	char head[METRICS_HEAD_MAX];
@@ -66,6 +70,9 @@ struct usp_metrics {
 	struct usp_timer tick;
 	struct metrics_door doors[USP_PLACE_DOORS_MAX];
 	unsigned nr_doors;
+	bool is_unix; /* which no page of a browser reaches */
+	char *hosts[USP_METRICS_HOSTS_MAX];
+	unsigned nr_hosts;
 	unsigned process; /* that made it: a child leaves alone what it shares with that */
 	struct metrics_client *clients[METRICS_CLIENTS_MAX];
 	uint64_t started_ns;
@@ -99,6 +106,35 @@ static bool metrics_report(struct usp_metrics *metrics, struct usp_report *ret_r
 	return true;
 }
 
+/* --- Whom a request is for --------------------------------------------------------------------------- */
+
+static const char metrics_foreign[] =
+	"Misdirected Request: this server answers to its numeric addresses, to localhost, and to the "
+	"names that --metrics-host gives it.\n";
+
+int usp_metrics_add_host(struct usp_metrics *metrics, const char *name, const char **ret_why)
+{
+	char plain[USP_HOST_NAME_MAX];
+	int ret = usp_host_name(name, plain, ret_why);
+
+	if (ret < 0)
+		return ret;
+	if (metrics->nr_hosts == usp_array_len(metrics->hosts))
+		return -ENOSPC;
+	metrics->hosts[metrics->nr_hosts] = usp_alloc_string(plain);
+	if (!metrics->hosts[metrics->nr_hosts])
+		return -ENOMEM;
+	metrics->nr_hosts++;
+	return 0;
+}
+
+/* Without a host there is no name that could be somebody else's, and no browser either. */
+static bool metrics_is_for(const struct usp_metrics *metrics, const struct usp_http_request *request)
+{
+	return metrics->is_unix || !request->host ||
+	       usp_host_is_ours(request->host, request->host_len, metrics->hosts, metrics->nr_hosts);
+}
+
 /* --- Answers --------------------------------------------------------------------------------------- */
 
 struct metrics_route {
@@ -123,6 +159,12 @@ static const struct metrics_route *metrics_find(const struct usp_http_request *r
 	return NULL;
 }
 
+static void metrics_enter(struct metrics_client *client, enum metrics_state state)
+{
+	client->state = state;
+	client->since_ns = usp_loop_now(client->metrics->loop);
+}
+
 /* From here on it has its time again. Its timer is armed already, and moving one cannot fail. */
 static void metrics_answer(struct metrics_client *client, unsigned status, const char *type, const char *policy)
 {
@@ -131,13 +173,13 @@ static void metrics_answer(struct metrics_client *client, unsigned status, const
 	struct usp_loop *loop = client->metrics->loop;
 
 	client->head_len = usp_http_head(&answer, client->head, sizeof(client->head));
-	client->state = METRICS_TAKES;
+	metrics_enter(client, METRICS_TAKES);
 	usp_loop_arm(loop, &client->timer, usp_loop_now(loop) + METRICS_PATIENCE_NS);
 }
 
 static void metrics_refuse(struct metrics_client *client, unsigned status)
 {
-	client->body = usp_http_reason(status);
+	client->body = status == 421 ? metrics_foreign : usp_http_reason(status);
 	client->body_len = strlen(client->body);
 	metrics_answer(client, status, "text/plain; charset=utf-8", NULL);
 }
@@ -171,7 +213,9 @@ static void metrics_serve(struct metrics_client *client, const struct usp_http_r
 {
 	const struct metrics_route *route = metrics_find(request);
 
-	if (request->method == USP_HTTP_OTHER)
+	if (!metrics_is_for(client->metrics, request))
+		metrics_refuse(client, 421);
+	else if (request->method == USP_HTTP_OTHER)
 		metrics_refuse(client, 405);
 	else if (!route)
 		metrics_refuse(client, 404);
@@ -219,7 +263,7 @@ static int metrics_take(struct metrics_client *client)
 	client->nr_sent += (size_t)len;
 	if (client->nr_sent < client->head_len + client->body_len)
 		return 0;
-	client->state = METRICS_LINGERS;
+	metrics_enter(client, METRICS_LINGERS);
 	client->nr_read = 0;
 	return usp_sys_shutdown(client->fd, SHUT_WR);
 }
@@ -256,13 +300,16 @@ static void metrics_client_close(struct metrics_client *client)
 }
 
 /* An event of this round may still be on its way to it, so the memory stays until the round is over. */
+static void metrics_client_drop(struct metrics_client *client)
+{
+	metrics_client_close(client);
+	usp_loop_defer(client->metrics->loop, &client->last_task);
+}
+
 static void metrics_client_end(struct metrics_client *client)
 {
-	struct usp_metrics *metrics = client->metrics;
-
-	metrics_client_close(client);
-	usp_loop_defer(metrics->loop, &client->last_task);
-	metrics_accept(metrics);
+	metrics_client_drop(client);
+	metrics_accept(client->metrics);
 }
 
 /* Watch it for what its state waits for: 0 or -errno. */
@@ -305,6 +352,27 @@ static void metrics_client_late(struct usp_timer *timer)
 
 /* --- Listener -------------------------------------------------------------------------------------- */
 
+/*
+ * The client that loses least: of those that have had their time in one state the oldest, first where it has asked for nothing, then
+ * where it has its answer, and last where it is slow to take that. NULL if all are fresh.
+ */
+static struct metrics_client *metrics_idlest(struct usp_metrics *metrics)
+{
+	static const unsigned ranks[] = {[METRICS_ASKS] = 0, [METRICS_LINGERS] = 1, [METRICS_TAKES] = 2};
+	struct metrics_client *idlest = NULL;
+
+	for (size_t i = 0; i < usp_array_len(metrics->clients); i++) {
+		struct metrics_client *client = metrics->clients[i];
+
+		if (!client || usp_loop_now(metrics->loop) - client->since_ns < METRICS_GRACE_NS)
+			continue;
+		if (!idlest || ranks[client->state] < ranks[idlest->state] ||
+		    (client->state == idlest->state && client->since_ns < idlest->since_ns))
+			idlest = client;
+	}
+	return idlest;
+}
+
 static struct metrics_client **metrics_free_slot(struct usp_metrics *metrics)
 {
 	for (size_t i = 0; i < usp_array_len(metrics->clients); i++) {
@@ -331,6 +399,7 @@ static void metrics_client_new(struct usp_metrics *metrics, struct metrics_clien
 		.metrics = metrics,
 		.slot = slot,
 		.fd = fd,
+		.since_ns = usp_loop_now(loop),
 		.events = EPOLLIN,
 	};
 	*slot = client;
@@ -341,22 +410,32 @@ static void metrics_client_new(struct usp_metrics *metrics, struct metrics_clien
 	}
 }
 
+/* Accept one client who waits, in a free place or in that of another: false if there is none, or no place for it. */
+static bool metrics_accept_one(struct usp_metrics *metrics, int listener)
+{
+	struct metrics_client **slot = metrics_free_slot(metrics);
+	struct metrics_client *idlest = slot ? NULL : metrics_idlest(metrics);
+	int fd = slot || idlest ? usp_sys_accept(listener) : -EBUSY;
+
+	if (fd < 0)
+		return false;
+	if (idlest) {
+		slot = idlest->slot;
+		metrics_client_drop(idlest);
+	}
+	metrics_client_new(metrics, slot, fd);
+	return true;
+}
+
 /*
  * Until nobody waits any more. What keeps us from that is met by trying again at each tick and whenever a client has gone:
  * the listener tells only that somebody has come, not that somebody is there, so nothing spins meanwhile.
  */
 static void metrics_accept(struct usp_metrics *metrics)
 {
-	struct metrics_client **slot;
-	int fd;
-
 	for (unsigned i = 0; i < metrics->nr_doors; i++) {
-		do {
-			slot = metrics_free_slot(metrics);
-			fd = slot ? usp_sys_accept(metrics->doors[i].door.fd) : -EBUSY;
-			if (fd >= 0)
-				metrics_client_new(metrics, slot, fd);
-		} while (fd >= 0);
+		while (metrics_accept_one(metrics, metrics->doors[i].door.fd))
+			;
 	}
 }
 
@@ -410,6 +489,7 @@ int usp_metrics_new(struct usp_relay *relay, const struct usp_door *doors, unsig
 			.metrics = metrics,
 			.door = doors[metrics->nr_doors],
 		};
+	metrics->is_unix = usp_sys_getsockopt_int(doors[0].fd, SOL_SOCKET, SO_DOMAIN) == AF_UNIX;
 	metrics->process = usp_own_nr();
 	metrics->tick.fired = metrics_ticked;
 	*ret_metrics = metrics;
@@ -465,5 +545,7 @@ void usp_metrics_free(struct usp_metrics *metrics)
 		metrics_stop(metrics);
 	for (unsigned i = 0; i < metrics->nr_doors; i++)
 		usp_door_close(&metrics->doors[i].door);
+	for (unsigned i = 0; i < metrics->nr_hosts; i++)
+		usp_free(metrics->hosts[i]);
 	usp_free(metrics);
 }

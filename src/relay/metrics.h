@@ -8,11 +8,17 @@
 #include "relay/place.h"
 #include "run/loop.h"
 
+#define USP_METRICS_HOSTS_MAX 64
+
 struct usp_metrics;
 
 /* Serve at one to USP_PLACE_DOORS_MAX doors, which it then owns. On failure they stay with the caller. */
 int usp_metrics_new(struct usp_relay *relay, const struct usp_door *doors, unsigned nr_doors,
 		    struct usp_metrics **ret_metrics);
+
+/* Answer under this name, too, which is copied: 0, -EINVAL with a reason, -ENOSPC behind USP_METRICS_HOSTS_MAX, or -ENOMEM. */
+int usp_metrics_add_host(struct usp_metrics *metrics, const char *name, const char **ret_why);
+
 int usp_metrics_listener(const struct usp_metrics *metrics); /* the first socket, lent */
 
 /* From the loop: its addresses are free for a successor, and those who have asked get their answer. May be called again. */

@@ -234,6 +234,16 @@ int usp_relay_serve_metrics(struct usp_relay *relay, const char *address, const 
 	return ret;
 }
 
+int usp_relay_add_metrics_host(struct usp_relay *relay, const char *name, const char **ret_why)
+{
+	const char *why = NULL;
+	int ret = relay->metrics ? usp_metrics_add_host(relay->metrics, name, &why) : -EINVAL;
+
+	if (ret < 0 && ret_why)
+		*ret_why = why;
+	return ret;
+}
+
 int usp_relay_set_targets(struct usp_relay *relay, const char *const *addresses, unsigned nr_targets,
 			  unsigned *ret_failed, const char **ret_why)
 {

@@ -44,6 +44,9 @@ static void a_request_has_a_method_and_a_path(void **state)
 		{"HEAD /metrics HTTP/1.0\r\n\r\n", USP_HTTP_HEAD, "/metrics"},
 		{"GET /metrics?name=a&b=/?c HTTP/1.1\r\n\r\n", USP_HTTP_GET, "/metrics"},
 		{"GET http://relay:9090/metrics?name=a HTTP/1.1\r\n\r\n", USP_HTTP_GET, "/metrics"},
+		{"GET HTTP://relay/metrics HTTP/1.1\r\n\r\n", USP_HTTP_GET, "/metrics"},
+		{"GET http://relay HTTP/1.1\r\n\r\n", USP_HTTP_GET, "/"},
+		{"GET http://relay?name=/a HTTP/1.1\r\n\r\n", USP_HTTP_GET, "/"},
 		{"POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", USP_HTTP_OTHER, "/metrics"},
 		{"GETS / HTTP/1.1\r\n\r\n", USP_HTTP_OTHER, "/"},
 		{"GE / HTTP/1.1\r\n\r\n", USP_HTTP_OTHER, "/"},
@@ -60,6 +63,40 @@ static void a_request_has_a_method_and_a_path(void **state)
 	}
 }
 
+static void a_request_may_name_a_host(void **state)
+{
+	static const struct {
+		const char *text, *host; /* NULL: none */
+	} cases[] = {
+		{"GET / HTTP/1.1\r\nHost: relay\r\n\r\n", "relay"},
+		{"GET / HTTP/1.0\n\n", NULL},
+		{"GET / HTTP/1.0\nHost: relay\n\n", "relay"},
+		{"GET / HTTP/1.1\r\nAccept: Host: a\r\nhOST:relay:9187\r\nX: b\r\n\r\n", "relay:9187"},
+		{"GET / HTTP/1.1\r\nHost:\t [::1]:9187 \t\r\n\r\n", "[::1]:9187"},
+		{"GET / HTTP/1.1\r\nHost:\r\n\r\n", NULL},
+		{"GET / HTTP/1.1\r\nHosts: a\r\nX-Host: b\r\n\r\n", NULL},
+		{"GET http://relay:9187/metrics HTTP/1.1\r\nHost: other\r\n\r\n", "relay:9187"},
+		{"GET http://relay HTTP/1.1\r\n\r\n", "relay"},
+		{"GET http://relay?/a HTTP/1.1\r\n\r\n", "relay"},
+		{"GET http://user@relay/ HTTP/1.1\r\n\r\n", "user@relay"},
+		{"GET / HTTP/1.1\r\n\r\nHost: behind\r\n\r\n", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct usp_http_request request;
+
+		print_message("# %s\n", cases[i].host ? cases[i].host : "none");
+		assert_true(parse(cases[i].text, &request) > 0);
+		if (!cases[i].host) {
+			assert_null(request.host);
+			continue;
+		}
+		assert_int_equal(request.host_len, strlen(cases[i].host));
+		assert_memory_equal(request.host, cases[i].host, request.host_len);
+	}
+}
+
 static void what_is_no_request_is_refused(void **state)
 {
 	static const char *const texts[] = {
@@ -69,7 +106,17 @@ static void what_is_no_request_is_refused(void **state)
 		"GET / HTTP/1.10\r\n\r\n",
 		"GET  / HTTP/1.1\r\n\r\n",
 		"GET metrics HTTP/1.1\r\n\r\n",
-		"GET http://relay HTTP/1.1\r\n\r\n",
+		"GET http:// HTTP/1.1\r\n\r\n",
+		"GET http:///metrics HTTP/1.1\r\n\r\n",
+		"GET https://relay/metrics HTTP/1.1\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nAccept: b\r\nhost: c\r\n\r\n",
+		"GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+		"GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+		"GET / HTTP/1.1\r\nAccept: b\r\n\tHost: a\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost\r\n\r\n",
+		"GET / HTTP/1.1\r\n: a\r\n\r\n",
 		"GET  HTTP/1.1\r\n\r\n",
 		"GET\r\n\r\n",
 		"HTTP/1.1\n\n",
@@ -133,6 +180,7 @@ int main(void)
 		CASE(a_head_is_there_when_its_empty_line_is),
 		CASE(a_lone_line_feed_ends_a_line),
 		CASE(a_request_has_a_method_and_a_path),
+		CASE(a_request_may_name_a_host),
 		CASE(what_is_no_request_is_refused),
 		CASE(what_begins_like_no_request_is_refused_at_once),
 		CASE(an_answer_has_a_head),

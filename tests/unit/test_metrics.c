@@ -14,9 +14,10 @@
 #include "net.h"
 #include "relay/page.h"
 
-#define MANY_TARGETS 4000 /* whose text is larger than what a socket of ours holds */
-#define CROWD 40	  /* more clients than the server has places */
-#define PATIENCE_S 60	  /* of our clients; the server has 5 */
+#define MANY_TARGETS 4000		       /* whose text is larger than what a socket of ours holds */
+#define CROWD 40			       /* more clients than the server has places */
+#define PATIENCE_S 60			       /* of our clients; the server has 5 */
+#define PATIENCE_NS (4 * UINT64_C(1000000000)) /* less than the server has */
 
 /* --- The relay ------------------------------------------------------------------------------------- */
 
@@ -82,6 +83,23 @@ static ssize_t server_run(void *arg)
 	return usp_loop_run(arg);
 }
 
+static void make_server(struct server *server, int listener)
+{
+	assert_int_equal(listen(listener, 128), 0);
+	assert_int_equal(usp_loop_new(&server->loop), 0);
+	assert_int_equal(usp_metrics_new((struct usp_relay *)&nr_asked,
+					 &(struct usp_door){.fd = listener, .process = usp_own_nr()}, 1,
+					 &server->metrics),
+			 0);
+}
+
+static void start_server(struct server *server)
+{
+	assert_int_equal(usp_metrics_start(server->metrics, server->loop), 0);
+	usp_loop_on_wake(server->loop, server_stop, server->loop);
+	worker_start(&server->worker, server_run, server->loop);
+}
+
 /* Send buffers of sndbuf bytes, or what the system gives if it is 0. */
 static void open_server(struct server *server, unsigned nr, int sndbuf)
 {
@@ -90,14 +108,8 @@ static void open_server(struct server *server, unsigned nr, int sndbuf)
 	nr_targets = nr;
 	if (sndbuf)
 		assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof(sndbuf)), 0);
-	assert_int_equal(listen(fd, 128), 0);
-	assert_int_equal(usp_loop_new(&server->loop), 0);
-	assert_int_equal(usp_metrics_new((struct usp_relay *)&nr_asked,
-					 &(struct usp_door){.fd = fd, .process = usp_own_nr()}, 1, &server->metrics),
-			 0);
-	assert_int_equal(usp_metrics_start(server->metrics, server->loop), 0);
-	usp_loop_on_wake(server->loop, server_stop, server->loop);
-	worker_start(&server->worker, server_run, server->loop);
+	make_server(server, fd);
+	start_server(server);
 }
 
 static void close_server(struct server *server)
@@ -205,7 +217,7 @@ static void metrics_are_served_to_prometheus(void **state)
 
 	(void)state;
 	open_server(&server, 3, 0);
-	reply = ask(&server, "GET /metrics HTTP/1.1\r\nHost: relay\r\nAccept: text/plain\r\n\r\n");
+	reply = ask(&server, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n");
 	assert_reply(&reply, "200 OK", "\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n");
 	assert_int_equal(reply.body_len, length_told(&reply));
 	assert_non_null(strstr(reply.body, "\nusplice_relay_connections 77\n"));
@@ -320,7 +332,7 @@ static void what_is_not_there_is_refused_by_its_status(void **state)
 
 static void a_request_may_come_byte_by_byte(void **state)
 {
-	static const char text[] = "GET /metrics HTTP/1.1\r\nHost: relay\r\n\r\n";
+	static const char text[] = "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 	struct server server;
 	struct reply reply;
 	int fd, one = 1;
@@ -475,24 +487,207 @@ static void a_client_that_talks_on_is_dropped(void **state)
 	close_server(&server);
 }
 
-/* More than there are places: the rest waits in the queue of the listener. */
-static void a_crowd_is_served_as_places_become_free(void **state)
+static int trickling_client(const struct server *server)
 {
-	int idle[CROWD];
+	int fd = client(server);
+
+	say(fd, "GET /metrics HTTP/1.1\r\nX");
+	return fd;
+}
+
+static bool has_ended(int fd)
+{
+	char byte;
+	ssize_t ret = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return ret == 0 || (ret < 0 && errno != EAGAIN);
+}
+
+/*
+ * Others take all places and wait in the queue besides. Who comes behind them is served before the server loses patience with any of
+ * them. true if all that took less time than its patience; otherwise it tells nothing.
+ */
+static bool crowd_out(int (*kind)(const struct server *server))
+{
+	uint64_t begun_ns = usp_sys_now_ns();
+	struct server server;
+	int fds[CROWD];
+	bool is_quick;
+
+	open_server(&server, MANY_TARGETS, 4096);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		fds[i] = kind(&server);
+	assert_serves(&server);
+	is_quick = usp_sys_now_ns() - begun_ns < PATIENCE_NS;
+	if (is_quick && kind == silent_client) {
+		await_end(fds[0]); /* the oldest one had to go */
+		fds[0] = -1;
+		is_quick = !has_ended(fds[31]) || usp_sys_now_ns() - begun_ns >= PATIENCE_NS;
+		assert_true(is_quick); /* the youngest one with a place had not */
+	}
+	close_server(&server);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	return is_quick;
+}
+
+static void a_crowd_that_says_nothing_keeps_nobody_out(void **state)
+{
+	static int (*const kinds[])(const struct server *server) = {silent_client, trickling_client, lingering_client,
+								    deaf_client};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		while (!crowd_out(kinds[i]))
+			;
+	}
+}
+
+/* Who is busy with an answer is left alone as long as somebody else is silent. true if it got all of it, in time. */
+static bool crowd_beside_a_slow_reader(bool *ret_is_whole)
+{
+	uint64_t begun_ns = usp_sys_now_ns();
+	int deaf, silent[CROWD];
+	struct server server;
+	size_t len = 0;
+	ssize_t ret;
+	char buffer[65536];
+
+	open_server(&server, MANY_TARGETS, 4096);
+	deaf = deaf_client(&server);
+	assert_int_equal(recv(deaf, &(char){0}, 1, MSG_PEEK), 1);
+	for (size_t i = 0; i < ARRAY_LEN(silent); i++)
+		silent[i] = client(&server);
+	assert_serves(&server);
+	while ((ret = recv(deaf, buffer, sizeof(buffer), 0)) > 0)
+		len += (size_t)ret;
+	*ret_is_whole = ret == 0 && len > MANY_TARGETS * strlen("usplice_relay_target_up");
+	close(deaf);
+	for (size_t i = 0; i < ARRAY_LEN(silent); i++)
+		close(silent[i]);
+	close_server(&server);
+	return usp_sys_now_ns() - begun_ns < PATIENCE_NS;
+}
+
+static void the_silent_go_before_those_who_take_their_answer(void **state)
+{
+	bool is_whole = false, is_quick = false;
+
+	(void)state;
+	while (!is_quick && !is_whole)
+		is_quick = crowd_beside_a_slow_reader(&is_whole);
+	assert_true(is_whole);
+}
+
+static void requests_behind_the_first_are_not_answered(void **state)
+{
 	struct server server;
 	struct reply reply;
-	int fd;
 
 	(void)state;
 	open_server(&server, 0, 0);
-	for (size_t i = 0; i < ARRAY_LEN(idle); i++)
-		idle[i] = client(&server);
-	fd = client(&server);
-	say(fd, "GET /metrics HTTP/1.1\r\n\r\n");
-	await_asked(1);
-	assert_int_equal(recv(fd, &(char){0}, 1, MSG_DONTWAIT), -1);
-	for (size_t i = 0; i < ARRAY_LEN(idle); i++)
-		close(idle[i]);
+	reply = ask(&server, "HEAD / HTTP/1.1\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n");
+	assert_reply(&reply, "200 OK", "\r\nContent-Length: ");
+	assert_int_equal(reply.body_len, 0);
+	free(reply.text);
+	close_server(&server);
+}
+
+/* --- Whom a request is for --------------------------------------------------------------------------- */
+
+static void assert_status(const struct server *server, const char *request, const char *status)
+{
+	struct reply reply = ask(server, request);
+
+	print_message("# %s: %s\n", request, status);
+	assert_reply(&reply, status, "\r\n\r\n");
+	free(reply.text);
+}
+
+static void a_request_for_another_host_is_refused(void **state)
+{
+	static const char *const good[] = {
+		"GET /metrics HTTP/1.0\r\n\r\n",
+		"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:9187\r\n\r\n",
+		"GET /metrics HTTP/1.1\r\nHost: [::1]:9187\r\n\r\n",
+		"GET /metrics HTTP/1.1\r\nHost: localhost:1\r\n\r\n",
+		"GET /metrics HTTP/1.1\r\nHost: Relay.Example.:9187\r\n\r\n",
+		"GET http://relay.example/metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+		"HEAD /status.json HTTP/1.1\r\nHost: other.example\r\n\r\n",
+	};
+	static const char *const foreign[] = {
+		"GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+		"GET / HTTP/1.0\r\nHost: evil.example:9187\r\n\r\n",
+		"GET /nothing HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+		"POST /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+		"GET http://evil.example/metrics HTTP/1.1\r\nHost: relay.example\r\n\r\n",
+	};
+	unsigned port;
+	int fd = net_bound(SOCK_STREAM | SOCK_NONBLOCK, &port);
+	struct server server = {.port = port};
+	struct reply reply;
+	const char *why = NULL;
+
+	(void)state;
+	nr_targets = 0;
+	make_server(&server, fd);
+	assert_int_equal(usp_metrics_add_host(server.metrics, "relay.Example", &why), 0);
+	assert_int_equal(usp_metrics_add_host(server.metrics, "other.example.", &why), 0);
+	assert_int_equal(usp_metrics_add_host(server.metrics, "relay:80", &why), -EINVAL);
+	assert_non_null(why);
+	start_server(&server);
+	for (size_t i = 0; i < ARRAY_LEN(good); i++)
+		assert_status(&server, good[i], "200 OK");
+	for (size_t i = 0; i < ARRAY_LEN(foreign); i++)
+		assert_status(&server, foreign[i], "421 Misdirected Request");
+	reply = ask(&server, "HEAD / HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+	assert_reply(&reply, "421 Misdirected Request", "\r\n\r\n");
+	assert_int_equal(reply.body_len, 0);
+	free(reply.text);
+	reply = ask(&server, "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+	assert_non_null(strstr(reply.body, "--metrics-host"));
+	assert_int_equal(reply.body_len, length_told(&reply));
+	free(reply.text);
+	close_server(&server);
+}
+
+static void a_server_has_sixty_four_names_at_most(void **state)
+{
+	struct usp_metrics *metrics;
+	const char *why;
+	unsigned port;
+
+	(void)state;
+	assert_int_equal(
+		usp_metrics_new(NULL, &(struct usp_door){.fd = net_bound(SOCK_STREAM, &port), .process = usp_own_nr()},
+				1, &metrics),
+		0);
+	for (unsigned i = 0; i < USP_METRICS_HOSTS_MAX; i++)
+		assert_int_equal(usp_metrics_add_host(metrics, "relay", &why), 0);
+	assert_int_equal(usp_metrics_add_host(metrics, "relay", &why), -ENOSPC);
+	usp_metrics_free(metrics);
+}
+
+/* No page of a browser gets there. */
+static void every_host_is_right_at_a_unix_socket(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	socklen_t len = sizeof(sa_family_t); /* the kernel chooses a name, outside the file system */
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct server server;
+	struct reply reply;
+
+	(void)state;
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
+	len = sizeof(address);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+	make_server(&server, listener);
+	start_server(&server);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, len), 0);
+	say(fd, "GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n");
 	reply = take_reply(fd, SIZE_MAX);
 	assert_reply(&reply, "200 OK", "\nusplice_relay_connections 77\n");
 	free(reply.text);
@@ -573,7 +768,12 @@ int main(void)
 		CASE(clients_that_go_early_do_no_harm),
 		CASE(clients_that_stall_are_dropped),
 		CASE(a_client_that_talks_on_is_dropped),
-		CASE(a_crowd_is_served_as_places_become_free),
+		CASE(a_crowd_that_says_nothing_keeps_nobody_out),
+		CASE(the_silent_go_before_those_who_take_their_answer),
+		CASE(requests_behind_the_first_are_not_answered),
+		CASE(a_request_for_another_host_is_refused),
+		CASE(a_server_has_sixty_four_names_at_most),
+		CASE(every_host_is_right_at_a_unix_socket),
 		CASE(a_client_that_could_not_be_accepted_is_accepted_later),
 		CASE(the_end_closes_what_is_open),
 		CASE(a_server_that_never_started_is_freed),
