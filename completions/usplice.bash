@@ -22,7 +22,9 @@ _usplice() {
 	--skip | --count | --seek | --limit-rate | --limit-total | --workers | -w | --connections-max | -c | --backlog | \
 		--keepalive-time | --keepalive-interval | --keepalive-probes | --user-timeout | \
 		--connect-timeout | --retry-after | --idle-timeout | --exit-idle-time | --drain-timeout | --source | --mark | \
-		--metrics | --metrics-host) COMPREPLY=() ;;
+		--metrics | --metrics-host | --unix-mode) COMPREPLY=() ;;
+	--user | --unix-user) mapfile -t COMPREPLY < <(compgen -u -- "$cur") ;;
+	--group | --unix-group) mapfile -t COMPREPLY < <(compgen -g -- "$cur") ;;
 	*)
 		if [[ $cur == -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -W "$(_usplice_options "${COMP_WORDS[0]}" "${COMP_WORDS[1]}")" -- "$cur")

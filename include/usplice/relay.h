@@ -50,6 +50,9 @@ struct usp_relay_params {
 	uint64_t keepalive_interval_ns; /* between two probes, the same; 0 means 10 s */
 	uint64_t
 		user_timeout_ns; /* TCP_USER_TIMEOUT: what is sent is acknowledged in this time, or the peer is lost; 0: none */
+	unsigned unix_mode;		/* of the UNIX sockets that it makes, such as 0660; 0: as umask(2) leaves it */
+	unsigned unix_user, unix_group; /* their owner and group, where the next two say so */
+	bool has_unix_user, has_unix_group;
 };
 
 /* params is copied. -EINVAL for values that make no sense, -EPERM and so on for a source or mark that is refused. */
@@ -177,6 +180,16 @@ USP_EXPORT ssize_t usp_relay_address(struct usp_relay *relay, unsigned index, ch
 
 /* The same of the server of metrics. -EINVAL if there is none. Before the run. */
 USP_EXPORT ssize_t usp_relay_metrics_address(struct usp_relay *relay, char *ret_text, size_t len);
+
+/*
+ * For a program that gives up its rights between listening and the run, such as that to remove the names of its UNIX sockets.
+ * set_keeper: fd is closed when these names have to go: at the beginning of a drain, at a stop, or in usp_relay_free. The relay owns
+ * it on success. -EINVAL during the run, or twice. keep_names: in a child of fork(2) that keeps the rights, and with the only
+ * other end of fd: closes all listeners that have no such name, blocks until fd has an end, also because the parent was
+ * killed, and removes the names that are still the relay's own. 0; -EINVAL in the process that made the relay, -ENOMEM.
+ */
+USP_EXPORT int usp_relay_set_keeper(struct usp_relay *relay, int fd);
+USP_EXPORT int usp_relay_keep_names(struct usp_relay *relay, int fd);
 
 /*
  * For watchdogs: ask the event loop of every worker that runs to come round, and tell whether all have since they were asked

@@ -32,6 +32,7 @@
 
 #define NAME_PATIENCE_NS 2000000000
 #define NAME_PAUSE_NS 5000000
+#define NAME_MODE_BITS 07777
 
 static const char name_lock_suffix[] = ".usplice-lock";
 
@@ -148,6 +149,46 @@ static int name_note(struct usp_name *name)
 	return 0;
 }
 
+/*
+ * bind(2) gives the file the mode of the socket, without the bits of umask(2). An owner who is to come gets a file without any
+ * bits first. By descriptor: the path may lead to another file by now, and root changes what it is told to.
+ */
+static int name_narrow(int fd, const struct usp_name_rights *rights)
+{
+	if (!rights || !rights->mode)
+		return 0;
+	return usp_sys_fchmod(fd, rights->has_user || rights->has_group ? 0 : rights->mode);
+}
+
+static int name_set_rights_of(int file, const struct usp_name *name, const struct usp_name_rights *rights)
+{
+	struct stat st;
+	int ret = usp_sys_fstat(file, &st);
+
+	if (ret == 0 && (st.st_dev != name->dev || st.st_ino != name->ino))
+		ret = -EEXIST;
+	if (ret == 0 && (rights->has_user || rights->has_group))
+		ret = usp_sys_fchown(file, rights->has_user ? rights->user : (uid_t)-1,
+				     rights->has_group ? rights->group : (gid_t)-1);
+	if (ret == 0 && rights->mode && (st.st_mode & NAME_MODE_BITS) != rights->mode)
+		ret = usp_sys_fchmod(file, rights->mode);
+	return ret;
+}
+
+static int name_set_rights(const struct usp_name *name, const struct usp_name_rights *rights)
+{
+	int file, ret;
+
+	if (!rights || (!rights->mode && !rights->has_user && !rights->has_group))
+		return 0;
+	file = usp_sys_open(name->address.sun_path, O_PATH | O_NOFOLLOW, 0);
+	if (file < 0)
+		return file;
+	ret = name_set_rights_of(file, name, rights);
+	usp_sys_close(file);
+	return ret;
+}
+
 static bool name_is_ours(const struct usp_name *name)
 {
 	struct stat st;
@@ -167,7 +208,8 @@ static int name_remove_locked(struct usp_name *name)
 
 /* --- The calls --------------------------------------------------------------------------------------- */
 
-int usp_name_listen(int fd, const struct sockaddr_un *address, int backlog, struct usp_name *ret_name)
+int usp_name_listen(int fd, const struct sockaddr_un *address, const struct usp_name_rights *rights, int backlog,
+		    struct usp_name *ret_name)
 {
 	struct usp_name name = {.address = *address};
 	struct name_lock lock;
@@ -175,9 +217,13 @@ int usp_name_listen(int fd, const struct sockaddr_un *address, int backlog, stru
 
 	if (ret < 0)
 		return ret == -EAGAIN ? -EBUSY : ret;
-	ret = name_bind(fd, address);
+	ret = name_narrow(fd, rights);
+	if (ret == 0)
+		ret = name_bind(fd, address);
 	if (ret == 0)
 		ret = name_note(&name);
+	if (ret == 0)
+		ret = name_set_rights(&name, rights);
 	if (ret == 0)
 		ret = usp_sys_listen(fd, backlog);
 	if (ret == 0)

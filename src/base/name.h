@@ -16,12 +16,21 @@ struct usp_name {
 	bool is_bound;
 };
 
+/* Of the file of a name. Zeros leave all as bind(2) makes it. */
+struct usp_name_rights {
+	unsigned mode;
+	uid_t user;
+	gid_t group;
+	bool has_user, has_group;
+};
+
 /*
- * Bind a socket to a name and let it listen. A socket file that nobody is bound to any more is replaced. Blocks for up to 2 s
+ * Bind a socket to a name and let it listen, when its file has these rights (NULL for none): at no moment has it more. A socket file that nobody is bound to any more is replaced. Blocks for up to 2 s
  * while another program looks at that name: -EBUSY then, -EINTR after a signal. -EADDRINUSE if a live socket is there, -EEXIST
  * for a file that is no socket, and the errors of bind(2) and listen(2). On failure nothing new stands there.
  */
-int usp_name_listen(int fd, const struct sockaddr_un *address, int backlog, struct usp_name *ret_name);
+int usp_name_listen(int fd, const struct sockaddr_un *address, const struct usp_name_rights *rights, int backlog,
+		    struct usp_name *ret_name);
 
 /*
  * Remove the name if the file there is the one that was bound, and forget it. While the socket is open: its number could be

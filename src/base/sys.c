@@ -372,6 +372,22 @@ int usp_sys_unlink(const char *path)
 	return (int)sys_result(unlink(path));
 }
 
+int usp_sys_fchmod(int fd, unsigned mode)
+{
+	char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
+	int result = (int)sys_result(fchmod(fd, (mode_t)mode));
+
+	if (result != -EBADF)
+		return result;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return (int)sys_result(chmod(path, (mode_t)mode));
+}
+
+int usp_sys_fchown(int fd, uid_t user, gid_t group)
+{
+	return (int)sys_result(fchownat(fd, "", user, group, AT_EMPTY_PATH));
+}
+
 int usp_sys_flock(int fd)
 {
 	return (int)sys_result(flock(fd, LOCK_EX | LOCK_NB));

@@ -74,7 +74,9 @@ int usp_sys_socketpair(int domain, int type, int ret_fds[2]);
 int usp_sys_bytes_unsent(int fd); /* SIOCOUTQ: of TCP, what the peer has not acknowledged */
 int usp_sys_at_mark(int fd);	  /* 1 if the next byte of a stream is urgent, or 0 */
 int usp_sys_unlink(const char *path);
-int usp_sys_flock(int fd); /* for itself: -EAGAIN if it is held */
+int usp_sys_fchmod(int fd, unsigned mode);	     /* also of what was opened with O_PATH: then needs /proc */
+int usp_sys_fchown(int fd, uid_t user, gid_t group); /* the same, without /proc; -1 leaves it */
+int usp_sys_flock(int fd);			     /* for itself: -EAGAIN if it is held */
 
 /* Waiting. timeout_ns < 0 waits for ever; the number of ready descriptors, 0, or -errno (-EINTR too). */
 int usp_sys_poll(struct pollfd *fds, unsigned nr_fds, int64_t timeout_ns);

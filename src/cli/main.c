@@ -21,7 +21,7 @@
  *       resume.c     compares what is there       copy_run.c    runs the pump, exit code
  *       cmd_relay.c  options of `usplice relay`     relay_run.c   sets it up
  *       relay_watch.c  its signals                relay_targets.c  its target file
- *       relay_check.c  what it refuses
+ *       relay_check.c  what it refuses            relay_user.c  who it becomes
  *       service.c    speaks with systemd
  *       progress.c   the line on a terminal       atomic.c      writes beside and renames
  *       report.c     JSON and summary             atomic_path.c   what it replaces

@@ -9,6 +9,13 @@
 
 #define RELAY_METRICS_HOSTS_MAX 64
 
+/* Who to become: a user with the group of its own, or a group. */
+struct relay_identity {
+	const char *name; /* NULL: it stays as it is */
+	unsigned user, group;
+	bool has_user, has_group;
+};
+
 /* The command line, as it was parsed. */
 struct relay_request {
 	const char *listen;
@@ -19,6 +26,7 @@ struct relay_request {
 	const char *metrics_hosts[RELAY_METRICS_HOSTS_MAX];
 	unsigned nr_metrics_hosts;
 	const char *proxy_from; /* blocks of addresses of which PROXY headers are taken; NULL: of all, if of any */
+	struct relay_identity user, group;
 	bool quiet, help;
 };
 
@@ -37,6 +45,22 @@ void relay_watch_end(struct relay_watch *watch);
 
 /* Give the relay its targets, those of the command line and of the file. An exit code; what is wrong has been told. */
 int relay_load_targets(struct usp_relay *relay, const struct relay_request *request);
+
+/* Parsers of options (option.h): an identity; the user, group or mode of UNIX sockets in struct usp_relay_params. */
+const char *relay_parse_user(const char *value, void *field);
+const char *relay_parse_group(const char *value, void *field);
+const char *relay_parse_unix_user(const char *value, void *field);
+const char *relay_parse_unix_group(const char *value, void *field);
+const char *relay_parse_unix_mode(const char *value, void *field);
+
+/*
+ * Become who was asked for, when all that needs rights is open. Before there are threads. A process that keeps the rights removes
+ * the names of UNIX sockets in the end: *ret_keeper, to be waited for when the relay is freed, or 0. An exit code.
+ */
+int relay_become(struct usp_relay *relay, const struct relay_request *request, pid_t *ret_keeper);
+
+/* Does it make a UNIX socket? */
+bool relay_makes_unix(const struct relay_request *request);
 
 /* Does LISTEN mean sockets of the service manager? Then *ret_name is which of them, or NULL for all. */
 bool relay_is_passed(const struct relay_request *request, const char **ret_name);

@@ -9,6 +9,8 @@
 
 static const char systemd_scheme[] = "systemd", unix_scheme[] = "unix:";
 
+static const char check_no_unix[] = "no UNIX socket is made here";
+
 static bool check_begins(const char *text, const char *scheme)
 {
 	return strncmp(text, scheme, strlen(scheme)) == 0;
@@ -24,6 +26,12 @@ bool relay_is_passed(const struct relay_request *request, const char **ret_name)
 	return true;
 }
 
+bool relay_makes_unix(const struct relay_request *request)
+{
+	return check_begins(request->listen, unix_scheme) ||
+	       (request->metrics && check_begins(request->metrics, unix_scheme));
+}
+
 static int check_refuse(const char *option, const char *why)
 {
 	message_say("relay: %s: %s", option, why);
@@ -36,6 +44,16 @@ int relay_check_request(const struct relay_request *request)
 
 	if (request->params.backlog && relay_is_passed(request, &name))
 		return check_refuse("--backlog", "the service manager makes the sockets: Backlog= of their unit");
+	if (request->user.name && !request->user.has_group && !request->group.has_group)
+		return check_refuse("--user", "a number without an entry has no group of its own: --group is needed");
+	if (relay_makes_unix(request))
+		return CLI_DONE;
+	if (request->params.unix_mode)
+		return check_refuse("--unix-mode", check_no_unix);
+	if (request->params.has_unix_user)
+		return check_refuse("--unix-user", check_no_unix);
+	if (request->params.has_unix_group)
+		return check_refuse("--unix-group", check_no_unix);
 	return CLI_DONE;
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define RUN_ADDRESS_MAX 128
@@ -192,6 +193,7 @@ static int run_accept_proxy(struct usp_relay *relay, const struct relay_request 
 int relay_main(const struct relay_request *request)
 {
 	struct usp_relay *relay;
+	pid_t keeper = 0;
 	int error, exit_code = relay_check_request(request);
 
 	if (exit_code != CLI_DONE)
@@ -210,7 +212,11 @@ int relay_main(const struct relay_request *request)
 	if (exit_code == CLI_DONE)
 		exit_code = run_serve_metrics(relay, request);
 	if (exit_code == CLI_DONE)
+		exit_code = relay_become(relay, request, &keeper);
+	if (exit_code == CLI_DONE)
 		exit_code = run_watched(relay, request);
 	usp_relay_free(relay);
+	while (keeper && waitpid(keeper, NULL, 0) < 0 && errno == EINTR)
+		;
 	return exit_code;
 }

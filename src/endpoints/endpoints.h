@@ -63,7 +63,8 @@ int usp_stream_file_new(int fd, bool is_tcp, const char *name, struct usp_file *
 int usp_stream_listen(const struct addrinfo *list, int backlog, int *ret_fds, unsigned max);
 
 /* Listen at a path, with the contract of usp_name_listen: the descriptor, O_NONBLOCK, or -errno. */
-int usp_unix_listen(const struct sockaddr_un *address, int backlog, struct usp_name *ret_name);
+int usp_unix_listen(const struct sockaddr_un *address, const struct usp_name_rights *rights, int backlog,
+		    struct usp_name *ret_name);
 
 /* A connection to a free local port may by chance use that same port at its own end, and so have met itself. */
 bool usp_stream_is_self(int fd, const struct addrinfo *to);

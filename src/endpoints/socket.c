@@ -276,13 +276,14 @@ int usp_stream_listen(const struct addrinfo *list, int backlog, int *ret_fds, un
 	return ret;
 }
 
-int usp_unix_listen(const struct sockaddr_un *address, int backlog, struct usp_name *ret_name)
+int usp_unix_listen(const struct sockaddr_un *address, const struct usp_name_rights *rights, int backlog,
+		    struct usp_name *ret_name)
 {
 	int fd = usp_sys_socket(AF_UNIX, SOCK_STREAM, 0), ret;
 
 	if (fd < 0)
 		return fd;
-	ret = usp_name_listen(fd, address, backlog, ret_name);
+	ret = usp_name_listen(fd, address, rights, backlog, ret_name);
 	if (ret < 0)
 		usp_sys_close(fd);
 	return ret < 0 ? ret : fd;
@@ -469,7 +470,7 @@ static int unix_listen_open(const struct usp_spec *spec, const struct usp_open_p
 		ret = unix_address(spec->address, &address, &info, ret_why);
 	if (ret < 0 || params->no_peer)
 		return ret < 0 ? ret : -EINPROGRESS;
-	fd = usp_unix_listen(&address, 1, &name);
+	fd = usp_unix_listen(&address, NULL, 1, &name);
 	if (fd >= 0)
 		fd = socket_accept_one(&fd, 1, &name, options.give_up);
 	return socket_open_result(&unix_ops, fd, &options, spec, params->mode, ret_file, ret_why);

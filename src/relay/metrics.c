@@ -439,6 +439,12 @@ static void metrics_accept(struct usp_metrics *metrics)
 	}
 }
 
+void usp_metrics_for_doors(struct usp_metrics *metrics, void (*act)(struct usp_door *door))
+{
+	for (unsigned i = 0; i < metrics->nr_doors; i++)
+		act(&metrics->doors[i].door);
+}
+
 /* A name whose lock is held keeps its socket, so that its inode is not used again before it is removed. */
 void usp_metrics_shut(struct usp_metrics *metrics)
 {

@@ -21,6 +21,9 @@ int usp_metrics_add_host(struct usp_metrics *metrics, const char *name, const ch
 
 int usp_metrics_listener(const struct usp_metrics *metrics); /* the first socket, lent */
 
+/* Do this with each door. */
+void usp_metrics_for_doors(struct usp_metrics *metrics, void (*act)(struct usp_door *door));
+
 /* From the loop: its addresses are free for a successor, and those who have asked get their answer. May be called again. */
 void usp_metrics_shut(struct usp_metrics *metrics);
 

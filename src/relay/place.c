@@ -136,7 +136,8 @@ static void place_fill_door(struct usp_door *door)
 				  usp_sys_getsockopt_int(door->fd, IPPROTO_IPV6, IPV6_V6ONLY) == 0;
 }
 
-static int place_listen_at(const struct addrinfo *list, int backlog, struct usp_door *ret_doors)
+static int place_listen_at(const struct addrinfo *list, const struct usp_name_rights *rights, int backlog,
+			   struct usp_door *ret_doors)
 {
 	int fds[USP_PLACE_DOORS_MAX], nr;
 
@@ -144,7 +145,7 @@ static int place_listen_at(const struct addrinfo *list, int backlog, struct usp_
 		ret_doors[i] = (struct usp_door){.fd = -1, .process = usp_own_nr()};
 	if (list->ai_family == AF_UNIX) {
 		nr = ret_doors->fd =
-			usp_unix_listen((const struct sockaddr_un *)list->ai_addr, backlog, &ret_doors->name);
+			usp_unix_listen((const struct sockaddr_un *)list->ai_addr, rights, backlog, &ret_doors->name);
 		return nr < 0 ? nr : 1;
 	}
 	nr = usp_stream_listen(list, backlog, fds, USP_PLACE_DOORS_MAX);
@@ -153,15 +154,15 @@ static int place_listen_at(const struct addrinfo *list, int backlog, struct usp_
 	return nr;
 }
 
-int usp_place_listen(const char *text, int backlog, struct usp_door ret_doors[USP_PLACE_DOORS_MAX],
-		     const char **ret_why)
+int usp_place_listen(const char *text, const struct usp_name_rights *rights, int backlog,
+		     struct usp_door ret_doors[USP_PLACE_DOORS_MAX], const char **ret_why)
 {
 	struct addrinfo *list;
 	int ret = usp_place_resolve(text, true, &list, ret_why);
 
 	if (ret < 0)
 		return ret;
-	ret = place_listen_at(list, backlog, ret_doors);
+	ret = place_listen_at(list, rights, backlog, ret_doors);
 	usp_place_free(list);
 	for (int i = 0; i < ret; i++)
 		place_fill_door(&ret_doors[i]);
@@ -195,13 +196,27 @@ void usp_door_shut(struct usp_door *door)
 	usp_sys_shutdown(door->fd, SHUT_RD);
 }
 
+void usp_door_keep(struct usp_door *door)
+{
+	if (door->process && door->name.is_bound)
+		return;
+	usp_sys_close(door->fd);
+	door->fd = -1;
+}
+
+void usp_door_remove(struct usp_door *door)
+{
+	if (door->fd >= 0)
+		usp_name_remove(&door->name, usp_sys_now_ns() + PLACE_NAME_NS);
+}
+
 void usp_door_close(struct usp_door *door)
 {
 	if (door->fd < 0)
 		return;
 	usp_door_shut(door);
 	if (door->process == usp_own_nr() && door->name.is_bound)
-		usp_name_remove(&door->name, usp_sys_now_ns() + PLACE_NAME_NS);
+		usp_door_remove(door);
 	usp_sys_close(door->fd);
 	door->fd = -1;
 }

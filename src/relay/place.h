@@ -33,10 +33,11 @@ struct usp_door {
 int usp_door_adopt(int fd, struct usp_door *ret_door);
 
 /*
- * Listen at all addresses of a text: how many doors there are, or -errno with a sentence. A stale UNIX socket is replaced.
+ * Listen at all addresses of a text: how many doors there are, or -errno with a sentence. A stale UNIX socket is replaced. rights
+ * are for the file of a UNIX socket.
  */
-int usp_place_listen(const char *text, int backlog, struct usp_door ret_doors[USP_PLACE_DOORS_MAX],
-		     const char **ret_why);
+int usp_place_listen(const char *text, const struct usp_name_rights *rights, int backlog,
+		     struct usp_door ret_doors[USP_PLACE_DOORS_MAX], const char **ret_why);
 
 /*
  * Of the process that made it: refuse clients from now on, also where others have the socket open. One of UNIX would leave its
@@ -44,6 +45,13 @@ int usp_place_listen(const char *text, int backlog, struct usp_door ret_doors[US
  * stays open. May be called again.
  */
 void usp_door_shut(struct usp_door *door);
+
+/*
+ * Of a child that is to remove names when its parent may no longer: close what has no name that the parent made; and then remove
+ * the name, if it is still its own.
+ */
+void usp_door_keep(struct usp_door *door);
+void usp_door_remove(struct usp_door *door);
 
 /* Shut it, wait up to a second for the lock of a name that stayed, and close it; in any process. One that is closed is allowed. */
 void usp_door_close(struct usp_door *door);

@@ -23,6 +23,7 @@
 
 #define RELAY_BACKLOG 4096
 #define RELAY_WORKERS_MAX 256
+#define RELAY_MODE_MAX 0777
 #define RELAY_NS_PER_S 1000000000u
 #define RELAY_CONNECT_TIMEOUT_NS (5 * (uint64_t)RELAY_NS_PER_S)
 #define RELAY_RETRY_AFTER_NS (5 * (uint64_t)RELAY_NS_PER_S)
@@ -39,8 +40,8 @@ static bool relay_can(const struct usp_relay_params *params)
 			return false;
 	}
 	return usp_keepalive_can(params) && params->nr_workers <= RELAY_WORKERS_MAX && params->backlog <= INT_MAX &&
-	       params->proxy_send <= 2 && (unsigned)params->balance <= USP_BALANCE_SOURCE &&
-	       (unsigned)params->lane <= USP_LANE_USER;
+	       params->unix_mode <= RELAY_MODE_MAX && params->proxy_send <= 2 &&
+	       (unsigned)params->balance <= USP_BALANCE_SOURCE && (unsigned)params->lane <= USP_LANE_USER;
 }
 
 static void relay_set_defaults(struct usp_relay_params *params)
@@ -78,6 +79,14 @@ static int relay_init(struct usp_relay *relay, unsigned nr_workers)
 	relay_set_defaults(&relay->params);
 	pthread_mutex_init(&relay->lock, NULL);
 	relay->process = usp_own_nr();
+	relay->keeper_fd = -1;
+	relay->rights = (struct usp_name_rights){
+		.mode = relay->params.unix_mode,
+		.user = relay->params.unix_user,
+		.group = relay->params.unix_group,
+		.has_user = relay->params.has_unix_user,
+		.has_group = relay->params.has_unix_group,
+	};
 	relay->shared_rate.per_second = relay->params.rate_total;
 	if (relay->params.source)
 		ret = usp_place_resolve_source(relay->params.source, &relay->source);
@@ -117,6 +126,7 @@ void usp_relay_free(struct usp_relay *relay)
 {
 	if (!relay)
 		return;
+	usp_relay_call_keeper(relay);
 	usp_metrics_free(relay->metrics);
 	for (unsigned i = 0; i < relay->nr_workers; i++)
 		usp_worker_fini(&relay->workers[i]);
@@ -185,7 +195,8 @@ int usp_relay_listen(struct usp_relay *relay, const char *address, const char **
 	const char *why = NULL;
 	struct usp_door doors[USP_PLACE_DOORS_MAX];
 	unsigned nr_before = relay->nr_listeners;
-	int nr = usp_place_listen(address, (int)relay->params.backlog, doors, &why), ret = nr < 0 ? nr : 0;
+	int nr = usp_place_listen(address, &relay->rights, (int)relay->params.backlog, doors, &why),
+	    ret = nr < 0 ? nr : 0;
 
 	for (int i = 0; i < nr; i++) {
 		if (ret == 0)
@@ -223,7 +234,8 @@ int usp_relay_serve_metrics(struct usp_relay *relay, const char *address, const 
 {
 	const char *why = NULL;
 	struct usp_door doors[USP_PLACE_DOORS_MAX];
-	int nr = relay->metrics ? -EINVAL : usp_place_listen(address, RELAY_BACKLOG, doors, &why), ret = nr;
+	int nr = relay->metrics ? -EINVAL : usp_place_listen(address, &relay->rights, RELAY_BACKLOG, doors, &why),
+	    ret = nr;
 
 	if (nr >= 0)
 		ret = usp_metrics_new(relay, doors, (unsigned)nr, &relay->metrics);
@@ -292,6 +304,47 @@ ssize_t usp_relay_address(struct usp_relay *relay, unsigned index, char *ret_tex
 ssize_t usp_relay_metrics_address(struct usp_relay *relay, char *ret_text, size_t len)
 {
 	return relay->metrics ? relay_print_address(usp_metrics_listener(relay->metrics), ret_text, len) : -EINVAL;
+}
+
+/* --- Names that outlive the right to remove them ---------------------------------------------------------------- */
+
+int usp_relay_set_keeper(struct usp_relay *relay, int fd)
+{
+	if (relay->has_run || relay->keeper_fd >= 0)
+		return -EINVAL;
+	relay->keeper_fd = fd;
+	return 0;
+}
+
+void usp_relay_call_keeper(struct usp_relay *relay)
+{
+	if (relay->keeper_fd >= 0)
+		usp_sys_close(relay->keeper_fd);
+	relay->keeper_fd = -1;
+}
+
+static void relay_for_doors(struct usp_relay *relay, void (*act)(struct usp_door *door))
+{
+	for (unsigned i = 0; i < relay->nr_listeners; i++)
+		act(&relay->listeners[i]);
+	if (relay->metrics)
+		usp_metrics_for_doors(relay->metrics, act);
+}
+
+/* The sockets with a name stay open here: as long as they are, no other file has the number of theirs. */
+int usp_relay_keep_names(struct usp_relay *relay, int fd)
+{
+	struct pollfd end = {.fd = fd, .events = POLLIN};
+	int ret;
+
+	if (relay->process == usp_own_nr())
+		return -EINVAL;
+	relay_for_doors(relay, usp_door_keep);
+	do
+		ret = usp_sys_poll(&end, 1, -1);
+	while (ret == -EINTR);
+	relay_for_doors(relay, usp_door_remove);
+	return ret < 0 ? ret : 0;
 }
 
 /* --- The run ----------------------------------------------------------------------------------------------- */

@@ -254,6 +254,7 @@ static void worker_close_doors(struct usp_worker *worker)
 	}
 	if (relay->metrics)
 		usp_metrics_shut(relay->metrics);
+	usp_relay_call_keeper(relay);
 }
 
 static void worker_woken(void *arg)

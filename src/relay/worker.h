@@ -72,6 +72,8 @@ struct usp_relay {
 	bool listener_is_tcp[USP_RELAY_LISTENERS_MAX];
 	unsigned nr_listeners;
 	struct usp_metrics *metrics;
+	struct usp_name_rights rights; /* of UNIX sockets that it makes */
+	int keeper_fd;		       /* closed when their names have to go; -1: nobody else removes them */
 	struct usp_shared_rate shared_rate;
 	atomic_int state;     /* enum usp_relay_state */
 	atomic_uint nr_asked; /* how often the workers were asked whether they still come round */
@@ -126,6 +128,9 @@ void usp_worker_remove(struct usp_worker *worker, struct usp_conn *conn);
 
 /* Wake all workers: what the relay is about has changed. */
 void usp_relay_wake(struct usp_relay *relay);
+
+/* Tell the keeper of its names, if it has one, that they have to go. */
+void usp_relay_call_keeper(struct usp_relay *relay);
 
 /* Something has moved, or a flow has ended. */
 void usp_worker_moved(struct usp_worker *worker);

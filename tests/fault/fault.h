@@ -78,6 +78,8 @@
 	X(usp_sys_bytes_unsent, false, EINVAL)                                                                        \
 	X(usp_sys_at_mark, false, EINVAL)                                                                             \
 	X(usp_sys_unlink, false, EACCES, ENOENT)                                                                      \
+	X(usp_sys_fchmod, false, ENOENT, EPERM)                                                                       \
+	X(usp_sys_fchown, false, EPERM)                                                                               \
 	X(usp_sys_flock, false, EAGAIN, ENOLCK)                                                                       \
 	X(usp_sys_poll, false, EINTR, ENOMEM)                                                                         \
 	X(usp_sys_epoll, false, EMFILE, ENOMEM)                                                                       \

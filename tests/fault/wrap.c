@@ -117,6 +117,8 @@ WRAP(int, usp_sys_socketpair, (int domain, int type, int ret_fds[2]), (domain, t
 WRAP(int, usp_sys_bytes_unsent, (int fd), (fd))
 WRAP(int, usp_sys_at_mark, (int fd), (fd))
 WRAP(int, usp_sys_unlink, (const char *path), (path))
+WRAP(int, usp_sys_fchmod, (int fd, unsigned mode), (fd, mode))
+WRAP(int, usp_sys_fchown, (int fd, uid_t user, gid_t group), (fd, user, group))
 WRAP(int, usp_sys_flock, (int fd), (fd))
 WRAP(int, usp_sys_poll, (struct pollfd * fds, unsigned nr_fds, int64_t timeout_ns), (fds, nr_fds, timeout_ns))
 WRAP(int, usp_sys_eventfd, (void), ())

@@ -46,7 +46,7 @@ static int new_socket(void)
 /* A socket that listens there, or -errno. */
 static int take(struct usp_name *ret_name)
 {
-	int fd = new_socket(), ret = usp_name_listen(fd, &address, 5, ret_name);
+	int fd = new_socket(), ret = usp_name_listen(fd, &address, NULL, 5, ret_name);
 
 	if (ret < 0)
 		close(fd);
@@ -215,9 +215,47 @@ static void a_folder_that_may_not_be_written_is_told_at_once(void **state)
 	int fd = new_socket();
 
 	(void)state;
-	assert_true(usp_name_listen(fd, &nowhere, 5, &name) < 0);
+	assert_true(usp_name_listen(fd, &nowhere, NULL, 5, &name) < 0);
 	assert_true(usp_sys_now_ns() - begun_ns < PATIENCE_NS);
 	close(fd);
+}
+
+/* --- Rights ------------------------------------------------------------------------------------------ */
+
+static unsigned mode_with(mode_t mask, const struct usp_name_rights *rights)
+{
+	struct usp_name name;
+	int fd = new_socket();
+	mode_t old = umask(mask);
+	struct stat st;
+
+	assert_int_equal(usp_name_listen(fd, &address, rights, 5, &name), 0);
+	umask(old);
+	assert_int_equal(lstat(address.sun_path, &st), 0);
+	end(fd, &name);
+	return st.st_mode & 07777;
+}
+
+static void a_socket_has_the_mode_that_was_asked_for_whatever_the_umask(void **state)
+{
+	const mode_t masks[] = {0, 022, 077, 0777};
+	const unsigned modes[] = {0600, 0660, 0666, 0777, 01};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(masks); i++) {
+		assert_int_equal(mode_with(masks[i], NULL), 0777 & ~masks[i]);
+		assert_int_equal(mode_with(masks[i], &(struct usp_name_rights){.mode = 0}), 0777 & ~masks[i]);
+		for (size_t k = 0; k < ARRAY_LEN(modes); k++)
+			assert_int_equal(mode_with(masks[i], &(struct usp_name_rights){.mode = modes[k]}), modes[k]);
+	}
+}
+
+static void a_group_of_ours_can_own_a_socket(void **state)
+{
+	const struct usp_name_rights rights = {.mode = 0660, .group = getgid(), .has_group = true};
+
+	(void)state;
+	assert_int_equal(mode_with(022, &rights), 0660);
 }
 
 /* --- Races ------------------------------------------------------------------------------------------ */
@@ -329,6 +367,8 @@ int main(void)
 		CASE(nothing_is_taken_or_removed_while_another_program_looks),
 		CASE(a_lock_that_was_removed_while_it_was_awaited_is_none),
 		CASE(a_folder_that_may_not_be_written_is_told_at_once),
+		CASE(a_socket_has_the_mode_that_was_asked_for_whatever_the_umask),
+		CASE(a_group_of_ours_can_own_a_socket),
 		CASE(of_many_that_start_at_a_stale_socket_one_wins),
 		CASE(an_end_never_removes_what_has_just_started),
 	};

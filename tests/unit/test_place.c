@@ -210,7 +210,7 @@ static void a_listener_takes_clients_and_does_not_block(void **state)
 	socklen_t len = sizeof(address);
 	const char *why = NULL;
 	struct usp_door doors[USP_PLACE_DOORS_MAX], others[USP_PLACE_DOORS_MAX];
-	int nr = usp_place_listen("127.0.0.1:0", 5, doors, &why), fd = doors[0].fd, client;
+	int nr = usp_place_listen("127.0.0.1:0", NULL, 5, doors, &why), fd = doors[0].fd, client;
 	char text[64];
 
 	(void)state;
@@ -221,7 +221,7 @@ static void a_listener_takes_clients_and_does_not_block(void **state)
 	client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(net_connect(client, ntohs(address.sin_port)), 0);
 	snprintf(text, sizeof(text), "127.0.0.1:%u", ntohs(address.sin_port));
-	assert_int_equal(usp_place_listen(text, 5, others, &why), -EADDRINUSE);
+	assert_int_equal(usp_place_listen(text, NULL, 5, others, &why), -EADDRINUSE);
 	assert_string_equal(why, "somebody else listens there");
 	close(client);
 	close(fd);
@@ -239,7 +239,7 @@ static void localhost_listens_on_both_families_with_one_port(void **state)
 	(void)state;
 	if (!net_has_ipv6())
 		skip();
-	nr = usp_place_listen("localhost:0", 5, doors, &why);
+	nr = usp_place_listen("localhost:0", NULL, 5, doors, &why);
 	assert_int_equal(nr, 2);
 	assert_int_equal(getsockname(doors[0].fd, (struct sockaddr *)&in6, &in6_len), 0);
 	assert_int_equal(getsockname(doors[1].fd, (struct sockaddr *)&in, &in_len), 0);
@@ -256,7 +256,7 @@ static void all_addresses_are_one_listener_for_both_families(void **state)
 	struct usp_door doors[USP_PLACE_DOORS_MAX];
 
 	(void)state;
-	assert_int_equal(usp_place_listen(":0", 5, doors, &why), 1);
+	assert_int_equal(usp_place_listen(":0", NULL, 5, doors, &why), 1);
 	usp_door_close(&doors[0]);
 }
 
