@@ -87,11 +87,14 @@ static bool regular_is_append(const struct usp_spec *spec, const struct usp_open
 static int regular_make_direct(int fd, const char *path)
 {
 	int flags = usp_sys_get_flags(fd), ret = flags < 0 ? flags : usp_sys_set_flags(fd, flags | O_DIRECT);
+	struct stat made, there;
 
 	if (ret == 0)
 		return fd;
+	if (usp_sys_fstat(fd, &made) == 0 && usp_sys_lstat(path, &there) == 0 && made.st_dev == there.st_dev &&
+	    made.st_ino == there.st_ino) /* and not what has taken its place */
+		usp_sys_unlink(path);
 	usp_sys_close(fd);
-	usp_sys_unlink(path);
 	return ret;
 }
 

@@ -267,6 +267,7 @@ static int conn_prepare_socket(struct usp_conn *conn, int fd)
 		source = source->ai_next;
 	if (source) {
 		usp_sys_setsockopt_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+		usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_REUSEADDR, 1); /* a port that was used a minute ago */
 		ret = usp_sys_bind(fd, source->ai_addr, source->ai_addrlen);
 	}
 	usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);

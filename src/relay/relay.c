@@ -66,6 +66,8 @@ static int relay_try_source(const struct usp_relay *relay)
 		return fd;
 	if (relay->params.mark)
 		ret = usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_MARK, (int)relay->params.mark);
+	if (source)
+		usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_REUSEADDR, 1); /* of a relay before this one */
 	if (ret == 0 && source)
 		ret = usp_sys_bind(fd, source->ai_addr, source->ai_addrlen);
 	usp_sys_close(fd);

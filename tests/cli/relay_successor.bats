@@ -54,6 +54,17 @@ socket.socket().bind((host, int(port)))' "$metrics"
 	finish 0
 }
 
+@test "a successor can have the source port of the relay before it at once" {
+	serve target whence 127.0.0.1:0
+	local from=127.8.$((RANDOM % 250)).$((RANDOM % 250 + 1)):$(free_port)
+	for _ in 1 2; do
+		relay --source "$from" 127.0.0.1:0 "${at[target]}"
+		[ "$(ask "")" = "$from" ]
+		stops 0
+		serve target whence 127.0.0.1:0 # the kernel keeps the pair of addresses for a while
+	done
+}
+
 @test "of two instances at one socket that overlap no client notices that the first one ends" {
 	serve target echo 127.0.0.1:0
 	printed=$(restarted overlap 5)

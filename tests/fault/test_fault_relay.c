@@ -502,6 +502,7 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "a_connection_inside_the_kernel", SETTING(PARAMS(.lane = USP_LANE_KERNEL))},
 	{.name = "a_connection_in_memory", SETTING(PARAMS(.lane = USP_LANE_USER))},
 	{.name = "a_connection_over_unix_sockets", SETTING(.is_unix = true, PARAMS(.lane = USP_LANE_AUTO))},
+	{.name = "a_unix_socket_with_a_mode", SETTING(.is_short = true, .is_unix = true, PARAMS(.unix_mode = 0666))},
 	{.name = "a_target_refuses", SETTING(.is_short = true, .has_dead_target = true, PARAMS(.lane = USP_LANE_AUTO))},
 	{.name = "a_target_by_name", SETTING(.is_short = true, .is_by_name = true, PARAMS(.no_uring = true))},
 	/* Time enough for the header also on a machine that is busy: the client may be a thread that waits for its turn. */
