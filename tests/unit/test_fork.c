@@ -676,6 +676,49 @@ static void a_relay_is_its_makers_and_what_a_child_frees_goes_on_there(void **st
 	assert_int_equal(access(address.sun_path, F_OK), -1);
 }
 
+/* The relay's process makes the keeper, and ends without freeing anything. What the keeper holds shows that it has ended, too. */
+static void relay_with_keeper(const char *spec, int held, int held_end)
+{
+	struct usp_relay *relay;
+	int fds[2];
+	pid_t keeper;
+
+	child_check(usp_relay_new(NULL, &relay) == 0 && usp_relay_listen(relay, spec, NULL) == 0);
+	child_check(usp_relay_serve_metrics(relay, "127.0.0.1:0", NULL) == 0);
+	child_check(pipe2(fds, O_CLOEXEC) == 0);
+	child_check(usp_relay_keep_names(relay, fds[0]) == -EINVAL); /* not in this process */
+	keeper = make_child(BY_FORK);
+	if (keeper == 0) {
+		close(fds[1]);
+		close(held_end);
+		child_check(usp_relay_keep_names(relay, fds[0]) == 0);
+		end_child(0);
+	}
+	close(held);
+	child_check(usp_relay_set_keeper(relay, fds[1]) == 0);
+	child_check(usp_relay_set_keeper(relay, fds[1]) == -EINVAL);
+	end_child(0);
+}
+
+static void a_keeper_removes_the_names_of_a_relay_that_is_gone(void **state)
+{
+	char spec[128], byte;
+	int held[2];
+	pid_t child;
+
+	(void)state;
+	snprintf(spec, sizeof(spec), "unix:/tmp/usplice-test-kept.%d", getpid());
+	assert_int_equal(pipe2(held, O_CLOEXEC), 0);
+	child = make_child(BY_FORK);
+	if (child == 0)
+		relay_with_keeper(spec, held[1], held[0]);
+	close(held[1]);
+	await_child(child);
+	assert_int_equal(read(held[0], &byte, 1), 0);
+	close(held[0]);
+	assert_int_equal(access(spec + strlen("unix:"), F_OK), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -695,6 +738,7 @@ int main(void)
 		CASE(a_pump_that_the_parent_has_begun_does_not_go_on_in_a_child),
 		CASE(a_child_neither_takes_the_parents_notices_nor_resets_its_connection),
 		CASE(a_relay_is_its_makers_and_what_a_child_frees_goes_on_there),
+		CASE(a_keeper_removes_the_names_of_a_relay_that_is_gone),
 	};
 
 	return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
