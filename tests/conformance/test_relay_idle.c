@@ -6,6 +6,7 @@
 #include "stage.h"
 
 #define IDLE_NS (400 * STAGE_MS)
+#define IDLE_MAX_NS (8 * STAGE_S)
 #define PIECE_BYTES ((size_t)40 << 10) /* enough to be told to the sender */
 #define RECEIVE_BYTES (32 << 10)       /* buffer of the peer that takes, which the kernel doubles */
 #define NR_PAUSES 5		       /* of two fifths of the idle time */
@@ -38,6 +39,13 @@ static void slow_open(struct slow *slow, uint64_t idle_ns)
 	assert_int_equal(setsockopt(slow->pair.client, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)), 0);
 	stage_connect_fd(&slow->stage, slow->pair.client);
 	slow->pair.target = target_accept(&slow->target);
+}
+
+static void slow_close(struct slow *slow)
+{
+	pair_close(&slow->pair);
+	stage_close(&slow->stage);
+	target_close(&slow->target);
 }
 
 /* Pause, take a piece, and so on. False if a pause became so long that we might have looked idle. */
@@ -83,10 +91,37 @@ static bool try_slowly(struct slow *slow, uint64_t idle_ns)
 		assert_int_equal(stage_status(&slow->stage).nr_idle_closed, 0);
 		AWAIT(stage_status(&slow->stage).nr_idle_closed == 1); /* now nothing moves */
 	}
-	pair_close(&slow->pair);
-	stage_close(&slow->stage);
-	target_close(&slow->target);
+	slow_close(slow);
 	return was_fast;
+}
+
+/* The time from what a peer took last, somewhat after the relay moved something, until it was idle. */
+static uint64_t time_until_idle(uint64_t idle_ns)
+{
+	struct slow slow = {.direction = USP_TO_CLIENT};
+	uint64_t taken_ns, len_ns;
+
+	slow_open(&slow, idle_ns);
+	send_pieces(slow.pair.target, NR_PIECES_TCP);
+	AWAIT(stage_status(&slow.stage).delivered[USP_TO_CLIENT] == NR_PIECES_TCP * PIECE_BYTES);
+	poll(NULL, 0, (int)(idle_ns / 5 / STAGE_MS));
+	net_take(slow.pair.client, 0, PIECE_BYTES);
+	taken_ns = usp_sys_now_ns();
+	AWAIT(stage_status(&slow.stage).nr_idle_closed == 1);
+	len_ns = usp_sys_now_ns() - taken_ns;
+	slow_close(&slow);
+	return len_ns;
+}
+
+/* A machine that is too slow for one idle time is not for a longer one. */
+static void a_peer_that_takes_no_more_is_idle_from_then_on(void **state)
+{
+	uint64_t idle_ns = STAGE_S, len_ns;
+
+	(void)state;
+	while ((len_ns = time_until_idle(idle_ns)) > idle_ns + idle_ns / 2 && idle_ns < IDLE_MAX_NS)
+		idle_ns *= 2;
+	assert_true(len_ns <= idle_ns + idle_ns / 2);
 }
 
 static void try_each(bool is_unix)
@@ -137,6 +172,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(a_peer_that_takes_what_the_kernel_has_is_not_idle),
 		CASE(a_peer_that_takes_what_its_unix_socket_has_is_not_idle),
+		CASE(a_peer_that_takes_no_more_is_idle_from_then_on),
 		CASE(who_is_held_back_by_a_rate_is_not_idle),
 	};
 
