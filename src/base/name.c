@@ -262,5 +262,5 @@ bool usp_name_is_at(const struct usp_name *name, const char *path)
 {
 	struct stat st;
 
-	return name->is_bound && usp_sys_stat(path, &st) == 0 && st.st_dev == name->dev && st.st_ino == name->ino;
+	return name->ino && usp_sys_stat(path, &st) == 0 && st.st_dev == name->dev && st.st_ino == name->ino;
 }

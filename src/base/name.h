@@ -42,7 +42,7 @@ int usp_name_remove(struct usp_name *name, uint64_t give_up_ns);
 /* Note which file stands there for a socket that somebody else has bound, for usp_name_is_at. No name if there is none. */
 void usp_name_find(struct usp_name *ret_name, const struct sockaddr_un *address);
 
-/* Does this path lead to the file that was bound? */
+/* Does this path lead to the file that was bound, while the socket is open? From any thread, also while the name is removed. */
 bool usp_name_is_at(const struct usp_name *name, const char *path);
 
 #endif

@@ -23,6 +23,10 @@
 #define SYS_NS_PER_S 1000000000
 #define SYS_NS_PER_MS 1000000
 
+#ifndef SO_NETNS_COOKIE /* younger than the oldest headers that we build with */
+#define SO_NETNS_COOKIE 71
+#endif
+
 static int64_t sys_result(int64_t result)
 {
 	return result < 0 ? -errno : result;
@@ -332,6 +336,15 @@ int64_t usp_sys_socket_timeout(int fd, int name)
 	int result = (int)sys_result(getsockopt(fd, SOL_SOCKET, name, &value, &len));
 
 	return result < 0 ? result : (int64_t)value.tv_sec * SYS_NS_PER_S + (int64_t)value.tv_usec * 1000;
+}
+
+int64_t usp_sys_net_cookie(int fd)
+{
+	uint64_t value = 0;
+	socklen_t len = sizeof(value);
+	int result = (int)sys_result(getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &value, &len));
+
+	return result < 0 ? result : value > INT64_MAX ? -EOVERFLOW : (int64_t)value;
 }
 
 int usp_sys_setsockopt_int(int fd, int level, int name, int value)

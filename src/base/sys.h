@@ -67,6 +67,7 @@ int usp_sys_getsockname(int fd, struct sockaddr *ret_addr, socklen_t *len);
 int usp_sys_getpeername(int fd, struct sockaddr *ret_addr, socklen_t *len);
 int usp_sys_getsockopt_int(int fd, int level, int name);
 int64_t usp_sys_socket_timeout(int fd, int name); /* SO_RCVTIMEO or SO_SNDTIMEO in ns; 0: none */
+int64_t usp_sys_net_cookie(int fd);		  /* SO_NETNS_COOKIE: the number of its network namespace */
 int usp_sys_setsockopt_int(int fd, int level, int name, int value);
 int usp_sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
 int usp_sys_shutdown(int fd, int how);

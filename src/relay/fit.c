@@ -49,7 +49,9 @@ static bool fit_is_same_host(const struct sockaddr_storage *one, const struct so
 		return false;
 	if (one->ss_family == AF_INET6)
 		return IN6_ARE_ADDR_EQUAL(&((const struct sockaddr_in6 *)one)->sin6_addr,
-					  &((const struct sockaddr_in6 *)other)->sin6_addr);
+					  &((const struct sockaddr_in6 *)other)->sin6_addr) &&
+		       ((const struct sockaddr_in6 *)one)->sin6_scope_id ==
+			       ((const struct sockaddr_in6 *)other)->sin6_scope_id;
 	return ((const struct sockaddr_in *)one)->sin_addr.s_addr ==
 	       ((const struct sockaddr_in *)other)->sin_addr.s_addr;
 }
@@ -99,7 +101,7 @@ static bool fit_listens_at(const struct usp_door *door, const struct sockaddr_st
 {
 	const struct sockaddr_storage *own = &door->address;
 
-	if (fit_port(own) != fit_port(to))
+	if (fit_port(own) != fit_port(to) || door->is_elsewhere)
 		return false;
 	if (!fit_is_any(own))
 		return fit_is_same_host(own, to);

@@ -121,6 +121,19 @@ int usp_place_resolve_source(const char *text, struct addrinfo **ret_list)
 	return place_of_name(padded, true, ret_list, &why);
 }
 
+/* A socket that was passed may be of another network. Kernels before 5.14 do not tell. */
+static bool place_is_elsewhere(int fd)
+{
+	int64_t there = usp_sys_net_cookie(fd), here;
+	int own = there < 0 ? -1 : usp_sys_socket(AF_INET, SOCK_DGRAM, 0);
+
+	if (own < 0)
+		return false;
+	here = usp_sys_net_cookie(own);
+	usp_sys_close(own);
+	return here >= 0 && here != there;
+}
+
 /* What the socket itself knows of where it listens. */
 static void place_fill_door(struct usp_door *door)
 {
@@ -128,6 +141,8 @@ static void place_fill_door(struct usp_door *door)
 
 	if (usp_sys_getsockname(door->fd, (struct sockaddr *)&door->address, &len) < 0)
 		return;
+	if (door->address.ss_family != AF_UNIX && !door->process)
+		door->is_elsewhere = place_is_elsewhere(door->fd);
 	if (door->address.ss_family == AF_UNIX && !door->process)
 		usp_name_find(&door->name, (const struct sockaddr_un *)&door->address);
 	usp_place_unmap(&door->address);

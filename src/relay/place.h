@@ -27,6 +27,7 @@ struct usp_door {
 	struct usp_name name;		 /* of UNIX: its file */
 	struct sockaddr_storage address; /* of TCP: where it listens, IPv4 as such */
 	bool has_both_families;		 /* it listens at all addresses of both */
+	bool is_elsewhere;		 /* it is of another network namespace than the connections that we make */
 };
 
 /* A socket that somebody else made, as a door: 0, or -EINVAL if it is no stream socket that listens. It becomes nonblocking. */

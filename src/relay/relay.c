@@ -143,7 +143,7 @@ void usp_relay_free(struct usp_relay *relay)
 
 /* --- Where it listens and what it connects to ------------------------------------------------------------ */
 
-/* Would clients of this listener, or of one before it, go in a circle? */
+/* May the relay connect to each of them? One that is its own listener would make a circle of its clients. */
 static int relay_check_targets(const struct usp_relay *relay, const struct usp_targets *targets, unsigned *ret_failed,
 			       const char **ret_why)
 {

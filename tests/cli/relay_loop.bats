@@ -101,6 +101,20 @@ knock() {
 	done
 }
 
+@test "a socket that was passed from another network is not what has the same address in this one" {
+	[ "$(id -u)" -eq 0 ] && unshare -n true 2>/dev/null || skip "no network namespaces here"
+	port=$(free_port)
+	launch python3 "$BATS_TEST_DIRNAME/pass_sockets.py" "front=127.0.0.1:$port" -- "$(command -v unshare)" -n sh -c '
+		ip link set lo up
+		python3 "$2" echo "$3" >echo.log 3>&- &
+		echo $! >echo.pid
+		until grep -q "^at" echo.log; do sleep 0.05; done
+		exec "$1" relay systemd "$3"' - "$USPLICE" "$BATS_TEST_DIRNAME/relay_peer.py" "127.0.0.1:$port"
+	[ "$(ask hello)" = hello ]
+	stops 0
+	kill "$(cat echo.pid)"
+}
+
 @test "a socket that was passed is known as the relay's own, too" {
 	port=$(free_port)
 	run --separate-stderr timeout "$patience" python3 "$BATS_TEST_DIRNAME/pass_sockets.py" "front=127.0.0.1:$port" -- \

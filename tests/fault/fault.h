@@ -71,6 +71,7 @@
 	X(usp_sys_getsockname, false, ENOBUFS)                                                                        \
 	X(usp_sys_getsockopt_int, false, ENOPROTOOPT)                                                                 \
 	X(usp_sys_socket_timeout, false, ENOPROTOOPT)                                                                 \
+	X(usp_sys_net_cookie, false, ENOPROTOOPT)                                                                     \
 	X(usp_sys_setsockopt_int, false, ENOMEM, ENOPROTOOPT)                                                         \
 	X(usp_sys_setsockopt, false, ENOMEM, ENOPROTOOPT)                                                             \
 	X(usp_sys_shutdown, false, ENOBUFS, ENOTCONN)                                                                 \

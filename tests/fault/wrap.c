@@ -109,6 +109,7 @@ WRAP(int, usp_sys_getpeername, (int fd, struct sockaddr *ret_addr, socklen_t *le
 WRAP(int, usp_sys_getsockname, (int fd, struct sockaddr *ret_addr, socklen_t *len), (fd, ret_addr, len))
 WRAP(int, usp_sys_getsockopt_int, (int fd, int level, int name), (fd, level, name))
 WRAP(int64_t, usp_sys_socket_timeout, (int fd, int name), (fd, name))
+WRAP(int64_t, usp_sys_net_cookie, (int fd), (fd))
 WRAP(int, usp_sys_setsockopt_int, (int fd, int level, int name, int value), (fd, level, name, value))
 WRAP(int, usp_sys_setsockopt, (int fd, int level, int name, const void *value, socklen_t len),
      (fd, level, name, value, len))
