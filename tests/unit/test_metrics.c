@@ -208,6 +208,15 @@ static void assert_serves(const struct server *server)
 	free(reply.text);
 }
 
+/* The same with few bytes: those who are slow are others. */
+static void assert_answers(const struct server *server)
+{
+	struct reply reply = ask(server, "HEAD / HTTP/1.1\r\n\r\n");
+
+	assert_reply(&reply, "200 OK", "\r\n\r\n");
+	free(reply.text);
+}
+
 /* --- What is served -------------------------------------------------------------------------------- */
 
 static void metrics_are_served_to_prometheus(void **state)
@@ -517,7 +526,7 @@ static bool crowd_out(int (*kind)(const struct server *server))
 	open_server(&server, MANY_TARGETS, 4096);
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		fds[i] = kind(&server);
-	assert_serves(&server);
+	assert_answers(&server);
 	is_quick = usp_sys_now_ns() - begun_ns < PATIENCE_NS;
 	if (is_quick && kind == silent_client) {
 		await_end(fds[0]); /* the oldest one had to go */
@@ -560,7 +569,7 @@ static bool crowd_beside_a_slow_reader(bool *ret_is_whole)
 	assert_int_equal(recv(deaf, &(char){0}, 1, MSG_PEEK), 1);
 	for (size_t i = 0; i < ARRAY_LEN(silent); i++)
 		silent[i] = client(&server);
-	assert_serves(&server);
+	assert_answers(&server);
 	while ((ret = recv(deaf, buffer, sizeof(buffer), 0)) > 0)
 		len += (size_t)ret;
 	*ret_is_whole = ret == 0 && len > MANY_TARGETS * strlen("usplice_relay_target_up");
