@@ -71,6 +71,33 @@ ssize_t usp_branch_write(struct usp_branch *branch, size_t len, unsigned flags)
 	return ret;
 }
 
+/*
+ * The sink takes nothing now. Drop what its peer says meanwhile: one that answers would wait for us to read, and we for it. True if it
+ * may say more. An error is told by the next write.
+ */
+static bool branch_overhear(struct usp_branch *branch)
+{
+	ssize_t ret = 1;
+
+	if (branch->has_ended || !usp_sock_is_deaf(branch->sink))
+		return false;
+	for (unsigned i = 0; ret > 0 && i < BRANCH_NR_HEARD; i++) {
+		ret = usp_sock_drop(branch->sink);
+		branch->was_heard |= ret > 0;
+	}
+	branch->has_ended = ret == 0;
+	if (ret < 0)
+		usp_file_progress(branch->sink, USP_WRITE, 1, ret);
+	return ret > 0 || ret == -EAGAIN || ret == -EINTR;
+}
+
+int usp_branch_blocked(struct usp_branch *branch, struct usp_pump_wait *ret_wait)
+{
+	usp_pump_blocked(branch->sink, USP_WRITE, ret_wait);
+	ret_wait->events |= branch_overhear(branch) ? POLLIN : 0;
+	return -EAGAIN;
+}
+
 /* --- The end --------------------------------------------------------------------------------------- */
 
 static void branch_drop(struct usp_pipe *pipe, size_t len)
@@ -279,6 +306,7 @@ void usp_branch_note(struct usp_branch *branch, int error)
 static ssize_t branch_step(struct usp_branch *branch, size_t len, unsigned flags)
 {
 	int64_t patience_ns = usp_branch_may_detach(branch) ? (int64_t)usp_branch_slow_ns(branch) : -1;
+	short events;
 	ssize_t ret;
 
 	for (;;) {
@@ -291,9 +319,12 @@ static ssize_t branch_step(struct usp_branch *branch, size_t len, unsigned flags
 			return ret;
 		if (usp_branch_may_detach(branch))
 			usp_branch_look(branch);
-		ret = usp_pump_wait(branch->pump, branch->sink, USP_WRITE, patience_ns);
-		if (ret < 0 && (ret != -ETIMEDOUT || branch_is_slow(branch)))
+		events = branch_overhear(branch) ? POLLIN : 0;
+		ret = usp_pump_wait(branch->pump, branch->sink, events, patience_ns);
+		if (ret < 0 && ret != -ETIMEDOUT)
 			return ret;
+		if ((ret < 0 || events) && usp_branch_may_detach(branch) && branch_is_slow(branch))
+			return -ETIMEDOUT;
 	}
 }
 

@@ -48,7 +48,7 @@ static void many_drain(struct usp_branch *branch)
 	if (ret != -EAGAIN) {
 		many_close(branch, (int)ret);
 	} else if (usp_pipe_len(branch->pipe)) {
-		usp_pump_blocked(branch->sink, USP_WRITE, &branch->wait);
+		usp_branch_blocked(branch, &branch->wait);
 		branch->is_waiting = true;
 	}
 }

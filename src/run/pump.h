@@ -150,10 +150,10 @@ int usp_pump_await(struct usp_pump *pump, const struct usp_pump_wait *wait);
 int usp_pump_await_any(struct usp_pump *pump);
 
 /*
- * Wait until a file is ready on a side, the pump is stopped (-ECANCELED), or timeout_ns (negative: none) has passed
- * (-ETIMEDOUT). file may be NULL to wait for time alone.
+ * Wait until a sink can be written or has more_events of poll(2), the pump is stopped (-ECANCELED), or timeout_ns (negative: none) has
+ * passed (-ETIMEDOUT).
  */
-int usp_pump_wait(struct usp_pump *pump, struct usp_file *file, unsigned side, int64_t timeout_ns);
+int usp_pump_wait(struct usp_pump *pump, struct usp_file *sink, short more_events, int64_t timeout_ns);
 
 /* --- Steps of a pump with one sink (step.c) ----------------------------------------------------------- */
 
@@ -209,6 +209,12 @@ int usp_pump_message(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
 
 /* Deliver up to len bytes of the branch's pipe to its sink, once, and count them: bytes, 0 if it is at its end, or -errno. */
 ssize_t usp_branch_write(struct usp_branch *branch, size_t len, unsigned flags);
+
+/*
+ * It gave -EAGAIN: -EAGAIN, after noting in *ret_wait what has to come. What the peer of a sink that is only written says meanwhile is
+ * dropped, at once and when it comes.
+ */
+int usp_branch_blocked(struct usp_branch *branch, struct usp_pump_wait *ret_wait);
 
 /*
  * The sink gets no more: count what is stranded, drop it or keep it. One that has everything is shut down; the peer of another

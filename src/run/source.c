@@ -59,15 +59,15 @@ static int source_poll(struct usp_pump *pump, struct pollfd *fds, unsigned nr_fd
 	return ret == 0 ? -ETIMEDOUT : 0;
 }
 
-int usp_pump_wait(struct usp_pump *pump, struct usp_file *file, unsigned side, int64_t timeout_ns)
+int usp_pump_wait(struct usp_pump *pump, struct usp_file *sink, short more_events, int64_t timeout_ns)
 {
-	struct pollfd fds[2] = {[1] = {.fd = -1}};
+	struct pollfd fds[2] = {{.fd = -1}};
 	bool must_nap;
 	int ret;
 
-	if (file)
-		fds[1].fd = usp_file_poll_fd(file, side, &fds[1].events);
-	must_nap = file && fds[1].fd < 0;
+	fds[1].fd = usp_file_poll_fd(sink, USP_WRITE, &fds[1].events);
+	fds[1].events |= more_events;
+	must_nap = fds[1].fd < 0;
 	ret = source_poll(pump, fds, usp_array_len(fds), must_nap ? SOURCE_NAP_NS : timeout_ns);
 	return ret == -ETIMEDOUT && must_nap ? 0 : ret;
 }

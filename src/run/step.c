@@ -112,7 +112,7 @@ static int step_drain(struct usp_pump *pump, struct usp_pump_wait *wait)
 		ssize_t ret = usp_branch_write(branch, len, USP_SPLICE_NONBLOCK);
 
 		if (ret == -EAGAIN)
-			return usp_pump_blocked(branch->sink, USP_WRITE, wait);
+			return usp_branch_blocked(branch, wait);
 		if (ret <= 0 && (ret != -EINTR || atomic_load(&pump->is_stopped)))
 			return ret < 0 ? (int)ret : -EIO; /* 0: confirm found that the bytes are gone */
 	}

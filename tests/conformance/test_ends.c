@@ -214,6 +214,46 @@ static void a_peer_that_speaks_first_and_reads_late_gets_everything(void **state
 	end_run();
 }
 
+#define ECHO_LEN ((size_t)4 << 20) /* far more than the sockets of both directions hold */
+
+/* Reads a little, and answers with the same before it reads on: it waits while nobody takes its answers. */
+static ssize_t echo(void *arg)
+{
+	unsigned char bytes[PAGE];
+	size_t len = 0;
+	ssize_t ret;
+
+	(void)arg;
+	while ((ret = recv(run.peer, bytes, sizeof(bytes), 0)) > 0) {
+		if (!pattern_is(bytes, len, (size_t)ret))
+			return -EBADMSG;
+		len += (size_t)ret;
+		for (ssize_t at = 0, sent; at < ret; at += sent) {
+			sent = send(run.peer, bytes + at, (size_t)(ret - at), MSG_NOSIGNAL);
+			if (sent < 0)
+				return -errno;
+		}
+	}
+	shutdown(run.peer, SHUT_WR);
+	return ret < 0 ? -errno : (ssize_t)len;
+}
+
+static void a_peer_that_answers_while_it_is_sent_to_gets_everything(void **state)
+{
+	struct worker peer;
+
+	begin(*state, 0);
+	assert_int_equal(fcntl(run.peer, F_SETFL, 0), 0);
+	worker_start(&peer, echo, NULL);
+	worker_start(&run.worker, go, NULL);
+	give_source(0, ECHO_LEN);
+	close(run.source_far);
+	assert_int_equal(worker_join(&run.worker), 0);
+	assert_int_equal(worker_join(&peer), ECHO_LEN);
+	assert_int_equal(sink_status().bytes, ECHO_LEN);
+	end_run();
+}
+
 static void a_peer_that_leaves_with_bytes_unread_is_a_sink_that_failed(void **state)
 {
 	begin(*state, 0);
@@ -502,6 +542,7 @@ static const struct {
 	void (*run)(void **state);
 } end_tests[] = {
 	ENDS(a_peer_that_speaks_first_and_reads_late_gets_everything),
+	ENDS(a_peer_that_answers_while_it_is_sent_to_gets_everything),
 	ENDS(a_peer_that_leaves_with_bytes_unread_is_a_sink_that_failed),
 	ENDS(a_peer_that_has_everything_and_is_silent_is_not_waited_for_long),
 	ENDS(a_peer_that_takes_nothing_more_is_given_up),
