@@ -477,7 +477,7 @@ static int conn_find_addresses(struct usp_conn *conn)
 		ret = usp_sys_getsockname(conn->ends[0].fd, (struct sockaddr *)&addresses->dest, &dest_len);
 	usp_place_unmap(&addresses->source);
 	usp_place_unmap(&addresses->dest);
-	addresses->is_known = ret == 0;
+	addresses->is_known = ret == 0 && addresses->source.ss_family != AF_UNIX; /* whose clients have no address */
 	return ret;
 }
 

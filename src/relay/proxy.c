@@ -111,9 +111,26 @@ static void proxy_map(struct sockaddr_storage *address)
 	memcpy(address, &mapped, sizeof(mapped));
 }
 
+/* Skip " unix:PATH" if that comes next. A path may have spaces, so it ends in front of the last two words, which are ports. */
+static bool proxy_skip_path(struct proxy_line *line)
+{
+	static const char start[] = " unix:";
+	const char *end = line->end;
+
+	if ((size_t)(line->end - line->at) < strlen(start) || memcmp(line->at, start, strlen(start)) != 0)
+		return false;
+	for (unsigned i = 0; i < 2 && end; i++)
+		end = memrchr(line->at, ' ', (size_t)(end - line->at));
+	if (!end || end == line->at)
+		return false;
+	line->at = end;
+	return true;
+}
+
 /*
  * Source and destination, the first of which is of the family that the line names. nginx has learnt the source from another
- * header perhaps, and names a destination of the other family then: all is IPv6 for us.
+ * header perhaps, and names a destination of another family then. If one is IPv4 and the other IPv6, all is IPv6 for us; a
+ * path is no address of IP, and becomes the one that means none.
  */
 static bool proxy_take_hosts(struct proxy_line *line, const struct proxy_family **family,
 			     struct usp_proxy_addresses *ret_addresses)
@@ -121,8 +138,13 @@ static bool proxy_take_hosts(struct proxy_line *line, const struct proxy_family 
 	char source[INET6_ADDRSTRLEN], dest[INET6_ADDRSTRLEN];
 	const struct proxy_family *v4 = &proxy_families[PROXY_INET], *v6 = &proxy_families[PROXY_INET6];
 
-	if (!proxy_take_word(line, source) || !proxy_read_host(source, *family, &ret_addresses->source) ||
-	    !proxy_take_word(line, dest))
+	if (!proxy_take_word(line, source) || !proxy_read_host(source, *family, &ret_addresses->source))
+		return false;
+	if (proxy_skip_path(line)) {
+		ret_addresses->dest.ss_family = (*family)->family;
+		return true;
+	}
+	if (!proxy_take_word(line, dest))
 		return false;
 	if (proxy_read_host(dest, *family, &ret_addresses->dest))
 		return true;
@@ -349,7 +371,8 @@ static size_t proxy_format_bytes(const struct proxy_family *family, struct usp_p
 	unsigned char *at = ret_bytes;
 
 	at = mempcpy(at, proxy_signature, sizeof(proxy_signature));
-	*at++ = PROXY_PROXY;
+	/* HAProxy refuses what has no address of IP unless it is LOCAL, which is what it sends itself */
+	*at++ = family->family != AF_UNSPEC ? PROXY_PROXY : PROXY_LOCAL;
 	*at++ = (unsigned char)((size_t)(family - proxy_families) << 4 | transport);
 	*at++ = (unsigned char)(len >> 8);
 	*at++ = (unsigned char)len;

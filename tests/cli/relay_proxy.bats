@@ -91,8 +91,9 @@ needs() {
 	done
 }
 
+# listens PORT|unix:PATH
 listens() {
-	(: <>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+	[ -S "${1#unix:}" ] || (: <>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
 # haproxy_behind: HAProxy that says what it has learnt about its client; its port is $behind.
@@ -142,6 +143,19 @@ haproxy_in_front() {
 	stops 0
 }
 
+@test "HAProxy behind takes clients without an address" {
+	needs haproxy curl
+	haproxy_behind
+	for way in send-v1 send-v2; do
+		relay --proxy-protocol $way unix:front "127.0.0.1:$behind"
+		[[ $(curl -sSf --unix-socket front http://relay/) =~ ^"127.0.0.1 "[0-9]+" 127.0.0.1 [] []"$ ]]
+		stops 0
+	done
+	relay --proxy-protocol accept --proxy-protocol send 127.0.0.1:0 "127.0.0.1:$behind"
+	printf 'PROXY UNKNOWN\r\nGET / HTTP/1.0\r\n\r\n' | peer ask "$here" | grep -q '^127.0.0.1 [0-9]* 127.0.0.1'
+	stops 0
+}
+
 @test "HAProxy's checks of its servers are taken as what they are" {
 	needs haproxy
 	serve target echo 127.0.0.1:0
@@ -156,7 +170,7 @@ haproxy_in_front() {
 	done
 }
 
-# nginx_in_front CONFIGURATION: nginx as a relay of streams that sends to ours; its port is $front.
+# nginx_in_front CONFIGURATION: nginx as a relay of streams that sends to ours; it listens at $front.
 nginx_in_front() {
 	local modules=/usr/lib/nginx/modules/ngx_stream_module.so
 	needs nginx
@@ -195,5 +209,14 @@ nginx_in_front() {
 	nginx_in_front "listen 127.0.0.1:$front proxy_protocol; set_real_ip_from 127.0.0.1;"
 	[ "$(ask $'PROXY TCP6 2001:db8::7 ::1 1111 80\r\nhello' "127.0.0.1:$front")" = \
 		$'PROXY TCP6 2001:db8::7 ::ffff:127.0.0.1 1111 '"$front"$'\r\nhello' ]
+	stops 0
+}
+
+@test "nginx names a client of another address behind a UNIX socket" {
+	serve target echo 127.0.0.1:0
+	relay --proxy-protocol accept --proxy-protocol send-v1 127.0.0.1:0 "${at[target]}"
+	front=unix:$PWD/nginx.sock
+	nginx_in_front "listen $front proxy_protocol; set_real_ip_from unix:;"
+	[ "$(ask $'PROXY TCP6 2001:db8::7 ::1 1111 80\r\nhello' "$front")" = $'PROXY TCP6 2001:db8::7 :: 1111 0\r\nhello' ]
 	stops 0
 }

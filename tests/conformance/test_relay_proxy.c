@@ -169,7 +169,7 @@ static void a_header_keeps_its_meaning_in_the_other_version(void **state)
 	} rows[] = {
 		{{BYTES("PROXY UNKNOWN ffff 1.2.3.4\r\n")},
 		 {BYTES("PROXY UNKNOWN\r\n")},
-		 {BYTES(SIGNATURE "\x21\0\0\0")}},
+		 {BYTES(SIGNATURE "\x20\0\0\0")}},
 		{{BYTES(SIGNATURE "\x20\0\0\0")}, {BYTES("PROXY UNKNOWN\r\n")}, {BYTES(SIGNATURE "\x20\0\0\0")}},
 		{{BYTES(SIGNATURE "\x21\0\0\0")}, {BYTES("PROXY UNKNOWN\r\n")}, {BYTES(SIGNATURE "\x21\0\0\0")}},
 		{{BYTES(SIGNATURE "\x21\x12\0\x0c" V4)},

@@ -36,6 +36,11 @@ static const struct {
 	 "::ffff:127.0.0.1 2"},
 	{"v1, TCP4, and IPv6 where it came to", BYTES("PROXY TCP4 192.0.2.7 ::1 1 2\r\n"), "::ffff:192.0.2.7 1",
 	 "::1 2"},
+	{"v1, TCP6, and a path where it came to", BYTES("PROXY TCP6 2001:db8::7 unix:/run/n.sock 1111 0\r\n"),
+	 "2001:db8::7 1111", ":: 0"},
+	{"v1, TCP4, and a path with spaces", BYTES("PROXY TCP4 192.0.2.7 unix: 1 2 3 4\r\n"), "192.0.2.7 3",
+	 "0.0.0.0 4"},
+	{"v1, TCP4, and no path", BYTES("PROXY TCP4 192.0.2.7 unix: 3 0\r\n"), "192.0.2.7 3", "0.0.0.0 0"},
 	{"v1, port 0", BYTES("PROXY TCP4 0.0.0.0 0.0.0.0 0 0\r\n"), "0.0.0.0 0", "0.0.0.0 0"},
 	{"v1, UNKNOWN", BYTES("PROXY UNKNOWN\r\n"), NULL, NULL},
 	{"v1, the longest UNKNOWN", BYTES("PROXY UNKNOWN " LONG_V6 " " LONG_V6 " 65535 65535\r\n"), NULL, NULL},
@@ -86,6 +91,10 @@ static const struct {
 } bad[] = {
 	{"another protocol", BYTES("GET / HTTP/1.0\r\n\r\n"), -EPROTO},
 	{"one byte", BYTES("Q"), -EPROTO},
+	{"v1, a path and one port", BYTES("PROXY TCP4 192.0.2.7 unix:/a 1\r\n"), -EPROTO},
+	{"v1, a path and no port", BYTES("PROXY TCP4 192.0.2.7 unix:/a\r\n"), -EPROTO},
+	{"v1, a path and no number", BYTES("PROXY TCP4 192.0.2.7 unix:/a 1 b\r\n"), -EPROTO},
+	{"v1, a path where it came from", BYTES("PROXY TCP4 unix:/a 192.0.2.7 1 2\r\n"), -EPROTO},
 	{"v1, small letters", BYTES("proxy TCP4"), -EPROTO},
 	{"v1, no space", BYTES("PROXY\r\n"), -EPROTO},
 	{"v1, nothing", BYTES("PROXY \r\n"), -EPROTO},
@@ -417,7 +426,7 @@ static void a_header_is_written_as_it_is_published(void **state)
 	assert_format(2, &addresses, BYTES(SIGNATURE "\x21\x31\0\xd8" SHORT_PATH LONG_PATH));
 }
 
-/* Not LOCAL in version 2: that would be a connection of the proxy itself. */
+/* LOCAL in version 2, because HAProxy refuses what is UNSPEC otherwise. */
 static void who_is_not_known_is_said_to_be_unknown(void **state)
 {
 	struct usp_proxy_addresses addresses = addresses_of("1.2.3.4 80", "5.6.7.8 80");
@@ -425,7 +434,7 @@ static void who_is_not_known_is_said_to_be_unknown(void **state)
 	(void)state;
 	addresses.is_known = false;
 	assert_format(1, &addresses, BYTES("PROXY UNKNOWN\r\n"));
-	assert_format(2, &addresses, BYTES(SIGNATURE "\x21\0\0\0"));
+	assert_format(2, &addresses, BYTES(SIGNATURE "\x20\0\0\0"));
 }
 
 static void datagrams_are_unknown_in_version_1(void **state)
@@ -446,10 +455,10 @@ static void addresses_that_cannot_be_said_are_left_out(void **state)
 	assert_format(1, &addresses, BYTES("PROXY UNKNOWN\r\n"));
 	addresses = addresses_of("1.2.3.4 80", "::1 80");
 	assert_format(1, &addresses, BYTES("PROXY UNKNOWN\r\n"));
-	assert_format(2, &addresses, BYTES(SIGNATURE "\x21\0\0\0"));
+	assert_format(2, &addresses, BYTES(SIGNATURE "\x20\0\0\0"));
 	addresses.source.ss_family = addresses.dest.ss_family = AF_NETLINK;
 	assert_format(1, &addresses, BYTES("PROXY UNKNOWN\r\n"));
-	assert_format(2, &addresses, BYTES(SIGNATURE "\x21\0\0\0"));
+	assert_format(2, &addresses, BYTES(SIGNATURE "\x20\0\0\0"));
 }
 
 static void check_round_trip(unsigned version, const struct usp_proxy_addresses *addresses)
