@@ -447,8 +447,6 @@ static void conn_client_ready(struct usp_watch *watch, unsigned events)
 	if (conn->state != USP_CONN_HEADER || !(events & ~(unsigned)EPOLLOUT))
 		return;
 	ret = usp_header_take(conn);
-	if (ret == 0 && events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		ret = -ECONNABORTED; /* more is needed, and nothing more comes */
 	if (ret < 0) {
 		conn_refuse_header(conn, ret);
 	} else if (ret > 0) {
