@@ -82,7 +82,7 @@ static bool branch_overhear(struct usp_branch *branch)
 	if (branch->has_ended || !usp_sock_is_deaf(branch->sink))
 		return false;
 	for (unsigned i = 0; ret > 0 && i < BRANCH_NR_HEARD; i++) {
-		ret = usp_sock_drop(branch->sink);
+		ret = usp_sock_drop(branch->sink->fd);
 		branch->was_heard |= ret > 0;
 	}
 	branch->has_ended = ret == 0;
