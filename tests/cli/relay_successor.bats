@@ -4,6 +4,12 @@
 
 load relay
 
+# answers FD: that connection carries a byte there and back.
+answers() {
+	printf x >&"$1"
+	[ "$(timeout "$patience" head -c 1 <&"$1")" = x ]
+}
+
 drains() {
 	grep -q "connections to end (a second signal closes them)" job.err
 }
@@ -15,6 +21,7 @@ drains() {
 		relay --workers 2 --metrics "$address" "127.0.0.1:$(free_port)" "${at[target]}"
 		first=$here
 		hold 7
+		answers 7 # it is served, and not only in the queue
 		kill -TERM "$job"
 		eventually drains
 		old=$job
@@ -24,8 +31,7 @@ drains() {
 		done
 		[ "$(ask hello)" = hello ]
 		kill -0 "$old" # its client is still there
-		printf x >&7
-		[ "$(head -c 1 <&7)" = x ]
+		answers 7
 		exec 7>&-
 		stops 0
 		job=$old
@@ -46,6 +52,7 @@ relay_has_begun() {
 	serve target echo 127.0.0.1:0
 	relay --metrics 127.0.0.1:0 127.0.0.1:0 "${at[target]}"
 	hold 7
+	answers 7
 	kill -TERM "$job"
 	eventually python3 -c 'import socket, sys
 host, port = sys.argv[1].split(":")
