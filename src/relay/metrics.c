@@ -8,6 +8,8 @@
  *     accepted ──► asks ──► takes ──► lingers ──► gone
  *                    └────────┴──────────┴─ error, or METRICS_PATIENCE_NS ─► gone
  *
+ * A client that takes its answer has that time again with each piece.
+ *
  * All of it runs in the thread of the loop, never blocks, and is bounded in clients and in what each may send. When all places are
  * taken, a client that has had its time has to give its place to one that waits: first the one that asks for the longest.
  */
@@ -165,16 +167,22 @@ static void metrics_enter(struct metrics_client *client, enum metrics_state stat
 	client->since_ns = usp_loop_now(client->metrics->loop);
 }
 
-/* From here on it has its time again. Its timer is armed already, and moving one cannot fail. */
+/* It has its time again. Its timer is armed already, and moving one cannot fail. */
+static void metrics_be_patient(struct metrics_client *client)
+{
+	struct usp_loop *loop = client->metrics->loop;
+
+	usp_loop_arm(loop, &client->timer, usp_loop_now(loop) + METRICS_PATIENCE_NS);
+}
+
 static void metrics_answer(struct metrics_client *client, unsigned status, const char *type, const char *policy)
 {
 	const struct usp_http_answer answer = {
 		.status = status, .type = type, .policy = policy, .len = client->body_len};
-	struct usp_loop *loop = client->metrics->loop;
 
 	client->head_len = usp_http_head(&answer, client->head, sizeof(client->head));
 	metrics_enter(client, METRICS_TAKES);
-	usp_loop_arm(loop, &client->timer, usp_loop_now(loop) + METRICS_PATIENCE_NS);
+	metrics_be_patient(client);
 }
 
 static void metrics_refuse(struct metrics_client *client, unsigned status)
@@ -261,6 +269,7 @@ static int metrics_take(struct metrics_client *client)
 	if (len < 0)
 		return (int)len;
 	client->nr_sent += (size_t)len;
+	metrics_be_patient(client);
 	if (client->nr_sent < client->head_len + client->body_len)
 		return 0;
 	metrics_enter(client, METRICS_LINGERS);

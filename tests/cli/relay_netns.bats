@@ -229,16 +229,19 @@ hand_on() {
 @test "a target gets all of a PROXY header that its socket takes in pieces" {
 	in_a_row echo
 	on relay sysctl -qw net.ipv4.tcp_wmem="4096 4096 4096"
-	on server sysctl -qw net.ipv4.tcp_rmem="4096 4096 4096"
+	on server sysctl -qw net.ipv4.tcp_rmem="4096 4096 4096" # of listeners that come after this
+	on server python3 "$BATS_TEST_DIRNAME/relay_peer.py" echo 10.77.2.2:7001 >narrow.log 2>&1 3>&- &
+	eventually grep -q '^at ' narrow.log
 	for option in --no-io-uring --lane=auto; do
-		relay_between $option --proxy-protocol accept --proxy-protocol send
+		launch ip netns exec "${net}relay" "$USPLICE" relay --metrics unix:numbers $option \
+			--proxy-protocol accept --proxy-protocol send 10.77.1.2:9000 10.77.2.2:7001
 		{
 			printf '\r\n\r\n\0\r\nQUIT\n\x21\x11\x3f\xf0\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\0\x51\xe0\x3f\xe1'
 			head -c 16353 /dev/urandom
 			echo hello
 		} >sent
 		client ask 10.77.1.2:9000 <sent | same - sent
-		[ "$(metric 'target_failed_total{index="0",target="10.77.2.2:7000"}')" -eq 0 ]
+		[ "$(metric 'target_failed_total{index="0",target="10.77.2.2:7001"}')" -eq 0 ]
 		stops 0
 	done
 }

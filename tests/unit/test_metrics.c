@@ -470,6 +470,33 @@ static int lingering_client(const struct server *server)
 	return fd;
 }
 
+/* Each piece comes when the server has sent most of it since the clock went on: three times three seconds, and not five. */
+static void a_reader_has_time_as_long_as_it_reads(void **state)
+{
+	static char piece[200000];
+	struct server server;
+	size_t len = 0;
+	ssize_t ret;
+	int fd;
+
+	(void)state;
+	hold_clock();
+	open_server(&server, MANY_TARGETS, 4096);
+	fd = deaf_client(&server);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(recv(fd, piece, sizeof(piece), MSG_WAITALL), sizeof(piece));
+		len += sizeof(piece);
+		atomic_fetch_add(&held_ns, 3 * SECOND_NS);
+	}
+	while ((ret = recv(fd, piece, sizeof(piece), 0)) > 0)
+		len += (size_t)ret;
+	assert_int_equal(ret, 0);
+	assert_true(len > 4 * MANY_TARGETS * strlen("usplice_relay_target_up{index=\"1\",target=\"target-1\"} 0\n"));
+	close(fd);
+	close_server(&server);
+	release_clock();
+}
+
 /* A server for each kind, and more of them than it has places: who comes behind is served when they have lost theirs. */
 static void clients_that_stall_are_dropped(void **state)
 {
@@ -790,6 +817,7 @@ int main(void)
 		CASE(a_request_may_come_byte_by_byte),
 		CASE(a_request_that_is_too_long_is_told_so),
 		CASE(a_slow_reader_gets_all_of_a_long_answer),
+		CASE(a_reader_has_time_as_long_as_it_reads),
 		CASE(clients_that_go_early_do_no_harm),
 		CASE(clients_that_stall_are_dropped),
 		CASE(a_client_that_talks_on_is_dropped),
