@@ -6,7 +6,7 @@ early     read 100000 bytes, answer that it is too much, and close with the rest
 silent    no banner: read everything, and close only when standard input ends
 deaf      read nothing until standard input ends, then everything, and close
 What was read and how that ended is printed. The port is written to PORT_FILE when it can be connected to; with USE_UNIX in the
-environment it listens at the UNIX socket peer.sock.
+environment it listens at the UNIX socket peer.sock, with ADDRESS at that one.
 """
 import os
 import socket
@@ -19,7 +19,7 @@ if os.environ.get("USE_UNIX"):
     server.bind("peer.sock")
     server.listen(1)
 else:
-    server = socket.create_server(("127.0.0.1", 0))
+    server = socket.create_server((os.environ.get("ADDRESS", "127.0.0.1"), 0))
 with open(port_file + ".new", "w") as out:
     print(server.getsockname()[1] if server.family != socket.AF_UNIX else 0, file=out)
 os.rename(port_file + ".new", port_file)
