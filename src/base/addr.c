@@ -63,29 +63,65 @@ static int addr_check_port(const char *port, bool is_passive, const char **ret_w
 	return value || is_passive ? 0 : addr_fail(-EINVAL, "nobody can be reached at port 0", ret_why);
 }
 
-int usp_addr_resolve(const char *text, int type, bool is_passive, uint64_t give_up_ns, struct addrinfo **ret_list,
-		     const char **ret_why)
+/* The words of a text, in a copy that the caller frees. On failure there is none. */
+static int addr_parse(const char *text, bool is_passive, char **ret_copy, struct addr_words *ret_words,
+		      const char **ret_why)
 {
 	char *copy = usp_alloc_string(text);
-	struct addr_words words;
 	int ret;
 
 	if (!copy)
 		return -ENOMEM;
-	ret = addr_split(copy, is_passive, &words, ret_why);
+	ret = addr_split(copy, is_passive, ret_words, ret_why);
 	if (ret == 0)
-		ret = addr_check_port(words.port, is_passive, ret_why);
-	if (ret == 0 && ret_list) {
+		ret = addr_check_port(ret_words->port, is_passive, ret_why);
+	if (ret < 0)
+		usp_free(copy);
+	else
+		*ret_copy = copy;
+	return ret;
+}
+
+static struct addrinfo addr_hints(const struct addr_words *words, int type, bool is_passive)
+{
+	return (struct addrinfo){
+		.ai_socktype = type,
+		.ai_flags = (is_passive ? AI_PASSIVE : 0) | (words->is_numeric ? AI_NUMERICHOST : 0),
+	};
+}
+
+int usp_addr_resolve(const char *text, int type, bool is_passive, uint64_t give_up_ns, struct addrinfo **ret_list,
+		     const char **ret_why)
+{
+	struct addr_words words;
+	char *copy;
+	int ret = addr_parse(text, is_passive, &copy, &words, ret_why);
+
+	if (ret < 0)
+		return ret;
+	if (ret_list) {
 		bool is_loopback =
 			is_passive && type == SOCK_STREAM && words.host && strcmp(words.host, "localhost") == 0;
-		const struct addrinfo hints = {
-			.ai_socktype = type,
-			.ai_flags =
-				(is_passive && !is_loopback ? AI_PASSIVE : 0) | (words.is_numeric ? AI_NUMERICHOST : 0),
-		};
+		const struct addrinfo hints = addr_hints(&words, type, is_passive && !is_loopback);
 
 		ret = usp_lookup(is_loopback ? NULL : words.host, words.port, &hints, give_up_ns, ret_list, ret_why);
 	}
+	usp_free(copy);
+	return ret;
+}
+
+int usp_addr_begin(const char *text, int type, struct addrinfo **ret_list, struct usp_lookup **ret_lookup,
+		   const char **ret_why)
+{
+	struct addr_words words;
+	struct addrinfo hints;
+	char *copy;
+	int ret = addr_parse(text, false, &copy, &words, ret_why);
+
+	if (ret < 0)
+		return ret;
+	hints = addr_hints(&words, type, false);
+	ret = usp_lookup_begin(words.host, words.port, &hints, ret_list, ret_lookup, ret_why);
 	usp_free(copy);
 	return ret;
 }

@@ -18,6 +18,11 @@
 int usp_addr_resolve(const char *text, int type, bool is_passive, uint64_t give_up_ns, struct addrinfo **ret_list,
 		     const char **ret_why);
 
+/* Begin to resolve "HOST:PORT", without blocking: as usp_lookup_begin, and -EINVAL for text that is no address. */
+struct usp_lookup;
+int usp_addr_begin(const char *text, int type, struct addrinfo **ret_list, struct usp_lookup **ret_lookup,
+		   const char **ret_why);
+
 /* The address of a path: -ENAMETOOLONG, or -EINVAL if it is empty. */
 int usp_addr_of_path(const char *path, struct sockaddr_un *ret_addr);
 

@@ -26,7 +26,7 @@
 
 #define LOOKUP_LEFT_MAX 16 /* left behind at a time: each has a stack, and the resolver's sockets */
 
-struct lookup {
+struct usp_lookup {
 	char *host, *port; /* host may be NULL */
 	struct addrinfo hints;
 	pthread_t thread;
@@ -53,7 +53,7 @@ static unsigned lookup_count_left(int more)
 	return (unsigned)left;
 }
 
-static void lookup_free(struct lookup *lookup)
+static void lookup_free(struct usp_lookup *lookup)
 {
 	if (lookup->list)
 		freeaddrinfo(lookup->list);
@@ -63,7 +63,7 @@ static void lookup_free(struct lookup *lookup)
 	usp_free(lookup);
 }
 
-static void lookup_leave(struct lookup *lookup)
+static void lookup_leave(struct usp_lookup *lookup)
 {
 	if (!atomic_exchange(&lookup->is_left, true))
 		return;
@@ -75,13 +75,13 @@ static void lookup_leave(struct lookup *lookup)
 /* --- A look-up ------------------------------------------------------------------------------------ */
 
 /* It belongs to the caller alone until a thread is started. */
-static struct lookup *lookup_new(const char *host, const char *port, const struct addrinfo *hints)
+static struct usp_lookup *lookup_new(const char *host, const char *port, const struct addrinfo *hints)
 {
-	struct lookup *lookup = usp_alloc(sizeof(*lookup));
+	struct usp_lookup *lookup = usp_alloc(sizeof(*lookup));
 
 	if (!lookup)
 		return NULL;
-	*lookup = (struct lookup){.hints = *hints, .answered_fd = -1, .is_left = true};
+	*lookup = (struct usp_lookup){.hints = *hints, .answered_fd = -1, .is_left = true};
 	lookup->host = host ? usp_alloc_string(host) : NULL;
 	lookup->port = usp_alloc_string(port);
 	if ((host && !lookup->host) || !lookup->port) {
@@ -91,14 +91,14 @@ static struct lookup *lookup_new(const char *host, const char *port, const struc
 	return lookup;
 }
 
-static void lookup_ask(struct lookup *lookup)
+static void lookup_ask(struct usp_lookup *lookup)
 {
 	lookup->error = getaddrinfo(lookup->host, lookup->port, &lookup->hints, &lookup->list);
 }
 
 static void *lookup_run(void *arg)
 {
-	struct lookup *lookup = arg;
+	struct usp_lookup *lookup = arg;
 
 	lookup_ask(lookup);
 	usp_sys_eventfd_set(lookup->answered_fd, true);
@@ -106,7 +106,7 @@ static void *lookup_run(void *arg)
 	return NULL;
 }
 
-static int lookup_start(struct lookup *lookup)
+static int lookup_start(struct usp_lookup *lookup)
 {
 	sigset_t old_mask;
 	int ret;
@@ -123,25 +123,16 @@ static int lookup_start(struct lookup *lookup)
 	return ret;
 }
 
-/* 0 if the thread has answered and ended; -ETIMEDOUT or -EINTR if it was left behind. */
-static int lookup_await(struct lookup *lookup, uint64_t give_up_ns, const char **ret_why)
+void usp_lookup_drop(struct usp_lookup *lookup)
 {
-	int ret = usp_wait_until(lookup->answered_fd, POLLIN, give_up_ns);
-
-	if (ret == 0) {
-		pthread_join(lookup->thread, NULL);
-		return 0;
-	}
-	if (ret == -ETIMEDOUT)
-		*ret_why = "the name service did not answer in time";
 	pthread_detach(lookup->thread);
 	lookup->is_behind = true;
 	lookup_count_left(1);
-	return ret;
+	lookup_leave(lookup);
 }
 
 /* Without a thread nothing ends the wait. */
-static int lookup_ask_here(struct lookup *lookup, uint64_t give_up_ns, const char **ret_why)
+static int lookup_ask_here(struct usp_lookup *lookup, uint64_t give_up_ns, const char **ret_why)
 {
 	lookup_ask(lookup);
 	if (usp_sys_now_ns() < give_up_ns)
@@ -169,16 +160,10 @@ static int lookup_result(int error, const char **ret_why)
 	}
 }
 
-static int lookup_name(struct lookup *lookup, uint64_t give_up_ns, struct addrinfo **ret_list, const char **ret_why)
+static int lookup_take(struct usp_lookup *lookup, struct addrinfo **ret_list, const char **ret_why)
 {
-	int ret;
+	int ret = lookup_result(lookup->error, ret_why);
 
-	if (lookup_start(lookup) == 0)
-		ret = lookup_await(lookup, give_up_ns, ret_why);
-	else
-		ret = lookup_ask_here(lookup, give_up_ns, ret_why);
-	if (ret == 0)
-		ret = lookup_result(lookup->error, ret_why);
 	if (ret == 0) {
 		*ret_list = lookup->list;
 		lookup->list = NULL;
@@ -187,21 +172,94 @@ static int lookup_name(struct lookup *lookup, uint64_t give_up_ns, struct addrin
 	return ret;
 }
 
-int usp_lookup(const char *host, const char *port, const struct addrinfo *hints, uint64_t give_up_ns,
-	       struct addrinfo **ret_list, const char **ret_why)
+int usp_lookup_end(struct usp_lookup *lookup, struct addrinfo **ret_list, const char **ret_why)
+{
+	pthread_join(lookup->thread, NULL);
+	return lookup_take(lookup, ret_list, ret_why);
+}
+
+/* --- Asking ---------------------------------------------------------------------------------------- */
+
+/* 0 with a list, or with none where a host or port is a name. */
+static int lookup_numbers(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **ret_list,
+			  const char **ret_why)
 {
 	struct addrinfo numeric = *hints;
-	struct lookup *lookup;
 	int error;
 
 	numeric.ai_flags |= AI_NUMERICHOST | AI_NUMERICSERV;
 	error = getaddrinfo(host, port, &numeric, ret_list);
 	if (error != EAI_NONAME)
 		return lookup_result(error, ret_why);
+	*ret_list = NULL;
+	return 0;
+}
+
+/* A look-up that has not begun. */
+static int lookup_prepare(const char *host, const char *port, const struct addrinfo *hints,
+			  struct usp_lookup **ret_lookup, const char **ret_why)
+{
 	if (lookup_count_left(0) >= LOOKUP_LEFT_MAX) {
 		*ret_why = "too many look-ups before it still wait for the name service";
 		return -EAGAIN;
 	}
-	lookup = lookup_new(host, port, hints);
-	return lookup ? lookup_name(lookup, give_up_ns, ret_list, ret_why) : -ENOMEM;
+	*ret_lookup = lookup_new(host, port, hints);
+	return *ret_lookup ? 0 : -ENOMEM;
+}
+
+int usp_lookup_begin(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **ret_list,
+		     struct usp_lookup **ret_lookup, const char **ret_why)
+{
+	struct addrinfo *list = NULL;
+	struct usp_lookup *lookup = NULL;
+	int ret = lookup_numbers(host, port, hints, &list, ret_why);
+
+	if (ret == 0 && !list && ret_lookup)
+		ret = lookup_prepare(host, port, hints, &lookup, ret_why);
+	if (ret == 0 && lookup) {
+		ret = lookup_start(lookup);
+		if (ret < 0)
+			lookup_leave(lookup);
+	}
+	if (ret < 0)
+		return ret;
+	*ret_list = list;
+	if (ret_lookup)
+		*ret_lookup = lookup;
+	return 0;
+}
+
+int usp_lookup_fd(const struct usp_lookup *lookup)
+{
+	return lookup->answered_fd;
+}
+
+int usp_lookup(const char *host, const char *port, const struct addrinfo *hints, uint64_t give_up_ns,
+	       struct addrinfo **ret_list, const char **ret_why)
+{
+	struct addrinfo *list = NULL;
+	struct usp_lookup *lookup;
+	int ret = lookup_numbers(host, port, hints, &list, ret_why);
+
+	if (ret < 0 || list) {
+		*ret_list = list;
+		return ret;
+	}
+	ret = lookup_prepare(host, port, hints, &lookup, ret_why);
+	if (ret < 0)
+		return ret;
+	if (lookup_start(lookup) < 0) {
+		ret = lookup_ask_here(lookup, give_up_ns, ret_why);
+		if (ret == 0)
+			return lookup_take(lookup, ret_list, ret_why);
+		lookup_leave(lookup);
+		return ret;
+	}
+	ret = usp_wait_until(lookup->answered_fd, POLLIN, give_up_ns);
+	if (ret == 0)
+		return usp_lookup_end(lookup, ret_list, ret_why);
+	if (ret == -ETIMEDOUT)
+		*ret_why = "the name service did not answer in time";
+	usp_lookup_drop(lookup);
+	return ret;
 }

@@ -20,9 +20,6 @@
 #define PLACE_HASH_PRIME 16777619u
 #define PLACE_MAPPED_LEN 12 /* in front of an IPv4 address in the form of IPv6 */
 
-/* A resolver that has waited 5 seconds for each of two servers has an answer of the third by then. */
-#define PLACE_LOOKUP_NS 15000000000u
-
 #define PLACE_NAME_NS 1000000000 /* for the lock of a name, at the end */
 
 static const char unix_scheme[] = "unix:", tcp_scheme[] = "tcp:";
@@ -62,7 +59,8 @@ static int place_of_path(const char *path, struct addrinfo **ret_list, const cha
 
 static int place_of_name(const char *text, bool is_passive, struct addrinfo **ret_list, const char **ret_why)
 {
-	return usp_addr_resolve(text, SOCK_STREAM, is_passive, usp_sys_now_ns() + PLACE_LOOKUP_NS, ret_list, ret_why);
+	return usp_addr_resolve(text, SOCK_STREAM, is_passive, usp_sys_now_ns() + USP_PLACE_LOOKUP_NS, ret_list,
+				ret_why);
 }
 
 /*
@@ -83,21 +81,43 @@ static bool place_has_other_scheme(const char *text)
 	return strchr(text + len + 1, ':') && strspn(text, "0123456789abcdefABCDEF") < len;
 }
 
+/* What stands in front of an address is taken off: 0, or -EINVAL. */
+static int place_take_scheme(const char **text, const char **ret_why)
+{
+	const char *why = NULL;
+
+	if (strstr(*text, "://"))
+		why = "a URL is no address here: HOST:PORT or unix:PATH";
+	else if (place_has_scheme(*text, tcp_scheme))
+		*text += strlen(tcp_scheme);
+	else if (place_has_other_scheme(*text))
+		why = "a relay is for streams: only tcp: and unix: may stand before an address";
+	if (!why)
+		return 0;
+	*ret_why = why;
+	return -EINVAL;
+}
+
 int usp_place_resolve(const char *text, bool is_passive, struct addrinfo **ret_list, const char **ret_why)
 {
+	int ret;
+
 	if (place_has_scheme(text, unix_scheme))
 		return place_of_path(text + strlen(unix_scheme), ret_list, ret_why);
-	if (strstr(text, "://")) {
-		*ret_why = "a URL is no address here: HOST:PORT or unix:PATH";
-		return -EINVAL;
-	}
-	if (place_has_scheme(text, tcp_scheme)) {
-		text += strlen(tcp_scheme);
-	} else if (place_has_other_scheme(text)) {
-		*ret_why = "a relay is for streams: only tcp: and unix: may stand before an address";
-		return -EINVAL;
-	}
-	return place_of_name(text, is_passive, ret_list, ret_why);
+	ret = place_take_scheme(&text, ret_why);
+	return ret < 0 ? ret : place_of_name(text, is_passive, ret_list, ret_why);
+}
+
+int usp_place_begin(const char *text, struct addrinfo **ret_list, struct usp_lookup **ret_lookup, const char **ret_why)
+{
+	int ret;
+
+	if (ret_lookup)
+		*ret_lookup = NULL;
+	if (place_has_scheme(text, unix_scheme))
+		return place_of_path(text + strlen(unix_scheme), ret_list, ret_why);
+	ret = place_take_scheme(&text, ret_why);
+	return ret < 0 ? ret : usp_addr_begin(text, SOCK_STREAM, ret_list, ret_lookup, ret_why);
 }
 
 void usp_place_free(struct addrinfo *list)
@@ -119,6 +139,13 @@ int usp_place_resolve_source(const char *text, struct addrinfo **ret_list)
 	if (!*text || colon == text || (size_t)snprintf(padded, sizeof(padded), format, text) >= sizeof(padded))
 		return -EINVAL;
 	return place_of_name(padded, true, ret_list, &why);
+}
+
+int usp_place_bind(int fd, const struct addrinfo *source)
+{
+	usp_sys_setsockopt_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+	usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	return usp_sys_bind(fd, source->ai_addr, source->ai_addrlen);
 }
 
 /* A socket that was passed may be of another network. Kernels before 5.14 do not tell. */

@@ -5,18 +5,32 @@
 
 #include <netdb.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/name.h"
+
+/* A resolver that has waited 5 seconds for each of two servers has an answer of the third by then. */
+#define USP_PLACE_LOOKUP_NS UINT64_C(15000000000)
 
 /*
  * Addresses of a text, to be freed by usp_place_free. Blocks for up to 15 s while a name is looked up. -EINVAL, and the
  * errors of usp_lookup.
  */
 int usp_place_resolve(const char *text, bool is_passive, struct addrinfo **ret_list, const char **ret_why);
+
+/* The same where connections go, without blocking: a list, or the look-up of a name, or with a NULL ret_lookup neither. */
+struct usp_lookup;
+int usp_place_begin(const char *text, struct addrinfo **ret_list, struct usp_lookup **ret_lookup, const char **ret_why);
 void usp_place_free(struct addrinfo *list); /* NULL is allowed */
 
 /* "HOST" or "HOST:PORT", to bind a connection to; the port is 0 where it is left out. */
 int usp_place_resolve_source(const char *text, struct addrinfo **ret_list);
+
+/*
+ * Bind a TCP socket that is going to connect. A port is chosen when it is known where to, so that each address has all ports for
+ * itself; one that is named can be had for each address, too.
+ */
+int usp_place_bind(int fd, const struct addrinfo *source);
 
 #define USP_PLACE_DOORS_MAX 8
 
