@@ -23,6 +23,20 @@ enum usp_balance {
 	USP_BALANCE_SOURCE,    /* by the client's address, so that a client keeps its target */
 };
 
+/* What a relay tells of a target, once for each change. */
+enum usp_relay_news_kind {
+	USP_RELAY_TARGET_UNKNOWN, /* its name cannot be looked up; the addresses that it has stay */
+	USP_RELAY_TARGET_KNOWN,	  /* its name resolves again */
+};
+
+struct usp_relay_news {
+	size_t size; /* sizeof(struct usp_relay_news) */
+	enum usp_relay_news_kind kind;
+	const char *target; /* as it was named */
+	int error;	    /* -errno, or 0 */
+	const char *why;    /* a sentence, or NULL */
+};
+
 /* All times are nanoseconds; all members but size may be 0. */
 struct usp_relay_params {
 	size_t size;		     /* sizeof(struct usp_relay_params) */
@@ -53,6 +67,11 @@ struct usp_relay_params {
 	unsigned unix_mode;		/* of the UNIX sockets that it makes, such as 0660; 0: as umask(2) leaves it */
 	unsigned unix_user, unix_group; /* their owner and group, where the next two say so */
 	bool has_unix_user, has_unix_group;
+	uint64_t resolve_after_ns; /* how often names of targets are looked up again while it runs; 0 means 30 s */
+
+	/* Called with news by a thread of the relay, or NULL. It must not block, nor call functions of the relay. */
+	void (*told)(void *arg, const struct usp_relay_news *news);
+	void *told_arg;
 };
 
 /* params is copied. -EINVAL for values that make no sense, -EPERM and so on for a source or mark that is refused. */
@@ -78,13 +97,20 @@ USP_EXPORT int usp_relay_accept_proxy(struct usp_relay *relay, const char *block
 
 /*
  * The targets, "HOST:PORT" or "unix:PATH"; all addresses of a name are tried in their order. Replaces those that were
- * there, and connections keep theirs. Also while it runs, from any thread. Blocks while names are looked up,
- * for up to 15 s each. On failure, -EINVAL, -EHOSTUNREACH, -ETIMEDOUT, -EINTR after a signal or -ENOMEM, nothing changes,
- * and *ret_failed (may be NULL) is the index of the one at fault. -EAFNOSUPPORT if no address of a target is of the source's
- * family, or a UNIX socket is to have a source or mark; -ELOOP if the relay itself listens there.
+ * there: connections keep theirs, and an address that stays keeps its counters and whether it is left out. Also while it runs,
+ * from any thread. While the relay runs, a thread of its own looks up names again, every resolve_after_ns and when no address of
+ * a name takes connections. On failure nothing changes, and *ret_failed (may be NULL) is the index of the one at fault.
+ * -EAFNOSUPPORT if no address of a target is of the source's family, or a UNIX socket is to have a source or mark; -ELOOP if the
+ * relay itself listens there.
+ *
+ * set waits until all names are known, for up to 15 s each: -EINVAL, -EHOSTUNREACH, -ETIMEDOUT, -EINTR after a signal, -ENOMEM.
+ * name does not wait: names are looked up when the relay runs, and until then clients are for the other targets. Clients that
+ * have no other wait for the first answer, for connect_timeout_ns. -EINVAL, -ENOMEM, or -EAGAIN if there is no thread.
  */
 USP_EXPORT int usp_relay_set_targets(struct usp_relay *relay, const char *const *addresses, unsigned nr_targets,
 				     unsigned *ret_failed, const char **ret_why);
+USP_EXPORT int usp_relay_name_targets(struct usp_relay *relay, const char *const *addresses, unsigned nr_targets,
+				      unsigned *ret_failed, const char **ret_why);
 
 /*
  * Serve metrics over HTTP at an address as of usp_relay_listen: /metrics for Prometheus, / for people. Before the run.
@@ -146,7 +172,7 @@ struct usp_relay_status {
 	uint64_t nr_unserved;	   /* no target could be had for the client */
 	uint64_t nr_idle_closed;   /* closed by idle_timeout_ns */
 	uint64_t nr_reset;	   /* a side broke: the other was reset, too */
-	uint64_t nr_accept_pauses; /* times that descriptors or memory were short */
+	uint64_t nr_accept_pauses; /* times that descriptors, memory or local ports were short */
 	uint64_t nr_lane_switches;
 	uint64_t nr_source_waits[2];	  /* by direction: the source had nothing */
 	uint64_t nr_sink_waits[2];	  /* by direction: the sink took nothing */
@@ -165,9 +191,11 @@ struct usp_relay_target_status {
 	char name[108];		 /* as it was given, cut if it is longer */
 	unsigned nr_connections; /* now */
 	uint64_t nr_connected;
-	uint64_t nr_failed;   /* refused, timed out or unreachable */
-	uint64_t left_out_ns; /* for how much longer it is left out; 0: it is used */
-	int last_error;	      /* 0 or -errno of the last failure */
+	uint64_t nr_failed;	  /* refused, timed out or unreachable */
+	uint64_t left_out_ns;	  /* for how much longer all its addresses are left out; 0: it is used, or has none */
+	int last_error;		  /* 0 or -errno of the last failure, of looking up its name too */
+	unsigned nr_addresses;	  /* that it has now; 0: its name is not known */
+	unsigned nr_addresses_up; /* of them, those that are not left out */
 };
 
 /* Also while it runs, from any thread. -EINVAL if there is no such target. */

@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -530,6 +531,15 @@ uint64_t usp_sys_now_ns(void)
 uint64_t usp_sys_thread_cpu_ns(void)
 {
 	return sys_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+unsigned usp_sys_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX)
+		return INT_MAX;
+	return (unsigned)limit.rlim_cur;
 }
 
 int usp_sys_pid(void)

@@ -96,6 +96,7 @@ uint64_t usp_sys_now_ns(void);	      /* CLOCK_MONOTONIC */
 uint64_t usp_sys_thread_cpu_ns(void); /* what the calling thread has used */
 
 int usp_sys_pid(void);
+unsigned usp_sys_fd_limit(void); /* the lowest number that no descriptor of this process may have now */
 
 /* How the calling thread is scheduled: SCHED_OTHER or another, as sched_getscheduler(2) says. */
 int usp_sys_get_policy(void);

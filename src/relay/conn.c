@@ -85,6 +85,8 @@ static void conn_close_end(struct usp_conn *conn, struct usp_conn_end *end)
 {
 	struct usp_uring *uring = end->watched == USP_END_UNWATCHED ? conn->worker->uring : NULL;
 
+	if (end->fd >= 0 && end == &conn->ends[1])
+		atomic_fetch_sub_explicit(&conn->worker->relay->nr_target_fds, 1, memory_order_relaxed);
 	if (end->fd >= 0 && !(uring && usp_uring_close(uring, end->fd)))
 		usp_sys_close(end->fd);
 	end->fd = -1;
@@ -100,8 +102,8 @@ static void conn_stop_connecting(struct usp_conn *conn)
 
 static void conn_leave_target(struct usp_conn *conn)
 {
-	if (conn->target && (conn->state == USP_CONN_FLOWING || conn->state == USP_CONN_LINGERING))
-		atomic_fetch_sub_explicit(&conn->target->nr_connections, 1, memory_order_relaxed);
+	if (conn->address && (conn->state == USP_CONN_FLOWING || conn->state == USP_CONN_LINGERING))
+		atomic_fetch_sub_explicit(&conn->address->nr_connections, 1, memory_order_relaxed);
 }
 
 /* Each side as it was prepared. The memory stays for events of this round that come late. */
@@ -169,22 +171,63 @@ static void conn_leave_address(struct usp_conn *conn)
 		conn->header->nr_given = 0;
 }
 
+/* Of its target, the address to try behind another one; no other client tries one that failed before, meanwhile. */
+static struct usp_address *conn_next_address(const struct usp_conn *conn, const struct usp_address *after)
+{
+	uint64_t now_ns = usp_conn_now(conn), until_ns = now_ns + usp_conn_params(conn)->connect_timeout_ns;
+
+	return usp_target_address(conn->target, after, conn->is_forced, now_ns, until_ns);
+}
+
+/* The next address behind the one that was tried, of its target or of the next one; or there is none. */
+static void conn_next(struct usp_conn *conn)
+{
+	conn->address = conn_next_address(conn, conn->address);
+	while (!conn->address && conn->target) {
+		conn->is_forced = false;
+		conn->target = usp_targets_next(conn->targets, conn->target, conn->first_target, usp_conn_now(conn));
+		conn->address = conn->target ? conn_next_address(conn, NULL) : NULL;
+	}
+}
+
+static void conn_wait_for_ports(struct usp_conn *conn);
+
+static void conn_go_on(struct usp_conn *conn)
+{
+	conn_next(conn);
+	if (conn->address)
+		conn_try_target(conn);
+	else if (conn->is_short)
+		conn_wait_for_ports(conn);
+	else
+		conn_give_up(conn);
+}
+
 /* An address did not work: the next one, then the next target. */
 static void conn_failed(struct usp_conn *conn, int error)
+{
+	uint64_t now_ns = usp_conn_now(conn);
+
+	usp_loop_disarm(conn->worker->loop, &conn->timer);
+	conn_leave_address(conn);
+	conn_watch_client(conn);
+	usp_address_failed(conn->address, error, now_ns + usp_conn_params(conn)->retry_after_ns);
+	if (!usp_target_is_up(conn->target, now_ns))
+		usp_resolver_hurry(&conn->worker->relay->resolver);
+	conn_go_on(conn);
+}
+
+/*
+ * This machine has no port left for the address (or no address of that family at all). Its peer is not to blame: it is not left out.
+ * Others may have ports.
+ */
+static void conn_lacked_port(struct usp_conn *conn)
 {
 	usp_loop_disarm(conn->worker->loop, &conn->timer);
 	conn_leave_address(conn);
 	conn_watch_client(conn);
-	conn->address = conn->address->ai_next;
-	if (!conn->address) {
-		usp_target_failed(conn->target, error, usp_conn_now(conn) + usp_conn_params(conn)->retry_after_ns);
-		conn->target = usp_targets_next(conn->targets, conn->target, conn->first_target, usp_conn_now(conn));
-		conn->address = conn->target ? conn->target->addresses : NULL;
-	}
-	if (conn->address)
-		conn_try_target(conn);
-	else
-		conn_give_up(conn);
+	conn->is_short = true;
+	conn_go_on(conn);
 }
 
 static void conn_connect_fired(struct usp_timer *timer)
@@ -206,9 +249,11 @@ static int conn_await_room(struct usp_conn *conn)
 	return ret;
 }
 
+static void conn_tried(struct usp_conn *conn, int ret);
+
 static void conn_connected(struct usp_conn *conn)
 {
-	bool is_self = conn->ends[1].is_tcp && usp_stream_is_self(conn->ends[1].fd, conn->address);
+	bool is_self = conn->ends[1].is_tcp && usp_stream_is_self(conn->ends[1].fd, &conn->address->info);
 	int ret = is_self ? -ECONNREFUSED : usp_header_give(conn);
 
 	if (ret == -EAGAIN) {
@@ -217,7 +262,7 @@ static void conn_connected(struct usp_conn *conn)
 			return;
 	}
 	if (ret < 0)
-		conn_failed(conn, ret);
+		conn_tried(conn, ret);
 	else
 		usp_flow_begin(conn);
 }
@@ -231,7 +276,7 @@ static void conn_target_ready(struct usp_watch *watch, unsigned events)
 		if (events & (EPOLLERR | EPOLLHUP))
 			error = usp_sys_getsockopt_int(conn->ends[1].fd, SOL_SOCKET, SO_ERROR);
 		if (error)
-			conn_failed(conn, error > 0 ? -error : error);
+			conn_tried(conn, error > 0 ? -error : error);
 		else if (events & EPOLLOUT)
 			conn_connected(conn);
 	}
@@ -261,14 +306,12 @@ static int conn_prepare_socket(struct usp_conn *conn, int fd)
 
 	if (relay->params.mark)
 		ret = usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_MARK, (int)relay->params.mark);
-	if (conn->address->ai_family == AF_UNIX || ret < 0)
+	if (conn->address->info.ai_family == AF_UNIX || ret < 0)
 		return ret;
-	while (source && source->ai_family != conn->address->ai_family)
+	while (source && source->ai_family != conn->address->info.ai_family)
 		source = source->ai_next;
 	if (source) {
-		usp_sys_setsockopt_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
-		usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_REUSEADDR, 1); /* a port that was used a minute ago */
-		ret = usp_sys_bind(fd, source->ai_addr, source->ai_addrlen);
+		ret = usp_place_bind(fd, source);
 	}
 	usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	usp_keepalive_set(fd, &relay->params);
@@ -280,11 +323,18 @@ static void conn_retry_fired(struct usp_timer *timer)
 	conn_try_target(usp_container_of(timer, struct usp_conn, timer));
 }
 
-/* Try the same again in a moment: true, or the time for that is over. */
-static bool conn_try_later(struct usp_conn *conn)
+static void conn_choose_target(struct usp_conn *conn);
+
+static void conn_choose_fired(struct usp_timer *timer)
+{
+	conn_choose_target(usp_container_of(timer, struct usp_conn, timer));
+}
+
+/* Go on in a moment: true, or the time for that is over. */
+static bool conn_try_later(struct usp_conn *conn, void (*fired)(struct usp_timer *timer))
 {
 	conn_watch_client(conn);
-	conn->timer.fired = conn_retry_fired;
+	conn->timer.fired = fired;
 	return usp_conn_now(conn) - conn->active_ns <= usp_conn_params(conn)->connect_timeout_ns &&
 	       usp_loop_arm(conn->worker->loop, &conn->timer, usp_conn_now(conn) + CONN_RETRY_NS) == 0;
 }
@@ -293,24 +343,37 @@ static bool conn_try_later(struct usp_conn *conn)
 static void conn_wait_for_descriptors(struct usp_conn *conn)
 {
 	usp_worker_pause(conn->worker);
-	if (!conn_try_later(conn))
+	if (!conn_try_later(conn, conn_retry_fired))
 		conn_give_up(conn);
 }
 
 static void conn_wait_for_room(struct usp_conn *conn)
 {
-	if (!conn_try_later(conn))
+	if (!conn_try_later(conn, conn_retry_fired))
 		conn_failed(conn, -ETIMEDOUT);
 }
 
-/* It is connected, or not. */
+/* All targets have been tried, and there is one that lacks nothing but a port of ours: begin anew, as long as the client waits. */
+static void conn_wait_for_ports(struct usp_conn *conn)
+{
+	usp_worker_pause(conn->worker);
+	usp_targets_put(conn->targets);
+	conn->targets = NULL;
+	conn->is_short = false;
+	if (!conn_try_later(conn, conn_choose_fired))
+		conn_give_up(conn);
+}
+
+/* It is connected, or not, and what is short here is not the peer's fault. */
 static void conn_tried(struct usp_conn *conn, int ret)
 {
 	if (ret == 0) {
 		conn_connected(conn);
-	} else if (ret == -EMFILE || ret == -ENFILE || ret == -ENOBUFS || ret == -ENOMEM) {
+	} else if (usp_worker_is_short(ret)) {
 		conn_leave_address(conn);
 		conn_wait_for_descriptors(conn);
+	} else if (ret == -EADDRNOTAVAIL || ret == -EADDRINUSE || (ret == -EAGAIN && conn->ends[1].is_tcp)) {
+		conn_lacked_port(conn);
 	} else {
 		conn_failed(conn, ret);
 	}
@@ -328,11 +391,12 @@ static void conn_ring_connected(void *arg, int error)
 static bool conn_ring_connect(struct usp_conn *conn)
 {
 	const struct usp_conn_end *end = &conn->ends[1];
+	const struct addrinfo *to = &conn->address->info;
 	struct usp_uring *uring = end->is_tcp ? usp_worker_uring(conn->worker) : NULL;
 
 	if (uring)
-		conn->connect = usp_uring_connect(uring, end->fd, conn->address->ai_addr, conn->address->ai_addrlen,
-						  conn_ring_connected, conn);
+		conn->connect =
+			usp_uring_connect(uring, end->fd, to->ai_addr, to->ai_addrlen, conn_ring_connected, conn);
 	return conn->connect;
 }
 
@@ -340,19 +404,21 @@ static bool conn_ring_connect(struct usp_conn *conn)
 static int conn_connect(struct usp_conn *conn)
 {
 	struct usp_conn_end *end = &conn->ends[1];
-	int ret = usp_fit_address(conn->worker->relay, conn->address);
+	const struct addrinfo *to = &conn->address->info;
+	int ret = usp_fit_address(conn->worker->relay, to);
 
 	if (ret < 0)
 		return ret;
-	end->is_tcp = conn->address->ai_family != AF_UNIX;
-	end->fd = usp_sys_socket(conn->address->ai_family, SOCK_STREAM, 0);
+	end->is_tcp = to->ai_family != AF_UNIX;
+	end->fd = usp_sys_socket(to->ai_family, SOCK_STREAM, 0);
 	if (end->fd < 0)
 		return end->fd;
+	atomic_fetch_add_explicit(&conn->worker->relay->nr_target_fds, 1, memory_order_relaxed);
 	ret = conn_prepare_socket(conn, end->fd);
 	if (ret == 0 && conn_ring_connect(conn))
 		return -EINPROGRESS;
 	if (ret == 0)
-		ret = usp_sys_connect(end->fd, conn->address->ai_addr, conn->address->ai_addrlen);
+		ret = usp_sys_connect(end->fd, to->ai_addr, to->ai_addrlen);
 	if (ret == 0 || ret == -EINPROGRESS) {
 		int watched = usp_conn_watch(conn, 1, usp_worker_uring(conn->worker) ? USP_END_UNHEARD : USP_END_HEARD);
 
@@ -368,7 +434,8 @@ static void conn_try_target(struct usp_conn *conn)
 	int ret = conn_connect(conn);
 
 	conn->state = USP_CONN_CONNECTING;
-	if (ret == -EAGAIN) { /* a UNIX socket whose queue is full, where TCP would wait by itself */
+	if (ret == -EAGAIN &&
+	    !conn->ends[1].is_tcp) { /* a UNIX socket whose queue is full, where TCP would wait by itself */
 		conn_close_end(conn, &conn->ends[1]);
 		conn_wait_for_room(conn);
 		return;
@@ -393,18 +460,27 @@ static uint32_t conn_hash(const struct usp_conn *conn)
 static void conn_choose_target(struct usp_conn *conn)
 {
 	struct usp_targets *targets = usp_worker_targets(conn->worker);
+	struct usp_target *target = targets ? usp_targets_first(targets, usp_conn_params(conn)->balance,
+								conn_hash(conn), usp_conn_now(conn))
+					    : NULL;
 
 	usp_loop_disarm(conn->worker->loop, &conn->timer);
-	if (targets) {
-		conn->targets = usp_targets_get(targets);
-		conn->target = conn->first_target =
-			usp_targets_first(targets, usp_conn_params(conn)->balance, conn_hash(conn), usp_conn_now(conn));
+	conn->state = USP_CONN_CONNECTING;
+	if (!target) { /* a name that is being looked up is waited for */
+		if (!targets || !targets->is_pending || !conn_try_later(conn, conn_choose_fired))
+			conn_give_up(conn);
+		return;
 	}
-	if (!conn->target || usp_header_make(conn) < 0) {
+	if (!conn->first_target && usp_header_make(conn) < 0) { /* once, however often it has to choose */
 		conn_give_up(conn);
 		return;
 	}
-	conn->address = conn->target->addresses;
+	conn->targets = usp_targets_get(targets);
+	conn->target = conn->first_target = target;
+	conn->address = conn_next_address(conn, NULL);
+	conn->is_forced = !conn->address;
+	if (conn->is_forced)
+		conn->address = conn_next_address(conn, NULL);
 	conn_try_target(conn);
 }
 

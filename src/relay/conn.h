@@ -61,6 +61,8 @@ struct usp_conn {
 	struct usp_worker *worker;
 	struct usp_conn *next, **link; /* in the worker's list */
 	enum usp_conn_state state;
+	bool is_forced; /* all targets are left out, and one is tried all the same */
+	bool is_short;	/* for one of those that were tried there was no port of ours */
 	struct usp_conn_end ends[2];
 	struct usp_conn_work *work; /* NULL while nothing moves */
 	struct usp_timer timer;	    /* of connecting, then of being idle */
@@ -68,7 +70,7 @@ struct usp_conn {
 	uint64_t active_ns;	    /* when something moved last */
 	struct usp_targets *targets;
 	struct usp_target *target, *first_target; /* being tried or used; where trying began */
-	struct addrinfo *address;		  /* of the target, being tried */
+	struct usp_address *address;		  /* of the target, being tried or used */
 	struct usp_uring_connect *connect;	  /* on its way by the ring, or NULL */
 	struct usp_proxy_addresses *addresses;	  /* who talks to whom, where a PROXY header says or has to say it */
 	struct usp_header *header; /* the client's, in part, or the target's; NULL: none, or it is there */

@@ -542,8 +542,8 @@ void usp_flow_begin(struct usp_conn *conn)
 	conn->timer.fired = flow_idle_fired;
 	conn->task.run = flow_run_steps;
 	conn->state = USP_CONN_FLOWING;
-	usp_target_connected(conn->target);
-	atomic_fetch_add_explicit(&conn->target->nr_connections, 1, memory_order_relaxed);
+	usp_address_connected(conn->address);
+	atomic_fetch_add_explicit(&conn->address->nr_connections, 1, memory_order_relaxed);
 	ret = usp_worker_uring(conn->worker) ? flow_begin_streams(conn) : flow_begin_quiet(conn);
 	if (ret < 0)
 		usp_conn_abort(conn);

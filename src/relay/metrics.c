@@ -29,6 +29,7 @@
 #include "relay/report.h"
 
 #define METRICS_CLIENTS_MAX 32
+#define METRICS_SPARE_FDS 4 /* kept back for clients who come when the process has none left */
 #define METRICS_REQUEST_MAX 8192
 #define METRICS_HEAD_MAX 2048		       /* of an answer */
 #define METRICS_LINGER_MAX ((size_t)256 << 10) /* bytes behind a request that are read and dropped */
@@ -77,6 +78,8 @@ struct usp_metrics {
 	unsigned nr_hosts;
 	unsigned process; /* that made it: a child leaves alone what it shares with that */
 	struct metrics_client *clients[METRICS_CLIENTS_MAX];
+	int spare_fds[METRICS_SPARE_FDS];
+	unsigned nr_spare_fds;
 	uint64_t started_ns;
 	struct usp_history history;
 };
@@ -297,6 +300,17 @@ static void metrics_client_free(struct usp_task *task)
 	usp_free(client);
 }
 
+static void metrics_keep_fds(struct usp_metrics *metrics)
+{
+	while (metrics->nr_spare_fds < METRICS_SPARE_FDS) {
+		int fd = usp_sys_eventfd(); /* anything that is one */
+
+		if (fd < 0)
+			return;
+		metrics->spare_fds[metrics->nr_spare_fds++] = fd;
+	}
+}
+
 static void metrics_client_close(struct metrics_client *client)
 {
 	struct usp_loop *loop = client->metrics->loop;
@@ -306,6 +320,7 @@ static void metrics_client_close(struct metrics_client *client)
 	usp_sys_close(client->fd);
 	client->fd = -1;
 	*client->slot = NULL;
+	metrics_keep_fds(client->metrics);
 }
 
 /* An event of this round may still be on its way to it, so the memory stays until the round is over. */
@@ -419,12 +434,23 @@ static void metrics_client_new(struct usp_metrics *metrics, struct metrics_clien
 	}
 }
 
+/* When the relay is short of descriptors is when somebody wants to see it: then there is still one. */
+static int metrics_take_client(struct usp_metrics *metrics, int listener)
+{
+	int fd = usp_sys_accept(listener);
+
+	if ((fd != -EMFILE && fd != -ENFILE) || !metrics->nr_spare_fds)
+		return fd;
+	usp_sys_close(metrics->spare_fds[--metrics->nr_spare_fds]);
+	return usp_sys_accept(listener);
+}
+
 /* Accept one client who waits, in a free place or in that of another: false if there is none, or no place for it. */
 static bool metrics_accept_one(struct usp_metrics *metrics, int listener)
 {
 	struct metrics_client **slot = metrics_free_slot(metrics);
 	struct metrics_client *idlest = slot ? NULL : metrics_idlest(metrics);
-	int fd = slot || idlest ? usp_sys_accept(listener) : -EBUSY;
+	int fd = slot || idlest ? metrics_take_client(metrics, listener) : -EBUSY;
 
 	if (fd < 0)
 		return false;
@@ -486,6 +512,7 @@ static void metrics_ticked(struct usp_timer *timer)
 	usp_relay_status(metrics->relay, &status);
 	usp_history_add(&metrics->history, &status, now_ns);
 	metrics_accept(metrics);
+	metrics_keep_fds(metrics);
 }
 
 /* --- Life ------------------------------------------------------------------------------------------ */
@@ -549,6 +576,8 @@ int usp_metrics_start(struct usp_metrics *metrics, struct usp_loop *loop)
 	metrics->loop = loop;
 	if (ret < 0)
 		metrics_stop(metrics);
+	else
+		metrics_keep_fds(metrics);
 	return ret;
 }
 
@@ -560,6 +589,8 @@ void usp_metrics_free(struct usp_metrics *metrics)
 		metrics_stop(metrics);
 	for (unsigned i = 0; i < metrics->nr_doors; i++)
 		usp_door_close(&metrics->doors[i].door);
+	while (metrics->nr_spare_fds)
+		usp_sys_close(metrics->spare_fds[--metrics->nr_spare_fds]);
 	for (unsigned i = 0; i < metrics->nr_hosts; i++)
 		usp_free(metrics->hosts[i]);
 	usp_free(metrics);

@@ -40,7 +40,7 @@ static void prometheus_numbers(struct usp_text *text, const struct usp_relay_sta
 		{{"reset_total", "counter", "Connections of which a side broke, so that the other was reset."},
 		 status->nr_reset},
 		{{"accept_pauses_total", "counter",
-		  "Times that accepting paused because descriptors or memory were short."},
+		  "Times that accepting paused because descriptors, memory or ports were short."},
 		 status->nr_accept_pauses},
 		{{"stranded_bytes_total", "counter", "Bytes that were taken but not delivered, because a sink broke."},
 		 status->stranded},
@@ -174,7 +174,7 @@ static void prometheus_calls(struct usp_text *text, const struct usp_relay_statu
 
 static uint64_t prometheus_target_up(const struct usp_relay_target_status *target)
 {
-	return target->left_out_ns == 0;
+	return target->nr_addresses_up > 0;
 }
 
 static uint64_t prometheus_target_connections(const struct usp_relay_target_status *target)

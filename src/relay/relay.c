@@ -15,7 +15,6 @@
 #include "endpoints/kpipe.h"
 #include "relay/account.h"
 #include "relay/cidr.h"
-#include "relay/fit.h"
 #include "relay/keepalive.h"
 #include "relay/place.h"
 #include "relay/worker.h"
@@ -27,13 +26,14 @@
 #define RELAY_NS_PER_S 1000000000u
 #define RELAY_CONNECT_TIMEOUT_NS (5 * (uint64_t)RELAY_NS_PER_S)
 #define RELAY_RETRY_AFTER_NS (5 * (uint64_t)RELAY_NS_PER_S)
+#define RELAY_RESOLVE_AFTER_NS (30 * (uint64_t)RELAY_NS_PER_S)
 
 /* --- Life ---------------------------------------------------------------------------------------------- */
 
 static bool relay_can(const struct usp_relay_params *params)
 {
 	const uint64_t times_ns[] = {params->connect_timeout_ns, params->idle_timeout_ns, params->exit_idle_ns,
-				     params->drain_timeout_ns, params->retry_after_ns};
+				     params->drain_timeout_ns,	 params->retry_after_ns,  params->resolve_after_ns};
 
 	for (unsigned i = 0; i < usp_array_len(times_ns); i++) {
 		if (times_ns[i] > INT64_MAX) /* it is added to that of the clock */
@@ -51,6 +51,8 @@ static void relay_set_defaults(struct usp_relay_params *params)
 		params->connect_timeout_ns = RELAY_CONNECT_TIMEOUT_NS;
 	if (!params->retry_after_ns)
 		params->retry_after_ns = RELAY_RETRY_AFTER_NS;
+	if (!params->resolve_after_ns)
+		params->resolve_after_ns = RELAY_RESOLVE_AFTER_NS;
 }
 
 /* A source or mark that the kernel refuses is told now, and not by every connection. */
@@ -66,21 +68,20 @@ static int relay_try_source(const struct usp_relay *relay)
 		return fd;
 	if (relay->params.mark)
 		ret = usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_MARK, (int)relay->params.mark);
-	if (source)
-		usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_REUSEADDR, 1); /* of a relay before this one */
 	if (ret == 0 && source)
-		ret = usp_sys_bind(fd, source->ai_addr, source->ai_addrlen);
+		ret = usp_place_bind(fd, source);
 	usp_sys_close(fd);
 	return ret;
 }
 
 static int relay_init(struct usp_relay *relay, unsigned nr_workers)
 {
-	int ret = 0;
+	int ret;
 
 	relay_set_defaults(&relay->params);
 	pthread_mutex_init(&relay->lock, NULL);
 	relay->process = usp_own_nr();
+	ret = usp_resolver_init(&relay->resolver, relay);
 	relay->keeper_fd = -1;
 	relay->rights = (struct usp_name_rights){
 		.mode = relay->params.unix_mode,
@@ -90,7 +91,7 @@ static int relay_init(struct usp_relay *relay, unsigned nr_workers)
 		.has_group = relay->params.has_unix_group,
 	};
 	relay->shared_rate.per_second = relay->params.rate_total;
-	if (relay->params.source)
+	if (ret == 0 && relay->params.source)
 		ret = usp_place_resolve_source(relay->params.source, &relay->source);
 	relay->params.source = NULL; /* the caller's text */
 	if (ret == 0)
@@ -135,6 +136,7 @@ void usp_relay_free(struct usp_relay *relay)
 	for (unsigned i = 0; i < relay->nr_listeners; i++)
 		usp_door_close(&relay->listeners[i]);
 	usp_targets_put(relay->targets);
+	usp_resolver_fini(&relay->resolver);
 	usp_place_free(relay->source);
 	usp_free(relay->proxy_from);
 	pthread_mutex_destroy(&relay->lock);
@@ -142,19 +144,6 @@ void usp_relay_free(struct usp_relay *relay)
 }
 
 /* --- Where it listens and what it connects to ------------------------------------------------------------ */
-
-/* May the relay connect to each of them? One that is its own listener would make a circle of its clients. */
-static int relay_check_targets(const struct usp_relay *relay, const struct usp_targets *targets, unsigned *ret_failed,
-			       const char **ret_why)
-{
-	int ret = 0;
-
-	for (unsigned i = 0; targets && i < targets->nr && ret == 0; i++) {
-		*ret_failed = i;
-		ret = usp_fit_target(relay, targets->target[i].addresses, ret_why);
-	}
-	return ret;
-}
 
 /* What is accepted inherits these. */
 static void relay_prepare_tcp(const struct usp_relay *relay, const struct usp_door *door)
@@ -168,14 +157,14 @@ static void relay_prepare_tcp(const struct usp_relay *relay, const struct usp_do
 
 static int relay_add_listener(struct usp_relay *relay, const struct usp_door *door, const char **ret_why)
 {
-	unsigned index = relay->nr_listeners, failed;
+	unsigned index = relay->nr_listeners;
 	int ret;
 
 	if (index == USP_RELAY_LISTENERS_MAX || relay->has_run)
 		return -EINVAL;
 	relay->listener_is_tcp[index] = door->address.ss_family != AF_UNIX;
 	relay->listeners[relay->nr_listeners++] = *door;
-	ret = relay_check_targets(relay, relay->targets, &failed, ret_why);
+	ret = usp_resolver_check(&relay->resolver, ret_why);
 	if (ret < 0)
 		relay->nr_listeners = index;
 	else if (relay->listener_is_tcp[index])
@@ -258,33 +247,45 @@ int usp_relay_add_metrics_host(struct usp_relay *relay, const char *name, const 
 	return ret;
 }
 
-int usp_relay_set_targets(struct usp_relay *relay, const char *const *addresses, unsigned nr_targets,
-			  unsigned *ret_failed, const char **ret_why)
+void usp_relay_publish(struct usp_relay *relay, struct usp_targets *targets)
 {
-	struct usp_targets *targets, *old;
-	const char *why = NULL;
-	unsigned failed = 0;
-	int ret = usp_targets_new(addresses, nr_targets, &targets, &failed, &why);
+	struct usp_targets *old;
 
-	if (ret == 0) {
-		ret = relay_check_targets(relay, targets, &failed, &why);
-		if (ret < 0)
-			usp_targets_put(targets);
-	}
-	if (ret < 0) {
-		if (ret_failed)
-			*ret_failed = failed;
-		if (ret_why)
-			*ret_why = why;
-		return ret;
-	}
 	pthread_mutex_lock(&relay->lock);
 	old = relay->targets;
 	relay->targets = targets;
 	atomic_fetch_add_explicit(&relay->targets_version, 1, memory_order_release);
 	pthread_mutex_unlock(&relay->lock);
 	usp_targets_put(old);
-	return 0;
+}
+
+static int relay_told(int ret, unsigned failed, const char *why, unsigned *ret_failed, const char **ret_why)
+{
+	if (ret < 0 && ret_failed)
+		*ret_failed = failed;
+	if (ret < 0 && ret_why)
+		*ret_why = why;
+	return ret;
+}
+
+int usp_relay_set_targets(struct usp_relay *relay, const char *const *addresses, unsigned nr_targets,
+			  unsigned *ret_failed, const char **ret_why)
+{
+	const char *why = NULL;
+	unsigned failed = 0;
+	int ret = usp_resolver_set(&relay->resolver, addresses, nr_targets, &failed, &why);
+
+	return relay_told(ret, failed, why, ret_failed, ret_why);
+}
+
+int usp_relay_name_targets(struct usp_relay *relay, const char *const *addresses, unsigned nr_targets,
+			   unsigned *ret_failed, const char **ret_why)
+{
+	const char *why = NULL;
+	unsigned failed = 0;
+	int ret = usp_resolver_name(&relay->resolver, addresses, nr_targets, &failed, &why);
+
+	return relay_told(ret, failed, why, ret_failed, ret_why);
 }
 
 static ssize_t relay_print_address(int fd, char *ret_text, size_t len)
@@ -441,12 +442,15 @@ int usp_relay_run(struct usp_relay *relay)
 	atomic_store(&relay->busy_ns, usp_sys_now_ns());
 	ret = relay->metrics ? usp_metrics_start(relay->metrics, relay->workers[0].loop) : 0;
 	if (ret == 0)
+		ret = usp_resolver_begin(&relay->resolver);
+	if (ret == 0)
 		ret = relay_start_workers(relay);
 	if (ret == 0)
 		ret = usp_worker_run(&relay->workers[0]);
 	if (ret < 0)
 		usp_relay_stop(relay);
 	ret = relay_join_workers(relay, ret);
+	usp_resolver_end(&relay->resolver);
 	usp_metrics_free(relay->metrics); /* before its loop */
 	relay->metrics = NULL;
 	return ret;
@@ -469,17 +473,30 @@ void usp_relay_status(struct usp_relay *relay, struct usp_relay_status *ret_stat
 	usp_sized_give(ret_status, &status, sizeof(status));
 }
 
+/* What one address of a target adds to what is told of it. */
+static void relay_add_address(const struct usp_address *address, uint64_t now_ns,
+			      struct usp_relay_target_status *status)
+{
+	uint64_t until_ns = atomic_load(&address->left_out_until_ns), ns = until_ns > now_ns ? until_ns - now_ns : 0;
+	int error = atomic_load(&address->last_error);
+
+	status->nr_connections += atomic_load(&address->nr_connections);
+	status->nr_connected += atomic_load(&address->nr_connected);
+	status->nr_failed += atomic_load(&address->nr_failed);
+	status->nr_addresses_up += ns == 0;
+	if (status->nr_addresses++ == 0 || ns < status->left_out_ns)
+		status->left_out_ns = ns;
+	if (error)
+		status->last_error = error;
+}
+
 static void relay_fill_target(const struct usp_target *target, struct usp_relay_target_status *ret_status)
 {
-	uint64_t until_ns = atomic_load(&target->left_out_until_ns), now_ns = usp_sys_now_ns();
+	uint64_t now_ns = usp_sys_now_ns();
 
-	*ret_status = (struct usp_relay_target_status){
-		.nr_connections = atomic_load(&target->nr_connections),
-		.nr_connected = atomic_load(&target->nr_connected),
-		.nr_failed = atomic_load(&target->nr_failed),
-		.left_out_ns = until_ns > now_ns ? until_ns - now_ns : 0,
-		.last_error = atomic_load(&target->last_error),
-	};
+	*ret_status = (struct usp_relay_target_status){.last_error = target->lookup_error};
+	for (unsigned i = 0; i < target->nr_addresses; i++)
+		relay_add_address(target->addresses[i], now_ns, ret_status);
 	strncpy(ret_status->name, target->name, sizeof(ret_status->name) - 1);
 }
 

@@ -84,6 +84,7 @@ static void json_target(struct usp_text *text, const struct usp_relay_target_sta
 	usp_text_add(
 		text, ",\"connections\":%u,\"connected\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"left_out_ms\":%" PRIu64,
 		target->nr_connections, target->nr_connected, target->nr_failed, target->left_out_ns / JSON_NS_PER_MS);
+	usp_text_add(text, ",\"addresses\":%u,\"addresses_up\":%u", target->nr_addresses, target->nr_addresses_up);
 	usp_text_add(text, ",\"last_error\":");
 	json_string(text, target->last_error ? strerror_r(-target->last_error, buffer, sizeof(buffer)) : NULL);
 	usp_text_add(text, "}");

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* target - where connections go: a set of targets, which of them is next, and how each has fared. */
+/* target - where connections go: a list of targets with their addresses, and which of them is next. */
 #include "relay/target.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "base/alloc.h"
-#include "relay/place.h"
 
 /* --- Life ----------------------------------------------------------------------------------------- */
 
@@ -16,62 +14,139 @@ struct usp_targets *usp_targets_get(struct usp_targets *targets)
 	return targets;
 }
 
+static void target_fini(struct usp_target *target)
+{
+	for (unsigned i = 0; i < target->nr_addresses; i++)
+		usp_address_put(target->addresses[i]);
+	usp_free(target->addresses);
+	usp_free(target->name);
+}
+
 void usp_targets_put(struct usp_targets *targets)
 {
 	if (!targets || atomic_fetch_sub_explicit(&targets->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	for (unsigned i = 0; i < targets->nr; i++) {
-		usp_place_free(targets->target[i].addresses);
-		usp_free(targets->target[i].name);
-	}
+	for (unsigned i = 0; i < targets->nr; i++)
+		target_fini(&targets->target[i]);
 	usp_free(targets);
 }
 
-static int target_init(struct usp_target *target, const char *name, const char **ret_why)
+static bool target_has(const struct usp_target *target, const struct addrinfo *info)
 {
-	target->name = usp_alloc_string(name);
-	return target->name ? usp_place_resolve(name, false, &target->addresses, ret_why) : -ENOMEM;
+	for (unsigned i = 0; i < target->nr_addresses; i++) {
+		if (usp_address_is(target->addresses[i], info))
+			return true;
+	}
+	return false;
 }
 
-int usp_targets_new(const char *const *names, unsigned nr, struct usp_targets **ret_targets, unsigned *ret_failed,
-		    const char **ret_why)
+/* Which of the equal addresses in a list is this one, which the target at index has? */
+static unsigned targets_turn(const struct usp_targets *targets, unsigned index, const struct addrinfo *info)
+{
+	unsigned turn = 0;
+
+	for (unsigned i = 0; i < index; i++)
+		turn += target_has(&targets->target[i], info);
+	return turn;
+}
+
+static int targets_fill(struct usp_targets *targets, unsigned index, const struct usp_target_source *source,
+			struct usp_address_book *book)
+{
+	struct usp_target *target = &targets->target[index];
+	unsigned nr = 0;
+
+	for (const struct addrinfo *info = source->addresses; info; info = info->ai_next)
+		nr++;
+	target->lookup_error = source->lookup_error;
+	target->name = usp_alloc_string(source->name);
+	target->addresses = usp_alloc_array(nr + 1, sizeof(target->addresses[0]));
+	if (!target->name || !target->addresses)
+		return -ENOMEM;
+	for (const struct addrinfo *info = source->addresses; info; info = info->ai_next) {
+		struct usp_address *address;
+
+		if (target_has(target, info))
+			continue;
+		address = usp_address_get(book, info, targets_turn(targets, index, info));
+		if (!address)
+			return -ENOMEM;
+		target->addresses[target->nr_addresses++] = address;
+	}
+	return 0;
+}
+
+int usp_targets_new(const struct usp_target_source *const *sources, unsigned nr, struct usp_address_book *book,
+		    const struct usp_targets *before, struct usp_targets **ret_targets)
 {
 	struct usp_targets *targets = usp_alloc(sizeof(*targets) + nr * sizeof(targets->target[0]));
-	int ret = targets ? 0 : -ENOMEM;
+	int ret = 0;
 
+	if (!targets)
+		return -ENOMEM;
+	atomic_store(&targets->refs, 1);
+	atomic_store(&targets->turn, before ? atomic_load(&before->turn) : 0);
 	for (unsigned i = 0; i < nr && ret == 0; i++) {
 		targets->nr = i + 1;
-		*ret_failed = i;
-		ret = target_init(&targets->target[i], names[i], ret_why);
+		targets->is_pending |= sources[i]->is_pending;
+		ret = targets_fill(targets, i, sources[i], book);
 	}
-	if (ret < 0) {
-		if (targets)
-			atomic_store(&targets->refs, 1);
+	if (ret < 0)
 		usp_targets_put(targets);
-		return ret;
-	}
-	atomic_store(&targets->refs, 1);
-	*ret_targets = targets;
-	return 0;
+	else
+		*ret_targets = targets;
+	return ret;
 }
 
 /* --- Choosing ------------------------------------------------------------------------------------- */
 
-static bool target_is_up(const struct usp_target *target, uint64_t now_ns)
+bool usp_target_is_up(const struct usp_target *target, uint64_t now_ns)
 {
-	return atomic_load_explicit(&target->left_out_until_ns, memory_order_relaxed) <= now_ns;
+	for (unsigned i = 0; i < target->nr_addresses; i++) {
+		if (usp_address_is_up(target->addresses[i], now_ns))
+			return true;
+	}
+	return false;
 }
 
-/* The first from index on that is up; if all are left out, the one at index: it may be well again by now. */
+unsigned usp_target_nr_connections(const struct usp_target *target)
+{
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < target->nr_addresses; i++)
+		nr += atomic_load_explicit(&target->addresses[i]->nr_connections, memory_order_relaxed);
+	return nr;
+}
+
+struct usp_address *usp_target_address(const struct usp_target *target, const struct usp_address *after, bool is_forced,
+				       uint64_t now_ns, uint64_t until_ns)
+{
+	bool is_behind = !after;
+
+	for (unsigned i = 0; i < target->nr_addresses; i++) {
+		struct usp_address *address = target->addresses[i];
+
+		if (is_behind && (is_forced || usp_address_try(address, now_ns, until_ns)))
+			return address;
+		is_behind |= address == after;
+	}
+	return NULL;
+}
+
+/* The first from index on that is up; if all are left out, the first that has an address: it may be well again by now. */
 static struct usp_target *targets_up_from(struct usp_targets *targets, unsigned index, uint64_t now_ns)
 {
+	struct usp_target *known = NULL;
+
 	for (unsigned i = 0; i < targets->nr; i++) {
 		struct usp_target *target = &targets->target[(index + i) % targets->nr];
 
-		if (target_is_up(target, now_ns))
+		if (usp_target_is_up(target, now_ns))
 			return target;
+		if (!known && target->nr_addresses)
+			known = target;
 	}
-	return &targets->target[index % targets->nr];
+	return known;
 }
 
 static struct usp_target *targets_least(struct usp_targets *targets, uint64_t now_ns)
@@ -82,9 +157,8 @@ static struct usp_target *targets_least(struct usp_targets *targets, uint64_t no
 	for (unsigned i = 0; i < targets->nr; i++) {
 		struct usp_target *target = &targets->target[(turn + i) % targets->nr];
 
-		if (target_is_up(target, now_ns) &&
-		    atomic_load_explicit(&target->nr_connections, memory_order_relaxed) <
-			    atomic_load_explicit(&best->nr_connections, memory_order_relaxed))
+		if (usp_target_is_up(target, now_ns) &&
+		    usp_target_nr_connections(target) < usp_target_nr_connections(best))
 			best = target;
 	}
 	return best;
@@ -116,24 +190,8 @@ struct usp_target *usp_targets_next(struct usp_targets *targets, const struct us
 
 		if (target == first)
 			return NULL;
-		if (target_is_up(target, now_ns))
+		if (usp_target_is_up(target, now_ns))
 			return target;
 	}
 	return NULL;
-}
-
-/* --- How it fared ----------------------------------------------------------------------------------- */
-
-void usp_target_failed(struct usp_target *target, int error, uint64_t until_ns)
-{
-	atomic_fetch_add_explicit(&target->nr_failed, 1, memory_order_relaxed);
-	atomic_store_explicit(&target->last_error, error, memory_order_relaxed);
-	atomic_store_explicit(&target->left_out_until_ns, until_ns, memory_order_relaxed);
-}
-
-void usp_target_connected(struct usp_target *target)
-{
-	atomic_fetch_add_explicit(&target->nr_connected, 1, memory_order_relaxed);
-	if (atomic_load_explicit(&target->left_out_until_ns, memory_order_relaxed))
-		atomic_store_explicit(&target->left_out_until_ns, 0, memory_order_relaxed);
 }

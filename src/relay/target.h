@@ -1,46 +1,65 @@
 /* SPDX-License-Identifier: MIT */
-/* target - where connections go: a set of targets, which of them is next, and how each has fared. */
+/* target - where connections go: a list of targets with their addresses, and which of them is next. */
 #ifndef USP_RELAY_TARGET_H
 #define USP_RELAY_TARGET_H
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <usplice/relay.h>
 
-/* One target. Its counters are written by all workers. */
+#include "relay/address.h"
+
+/* One target: an address, or all those of a name, in the order in which they are tried. */
 struct usp_target {
 	char *name;
-	struct addrinfo *addresses;
-	atomic_uint nr_connections;
-	_Atomic(uint64_t) nr_connected, nr_failed;
-	_Atomic(uint64_t) left_out_until_ns;
-	atomic_int last_error;
+	unsigned nr_addresses; /* 0: the name does not resolve, or has not yet */
+	struct usp_address **addresses;
+	int lookup_error; /* of the name: 0, or -errno of the last look-up */
 };
 
-/* An unchanging list of targets, which lives as long as somebody uses it. */
+/* An unchanging list of targets, which lives as long as somebody uses it. How its addresses fare is shared with other lists. */
 struct usp_targets {
 	atomic_uint refs;
 	atomic_uint turn; /* of the round robin */
+	bool is_pending;  /* a name is looked up for the first time */
 	unsigned nr;
 	struct usp_target target[];
 };
 
-/* The errors, the index and the sentence of usp_relay_set_targets, and its waiting. */
-int usp_targets_new(const char *const *names, unsigned nr, struct usp_targets **ret_targets, unsigned *ret_failed,
-		    const char **ret_why);
+/* What a list is made of. */
+struct usp_target_source {
+	char *name;
+	struct addrinfo *addresses; /* NULL: it has none yet */
+	bool is_pending;
+	int lookup_error;
+};
+
+/* A new list, whose turns go on where those of another one were (may be NULL). 0 or -ENOMEM. */
+int usp_targets_new(const struct usp_target_source *const *sources, unsigned nr, struct usp_address_book *book,
+		    const struct usp_targets *before, struct usp_targets **ret_targets);
 struct usp_targets *usp_targets_get(struct usp_targets *targets);
 void usp_targets_put(struct usp_targets *targets); /* NULL is allowed */
 
-/* The first target for a client, by hash of its address for USP_BALANCE_SOURCE. NULL only if the list is empty. */
+/* Is there an address that is not left out? */
+bool usp_target_is_up(const struct usp_target *target, uint64_t now_ns);
+
+/* Connections that it has now, at all addresses. */
+unsigned usp_target_nr_connections(const struct usp_target *target);
+
+/*
+ * The address to try behind another one, or the first one (after is NULL): one that is up and, as usp_address_try, nobody else
+ * tries until until_ns; with is_forced any. NULL if there is none.
+ */
+struct usp_address *usp_target_address(const struct usp_target *target, const struct usp_address *after, bool is_forced,
+				       uint64_t now_ns, uint64_t until_ns);
+
+/*
+ * The first target for a client, by hash of its address for USP_BALANCE_SOURCE: one that is up, or if all are left out one that is
+ * not. NULL only if none has an address.
+ */
 struct usp_target *usp_targets_first(struct usp_targets *targets, enum usp_balance balance, uint32_t hash,
 				     uint64_t now_ns);
 
 /* The one to try after another has failed for this client; NULL when it is first's turn again. */
 struct usp_target *usp_targets_next(struct usp_targets *targets, const struct usp_target *failed,
 				    const struct usp_target *first, uint64_t now_ns);
-
-/* What became of an attempt. One that failed is left out until a moment; success ends that. */
-void usp_target_failed(struct usp_target *target, int error, uint64_t until_ns);
-void usp_target_connected(struct usp_target *target);
 
 #endif

@@ -18,7 +18,8 @@
 
 #define WORKER_ACCEPTS_MAX 64	 /* in one round, so that connections that flow get their turn */
 #define WORKER_PAUSE_NS 50000000 /* without descriptors, memory or room */
-#define WORKER_TRIM_AFTER 256	 /* connections that came to rest: a few hundred KiB */
+#define WORKER_SPARE_FDS 4
+#define WORKER_TRIM_AFTER 256 /* connections that came to rest: a few hundred KiB */
 #define WORKER_TRIM_NS 1000000000
 #define WORKER_TICK_NS 100000000
 
@@ -76,11 +77,44 @@ void usp_worker_pause(struct usp_worker *worker)
 	worker_rest(worker);
 }
 
+/* Errors of one client that has gone again are not errors of the listener. (ENOSPC: the limit of what may be watched.) */
+bool usp_worker_is_short(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM || error == -ENOSPC;
+}
+
+/*
+ * With a descriptor that was the lowest free one: are those that are left needed by the clients who are here, for their targets; by
+ * one more of each worker, who may be accepted at the same time; and by what reads targets again or asks for names?
+ */
+static bool worker_needs_fds(const struct usp_worker *worker, int fd)
+{
+	const struct usp_relay *relay = worker->relay;
+	int nr_wanting = (int)atomic_load(&relay->nr_connections) - (int)atomic_load(&relay->nr_target_fds);
+
+	return (unsigned)fd + (unsigned)(nr_wanting > 0 ? nr_wanting : 0) + 2 * relay->nr_workers + WORKER_SPARE_FDS >=
+	       usp_sys_fd_limit();
+}
+
+/* Clients who are not accepted wait in the queue of the listener; those who are, and get no target, would be reset. */
+static bool worker_lacks_fds(const struct usp_worker *worker)
+{
+	int fd = usp_sys_eventfd();
+	bool lacks = fd < 0 || worker_needs_fds(worker, fd);
+
+	if (fd >= 0)
+		usp_sys_close(fd);
+	return lacks;
+}
+
 static void worker_accept_fired(struct usp_timer *timer)
 {
 	struct usp_worker *worker = usp_container_of(timer, struct usp_worker, accept_timer);
 
-	if (worker_start_accepting(worker) < 0)
+	worker->is_tight = worker->is_tight && worker_lacks_fds(worker);
+	if (worker->is_tight)
+		usp_worker_pause(worker);
+	else if (worker_start_accepting(worker) < 0)
 		worker_rest(worker);
 }
 
@@ -89,12 +123,6 @@ static bool worker_is_full(const struct usp_worker *worker)
 	unsigned max = worker->relay->params.connections_max;
 
 	return max && atomic_load_explicit(&worker->relay->nr_connections, memory_order_relaxed) >= max;
-}
-
-/* Errors of one client that has gone again are not errors of the listener. */
-static bool worker_is_short(int error)
-{
-	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
 }
 
 static void worker_accepted(struct usp_listener *listener, int fd)
@@ -118,8 +146,11 @@ static void worker_accept(struct usp_watch *watch, unsigned events)
 		int fd = worker_is_full(worker) ? -EDQUOT : usp_sys_accept(listener->fd);
 
 		if (fd >= 0) {
+			worker->is_tight = worker_needs_fds(worker, fd);
 			worker_accepted(listener, fd);
-		} else if (worker_is_short(fd)) {
+			if (worker->is_tight)
+				usp_worker_pause(worker);
+		} else if (usp_worker_is_short(fd)) {
 			usp_worker_pause(worker);
 		} else if (fd == -EDQUOT) {
 			worker_rest(worker);

@@ -11,6 +11,7 @@
 #include "relay/handover.h"
 #include "relay/metrics.h"
 #include "relay/place.h"
+#include "relay/resolver.h"
 #include "relay/target.h"
 #include "run/loop.h"
 #include "run/rate.h"
@@ -57,6 +58,7 @@ struct usp_worker {
 	unsigned targets_version;
 	struct usp_listener listeners[USP_RELAY_LISTENERS_MAX];
 	bool is_accepting;
+	bool is_tight; /* few descriptors are left: accepting pauses until there are more */
 	struct usp_handover handover;
 	struct usp_timer accept_timer; /* to try again after a pause */
 	struct usp_timer trim_timer;   /* to give back memory that a burst of connections needed */
@@ -80,10 +82,12 @@ struct usp_relay {
 	bool has_run;
 	unsigned process; /* that made it: the descriptors of its loops and listeners are shared with a child */
 	atomic_uint nr_connections; /* of all workers */
+	atomic_uint nr_target_fds;  /* of them, those that have a socket for a target */
 	atomic_uint nr_accepting;   /* workers that may still get more */
 	_Atomic(uint64_t) busy_ns;  /* when there was a connection last */
 	uint64_t drain_ns;	    /* when draining began */
-	pthread_mutex_t lock;	    /* of targets */
+	struct usp_resolver resolver;
+	pthread_mutex_t lock; /* of targets, which the resolver makes */
 	struct usp_targets *targets;
 	atomic_uint targets_version;
 	struct usp_cidr_list *proxy_from; /* of whom a PROXY header is taken; NULL: of all */
@@ -129,6 +133,9 @@ void usp_worker_remove(struct usp_worker *worker, struct usp_conn *conn);
 /* Wake all workers: what the relay is about has changed. */
 void usp_relay_wake(struct usp_relay *relay);
 
+/* New targets, which the relay takes, for the connections to come. Of the resolver, under its lock. */
+void usp_relay_publish(struct usp_relay *relay, struct usp_targets *targets);
+
 /* Tell the keeper of its names, if it has one, that they have to go. */
 void usp_relay_call_keeper(struct usp_relay *relay);
 
@@ -140,6 +147,9 @@ void usp_worker_rested(struct usp_worker *worker);
 
 /* Descriptors or memory are short: accept no more for a moment. */
 void usp_worker_pause(struct usp_worker *worker);
+
+/* Is it the error of something that this machine is short of, and not of what it was about? */
+bool usp_worker_is_short(int error);
 
 /* A ring that carries messages, or NULL where there is none or flows are limited. */
 struct usp_uring *usp_worker_uring(struct usp_worker *worker);

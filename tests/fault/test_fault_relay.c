@@ -40,6 +40,7 @@ struct setting {
 	bool is_short; /* one piece will do */
 	bool is_unix;
 	bool is_by_name;      /* the target has to be looked up */
+	bool is_named;	      /* and the relay does not wait for that before it begins */
 	bool has_dead_target; /* in front of the one that lives */
 	struct usp_relay_params params;
 };
@@ -64,6 +65,7 @@ struct scene {
 	char target[TEXT_ROOM], dead[TEXT_ROOM], address[TEXT_ROOM];
 	struct usp_relay *relay;
 	bool is_running;
+	uint64_t nr_failed;   /* times that the target was to blame */
 	pthread_mutex_t lock; /* of is_running */
 	pthread_barrier_t begun;
 	struct exchange first, second; /* with the fault, and after it */
@@ -150,8 +152,9 @@ static bool is_lie(const struct fault_hit *hit)
 /* A signal, or the time, ends the look-up of a name, and the relay does not begin. */
 static bool ends_look_up(const struct scene *it, const struct fault_hit *hit)
 {
-	return it->setting->is_by_name && ((hit->plan.call == FAULT_usp_sys_poll && hit->plan.error == EINTR) ||
-					   hit->plan.call == FAULT_usp_sys_now_ns);
+	return it->setting->is_by_name && !it->setting->is_named &&
+	       ((hit->plan.call == FAULT_usp_sys_poll && hit->plan.error == EINTR) ||
+		hit->plan.call == FAULT_usp_sys_now_ns);
 }
 
 /* --- One exchange --------------------------------------------------------------------------------------------- */
@@ -380,7 +383,9 @@ static int open_relay(struct scene *it)
 		ret = usp_relay_accept_proxy(it->relay, "127.0.0.1,::1", NULL);
 	if (ret == 0)
 		ret = usp_relay_listen(it->relay, it->address, NULL);
-	if (ret == 0)
+	if (ret == 0 && it->setting->is_named)
+		ret = usp_relay_name_targets(it->relay, &targets[1 - nr_dead], nr_dead + 1, NULL, NULL);
+	else if (ret == 0)
 		ret = usp_relay_set_targets(it->relay, &targets[1 - nr_dead], nr_dead + 1, NULL, NULL);
 	if (ret == 0)
 		ret = (int)usp_relay_address(it->relay, 0, it->address, sizeof(it->address));
@@ -393,6 +398,7 @@ static int open_relay(struct scene *it)
 
 static int run_relay(struct scene *it, struct usp_relay_status *ret_status)
 {
+	struct usp_relay_target_status target = {.size = sizeof(target)};
 	int ret = open_relay(it);
 
 	it->is_running = ret == 0;
@@ -404,6 +410,8 @@ static int run_relay(struct scene *it, struct usp_relay_status *ret_status)
 	it->is_running = false;
 	pthread_mutex_unlock(&it->lock);
 	usp_relay_status(it->relay, ret_status);
+	if (usp_relay_target_status(it->relay, 0, &target) == 0)
+		it->nr_failed = target.nr_failed;
 	usp_relay_free(it->relay);
 	return ret;
 }
@@ -417,6 +425,13 @@ static void check_side(const struct scene *it, const struct side *side, const ch
 		return;
 	if (!side->error)
 		fault_complain("the %s got %zu bytes of %zu and then the end", name, side->nr_taken, side->wanted);
+}
+
+/* What this machine is short of is not the target's fault. */
+static bool is_shortage(const struct fault_plan *plan)
+{
+	return plan->error == EMFILE || plan->error == ENFILE || plan->error == ENOBUFS || plan->error == ENOMEM ||
+	       plan->error == EADDRNOTAVAIL || plan->error == EADDRINUSE;
 }
 
 static void check_scene(const struct scene *it, int ret, const struct usp_relay_status *status)
@@ -439,6 +454,8 @@ static void check_scene(const struct scene *it, int ret, const struct usp_relay_
 		return;
 	fault_check(exchange_is_complete(&it->second));
 	fault_check(status->nr_connections == 0 && status->nr_kernel_flows == 0);
+	if (hit.has_fired && is_shortage(&hit.plan) && !it->setting->has_dead_target)
+		fault_check(it->nr_failed == 0);
 	if (exchange_is_complete(&it->first))
 		fault_check(status->delivered[0] == 2 * stream_len && status->delivered[1] == 2 * stream_len);
 }
@@ -505,6 +522,15 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "a_unix_socket_with_a_mode", SETTING(.is_short = true, .is_unix = true, PARAMS(.unix_mode = 0666))},
 	{.name = "a_target_refuses", SETTING(.is_short = true, .has_dead_target = true, PARAMS(.lane = USP_LANE_AUTO))},
 	{.name = "a_target_by_name", SETTING(.is_short = true, .is_by_name = true, PARAMS(.no_uring = true))},
+	{.name = "a_target_that_is_named",
+	 .run = run_setting,
+	 .arg = &(const struct setting){.is_short = true,
+					.is_by_name = true,
+					.is_named = true,
+					.params = {.size = sizeof(struct usp_relay_params),
+						   .retry_after_ns = 1,
+						   .connect_timeout_ns = 10000 * NS_PER_MS,
+						   .no_uring = true}}},
 	/* Time enough for the header also on a machine that is busy: the client may be a thread that waits for its turn. */
 	{.name = "a_header_is_passed_on",
 	 SETTING(.is_short = true, .params = {.size = sizeof(struct usp_relay_params),

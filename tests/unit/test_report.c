@@ -161,12 +161,18 @@ static void a_rate_of_terabytes_is_told(void **state)
 /* --- A relay of which every number is another ---------------------------------------------------------- */
 
 static struct usp_relay_target_status targets[] = {
-	{.name = "10.0.0.1:80", .nr_connections = 50, .nr_connected = 51, .nr_failed = 52},
+	{.name = "10.0.0.1:80",
+	 .nr_connections = 50,
+	 .nr_connected = 51,
+	 .nr_failed = 52,
+	 .nr_addresses = 3,
+	 .nr_addresses_up = 1},
 	{.name = "unix:/a\"b",
 	 .nr_connected = 53,
 	 .nr_failed = 54,
 	 .left_out_ns = 2500000000,
-	 .last_error = -ECONNREFUSED},
+	 .last_error = -ECONNREFUSED,
+	 .nr_addresses = 2},
 };
 
 static struct usp_history history;
@@ -369,9 +375,10 @@ static const char json_expected[] =
 	"\"out\":{\"calls\":43,\"by_reference\":{\"bytes\":29,\"reason\":null},"
 	"\"copied\":{\"bytes\":30,\"reason\":\"it had to\"},\"unknown\":{\"bytes\":31,\"reason\":null}}}},"
 	"\"targets\":["
-	"{\"name\":\"10.0.0.1:80\",\"connections\":50,\"connected\":51,\"failed\":52,\"left_out_ms\":0,\"last_error\":null},"
+	"{\"name\":\"10.0.0.1:80\",\"connections\":50,\"connected\":51,\"failed\":52,\"left_out_ms\":0,"
+	"\"addresses\":3,\"addresses_up\":1,\"last_error\":null},"
 	"{\"name\":\"unix:/a\\\"b\",\"connections\":0,\"connected\":53,\"failed\":54,\"left_out_ms\":2500,"
-	"\"last_error\":\"Connection refused\"}],"
+	"\"addresses\":2,\"addresses_up\":0,\"last_error\":\"Connection refused\"}],"
 	"\"history\":{\"step_ms\":1000,\"length\":300,"
 	"\"to_target\":[100,0],\"to_client\":[0,200],\"connections\":[1,2]}}\n";
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_target - which target a connection gets: the ways to balance, who is left out, and where trying ends. */
+#include "relay/place.h"
 #include "relay/target.h"
 #include "support.h"
 
@@ -8,14 +9,76 @@
 
 static const char *const names[NR] = {"127.0.0.1:1", "127.0.0.1:2", "unix:/nowhere", "[::1]:4"};
 
+static struct usp_address_book book;
+
+static int open_book(void **state)
+{
+	(void)state;
+	usp_address_book_init(&book);
+	return 0;
+}
+
+static int close_book(void **state)
+{
+	(void)state;
+	return LIST_EMPTY(&book.addresses) ? 0 : -1;
+}
+
+/* The addresses of a list of texts, in their order: one by one, as a look-up gives them. */
+static struct addrinfo *resolve(const char *const *texts, unsigned nr)
+{
+	struct addrinfo *list = NULL;
+	const char *why;
+
+	for (unsigned i = nr; i-- > 0;) {
+		struct addrinfo *info;
+
+		assert_int_equal(usp_place_resolve(texts[i], false, &info, &why), 0);
+		info->ai_next = list;
+		list = info;
+	}
+	return list;
+}
+
+/* A source of each of these lists, with as many addresses as it has texts. */
+struct named {
+	const char *name;
+	const char *texts[3];
+};
+
+static struct usp_targets *open_named(const struct named *named, unsigned nr, const struct usp_targets *before)
+{
+	struct usp_target_source source[8] = {0};
+	const struct usp_target_source *sources[8] = {NULL};
+	struct usp_targets *targets;
+
+	for (unsigned i = 0; i < nr; i++) {
+		unsigned nr_texts = 0;
+
+		while (nr_texts < ARRAY_LEN(named[i].texts) && named[i].texts[nr_texts])
+			nr_texts++;
+		source[i].name = (char *)named[i].name;
+		source[i].addresses = resolve(named[i].texts, nr_texts);
+		sources[i] = &source[i];
+	}
+	assert_int_equal(usp_targets_new(sources, nr, &book, before, &targets), 0);
+	for (unsigned i = 0; i < nr; i++) {
+		for (struct addrinfo *info = source[i].addresses, *next; info; info = next) {
+			next = info->ai_next;
+			info->ai_next = NULL;
+			usp_place_free(info);
+		}
+	}
+	return targets;
+}
+
 static struct usp_targets *open_targets(unsigned nr)
 {
-	struct usp_targets *targets;
-	const char *why = NULL;
-	unsigned failed;
+	struct named named[NR] = {0};
 
-	assert_int_equal(usp_targets_new(names, nr, &targets, &failed, &why), 0);
-	return targets;
+	for (unsigned i = 0; i < nr; i++)
+		named[i] = (struct named){names[i], {names[i]}};
+	return open_named(named, nr, NULL);
 }
 
 static unsigned first(struct usp_targets *targets, enum usp_balance balance, uint32_t hash, uint64_t now_ns)
@@ -25,7 +88,7 @@ static unsigned first(struct usp_targets *targets, enum usp_balance balance, uin
 
 static void leave_out(struct usp_targets *targets, unsigned index, uint64_t until_ns)
 {
-	usp_target_failed(&targets->target[index], -ECONNREFUSED, until_ns);
+	usp_address_failed(targets->target[index].addresses[0], -ECONNREFUSED, until_ns);
 }
 
 /* --- The first one --------------------------------------------------------------------------------------------- */
@@ -61,7 +124,7 @@ static void the_one_with_the_fewest_connections_is_taken(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < NR; i++)
-		targets->target[i].nr_connections = counts[i];
+		targets->target[i].addresses[0]->nr_connections = counts[i];
 	for (unsigned i = 0; i < 2 * NR; i++)
 		nr_taken[first(targets, USP_BALANCE_LEASTCONN, 0, NOW)]++;
 	assert_int_equal(nr_taken[0] + nr_taken[2], 0);
@@ -155,7 +218,7 @@ static void failures_on_the_way_do_not_make_it_go_round(void **state)
 
 	(void)state;
 	for (; target && nr_tries <= NR; nr_tries++) {
-		usp_target_failed(target, -ETIMEDOUT, NOW + 5);
+		usp_address_failed(target->addresses[0], -ETIMEDOUT, NOW + 5);
 		target = usp_targets_next(targets, target, from, NOW);
 	}
 	assert_int_equal(nr_tries, NR);
@@ -167,20 +230,148 @@ static void failures_on_the_way_do_not_make_it_go_round(void **state)
 static void success_ends_being_left_out(void **state)
 {
 	struct usp_targets *targets = open_targets(2);
+	struct usp_address *address = targets->target[0].addresses[0];
+
+	(void)state;
+	usp_address_failed(address, -ECONNREFUSED, 5 * NOW);
+	usp_address_failed(address, -ETIMEDOUT, 6 * NOW);
+	assert_int_equal(address->nr_failed, 2);
+	assert_int_equal(address->last_error, -ETIMEDOUT);
+	assert_int_equal(address->left_out_until_ns, 6 * NOW);
+	usp_address_connected(address);
+	assert_int_equal(address->nr_connected, 1);
+	assert_int_equal(address->left_out_until_ns, 0);
+	assert_int_equal(address->last_error, -ETIMEDOUT); /* is history */
+	assert_int_equal(first(targets, USP_BALANCE_ROUNDROBIN, 0, NOW), 0);
+	usp_targets_put(targets);
+}
+
+/* --- Names with several addresses --------------------------------------------------------------------------------- */
+
+static const struct named one_name = {"db:1", {"127.0.0.1:1", "127.0.0.2:1", "127.0.0.3:1"}};
+
+/* The address behind another one, as an index, or -1. */
+static int next_address(const struct usp_target *target, int after, bool is_forced, uint64_t now_ns)
+{
+	const struct usp_address *from = after < 0 ? NULL : target->addresses[after];
+	const struct usp_address *address = usp_target_address(target, from, is_forced, now_ns, now_ns + 5);
+
+	for (unsigned i = 0; i < target->nr_addresses; i++) {
+		if (address == target->addresses[i])
+			return (int)i;
+	}
+	return -1;
+}
+
+static void a_dead_address_is_passed_over_like_a_dead_target(void **state)
+{
+	struct usp_targets *targets = open_named(&one_name, 1, NULL);
 	struct usp_target *target = &targets->target[0];
 
 	(void)state;
-	usp_target_failed(target, -ECONNREFUSED, 5 * NOW);
-	usp_target_failed(target, -ETIMEDOUT, 6 * NOW);
-	assert_int_equal(target->nr_failed, 2);
-	assert_int_equal(target->last_error, -ETIMEDOUT);
-	assert_int_equal(target->left_out_until_ns, 6 * NOW);
-	usp_target_connected(target);
-	assert_int_equal(target->nr_connected, 1);
-	assert_int_equal(target->left_out_until_ns, 0);
-	assert_int_equal(target->last_error, -ETIMEDOUT); /* is history */
-	assert_int_equal(first(targets, USP_BALANCE_ROUNDROBIN, 0, NOW), 0);
+	assert_int_equal(next_address(target, -1, false, NOW), 0);
+	usp_address_failed(target->addresses[0], -ETIMEDOUT, 2 * NOW);
+	assert_true(usp_target_is_up(target, NOW));
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(next_address(target, -1, false, NOW), 1);
+	usp_address_failed(target->addresses[1], -ETIMEDOUT, 2 * NOW);
+	assert_int_equal(next_address(target, -1, false, NOW), 2);
+	usp_address_failed(target->addresses[2], -ETIMEDOUT, 2 * NOW);
+	assert_false(usp_target_is_up(target, NOW));
+	assert_int_equal(next_address(target, -1, false, NOW), -1);
+	for (int i = -1; i < 2; i++) /* all the same, in their order */
+		assert_int_equal(next_address(target, i, true, NOW), i + 1);
+	assert_int_equal(next_address(target, 2, true, NOW), -1);
 	usp_targets_put(targets);
+}
+
+static void one_client_finds_out_whether_an_address_is_well_again(void **state)
+{
+	struct usp_targets *targets = open_named(&one_name, 1, NULL);
+	struct usp_target *target = &targets->target[0];
+
+	(void)state;
+	usp_address_failed(target->addresses[0], -ETIMEDOUT, 2 * NOW);
+	assert_int_equal(next_address(target, -1, false, 2 * NOW), 0);
+	for (unsigned i = 0; i < 3; i++) /* nobody else, while that one is at it */
+		assert_int_equal(next_address(target, -1, false, 2 * NOW + 4), 1);
+	assert_int_equal(next_address(target, -1, false, 2 * NOW + 5), 0); /* it has never come back */
+	usp_address_connected(target->addresses[0]);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(next_address(target, -1, false, 2 * NOW + 5), 0);
+	usp_targets_put(targets);
+}
+
+static void a_name_without_an_address_gets_nobody(void **state)
+{
+	static const struct named mixed[] = {{"unknown:1", {NULL}}, {"127.0.0.1:2", {"127.0.0.1:2"}}};
+	struct usp_targets *targets = open_named(mixed, 1, NULL);
+
+	(void)state;
+	for (enum usp_balance balance = USP_BALANCE_ROUNDROBIN; balance <= USP_BALANCE_SOURCE; balance++)
+		assert_null(usp_targets_first(targets, balance, 0, NOW));
+	usp_targets_put(targets);
+	targets = open_named(mixed, 2, NULL);
+	leave_out(targets, 1, 2 * NOW);
+	for (enum usp_balance balance = USP_BALANCE_ROUNDROBIN; balance <= USP_BALANCE_SOURCE; balance++) {
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(first(targets, balance, i, NOW), 1);
+	}
+	usp_targets_put(targets);
+}
+
+/* --- One list after the other --------------------------------------------------------------------------------------- */
+
+static void what_is_known_of_an_address_goes_on_in_the_next_list(void **state)
+{
+	static const struct named before[] = {{"a:1", {"127.0.0.1:1"}}, {"b:1", {"127.0.0.2:1", "127.0.0.3:1"}}};
+	static const struct named after[] = {{"b:1", {"127.0.0.3:1", "127.0.0.4:1"}}, {"127.0.0.1:1", {"127.0.0.1:1"}}};
+	struct usp_targets *old = open_named(before, 2, NULL), *new;
+	struct usp_address *a = old->target[0].addresses[0], *b = old->target[1].addresses[1];
+
+	(void)state;
+	a->nr_connections = 7;
+	usp_address_failed(b, -ECONNREFUSED, 2 * NOW);
+	first(old, USP_BALANCE_ROUNDROBIN, 0, NOW);
+	new = open_named(after, 2, old);
+	usp_targets_put(old);
+	assert_ptr_equal(new->target[1].addresses[0], a);
+	assert_ptr_equal(new->target[0].addresses[0], b);
+	assert_int_equal(usp_target_nr_connections(&new->target[1]), 7);
+	assert_int_equal(next_address(&new->target[0], -1, false, NOW), 1);
+	assert_int_equal(first(new, USP_BALANCE_ROUNDROBIN, 0, NOW), 1); /* whose turn it is */
+	usp_targets_put(new);
+}
+
+/* As long as connections are there, whatever lists there were meanwhile. */
+static void an_address_that_was_gone_comes_back_with_its_connections(void **state)
+{
+	static const struct named with[] = {{"a:1", {"127.0.0.1:1"}}}, without[] = {{"b:1", {"127.0.0.2:1"}}};
+	struct usp_targets *old = open_named(with, 1, NULL), *between = open_named(without, 1, old), *new;
+
+	(void)state;
+	old->target[0].addresses[0]->nr_connections = 3;
+	new = open_named(with, 1, between);
+	assert_int_equal(usp_target_nr_connections(&new->target[0]), 3);
+	usp_targets_put(old);
+	usp_targets_put(between);
+	assert_int_equal(usp_target_nr_connections(&new->target[0]), 3);
+	usp_targets_put(new);
+}
+
+static void a_target_that_is_named_twice_has_two_states(void **state)
+{
+	static const struct named twice[] = {{"a:1", {"127.0.0.1:1", "127.0.0.1:1"}}, {"a:1", {"127.0.0.1:1"}}};
+	struct usp_targets *old = open_named(twice, 2, NULL), *new;
+
+	(void)state;
+	assert_int_equal(old->target[0].nr_addresses, 1);
+	assert_ptr_not_equal(old->target[0].addresses[0], old->target[1].addresses[0]);
+	new = open_named(twice, 2, old);
+	for (unsigned i = 0; i < 2; i++)
+		assert_ptr_equal(new->target[i].addresses[0], old->target[i].addresses[0]);
+	usp_targets_put(old);
+	usp_targets_put(new);
 }
 
 /* --- Life ------------------------------------------------------------------------------------------------------------ */
@@ -197,20 +388,6 @@ static void targets_live_as_long_as_somebody_uses_them(void **state)
 	usp_targets_put(targets);
 }
 
-static void the_target_at_fault_is_named(void **state)
-{
-	static const char *const bad[] = {"127.0.0.1:1", "unix:/there", "127.0.0.1", "127.0.0.1:4"};
-	struct usp_targets *targets = NULL;
-	const char *why = NULL;
-	unsigned failed = 7;
-
-	(void)state;
-	assert_int_equal(usp_targets_new(bad, 4, &targets, &failed, &why), -EINVAL);
-	assert_int_equal(failed, 2);
-	assert_string_equal(why, "the address needs a port: HOST:PORT");
-	assert_null(targets);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,9 +400,14 @@ int main(void)
 		CASE(everybody_is_tried_once),
 		CASE(failures_on_the_way_do_not_make_it_go_round),
 		CASE(success_ends_being_left_out),
+		CASE(a_dead_address_is_passed_over_like_a_dead_target),
+		CASE(one_client_finds_out_whether_an_address_is_well_again),
+		CASE(a_name_without_an_address_gets_nobody),
+		CASE(what_is_known_of_an_address_goes_on_in_the_next_list),
+		CASE(an_address_that_was_gone_comes_back_with_its_connections),
+		CASE(a_target_that_is_named_twice_has_two_states),
 		CASE(targets_live_as_long_as_somebody_uses_them),
-		CASE(the_target_at_fault_is_named),
 	};
 
-	return cmocka_run_group_tests_name("target", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("target", tests, open_book, close_book);
 }
