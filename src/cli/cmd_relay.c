@@ -150,6 +150,8 @@ static const struct option_row relay_options[] = {
 	 FIELD(params.connect_timeout_ns)},
 	{"retry-after", 0, "TIME", "leave out a target that failed for this time\n(default: 5s)", option_time,
 	 FIELD(params.retry_after_ns)},
+	{"resolve-interval", 0, "TIME", "look up names of targets again after this time\n(default: 30s)", option_time,
+	 FIELD(params.resolve_after_ns)},
 	{"idle-timeout", 0, "TIME", "close a connection on which nothing moved for this\ntime", option_time,
 	 FIELD(params.idle_timeout_ns)},
 	{"keepalive-time", 0, "TIME",
@@ -222,6 +224,8 @@ int cmd_relay(int argc, char **argv)
 		message_say("relay: --metrics-host needs --metrics");
 		return CLI_USAGE;
 	}
+	request.params.told = relay_tell_news;
+	request.params.told_arg = &request;
 	request.listen = argv[first];
 	request.targets = argv + first + 1;
 	request.nr_targets = (unsigned)(argc - first - 1);

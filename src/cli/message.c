@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* message - lines for the user on standard error. */
 #include "cli.h"
+#include "speaker.h"
 #include "utf8.h"
 
 #include <errno.h>
@@ -58,30 +59,36 @@ void message_release(void)
 	pthread_mutex_unlock(&message_lock);
 }
 
-static void message_print(const char *text)
+static void message_print(const char *line, size_t len)
 {
+	if (speaker_say(line, len))
+		return;
 	pthread_mutex_lock(&message_lock);
 	if (!message_held || ftell(message_held) < MESSAGE_HELD_MAX)
-		fprintf(message_held ? message_held : stderr, "usplice: %s\n", text);
+		fwrite(line, 1, len, message_held ? message_held : stderr);
 	pthread_mutex_unlock(&message_lock);
 }
 
 void message_say(const char *format, ...)
 {
+	static const char no_memory[] = "usplice: out of memory\n";
+	char *text = NULL, *line = NULL;
 	va_list args;
-	char *text;
 	int len;
 
 	va_start(args, format);
 	len = vasprintf(&text, format, args);
 	va_end(args);
-	if (len < 0) {
-		fputs("usplice: out of memory\n", stderr);
-		return;
+	if (len >= 0) {
+		message_disarm(text);
+		len = asprintf(&line, "usplice: %s\n", text);
+		free(text);
 	}
-	message_disarm(text);
-	message_print(text);
-	free(text);
+	if (len >= 0)
+		message_print(line, (size_t)len);
+	else
+		message_print(no_memory, sizeof(no_memory) - 1);
+	free(len >= 0 ? line : NULL);
 }
 
 int message_close_stdout(void)

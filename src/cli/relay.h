@@ -30,10 +30,11 @@ struct relay_request {
 	bool quiet, help;
 };
 
-/* The thread that takes the signals, feeds the service manager's watchdog, and reads the target file again. */
+/* The thread that takes the signals and feeds the service manager's watchdog. It does nothing that can block. */
 struct relay_watch {
 	const struct relay_request *request;
 	struct usp_relay *relay;
+	struct relay_reload *reload;
 	pthread_t thread;
 	sigset_t signals, old_mask;
 	bool must_end; /* written before the thread is woken up */
@@ -43,8 +44,25 @@ struct relay_watch {
 int relay_watch_start(struct relay_watch *watch);
 void relay_watch_end(struct relay_watch *watch);
 
-/* Give the relay its targets, those of the command line and of the file. An exit code; what is wrong has been told. */
-int relay_load_targets(struct usp_relay *relay, const struct relay_request *request);
+/* Reads the targets again, in a thread, when it is asked to. ask does not block, and end does not wait. NULL without memory. */
+struct relay_reload;
+struct relay_reload *relay_reload_new(const struct relay_request *request, struct usp_relay *relay);
+void relay_reload_ask(struct relay_reload *reload);
+void relay_reload_end(struct relay_reload *reload);
+
+/* The targets of the command line, whose words are lent, and behind them those of the file. */
+struct relay_targets {
+	const char **names;
+	unsigned nr, nr_lent;
+};
+
+/* Read them, which blocks as the file does; name them to the relay, which does not block. An exit code; what is wrong is told. */
+int relay_read_targets(const struct relay_request *request, struct relay_targets *ret_targets);
+int relay_name_targets(struct usp_relay *relay, const struct relay_targets *targets);
+void relay_targets_fini(struct relay_targets *targets); /* also after a failure */
+
+/* Tell what a relay has to tell of its targets; as told of struct usp_relay_params. */
+void relay_tell_news(void *arg, const struct usp_relay_news *news);
 
 /* Parsers of options (option.h): an identity; the user, group or mode of UNIX sockets in struct usp_relay_params. */
 const char *relay_parse_user(const char *value, void *field);

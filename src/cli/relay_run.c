@@ -4,6 +4,7 @@
 #include "relay.h"
 #include "service.h"
 #include "size.h"
+#include "speaker.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -147,24 +148,52 @@ static void run_raise_limit(void)
 	}
 }
 
+static int run_failed(int error)
+{
+	message_say("relay: %s", strerror(-error));
+	return CLI_FAILED;
+}
+
 static int run_watched(struct usp_relay *relay, const struct relay_request *request)
 {
 	struct relay_watch watch = {.request = request, .relay = relay};
 	int error = relay_watch_start(&watch);
 
-	if (error < 0) {
-		message_say("relay: %s", strerror(-error));
-		return CLI_FAILED;
-	}
+	if (error < 0)
+		return run_failed(error);
 	run_say_addresses(relay, request);
+	service_begin();
 	service_notify("READY=1\nSTATUS=Listening");
 	error = usp_relay_run(relay);
 	relay_watch_end(&watch);
 	if (error < 0)
-		message_say("relay: %s", strerror(-error));
+		run_failed(error);
 	if (!request->quiet)
 		relay_say_status(relay);
 	return error < 0 ? CLI_FAILED : CLI_DONE;
+}
+
+/* From here on nobody waits for whoever reads standard error. */
+static int run_spoken(struct usp_relay *relay, const struct relay_request *request)
+{
+	int error = speaker_start(), exit_code;
+
+	if (error < 0)
+		return run_failed(error);
+	exit_code = run_watched(relay, request);
+	speaker_end();
+	return exit_code;
+}
+
+static int run_load_targets(struct usp_relay *relay, const struct relay_request *request)
+{
+	struct relay_targets targets;
+	int exit_code = relay_read_targets(request, &targets);
+
+	if (exit_code == CLI_DONE)
+		exit_code = relay_name_targets(relay, &targets);
+	relay_targets_fini(&targets);
+	return exit_code;
 }
 
 /* Only a mark needs a privilege, and only a source has an address: that tells which of them was refused. */
@@ -204,7 +233,7 @@ int relay_main(const struct relay_request *request)
 	exit_code = run_accept_proxy(relay, request);
 	run_raise_limit();
 	if (exit_code == CLI_DONE)
-		exit_code = relay_load_targets(relay, request);
+		exit_code = run_load_targets(relay, request);
 	if (exit_code == CLI_DONE)
 		exit_code = run_listen(relay, request);
 	if (exit_code == CLI_DONE)
@@ -214,7 +243,7 @@ int relay_main(const struct relay_request *request)
 	if (exit_code == CLI_DONE)
 		exit_code = relay_become(relay, request, &keeper);
 	if (exit_code == CLI_DONE)
-		exit_code = run_watched(relay, request);
+		exit_code = run_spoken(relay, request);
 	usp_relay_free(relay);
 	while (keeper && waitpid(keeper, NULL, 0) < 0 && errno == EINTR)
 		;

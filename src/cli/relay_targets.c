@@ -8,13 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Words that belong to us, behind words that belong to somebody else. */
-struct target_list {
-	const char **names;
-	unsigned nr, nr_lent;
-};
-
-static bool target_list_add(struct target_list *list, const char *name)
+static bool targets_add(struct relay_targets *list, const char *name)
 {
 	const char **names = realloc(list->names, (list->nr + 1) * sizeof(names[0]));
 
@@ -25,15 +19,15 @@ static bool target_list_add(struct target_list *list, const char *name)
 	return true;
 }
 
-static void target_list_fini(struct target_list *list)
+void relay_targets_fini(struct relay_targets *targets)
 {
-	for (unsigned i = list->nr_lent; i < list->nr; i++)
-		free((char *)list->names[i]);
-	free(list->names);
+	for (unsigned i = targets->nr_lent; i < targets->nr; i++)
+		free((char *)targets->names[i]);
+	free(targets->names);
 }
 
 /* What a line says, without blanks and comments: in place. */
-static char *target_trim(char *line)
+static char *targets_trim(char *line)
 {
 	char *end;
 
@@ -44,19 +38,19 @@ static char *target_trim(char *line)
 	return line;
 }
 
-static int target_read(FILE *file, struct target_list *list)
+static int targets_read(FILE *file, struct relay_targets *list)
 {
 	char *line = NULL, *name;
 	size_t size = 0;
 	int error = 0;
 
 	while (error == 0 && getline(&line, &size, file) >= 0) {
-		const char *word = target_trim(line);
+		const char *word = targets_trim(line);
 
 		if (!*word)
 			continue;
 		name = strdup(word);
-		if (!name || !target_list_add(list, name)) {
+		if (!name || !targets_add(list, name)) {
 			free(name);
 			error = ENOMEM;
 		}
@@ -67,10 +61,10 @@ static int target_read(FILE *file, struct target_list *list)
 	return error;
 }
 
-static int target_read_file(const char *path, struct target_list *list)
+static int targets_read_file(const char *path, struct relay_targets *list)
 {
 	FILE *file = fopen(path, "re");
-	int error = file ? target_read(file, list) : errno;
+	int error = file ? targets_read(file, list) : errno;
 
 	if (file)
 		fclose(file);
@@ -80,38 +74,40 @@ static int target_read_file(const char *path, struct target_list *list)
 	return CLI_SINK;
 }
 
-static int target_apply(struct usp_relay *relay, const struct target_list *list)
+int relay_read_targets(const struct relay_request *request, struct relay_targets *ret_targets)
+{
+	*ret_targets = (struct relay_targets){.names = NULL};
+	for (unsigned i = 0; i < request->nr_targets; i++) {
+		if (!targets_add(ret_targets, request->targets[i]))
+			return CLI_FAILED;
+		ret_targets->nr_lent++;
+	}
+	return request->targets_file ? targets_read_file(request->targets_file, ret_targets) : CLI_DONE;
+}
+
+int relay_name_targets(struct usp_relay *relay, const struct relay_targets *targets)
 {
 	const char *why = NULL;
 	unsigned failed = 0;
 	int error;
 
-	if (!list->nr) {
+	if (!targets->nr) {
 		message_say("relay: there are no targets");
 		return CLI_SINK;
 	}
-	error = usp_relay_set_targets(relay, list->names, list->nr, &failed, &why);
+	error = usp_relay_name_targets(relay, targets->names, targets->nr, &failed, &why);
 	if (error == 0)
 		return CLI_DONE;
-	message_say("relay: target '%s': %s", list->names[failed], why ? why : strerror(-error));
+	message_say("relay: target '%s': %s", targets->names[failed], why ? why : strerror(-error));
 	return relay_is_usage(error) ? CLI_USAGE : CLI_SINK;
 }
 
-int relay_load_targets(struct usp_relay *relay, const struct relay_request *request)
+void relay_tell_news(void *arg, const struct usp_relay_news *news)
 {
-	struct target_list list = {.names = NULL};
-	int exit_code = CLI_DONE;
+	const struct relay_request *request = arg;
 
-	for (unsigned i = 0; i < request->nr_targets && exit_code == CLI_DONE; i++) {
-		if (!target_list_add(&list, request->targets[i]))
-			exit_code = CLI_FAILED;
-		else
-			list.nr_lent++;
-	}
-	if (exit_code == CLI_DONE && request->targets_file)
-		exit_code = target_read_file(request->targets_file, &list);
-	if (exit_code == CLI_DONE)
-		exit_code = target_apply(relay, &list);
-	target_list_fini(&list);
-	return exit_code;
+	if (news->kind == USP_RELAY_TARGET_UNKNOWN)
+		message_say("relay: target '%s': %s; it is looked up again", news->target, news->why);
+	else if (!request->quiet)
+		message_say("relay: target '%s': its name resolves again", news->target);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* relay_watch - the thread that takes the signals while the relay runs, and speaks with the service manager. */
+/*
+ * relay_watch - the thread that takes the signals while the relay runs, and speaks with the service manager. Nothing that it does can
+ * block: the manager would miss it, and SIGTERM would have no effect. What can has a thread of its own: relay_reload, speaker.
+ */
 #include "cli.h"
 #include "relay.h"
 #include "service.h"
@@ -20,29 +23,17 @@ static void watch_terminate(struct relay_watch *watch)
 		usp_relay_stop(watch->relay);
 		return;
 	}
-	service_notify("STOPPING=1\nSTATUS=Waiting for %u connections to end", status.nr_connections);
+	service_try_notify("STOPPING=1\nSTATUS=Waiting for %u connections to end", status.nr_connections);
 	if (status.nr_connections && !watch->request->quiet)
 		message_say("relay: waiting for %u connections to end (a second signal closes them)",
 			    status.nr_connections);
 	usp_relay_drain(watch->relay);
 }
 
-static void watch_reload(struct relay_watch *watch)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	service_notify("RELOADING=1\nMONOTONIC_USEC=%llu",
-		       (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
-	if (relay_load_targets(watch->relay, watch->request) == CLI_DONE && !watch->request->quiet)
-		message_say("relay: the targets were read again");
-	service_notify("READY=1");
-}
-
 static void watch_take(struct relay_watch *watch, int signo)
 {
 	if (signo == SIGHUP)
-		watch_reload(watch);
+		relay_reload_ask(watch->reload);
 	else if (signo == SIGUSR1)
 		relay_say_status(watch->relay);
 	else
@@ -54,35 +45,57 @@ static void watch_report(const struct relay_watch *watch)
 	struct usp_relay_status status = {.size = sizeof(status)};
 
 	if (!usp_relay_is_turning(watch->relay)) { /* the manager will miss us */
-		service_notify("STATUS=A worker does not come round");
+		service_try_notify("STATUS=A worker does not come round");
 		return;
 	}
 	usp_relay_status(watch->relay, &status);
-	service_notify("WATCHDOG=1\nSTATUS=%u connections now, %llu served", status.nr_connections,
-		       (unsigned long long)status.nr_accepted);
+	service_try_notify("WATCHDOG=1\nSTATUS=%u connections now, %llu served", status.nr_connections,
+			   (unsigned long long)status.nr_accepted);
 }
 
+static uint64_t watch_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * WATCH_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+/* The next signal, or 0 when the moment has come. */
+static int watch_wait(const struct relay_watch *watch, uint64_t moment_ns)
+{
+	uint64_t now_ns = watch_now(), left_ns = moment_ns > now_ns ? moment_ns - now_ns : 0;
+	const struct timespec left = {
+		.tv_sec = (time_t)(left_ns / WATCH_NS_PER_S),
+		.tv_nsec = (long)(left_ns % WATCH_NS_PER_S),
+	};
+	int signo;
+
+	do
+		signo = left_ns ? sigtimedwait(&watch->signals, NULL, &left) : 0;
+	while (signo < 0 && errno == EINTR);
+	return signo < 0 ? 0 : signo;
+}
+
+/* However many signals come, the manager hears of us. */
 static void *watch_run(void *arg)
 {
 	struct relay_watch *watch = arg;
 	uint64_t watchdog_ns = service_watchdog_ns();
 	uint64_t period_ns = watchdog_ns && watchdog_ns < WATCH_STATUS_NS ? watchdog_ns : WATCH_STATUS_NS;
-	const struct timespec period = {
-		.tv_sec = (time_t)(period_ns / WATCH_NS_PER_S),
-		.tv_nsec = (long)(period_ns % WATCH_NS_PER_S),
-	};
+	uint64_t due_ns = watch_now() + period_ns;
 
 	for (;;) {
-		int signo = sigtimedwait(&watch->signals, NULL, &period);
+		int signo = watch_wait(watch, due_ns);
 
-		if (signo < 0 && errno == EINTR)
-			continue;
 		if (__atomic_load_n(&watch->must_end, __ATOMIC_ACQUIRE))
 			return NULL;
-		if (signo > 0)
+		if (signo > 0) {
 			watch_take(watch, signo);
-		else
+		} else {
 			watch_report(watch);
+			due_ns = watch_now() + period_ns;
+		}
 	}
 }
 
@@ -99,6 +112,7 @@ int relay_watch_start(struct relay_watch *watch)
 {
 	const int ours[] = {SIGHUP, SIGUSR1, SIGUSR2};
 	const int stoppers[] = {SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF};
+	int ret;
 
 	sigemptyset(&watch->signals);
 	for (unsigned i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
@@ -106,7 +120,13 @@ int relay_watch_start(struct relay_watch *watch)
 	for (unsigned i = 0; i < sizeof(stoppers) / sizeof(stoppers[0]); i++)
 		watch_add_stopper(&watch->signals, stoppers[i]);
 	pthread_sigmask(SIG_BLOCK, &watch->signals, &watch->old_mask);
-	return -pthread_create(&watch->thread, NULL, watch_run, watch);
+	watch->reload = relay_reload_new(watch->request, watch->relay);
+	if (!watch->reload)
+		return -ENOMEM;
+	ret = -pthread_create(&watch->thread, NULL, watch_run, watch);
+	if (ret < 0)
+		relay_reload_end(watch->reload);
+	return ret;
 }
 
 void relay_watch_end(struct relay_watch *watch)
@@ -114,5 +134,6 @@ void relay_watch_end(struct relay_watch *watch)
 	__atomic_store_n(&watch->must_end, true, __ATOMIC_RELEASE);
 	pthread_kill(watch->thread, SIGUSR2);
 	pthread_join(watch->thread, NULL);
+	relay_reload_end(watch->reload);
 	pthread_sigmask(SIG_SETMASK, &watch->old_mask, NULL);
 }

@@ -131,42 +131,87 @@ static int service_address(const char *text, struct sockaddr_un *ret_address, so
 	return 0;
 }
 
-static int service_send(const char *socket_name, const char *message, size_t len)
+static int service_fd = -1; /* after begin; before, each message has one of its own */
+
+static int service_open(void)
 {
 	const struct timeval timeout = {.tv_sec = SERVICE_NOTIFY_S};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+	return fd;
+}
+
+int service_begin(void)
+{
+	int fd;
+
+	if (!getenv("NOTIFY_SOCKET") || service_fd >= 0)
+		return 0;
+	fd = service_open();
+	if (fd < 0)
+		return fd;
+	service_fd = fd;
+	return 0;
+}
+
+static int service_send(const char *socket_name, const char *message, size_t len, int flags)
+{
 	struct sockaddr_un address;
 	socklen_t address_len;
-	int fd, ret;
+	int fd = service_fd, ret;
 
 	ret = service_address(socket_name, &address, &address_len);
 	if (ret < 0)
 		return ret;
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-	if (sendto(fd, message, len, MSG_NOSIGNAL, (const struct sockaddr *)&address, address_len) < 0)
+		fd = service_open();
+	if (fd < 0)
+		return fd;
+	if (sendto(fd, message, len, MSG_NOSIGNAL | flags, (const struct sockaddr *)&address, address_len) < 0)
 		ret = -errno;
-	close(fd);
+	if (fd != service_fd)
+		close(fd);
+	return ret;
+}
+
+static int service_say(int flags, const char *format, va_list args)
+{
+	const char *socket_name = getenv("NOTIFY_SOCKET");
+	char *message;
+	int len, ret;
+
+	if (!socket_name)
+		return 0;
+	len = vasprintf(&message, format, args);
+	if (len < 0)
+		return -ENOMEM;
+	ret = service_send(socket_name, message, (size_t)len, flags);
+	free(message);
 	return ret;
 }
 
 int service_notify(const char *format, ...)
 {
-	const char *socket_name = getenv("NOTIFY_SOCKET");
-	char *message;
 	va_list args;
-	int len, ret;
+	int ret;
 
-	if (!socket_name)
-		return 0;
 	va_start(args, format);
-	len = vasprintf(&message, format, args);
+	ret = service_say(0, format, args);
 	va_end(args);
-	if (len < 0)
-		return -ENOMEM;
-	ret = service_send(socket_name, message, (size_t)len);
-	free(message);
+	return ret;
+}
+
+int service_try_notify(const char *format, ...)
+{
+	va_list args;
+	int ret;
+
+	va_start(args, format);
+	ret = service_say(MSG_DONTWAIT, format, args);
+	va_end(args);
 	return ret;
 }
 

@@ -24,11 +24,17 @@ struct service_fd {
  */
 int service_take_fds(struct service_fd **ret_fds);
 
+/* Keep a socket for news from now on, so that there is one when descriptors have run out: 0, also without a manager, or -errno. */
+int service_begin(void);
+
 /*
  * Tell the manager the lines of a message: "READY=1", "STOPPING=1\nSTATUS=%u connections" ... 0, also where nobody
  * wants to hear, or -errno. If the manager does not read it waits for a second, then -EAGAIN. Safe from any thread.
  */
 int service_notify(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same without waiting: -EAGAIN at once if the manager does not read. For what is said again, or need not be heard. */
+int service_try_notify(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* How often "WATCHDOG=1" is due, half of what the manager allows; 0 if it does not watch this process. */
 uint64_t service_watchdog_ns(void);

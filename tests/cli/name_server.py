@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 """name_server.py - a name server at 127.0.0.1 that knows every name, but does not always say so.
 
-"never..." gets no answer, "late..." one after SIGUSR1, and every other name at once: 127.0.0.1, and no address of IPv6. A line
-says that it is there, and one for each question what the question was.
+"never..." gets no answer, "late..." one after SIGUSR1, and every other name at once: what ./zone says in a line "NAME ADDRESS...",
+or 127.0.0.1, and no address of IPv6. A line says that it is there, and one for each question what the question was.
 """
+import contextlib
 import signal
 import socket
 import struct
 
-ADDRESS = socket.inet_aton("127.0.0.1")
 A = 1
 HEADER_LEN = 12
 RESPONSE = 0x8580  # an answer with authority, recursion was wanted and is there, no error
@@ -28,13 +28,20 @@ def question_of(query):
     return ".".join(labels), kind, query[HEADER_LEN:at + 5]
 
 
+def addresses_of(name):
+    with contextlib.suppress(FileNotFoundError), open("zone", encoding="ascii") as zone:
+        for line in zone:
+            if line.split()[:1] == [name]:
+                return line.split()[1:]
+    return ["127.0.0.1"]
+
+
 def answer(query, client):
-    _, kind, question = question_of(query)
-    records = b""
-    if kind == A:
-        records = struct.pack("!HHHIH", NAME_OF_THE_QUESTION, A, 1, 60, len(ADDRESS)) + ADDRESS
-    header = query[:2] + struct.pack("!HHHHH", RESPONSE, 1, 1 if records else 0, 0, 0)
-    server.sendto(header + question + records, client)
+    name, kind, question = question_of(query)
+    addresses = [socket.inet_aton(text) for text in addresses_of(name)] if kind == A else []
+    header = query[:2] + struct.pack("!HHHHH", RESPONSE, 1, len(addresses), 0, 0)
+    records = [struct.pack("!HHHIH", NAME_OF_THE_QUESTION, A, 1, 60, len(address)) + address for address in addresses]
+    server.sendto(header + question + b"".join(records), client)
 
 
 def answer_kept(*_):

@@ -26,7 +26,6 @@ loops() {
 	loops "localhost:$port" "127.0.0.1:$port"
 	loops ":$port" "127.0.0.1:$port"
 	loops ":$port" "127.0.0.9:$port"
-	loops ":$port" "localhost:$port"
 	loops "0.0.0.0:$port" "127.0.0.1:$port"
 	for address in $(hostname -I 2>/dev/null); do
 		[[ $address == *:* ]] || loops ":$port" "$address:$port"
@@ -40,6 +39,17 @@ loops() {
 	loops ":$port" "[::1]:$port"
 	loops ":$port" "[::]:$port"
 	loops "localhost:$port" "[::1]:$port"
+}
+
+@test "a name that turns out to be the relay itself when it is looked up is told, and gets nobody" {
+	port=$(free_port)
+	relay --metrics 127.0.0.1:0 ":$port" "localhost:$port"
+	eventually grep -q "target 'localhost:$port': this relay listens there itself" job.err
+	never ask hello "127.0.0.1:$port" 2>/dev/null
+	shows accepted_total 1
+	shows unserved_total 1
+	shows 'target_up{index="0",target="localhost:'"$port"'"}' 0
+	stops 0
 }
 
 @test "the same port at another address is a target like any other" {

@@ -178,8 +178,8 @@ comes_back() {
 	for count in 1 3; do
 		for option in --workers -w; do
 			relay $option $count 127.0.0.1:0 "${at[target]}"
-			# One more takes the signals.
-			[ "$(find "/proc/$job/task" -mindepth 1 -maxdepth 1 | wc -l)" -eq $((count + 1)) ]
+			# One more takes the signals, and one writes what is said.
+			[ "$(find "/proc/$job/task" -mindepth 1 -maxdepth 1 | wc -l)" -eq $((count + 2)) ]
 			[ "$(peer crowd "$here" 100 </dev/null)" = "all heard" ]
 			stops 0
 		done
