@@ -241,9 +241,11 @@ static int conn_await_room(struct usp_conn *conn)
 	uint64_t deadline_ns = usp_conn_now(conn) + usp_conn_params(conn)->connect_timeout_ns;
 	int ret = 0;
 
-	conn->timer.fired = conn_connect_fired;
-	if (!conn->timer.place)
+	conn_watch_client(conn);
+	if (!conn->timer.place) {
+		conn->timer.fired = conn_connect_fired;
 		ret = usp_loop_arm(conn->worker->loop, &conn->timer, deadline_ns);
+	}
 	if (ret == 0 && conn->ends[1].watched == USP_END_UNWATCHED)
 		ret = usp_conn_watch(conn, 1, USP_END_UNHEARD);
 	return ret;
