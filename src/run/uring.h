@@ -18,7 +18,8 @@ struct usp_uring_connect;
  * last time, and why: 0 while it goes on. Else it is over and must not be named again. All that was taken is given where it is
  * USP_URING_END, the source has ended; USP_URING_SILENCE, the source has ended or its error was told to a send (usp_sock_end_error
  * knows); -EAGAIN, the caller has to go on, because pieces are large, or buffers are short, or the caller asked for it; or
- * the -errno with which the source broke. USP_URING_REFUSED: the sink broke, and what was taken and not given is lost.
+ * the -errno with which the source broke. What was taken and not given is lost with USP_URING_REFUSED, the sink broke, and with
+ * -ENOMEM and -ENOBUFS.
  */
 #define USP_URING_END 1
 #define USP_URING_SILENCE 2

@@ -43,8 +43,8 @@ struct usp_uring_stream {
 	void *arg;
 	int first, last; /* pieces, by the number of their buffer */
 	unsigned nr_pieces;
-	unsigned burst_pieces;		     /* of the burst under way */
-	unsigned nr_bursts, nr_burst_pieces; /* judged together */
+	unsigned burst_pieces;			      /* of the burst under way */
+	unsigned nr_bursts, nr_burst_pieces;	      /* judged together */
 	bool is_receiving, is_sending, is_cancelling; /* requests under way */
 	bool must_leave, is_dropped;
 	bool tells_more; /* its source says whether it has more */
@@ -197,7 +197,7 @@ static void stream_send(struct usp_uring_stream *stream)
 	struct io_uring_sqe *sqe = usp_uring_request(stream->uring);
 
 	if (!sqe) {
-		stream_finish(stream, USP_URING_REFUSED);
+		stream_finish(stream, -ENOBUFS);
 		return;
 	}
 	io_uring_prep_send(sqe, stream->to_fd, uring_buffer(stream->uring, stream->first) + piece->offset,
@@ -279,10 +279,17 @@ static void stream_received(struct usp_uring_stream *stream, const struct io_uri
 	if (cqe->res == -ECANCELED)
 		return;
 	stream->must_leave = true; /* the end, an error, or no buffers */
-	if (cqe->res == 0)	   /* the kernel counts a FIN as something to read */
-		stream->why = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY ? USP_URING_END : USP_URING_SILENCE;
+	if (cqe->res == 0)	   /* of TCP, the kernel counts a FIN as something to read */
+		stream->why = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY || !stream->tells_more ? USP_URING_END
+											     : USP_URING_SILENCE;
 	else if (cqe->res != -ENOBUFS && cqe->res != -EINTR)
 		stream->why = cqe->res;
+}
+
+/* Is it we who lack something? Then the sink is as it was. */
+static bool stream_is_short(int error)
+{
+	return error == -ENOMEM || error == -ENOBUFS;
 }
 
 static void stream_sent(struct usp_uring_stream *stream, const struct io_uring_cqe *cqe)
@@ -292,7 +299,7 @@ static void stream_sent(struct usp_uring_stream *stream, const struct io_uring_c
 	stream->is_sending = false;
 	if (cqe->res <= 0) {
 		if (!stream->is_dropped && cqe->res != -EINTR && cqe->res != -EAGAIN)
-			stream_finish(stream, USP_URING_REFUSED);
+			stream_finish(stream, stream_is_short(cqe->res) ? cqe->res : USP_URING_REFUSED);
 		return;
 	}
 	piece->offset += (unsigned)cqe->res;
