@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """exchange - clients and servers that check every byte they exchange, and a relay between them."""
+import fcntl
 import os
 import random
 import re
@@ -7,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import termios
 import threading
 import time
 from pathlib import Path
@@ -21,6 +23,7 @@ PSS_SLACK = 8 << 10  # KiB: what folios and pipes that are kept for reuse may ad
 HEAD = struct.Struct("!IIIIIBH")  # where and how long the question and the answer are; where to reset; who resets; messages
 MESSAGE_LONGEST = 3000
 NOBODY, CLIENT, SERVER, EARLY = range(4)  # EARLY: the server answers and closes, and never reads the question
+TCP_CLOSE = 7  # of enum tcp_state
 
 
 class Wrong(Exception):
@@ -35,6 +38,16 @@ def reset(connection):
 def send(connection, data):
     for at in range(0, len(data), PIECE):
         connection.sendall(data[at:at + PIECE])
+
+
+def await_acknowledged(connection):
+    """To close TCP with something unread is a reset, and discards what the peer has not got yet."""
+    def is_waiting():
+        is_closed = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
+        return not is_closed and struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]
+
+    while connection.family != socket.AF_UNIX and is_waiting():
+        time.sleep(0.001)
 
 
 def take(connection, expected):
@@ -221,6 +234,7 @@ def answer(connection, tally):
             return
         if exchange.who == EARLY:
             send(connection, exchange.reply)
+            await_acknowledged(connection)
             return
         converse(connection, exchange.reply, exchange.question, exchange.who == CLIENT, tally.has_unix)
     except Wrong as error:
