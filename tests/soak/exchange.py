@@ -16,7 +16,6 @@ from pathlib import Path
 CLIENTS = 24
 POOL = random.Random(1).randbytes(8 << 20)
 LONGEST = 4 << 20
-EARLY_LONGEST = 32 << 10
 PIECE = 256 << 10
 PATIENCE = 60  # seconds, for anything that has to come true
 PSS_SLACK = 8 << 10  # KiB: what folios and pipes that are kept for reuse may add
@@ -127,8 +126,6 @@ class Exchange:
             return min(LONGEST, int(source.choice([0, source.expovariate(1 / 300), source.expovariate(1 / 300000)])))
         question, reply = length(), length()
         who = source.choices([NOBODY, CLIENT, SERVER, EARLY], [8, 1, 1, nr_early])[0]
-        if who == EARLY:  # its kernel drops what the relay has not got when it closes
-            reply = min(reply, EARLY_LONGEST)
         half = len(POOL) - LONGEST
         return cls(source.randrange(half), question, source.randrange(half), reply,
                    source.randrange(question + reply + 1), who, source.choice([0, 0, 0, 200 if who != EARLY else 0]))
