@@ -10,7 +10,7 @@
 #define PIECE_BYTES ((size_t)40 << 10) /* enough to be told to the sender */
 #define RECEIVE_BYTES (32 << 10)       /* buffer of the peer that takes, which the kernel doubles */
 #define NR_PAUSES 5		       /* of two fifths of the idle time */
-#define NR_PIECES_TCP 24	       /* more than the peer's system holds: the relay's has the rest */
+#define NR_PIECES_TCP 9		       /* more than the peer's system holds: the relay's has the rest */
 #define NR_PIECES_UNIX 5	       /* what a UNIX socket holds */
 
 struct slow {
@@ -73,6 +73,14 @@ static void send_pieces(int fd, unsigned nr)
 	}
 }
 
+/* The kernel has all pieces. False if that took so long that the connection was idle before. */
+static bool is_delivered(const struct slow *slow, unsigned nr)
+{
+	AWAIT(stage_status(&slow->stage).delivered[slow->direction] == nr * PIECE_BYTES ||
+	      stage_status(&slow->stage).nr_idle_closed);
+	return !stage_status(&slow->stage).nr_idle_closed;
+}
+
 /* False if we were so slow that the peer might have looked idle. */
 static bool try_slowly(struct slow *slow, uint64_t idle_ns)
 {
@@ -84,8 +92,7 @@ static bool try_slowly(struct slow *slow, uint64_t idle_ns)
 	from = slow->direction == USP_TO_CLIENT ? slow->pair.target : slow->pair.client;
 	to = slow->direction == USP_TO_CLIENT ? slow->pair.client : slow->pair.target;
 	send_pieces(from, nr);
-	AWAIT(stage_status(&slow->stage).delivered[slow->direction] == nr * PIECE_BYTES);
-	was_fast = take_slowly(to, idle_ns);
+	was_fast = is_delivered(slow, nr) && take_slowly(to, idle_ns);
 	if (was_fast) {
 		net_take(to, NR_PAUSES * PIECE_BYTES, (nr - NR_PAUSES) * PIECE_BYTES);
 		assert_int_equal(stage_status(&slow->stage).nr_idle_closed, 0);
@@ -103,10 +110,12 @@ static uint64_t time_until_idle(uint64_t idle_ns)
 
 	slow_open(&slow, idle_ns);
 	send_pieces(slow.pair.target, NR_PIECES_TCP);
-	AWAIT(stage_status(&slow.stage).delivered[USP_TO_CLIENT] == NR_PIECES_TCP * PIECE_BYTES);
-	poll(NULL, 0, (int)(idle_ns / 5 / STAGE_MS));
-	net_take(slow.pair.client, 0, PIECE_BYTES);
-	taken_ns = usp_sys_now_ns();
+	taken_ns = usp_sys_now_ns() - 2 * idle_ns;
+	if (is_delivered(&slow, NR_PIECES_TCP)) {
+		poll(NULL, 0, (int)(idle_ns / 5 / STAGE_MS));
+		net_take(slow.pair.client, 0, PIECE_BYTES);
+		taken_ns = usp_sys_now_ns();
+	}
 	AWAIT(stage_status(&slow.stage).nr_idle_closed == 1);
 	len_ns = usp_sys_now_ns() - taken_ns;
 	slow_close(&slow);
