@@ -50,7 +50,7 @@ relay_has_begun() {
 
 @test "a program that does not set SO_REUSEADDR can have the address of the metrics, too" {
 	serve target echo 127.0.0.1:0
-	relay --metrics 127.0.0.1:0 127.0.0.1:0 "${at[target]}"
+	relay --metrics "127.0.0.1:$(free_port)" 127.0.0.1:0 "${at[target]}" # not one that the kernel chose: that it takes back
 	hold 7
 	answers 7
 	kill -TERM "$job"
