@@ -77,6 +77,9 @@ const char *relay_parse_unix_mode(const char *value, void *field);
  */
 int relay_become(struct usp_relay *relay, const struct relay_request *request, pid_t *ret_keeper);
 
+/* Say which rights were kept that need not be, and which were given up that will be missed. */
+void relay_say_rights(const struct relay_request *request);
+
 /* Does it make a UNIX socket? */
 bool relay_makes_unix(const struct relay_request *request);
 

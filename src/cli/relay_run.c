@@ -180,6 +180,8 @@ static int run_spoken(struct usp_relay *relay, const struct relay_request *reque
 
 	if (error < 0)
 		return run_failed(error);
+	if (!request->quiet)
+		relay_say_rights(request);
 	exit_code = run_watched(relay, request);
 	speaker_end();
 	return exit_code;

@@ -188,7 +188,7 @@ static int user_become(struct usp_relay *relay, const struct relay_request *requ
 	return error < 0 ? error : user_change(user, group, user_capabilities(&request->params));
 }
 
-static void user_say_what_is_left(const struct relay_request *request)
+void relay_say_rights(const struct relay_request *request)
 {
 	if (geteuid() == 0)
 		message_say("relay: runs as root, and stays so; --user gives that up");
@@ -213,7 +213,5 @@ int relay_become(struct usp_relay *relay, const struct relay_request *request, p
 		message_say("relay: cannot become '%s': %s", name, strerror(-error));
 		return CLI_FAILED;
 	}
-	if (!request->quiet)
-		user_say_what_is_left(request);
 	return CLI_DONE;
 }
