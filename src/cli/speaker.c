@@ -161,7 +161,7 @@ int speaker_start(void)
 /* Until it is off, or nothing was written for a while. The lock is held. */
 static void speaker_await_end(void)
 {
-	size_t len = 0;
+	size_t len = SPEAKER_ROOM + 1; /* no such length */
 	struct timespec until;
 	int ret = 0;
 
