@@ -442,7 +442,10 @@ static int metrics_take_client(struct usp_metrics *metrics, int listener)
 	if ((fd != -EMFILE && fd != -ENFILE) || !metrics->nr_spare_fds)
 		return fd;
 	usp_sys_close(metrics->spare_fds[--metrics->nr_spare_fds]);
-	return usp_sys_accept(listener);
+	fd = usp_sys_accept(listener);
+	if (fd < 0) /* accept(2) wants a descriptor before it looks for a client */
+		metrics_keep_fds(metrics);
+	return fd;
 }
 
 /* Accept one client who waits, in a free place or in that of another: false if there is none, or no place for it. */
