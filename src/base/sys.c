@@ -9,10 +9,12 @@
 #include <linux/sockios.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -306,9 +308,12 @@ int usp_sys_listen(int fd, int backlog)
 	return (int)sys_result(listen(fd, backlog));
 }
 
-int usp_sys_accept(int fd)
+int usp_sys_accept(int fd, struct sockaddr_storage *ret_peer)
 {
-	return (int)sys_result(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+	socklen_t len = sizeof(*ret_peer);
+
+	return (int)sys_result(
+		accept4(fd, (struct sockaddr *)ret_peer, ret_peer ? &len : NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
 }
 
 int usp_sys_getsockname(int fd, struct sockaddr *ret_addr, socklen_t *len)
@@ -540,6 +545,16 @@ unsigned usp_sys_fd_limit(void)
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX)
 		return INT_MAX;
 	return (unsigned)limit.rlim_cur;
+}
+
+/* Kernels always have it once they have begun; where it is denied, the 16 bytes at AT_RANDOM are this process's. */
+void usp_sys_random(void *base, size_t len)
+{
+	const unsigned char *own = (const unsigned char *)getauxval(AT_RANDOM);
+	ssize_t ret = getrandom(base, len, GRND_NONBLOCK);
+
+	for (size_t i = ret > 0 ? (size_t)ret : 0; own && i < len; i++)
+		((unsigned char *)base)[i] = own[i % 16];
 }
 
 int usp_sys_pid(void)

@@ -62,7 +62,7 @@ int usp_sys_socket(int domain, int type, int protocol);
 int usp_sys_connect(int fd, const struct sockaddr *addr, socklen_t len);
 int usp_sys_bind(int fd, const struct sockaddr *addr, socklen_t len);
 int usp_sys_listen(int fd, int backlog);
-int usp_sys_accept(int fd);
+int usp_sys_accept(int fd, struct sockaddr_storage *ret_peer); /* NULL: who it is does not matter */
 int usp_sys_getsockname(int fd, struct sockaddr *ret_addr, socklen_t *len);
 int usp_sys_getpeername(int fd, struct sockaddr *ret_addr, socklen_t *len);
 int usp_sys_getsockopt_int(int fd, int level, int name);
@@ -97,6 +97,7 @@ uint64_t usp_sys_thread_cpu_ns(void); /* what the calling thread has used */
 
 int usp_sys_pid(void);
 unsigned usp_sys_fd_limit(void); /* the lowest number that no descriptor of this process may have now */
+void usp_sys_random(void *base, size_t len); /* nobody can guess it: getrandom(2), or what a program had at its start */
 
 /* How the calling thread is scheduled: SCHED_OTHER or another, as sched_getscheduler(2) says. */
 int usp_sys_get_policy(void);

@@ -302,7 +302,7 @@ static int socket_accept_one(const int *listeners, unsigned nr, struct usp_name 
 		ret = usp_wait_until_any(doors, nr, give_up);
 		for (i = 0; ret == 0 && i < nr; i++) {
 			if (doors[i].revents)
-				ret = usp_sys_accept(doors[i].fd);
+				ret = usp_sys_accept(doors[i].fd, NULL);
 		}
 	} while (ret == 0 || ret == -EAGAIN || ret == -ECONNABORTED); /* a client that did not wait for us */
 	usp_name_remove(name, usp_sys_now_ns() + SOCKET_NAME_NS);

@@ -437,12 +437,12 @@ static void metrics_client_new(struct usp_metrics *metrics, struct metrics_clien
 /* When the relay is short of descriptors is when somebody wants to see it: then there is still one. */
 static int metrics_take_client(struct usp_metrics *metrics, int listener)
 {
-	int fd = usp_sys_accept(listener);
+	int fd = usp_sys_accept(listener, NULL);
 
 	if ((fd != -EMFILE && fd != -ENFILE) || !metrics->nr_spare_fds)
 		return fd;
 	usp_sys_close(metrics->spare_fds[--metrics->nr_spare_fds]);
-	fd = usp_sys_accept(listener);
+	fd = usp_sys_accept(listener, NULL);
 	if (fd < 0) /* accept(2) wants a descriptor before it looks for a client */
 		metrics_keep_fds(metrics);
 	return fd;

@@ -315,6 +315,20 @@ void usp_place_unmap(struct sockaddr_storage *address)
 	memcpy(address, &plain, sizeof(plain));
 }
 
+void usp_place_take_peer(const struct sockaddr_storage *address, union usp_peer *ret_peer)
+{
+	struct sockaddr_storage plain = *address;
+
+	usp_place_unmap(&plain);
+	memset(ret_peer, 0, sizeof(*ret_peer));
+	if (plain.ss_family == AF_INET)
+		memcpy(&ret_peer->in, &plain, sizeof(ret_peer->in));
+	else if (plain.ss_family == AF_INET6)
+		memcpy(&ret_peer->in6, &plain, sizeof(ret_peer->in6));
+	else
+		ret_peer->any.sa_family = plain.ss_family;
+}
+
 uint32_t usp_place_hash(const struct sockaddr *address)
 {
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;

@@ -4,6 +4,7 @@
 #define USP_RELAY_PLACE_H
 
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -11,6 +12,13 @@
 
 /* A resolver that has waited 5 seconds for each of two servers has an answer of the third by then. */
 #define USP_PLACE_LOOKUP_NS UINT64_C(15000000000)
+
+/* Where a client comes from, in the room that a connection has for it. Of a UNIX socket this is the family only. */
+union usp_peer {
+	struct sockaddr any;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
 
 /*
  * Addresses of a text, to be freed by usp_place_free. Blocks for up to 15 s while a name is looked up. -EINVAL, and the
@@ -76,6 +84,9 @@ size_t usp_place_print(const struct sockaddr *address, socklen_t address_len, ch
 
 /* An IPv4 address in the form of IPv6, as a listener for both gets it, becomes one of IPv4. */
 void usp_place_unmap(struct sockaddr_storage *address);
+
+/* Take what a connection keeps of an address; IPv4 in the form of IPv6 becomes IPv4. */
+void usp_place_take_peer(const struct sockaddr_storage *address, union usp_peer *ret_peer);
 
 /* A hash of a client's address, without its port; of an IPv4 address in either form the same. */
 uint32_t usp_place_hash(const struct sockaddr *address);

@@ -143,7 +143,7 @@ static void worker_accept(struct usp_watch *watch, unsigned events)
 
 	(void)events;
 	for (unsigned i = 0; i < WORKER_ACCEPTS_MAX && worker->is_accepting; i++) {
-		int fd = worker_is_full(worker) ? -EDQUOT : usp_sys_accept(listener->fd);
+		int fd = worker_is_full(worker) ? -EDQUOT : usp_sys_accept(listener->fd, NULL);
 
 		if (fd >= 0) {
 			worker->is_tight = worker_needs_fds(worker, fd);
@@ -264,7 +264,7 @@ static void worker_let_in(struct usp_listener *listener)
 	struct usp_worker *worker = listener->worker;
 	int fd;
 
-	while (!worker_is_full(worker) && (fd = usp_sys_accept(listener->fd)) >= 0)
+	while (!worker_is_full(worker) && (fd = usp_sys_accept(listener->fd, NULL)) >= 0)
 		worker_accepted(listener, fd);
 }
 

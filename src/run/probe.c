@@ -187,7 +187,7 @@ static bool probe_make_tcp(const struct usp_file *file, int ret_pair[2])
 	if (ret >= 0)
 		ret = usp_sys_connect(ret_pair[1], sockaddr, len);
 	if ((ret >= 0 || ret == -EINPROGRESS) && probe_await(listener))
-		ret_pair[0] = usp_sys_accept(listener);
+		ret_pair[0] = usp_sys_accept(listener, NULL);
 	usp_sys_close(listener);
 	return ret_pair[0] >= 0;
 }

@@ -104,7 +104,7 @@ WRAP(int, usp_sys_socket, (int domain, int type, int protocol), (domain, type, p
 WRAP(int, usp_sys_connect, (int fd, const struct sockaddr *addr, socklen_t len), (fd, addr, len))
 WRAP(int, usp_sys_bind, (int fd, const struct sockaddr *addr, socklen_t len), (fd, addr, len))
 WRAP(int, usp_sys_listen, (int fd, int backlog), (fd, backlog))
-WRAP(int, usp_sys_accept, (int fd), (fd))
+WRAP(int, usp_sys_accept, (int fd, struct sockaddr_storage *ret_peer), (fd, ret_peer))
 WRAP(int, usp_sys_getpeername, (int fd, struct sockaddr *ret_addr, socklen_t *len), (fd, ret_addr, len))
 WRAP(int, usp_sys_getsockname, (int fd, struct sockaddr *ret_addr, socklen_t *len), (fd, ret_addr, len))
 WRAP(int, usp_sys_getsockopt_int, (int fd, int level, int name), (fd, level, name))
