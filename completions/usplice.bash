@@ -18,11 +18,13 @@ _usplice() {
 	--on-slow) mapfile -t COMPREPLY < <(compgen -W 'block detach' -- "$cur") ;;
 	--on-error) mapfile -t COMPREPLY < <(compgen -W 'stop continue' -- "$cur") ;;
 	--balance) mapfile -t COMPREPLY < <(compgen -W 'roundrobin leastconn source' -- "$cur") ;;
+	--log-level) mapfile -t COMPREPLY < <(compgen -W 'error warning notice info' -- "$cur") ;;
+	--access-log-format) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$cur") ;;
 	--proxy-protocol) mapfile -t COMPREPLY < <(compgen -W 'accept accept= send send-v1 send-v2' -- "$cur") ;;
 	--skip | --count | --seek | --limit-rate | --limit-total | --workers | -w | --connections-max | -c | --backlog | \
 		--keepalive-time | --keepalive-interval | --keepalive-probes | --user-timeout | \
 		--connect-timeout | --retry-after | --idle-timeout | --exit-idle-time | --drain-timeout | --source | --mark | \
-		--metrics | --metrics-host | --unix-mode) COMPREPLY=() ;;
+		--metrics | --metrics-host | --unix-mode | --allow | --deny | --connections-per-address | --accept-rate | --ipv6-prefix) COMPREPLY=() ;;
 	--user | --unix-user) mapfile -t COMPREPLY < <(compgen -u -- "$cur") ;;
 	--group | --unix-group) mapfile -t COMPREPLY < <(compgen -g -- "$cur") ;;
 	*)

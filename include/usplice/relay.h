@@ -8,6 +8,7 @@
 #ifndef USPLICE_RELAY_H
 #define USPLICE_RELAY_H
 
+#include <sys/socket.h>
 #include <usplice.h>
 
 #ifdef __cplusplus
@@ -23,18 +24,50 @@ enum usp_balance {
 	USP_BALANCE_SOURCE,    /* by the client's address, so that a client keeps its target */
 };
 
+/* Why a connection ended. */
+enum usp_relay_why {
+	USP_WHY_CLOSED, /* both sides had ended, and each had all that the other one sent */
+	USP_WHY_CLIENT_BROKE,
+	USP_WHY_TARGET_BROKE,
+	USP_WHY_IDLE,	   /* idle_timeout_ns */
+	USP_WHY_NO_TARGET, /* no target could be had */
+	USP_WHY_NO_HEADER, /* the client's PROXY header did not come, or was none */
+	USP_WHY_STOPPED,   /* usp_relay_stop, or drain_timeout_ns */
+	USP_WHY_SHORT,	   /* descriptors, memory or local ports were short */
+	USP_WHY_DENIED,	   /* by the rules */
+	USP_WHY_TOO_MANY,  /* connections_per_address */
+	USP_WHY_TOO_FAST,  /* accept_rate */
+	USP_NR_WHYS,
+};
+
 /* What a relay tells of a target, once for each change. */
 enum usp_relay_news_kind {
 	USP_RELAY_TARGET_UNKNOWN, /* its name cannot be looked up; the addresses that it has stay */
 	USP_RELAY_TARGET_KNOWN,	  /* its name resolves again */
+	USP_RELAY_TARGET_DOWN,	  /* its last address that took connections failed, and is left out */
+	USP_RELAY_TARGET_UP,	  /* it takes connections again */
 };
 
 struct usp_relay_news {
 	size_t size; /* sizeof(struct usp_relay_news) */
 	enum usp_relay_news_kind kind;
-	const char *target; /* as it was named */
+	const char *target; /* as it was named; lent for the call, as why */
 	int error;	    /* -errno, or 0 */
 	const char *why;    /* a sentence, or NULL */
+};
+
+/* A connection that has ended. What it points to is lent for the call that tells of it. */
+struct usp_relay_ended {
+	size_t size; /* sizeof(struct usp_relay_ended) */
+	enum usp_relay_why why;
+	int error;	       /* -errno of the target that was tried last, where no target could be had; or 0 */
+	unsigned listener;     /* its index, as for usp_relay_address */
+	const char *target;    /* as it was given; NULL if none was tried */
+	uint64_t duration_ns;  /* from accepting to the end */
+	uint64_t delivered[2]; /* bytes by direction */
+	uint64_t ways[2][USP_WAYS_MAX]; /* the same by way: copied if it was copied on one of the two hops */
+	/* AF_INET, AF_INET6, or AF_UNIX without a path: the other end of the client's socket, and who a PROXY header names */
+	const struct sockaddr *peer, *client;
 };
 
 /* All times are nanoseconds; all members but size may be 0. */
@@ -68,10 +101,18 @@ struct usp_relay_params {
 	unsigned unix_user, unix_group; /* their owner and group, where the next two say so */
 	bool has_unix_user, has_unix_group;
 	uint64_t resolve_after_ns; /* how often names of targets are looked up again while it runs; 0 means 30 s */
-
-	/* Called with news by a thread of the relay, or NULL. It must not block, nor call functions of the relay. */
-	void (*told)(void *arg, const struct usp_relay_news *news);
+	/*
+	 * What the caller wants to hear, in threads of the relay and at the same time from several: must neither block nor call
+	 * the relay. ended: of each connection; false says that the caller could not take it, which is counted in nr_untold.
+	 */
+	void (*told)(void *told_arg, const struct usp_relay_news *news);
+	bool (*ended)(void *told_arg, const struct usp_relay_ended *ended);
 	void *told_arg;
+	unsigned connections_per_address; /* at a time; a client beyond that is reset; 0: no limit */
+	unsigned accept_rate;	 /* connections of each address at once, and in each accept_rate_ns; 0: no limit */
+	uint64_t accept_rate_ns; /* 0 means 1 s */
+	unsigned
+		ipv6_bits; /* addresses that begin with the same bits are one for both; 0 means 64, and 128 each alone */
 };
 
 /* params is copied. -EINVAL for values that make no sense, -EPERM and so on for a source or mark that is refused. */
@@ -111,6 +152,17 @@ USP_EXPORT int usp_relay_set_targets(struct usp_relay *relay, const char *const 
 				     unsigned *ret_failed, const char **ret_why);
 USP_EXPORT int usp_relay_name_targets(struct usp_relay *relay, const char *const *addresses, unsigned nr_targets,
 				      unsigned *ret_failed, const char **ret_why);
+
+/*
+ * Which clients are served: texts "allow BLOCK" and "deny BLOCK", where BLOCK is "192.0.2.0/24", "2001:db8::/32", one address, "unix:"
+ * for clients of UNIX sockets, or "all". The first rule that has a client's address decides. One that no rule has is served if no
+ * rule allows anybody. It is reset otherwise. The address is the one that the client's PROXY header names, and where there is none
+ * that of the socket's peer. Replaces the rules that were there, of which there are none at first; connections
+ * stay. Also while it runs, from any thread; does not block. On failure, -EINVAL or -ENOMEM, nothing changes, and *ret_failed
+ * (may be NULL) is the index of the one at fault.
+ */
+USP_EXPORT int usp_relay_set_rules(struct usp_relay *relay, const char *const *rules, unsigned nr_rules,
+				   unsigned *ret_failed, const char **ret_why);
 
 /*
  * Serve metrics over HTTP at an address as of usp_relay_listen: /metrics for Prometheus, / for people. Before the run.
@@ -184,6 +236,10 @@ struct usp_relay_status {
 	size_t nr_sends_pending;	  /* zero-copy sends that the kernel has not finished */
 	bool is_draining;
 	uint64_t nr_header_faults[USP_HEADER_FAULTS_MAX]; /* by enum usp_header_fault; of nr_unserved */
+	uint64_t nr_untold;				  /* connections whose end the caller could not take */
+	uint64_t nr_denied;				  /* clients that the rules refused */
+	uint64_t nr_too_many;				  /* clients that connections_per_address refused */
+	uint64_t nr_too_fast;				  /* clients that accept_rate refused */
 };
 
 struct usp_relay_target_status {

@@ -96,7 +96,7 @@ uint64_t usp_sys_now_ns(void);	      /* CLOCK_MONOTONIC */
 uint64_t usp_sys_thread_cpu_ns(void); /* what the calling thread has used */
 
 int usp_sys_pid(void);
-unsigned usp_sys_fd_limit(void); /* the lowest number that no descriptor of this process may have now */
+unsigned usp_sys_fd_limit(void);	     /* the lowest number that no descriptor of this process may have now */
 void usp_sys_random(void *base, size_t len); /* nobody can guess it: getrandom(2), or what a program had at its start */
 
 /* How the calling thread is scheduled: SCHED_OTHER or another, as sched_getscheduler(2) says. */

@@ -75,6 +75,69 @@ static const char *relay_parse_mark(const char *value, void *field)
 	return NULL;
 }
 
+static const char *relay_parse_ipv6_bits(const char *value, void *field)
+{
+	return relay_parse_number(value, 128, "is not between 1 and 128", field);
+}
+
+/* "N" or "N/TIME". */
+static const char *relay_parse_accept_rate(const char *value, void *field)
+{
+	struct usp_relay_params *params = field;
+	const char *slash = strchr(value, '/');
+	char number[sizeof("1000000")] = "";
+	size_t len = slash ? (size_t)(slash - value) : strlen(value);
+
+	if (len >= sizeof(number))
+		return "is no number between 1 and 1000000, with a time behind a slash or without";
+	memcpy(number, value, len);
+	if (relay_parse_unsigned(number, &params->accept_rate))
+		return "is no number between 1 and 1000000, with a time behind a slash or without";
+	params->accept_rate_ns = 0;
+	return slash ? option_time(slash + 1, &params->accept_rate_ns) : NULL;
+}
+
+/* Blocks with commas between them become a rule each, in the order of the command line. */
+static const char *relay_add_rules(const char *what, const char *value, struct word_list *rules)
+{
+	char rule[128];
+
+	for (;;) {
+		size_t len = strcspn(value, ",");
+
+		if ((size_t)snprintf(rule, sizeof(rule), "%s %.*s", what, (int)len, value) >= sizeof(rule))
+			return "has a block that is too long";
+		if (word_list_add(rules, rule) != 0)
+			return "does not fit into memory";
+		if (!value[len])
+			return NULL;
+		value += len + 1;
+	}
+}
+
+static const char *relay_parse_allow(const char *value, void *field)
+{
+	return relay_add_rules("allow", value, field);
+}
+
+static const char *relay_parse_deny(const char *value, void *field)
+{
+	return relay_add_rules("deny", value, field);
+}
+
+/* The index of a name, for an enum with one for each; some may be NULL. */
+static const char *relay_parse_name(const char *value, const char *const *names, unsigned nr, const char *why,
+				    int *ret_index)
+{
+	for (unsigned i = 0; i < nr; i++) {
+		if (names[i] && strcmp(value, names[i]) == 0) {
+			*ret_index = (int)i;
+			return NULL;
+		}
+	}
+	return why;
+}
+
 static const char *relay_parse_balance(const char *value, void *field)
 {
 	static const char *const names[] = {
@@ -82,15 +145,44 @@ static const char *relay_parse_balance(const char *value, void *field)
 		[USP_BALANCE_LEASTCONN] = "leastconn",
 		[USP_BALANCE_SOURCE] = "source",
 	};
-	enum usp_balance *balance = field;
+	int index = 0;
+	const char *why = relay_parse_name(value, names, 3, "is none of roundrobin, leastconn and source", &index);
 
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(value, names[i]) == 0) {
-			*balance = (enum usp_balance)i;
-			return NULL;
-		}
-	}
-	return "is none of roundrobin, leastconn and source";
+	*(enum usp_balance *)field = (enum usp_balance)index;
+	return why;
+}
+
+static const char *relay_parse_level(const char *value, void *field)
+{
+	static const char *const names[] = {
+		[MESSAGE_ERROR] = "error",
+		[MESSAGE_WARNING] = "warning",
+		[MESSAGE_NOTICE] = "notice",
+		[MESSAGE_INFO] = "info",
+	};
+	int index = 0;
+	const char *why =
+		relay_parse_name(value, names, MESSAGE_INFO + 1, "is none of error, warning, notice and info", &index);
+
+	*(enum message_level *)field = (enum message_level)index;
+	return why;
+}
+
+static const char *relay_parse_quiet(const char *value, void *field)
+{
+	(void)value;
+	*(enum message_level *)field = MESSAGE_ERROR;
+	return NULL;
+}
+
+static const char *relay_parse_access_format(const char *value, void *field)
+{
+	static const char *const names[] = {[ACCESS_TEXT] = "text", [ACCESS_JSON] = "json"};
+	int index = 0;
+	const char *why = relay_parse_name(value, names, 2, "is neither text nor json", &index);
+
+	*(enum access_format *)field = (enum access_format)index;
+	return why;
 }
 
 /* May be given twice, once for each side. Two lists, or a list and all, would leave open which of them is meant. */
@@ -189,7 +281,24 @@ static const struct option_row relay_options[] = {
 	{"unix-group", 0, "NAME", "their group", relay_parse_unix_group, FIELD(params)},
 	{"user", 0, "NAME", "become this user when it listens", relay_parse_user, FIELD(user)},
 	{"group", 0, "NAME", "become this group when it listens", relay_parse_group, FIELD(group)},
-	{"quiet", 'q', NULL, "say nothing but errors", option_flag, FIELD(quiet)},
+	{"allow", 0, "ADDRESSES", "serve only clients from these blocks, such as\n10.0.0.0/8,::1; also several times",
+	 relay_parse_allow, FIELD(rules)},
+	{"deny", 0, "ADDRESSES", "refuse clients from these blocks; the first rule that\nhas the client decides",
+	 relay_parse_deny, FIELD(rules)},
+	{"access-file", 0, "FILE", "more rules, one a line: allow BLOCK or deny BLOCK;\nSIGHUP reads it again",
+	 option_text, FIELD(access_file)},
+	{"connections-per-address", 0, "N", "serve at most N connections of each address at a time",
+	 relay_parse_unsigned, FIELD(params.connections_per_address)},
+	{"accept-rate", 0, "N[/TIME]", "serve at most N new connections of each address in\nTIME (default: 1s)",
+	 relay_parse_accept_rate, FIELD(params)},
+	{"ipv6-prefix", 0, "BITS", "IPv6 clients that begin with the same BITS are one\naddress for both (default: 64)",
+	 relay_parse_ipv6_bits, FIELD(params.ipv6_bits)},
+	{"log-level", 0, "LEVEL", "say what is an error, warning, notice or info (default)", relay_parse_level,
+	 FIELD(log_level)},
+	{"quiet", 'q', NULL, "say nothing but errors: --log-level error", relay_parse_quiet, FIELD(log_level)},
+	{"access-log", 0, "FILE", "write a line there for each connection; -: standard\noutput; SIGHUP opens it again",
+	 option_text, FIELD(access_log)},
+	{"access-log-format", 0, "HOW", "text (default) or json", relay_parse_access_format, FIELD(access_format)},
 	{"help", 'h', NULL, "show this help", option_flag, FIELD(help)},
 	{NULL, 0, NULL, NULL, NULL, 0},
 };
@@ -203,13 +312,15 @@ static int relay_help(void)
 	option_print(relay_options);
 	puts("\nTIME is in seconds, or has a unit: 500ms, 2.5s, 10m, 1h.\n"
 	     "SIGTERM lets connections end and exits; a second one closes them. SIGUSR1 says how\n"
-	     "it stands. See usplice-relay(1).");
+	     "it stands. SIGHUP reads files again and opens the access log again.\n"
+	     "See usplice-relay(1).");
 	return message_close_stdout();
 }
 
 int cmd_relay(int argc, char **argv)
 {
-	struct relay_request request = {.params.size = sizeof(request.params)};
+	/* Lent to a thread that may still read a file when the relay has ended. */
+	static struct relay_request request = {.params.size = sizeof(request.params), .log_level = MESSAGE_INFO};
 	int first = option_parse(relay_options, argc, argv, &request);
 
 	if (first < 0)
@@ -224,8 +335,6 @@ int cmd_relay(int argc, char **argv)
 		message_say("relay: --metrics-host needs --metrics");
 		return CLI_USAGE;
 	}
-	request.params.told = relay_tell_news;
-	request.params.told_arg = &request;
 	request.listen = argv[first];
 	request.targets = argv + first + 1;
 	request.nr_targets = (unsigned)(argc - first - 1);

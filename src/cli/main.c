@@ -27,7 +27,11 @@
  *       report.c     JSON and summary             atomic_path.c   what it replaces
  *       json.c       strings in JSON              atomic_keep.c   what it keeps of that
  *       message.c    lines for the user           standard.c      descriptors 0, 1 and 2
- *       utf8.c       characters of outside texts
+ *       utf8.c       characters of outside texts  relay_log.c     what changes, said once
+ *       spool.c      a thread that writes lines   access_log.c    a line for each connection
+ *       timestamp.c  moments as text              peer.c          addresses as text
+ *       word_list.c  lines of a file              relay_rules.c   which clients are served
+ *       relay_reload.c  what reads files again
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
  * checks the tree.

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* message - lines for the user on standard error. */
 #include "cli.h"
-#include "speaker.h"
 #include "utf8.h"
 
 #include <errno.h>
@@ -59,36 +58,62 @@ void message_release(void)
 	pthread_mutex_unlock(&message_lock);
 }
 
-static void message_print(const char *line, size_t len)
+static void (*message_taker)(enum message_level level, const char *line);
+static enum message_level message_last = MESSAGE_INFO;
+
+void message_divert(void (*take)(enum message_level level, const char *line))
 {
-	if (speaker_say(line, len))
-		return;
 	pthread_mutex_lock(&message_lock);
-	if (!message_held || ftell(message_held) < MESSAGE_HELD_MAX)
-		fwrite(line, 1, len, message_held ? message_held : stderr);
+	message_taker = take;
 	pthread_mutex_unlock(&message_lock);
+}
+
+void message_show_to(enum message_level last)
+{
+	message_last = last;
+}
+
+static void message_print(enum message_level level, const char *text)
+{
+	pthread_mutex_lock(&message_lock);
+	if (message_taker)
+		message_taker(level, text);
+	else if (!message_held || ftell(message_held) < MESSAGE_HELD_MAX)
+		fprintf(message_held ? message_held : stderr, "usplice: %s\n", text);
+	pthread_mutex_unlock(&message_lock);
+}
+
+static void message_format(enum message_level level, const char *format, va_list args)
+{
+	char *text;
+
+	if (level > message_last)
+		return;
+	if (vasprintf(&text, format, args) < 0) {
+		message_print(level, "out of memory");
+		return;
+	}
+	message_disarm(text);
+	message_print(level, text);
+	free(text);
 }
 
 void message_say(const char *format, ...)
 {
-	static const char no_memory[] = "usplice: out of memory\n";
-	char *text = NULL, *line = NULL;
 	va_list args;
-	int len;
 
 	va_start(args, format);
-	len = vasprintf(&text, format, args);
+	message_format(MESSAGE_ERROR, format, args);
 	va_end(args);
-	if (len >= 0) {
-		message_disarm(text);
-		len = asprintf(&line, "usplice: %s\n", text);
-		free(text);
-	}
-	if (len >= 0)
-		message_print(line, (size_t)len);
-	else
-		message_print(no_memory, sizeof(no_memory) - 1);
-	free(len >= 0 ? line : NULL);
+}
+
+void message_note(enum message_level level, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	message_format(level, format, args);
+	va_end(args);
 }
 
 int message_close_stdout(void)

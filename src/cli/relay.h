@@ -7,6 +7,10 @@
 #include <signal.h>
 #include <usplice/relay.h>
 
+#include "access_log.h"
+#include "cli.h"
+#include "word_list.h"
+
 #define RELAY_METRICS_HOSTS_MAX 64
 
 /* Who to become: a user with the group of its own, or a group. */
@@ -27,7 +31,12 @@ struct relay_request {
 	unsigned nr_metrics_hosts;
 	const char *proxy_from; /* blocks of addresses of which PROXY headers are taken; NULL: of all, if of any */
 	struct relay_identity user, group;
-	bool quiet, help;
+	bool help;
+	enum message_level log_level; /* the last one that is shown */
+	const char *access_log;
+	enum access_format access_format;
+	struct word_list rules; /* of the command line */
+	const char *access_file;
 };
 
 /* The thread that takes the signals and feeds the service manager's watchdog. It does nothing that can block. */
@@ -44,25 +53,22 @@ struct relay_watch {
 int relay_watch_start(struct relay_watch *watch);
 void relay_watch_end(struct relay_watch *watch);
 
-/* Reads the targets again, in a thread, when it is asked to. ask does not block, and end does not wait. NULL without memory. */
+/* Reads the targets and rules again, in a thread, when it is asked to. ask does not block, and end does not wait. NULL without memory. */
 struct relay_reload;
 struct relay_reload *relay_reload_new(const struct relay_request *request, struct usp_relay *relay);
 void relay_reload_ask(struct relay_reload *reload);
 void relay_reload_end(struct relay_reload *reload);
 
-/* The targets of the command line, whose words are lent, and behind them those of the file. */
-struct relay_targets {
-	const char **names;
-	unsigned nr, nr_lent;
-};
+/*
+ * Read the targets, those of the command line and behind them those of the file, which blocks as the file does; name them to the
+ * relay, which does not block. An exit code; what is wrong is told. The list is to be freed also after a failure.
+ */
+int relay_read_targets(const struct relay_request *request, struct word_list *ret_targets);
+int relay_name_targets(struct usp_relay *relay, const struct word_list *targets);
 
-/* Read them, which blocks as the file does; name them to the relay, which does not block. An exit code; what is wrong is told. */
-int relay_read_targets(const struct relay_request *request, struct relay_targets *ret_targets);
-int relay_name_targets(struct usp_relay *relay, const struct relay_targets *targets);
-void relay_targets_fini(struct relay_targets *targets); /* also after a failure */
-
-/* Tell what a relay has to tell of its targets; as told of struct usp_relay_params. */
-void relay_tell_news(void *arg, const struct usp_relay_news *news);
+/* The same with the rules. Without any everybody is served. */
+int relay_read_rules(const struct relay_request *request, struct word_list *ret_rules);
+int relay_set_rules(struct usp_relay *relay, const struct relay_request *request, const struct word_list *rules);
 
 /* Parsers of options (option.h): an identity; the user, group or mode of UNIX sockets in struct usp_relay_params. */
 const char *relay_parse_user(const char *value, void *field);
@@ -94,7 +100,7 @@ int relay_check_listeners(struct usp_relay *relay, const struct relay_request *r
 bool relay_is_usage(int error);
 
 /* One line on standard error: what has been relayed so far, and how. */
-void relay_say_status(struct usp_relay *relay);
+void relay_say_status(struct usp_relay *relay, enum message_level level);
 
 /* Do all that was asked for: an exit code. */
 int relay_main(const struct relay_request *request);

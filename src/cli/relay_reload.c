@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * relay_reload - the thread that reads the targets again. A file may keep it waiting, a FIFO without a writer or one on a file
+ * relay_reload - the thread that reads targets and rules again. A file may keep it waiting, a FIFO without a writer or one on a file
  * system that does not answer, and a service manager too: those that ask for a reload do not wait, and several are joined.
  */
 #include "cli.h"
@@ -35,26 +35,55 @@ static void reload_tell_begin(void)
 		       (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
 }
 
-/* Whatever takes time is done without the lock; what takes none, naming the targets, with it: the relay is still there. */
-static void reload_go(struct relay_reload *reload)
+static void reload_tell_end(void)
 {
-	struct relay_targets targets;
+	service_notify("READY=1");
+}
+
+static void reload_name_targets(struct relay_reload *reload, const struct word_list *targets)
+{
+	if (relay_name_targets(reload->relay, targets) == CLI_DONE)
+		message_note(MESSAGE_NOTICE, "relay: the targets were read again");
+}
+
+static void reload_set_rules(struct relay_reload *reload, const struct word_list *rules)
+{
+	if (relay_set_rules(reload->relay, &reload->request, rules) == CLI_DONE)
+		message_note(MESSAGE_NOTICE, "relay: the rules were read again");
+}
+
+/* Whatever takes time, to read, is done without the lock; what takes none with it, as long as the relay is there. */
+static void reload_read(struct relay_reload *reload,
+			int (*read)(const struct relay_request *request, struct word_list *ret_words),
+			void (*take)(struct relay_reload *reload, const struct word_list *words))
+{
+	struct word_list words;
 	int exit_code;
 
 	pthread_mutex_unlock(&reload->lock);
-	reload_tell_begin();
-	exit_code = relay_read_targets(&reload->request, &targets);
+	exit_code = read(&reload->request, &words);
 	pthread_mutex_lock(&reload->lock);
 	if (exit_code == CLI_DONE && !reload->is_over)
-		exit_code = relay_name_targets(reload->relay, &targets);
-	relay_targets_fini(&targets);
-	if (reload->is_over)
-		return;
-	if (exit_code == CLI_DONE && !reload->request.quiet)
-		message_say("relay: the targets were read again");
+		take(reload, &words);
+	word_list_fini(&words);
+}
+
+/* With the lock, but while it waits for the manager. */
+static void reload_tell(struct relay_reload *reload, void (*tell)(void))
+{
 	pthread_mutex_unlock(&reload->lock);
-	service_notify("READY=1");
+	tell();
 	pthread_mutex_lock(&reload->lock);
+}
+
+static void reload_go(struct relay_reload *reload)
+{
+	reload_tell(reload, reload_tell_begin);
+	reload_read(reload, relay_read_targets, reload_name_targets);
+	if (reload->request.access_file && !reload->is_over)
+		reload_read(reload, relay_read_rules, reload_set_rules);
+	if (!reload->is_over)
+		reload_tell(reload, reload_tell_end);
 }
 
 static void *reload_run(void *arg)

@@ -2,9 +2,9 @@
 /* relay_run - set a relay up as the command line says, run it, and say what it did. */
 #include "cli.h"
 #include "relay.h"
+#include "relay_log.h"
 #include "service.h"
 #include "size.h"
-#include "speaker.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -37,7 +37,7 @@ static void run_add_ways(const struct usp_relay_status *status, uint64_t ways[US
 	}
 }
 
-void relay_say_status(struct usp_relay *relay)
+void relay_say_status(struct usp_relay *relay, enum message_level level)
 {
 	char to_target[SIZE_TEXT_MAX], to_client[SIZE_TEXT_MAX], reference[SIZE_TEXT_MAX], copied[SIZE_TEXT_MAX];
 	char unknown[SIZE_TEXT_MAX];
@@ -46,7 +46,8 @@ void relay_say_status(struct usp_relay *relay)
 
 	usp_relay_status(relay, &status);
 	run_add_ways(&status, ways);
-	message_say(
+	message_note(
+		level,
 		"relay: %llu connections, %u of them now; %s to targets, %s to clients; %s by reference, %s copied, "
 		"%s unknown",
 		(unsigned long long)status.nr_accepted, status.nr_connections,
@@ -123,16 +124,14 @@ static int run_serve_metrics(struct usp_relay *relay, const struct relay_request
 	return CLI_DONE;
 }
 
-static void run_say_addresses(struct usp_relay *relay, const struct relay_request *request)
+static void run_say_addresses(struct usp_relay *relay)
 {
 	char address[RUN_ADDRESS_MAX];
 
-	if (request->quiet)
-		return;
 	if (usp_relay_metrics_address(relay, address, sizeof(address)) >= 0)
-		message_say("relay: metrics at %s", address);
+		message_note(MESSAGE_NOTICE, "relay: metrics at %s", address);
 	for (unsigned i = 0; usp_relay_address(relay, i, address, sizeof(address)) >= 0; i++)
-		message_say("relay: listening at %s", address);
+		message_note(MESSAGE_NOTICE, "relay: listening at %s", address);
 }
 
 /* --- The run ----------------------------------------------------------------------------------------------- */
@@ -161,40 +160,38 @@ static int run_watched(struct usp_relay *relay, const struct relay_request *requ
 
 	if (error < 0)
 		return run_failed(error);
-	run_say_addresses(relay, request);
+	relay_say_rights(request);
+	run_say_addresses(relay);
 	service_begin();
 	service_notify("READY=1\nSTATUS=Listening");
 	error = usp_relay_run(relay);
 	relay_watch_end(&watch);
 	if (error < 0)
 		run_failed(error);
-	if (!request->quiet)
-		relay_say_status(relay);
+	relay_log_turn(relay, true);
+	relay_say_status(relay, MESSAGE_INFO);
 	return error < 0 ? CLI_FAILED : CLI_DONE;
-}
-
-/* From here on nobody waits for whoever reads standard error. */
-static int run_spoken(struct usp_relay *relay, const struct relay_request *request)
-{
-	int error = speaker_start(), exit_code;
-
-	if (error < 0)
-		return run_failed(error);
-	if (!request->quiet)
-		relay_say_rights(request);
-	exit_code = run_watched(relay, request);
-	speaker_end();
-	return exit_code;
 }
 
 static int run_load_targets(struct usp_relay *relay, const struct relay_request *request)
 {
-	struct relay_targets targets;
+	struct word_list targets;
 	int exit_code = relay_read_targets(request, &targets);
 
 	if (exit_code == CLI_DONE)
 		exit_code = relay_name_targets(relay, &targets);
-	relay_targets_fini(&targets);
+	word_list_fini(&targets);
+	return exit_code;
+}
+
+static int run_load_rules(struct usp_relay *relay, const struct relay_request *request)
+{
+	struct word_list rules;
+	int exit_code = relay_read_rules(request, &rules);
+
+	if (exit_code == CLI_DONE)
+		exit_code = relay_set_rules(relay, request, &rules);
+	word_list_fini(&rules);
 	return exit_code;
 }
 
@@ -221,21 +218,64 @@ static int run_accept_proxy(struct usp_relay *relay, const struct relay_request 
 	return error == -EINVAL ? CLI_USAGE : error < 0 ? CLI_FAILED : CLI_DONE;
 }
 
+/* --- What it tells while it runs ------------------------------------------------------------------------ */
+
+static bool run_ended(void *arg, const struct usp_relay_ended *ended)
+{
+	(void)arg;
+	relay_log_ended(ended);
+	return access_log_put(ended);
+}
+
+static void run_told(void *arg, const struct usp_relay_news *news)
+{
+	(void)arg;
+	relay_log_news(news);
+}
+
+/* From here on nothing that is said holds anybody. */
+static int run_logged(struct usp_relay *relay, const struct relay_request *request)
+{
+	int error = relay_log_begin(), exit_code;
+
+	if (error < 0)
+		return run_failed(error);
+	error = request->access_log ? access_log_open(request->access_log, request->access_format) : 0;
+	if (error < 0) {
+		message_say("relay: access log %s: %s", request->access_log, strerror(-error));
+		exit_code = CLI_FAILED;
+	} else {
+		access_log_begin(relay);
+		exit_code = run_watched(relay, request);
+		access_log_close();
+	}
+	relay_log_end();
+	return exit_code;
+}
+
+/* --- All of it ---------------------------------------------------------------------------------------- */
+
 int relay_main(const struct relay_request *request)
 {
+	struct usp_relay_params params = request->params;
 	struct usp_relay *relay;
 	pid_t keeper = 0;
 	int error, exit_code = relay_check_request(request);
 
+	params.ended = run_ended;
+	params.told = run_told;
+	message_show_to(request->log_level);
 	if (exit_code != CLI_DONE)
 		return exit_code;
-	error = usp_relay_new(&request->params, &relay);
+	error = usp_relay_new(&params, &relay);
 	if (error < 0)
 		return run_cannot_begin(request, error);
 	exit_code = run_accept_proxy(relay, request);
 	run_raise_limit();
 	if (exit_code == CLI_DONE)
 		exit_code = run_load_targets(relay, request);
+	if (exit_code == CLI_DONE)
+		exit_code = run_load_rules(relay, request);
 	if (exit_code == CLI_DONE)
 		exit_code = run_listen(relay, request);
 	if (exit_code == CLI_DONE)
@@ -245,7 +285,7 @@ int relay_main(const struct relay_request *request)
 	if (exit_code == CLI_DONE)
 		exit_code = relay_become(relay, request, &keeper);
 	if (exit_code == CLI_DONE)
-		exit_code = run_spoken(relay, request);
+		exit_code = run_logged(relay, request);
 	usp_relay_free(relay);
 	while (keeper && waitpid(keeper, NULL, 0) < 0 && errno == EINTR)
 		;

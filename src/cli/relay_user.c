@@ -188,13 +188,19 @@ static int user_become(struct usp_relay *relay, const struct relay_request *requ
 	return error < 0 ? error : user_change(user, group, user_capabilities(&request->params));
 }
 
+static void user_try_file(const struct relay_request *request, const char *path)
+{
+	if (request->user.name && path && access(path, R_OK) < 0)
+		message_note(MESSAGE_WARNING, "relay: %s: %s: SIGHUP cannot read it again as user %s", path,
+			     strerror(errno), request->user.name);
+}
+
 void relay_say_rights(const struct relay_request *request)
 {
 	if (geteuid() == 0)
-		message_say("relay: runs as root, and stays so; --user gives that up");
-	if (request->user.name && request->targets_file && access(request->targets_file, R_OK) < 0)
-		message_say("relay: %s: %s: SIGHUP cannot read it again as user %s", request->targets_file,
-			    strerror(errno), request->user.name);
+		message_note(MESSAGE_WARNING, "relay: runs as root, and stays so; --user gives that up");
+	user_try_file(request, request->targets_file);
+	user_try_file(request, request->access_file);
 }
 
 int relay_become(struct usp_relay *relay, const struct relay_request *request, pid_t *ret_keeper)

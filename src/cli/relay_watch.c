@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * relay_watch - the thread that takes the signals while the relay runs, and speaks with the service manager. Nothing that it does can
- * block: the manager would miss it, and SIGTERM would have no effect. What can has a thread of its own: relay_reload, speaker.
+ * block: the manager would miss it, and SIGTERM would have no effect. What can has a thread of its own: relay_reload, relay_log.
  */
 #include "cli.h"
 #include "relay.h"
+#include "relay_log.h"
 #include "service.h"
 
 #include <errno.h>
@@ -24,20 +25,22 @@ static void watch_terminate(struct relay_watch *watch)
 		return;
 	}
 	service_try_notify("STOPPING=1\nSTATUS=Waiting for %u connections to end", status.nr_connections);
-	if (status.nr_connections && !watch->request->quiet)
-		message_say("relay: waiting for %u connections to end (a second signal closes them)",
-			    status.nr_connections);
+	if (status.nr_connections)
+		message_note(MESSAGE_NOTICE, "relay: waiting for %u connections to end (a second signal closes them)",
+			     status.nr_connections);
 	usp_relay_drain(watch->relay);
 }
 
 static void watch_take(struct relay_watch *watch, int signo)
 {
-	if (signo == SIGHUP)
+	if (signo == SIGHUP) {
+		access_log_reopen();
 		relay_reload_ask(watch->reload);
-	else if (signo == SIGUSR1)
-		relay_say_status(watch->relay);
-	else
+	} else if (signo == SIGUSR1) {
+		relay_say_status(watch->relay, MESSAGE_ANSWER);
+	} else {
 		watch_terminate(watch);
+	}
 }
 
 static void watch_report(const struct relay_watch *watch)
@@ -96,6 +99,7 @@ static void *watch_run(void *arg)
 			watch_report(watch);
 			due_ns = watch_now() + period_ns;
 		}
+		relay_log_turn(watch->relay, false);
 	}
 }
 

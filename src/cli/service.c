@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -224,4 +225,17 @@ uint64_t service_watchdog_ns(void)
 	if (!service_number("WATCHDOG_USEC", UINT64_MAX / SERVICE_NS_PER_US, &timeout_us))
 		return 0;
 	return timeout_us * SERVICE_NS_PER_US / 2;
+}
+
+/* "DEVICE:INODE", which a child with another standard error inherits, too. */
+bool service_is_journal(int fd)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char ours[64];
+	struct stat st;
+
+	if (!stream || fstat(fd, &st) < 0)
+		return false;
+	snprintf(ours, sizeof(ours), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	return strcmp(stream, ours) == 0;
 }

@@ -8,6 +8,7 @@
 #ifndef USP_CLI_SERVICE_H
 #define USP_CLI_SERVICE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* A descriptor that the manager opened for us, in most cases a socket that listens. */
@@ -35,6 +36,9 @@ int service_notify(const char *format, ...) __attribute__((format(printf, 1, 2))
 
 /* The same without waiting: -EAGAIN at once if the manager does not read. For what is said again, or need not be heard. */
 int service_try_notify(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Is a descriptor the one that the journal reads? Then a line may begin with its priority, as "<4>" (sd-daemon(3)). */
+bool service_is_journal(int fd);
 
 /* How often "WATCHDOG=1" is due, half of what the manager allows; 0 if it does not watch this process. */
 uint64_t service_watchdog_ns(void);

@@ -7,7 +7,7 @@
 
 /* Take what one side of a file has on account: its bytes. */
 static uint64_t account_take(struct usp_relay_counters *counters, unsigned direction, unsigned hop,
-			     struct usp_file *file, unsigned side)
+			     struct usp_file *file, unsigned side, struct usp_conn_story *story)
 {
 	uint64_t sum = 0;
 	struct usp_hop taken;
@@ -21,6 +21,8 @@ static uint64_t account_take(struct usp_relay_counters *counters, unsigned direc
 		sum += taken.bytes[way];
 	}
 	usp_counter_add(&counters->nr_calls[direction][hop], taken.nr_calls);
+	story->copied[direction] += taken.bytes[USP_COPIED];
+	story->unknown[direction] += taken.bytes[USP_UNKNOWN];
 	return sum;
 }
 
@@ -40,10 +42,12 @@ static bool account_lane(struct usp_relay_counters *counters, struct usp_flow *f
 bool usp_account_step(struct usp_relay_counters *counters, unsigned direction, struct usp_flow *flow)
 {
 	struct usp_file *source = flow->pump->source, *sink = flow->pump->branches[0].sink;
-	uint64_t taken = account_take(counters, direction, 0, source, USP_READ);
-	uint64_t given = account_take(counters, direction, 1, sink, USP_WRITE);
+	struct usp_conn_story *story = &flow->conn->story;
+	uint64_t taken = account_take(counters, direction, 0, source, USP_READ, story);
+	uint64_t given = account_take(counters, direction, 1, sink, USP_WRITE, story);
 
 	usp_counter_add(&counters->delivered[direction], given);
+	story->delivered[direction] += given;
 	if (account_lane(counters, flow, usp_pump_source_lane(flow->pump)))
 		usp_counter_add(&counters->lane_switches, 1);
 	return taken || given;
@@ -82,6 +86,10 @@ void usp_account_sum(struct usp_relay_counters *counters, struct usp_relay_statu
 	status->stranded += counters->stranded;
 	for (unsigned fault = 0; fault < USP_NR_HEADER_FAULTS; fault++)
 		status->nr_header_faults[fault] += counters->header_faults[fault];
+	status->nr_untold += counters->untold;
+	status->nr_denied += counters->denied;
+	status->nr_too_many += counters->too_many;
+	status->nr_too_fast += counters->too_fast;
 	for (unsigned direction = 0; direction < 2; direction++) {
 		status->nr_source_waits[direction] += counters->source_waits[direction];
 		status->nr_sink_waits[direction] += counters->sink_waits[direction];

@@ -91,6 +91,11 @@ bool usp_address_is_up(const struct usp_address *address, uint64_t now_ns)
 	return atomic_load_explicit(&address->left_out_until_ns, memory_order_relaxed) <= now_ns;
 }
 
+bool usp_address_has_failed(const struct usp_address *address)
+{
+	return atomic_load(&address->left_out_until_ns) != 0;
+}
+
 bool usp_address_try(struct usp_address *address, uint64_t now_ns, uint64_t until_ns)
 {
 	uint64_t left_out_until_ns = atomic_load_explicit(&address->left_out_until_ns, memory_order_relaxed);
@@ -101,11 +106,12 @@ bool usp_address_try(struct usp_address *address, uint64_t now_ns, uint64_t unti
 	       atomic_compare_exchange_strong(&address->left_out_until_ns, &left_out_until_ns, until_ns);
 }
 
+/* In order with usp_address_has_failed: of the addresses of a target that fail at once, the last finds that all have. */
 void usp_address_failed(struct usp_address *address, int error, uint64_t until_ns)
 {
 	atomic_fetch_add_explicit(&address->nr_failed, 1, memory_order_relaxed);
 	atomic_store_explicit(&address->last_error, error, memory_order_relaxed);
-	atomic_store_explicit(&address->left_out_until_ns, until_ns, memory_order_relaxed);
+	atomic_store(&address->left_out_until_ns, until_ns);
 }
 
 void usp_address_connected(struct usp_address *address)

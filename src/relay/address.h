@@ -39,6 +39,7 @@ void usp_address_put(struct usp_address *address);
 
 bool usp_address_is(const struct usp_address *address, const struct addrinfo *info);
 bool usp_address_is_up(const struct usp_address *address, uint64_t now_ns);
+bool usp_address_has_failed(const struct usp_address *address); /* and has not been connected with since */
 
 /*
  * May a client try it now? After a failure one client does, when the time to leave it out is over; for all others it is left out

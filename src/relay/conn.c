@@ -19,6 +19,7 @@
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "endpoints/endpoints.h"
+#include "relay/admit.h"
 #include "relay/fit.h"
 #include "relay/flow.h"
 #include "relay/header.h"
@@ -26,6 +27,7 @@
 #include "relay/linger.h"
 #include "relay/place.h"
 #include "relay/proxy.h"
+#include "relay/tell.h"
 #include "relay/worker.h"
 #include "run/uring.h"
 #include "splice/sock.h"
@@ -117,6 +119,8 @@ void usp_conn_close(struct usp_conn *conn)
 	for (unsigned i = 0; i < 2; i++)
 		conn_close_end(conn, &conn->ends[i]);
 	usp_loop_disarm(conn->worker->loop, &conn->timer);
+	usp_admit_leave(conn);
+	usp_tell_ended(conn);
 	conn->state = USP_CONN_CLOSED;
 	usp_worker_remove(conn->worker, conn);
 	conn->task.run = conn_run_free;
@@ -133,6 +137,8 @@ void usp_conn_abort(struct usp_conn *conn)
 {
 	if (conn->state == USP_CONN_CLOSED)
 		return;
+	if (!conn->story.why)
+		conn->story.why = USP_WHY_SHORT;
 	usp_flow_end_work(conn);
 	conn_stop_connecting(conn);
 	for (unsigned i = 0; i < 2; i++)
@@ -149,8 +155,9 @@ void usp_conn_break(struct usp_conn *conn)
 /* --- Connecting -------------------------------------------------------------------------------------- */
 
 /* Nobody takes the client. */
-static void conn_give_up(struct usp_conn *conn)
+static void conn_give_up(struct usp_conn *conn, enum usp_relay_why why)
 {
+	conn->story.why = why;
 	usp_counter_add(&usp_conn_counters(conn)->unserved, 1);
 	usp_conn_abort(conn);
 }
@@ -200,7 +207,7 @@ static void conn_go_on(struct usp_conn *conn)
 	else if (conn->is_short)
 		conn_wait_for_ports(conn);
 	else
-		conn_give_up(conn);
+		conn_give_up(conn, USP_WHY_NO_TARGET);
 }
 
 /* An address did not work: the next one, then the next target. */
@@ -212,6 +219,9 @@ static void conn_failed(struct usp_conn *conn, int error)
 	conn_leave_address(conn);
 	conn_watch_client(conn);
 	usp_address_failed(conn->address, error, now_ns + usp_conn_params(conn)->retry_after_ns);
+	conn->story.error = error;
+	if (usp_target_failed(conn->target))
+		usp_tell_target(conn, error);
 	if (!usp_target_is_up(conn->target, now_ns))
 		usp_resolver_hurry(&conn->worker->relay->resolver);
 	conn_go_on(conn);
@@ -346,7 +356,7 @@ static void conn_wait_for_descriptors(struct usp_conn *conn)
 {
 	usp_worker_pause(conn->worker);
 	if (!conn_try_later(conn, conn_retry_fired))
-		conn_give_up(conn);
+		conn_give_up(conn, USP_WHY_SHORT);
 }
 
 static void conn_wait_for_room(struct usp_conn *conn)
@@ -363,7 +373,7 @@ static void conn_wait_for_ports(struct usp_conn *conn)
 	conn->targets = NULL;
 	conn->is_short = false;
 	if (!conn_try_later(conn, conn_choose_fired))
-		conn_give_up(conn);
+		conn_give_up(conn, USP_WHY_SHORT);
 }
 
 /* It is connected, or not, and what is short here is not the peer's fault. */
@@ -470,11 +480,11 @@ static void conn_choose_target(struct usp_conn *conn)
 	conn->state = USP_CONN_CONNECTING;
 	if (!target) { /* a name that is being looked up is waited for */
 		if (!targets || !targets->is_pending || !conn_try_later(conn, conn_choose_fired))
-			conn_give_up(conn);
+			conn_give_up(conn, USP_WHY_NO_TARGET);
 		return;
 	}
 	if (!conn->first_target && usp_header_make(conn) < 0) { /* once, however often it has to choose */
-		conn_give_up(conn);
+		conn_give_up(conn, USP_WHY_SHORT);
 		return;
 	}
 	conn->targets = usp_targets_get(targets);
@@ -486,10 +496,20 @@ static void conn_choose_target(struct usp_conn *conn)
 	conn_try_target(conn);
 }
 
+/* It is known who the client is. One that is not to be served is reset, like one that no target takes. */
+static void conn_admit(struct usp_conn *conn)
+{
+	conn->story.why = usp_admit(conn);
+	if (conn->story.why)
+		usp_conn_abort(conn);
+	else
+		conn_choose_target(conn);
+}
+
 static void conn_refuse_header(struct usp_conn *conn, int error)
 {
 	usp_header_count(conn, error);
-	conn_give_up(conn);
+	conn_give_up(conn, USP_WHY_NO_HEADER);
 }
 
 static bool conn_has_input(const struct usp_conn *conn)
@@ -511,6 +531,12 @@ static bool conn_client_is_gone(struct usp_conn *conn, unsigned events)
 	return is_reset || (events & EPOLLHUP && !conn_has_input(conn));
 }
 
+static void conn_lose_client(struct usp_conn *conn)
+{
+	conn->story.why = USP_WHY_CLIENT_BROKE;
+	usp_conn_break(conn);
+}
+
 static void conn_client_ready(struct usp_watch *watch, unsigned events)
 {
 	struct usp_conn *conn = usp_container_of(watch, struct usp_conn, ends[0].watch);
@@ -521,7 +547,7 @@ static void conn_client_ready(struct usp_watch *watch, unsigned events)
 	else if (conn->state == USP_CONN_FLOWING)
 		usp_flow_ready(conn, 0, events);
 	else if (conn->state == USP_CONN_CONNECTING && conn_client_is_gone(conn, events))
-		usp_conn_break(conn);
+		conn_lose_client(conn);
 	if (conn->state != USP_CONN_HEADER || !(events & ~(unsigned)EPOLLOUT))
 		return;
 	ret = usp_header_take(conn);
@@ -529,7 +555,7 @@ static void conn_client_ready(struct usp_watch *watch, unsigned events)
 		conn_refuse_header(conn, ret);
 	} else if (ret > 0) {
 		usp_conn_watch(conn, 0, USP_END_UNWATCHED);
-		conn_choose_target(conn);
+		conn_admit(conn);
 	}
 }
 
@@ -567,29 +593,33 @@ static int conn_await_header(struct usp_conn *conn)
 	return ret < 0 ? ret : usp_conn_watch(conn, 0, USP_END_HEARD);
 }
 
-static struct usp_conn *conn_new(struct usp_worker *worker, int fd, bool is_tcp)
+static struct usp_conn *conn_new(struct usp_worker *worker, const struct usp_client *client)
 {
 	struct usp_conn *conn = usp_slab_alloc(&worker->conn_slab);
 
 	if (!conn)
 		return NULL;
 	conn->worker = worker;
-	conn->ends[0] = (struct usp_conn_end){.watch.ready = conn_client_ready, .fd = fd, .is_tcp = is_tcp};
+	conn->ends[0] =
+		(struct usp_conn_end){.watch.ready = conn_client_ready, .fd = client->fd, .is_tcp = client->is_tcp};
 	conn->ends[1] = (struct usp_conn_end){.watch.ready = conn_target_ready, .fd = -1};
 	conn->active_ns = usp_loop_now(worker->loop);
+	conn->story.peer = client->peer;
+	conn->story.listener = client->listener;
+	conn->story.begun_ns = conn->active_ns;
 	return conn;
 }
 
-void usp_conn_begin(struct usp_worker *worker, int fd, bool is_tcp)
+void usp_conn_begin(struct usp_worker *worker, const struct usp_client *client)
 {
 	const struct usp_relay_params *params = &worker->relay->params;
-	struct usp_conn *conn = conn_new(worker, fd, is_tcp);
+	struct usp_conn *conn = conn_new(worker, client);
 	bool is_due;
 	int ret = 0;
 
 	if (!conn) {
-		conn_reset_fd(fd);
-		usp_sys_close(fd);
+		conn_reset_fd(client->fd);
+		usp_sys_close(client->fd);
 		usp_worker_count(worker, -1);
 		return;
 	}
@@ -600,7 +630,7 @@ void usp_conn_begin(struct usp_worker *worker, int fd, bool is_tcp)
 	if (is_due)
 		ret = conn_await_header(conn);
 	if (ret < 0)
-		conn_give_up(conn);
+		conn_give_up(conn, ret == -ENOTCONN ? USP_WHY_CLIENT_BROKE : USP_WHY_SHORT);
 	else if (!is_due)
-		conn_choose_target(conn);
+		conn_admit(conn);
 }

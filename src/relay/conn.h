@@ -7,12 +7,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "relay/place.h"
 #include "run/loop.h"
 
 struct usp_worker;
 struct usp_pump;
 struct usp_uring_stream;
 struct usp_uring_connect;
+struct usp_guest;
 
 enum usp_conn_state {
 	USP_CONN_HEADER,     /* the client's PROXY header is awaited */
@@ -57,6 +59,24 @@ struct usp_conn_end {
 	atomic_int left; /* of what was sent to it, not taken when it was looked at last */
 };
 
+/* A client that was accepted, as one worker hands it to another. */
+struct usp_client {
+	int fd;
+	unsigned char listener; /* its index */
+	bool is_tcp;
+	union usp_peer peer;
+};
+
+/* What is told of a connection when it has ended. */
+struct usp_conn_story {
+	union usp_peer peer;
+	unsigned char listener;
+	unsigned char why; /* enum usp_relay_why */
+	int error;	   /* of the target that was tried last */
+	uint64_t begun_ns;
+	uint64_t delivered[2], copied[2], unknown[2]; /* by direction; over both hops */
+};
+
 struct usp_conn {
 	struct usp_worker *worker;
 	struct usp_conn *next, **link; /* in the worker's list */
@@ -74,10 +94,12 @@ struct usp_conn {
 	struct usp_uring_connect *connect;	  /* on its way by the ring, or NULL */
 	struct usp_proxy_addresses *addresses;	  /* who talks to whom, where a PROXY header says or has to say it */
 	struct usp_header *header; /* the client's, in part, or the target's; NULL: none, or it is there */
+	struct usp_guest *guest;   /* where its address counts, or NULL */
+	struct usp_conn_story story;
 };
 
 /* Take over a client that was just accepted, and is counted. On failure the descriptor is closed. */
-void usp_conn_begin(struct usp_worker *worker, int fd, bool is_tcp);
+void usp_conn_begin(struct usp_worker *worker, const struct usp_client *client);
 
 /* Change what the loop tells of an end. What it would have told meanwhile is told at once: 0 or -errno. */
 int usp_conn_watch(struct usp_conn *conn, unsigned index, enum usp_end_watch watched);
@@ -91,7 +113,10 @@ void usp_conn_break(struct usp_conn *conn);
 /* Close one side at once, with a reset. No flow may need it any more. */
 void usp_conn_reset(struct usp_conn *conn, unsigned index);
 
-/* End it now; both sides are reset unless they have had their end. Its memory goes at the end of the round. */
+/*
+ * End it now; both sides are reset unless they have had their end. Its memory goes at the end of the round. A caller that knows why
+ * has said so in its story; otherwise the relay itself was short of something.
+ */
 void usp_conn_abort(struct usp_conn *conn);
 
 /* Free one that is closed, when its loop runs no more. */

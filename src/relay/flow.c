@@ -25,6 +25,7 @@
 #include "endpoints/endpoints.h"
 #include "relay/account.h"
 #include "relay/linger.h"
+#include "relay/tell.h"
 #include "relay/worker.h"
 #include "run/pump.h"
 #include "run/uring.h"
@@ -103,8 +104,13 @@ static void flow_settle(struct usp_conn *conn)
 
 static void flow_lose(struct usp_conn *conn, bool *ret_how)
 {
-	if (!flow_has_broken(conn))
+	const struct usp_conn_end *client = &conn->ends[0];
+
+	if (!flow_has_broken(conn)) {
 		usp_counter_add(&usp_conn_counters(conn)->reset, 1);
+		conn->story.why = ret_how == &client->is_broken || ret_how == &client->is_deaf ? USP_WHY_CLIENT_BROKE
+											       : USP_WHY_TARGET_BROKE;
+	}
 	*ret_how = true;
 	flow_settle(conn);
 }
@@ -489,8 +495,10 @@ static void flow_idle_fired(struct usp_timer *timer)
 	if (patience_ns)
 		flow_look_at_peers(conn);
 	if (patience_ns && now_ns - conn->active_ns >= patience_ns) {
-		if (!flow_has_broken(conn))
+		if (!flow_has_broken(conn)) {
 			usp_counter_add(&usp_conn_counters(conn)->idle_closed, 1);
+			conn->story.why = USP_WHY_IDLE;
+		}
 		usp_conn_abort(conn);
 		return;
 	}
@@ -543,6 +551,8 @@ void usp_flow_begin(struct usp_conn *conn)
 	conn->task.run = flow_run_steps;
 	conn->state = USP_CONN_FLOWING;
 	usp_address_connected(conn->address);
+	if (usp_target_connected(conn->target))
+		usp_tell_target(conn, 0);
 	atomic_fetch_add_explicit(&conn->address->nr_connections, 1, memory_order_relaxed);
 	ret = usp_worker_uring(conn->worker) ? flow_begin_streams(conn) : flow_begin_quiet(conn);
 	if (ret < 0)

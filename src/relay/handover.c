@@ -2,7 +2,7 @@
 /*
  * handover - a client goes to the worker that has the fewest, whoever accepted it.
  *
- *   worker that accepted it ──number of the socket──► pipe ──► worker that has fewer
+ *   worker that accepted it ──the client──────────► pipe ──► worker that has fewer
  *
  * A listening socket wakes whoever waits for it, which is often the same worker again, and a thread that has most of the work
  * is a limit although others are idle. To hand a client over wakes another thread, so a small difference does not count.
@@ -17,12 +17,6 @@
 #include "relay/worker.h"
 
 #define HANDOVER_SHARE 8 /* a difference up to one in so many does not count */
-
-/* A client on its way. */
-struct handover_client {
-	int fd;
-	bool is_tcp;
-};
 
 static unsigned handover_load(struct usp_worker *worker)
 {
@@ -40,22 +34,21 @@ static struct usp_worker *handover_least_busy(struct usp_relay *relay)
 	return least;
 }
 
-bool usp_handover_give(struct usp_worker *worker, int fd, bool is_tcp)
+bool usp_handover_give(struct usp_worker *worker, const struct usp_client *client)
 {
-	const struct handover_client client = {.fd = fd, .is_tcp = is_tcp};
 	struct usp_worker *other = handover_least_busy(worker->relay);
 	unsigned load = handover_load(other);
 
 	if (handover_load(worker) <= load + load / HANDOVER_SHARE)
 		return false;
 	usp_worker_count(other, 1);
-	if (usp_sys_write(other->handover.fds[1], &client, sizeof(client)) == sizeof(client))
+	if (usp_sys_write(other->handover.fds[1], client, sizeof(*client)) == sizeof(*client))
 		return true;
 	usp_worker_count(other, -1); /* its pipe is full */
 	return false;
 }
 
-static bool handover_take(struct usp_worker *worker, struct handover_client *ret_client)
+static bool handover_take(struct usp_worker *worker, struct usp_client *ret_client)
 {
 	return usp_sys_read(worker->handover.fds[0], ret_client, sizeof(*ret_client)) == sizeof(*ret_client);
 }
@@ -63,11 +56,11 @@ static bool handover_take(struct usp_worker *worker, struct handover_client *ret
 static void handover_ready(struct usp_watch *watch, unsigned events)
 {
 	struct usp_worker *worker = usp_container_of(watch, struct usp_worker, handover.watch);
-	struct handover_client client;
+	struct usp_client client;
 
 	(void)events;
 	while (handover_take(worker, &client))
-		usp_conn_begin(worker, client.fd, client.is_tcp);
+		usp_conn_begin(worker, &client);
 	if (atomic_load(&worker->relay->state) != USP_RELAY_RUNNING)
 		usp_relay_wake(worker->relay); /* to end what should have ended, or to see that nothing is left */
 }
@@ -88,7 +81,7 @@ int usp_handover_start(struct usp_worker *worker)
 
 void usp_handover_fini(struct usp_worker *worker)
 {
-	struct handover_client client;
+	struct usp_client client;
 
 	if (worker->handover.fds[0] < 0)
 		return;

@@ -8,6 +8,7 @@
 #include "run/loop.h"
 
 struct usp_worker;
+struct usp_client;
 
 /* What a worker is handed by others. */
 struct usp_handover {
@@ -26,6 +27,6 @@ int usp_handover_start(struct usp_worker *worker);
  * Hand over a client that the calling worker has just accepted: true if another one has so few that the client is his now. He
  * counts it from now on. Only while the caller is accepting: others do not end before that has ended.
  */
-bool usp_handover_give(struct usp_worker *worker, int fd, bool is_tcp);
+bool usp_handover_give(struct usp_worker *worker, const struct usp_client *client);
 
 #endif

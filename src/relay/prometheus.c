@@ -42,6 +42,8 @@ static void prometheus_numbers(struct usp_text *text, const struct usp_relay_sta
 		{{"accept_pauses_total", "counter",
 		  "Times that accepting paused because descriptors, memory or ports were short."},
 		 status->nr_accept_pauses},
+		{{"access_log_dropped_total", "counter", "Lines that the access log had no room for."},
+		 status->nr_untold},
 		{{"stranded_bytes_total", "counter", "Bytes that were taken but not delivered, because a sink broke."},
 		 status->stranded},
 		{{"lane_switches_total", "counter", "Times that a direction of a connection changed its lane."},
@@ -74,6 +76,17 @@ static void prometheus_header_faults(struct usp_text *text, const struct usp_rel
 	for (unsigned fault = 0; fault < USP_NR_HEADER_FAULTS; fault++)
 		usp_text_add(text, "usplice_relay_header_faults_total{fault=\"%s\"} %" PRIu64 "\n",
 			     usp_report_header_faults[fault], status->nr_header_faults[fault]);
+}
+
+static void prometheus_refused(struct usp_text *text, const struct usp_relay_status *status)
+{
+	static const struct prometheus_family family = {"refused_total", "counter",
+							"Clients that were refused by their address, and why."};
+
+	prometheus_begin(text, &family);
+	usp_text_add(text, "usplice_relay_refused_total{reason=\"denied\"} %" PRIu64 "\n", status->nr_denied);
+	usp_text_add(text, "usplice_relay_refused_total{reason=\"too_many\"} %" PRIu64 "\n", status->nr_too_many);
+	usp_text_add(text, "usplice_relay_refused_total{reason=\"too_fast\"} %" PRIu64 "\n", status->nr_too_fast);
 }
 
 static void prometheus_kpipes(struct usp_text *text, const struct usp_relay_status *status)
@@ -224,6 +237,7 @@ void usp_report_prometheus(const struct usp_report *report, struct usp_text *tex
 	prometheus_version(text);
 	prometheus_numbers(text, &report->status);
 	prometheus_header_faults(text, &report->status);
+	prometheus_refused(text, &report->status);
 	prometheus_kpipes(text, &report->status);
 	prometheus_delivered(text, &report->status);
 	prometheus_waits(text, &report->status);

@@ -24,6 +24,7 @@
 #define RELAY_WORKERS_MAX 256
 #define RELAY_MODE_MAX 0777
 #define RELAY_NS_PER_S 1000000000u
+#define RELAY_IPV6_BITS 64 /* what one host or customer has, who may come from any address in it */
 #define RELAY_CONNECT_TIMEOUT_NS (5 * (uint64_t)RELAY_NS_PER_S)
 #define RELAY_RETRY_AFTER_NS (5 * (uint64_t)RELAY_NS_PER_S)
 #define RELAY_RESOLVE_AFTER_NS (30 * (uint64_t)RELAY_NS_PER_S)
@@ -33,14 +34,15 @@
 static bool relay_can(const struct usp_relay_params *params)
 {
 	const uint64_t times_ns[] = {params->connect_timeout_ns, params->idle_timeout_ns, params->exit_idle_ns,
-				     params->drain_timeout_ns,	 params->retry_after_ns,  params->resolve_after_ns};
+				     params->drain_timeout_ns,	 params->retry_after_ns,  params->resolve_after_ns,
+				     params->accept_rate_ns};
 
 	for (unsigned i = 0; i < usp_array_len(times_ns); i++) {
 		if (times_ns[i] > INT64_MAX) /* it is added to that of the clock */
 			return false;
 	}
 	return usp_keepalive_can(params) && params->nr_workers <= RELAY_WORKERS_MAX && params->backlog <= INT_MAX &&
-	       params->unix_mode <= RELAY_MODE_MAX && params->proxy_send <= 2 &&
+	       params->unix_mode <= RELAY_MODE_MAX && params->proxy_send <= 2 && params->ipv6_bits <= 128 &&
 	       (unsigned)params->balance <= USP_BALANCE_SOURCE && (unsigned)params->lane <= USP_LANE_USER;
 }
 
@@ -53,6 +55,10 @@ static void relay_set_defaults(struct usp_relay_params *params)
 		params->retry_after_ns = RELAY_RETRY_AFTER_NS;
 	if (!params->resolve_after_ns)
 		params->resolve_after_ns = RELAY_RESOLVE_AFTER_NS;
+	if (!params->accept_rate_ns)
+		params->accept_rate_ns = RELAY_NS_PER_S;
+	if (!params->ipv6_bits)
+		params->ipv6_bits = RELAY_IPV6_BITS;
 }
 
 /* A source or mark that the kernel refuses is told now, and not by every connection. */
@@ -72,6 +78,18 @@ static int relay_try_source(const struct usp_relay *relay)
 		ret = usp_place_bind(fd, source);
 	usp_sys_close(fd);
 	return ret;
+}
+
+static int relay_make_limits(struct usp_relay *relay)
+{
+	const struct usp_limits_params params = {
+		.connections = relay->params.connections_per_address,
+		.rate = relay->params.accept_rate,
+		.rate_ns = relay->params.accept_rate_ns,
+		.ipv6_bits = relay->params.ipv6_bits,
+	};
+
+	return usp_limits_new(&params, &relay->limits);
 }
 
 static int relay_init(struct usp_relay *relay, unsigned nr_workers)
@@ -96,6 +114,8 @@ static int relay_init(struct usp_relay *relay, unsigned nr_workers)
 	relay->params.source = NULL; /* the caller's text */
 	if (ret == 0)
 		ret = relay_try_source(relay);
+	if (ret == 0 && (relay->params.connections_per_address || relay->params.accept_rate))
+		ret = relay_make_limits(relay);
 	for (unsigned i = 0; i < nr_workers && ret == 0; i++) {
 		relay->nr_workers = i + 1;
 		ret = usp_worker_init(&relay->workers[i], relay);
@@ -137,6 +157,8 @@ void usp_relay_free(struct usp_relay *relay)
 		usp_door_close(&relay->listeners[i]);
 	usp_targets_put(relay->targets);
 	usp_resolver_fini(&relay->resolver);
+	usp_rules_put(relay->rules);
+	usp_limits_free(relay->limits);
 	usp_place_free(relay->source);
 	usp_free(relay->proxy_from);
 	pthread_mutex_destroy(&relay->lock);
@@ -286,6 +308,25 @@ int usp_relay_name_targets(struct usp_relay *relay, const char *const *addresses
 	int ret = usp_resolver_name(&relay->resolver, addresses, nr_targets, &failed, &why);
 
 	return relay_told(ret, failed, why, ret_failed, ret_why);
+}
+
+int usp_relay_set_rules(struct usp_relay *relay, const char *const *rules, unsigned nr_rules, unsigned *ret_failed,
+			const char **ret_why)
+{
+	struct usp_rules *made, *old;
+	const char *why = NULL;
+	unsigned failed = 0;
+	int ret = usp_rules_new(rules, nr_rules, &made, &failed, &why);
+
+	if (ret < 0)
+		return relay_told(ret, failed, why, ret_failed, ret_why);
+	pthread_mutex_lock(&relay->lock);
+	old = relay->rules;
+	relay->rules = made;
+	atomic_fetch_add_explicit(&relay->rules_version, 1, memory_order_release);
+	pthread_mutex_unlock(&relay->lock);
+	usp_rules_put(old);
+	return 0;
 }
 
 static ssize_t relay_print_address(int fd, char *ret_text, size_t len)

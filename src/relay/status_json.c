@@ -37,6 +37,9 @@ static void json_totals(struct usp_text *text, const struct usp_report *report)
 		     ",\"idle_closed\":%" PRIu64 ",\"reset\":%" PRIu64 ",\"accept_pauses\":%" PRIu64 "},",
 		     status->nr_connections, status->nr_accepted, status->nr_unserved, status->nr_idle_closed,
 		     status->nr_reset, status->nr_accept_pauses);
+	usp_text_add(text, "\"refused\":{\"denied\":%" PRIu64 ",\"too_many\":%" PRIu64 ",\"too_fast\":%" PRIu64 "},",
+		     status->nr_denied, status->nr_too_many, status->nr_too_fast);
+	usp_text_add(text, "\"access_log_dropped\":%" PRIu64 ",", status->nr_untold);
 	usp_text_add(text, "\"kernel_pipes\":{\"in_use\":%zu,\"idle\":%zu,\"destroyed\":%" PRIu64 "},",
 		     status->nr_kpipes, status->nr_kpipes_idle, status->nr_kpipes_destroyed);
 	json_header_faults(text, status);

@@ -3,6 +3,7 @@
 #include "relay/target.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/alloc.h"
 
@@ -76,6 +77,15 @@ static int targets_fill(struct usp_targets *targets, unsigned index, const struc
 	return 0;
 }
 
+static bool targets_has_down(const struct usp_targets *targets, const char *name)
+{
+	for (unsigned i = 0; i < targets->nr; i++) {
+		if (atomic_load(&targets->target[i].is_down) && strcmp(targets->target[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
 int usp_targets_new(const struct usp_target_source *const *sources, unsigned nr, struct usp_address_book *book,
 		    const struct usp_targets *before, struct usp_targets **ret_targets)
 {
@@ -90,6 +100,7 @@ int usp_targets_new(const struct usp_target_source *const *sources, unsigned nr,
 		targets->nr = i + 1;
 		targets->is_pending |= sources[i]->is_pending;
 		ret = targets_fill(targets, i, sources[i], book);
+		atomic_store(&targets->target[i].is_down, before && targets_has_down(before, sources[i]->name));
 	}
 	if (ret < 0)
 		usp_targets_put(targets);
@@ -194,4 +205,25 @@ struct usp_target *usp_targets_next(struct usp_targets *targets, const struct us
 			return target;
 	}
 	return NULL;
+}
+
+/* --- What is told of it ----------------------------------------------------------------------------- */
+
+static bool target_has_failed(const struct usp_target *target)
+{
+	for (unsigned i = 0; i < target->nr_addresses; i++) {
+		if (!usp_address_has_failed(target->addresses[i]))
+			return false;
+	}
+	return true;
+}
+
+bool usp_target_failed(struct usp_target *target)
+{
+	return target_has_failed(target) && !atomic_exchange(&target->is_down, true);
+}
+
+bool usp_target_connected(struct usp_target *target)
+{
+	return atomic_load_explicit(&target->is_down, memory_order_relaxed) && atomic_exchange(&target->is_down, false);
 }

@@ -12,7 +12,8 @@ struct usp_target {
 	char *name;
 	unsigned nr_addresses; /* 0: the name does not resolve, or has not yet */
 	struct usp_address **addresses;
-	int lookup_error; /* of the name: 0, or -errno of the last look-up */
+	int lookup_error;    /* of the name: 0, or -errno of the last look-up */
+	atomic_bool is_down; /* it is told that all its addresses have failed, and not yet that one works again */
 };
 
 /* An unchanging list of targets, which lives as long as somebody uses it. How its addresses fare is shared with other lists. */
@@ -32,7 +33,10 @@ struct usp_target_source {
 	int lookup_error;
 };
 
-/* A new list, whose turns go on where those of another one were (may be NULL). 0 or -ENOMEM. */
+/*
+ * A new list, whose turns go on where those of another one were (may be NULL); a target of the same name that was down there is down.
+ * 0 or -ENOMEM.
+ */
 int usp_targets_new(const struct usp_target_source *const *sources, unsigned nr, struct usp_address_book *book,
 		    const struct usp_targets *before, struct usp_targets **ret_targets);
 struct usp_targets *usp_targets_get(struct usp_targets *targets);
@@ -61,5 +65,12 @@ struct usp_target *usp_targets_first(struct usp_targets *targets, enum usp_balan
 /* The one to try after another has failed for this client; NULL when it is first's turn again. */
 struct usp_target *usp_targets_next(struct usp_targets *targets, const struct usp_target *failed,
 				    const struct usp_target *first, uint64_t now_ns);
+
+/*
+ * An address of it has failed, or has been connected with. True if that is news: it was the last one that had not failed, or the
+ * target was down.
+ */
+bool usp_target_failed(struct usp_target *target);
+bool usp_target_connected(struct usp_target *target);
 
 #endif

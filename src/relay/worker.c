@@ -125,15 +125,24 @@ static bool worker_is_full(const struct usp_worker *worker)
 	return max && atomic_load_explicit(&worker->relay->nr_connections, memory_order_relaxed) >= max;
 }
 
-static void worker_accepted(struct usp_listener *listener, int fd)
+/* The next client that waits is served, here or by another worker: 0 or -errno. */
+static int worker_accept_one(struct usp_listener *listener)
 {
 	struct usp_worker *worker = listener->worker;
+	struct usp_client client = {.listener = listener->index, .is_tcp = listener->is_tcp};
+	struct sockaddr_storage peer;
 
+	client.fd = usp_sys_accept(listener->fd, &peer);
+	if (client.fd < 0)
+		return client.fd;
+	worker->is_tight = worker_needs_fds(worker, client.fd);
+	usp_place_take_peer(&peer, &client.peer);
 	usp_counter_add(&worker->counters.accepted, 1);
-	if (worker->is_accepting && usp_handover_give(worker, fd, listener->is_tcp))
-		return;
+	if (worker->is_accepting && usp_handover_give(worker, &client))
+		return 0;
 	usp_worker_count(worker, 1);
-	usp_conn_begin(worker, fd, listener->is_tcp);
+	usp_conn_begin(worker, &client);
+	return 0;
 }
 
 static void worker_accept(struct usp_watch *watch, unsigned events)
@@ -143,20 +152,14 @@ static void worker_accept(struct usp_watch *watch, unsigned events)
 
 	(void)events;
 	for (unsigned i = 0; i < WORKER_ACCEPTS_MAX && worker->is_accepting; i++) {
-		int fd = worker_is_full(worker) ? -EDQUOT : usp_sys_accept(listener->fd, NULL);
+		int ret = worker_is_full(worker) ? -EDQUOT : worker_accept_one(listener);
 
-		if (fd >= 0) {
-			worker->is_tight = worker_needs_fds(worker, fd);
-			worker_accepted(listener, fd);
-			if (worker->is_tight)
-				usp_worker_pause(worker);
-		} else if (usp_worker_is_short(fd)) {
+		if (usp_worker_is_short(ret) || (ret == 0 && worker->is_tight))
 			usp_worker_pause(worker);
-		} else if (fd == -EDQUOT) {
+		else if (ret == -EDQUOT)
 			worker_rest(worker);
-		} else if (fd != -ECONNABORTED && fd != -EINTR) {
+		else if (ret < 0 && ret != -ECONNABORTED && ret != -EINTR)
 			break;
-		}
 	}
 }
 
@@ -247,6 +250,21 @@ struct usp_targets *usp_worker_targets(struct usp_worker *worker)
 	return worker->targets;
 }
 
+const struct usp_rules *usp_worker_rules(struct usp_worker *worker)
+{
+	struct usp_relay *relay = worker->relay;
+	unsigned version = atomic_load_explicit(&relay->rules_version, memory_order_acquire);
+
+	if (version != worker->rules_version) {
+		pthread_mutex_lock(&relay->lock);
+		usp_rules_put(worker->rules);
+		worker->rules = relay->rules ? usp_rules_get(relay->rules) : NULL;
+		worker->rules_version = version;
+		pthread_mutex_unlock(&relay->lock);
+	}
+	return worker->rules;
+}
+
 /* --- The end --------------------------------------------------------------------------------------------- */
 
 /* Is there nothing more to do here? Who accepts may hand over; and the first worker has to see the others out. */
@@ -261,11 +279,8 @@ static bool worker_is_done(const struct usp_worker *worker)
 
 static void worker_let_in(struct usp_listener *listener)
 {
-	struct usp_worker *worker = listener->worker;
-	int fd;
-
-	while (!worker_is_full(worker) && (fd = usp_sys_accept(listener->fd, NULL)) >= 0)
-		worker_accepted(listener, fd);
+	while (!worker_is_full(listener->worker) && worker_accept_one(listener) == 0)
+		;
 }
 
 /*
@@ -288,6 +303,15 @@ static void worker_close_doors(struct usp_worker *worker)
 	usp_relay_call_keeper(relay);
 }
 
+static void worker_stop_conns(struct usp_worker *worker)
+{
+	while (worker->conns) {
+		if (!worker->conns->story.why)
+			worker->conns->story.why = USP_WHY_STOPPED;
+		usp_conn_abort(worker->conns);
+	}
+}
+
 static void worker_woken(void *arg)
 {
 	struct usp_worker *worker = arg;
@@ -298,10 +322,8 @@ static void worker_woken(void *arg)
 		worker_stop_accepting(worker);
 	if (state != USP_RELAY_RUNNING && worker == &worker->relay->workers[0])
 		worker_close_doors(worker);
-	if (state == USP_RELAY_STOPPING) {
-		while (worker->conns)
-			usp_conn_abort(worker->conns);
-	}
+	if (state == USP_RELAY_STOPPING)
+		worker_stop_conns(worker);
 	if (worker_is_done(worker))
 		usp_loop_stop(worker->loop);
 }
@@ -360,6 +382,7 @@ void usp_worker_fini(struct usp_worker *worker)
 	if (worker->scratch)
 		usp_folio_put(worker->scratch);
 	usp_targets_put(worker->targets);
+	usp_rules_put(worker->rules);
 	usp_handover_fini(worker);
 	usp_loop_free(worker->loop);
 	usp_slab_fini(&worker->conn_slab);
@@ -375,6 +398,7 @@ static int worker_prepare(struct usp_worker *worker)
 			.watch.ready = worker_accept,
 			.worker = worker,
 			.fd = relay->listeners[i].fd,
+			.index = (unsigned char)i,
 			.is_tcp = relay->listener_is_tcp[i],
 		};
 	usp_loop_on_wake(worker->loop, worker_woken, worker);
@@ -398,8 +422,7 @@ int usp_worker_run(struct usp_worker *worker)
 		ret = usp_loop_run(worker->loop);
 	atomic_store(&worker->is_running, false);
 	worker_stop_accepting(worker);
-	while (worker->conns)
-		usp_conn_abort(worker->conns);
+	worker_stop_conns(worker);
 	usp_loop_finish(worker->loop);
 	usp_uring_free(worker->uring); /* in the thread that made it */
 	worker->uring = NULL;

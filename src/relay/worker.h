@@ -9,9 +9,11 @@
 #include "base/slab.h"
 #include "relay/conn.h"
 #include "relay/handover.h"
+#include "relay/limits.h"
 #include "relay/metrics.h"
 #include "relay/place.h"
 #include "relay/resolver.h"
+#include "relay/rules.h"
 #include "relay/target.h"
 #include "run/loop.h"
 #include "run/rate.h"
@@ -30,6 +32,7 @@ struct usp_relay_counters {
 	_Atomic(const char *) reason[2][2][USP_NR_WAYS];
 	atomic_uint connections, kernel_flows, is_batch;
 	_Atomic(uint64_t) header_faults[USP_NR_HEADER_FAULTS];
+	_Atomic(uint64_t) untold, denied, too_many, too_fast;
 };
 
 /* A listening socket as one worker sees it. */
@@ -37,6 +40,7 @@ struct usp_listener {
 	struct usp_watch watch;
 	struct usp_worker *worker;
 	int fd;
+	unsigned char index;
 	bool is_tcp;
 };
 
@@ -56,6 +60,8 @@ struct usp_worker {
 	struct usp_folio *scratch; /* what its pumps read messages into; NULL if one of them keeps it */
 	struct usp_targets *targets;
 	unsigned targets_version;
+	struct usp_rules *rules;
+	unsigned rules_version;
 	struct usp_listener listeners[USP_RELAY_LISTENERS_MAX];
 	bool is_accepting;
 	bool is_tight; /* few descriptors are left: accepting pauses until there are more */
@@ -87,10 +93,13 @@ struct usp_relay {
 	_Atomic(uint64_t) busy_ns;  /* when there was a connection last */
 	uint64_t drain_ns;	    /* when draining began */
 	struct usp_resolver resolver;
-	pthread_mutex_t lock; /* of targets, which the resolver makes */
+	pthread_mutex_t lock; /* of rules, and of targets, which the resolver makes */
 	struct usp_targets *targets;
 	atomic_uint targets_version;
 	struct usp_cidr_list *proxy_from; /* of whom a PROXY header is taken; NULL: of all */
+	struct usp_rules *rules;	  /* NULL: everybody is served */
+	atomic_uint rules_version;
+	struct usp_limits *limits; /* NULL: there are none */
 	unsigned nr_workers;
 	struct usp_worker workers[];
 };
@@ -154,7 +163,8 @@ bool usp_worker_is_short(int error);
 /* A ring that carries messages, or NULL where there is none or flows are limited. */
 struct usp_uring *usp_worker_uring(struct usp_worker *worker);
 
-/* The targets as they are now: lent, or NULL if there are none. */
+/* The targets as they are now: lent, or NULL if there are none. The same of the rules. */
 struct usp_targets *usp_worker_targets(struct usp_worker *worker);
+const struct usp_rules *usp_worker_rules(struct usp_worker *worker);
 
 #endif

@@ -33,12 +33,12 @@ logs() {
 # use begin.
 launch() {
 	begin "$@"
-	eventually grep -qs '^usplice: relay: listening at ' job.err || {
+	eventually grep -qs 'usplice: relay: listening at ' job.err || {
 		cat job.err
 		return 1
 	}
-	here=$(sed -n 's/^usplice: relay: listening at //p' job.err | head -n 1)
-	metrics=$(sed -n 's/^usplice: relay: metrics at //p' job.err)
+	here=$(sed -n 's/^.*usplice: relay: listening at //p' job.err | head -n 1)
+	metrics=$(sed -n 's/^.*usplice: relay: metrics at //p' job.err)
 }
 
 begin() {

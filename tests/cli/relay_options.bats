@@ -145,7 +145,7 @@ comes_back() {
 	[ "$(said 8)" = a ]
 	echo "${at[c]}" >list
 	kill -HUP "$job"
-	eventually grep -qx "usplice: relay: the targets were read again" job.err
+	eventually grep -q " usplice: relay: the targets were read again$" job.err
 	[ "$(names 4)" = "a c a c" ]
 	echo still there >&8
 	[ "$(said 8)" = "still there" ]
@@ -159,13 +159,13 @@ comes_back() {
 	relay --targets list 127.0.0.1:0
 	echo nonsense >list
 	kill -HUP "$job"
-	eventually grep -q "^usplice: relay: target 'nonsense': " job.err
+	eventually grep -q " usplice: relay: target 'nonsense': " job.err
 	rm list
 	kill -HUP "$job"
-	eventually grep -qx "usplice: relay: list: No such file or directory" job.err
+	eventually grep -q " usplice: relay: list: No such file or directory$" job.err
 	: >list
 	kill -HUP "$job"
-	eventually grep -qx "usplice: relay: there are no targets" job.err
+	eventually grep -q " usplice: relay: there are no targets$" job.err
 	never grep -q "were read again" job.err
 	[ "$(names 2)" = "b b" ]
 	stops 0

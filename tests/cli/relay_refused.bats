@@ -70,7 +70,7 @@ ipv6() {
 	relay --source 127.0.0.2 --targets targets 127.0.0.1:0
 	echo '[::1]:80' >targets
 	kill -HUP "$job"
-	eventually grep -qx "usplice: relay: target '\[::1\]:80': $why" job.err
+	eventually grep -q " usplice: relay: target '\[::1\]:80': $why$" job.err
 	[ "$(ask hello)" = hello ]
 	stops 0
 }

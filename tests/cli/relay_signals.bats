@@ -11,7 +11,7 @@ load relay
 		ask hello
 		kill -$signal "$job"
 		finish 0
-		grep -qE "^usplice: relay: 1 connections, 0 of them now; 5 B to targets, 5 B to clients; " job.err
+		grep -qE " usplice: relay: 1 connections, 0 of them now; 5 B to targets, 5 B to clients; " job.err
 	done
 }
 
@@ -102,7 +102,7 @@ is_refused() {
 # What has arrived is counted a moment later, and said a moment after that.
 stands() {
 	kill -USR1 "$job"
-	grep -q "^usplice: relay: $1" job.err
+	grep -q " usplice: relay: $1" job.err
 }
 
 @test "SIGUSR1 says how it stands, and disturbs nobody" {

@@ -92,6 +92,25 @@ reload_from_fifo() {
 	stops 0
 }
 
+@test "a file of rules that keeps its reader waiting keeps nobody else, not the access log either" {
+	echo "allow all" >rules
+	relay --targets targets --access-file rules --access-log access 127.0.0.1:0
+	rm rules
+	mkfifo rules
+	mv access access.1
+	kill -HUP "$job"
+	eventually opens rules
+	eventually test -e access
+	kill -USR1 "$job"
+	eventually grep -q "relay: 0 connections, 0 of them now" job.err
+	[ "$(ask hello)" = hello ]
+	eventually grep -q "end=closed" access
+	timeout "$patience" sh -c 'echo "deny all" >rules'
+	eventually grep -q "the rules were read again" job.err
+	never ask hello
+	stops 0
+}
+
 # A relay whose standard error is a pipe that nobody reads, and that is full. The test holds both ends, as 6.
 launch_unread() {
 	mkfifo unread

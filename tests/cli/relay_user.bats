@@ -172,7 +172,7 @@ time.sleep(1000)' >client.log 3>&- &
 @test "a relay that stays root says so, and one that becomes another user does not" {
 	needs_root
 	relay 127.0.0.1:0 127.0.0.1:1
-	grep -qx "usplice: relay: runs as root, and stays so; --user gives that up" job.err
+	grep -q " usplice: relay: runs as root, and stays so; --user gives that up$" job.err
 	stops 0
 	relay --user root 127.0.0.1:0 127.0.0.1:1
 	grep -q "runs as root" job.err
@@ -195,7 +195,7 @@ time.sleep(1000)' >client.log 3>&- &
 	stops 0
 	chmod 600 targets
 	relay --user nobody --targets targets 127.0.0.1:0
-	grep -qx "usplice: relay: targets: Permission denied: SIGHUP cannot read it again as user nobody" job.err
+	grep -q " usplice: relay: targets: Permission denied: SIGHUP cannot read it again as user nobody$" job.err
 	[ "$(ask hello)" = hello ]
 	stops 0
 }

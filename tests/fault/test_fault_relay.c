@@ -42,6 +42,7 @@ struct setting {
 	bool is_by_name;      /* the target has to be looked up */
 	bool is_named;	      /* and the relay does not wait for that before it begins */
 	bool has_dead_target; /* in front of the one that lives */
+	bool has_rules;	      /* which allow the client */
 	struct usp_relay_params params;
 };
 
@@ -372,6 +373,7 @@ static void *helper_run(void *arg)
 
 static int open_relay(struct scene *it)
 {
+	static const char *const rules[] = {"deny 192.0.2.0/24", "allow 127.0.0.0/8", "allow unix:"};
 	char by_name[TEXT_ROOM];
 	const char *targets[] = {it->dead, it->setting->is_by_name ? by_name : it->target};
 	unsigned nr_dead = it->setting->has_dead_target ? 1 : 0;
@@ -387,6 +389,8 @@ static int open_relay(struct scene *it)
 		ret = usp_relay_name_targets(it->relay, &targets[1 - nr_dead], nr_dead + 1, NULL, NULL);
 	else if (ret == 0)
 		ret = usp_relay_set_targets(it->relay, &targets[1 - nr_dead], nr_dead + 1, NULL, NULL);
+	if (ret == 0 && it->setting->has_rules)
+		ret = usp_relay_set_rules(it->relay, rules, usp_array_len(rules), NULL, NULL);
 	if (ret == 0)
 		ret = (int)usp_relay_address(it->relay, 0, it->address, sizeof(it->address));
 	if (ret < 0) {
@@ -541,6 +545,9 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "a_connection_with_limits",
 	 SETTING(.is_short = true, PARAMS(.rate = 1 << 26, .rate_total = 1 << 26, .idle_timeout_ns = 20000 * NS_PER_MS,
 					  .connections_max = 1, .source = "127.0.0.1"))},
+	{.name = "a_client_with_an_address",
+	 SETTING(.is_short = true, .has_rules = true,
+		 PARAMS(.connections_per_address = 2, .accept_rate = 100, .no_uring = true))},
 	{.name = "a_busy_thread", .run = run_busy},
 	{.name = "two_workers", SETTING(.is_short = true, PARAMS(.nr_workers = 2))},
 };

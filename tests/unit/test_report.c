@@ -202,6 +202,10 @@ static struct usp_report sample_report(void)
 				.nr_sends_pending = 19,
 				.nr_header_faults = {60, 61, 62, 63, 64},
 				.is_draining = true,
+				.nr_untold = 50,
+				.nr_denied = 51,
+				.nr_too_many = 52,
+				.nr_too_fast = 53,
 			},
 		.targets = targets,
 		.nr_targets = ARRAY_LEN(targets),
@@ -231,6 +235,7 @@ static const char prometheus_samples[] =
 	"idle_closed_total 5\n"
 	"reset_total 6\n"
 	"accept_pauses_total 7\n"
+	"access_log_dropped_total 50\n"
 	"stranded_bytes_total 15\n"
 	"lane_switches_total 8\n"
 	"kernel_lane_flows 2\n"
@@ -243,6 +248,9 @@ static const char prometheus_samples[] =
 	"header_faults_total{fault=\"wrong_checksum\"} 62\n"
 	"header_faults_total{fault=\"cut\"} 63\n"
 	"header_faults_total{fault=\"late\"} 64\n"
+	"refused_total{reason=\"denied\"} 51\n"
+	"refused_total{reason=\"too_many\"} 52\n"
+	"refused_total{reason=\"too_fast\"} 53\n"
 	"kernel_pipes{state=\"in_use\"} 16\n"
 	"kernel_pipes{state=\"idle\"} 17\n"
 	"delivered_bytes_total{direction=\"to_target\"} 13\n"
@@ -360,6 +368,7 @@ static void every_family_has_one_help_and_one_type_before_its_samples(void **sta
 static const char json_expected[] =
 	"\"uptime_ms\":3004,\"draining\":true,"
 	"\"connections\":{\"now\":1,\"accepted\":3,\"unserved\":4,\"idle_closed\":5,\"reset\":6,\"accept_pauses\":7},"
+	"\"refused\":{\"denied\":51,\"too_many\":52,\"too_fast\":53},\"access_log_dropped\":50,"
 	"\"kernel_pipes\":{\"in_use\":16,\"idle\":17,\"destroyed\":18},"
 	"\"header_faults\":{\"malformed\":60,\"too_long\":61,\"wrong_checksum\":62,\"cut\":63,\"late\":64},"
 	"\"stranded_bytes\":15,\"zero_copy_sends_pending\":19,\"lane_switches\":8,\"kernel_lane_flows\":2,\"batch_workers\":49,"

@@ -374,6 +374,58 @@ static void a_target_that_is_named_twice_has_two_states(void **state)
 	usp_targets_put(new);
 }
 
+/* --- What is told of it --------------------------------------------------------------------------------------------- */
+
+/* Its address of an index fails, or is connected with: is that news? */
+static bool fails(struct usp_target *target, unsigned index)
+{
+	usp_address_failed(target->addresses[index], -ECONNREFUSED, 2 * NOW);
+	return usp_target_failed(target);
+}
+
+static bool connects(struct usp_target *target, unsigned index)
+{
+	usp_address_connected(target->addresses[index]);
+	return usp_target_connected(target);
+}
+
+static void a_target_is_down_with_its_last_address_and_up_with_the_first(void **state)
+{
+	struct usp_targets *targets = open_named(&one_name, 1, NULL);
+	struct usp_target *target = &targets->target[0];
+
+	(void)state;
+	assert_false(connects(target, 0));
+	assert_false(fails(target, 0));
+	assert_false(connects(target, 0));
+	for (unsigned i = 0; i < 2; i++)
+		assert_false(fails(target, i));
+	assert_true(fails(target, 2));
+	for (unsigned i = 0; i < 3; i++)
+		assert_false(fails(target, i));
+	assert_true(connects(target, 1));
+	assert_false(connects(target, 0));
+	assert_false(fails(target, 0));
+	assert_true(fails(target, 1));
+	usp_targets_put(targets);
+}
+
+static void what_was_told_of_a_target_is_not_told_of_the_next_list(void **state)
+{
+	static const struct named before[] = {{"a:1", {"127.0.0.1:1"}}, {"b:1", {"127.0.0.2:1"}}};
+	static const struct named after[] = {{"b:1", {"127.0.0.2:1"}}, {"a:1", {"127.0.0.3:1"}}};
+	struct usp_targets *old = open_named(before, 2, NULL), *new;
+
+	(void)state;
+	assert_true(fails(&old->target[0], 0));
+	new = open_named(after, 2, old);
+	usp_targets_put(old);
+	assert_false(fails(&new->target[1], 0)); /* another address, and still down */
+	assert_true(connects(&new->target[1], 0));
+	assert_true(fails(&new->target[0], 0));
+	usp_targets_put(new);
+}
+
 /* --- Life ------------------------------------------------------------------------------------------------------------ */
 
 static void targets_live_as_long_as_somebody_uses_them(void **state)
@@ -406,6 +458,8 @@ int main(void)
 		CASE(what_is_known_of_an_address_goes_on_in_the_next_list),
 		CASE(an_address_that_was_gone_comes_back_with_its_connections),
 		CASE(a_target_that_is_named_twice_has_two_states),
+		CASE(a_target_is_down_with_its_last_address_and_up_with_the_first),
+		CASE(what_was_told_of_a_target_is_not_told_of_the_next_list),
 		CASE(targets_live_as_long_as_somebody_uses_them),
 	};
 

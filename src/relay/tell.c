@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* tell - what the program that runs a relay wants to hear of it. */
+#include "relay/tell.h"
+
+#include "base/compiler.h"
+#include "relay/conn.h"
+#include "relay/proxy.h"
+#include "relay/worker.h"
+
+/* Delivered bytes by way, as far as the two hops tell: copied if one of them copied. */
+static void tell_ways(const struct usp_conn_story *story, struct usp_relay_ended *ended)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t left = story->delivered[i];
+		uint64_t copied = story->copied[i] < left ? story->copied[i] : left;
+		uint64_t unknown = story->unknown[i] < left - copied ? story->unknown[i] : left - copied;
+
+		ended->ways[i][USP_COPIED] = copied;
+		ended->ways[i][USP_UNKNOWN] = unknown;
+		ended->ways[i][USP_BY_REFERENCE] = left - copied - unknown;
+		ended->delivered[i] = left;
+	}
+}
+
+static const struct sockaddr *tell_client(const struct usp_conn *conn)
+{
+	bool is_named = conn->addresses && conn->addresses->is_known;
+
+	return is_named ? (const struct sockaddr *)&conn->addresses->source : &conn->story.peer.any;
+}
+
+void usp_tell_ended(struct usp_conn *conn)
+{
+	const struct usp_relay_params *params = usp_conn_params(conn);
+	const struct usp_conn_story *story = &conn->story;
+	struct usp_relay_ended ended = {
+		.size = sizeof(ended),
+		.why = story->why,
+		.error = story->why == USP_WHY_NO_TARGET ? story->error : 0,
+		.listener = story->listener,
+		.target = conn->target ? conn->target->name : NULL,
+		.duration_ns = usp_conn_now(conn) - story->begun_ns,
+		.peer = &story->peer.any,
+		.client = tell_client(conn),
+	};
+
+	if (!params->ended)
+		return;
+	tell_ways(story, &ended);
+	if (!params->ended(params->told_arg, &ended))
+		usp_counter_add(&usp_conn_counters(conn)->untold, 1);
+}
+
+void usp_tell_target(const struct usp_conn *conn, int error)
+{
+	const struct usp_relay_params *params = usp_conn_params(conn);
+	const struct usp_relay_news news = {
+		.size = sizeof(news),
+		.kind = error ? USP_RELAY_TARGET_DOWN : USP_RELAY_TARGET_UP,
+		.target = conn->target->name,
+		.error = error,
+	};
+
+	if (params->told)
+		params->told(params->told_arg, &news);
+}
