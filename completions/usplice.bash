@@ -2,7 +2,7 @@
 # Completion of usplice(1) for bash. The options come from the command's own help, so they are always the right ones.
 
 _usplice_options() {
-	"$1" "$2" --help 2>/dev/null | grep -oE '^ +(-[a-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+'
+	"$1" "$2" --help 2>/dev/null | grep -oE '^ +(-[a-z], )?--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+'
 }
 
 _usplice() {

@@ -64,9 +64,9 @@ load support
 }
 
 @test "every option of copy is in the manual, and every option in the manual exists" {
-	"$USPLICE" copy --help | grep -oE -- '^ +(-[a-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort >in_help
+	"$USPLICE" copy --help | grep -oE -- '^ +(-[a-z], )?--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+' | sort >in_help
 	sed -n '/^# OPTIONS/,/^# THE REPORT/p' "$USPLICE_SOURCE_DIR/man/usplice-copy.1.scd" |
-		grep -E '^\*-' | grep -oE -- '--[a-z-]+' | sort >in_manual
+		grep -E '^\*-' | grep -oE -- '--[a-z0-9-]+' | sort >in_manual
 	[ -s in_help ]
 	diff in_help in_manual
 }
@@ -100,7 +100,7 @@ load support
 	[ "${lines[3]}" = continue ]
 	[ "${lines[4]}" = some_file ]
 	[ "${lines[5]}" = relay ]
-	[ "${lines[6]}" = "--connections-max --connect-timeout" ]
+	[ "${lines[6]}" = "--connections-max --connect-timeout --connections-per-address" ]
 	[ "${lines[7]}" = leastconn ]
 	[ -z "${lines[8]}" ]
 }

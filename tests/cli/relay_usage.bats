@@ -19,9 +19,9 @@ load relay
 }
 
 @test "every option of relay is in the manual, and every option in the manual exists" {
-	"$USPLICE" relay --help | grep -oE -- '^ +(-[a-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort >in_help
+	"$USPLICE" relay --help | grep -oE -- '^ +(-[a-z], )?--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+' | sort >in_help
 	sed -n '/^# OPTIONS/,/^# SIGNALS/p' "$USPLICE_SOURCE_DIR/man/usplice-relay.1.scd" |
-		grep -E '^\*-' | grep -oE -- '--[a-z-]+' | sort >in_manual
+		grep -E '^\*-' | grep -oE -- '--[a-z0-9-]+' | sort >in_manual
 	[ -s in_help ]
 	diff in_help in_manual
 }
