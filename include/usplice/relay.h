@@ -95,9 +95,8 @@ struct usp_relay_params {
 	unsigned keepalive_probes; /* without an answer, until a peer has vanished; 0 means 6, and 127 is the most */
 	uint64_t keepalive_ns;	   /* of silence until TCP asks, in whole seconds up to 32767; 0 means 60 s */
 	uint64_t keepalive_interval_ns; /* between two probes, the same; 0 means 10 s */
-	uint64_t
-		user_timeout_ns; /* TCP_USER_TIMEOUT: what is sent is acknowledged in this time, or the peer is lost; 0: none */
-	unsigned unix_mode;		/* of the UNIX sockets that it makes, such as 0660; 0: as umask(2) leaves it */
+	uint64_t user_timeout_ns; /* TCP_USER_TIMEOUT: the peer is lost if it acknowledges nothing so long; 0: none */
+	unsigned unix_mode;	  /* of the UNIX sockets that it makes, such as 0660; 0: as umask(2) leaves it */
 	unsigned unix_user, unix_group; /* their owner and group, where the next two say so */
 	bool has_unix_user, has_unix_group;
 	uint64_t resolve_after_ns; /* how often names of targets are looked up again while it runs; 0 means 30 s */

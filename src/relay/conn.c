@@ -168,14 +168,15 @@ static void conn_watch_client(struct usp_conn *conn)
 	usp_conn_watch(conn, 0, USP_END_UNHEARD);
 }
 
-/* A target that took the connection after all must not take it for one that is complete. */
+/* Give up an attempt. Reset it: a target that accepted it after all must not see an end. */
 static void conn_leave_address(struct usp_conn *conn)
 {
+	usp_loop_disarm(conn->worker->loop, &conn->timer);
 	conn_stop_connecting(conn);
-	conn_reset_fd(conn->ends[1].fd);
-	conn_close_end(conn, &conn->ends[1]);
+	usp_conn_reset(conn, 1);
 	if (conn->header)
 		conn->header->nr_given = 0;
+	conn_watch_client(conn);
 }
 
 /* Of its target, the address to try behind another one; no other client tries one that failed before, meanwhile. */
@@ -215,9 +216,7 @@ static void conn_failed(struct usp_conn *conn, int error)
 {
 	uint64_t now_ns = usp_conn_now(conn);
 
-	usp_loop_disarm(conn->worker->loop, &conn->timer);
 	conn_leave_address(conn);
-	conn_watch_client(conn);
 	usp_address_failed(conn->address, error, now_ns + usp_conn_params(conn)->retry_after_ns);
 	conn->story.error = error;
 	if (usp_target_failed(conn->target))
@@ -233,9 +232,7 @@ static void conn_failed(struct usp_conn *conn, int error)
  */
 static void conn_lacked_port(struct usp_conn *conn)
 {
-	usp_loop_disarm(conn->worker->loop, &conn->timer);
 	conn_leave_address(conn);
-	conn_watch_client(conn);
 	conn->is_short = true;
 	conn_go_on(conn);
 }
@@ -322,9 +319,8 @@ static int conn_prepare_socket(struct usp_conn *conn, int fd)
 		return ret;
 	while (source && source->ai_family != conn->address->info.ai_family)
 		source = source->ai_next;
-	if (source) {
+	if (source)
 		ret = usp_place_bind(fd, source);
-	}
 	usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	usp_keepalive_set(fd, &relay->params);
 	return ret;
@@ -446,8 +442,8 @@ static void conn_try_target(struct usp_conn *conn)
 	int ret = conn_connect(conn);
 
 	conn->state = USP_CONN_CONNECTING;
-	if (ret == -EAGAIN &&
-	    !conn->ends[1].is_tcp) { /* a UNIX socket whose queue is full, where TCP would wait by itself */
+	/* The queue of a UNIX socket is full. TCP would wait by itself. */
+	if (ret == -EAGAIN && !conn->ends[1].is_tcp) {
 		conn_close_end(conn, &conn->ends[1]);
 		conn_wait_for_room(conn);
 		return;
