@@ -321,11 +321,6 @@ int usp_sys_getsockname(int fd, struct sockaddr *ret_addr, socklen_t *len)
 	return (int)sys_result(getsockname(fd, ret_addr, len));
 }
 
-int usp_sys_getpeername(int fd, struct sockaddr *ret_addr, socklen_t *len)
-{
-	return (int)sys_result(getpeername(fd, ret_addr, len));
-}
-
 int usp_sys_getsockopt_int(int fd, int level, int name)
 {
 	int value = 0;

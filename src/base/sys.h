@@ -64,7 +64,6 @@ int usp_sys_bind(int fd, const struct sockaddr *addr, socklen_t len);
 int usp_sys_listen(int fd, int backlog);
 int usp_sys_accept(int fd, struct sockaddr_storage *ret_peer); /* NULL: who it is does not matter */
 int usp_sys_getsockname(int fd, struct sockaddr *ret_addr, socklen_t *len);
-int usp_sys_getpeername(int fd, struct sockaddr *ret_addr, socklen_t *len);
 int usp_sys_getsockopt_int(int fd, int level, int name);
 int64_t usp_sys_socket_timeout(int fd, int name); /* SO_RCVTIMEO or SO_SNDTIMEO in ns; 0: none */
 int64_t usp_sys_net_cookie(int fd);		  /* SO_NETNS_COOKIE: the number of its network namespace */

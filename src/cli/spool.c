@@ -382,10 +382,10 @@ static bool spool_join(struct spool *spool, unsigned ms)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += (until.tv_nsec / 1000000 + ms) / 1000;
 	until.tv_nsec = (until.tv_nsec / 1000000 + ms) % 1000 * 1000000;
-	return pthread_timedjoin_np(spool->thread, NULL, &until) == 0;
+	return pthread_clockjoin_np(spool->thread, NULL, CLOCK_MONOTONIC, &until) == 0;
 }
 
 /* Of the batch and behind it, if the writer has ended. */

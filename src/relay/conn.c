@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
@@ -564,16 +565,14 @@ static void conn_header_fired(struct usp_timer *timer)
 static int conn_find_addresses(struct usp_conn *conn)
 {
 	struct usp_proxy_addresses *addresses = usp_alloc(sizeof(*addresses));
-	socklen_t source_len = sizeof(addresses->source), dest_len = sizeof(addresses->dest);
+	socklen_t dest_len = sizeof(addresses->dest);
 	int ret;
 
 	if (!addresses)
 		return -ENOMEM;
 	conn->addresses = addresses;
-	ret = usp_sys_getpeername(conn->ends[0].fd, (struct sockaddr *)&addresses->source, &source_len);
-	if (ret == 0)
-		ret = usp_sys_getsockname(conn->ends[0].fd, (struct sockaddr *)&addresses->dest, &dest_len);
-	usp_place_unmap(&addresses->source);
+	memcpy(&addresses->source, &conn->story.peer, sizeof(conn->story.peer));
+	ret = usp_sys_getsockname(conn->ends[0].fd, (struct sockaddr *)&addresses->dest, &dest_len);
 	usp_place_unmap(&addresses->dest);
 	addresses->is_known = ret == 0 && addresses->source.ss_family != AF_UNIX; /* whose clients have no address */
 	return ret;
@@ -626,7 +625,7 @@ void usp_conn_begin(struct usp_worker *worker, const struct usp_client *client)
 	if (is_due)
 		ret = conn_await_header(conn);
 	if (ret < 0)
-		conn_give_up(conn, ret == -ENOTCONN ? USP_WHY_CLIENT_BROKE : USP_WHY_SHORT);
+		conn_give_up(conn, USP_WHY_SHORT);
 	else if (!is_due)
 		conn_admit(conn);
 }

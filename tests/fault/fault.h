@@ -67,7 +67,6 @@
 	X(usp_sys_bind, false, EACCES, EADDRINUSE, EADDRNOTAVAIL)                                                     \
 	X(usp_sys_listen, false, EADDRINUSE)                                                                          \
 	X(usp_sys_accept, false, EAGAIN, ECONNABORTED, EINTR, EMFILE, ENOBUFS)                                        \
-	X(usp_sys_getpeername, false, ENOTCONN)                                                                       \
 	X(usp_sys_getsockname, false, ENOBUFS)                                                                        \
 	X(usp_sys_getsockopt_int, false, ENOPROTOOPT)                                                                 \
 	X(usp_sys_socket_timeout, false, ENOPROTOOPT)                                                                 \

@@ -105,7 +105,6 @@ WRAP(int, usp_sys_connect, (int fd, const struct sockaddr *addr, socklen_t len),
 WRAP(int, usp_sys_bind, (int fd, const struct sockaddr *addr, socklen_t len), (fd, addr, len))
 WRAP(int, usp_sys_listen, (int fd, int backlog), (fd, backlog))
 WRAP(int, usp_sys_accept, (int fd, struct sockaddr_storage *ret_peer), (fd, ret_peer))
-WRAP(int, usp_sys_getpeername, (int fd, struct sockaddr *ret_addr, socklen_t *len), (fd, ret_addr, len))
 WRAP(int, usp_sys_getsockname, (int fd, struct sockaddr *ret_addr, socklen_t *len), (fd, ret_addr, len))
 WRAP(int, usp_sys_getsockopt_int, (int fd, int level, int name), (fd, level, name))
 WRAP(int64_t, usp_sys_socket_timeout, (int fd, int name), (fd, name))
