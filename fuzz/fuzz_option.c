@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_option - any arguments are either parsed, with all operands kept in order, or refused with exactly one message. */
+#include <errno.h>
 #include <string.h>
+#include <usplice/spec.h>
 
 #include "cli/cli.h"
 #include "cli/option.h"
 #include "cli/size.h"
-#include "endpoints/endpoints.h"
 #include "fuzz.h"
 
 #define ARGS_MAX 64
@@ -14,7 +15,7 @@
 struct request {
 	bool flag, other;
 	int64_t size;
-	uint64_t rate;
+	uint64_t rate, ns;
 	const char *text;
 };
 
@@ -23,6 +24,7 @@ static const struct option_row rows[] = {
 	{"other-flag", 0, NULL, "a flag\nwithout a letter", option_flag, offsetof(struct request, other)},
 	{"size", 's', "SIZE", "a size", option_size, offsetof(struct request, size)},
 	{"limit-rate", 'L', "RATE", "a rate", option_rate, offsetof(struct request, rate)},
+	{"time", 'T', "TIME", "a time", option_time, offsetof(struct request, ns)},
 	{"text", 't', "TEXT", "a text", option_text, offsetof(struct request, text)},
 	{.name = NULL},
 };
@@ -72,17 +74,26 @@ static void args_check_moved(char **args, char *const *before, int nr_args, int 
 	}
 }
 
-/* Two parsers of sizes: where both take a text, it means the same. */
+/* A size can be printed. What is none leaves the result as it was, and has a reason. */
 static void args_check_size(const char *text)
 {
-	int64_t command = 0, spec = 0;
 	char formatted[SIZE_TEXT_MAX];
+	const char *why = NULL;
+	int64_t bytes = -1;
+	int ret = usp_size_parse(text, &bytes, &why);
 
-	if (size_parse(text, &command))
-		return;
-	FUZZ_CHECK(command >= 0 && strlen(size_format(formatted, (double)command)) < SIZE_TEXT_MAX);
-	if (usp_spec_parse_len(text, &spec) == 0)
-		FUZZ_CHECK(command == spec);
+	FUZZ_CHECK(ret == 0 ? bytes >= 0 : bytes == -1 && (ret == -EINVAL || ret == -ERANGE) && why);
+	if (ret == 0)
+		FUZZ_CHECK(strlen(size_format(formatted, (double)bytes)) < SIZE_TEXT_MAX);
+}
+
+static void args_check_time(const char *text)
+{
+	const char *why = NULL;
+	uint64_t ns = UINT64_MAX;
+	int ret = usp_time_parse(text, &ns, &why);
+
+	FUZZ_CHECK(ret == 0 ? ns < INT64_MAX : ns == UINT64_MAX && (ret == -EINVAL || ret == -ERANGE) && why);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -97,8 +108,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	nr_args = args_split(text, args);
 	memcpy(before, args, sizeof(before));
 	nr_messages = 0;
-	for (int i = 1; i < nr_args; i++)
+	for (int i = 1; i < nr_args; i++) {
 		args_check_size(args[i]);
+		args_check_time(args[i]);
+	}
 	first = option_parse(rows, nr_args, args, &request);
 	FUZZ_CHECK(first == -1 ? nr_messages == 1 : nr_messages == 0 && first >= 1 && first <= nr_args);
 	if (first > 0)

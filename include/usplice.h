@@ -113,12 +113,6 @@ USP_EXPORT int usp_open(const char *spec, const struct usp_open_params *params, 
 			const char **ret_why);
 
 /*
- * Copy the path that spec names, without its options and backslashes, into len bytes at ret_path. The length of the path,
- * without the 0 behind it; -ENXIO for a spec that is no path, -EINVAL for one that does not parse, -ENAMETOOLONG, -ENOMEM.
- */
-USP_EXPORT int usp_spec_path(const char *spec, char *ret_path, size_t len);
-
-/*
  * Make a file of a descriptor: the endpoint type follows from what the descriptor is, and name is what reports call
  * it (copied). On success the file owns fd and closes it; on failure it stays with the caller.
  *

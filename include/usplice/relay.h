@@ -70,10 +70,12 @@ struct usp_relay_ended {
 	const struct sockaddr *peer, *client;
 };
 
+#define USP_RELAY_WORKERS_MAX 256
+
 /* All times are nanoseconds; all members but size may be 0. */
 struct usp_relay_params {
 	size_t size;		     /* sizeof(struct usp_relay_params) */
-	unsigned nr_workers;	     /* threads, the caller's among them; 0 means 1 */
+	unsigned nr_workers;	     /* threads, the caller's among them, at most USP_RELAY_WORKERS_MAX; 0 means 1 */
 	unsigned connections_max;    /* at a time; clients beyond that wait in the queue of the listener; 0: no limit */
 	unsigned backlog;	     /* of the listeners that the relay makes itself; 0 means 4096 */
 	uint64_t connect_timeout_ns; /* for each target that is tried; 0 means 5 s */
@@ -239,6 +241,7 @@ struct usp_relay_status {
 	uint64_t nr_denied;				  /* clients that the rules refused */
 	uint64_t nr_too_many;				  /* clients that connections_per_address refused */
 	uint64_t nr_too_fast;				  /* clients that accept_rate refused */
+	uint64_t ways[2][USP_WAYS_MAX]; /* delivered by way: copied if it was copied on one of the two hops */
 };
 
 struct usp_relay_target_status {

@@ -11,7 +11,6 @@
 #include "peer.h"
 #include "spool.h"
 #include "timestamp.h"
-#include "utf8.h"
 
 #include <netinet/in.h>
 #include <stdio.h>

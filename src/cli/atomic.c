@@ -159,8 +159,8 @@ static int atomic_create(struct atomic_file *file, mode_t mode, const struct sta
 	return error;
 }
 
-int atomic_open(const char *spec, mode_t mode, struct atomic_file **ret_file, int *ret_fd, struct stat *ret_old,
-		const char **ret_why)
+int atomic_open(const struct usp_spec *name, mode_t mode, struct atomic_file **ret_file, int *ret_fd,
+		struct stat *ret_old, const char **ret_why)
 {
 	struct atomic_file *file = calloc(1, sizeof(*file));
 	struct stat old = {.st_mode = 0};
@@ -170,7 +170,7 @@ int atomic_open(const char *spec, mode_t mode, struct atomic_file **ret_file, in
 	if (!file)
 		return -ENOMEM;
 	atomic_register(file);
-	result = atomic_path(spec, &file->path, &old, ret_why);
+	result = atomic_path(name, &file->path, &old, ret_why);
 	if (result == 0)
 		result = atomic_create(file, mode, &old, ret_why);
 	if (result < 0) {

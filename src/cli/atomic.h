@@ -6,15 +6,16 @@
 #include <sys/stat.h>
 
 struct atomic_file;
+struct usp_spec;
 
 /*
- * Make an empty file in the directory of the regular file that spec names, which need not exist: mode is for a new one, which
+ * Make an empty file in the directory of the regular file that name means, which need not exist: mode is for a new one, which
  * also gets the umask; else the file keeps what protects the old one (atomic_keep.h). It has no name where that is possible.
  * The descriptor belongs to the caller. A symbolic link is followed. ret_old is the destination's own stat, or all zero if
  * there is none. 0 or -errno, and then *ret_why is a sentence or NULL.
  */
-int atomic_open(const char *spec, mode_t mode, struct atomic_file **ret_file, int *ret_fd, struct stat *ret_old,
-		const char **ret_why);
+int atomic_open(const struct usp_spec *name, mode_t mode, struct atomic_file **ret_file, int *ret_fd,
+		struct stat *ret_old, const char **ret_why);
 
 /* Do two of them have the same destination? */
 int atomic_is_same(const struct atomic_file *a, const struct atomic_file *b);

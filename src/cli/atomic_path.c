@@ -1,55 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* atomic_path - which file a spec names that is to be replaced as a whole, and whether it can be. */
+/* atomic_path - which file is to be replaced as a whole, and whether it can be. */
 #include "atomic_path.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Does text, behind a comma, begin with an option of regular files? */
-static bool path_is_option(const char *text)
+static int path_of(const struct usp_spec *name, char **ret_path, const char **ret_why)
 {
-	size_t len = strcspn(text, ",=");
+	const char *path = usp_spec_path(name);
 
-	return (len == 6 && strncmp(text, "direct", len) == 0) || (len == 6 && strncmp(text, "append", len) == 0);
-}
-
-/* Copy a path out of a spec, without the backslashes before commas. False if options follow it. */
-static bool path_unescape(char *to, const char *spec)
-{
-	for (; *spec != '\0'; spec++) {
-		if (spec[0] == ',' && path_is_option(spec + 1))
-			return false;
-		if (spec[0] == '\\' && spec[1] == ',')
-			spec++;
-		*to++ = *spec;
-	}
-	*to = '\0';
-	return true;
-}
-
-/* Only "PATH" and "file:PATH" will do; whatever else looks like a scheme is no path. */
-static int path_of_spec(const char *spec, char **ret_path, const char **ret_why)
-{
-	size_t scheme = strcspn(spec, ":/");
-
-	if (strncmp(spec, "file:", 5) == 0)
-		spec += strncmp(spec, "file://", 7) == 0 ? 7 : 5;
-	else if (strcmp(spec, "-") == 0 || (spec[scheme] == ':' && isalpha((unsigned char)spec[0]))) {
+	if (!path && strcmp(usp_spec_scheme(name), "file") == 0)
+		*ret_why = "the name of the file is missing";
+	else if (!path)
 		*ret_why =
 			"only a regular file can be replaced as a whole (file:NAME names one whatever it looks like)";
-		return -EINVAL;
-	}
-	*ret_path = malloc(strlen(spec) + 1);
-	if (!*ret_path)
-		return -ENOMEM;
-	if (*spec != '\0' && path_unescape(*ret_path, spec))
-		return 0;
-	*ret_why = *spec == '\0' ? "the name of the file is missing" : "a file that is replaced takes no options";
-	return -EINVAL;
+	else if (usp_spec_nr_options(name))
+		*ret_why = "a file that is replaced takes no options";
+	else
+		*ret_path = strdup(path);
+	return *ret_why ? -EINVAL : *ret_path ? 0 : -ENOMEM;
 }
 
 /* A path for a file that does not exist: the real one of its directory, and its name. NULL with errno. */
@@ -99,10 +70,10 @@ static int path_resolve(char **path, struct stat *ret_old, const char **ret_why)
 	return path_set(path, realpath(*path, NULL));
 }
 
-int atomic_path(const char *spec, char **ret_path, struct stat *ret_old, const char **ret_why)
+int atomic_path(const struct usp_spec *name, char **ret_path, struct stat *ret_old, const char **ret_why)
 {
 	char *path = NULL;
-	int error = path_of_spec(spec, &path, ret_why);
+	int error = path_of(name, &path, ret_why);
 
 	*ret_old = (struct stat){.st_mode = 0};
 	if (error == 0)

@@ -4,10 +4,11 @@
 #include "copy.h"
 #include "option.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define COPY_SLOW_NS 1000000000
 
 static const char *copy_parse_on_error(const char *value, void *field)
 {
@@ -17,26 +18,20 @@ static const char *copy_parse_on_error(const char *value, void *field)
 	return NULL;
 }
 
-/* "block", "detach" (after one second) or "detach:SECONDS". */
+/* "block", "detach" (after one second) or "detach:TIME". */
 static const char *copy_parse_on_slow(const char *value, void *field)
 {
+	static const char detach[] = "detach:";
 	uint64_t *slow_ns = field;
-	double seconds = 1;
-	char *end;
 
 	*slow_ns = 0;
-	if (strcmp(value, "block") == 0)
-		return NULL;
-	if (strncmp(value, "detach:", 7) == 0) {
-		seconds = strtod(value + 7, &end);
-		if (value[7] < '0' || value[7] > '9' || *end != '\0' || !isfinite(seconds))
-			return "has no number of seconds behind detach:";
-		if (seconds < 0.001 || seconds > 1e9)
-			return "is not between a thousandth of a second and a thousand million seconds";
-	} else if (strcmp(value, "detach") != 0) {
-		return "is none of block, detach and detach:SECONDS";
-	}
-	*slow_ns = (uint64_t)(seconds * 1e9);
+	if (strncmp(value, detach, strlen(detach)) == 0)
+		return option_time(value + strlen(detach), field) ? "has no time behind detach:, such as 2.5 or 500ms"
+								  : NULL;
+	if (strcmp(value, "detach") == 0)
+		*slow_ns = COPY_SLOW_NS;
+	else if (strcmp(value, "block") != 0)
+		return "is none of block, detach and detach:TIME";
 	return NULL;
 }
 
@@ -55,7 +50,7 @@ static const struct option_row copy_options[] = {
 	{"sync", 0, NULL, "bring the bytes to the storage before the end", option_flag, FIELD(sync)},
 	{"limit-rate", 0, "RATE", "move at most RATE bytes per second", option_rate, FIELD(rate)},
 	{"on-slow", 0, "WHAT",
-	 "when a destination takes nothing: block, the\ndefault, or detach[:SECONDS] (1) to go on without it",
+	 "when a destination takes nothing: block, the\ndefault, or detach[:TIME] (1s) to go on without it",
 	 copy_parse_on_slow, FIELD(slow_ns)},
 	{"linger", 0, "TIME", "at the end, wait so long for a peer that takes nothing\nmore (default: 30s)",
 	 option_time, FIELD(linger_ns)},

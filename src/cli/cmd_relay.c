@@ -11,7 +11,6 @@
 #include <string.h>
 
 #define RELAY_UNSIGNED_MAX 1000000
-#define RELAY_WORKERS_MAX 256
 #define RELAY_PROBES_MAX 127
 #define RELAY_S ((uint64_t)1000000000)
 #define RELAY_KEEPALIVE_S_MAX 32767
@@ -36,7 +35,7 @@ static const char *relay_parse_unsigned(const char *value, void *field)
 
 static const char *relay_parse_workers(const char *value, void *field)
 {
-	return relay_parse_number(value, RELAY_WORKERS_MAX, "is not between 1 and 256", field);
+	return relay_parse_number(value, USP_RELAY_WORKERS_MAX, "is not between 1 and 256", field);
 }
 
 static const char *relay_parse_probes(const char *value, void *field)

@@ -4,7 +4,7 @@
 #define USP_CLI_COPY_H
 
 #include <sys/stat.h>
-#include <usplice.h>
+#include <usplice/spec.h>
 
 #include "progress.h"
 #include "watch.h"
@@ -31,6 +31,7 @@ struct copy_request {
 
 struct copy_sink {
 	const char *spec;
+	struct usp_spec *name; /* the same, parsed; NULL if it does not parse */
 	struct usp_file *file;
 	struct stat object;	    /* what it is, or all zero for what is neither a descriptor nor a path */
 	struct atomic_file *atomic; /* with --atomic: the file beside the destination */
@@ -38,7 +39,7 @@ struct copy_sink {
 	int64_t start;		    /* where in the sink the first byte goes; 0 in a stream */
 	bool has_peer;		    /* it waits for another process, or that would notice: opened last */
 	int number;		    /* of its descriptor: copy_inherited */
-	bool is_inherited;	    /* opened by another process: copy_is_inherited */
+	bool is_inherited;	    /* opened by another process */
 	bool is_new;		    /* this run made the file */
 	bool is_cut_late;	    /* what an old file has behind the new bytes goes after the run, not before */
 	char error[COPY_ERROR_MAX]; /* "" while all is well */
@@ -47,6 +48,7 @@ struct copy_sink {
 /* One run of the command. */
 struct copy {
 	const struct copy_request *request;
+	struct usp_spec *source_name; /* NULL if it does not parse */
 	struct usp_file *source;
 	struct stat source_object;
 	int source_number;    /* of its descriptor: copy_inherited */
@@ -80,15 +82,19 @@ int copy_place(struct copy *copy);
 /* Read and drop copy->to_skip bytes of the source, when nothing can be refused any more. An exit code. */
 int copy_skip(struct copy *copy);
 
-/* Does spec name a descriptor that this process was started with? */
-bool copy_is_inherited(const char *spec);
-
 /*
- * Its number, where "-" is the one of standard; COPY_NOT_OPEN; or -1 if spec does not say one. Asked before anything is opened:
- * later a descriptor of ours may have that number.
+ * The number of the descriptor that was there at the start and that name means: COPY_NO_NUMBER if it means none, COPY_NOT_OPEN
+ * if there is no such descriptor. Asked before anything is opened: later a descriptor of ours may have that number.
  */
+#define COPY_NO_NUMBER (-1)
 #define COPY_NOT_OPEN (-2)
-int copy_inherited(const char *spec, int standard);
+int copy_inherited(const struct usp_spec *name, unsigned mode);
+
+/* The path that name means, or NULL. NULL is allowed: a spec that does not parse. */
+static inline const char *copy_path(const struct usp_spec *name)
+{
+	return name ? usp_spec_path(name) : NULL;
+}
 
 /* usp_open of a sink, or of the source if that is NULL. A descriptor that the command needs once more stays open when the file goes. */
 int copy_open_spec(const struct copy *copy, const struct copy_sink *sink, const struct usp_open_params *params,

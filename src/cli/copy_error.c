@@ -62,18 +62,17 @@ int copy_source_failed(struct copy *copy, int error, const char *why)
 /* A directory is no destination, but a name in it is: that of the source, if it has one. */
 static void error_name_in_folder(const struct copy *copy, struct copy_sink *sink)
 {
-	char folder[ERROR_PATH_MAX], source[ERROR_PATH_MAX];
+	const char *folder = copy_path(sink->name), *source = copy_path(copy->source_name);
 	const char *name = "NAME", *slash;
-	int len = usp_spec_path(sink->spec, folder, sizeof(folder));
 
-	if (len <= 0)
+	if (!folder || strlen(folder) >= ERROR_PATH_MAX)
 		return;
-	if (usp_spec_path(copy->request->source, source, sizeof(source)) > 0) {
+	if (source && strlen(source) < ERROR_PATH_MAX) {
 		slash = strrchr(source, '/');
 		name = slash ? slash + 1 : source;
 	}
 	snprintf(sink->error, COPY_ERROR_MAX, "%s (to put it there, write %s%s%s)", strerror(EISDIR), folder,
-		 folder[len - 1] == '/' ? "" : "/", name);
+		 folder[strlen(folder) - 1] == '/' ? "" : "/", name);
 }
 
 int copy_sink_failed(struct copy *copy, struct copy_sink *sink, int error, const char *why)

@@ -10,37 +10,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #define INHERITED_SPEC_MAX 16
 
-bool copy_is_inherited(const char *spec)
+int copy_inherited(const struct usp_spec *name, unsigned mode)
 {
-	return strcmp(spec, "-") == 0 || strncmp(spec, "fd:", 3) == 0;
-}
+	int number = name ? usp_spec_descriptor(name, mode) : -1;
 
-/* What is no number is left to the library, which refuses it. */
-static int inherited_number(const char *spec, int standard)
-{
-	const char *digits = strncmp(spec, "fd://", 5) == 0 ? spec + 5 : spec + 3;
-	unsigned long number;
-
-	if (strcmp(spec, "-") == 0)
-		return standard;
-	errno = 0;
-	number = strtoul(digits, NULL, 10);
-	return digits[0] < '0' || digits[0] > '9' || errno != 0 || number > INT_MAX ? -1 : (int)number;
-}
-
-int copy_inherited(const char *spec, int standard)
-{
-	int number = copy_is_inherited(spec) ? inherited_number(spec, standard) : -1;
-
-	return number >= 0 && fcntl(number, F_GETFD) < 0 ? COPY_NOT_OPEN : number;
+	return number >= 0 && fcntl(number, F_GETFD) < 0 ? COPY_NOT_OPEN : number < 0 ? COPY_NO_NUMBER : number;
 }
 
 static bool inherited_is_needed(const struct copy *copy, const struct copy_sink *sink, int number)

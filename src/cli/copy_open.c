@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,15 +21,15 @@ enum open_round { OPEN_LOOK, OPEN_MAKE, OPEN_PEERS };
 /* --- Opening ------------------------------------------------------------------------------------------ */
 
 /* All zero for what is neither a descriptor nor the path of anything. */
-static void open_look(const char *spec, struct usp_file *file, struct stat *ret_object)
+static void open_look(const struct usp_spec *name, struct usp_file *file, struct stat *ret_object)
 {
-	char path[PATH_MAX];
+	const char *path = copy_path(name);
 	int error;
 
 	if (file)
 		error = fstat(usp_file_fd(file), ret_object);
 	else
-		error = usp_spec_path(spec, path, sizeof(path)) < 0 ? -1 : stat(path, ret_object);
+		error = path ? stat(path, ret_object) : -1;
 	if (error < 0)
 		memset(ret_object, 0, sizeof(*ret_object));
 }
@@ -45,7 +44,7 @@ static int open_source(struct copy *copy, enum open_round round)
 		return CLI_DONE;
 	copy->opening = copy->request->source;
 	error = copy_open_spec(copy, NULL, &params, &copy->source, &why);
-	open_look(copy->request->source, copy->source, &copy->source_object);
+	open_look(copy->source_name, copy->source, &copy->source_object);
 	if (error < 0 && !(error == -EINPROGRESS && params.no_peer))
 		return copy_source_failed(copy, error, why);
 	return CLI_DONE;
@@ -61,9 +60,12 @@ static int open_atomic(struct copy *copy, struct copy_sink *sink)
 {
 	const char *why = NULL;
 	struct stat old;
-	int fd, error;
+	int fd, error = 0;
 
-	error = atomic_open(sink->spec, open_mode(copy), &sink->atomic, &fd, &old, &why);
+	if (!sink->name)
+		error = usp_spec_parse(sink->spec, &sink->name, &why);
+	if (error == 0)
+		error = atomic_open(sink->name, open_mode(copy), &sink->atomic, &fd, &old, &why);
 	if (error < 0)
 		return copy_sink_failed(copy, sink, error, why);
 	error = usp_open_fd(fd, USP_WRITE | USP_EXCLUSIVE, sink->spec, &sink->file);
@@ -109,7 +111,7 @@ static int open_named(struct copy *copy, struct copy_sink *sink, enum open_round
 		params.append = true;
 		error = copy_open_spec(copy, sink, &params, &sink->file, &why);
 	}
-	open_look(sink->spec, sink->file, &sink->object);
+	open_look(sink->name, sink->file, &sink->object);
 	sink->is_new = error == 0 && round == OPEN_MAKE;
 	if (error == 0)
 		error = usp_file_abort(sink->file); /* what ends before it has begun is not all */
@@ -126,7 +128,7 @@ static int open_sink(struct copy *copy, struct copy_sink *sink, enum open_round 
 		return open_named(copy, sink, round);
 	if (round == OPEN_MAKE)
 		return open_atomic(copy, sink);
-	open_look(sink->spec, NULL, &sink->object);
+	open_look(sink->name, NULL, &sink->object);
 	return CLI_DONE;
 }
 
@@ -166,7 +168,6 @@ static void open_remove(const char *path, const struct stat *made)
 
 void copy_undo(const struct copy *copy)
 {
-	char path[PATH_MAX];
 	unsigned i;
 
 	if (copy->source_was >= 0)
@@ -176,8 +177,8 @@ void copy_undo(const struct copy *copy)
 
 		if (sink->was >= 0)
 			usp_file_seek(sink->file, sink->was, SEEK_SET);
-		if (sink->is_new && usp_spec_path(sink->spec, path, sizeof(path)) >= 0)
-			open_remove(path, &sink->object);
+		if (sink->is_new && copy_path(sink->name))
+			open_remove(copy_path(sink->name), &sink->object);
 	}
 }
 

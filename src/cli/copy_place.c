@@ -206,7 +206,7 @@ int copy_place(struct copy *copy)
 	int code = CLI_DONE;
 	unsigned i;
 
-	if (copy_is_inherited(copy->request->source))
+	if (copy->source_number != COPY_NO_NUMBER)
 		copy->source_was = usp_file_seek(copy->source, 0, SEEK_CUR);
 	for (i = 0; i < copy->request->nr_sinks && code == CLI_DONE; i++) {
 		if (copy->sinks[i].is_inherited)

@@ -477,10 +477,32 @@ static void run_close(struct copy *copy)
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		atomic_discard(copy->sinks[i].atomic);
 		usp_file_put(copy->sinks[i].file);
+		usp_spec_free(copy->sinks[i].name);
 	}
+	usp_spec_free(copy->source_name);
 	if (copy->report_fd >= 0)
 		close(copy->report_fd);
 	free(copy->sinks);
+}
+
+/* What does not parse is refused when it is opened. */
+static void run_parse_names(struct copy *copy)
+{
+	unsigned i;
+
+	if (usp_spec_parse(copy->request->source, &copy->source_name, NULL) < 0)
+		copy->source_name = NULL;
+	copy->source_number = copy_inherited(copy->source_name, USP_READ);
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		struct copy_sink *sink = &copy->sinks[i];
+
+		sink->spec = copy->request->sinks[i];
+		if (usp_spec_parse(sink->spec, &sink->name, NULL) < 0)
+			sink->name = NULL;
+		sink->number = copy_inherited(sink->name, USP_WRITE);
+		sink->is_inherited = sink->number != COPY_NO_NUMBER;
+		sink->was = -1;
+	}
 }
 
 int copy_main(const struct copy_request *request)
@@ -496,21 +518,12 @@ int copy_main(const struct copy_request *request)
 		.skipped.size = sizeof(copy.skipped),
 	};
 	int code, error;
-	unsigned i;
 
 	if (!copy.sinks) {
 		message_say("out of memory");
 		return CLI_FAILED;
 	}
-	copy.source_number = copy_inherited(request->source, STDIN_FILENO);
-	for (i = 0; i < request->nr_sinks; i++) {
-		const char *spec = request->sinks[i];
-
-		copy.sinks[i].number = copy_inherited(spec, STDOUT_FILENO);
-		copy.sinks[i].spec = spec;
-		copy.sinks[i].was = -1;
-		copy.sinks[i].is_inherited = copy_is_inherited(spec);
-	}
+	run_parse_names(&copy);
 	progress_start(&copy.progress, run_wants_progress(&copy));
 	copy.watch.tick = copy.progress.is_on ? run_on_tick : NULL;
 	copy.watch.arg = &copy;

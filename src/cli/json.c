@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* json - text as a JSON string. */
 #include "json.h"
-#include "utf8.h"
 
 #include <string.h>
+#include <usplice/spec.h>
 
 /* A control character is escaped also where JSON would take it as it is: the string may go to a terminal. */
 static void json_char(FILE *out, const char *text, size_t len, uint32_t point)
@@ -17,7 +17,7 @@ static void json_char(FILE *out, const char *text, size_t len, uint32_t point)
 			return;
 		}
 	}
-	if (utf8_is_control(point))
+	if (usp_utf8_is_control(point))
 		fprintf(out, "\\u%04x", (unsigned)point);
 	else
 		fwrite(text, 1, len, out);
@@ -32,7 +32,7 @@ void json_string(FILE *out, const char *text)
 	putc('"', out);
 	while (*text != '\0') {
 		uint32_t point;
-		size_t len = utf8_len(text, &point);
+		size_t len = usp_utf8_len(text, &point);
 
 		if (len == 0)
 			fputs("\\ufffd", out);

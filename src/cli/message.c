@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* message - lines for the user on standard error. */
 #include "cli.h"
-#include "utf8.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -10,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <usplice/spec.h>
 
 /*
  * Names come from the user or from a script: they must not be able to move the cursor or fake a second line. What could be a
@@ -21,9 +21,9 @@ static void message_disarm(char *text)
 
 	while (*text != '\0') {
 		uint32_t point;
-		size_t len = utf8_len(text, &point);
+		size_t len = usp_utf8_len(text, &point);
 
-		if (len == 0 || utf8_is_control(point))
+		if (len == 0 || usp_utf8_is_control(point))
 			*to++ = '?';
 		else
 			to = (char *)memmove(to, text, len) + len;

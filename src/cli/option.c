@@ -2,19 +2,18 @@
 /* option - a table of options that is both the parser and the help text. */
 #include "option.h"
 #include "cli.h"
-#include "size.h"
 
 #include <getopt.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <usplice.h>
+#include <usplice/spec.h>
 
 #define OPTION_MAX 64
 #define OPTION_LONG 256 /* getopt_long's values of long options begin here, behind all letters */
 #define OPTION_HELP_COLUMN 28
+#define OPTION_TIME_MIN_NS 1000000
 
 /* getopt_long's two descriptions of one table. */
 struct option_names {
@@ -124,12 +123,16 @@ const char *option_flag(const char *value, void *field)
 
 const char *option_size(const char *value, void *field)
 {
-	return size_parse(value, field);
+	const char *why;
+
+	return usp_size_parse(value, field, &why) < 0 ? why : NULL;
 }
 
 const char *option_rate(const char *value, void *field)
 {
-	return size_parse_rate(value, field);
+	const char *why;
+
+	return usp_rate_parse(value, field, &why) < 0 ? why : NULL;
 }
 
 const char *option_text(const char *value, void *field)
@@ -155,25 +158,13 @@ const char *option_lane(const char *value, void *field)
 
 const char *option_time(const char *value, void *field)
 {
-	static const struct {
-		const char *name;
-		double ns;
-	} units[] = {{"", 1e9}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
-	uint64_t *ns = field;
-	double number;
-	char *end;
+	const char *why;
+	uint64_t ns;
 
-	number = strtod(value, &end);
-	if (value[0] < '0' || value[0] > '9' || !isfinite(number))
-		return "is no time, such as 2.5 or 500ms";
-	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-		if (strcmp(end, units[i].name) != 0)
-			continue;
-		number *= units[i].ns;
-		if (number < 1e6 || number > 1e18)
-			return "is not between a millisecond and a thousand million seconds";
-		*ns = (uint64_t)number;
-		return NULL;
-	}
-	return "has a unit that is none of ms, s, m and h";
+	if (usp_time_parse(value, &ns, &why) < 0)
+		return why;
+	if (ns < OPTION_TIME_MIN_NS)
+		return "is less than a millisecond";
+	*(uint64_t *)field = ns;
+	return NULL;
 }

@@ -20,32 +20,19 @@ static const char systemd_scheme[] = "systemd";
 
 /* --- What it did --------------------------------------------------------------------------------------- */
 
-/* Delivered bytes by way, as far as the two hops tell: copied if one of them copied. */
-static void run_add_ways(const struct usp_relay_status *status, uint64_t ways[USP_NR_WAYS])
+/* Of both directions. */
+static const char *run_format_way(const struct usp_relay_status *status, enum usp_way way, char text[SIZE_TEXT_MAX])
 {
-	for (unsigned i = 0; i < 2; i++) {
-		const struct usp_relay_hop *hops = status->hops[i];
-		uint64_t left = status->delivered[i];
-		uint64_t copied = hops[0].bytes[USP_COPIED] + hops[1].bytes[USP_COPIED];
-		uint64_t unknown = hops[0].bytes[USP_UNKNOWN] + hops[1].bytes[USP_UNKNOWN];
-
-		copied = copied < left ? copied : left;
-		unknown = unknown < left - copied ? unknown : left - copied;
-		ways[USP_COPIED] += copied;
-		ways[USP_UNKNOWN] += unknown;
-		ways[USP_BY_REFERENCE] += left - copied - unknown;
-	}
+	return size_format(text, (double)(status->ways[USP_TO_TARGET][way] + status->ways[USP_TO_CLIENT][way]));
 }
 
 void relay_say_status(struct usp_relay *relay, enum message_level level)
 {
 	char to_target[SIZE_TEXT_MAX], to_client[SIZE_TEXT_MAX], reference[SIZE_TEXT_MAX], copied[SIZE_TEXT_MAX];
 	char unknown[SIZE_TEXT_MAX];
-	uint64_t ways[USP_NR_WAYS] = {0};
 	struct usp_relay_status status = {.size = sizeof(status)};
 
 	usp_relay_status(relay, &status);
-	run_add_ways(&status, ways);
 	message_note(
 		level,
 		"relay: %llu connections, %u of them now; %s to targets, %s to clients; %s by reference, %s copied, "
@@ -53,8 +40,8 @@ void relay_say_status(struct usp_relay *relay, enum message_level level)
 		(unsigned long long)status.nr_accepted, status.nr_connections,
 		size_format(to_target, (double)status.delivered[USP_TO_TARGET]),
 		size_format(to_client, (double)status.delivered[USP_TO_CLIENT]),
-		size_format(reference, (double)ways[USP_BY_REFERENCE]), size_format(copied, (double)ways[USP_COPIED]),
-		size_format(unknown, (double)ways[USP_UNKNOWN]));
+		run_format_way(&status, USP_BY_REFERENCE, reference), run_format_way(&status, USP_COPIED, copied),
+		run_format_way(&status, USP_UNKNOWN, unknown));
 }
 
 /* --- Listening ------------------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 
 #include "base/sys.h"
 #include "endpoints/endpoints.h"
+#include "endpoints/spec.h"
 #include "splice/fd.h"
 
 static const struct usp_file_ops block_ops = {
@@ -59,7 +60,7 @@ static int block_open(const struct usp_spec *spec, const struct usp_open_params 
 		return fd;
 	ret = params->append ? usp_endpoint_check_append(fd, ret_why) : 0;
 	if (ret == 0)
-		ret = block_new(fd, params->mode, 0, spec->text, ret_file);
+		ret = block_new(fd, params->mode, 0, usp_spec_text(spec), ret_file);
 	if (ret < 0)
 		usp_sys_close(fd);
 	return ret;

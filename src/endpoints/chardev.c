@@ -5,6 +5,7 @@
 
 #include "base/sys.h"
 #include "endpoints/endpoints.h"
+#include "endpoints/spec.h"
 #include "splice/fd.h"
 
 static const struct usp_file_ops chardev_ops = {
@@ -116,7 +117,7 @@ static int chardev_open(const struct usp_spec *spec, const struct usp_open_param
 	if (ret == 0 && params->append)
 		ret = usp_endpoint_check_append(fd, ret_why);
 	if (ret == 0)
-		ret = chardev_new(fd, &st, params->mode, spec->text, ret_file);
+		ret = chardev_new(fd, &st, params->mode, usp_spec_text(spec), ret_file);
 	if (ret < 0)
 		usp_sys_close(fd);
 	return ret;

@@ -5,6 +5,7 @@
 
 #include "base/sys.h"
 #include "endpoints/endpoints.h"
+#include "endpoints/spec.h"
 #include "splice/fd.h"
 
 #define FIFO_TRAITS (USP_FILE_SPLICEABLE | USP_FILE_POLLABLE | USP_FILE_SIGPIPE)
@@ -82,7 +83,7 @@ static int fifo_open(const struct usp_spec *spec, const struct usp_open_params *
 		ret = -ESTALE;
 	}
 	if (ret == 0)
-		ret = usp_fd_file_new(&fifo_ops, fd, params->mode, spec->text, FIFO_TRAITS, ret_file);
+		ret = usp_fd_file_new(&fifo_ops, fd, params->mode, usp_spec_text(spec), FIFO_TRAITS, ret_file);
 	if (ret < 0)
 		usp_sys_close(fd);
 	return ret;

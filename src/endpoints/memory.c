@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "endpoints/endpoints.h"
+#include "endpoints/spec.h"
 #include "mm/gift.h"
 #include "splice/iter.h"
 
@@ -310,7 +311,7 @@ static int memory_check_spec(const struct usp_spec *spec, unsigned mode, int64_t
 		*ret_why = "a text after mem: is to be read; a sink is written mem:";
 	else if (max && !(mode & USP_WRITE))
 		*ret_why = "max is for memory that is written";
-	else if (max && (usp_spec_parse_len(max, ret_max) < 0 || *ret_max == 0 || *ret_max > SSIZE_MAX))
+	else if (max && (usp_size_parse(max, ret_max, NULL) < 0 || *ret_max == 0 || *ret_max > SSIZE_MAX))
 		*ret_why = "max is a size such as 64M";
 	else
 		return 0;
@@ -335,7 +336,7 @@ static int memory_open(const struct usp_spec *spec, const struct usp_open_params
 		return -ENOMEM;
 	ret = memory_put(memory, 0, &from, text.iov_len) < text.iov_len ? -ENOMEM : 0;
 	if (ret == 0)
-		ret = usp_file_new(&memory_ops, params->mode, spec->text, memory, ret_file);
+		ret = usp_file_new(&memory_ops, params->mode, usp_spec_text(spec), memory, ret_file);
 	if (ret < 0)
 		memory_free(memory);
 	else

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "endpoints/endpoints.h"
+#include "endpoints/spec.h"
 
 static ssize_t null_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
 {
@@ -38,7 +39,7 @@ static int null_open(const struct usp_spec *spec, const struct usp_open_params *
 		*ret_why = "nothing follows null:";
 		return -EINVAL;
 	}
-	return usp_file_new(&null_ops, params->mode, spec->text, NULL, ret_file);
+	return usp_file_new(&null_ops, params->mode, usp_spec_text(spec), NULL, ret_file);
 }
 
 const struct usp_endpoint usp_null_endpoint = {

@@ -11,6 +11,8 @@
 #include "base/sys.h"
 #include "base/wait.h"
 #include "endpoints/endpoints.h"
+#include "endpoints/socket.h"
+#include "endpoints/spec.h"
 #include "splice/sock.h"
 
 #define SOCKET_PAUSE_MIN_NS 10000000
@@ -58,13 +60,12 @@ struct socket_options {
 
 static int socket_parse_options(const struct usp_spec *spec, struct socket_options *ret_options, const char **ret_why)
 {
-	const char *timeout = usp_spec_option(spec, "timeout"), *retry = usp_spec_option(spec, "retry");
 	const char *nodelay = usp_spec_option(spec, "nodelay");
 
 	*ret_options = (struct socket_options){.give_up = USP_NEVER, .is_nodelay = nodelay};
-	if ((timeout && usp_spec_parse_moment(timeout, &ret_options->give_up) < 0) ||
-	    (retry && usp_spec_parse_moment(retry, &ret_options->retry_until) < 0)) {
-		*ret_why = "retry and timeout take a number of seconds, such as 2.5";
+	if (usp_spec_moment(spec, "timeout", &ret_options->give_up) < 0 ||
+	    usp_spec_moment(spec, "retry", &ret_options->retry_until) < 0) {
+		*ret_why = "retry and timeout take a time, such as 2.5 or 500ms";
 		return -EINVAL;
 	}
 	if (nodelay && *nodelay) {
@@ -383,7 +384,7 @@ static int socket_open_result(const struct usp_file_ops *ops, int fd, const stru
 	}
 	if (options->is_nodelay)
 		usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	ret = socket_file_new(ops, fd, mode, spec->text, ret_file);
+	ret = socket_file_new(ops, fd, mode, usp_spec_text(spec), ret_file);
 	if (ret < 0)
 		usp_sys_close(fd);
 	return ret;

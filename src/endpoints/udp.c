@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "base/wait.h"
 #include "endpoints/endpoints.h"
+#include "endpoints/spec.h"
 #include "splice/sock.h"
 
 /* The descriptor, or -errno. */
@@ -53,7 +54,7 @@ static int udp_parse_datagram(const struct usp_spec *spec, size_t *ret_bytes, co
 	const char *text = usp_spec_option(spec, "datagram");
 	int64_t len = USP_DATAGRAM_BYTES;
 
-	if (text && (usp_spec_parse_len(text, &len) < 0 || len < 1 || len > USP_DATAGRAM_BYTES_MAX)) {
+	if (text && (usp_size_parse(text, &len, NULL) < 0 || len < 1 || len > USP_DATAGRAM_BYTES_MAX)) {
 		*ret_why = "datagram takes a number of bytes from 1 to 65507";
 		return -EINVAL;
 	}
@@ -64,12 +65,10 @@ static int udp_parse_datagram(const struct usp_spec *spec, size_t *ret_bytes, co
 /* The moment until which a name is looked up. */
 static int udp_parse_give_up(const struct usp_spec *spec, uint64_t *ret_give_up, const char **ret_why)
 {
-	const char *text = usp_spec_option(spec, "timeout");
-
 	*ret_give_up = USP_NEVER;
-	if (!text || usp_spec_parse_moment(text, ret_give_up) == 0)
+	if (usp_spec_moment(spec, "timeout", ret_give_up) == 0)
 		return 0;
-	*ret_why = "timeout takes a number of seconds, such as 2.5";
+	*ret_why = "timeout takes a time, such as 2.5 or 500ms";
 	return -EINVAL;
 }
 
@@ -104,7 +103,7 @@ static int udp_file_new(const struct usp_spec *spec, const struct usp_open_param
 
 	if (fd < 0)
 		return fd;
-	ret = usp_sock_file_new(&usp_udp_ops, fd, params->mode, 0, spec->text, ret_file);
+	ret = usp_sock_file_new(&usp_udp_ops, fd, params->mode, 0, usp_spec_text(spec), ret_file);
 	if (ret < 0) {
 		usp_sys_close(fd);
 		return ret;

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "endpoints/endpoints.h"
+#include "endpoints/spec.h"
 
 /* Never written, so the kernel backs all of it with its own page of zeros. */
 #define ZERO_LEN ((size_t)256 << 10)
@@ -100,7 +101,7 @@ static int zero_open(const struct usp_spec *spec, const struct usp_open_params *
 	if (!folio)
 		return -ENOMEM;
 	usp_folio_init(folio, zero_bytes, ZERO_LEN, zero_folio_release);
-	ret = usp_file_new(&zero_ops, params->mode, spec->text, folio, ret_file);
+	ret = usp_file_new(&zero_ops, params->mode, usp_spec_text(spec), folio, ret_file);
 	if (ret < 0)
 		usp_folio_put(folio);
 	else

@@ -19,7 +19,7 @@
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "base/sys.h"
-#include "endpoints/endpoints.h"
+#include "endpoints/socket.h"
 #include "relay/admit.h"
 #include "relay/fit.h"
 #include "relay/flow.h"

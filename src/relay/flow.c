@@ -22,7 +22,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
-#include "endpoints/endpoints.h"
+#include "endpoints/socket.h"
 #include "relay/account.h"
 #include "relay/linger.h"
 #include "relay/tell.h"

@@ -14,7 +14,7 @@
 #include "base/compiler.h"
 #include "base/own.h"
 #include "base/sys.h"
-#include "endpoints/endpoints.h"
+#include "endpoints/socket.h"
 
 #define PLACE_HASH_BASIS 2166136261u /* FNV-1a */
 #define PLACE_HASH_PRIME 16777619u

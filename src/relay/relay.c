@@ -18,10 +18,10 @@
 #include "relay/keepalive.h"
 #include "relay/place.h"
 #include "relay/worker.h"
+#include "splice/file.h"
 #include "splice/zerocopy.h"
 
 #define RELAY_BACKLOG 4096
-#define RELAY_WORKERS_MAX 256
 #define RELAY_MODE_MAX 0777
 #define RELAY_NS_PER_S 1000000000u
 #define RELAY_IPV6_BITS 64 /* what one host or customer has, who may come from any address in it */
@@ -41,7 +41,7 @@ static bool relay_can(const struct usp_relay_params *params)
 		if (times_ns[i] > INT64_MAX) /* it is added to that of the clock */
 			return false;
 	}
-	return usp_keepalive_can(params) && params->nr_workers <= RELAY_WORKERS_MAX && params->backlog <= INT_MAX &&
+	return usp_keepalive_can(params) && params->nr_workers <= USP_RELAY_WORKERS_MAX && params->backlog <= INT_MAX &&
 	       params->unix_mode <= RELAY_MODE_MAX && params->proxy_send <= 2 && params->ipv6_bits <= 128 &&
 	       (unsigned)params->balance <= USP_BALANCE_SOURCE && (unsigned)params->lane <= USP_LANE_USER;
 }
@@ -507,6 +507,12 @@ void usp_relay_status(struct usp_relay *relay, struct usp_relay_status *ret_stat
 	};
 	for (unsigned i = 0; i < relay->nr_workers; i++)
 		usp_account_sum(&relay->workers[i].counters, &status);
+	for (unsigned i = 0; i < usp_array_len(status.hops); i++) {
+		const struct usp_relay_hop *from = &status.hops[i][0], *to = &status.hops[i][1];
+
+		usp_ways_judge(status.delivered[i], from->bytes[USP_COPIED] + to->bytes[USP_COPIED],
+			       from->bytes[USP_UNKNOWN] + to->bytes[USP_UNKNOWN], status.ways[i]);
+	}
 	usp_kpipe_usage(&status.nr_kpipes, &status.nr_kpipes_idle, &status.nr_kpipes_destroyed);
 	pthread_mutex_lock(&relay->lock);
 	status.nr_targets = relay->targets ? relay->targets->nr : 0;

@@ -2,25 +2,10 @@
 /* tell - what the program that runs a relay wants to hear of it. */
 #include "relay/tell.h"
 
-#include "base/compiler.h"
 #include "relay/conn.h"
 #include "relay/proxy.h"
 #include "relay/worker.h"
-
-/* Delivered bytes by way, as far as the two hops tell: copied if one of them copied. */
-static void tell_ways(const struct usp_conn_story *story, struct usp_relay_ended *ended)
-{
-	for (unsigned i = 0; i < 2; i++) {
-		uint64_t left = story->delivered[i];
-		uint64_t copied = story->copied[i] < left ? story->copied[i] : left;
-		uint64_t unknown = story->unknown[i] < left - copied ? story->unknown[i] : left - copied;
-
-		ended->ways[i][USP_COPIED] = copied;
-		ended->ways[i][USP_UNKNOWN] = unknown;
-		ended->ways[i][USP_BY_REFERENCE] = left - copied - unknown;
-		ended->delivered[i] = left;
-	}
-}
+#include "splice/file.h"
 
 static const struct sockaddr *tell_client(const struct usp_conn *conn)
 {
@@ -46,7 +31,10 @@ void usp_tell_ended(struct usp_conn *conn)
 
 	if (!params->ended)
 		return;
-	tell_ways(story, &ended);
+	for (unsigned i = 0; i < 2; i++) {
+		ended.delivered[i] = story->delivered[i];
+		usp_ways_judge(story->delivered[i], story->copied[i], story->unknown[i], ended.ways[i]);
+	}
 	if (!params->ended(params->told_arg, &ended))
 		usp_counter_add(&usp_conn_counters(conn)->untold, 1);
 }

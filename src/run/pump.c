@@ -574,10 +574,6 @@ int usp_pump_sink_hop(const struct usp_pump *pump, unsigned index, struct usp_ho
 	return 0;
 }
 
-/*
- * A delivered byte counts as copied if either hop may have copied it. Hops go one way as a rule, and then this is exact;
- * where both went several ways it is the upper bound, because which bytes they were is not recorded.
- */
 void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_total)
 {
 	struct usp_hop from = {.size = sizeof(from)}, to = {.size = sizeof(to)};
@@ -585,15 +581,14 @@ void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_tot
 
 	usp_pump_source_hop(pump, &from);
 	for (unsigned i = 0; i < pump->nr_branches; i++) {
-		uint64_t left = atomic_load(&pump->branches[i].bytes);
-		uint64_t copied, unknown;
+		uint64_t ways[USP_NR_WAYS];
 
 		usp_pump_sink_hop(pump, i, &to);
-		copied = usp_min(left, from.bytes[USP_COPIED] + to.bytes[USP_COPIED]);
-		unknown = usp_min(left - copied, from.bytes[USP_UNKNOWN] + to.bytes[USP_UNKNOWN]);
-		total.copied += copied;
-		total.unknown += unknown;
-		total.by_reference += left - copied - unknown;
+		usp_ways_judge(atomic_load(&pump->branches[i].bytes), from.bytes[USP_COPIED] + to.bytes[USP_COPIED],
+			       from.bytes[USP_UNKNOWN] + to.bytes[USP_UNKNOWN], ways);
+		total.copied += ways[USP_COPIED];
+		total.unknown += ways[USP_UNKNOWN];
+		total.by_reference += ways[USP_BY_REFERENCE];
 	}
 	usp_sized_give(ret_total, &total, sizeof(total));
 }

@@ -182,6 +182,13 @@ void usp_file_take_account(struct usp_file *file, unsigned side, struct usp_hop 
 	}
 }
 
+void usp_ways_judge(uint64_t delivered, uint64_t copied, uint64_t unknown, uint64_t ret_ways[USP_NR_WAYS])
+{
+	ret_ways[USP_COPIED] = usp_min(copied, delivered);
+	ret_ways[USP_UNKNOWN] = usp_min(unknown, delivered - ret_ways[USP_COPIED]);
+	ret_ways[USP_BY_REFERENCE] = delivered - ret_ways[USP_COPIED] - ret_ways[USP_UNKNOWN];
+}
+
 /* --- Waiting ------------------------------------------------------------------------------------- */
 
 bool usp_file_blocks(const struct usp_file *file, unsigned flags)

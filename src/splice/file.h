@@ -23,6 +23,12 @@ size_t usp_file_offer(const struct usp_file *out, size_t len);
 /* Take what a side has on account since the last time, leaving nothing; lane is not told. */
 void usp_file_take_account(struct usp_file *file, unsigned side, struct usp_hop *ret_hop);
 
+/*
+ * The ways of delivered bytes, of which hops of the route copied so many, and cannot tell of so many. A byte counts as copied if
+ * some hop may have copied it. Where hops went several ways that is the upper bound: which bytes those were is not recorded.
+ */
+void usp_ways_judge(uint64_t delivered, uint64_t copied, uint64_t unknown, uint64_t ret_ways[USP_NR_WAYS]);
+
 /* The checks on a position before bytes move (S10): 0 or -EINVAL. */
 int usp_file_verify_area(int64_t pos, size_t len);
 

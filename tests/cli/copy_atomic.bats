@@ -145,7 +145,7 @@ inject() {
 @test "--atomic needs a regular file" {
 	data a 10
 	mkfifo f
-	for sink in - f /dev/null tcp:127.0.0.1:1 b,direct file:b,append; do
+	for sink in - f /dev/null tcp:127.0.0.1:1 b,direct file:b,append weird:x fd:x file:; do
 		copy --atomic a "$sink"
 		exits 2
 	done

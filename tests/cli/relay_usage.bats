@@ -66,7 +66,7 @@ refuses() {
 	refuses --backlog "" "is no number"
 	refuses --balance random "is none of roundrobin, leastconn and source"
 	for option in --connect-timeout --retry-after --idle-timeout --exit-idle-time --drain-timeout; do
-		refuses $option 0 "is not between a millisecond and a thousand million seconds"
+		refuses $option 0 "is less than a millisecond"
 		refuses $option 5d "has a unit that is none of ms, s, m and h"
 		refuses $option soon "is no time, such as 2.5 or 500ms"
 		refuses $option -1 "is no time, such as 2.5 or 500ms"

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "endpoints/endpoints.h"
+#include <usplice/spec.h>
 
 #define STREAM_WRITE_LEN ((size_t)1 << 20)
 
@@ -65,7 +65,7 @@ static size_t stream_wanted_len(size_t len)
 	const char *text = getenv("USP_TEST_BYTES");
 	int64_t wanted;
 
-	return text && usp_spec_parse_len(text, &wanted) == 0 && wanted > 0 ? (size_t)wanted : len;
+	return text && usp_size_parse(text, &wanted, NULL) == 0 && wanted > 0 ? (size_t)wanted : len;
 }
 
 static bool stream_write_disk(void)

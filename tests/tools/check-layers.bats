@@ -37,7 +37,8 @@ complains() {
 	source_file splice/pipe.c '#include <errno.h>' '#include "mm/folio.h"' '#include "splice/buf.h"' '#include <usplice/endpoint.h>' \
 		'/* errno, printf() and read() in a comment */' 'static const char *usp_word = "stderr: write(2)";' \
 		'static int usp_try(struct usp_file *file)' '{' '	return file->ops->read(file) + usp_sys_read(3);' '}'
-	source_file endpoints/zero.c '#include "endpoints/endpoints.h"' '#include "endpoints.h"' '#include "zero.h"'
+	source_file endpoints/zero.c '#include "endpoints/endpoints.h"' '#include "endpoints.h"' '#include "zero.h"' \
+		'#include "endpoints/spec.h"'
 	source_file cli/main.c '#include <usplice.h>' '#include "option.h"' 'int main(void)' '{' '	return printf("%d", errno);' '}'
 	check
 	echo "$output"

@@ -23,6 +23,7 @@ needs_plain_build() {
 	[ -f "$prefix/include/usplice.h" ]
 	[ -f "$prefix/include/usplice/endpoint.h" ]
 	[ -f "$prefix/include/usplice/relay.h" ]
+	[ -f "$prefix/include/usplice/spec.h" ]
 	[ -f "${library%.so}.a" ]
 	[ "$(readlink "$library")" = libusplice.so.0 ]
 }
@@ -50,7 +51,7 @@ needs_plain_build() {
 }
 
 @test "the public headers compile alone and without GNU extensions" {
-	for header in usplice.h usplice/endpoint.h usplice/relay.h; do
+	for header in usplice.h usplice/endpoint.h usplice/relay.h usplice/spec.h; do
 		echo "#include <$header>" | cc -std=c11 -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" -fsyntax-only -x c -
 	done
 }

@@ -4,12 +4,11 @@
 
 #include <stdio.h>
 #include <sys/stat.h>
-
-#include "endpoints/endpoints.h"
+#include <usplice/spec.h>
 
 static const struct {
 	const char *text;
-	const char *scheme; /* NULL: none, which is standard input or output */
+	const char *scheme;
 	const char *address;
 	const char *options; /* "name=value name" */
 } good[] = {
@@ -40,7 +39,7 @@ static const struct {
 	{":a", "file", ":a", ""},
 	{"-a:b", "file", "-a:b", ""},
 	{"--", "file", "--", ""},
-	{"-", NULL, "-", ""},
+	{"-", "-", "-", ""},
 	{"fd:7", "fd", "7", ""},
 	{"null:", "null", "", ""},
 	{"null://", "null", "", ""},
@@ -82,11 +81,11 @@ static void options_as_text(const struct usp_spec *spec, char *ret_text, size_t 
 	size_t len = 0;
 
 	ret_text[0] = '\0';
-	for (unsigned i = 0; i < spec->nr_options; i++) {
-		const char *value = spec->options[i].value;
+	for (unsigned i = 0; i < usp_spec_nr_options(spec); i++) {
+		const char *value, *name = usp_spec_option_at(spec, i, &value);
 
-		len += (size_t)snprintf(ret_text + len, room - len, "%s%s%s%s", i ? " " : "", spec->options[i].name,
-					value ? "=" : "", value ? value : "");
+		len += (size_t)snprintf(ret_text + len, room - len, "%s%s%s%s", i ? " " : "", name, value ? "=" : "",
+					value ? value : "");
 	}
 }
 
@@ -94,23 +93,19 @@ static void a_good_spec_names_type_address_and_options(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-		const struct usp_endpoint *endpoint;
-		const char *why = NULL;
-		struct usp_spec spec;
+		const char *why = NULL, *value;
+		struct usp_spec *spec;
 		char options[128];
 
 		print_message("# %s\n", good[i].text);
-		assert_int_equal(usp_spec_parse(good[i].text, &spec, &endpoint, &why), 0);
-		assert_string_equal(spec.address, good[i].address);
-		assert_string_equal(spec.text, good[i].text);
-		assert_non_null(endpoint->open);
-		if (good[i].scheme)
-			assert_string_equal(endpoint->scheme, good[i].scheme);
-		else
-			assert_null(endpoint->scheme);
-		options_as_text(&spec, options, sizeof(options));
+		assert_int_equal(usp_spec_parse(good[i].text, &spec, &why), 0);
+		assert_string_equal(usp_spec_address(spec), good[i].address);
+		assert_string_equal(usp_spec_text(spec), good[i].text);
+		assert_string_equal(usp_spec_scheme(spec), good[i].scheme);
+		options_as_text(spec, options, sizeof(options));
 		assert_string_equal(options, good[i].options);
-		usp_spec_fini(&spec);
+		assert_null(usp_spec_option_at(spec, usp_spec_nr_options(spec), &value));
+		usp_spec_free(spec);
 	}
 }
 
@@ -134,20 +129,19 @@ static void a_bad_spec_is_refused_with_a_reason(void **state)
 static void a_file_whose_name_looks_like_a_scheme_is_found_if_it_exists(void **state)
 {
 	char dir[] = "/tmp/usplice-test-XXXXXX", here[4096];
-	const struct usp_endpoint *endpoint;
 	const char *why = NULL;
-	struct usp_spec spec;
+	struct usp_spec *spec;
 
 	(void)state;
 	assert_non_null(getcwd(here, sizeof(here)));
 	assert_non_null(mkdtemp(dir));
 	assert_int_equal(chdir(dir), 0);
-	assert_int_equal(usp_spec_parse("weird:name", &spec, &endpoint, &why), -EINVAL);
+	assert_int_equal(usp_spec_parse("weird:name", &spec, &why), -EINVAL);
 	assert_int_equal(mknod("weird:name", S_IFREG | 0600, 0), 0);
-	assert_int_equal(usp_spec_parse("weird:name", &spec, &endpoint, &why), 0);
-	assert_string_equal(spec.address, "weird:name");
-	assert_ptr_equal(endpoint, &usp_regular_endpoint);
-	usp_spec_fini(&spec);
+	assert_int_equal(usp_spec_parse("weird:name", &spec, &why), 0);
+	assert_string_equal(usp_spec_path(spec), "weird:name");
+	assert_string_equal(usp_spec_scheme(spec), "file");
+	usp_spec_free(spec);
 	unlink("weird:name");
 	assert_int_equal(chdir(here), 0);
 	rmdir(dir);
@@ -155,15 +149,13 @@ static void a_file_whose_name_looks_like_a_scheme_is_found_if_it_exists(void **s
 
 static void an_option_without_a_value_is_there_and_empty(void **state)
 {
-	const struct usp_endpoint *endpoint;
-	const char *why = NULL;
-	struct usp_spec spec;
+	struct usp_spec *spec;
 
 	(void)state;
-	assert_int_equal(usp_spec_parse("a,direct", &spec, &endpoint, &why), 0);
-	assert_string_equal(usp_spec_option(&spec, "direct"), "");
-	assert_null(usp_spec_option(&spec, "append"));
-	usp_spec_fini(&spec);
+	assert_int_equal(usp_spec_parse("a,direct", &spec, NULL), 0);
+	assert_string_equal(usp_spec_option(spec, "direct"), "");
+	assert_null(usp_spec_option(spec, "append"));
+	usp_spec_free(spec);
 }
 
 static void any_bytes_are_either_a_spec_or_refused(void **state)
@@ -173,9 +165,8 @@ static void any_bytes_are_either_a_spec_or_refused(void **state)
 
 	(void)state;
 	for (unsigned round = 0; round < 100000; round++) {
-		const struct usp_endpoint *endpoint;
 		const char *why = NULL;
-		struct usp_spec spec;
+		struct usp_spec *spec;
 		char text[24];
 		unsigned len;
 
@@ -186,56 +177,24 @@ static void any_bytes_are_either_a_spec_or_refused(void **state)
 			text[i] = alphabet[(seed >> 16) % (sizeof(alphabet) - 1)];
 		}
 		text[len] = '\0';
-		if (usp_spec_parse(text, &spec, &endpoint, &why) < 0) {
+		if (usp_spec_parse(text, &spec, &why) < 0) {
 			assert_non_null(why);
 			continue;
 		}
-		assert_true(strlen(spec.address) <= len);
-		usp_spec_fini(&spec);
+		assert_true(strlen(usp_spec_address(spec)) <= len);
+		usp_spec_free(spec);
 	}
 }
 
-static void a_length_takes_units_of_both_kinds(void **state)
+static void the_parser_works_without_a_place_for_the_reason(void **state)
 {
-	static const struct {
-		const char *text;
-		int64_t len;
-	} lens[] = {
-		{"0", 0},
-		{"17", 17},
-		{"1k", 1024},
-		{"1K", 1024},
-		{"2kB", 2000},
-		{"2KB", 2000},
-		{"3M", 3 << 20},
-		{"3MB", 3000000},
-		{"4G", 4L << 30},
-		{"4GB", 4000000000},
-		{"1T", 1L << 40},
-		{"1TB", 1000000000000},
-		{"9223372036854775807", INT64_MAX},
-	};
-	int64_t len;
+	struct usp_spec *spec = NULL;
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
-		assert_int_equal(usp_spec_parse_len(lens[i].text, &len), 0);
-		assert_int_equal(len, lens[i].len);
-	}
-}
-
-static void what_is_not_a_length_is_refused(void **state)
-{
-	static const char *const texts[] = {"",	  "k",	 "-1",	 "+1",	 " 1", "1 ",  "1 k",
-					    "1B", "1kb", "1kBB", "1MiB", "1m", "0x10"};
-	static const char *const too_large[] = {"9223372036854775808", "9000000T", "99999999999999999999"};
-	int64_t len;
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-		assert_int_equal(usp_spec_parse_len(texts[i], &len), -EINVAL);
-	for (size_t i = 0; i < ARRAY_LEN(too_large); i++)
-		assert_int_equal(usp_spec_parse_len(too_large[i], &len), -ERANGE);
+	assert_int_equal(usp_spec_parse("weird:name", &spec, NULL), -EINVAL);
+	assert_int_equal(usp_spec_parse(NULL, &spec, NULL), -EINVAL);
+	assert_null(spec);
+	usp_spec_free(NULL);
 }
 
 static void opening_needs_a_name_and_a_direction(void **state)
@@ -296,26 +255,57 @@ static void a_reason_is_cleared_when_opening_succeeds(void **state)
 static void a_path_is_told_without_options_and_backslashes(void **state)
 {
 	static const struct {
-		const char *spec, *path;
+		const char *text, *path;
 	} paths[] = {
 		{"a/b", "a/b"},		  {"file:tcp:x", "tcp:x"},    {"file:///tmp/a", "/tmp/a"},
 		{"a,direct,append", "a"}, {"a\\,direct", "a,direct"}, {"a,b", "a,b"},
 	};
 	static const char *const others[] = {"-", "fd:3", "null:", "tcp:host:1", "unix:here", "mem:x", "", "file:"};
-	char path[16] = "before";
+	struct usp_spec *spec;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
-		assert_int_equal(usp_spec_path(paths[i].spec, path, sizeof(path)), strlen(paths[i].path));
-		assert_string_equal(path, paths[i].path);
+		assert_int_equal(usp_spec_parse(paths[i].text, &spec, NULL), 0);
+		assert_string_equal(usp_spec_path(spec), paths[i].path);
+		usp_spec_free(spec);
 	}
-	strcpy(path, "before");
-	for (size_t i = 0; i < ARRAY_LEN(others); i++)
-		assert_int_equal(usp_spec_path(others[i], path, sizeof(path)), -ENXIO);
-	assert_int_equal(usp_spec_path("weird:x", path, sizeof(path)), -EINVAL);
-	assert_int_equal(usp_spec_path("four", path, 4), -ENAMETOOLONG);
-	assert_string_equal(path, "before");
-	assert_int_equal(usp_spec_path("four", path, 5), 4);
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		assert_int_equal(usp_spec_parse(others[i], &spec, NULL), 0);
+		assert_null(usp_spec_path(spec));
+		usp_spec_free(spec);
+	}
+}
+
+static void a_descriptor_is_told_for_each_direction(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned mode;
+		int number;
+	} rows[] = {
+		{"fd:7", USP_READ, 7},
+		{"fd://7", USP_WRITE, 7},
+		{"fd:007", USP_READ | USP_WRITE, 7},
+		{"fd:2147483647", USP_READ, 2147483647},
+		{"fd:2147483648", USP_READ, -EINVAL},
+		{"fd:", USP_READ, -EINVAL},
+		{"fd:-1", USP_READ, -EINVAL},
+		{"fd:1x", USP_READ, -EINVAL},
+		{"-", USP_READ, 0},
+		{"-", USP_WRITE, 1},
+		{"-", USP_READ | USP_WRITE, -EINVAL},
+		{"7", USP_READ, -ENXIO},
+		{"file:fd:7", USP_READ, -ENXIO},
+		{"null:", USP_WRITE, -ENXIO},
+	};
+	struct usp_spec *spec;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_int_equal(usp_spec_parse(rows[i].text, &spec, NULL), 0);
+		assert_int_equal(usp_spec_descriptor(spec, rows[i].mode), rows[i].number);
+		usp_spec_free(spec);
+	}
 }
 
 /* Nobody listens at any of them: an attempt would fail, or wait. */
@@ -347,12 +337,12 @@ int main(void)
 		CASE(a_file_whose_name_looks_like_a_scheme_is_found_if_it_exists),
 		CASE(an_option_without_a_value_is_there_and_empty),
 		CASE(any_bytes_are_either_a_spec_or_refused),
-		CASE(a_length_takes_units_of_both_kinds),
-		CASE(what_is_not_a_length_is_refused),
+		CASE(the_parser_works_without_a_place_for_the_reason),
 		CASE(opening_needs_a_name_and_a_direction),
 		CASE(a_descriptor_is_named_by_its_number),
 		CASE(a_reason_is_cleared_when_opening_succeeds),
 		CASE(a_path_is_told_without_options_and_backslashes),
+		CASE(a_descriptor_is_told_for_each_direction),
 		CASE(without_peers_a_spec_is_checked_and_nothing_is_asked),
 	};
 

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* utf8 - characters of texts that come from outside. */
-#include "utf8.h"
+#include <usplice/spec.h>
 
-size_t utf8_len(const char *text, uint32_t *ret_point)
+#include "base/compiler.h"
+
+size_t usp_utf8_len(const char *text, uint32_t *ret_point)
 {
 	static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
 	const unsigned char *byte = (const unsigned char *)text;
 	uint32_t point = byte[0];
-	size_t len, i;
+	size_t len;
 
 	if (byte[0] >= 0x80 && (byte[0] < 0xc2 || byte[0] > 0xf4))
 		return 0;
 	len = byte[0] < 0x80 ? 1 : byte[0] < 0xe0 ? 2 : byte[0] < 0xf0 ? 3 : 4;
 	if (len > 1)
 		point &= 0x7fu >> len;
-	for (i = 1; i < len; i++) {
+	for (size_t i = 1; i < len; i++) {
 		if ((byte[i] & 0xc0) != 0x80)
 			return 0;
 		point = point << 6 | (byte[i] & 0x3f);
@@ -25,7 +27,7 @@ size_t utf8_len(const char *text, uint32_t *ret_point)
 	return len;
 }
 
-bool utf8_is_control(uint32_t point)
+bool usp_utf8_is_control(uint32_t point)
 {
 	static const struct {
 		uint32_t first, last;
@@ -39,7 +41,7 @@ bool utf8_is_control(uint32_t point)
 		{0x2066, 0x206f}, /* isolates, and what Unicode has given up */
 	};
 
-	for (size_t i = 0; i < sizeof(controls) / sizeof(controls[0]); i++) {
+	for (unsigned i = 0; i < usp_array_len(controls); i++) {
 		if (point >= controls[i].first && point <= controls[i].last)
 			return true;
 	}

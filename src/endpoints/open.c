@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* open - opens what a spec names. A path is opened by what stands there. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <usplice/endpoint.h>
+
+#include "base/sized.h"
+#include "base/sys.h"
+#include "endpoints/endpoints.h"
+#include "endpoints/spec.h"
+
+/* Leads the path, through /proc, to a socket that some process has open? The file of a UNIX socket is on a disk. */
+static bool path_is_open_socket(const char *path)
+{
+	int fd = usp_sys_open(path, O_PATH, 0);
+	bool is_open = fd >= 0 && usp_sys_fs_type(fd) == SOCKFS_MAGIC;
+
+	usp_sys_close(fd);
+	return is_open;
+}
+
+/* Which type a path names: what is there, or a regular file that can be made. */
+static int path_find_endpoint(const char *path, const struct usp_endpoint **ret_endpoint, const char **ret_why)
+{
+	struct stat st;
+	int ret = usp_sys_stat(path, &st);
+
+	if (ret == -ENOENT)
+		return 0; /* opening it makes it, or says what is missing */
+	if (ret < 0)
+		return ret;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (S_ISSOCK(st.st_mode)) {
+		*ret_why = path_is_open_socket(path)
+				   ? "it is a socket that is open already; write - or fd:N in place of the path"
+				   : "it is a socket; to connect to it, write unix: and its path";
+		return -ENXIO;
+	}
+	if (!(st.st_mode & S_IFMT)) {
+		*ret_why = "no bytes flow through it";
+		return -EINVAL;
+	}
+	*ret_endpoint = usp_endpoint_of(st.st_mode & S_IFMT);
+	return 0;
+}
+
+static int path_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
+		     const char **ret_why)
+{
+	const struct usp_endpoint *endpoint = &usp_regular_endpoint;
+	int ret;
+
+	if (!spec->address[0]) {
+		*ret_why = "the name of the file is missing";
+		return -EINVAL;
+	}
+	ret = path_find_endpoint(spec->address, &endpoint, ret_why);
+	if (ret < 0)
+		return ret;
+	for (unsigned i = 0; i < spec->nr_options; i++) {
+		const char *name = spec->options[i].name;
+
+		if (usp_endpoint_has_option(endpoint, name, strlen(name)))
+			continue;
+		*ret_why = "this type of file does not have that option";
+		return -EINVAL;
+	}
+	return endpoint->open(spec, params, ret_file, ret_why);
+}
+
+/* creat_mode may say what st_mode does of a regular file. */
+static bool open_can(const struct usp_open_params *params)
+{
+	return usp_endpoint_can_mode(params->mode) && !(params->creat_mode & ~(S_IFREG | 07777));
+}
+
+static int open_by_name(const char *text, const struct usp_open_params *params, struct usp_file **ret_file,
+			const char **ret_why)
+{
+	struct usp_open_params own;
+	struct usp_spec *spec;
+	int ret = text && params ? usp_sized_take(&own, sizeof(own), params) : -EINVAL;
+
+	if (ret == 0)
+		ret = open_can(&own) ? usp_spec_parse(text, &spec, ret_why) : -EINVAL;
+	if (ret < 0)
+		return ret;
+	if (spec->endpoint == &usp_regular_endpoint)
+		ret = path_open(spec, &own, ret_file, ret_why);
+	else
+		ret = spec->endpoint->open(spec, &own, ret_file, ret_why);
+	usp_spec_free(spec);
+	return ret;
+}
+
+int usp_open(const char *text, const struct usp_open_params *params, struct usp_file **ret_file, const char **ret_why)
+{
+	const char *why = NULL;
+	int ret = open_by_name(text, params, ret_file, &why);
+
+	if (ret_why)
+		*ret_why = ret < 0 ? why : NULL;
+	return ret;
+}
