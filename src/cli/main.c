@@ -4,18 +4,21 @@
  *
  *   include/usplice.h            what callers of the library need: files, pipes, splice, tee, vmsplice, pump, ledger
  *   include/usplice/relay.h      relays
+ *   include/usplice/spec.h       texts that people write: specs, sizes, times
  *   include/usplice/endpoint.h   what authors of endpoints need: operations tables, bufs, folios, helpers
  *
- *   src/base/        floor 0     sys.c is the one door to the kernel; allocation, compiler attributes
- *   src/mm/          floor 1     folios (counted pieces of memory), gifts (the caller's memory)
- *   src/splice/      floor 2     buf, pipe, file, and the acts: splice, tee, vmsplice, direct; helpers for tables
- *   src/endpoints/   floor 3     one file per endpoint type; endpoints.c is their list and parses specs
- *   src/run/         floor 4     the planner decides each hop's lane, the probe tries what the kernel does, the pump runs
- *   src/relay/       floor 5     many connections at a time: workers, connections, targets, metrics
- *   src/cli/         floor 6     this command, a client of usplice.h and usplice/relay.h like any other program:
+ *   src/base/        floor 0     sys.c is the one door to the kernel; allocation, names, numbers, compiler attributes
+ *   src/event/       floor 1     the loop (epoll), the ring (io_uring)
+ *   src/mm/          floor 2     folios (counted pieces of memory), gifts (the caller's memory)
+ *   src/splice/      floor 3     buf, pipe, file, and the acts: splice, tee, vmsplice, direct; helpers for tables
+ *   src/lanes/       floor 4     kernel pipes, the plan of each hop's lane, the probe that tries what the kernel does
+ *   src/endpoints/   floor 5     one file per endpoint type; endpoints.c is their list, spec.c the grammar
+ *   src/pump/        floor 5     source to sinks, until done
+ *   src/relay/       floor 7     many connections at a time: workers, connections, targets, metrics
+ *   src/cli/         floor 8     this command, a client of the public headers like any other program:
  *       main.c       finds the command            cmd_copy.c    options of `usplice copy`
  *       option.c     option tables                copy_open.c   opens the endpoints, the report
- *       size.c       64k, 1GB, 10M/s              copy_check.c  refuses what cannot be done
+ *       size.c       1.5 GiB                      copy_check.c  refuses what cannot be done
  *                                                 copy_inherited.c  descriptors by number
  *       watch.c      signals and ticks            copy_place.c  where it begins
  *       resume.c     compares what is there       copy_run.c    runs the pump, exit code
@@ -27,11 +30,10 @@
  *       report.c     JSON and summary             atomic_path.c   what it replaces
  *       json.c       strings in JSON              atomic_keep.c   what it keeps of that
  *       message.c    lines for the user           standard.c      descriptors 0, 1 and 2
- *       utf8.c       characters of outside texts  relay_log.c     what changes, said once
+ *       timestamp.c  moments as text              relay_log.c     what changes, said once
  *       spool.c      a thread that writes lines   access_log.c    a line for each connection
- *       timestamp.c  moments as text              peer.c          addresses as text
- *       word_list.c  lines of a file              relay_rules.c   which clients are served
- *       relay_reload.c  what reads files again
+ *       word_list.c  lines of a file              peer.c          addresses as text
+ *       relay_reload.c  what reads files again    relay_rules.c   which clients are served
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
  * checks the tree.

@@ -2,7 +2,7 @@
 /* account - what a worker's flows did, added up. */
 #include "relay/account.h"
 
-#include "run/pump.h"
+#include "pump/pump.h"
 #include "splice/file.h"
 
 /* Take what one side of a file has on account: its bytes. */

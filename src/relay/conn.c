@@ -20,6 +20,7 @@
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "endpoints/socket.h"
+#include "event/uring.h"
 #include "relay/admit.h"
 #include "relay/fit.h"
 #include "relay/flow.h"
@@ -30,7 +31,6 @@
 #include "relay/proxy.h"
 #include "relay/tell.h"
 #include "relay/worker.h"
-#include "run/uring.h"
 #include "splice/sock.h"
 
 #define CONN_RETRY_NS 50000000		    /* until a descriptor may be had again */

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "event/loop.h"
 #include "relay/place.h"
-#include "run/loop.h"
 
 struct usp_worker;
 struct usp_pump;

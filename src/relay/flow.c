@@ -23,12 +23,12 @@
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "endpoints/socket.h"
+#include "event/uring.h"
+#include "pump/pump.h"
 #include "relay/account.h"
 #include "relay/linger.h"
 #include "relay/tell.h"
 #include "relay/worker.h"
-#include "run/pump.h"
-#include "run/uring.h"
 #include "splice/sock.h"
 
 #define FLOW_NR_MESSAGES 4u    /* in a row, until the ring is asked to carry a flow again: */

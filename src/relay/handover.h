@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "run/loop.h"
+#include "event/loop.h"
 
 struct usp_worker;
 struct usp_client;

@@ -5,8 +5,8 @@
 
 #include <usplice/relay.h>
 
+#include "event/loop.h"
 #include "relay/place.h"
-#include "run/loop.h"
 
 #define USP_METRICS_HOSTS_MAX 64
 

@@ -12,7 +12,7 @@
 #include "base/own.h"
 #include "base/sized.h"
 #include "base/sys.h"
-#include "endpoints/kpipe.h"
+#include "lanes/kpipe.h"
 #include "relay/account.h"
 #include "relay/cidr.h"
 #include "relay/keepalive.h"

@@ -12,9 +12,9 @@
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "base/sys.h"
+#include "lanes/plan.h"
 #include "mm/gift.h"
 #include "relay/place.h"
-#include "run/planner.h"
 
 #define WORKER_ACCEPTS_MAX 64	 /* in one round, so that connections that flow get their turn */
 #define WORKER_PAUSE_NS 50000000 /* without descriptors, memory or room */

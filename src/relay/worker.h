@@ -7,6 +7,10 @@
 #include <usplice/relay.h>
 
 #include "base/slab.h"
+#include "event/loop.h"
+#include "event/sched.h"
+#include "event/uring.h"
+#include "pump/rate.h"
 #include "relay/conn.h"
 #include "relay/handover.h"
 #include "relay/limits.h"
@@ -15,10 +19,6 @@
 #include "relay/resolver.h"
 #include "relay/rules.h"
 #include "relay/target.h"
-#include "run/loop.h"
-#include "run/rate.h"
-#include "run/sched.h"
-#include "run/uring.h"
 
 #define USP_RELAY_LISTENERS_MAX 64
 

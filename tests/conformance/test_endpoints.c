@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-#include "endpoints/kpipe.h"
+#include "lanes/kpipe.h"
 #include "subject.h"
 
 #define SOURCE_LEN 19968u /* whole sectors, for block devices, but not whole pages */

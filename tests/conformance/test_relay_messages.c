@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_relay_messages - small messages through a relay: carried by io_uring where it can be had, and the same without it. */
-#include "run/uring.h"
+#include "event/uring.h"
 #include "stage.h"
 
 #define WARM_ROUNDS 20 /* after fewer messages nobody sets up a stream for them */

@@ -19,7 +19,7 @@
 
 #include "end.h"
 #include "fault.h"
-#include "run/probe.h"
+#include "lanes/probe.h"
 #include "support.h"
 
 #define CONTENT "what is in the file"

@@ -19,8 +19,8 @@
 
 #include "base/compiler.h"
 #include "base/sys.h"
+#include "event/sched.h"
 #include "fault.h"
-#include "run/sched.h"
 #include "support.h"
 
 #define CHUNK 50000

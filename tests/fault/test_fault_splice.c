@@ -10,8 +10,8 @@
 #include "base/compiler.h"
 #include "base/own.h"
 #include "end.h"
-#include "endpoints/kpipe.h"
 #include "fault.h"
+#include "lanes/kpipe.h"
 #include "support.h"
 
 #define TRIES_MAX 16 /* calls in a row that move nothing: a fault that stays */

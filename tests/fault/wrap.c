@@ -12,8 +12,8 @@
 
 #include "base/alloc.h"
 #include "base/sys.h"
+#include "event/uring.h"
 #include "mm/folio.h"
-#include "run/uring.h"
 
 /* --- Memory ------------------------------------------------------------------------------------------- */
 

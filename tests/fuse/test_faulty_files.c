@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "endpoints/kpipe.h"
+#include "lanes/kpipe.h"
 
 #define LEN 100000
 

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "run/probe.h"
+#include "lanes/probe.h"
 
 /* Each opens a file to be read from or written to; other ends stay open until the program ends. */
 

@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "endpoints/kpipe.h"
 #include "ends.h"
+#include "lanes/kpipe.h"
 #include "support.h"
 
 /* --- C3: lengths and pointers that nobody looked at ----------------------------------------------------------- */

@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "endpoints/kpipe.h"
 #include "ends.h"
+#include "lanes/kpipe.h"
 #include "mm/gift.h"
 #include "splice/pipe.h"
 #include "support.h"

@@ -2,7 +2,7 @@
 # The checker against small trees: a good one, and one bad one for each rule.
 
 setup() {
-	mkdir -p "$BATS_TEST_TMPDIR"/src/{base,mm,splice,endpoints,transforms,run,cli} "$BATS_TEST_TMPDIR"/include/usplice
+	mkdir -p "$BATS_TEST_TMPDIR"/src/{base,mm,splice,endpoints,transforms,pump,cli} "$BATS_TEST_TMPDIR"/include/usplice
 	cd "$BATS_TEST_TMPDIR"
 }
 
@@ -48,12 +48,12 @@ complains() {
 
 @test "an include that goes up is found" {
 	source_file mm/folio.c '#include "splice/pipe.h"'
-	complains 'src/mm/folio.c:1: include of "splice/pipe.h" goes up from floor 1 to 2'
+	complains 'src/mm/folio.c:1: include of "splice/pipe.h" goes up from floor 2 to 3'
 }
 
 @test "an include of the sibling folder is found" {
-	source_file endpoints/zero.c '' '#include "transforms/zstd.h"'
-	complains 'src/endpoints/zero.c:2: include of "transforms/zstd.h", which is a sibling on floor 3'
+	source_file transforms/zstd.c '' '#include "lanes/kpipe.h"'
+	complains 'src/transforms/zstd.c:2: include of "lanes/kpipe.h", which is a sibling on floor 4'
 }
 
 @test "an endpoint that includes another one is found" {
@@ -73,8 +73,8 @@ complains() {
 }
 
 @test "an include from a folder without a floor is found" {
-	source_file run/pump.c '#include "utils/misc.h"'
-	complains 'src/run/pump.c:1: include of "utils/misc.h", which is on no floor'
+	source_file pump/pump.c '#include "utils/misc.h"'
+	complains 'src/pump/pump.c:1: include of "utils/misc.h", which is on no floor'
 }
 
 @test "a command that looks behind the public header is found" {
@@ -93,38 +93,38 @@ complains() {
 }
 
 @test "a system call outside the door is found" {
-	source_file run/pump.c 'int usp_f(int fd)' '{' '	return close(fd);' '}'
-	complains 'src/run/pump.c:3: system call close() outside base/sys.c'
+	source_file pump/pump.c 'int usp_f(int fd)' '{' '	return close(fd);' '}'
+	complains 'src/pump/pump.c:3: system call close() outside base/sys.c'
 }
 
 @test "a look-up of a name that nothing ends is found, in the command, too" {
 	source_file base/lookup.c 'int usp_f(void)' '{' '	return getaddrinfo(0, 0, 0, 0);' '}'
-	source_file run/pump.c 'int usp_f(void)' '{' '	return getaddrinfo(0, 0, 0, 0);' '}'
-	complains 'src/run/pump.c:3: getaddrinfo() outside base/lookup.c: nothing ends it there'
-	source_file run/pump.c ''
+	source_file pump/pump.c 'int usp_f(void)' '{' '	return getaddrinfo(0, 0, 0, 0);' '}'
+	complains 'src/pump/pump.c:3: getaddrinfo() outside base/lookup.c: nothing ends it there'
+	source_file pump/pump.c ''
 	source_file cli/main.c 'int f(void)' '{' '	return gethostbyname("a") != 0;' '}'
 	complains 'src/cli/main.c:3: gethostbyname() outside base/lookup.c: nothing ends it there'
 }
 
 @test "a library that prints is found" {
-	source_file run/pump.c 'void usp_f(void)' '{' '	puts("hello");' '}'
-	complains 'src/run/pump.c:3: puts: only the command prints'
-	source_file run/pump.c 'void usp_f(void)' '{' '	usp_show(stderr);' '}'
-	complains 'src/run/pump.c:3: stderr: only the command prints'
+	source_file pump/pump.c 'void usp_f(void)' '{' '	puts("hello");' '}'
+	complains 'src/pump/pump.c:3: puts: only the command prints'
+	source_file pump/pump.c 'void usp_f(void)' '{' '	usp_show(stderr);' '}'
+	complains 'src/pump/pump.c:3: stderr: only the command prints'
 }
 
 @test "a library that exits is found" {
-	source_file run/pump.c 'void usp_f(void)' '{' '	exit(1);' '}'
-	complains 'src/run/pump.c:3: exit(): only the command exits'
+	source_file pump/pump.c 'void usp_f(void)' '{' '	exit(1);' '}'
+	complains 'src/pump/pump.c:3: exit(): only the command exits'
 }
 
 @test "a function of 80 lines passes and one of 81 is found" {
 	body() { yes '	usp_step();' | head -n "$1"; }
-	source_file run/pump.c 'int usp_f(void)' '{' "$(body 78)" '}'
+	source_file pump/pump.c 'int usp_f(void)' '{' "$(body 78)" '}'
 	check
 	[ "$status" -eq 0 ]
-	source_file run/pump.c 'static int usp_f(int first,' '		 int second)' '{' "$(body 79)" '}'
-	complains 'src/run/pump.c:3: function usp_f of 81 lines, at most 80'
+	source_file pump/pump.c 'static int usp_f(int first,' '		 int second)' '{' "$(body 79)" '}'
+	complains 'src/pump/pump.c:3: function usp_f of 81 lines, at most 80'
 }
 
 @test "a file of 800 lines passes and one of 801 is found, headers too" {

@@ -15,7 +15,7 @@
 #include <usplice/relay.h>
 
 #include "base/own.h"
-#include "endpoints/kpipe.h"
+#include "lanes/kpipe.h"
 
 #define SLOT 65536
 #define NR_CHILDREN 4

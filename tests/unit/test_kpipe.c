@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#include "endpoints/kpipe.h"
+#include "lanes/kpipe.h"
 
 #define SLOT 65536
 

@@ -7,7 +7,7 @@
 
 #include "base/compiler.h"
 #include "base/sys.h"
-#include "run/loop.h"
+#include "event/loop.h"
 #include "support.h"
 
 #define MS UINT64_C(1000000)

@@ -4,7 +4,7 @@
 
 #include <sys/mman.h>
 
-#include "run/probe.h"
+#include "lanes/probe.h"
 
 static void assert_answer(const struct usp_probe_result *result)
 {

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "base/sys.h"
-#include "run/sched.h"
+#include "event/sched.h"
 
 #define MS ((uint64_t)1000000)
 #define LOOK (100 * MS)

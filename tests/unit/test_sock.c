@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
-#include "endpoints/kpipe.h"
+#include "lanes/kpipe.h"
 #include "splice/sock.h"
 
 #define GIFT_LEN ((size_t)1 << 20)

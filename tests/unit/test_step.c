@@ -4,7 +4,7 @@
 
 #include "base/sys.h"
 #include "net.h"
-#include "run/pump.h"
+#include "pump/pump.h"
 #include "steps.h"
 
 #define ROOM (4 * PAGE) /* of the small pipe that is a sink */

@@ -5,8 +5,8 @@
 #include <sys/socket.h>
 
 #include "base/compiler.h"
+#include "event/uring.h"
 #include "net.h"
-#include "run/uring.h"
 #include "support.h"
 
 #define NR_STREAMS 100 /* more than the kernel gives completions in one call */

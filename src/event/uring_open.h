@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* uring_open - a ring of io_uring that a loop can wait for. */
+#ifndef USP_EVENT_URING_OPEN_H
+#define USP_EVENT_URING_OPEN_H
+
+#include <liburing.h>
+
+/*
+ * Open a ring for the calling thread alone. The eventfd, which stays the caller's, becomes readable as soon as there is work
+ * for the thread; it is no sign that there is some. 0 or -errno: what io_uring_setup(2) and io_uring_register(2) give, -ENOSYS
+ * and -EPERM where io_uring is not to be had.
+ */
+int usp_uring_open(struct io_uring *ret_ring, int event_fd);
+
+#endif

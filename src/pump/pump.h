@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/* pump - what a pump, its source, its steps and its branches share. */
+#ifndef USP_PUMP_PUMP_H
+#define USP_PUMP_PUMP_H
+
+#include <pthread.h>
+#include <usplice/endpoint.h>
+
+#include "lanes/plan.h"
+#include "pump/rate.h"
+
+/* How far a branch has come that is driven in steps. */
+enum usp_branch_stage {
+	USP_BRANCH_OPEN,
+	USP_BRANCH_SETTLE, /* the sink gets no more; its peer may have to take what was sent */
+	USP_BRANCH_DONE,
+};
+
+/* One sink of a pump, with the pipe that feeds it. */
+struct usp_branch {
+	struct usp_pump *pump;
+	struct usp_file *sink;
+	struct usp_pipe *pipe; /* the pump's own where there is one sink only */
+	pthread_t thread;
+	bool is_running;	   /* the thread has to be joined */
+	bool is_live;		   /* the source's view: it still takes bytes */
+	atomic_bool must_leave;	   /* too slow */
+	bool is_shut;		   /* at the end: the sink's peer is told that this is all */
+	bool is_cut;		   /* or must not take it for all */
+	bool is_awaiting;	   /* and that it has taken all is to be seen */
+	bool was_heard, has_ended; /* it says something by itself; it has ended, too */
+	_Atomic(uint64_t) bytes;
+	_Atomic(uint64_t) stranded;
+	_Atomic(uint64_t) not_given; /* bytes that the source had for it when giving failed */
+	atomic_int give_error;	     /* why the source gives it no more */
+	atomic_int error;
+	_Atomic(uint64_t) progress_ns; /* when the sink or its peer took something last, as far as somebody looked */
+	atomic_int backlog;	       /* what the sink's peer had not taken then */
+	int close_error;	       /* on the way to the end, from here on */
+	int64_t nap_ns;
+	enum usp_branch_stage stage; /* of steps, from here on */
+	bool is_waiting;
+	struct usp_pump_wait wait; /* if it is */
+};
+
+/* How far a run has come. */
+enum usp_pump_stage {
+	USP_PUMP_NEW,
+	USP_PUMP_RANGE,	 /* the kernel copies from file to file */
+	USP_PUMP_FLOW,	 /* source -> pipe -> sink */
+	USP_PUMP_SETTLE, /* all is sent; the peer may have to take it */
+	USP_PUMP_DONE,
+};
+
+/* What a bulk flow has shown, and what it is trusted with (lowat.c). */
+struct usp_lowat {
+	uint64_t seen;	      /* bytes of the pump when it waited for its source last */
+	uint64_t shown;	      /* bytes in large pieces in a row */
+	uint64_t nr_shown;    /* how many pieces these were */
+	uint64_t since_ns;    /* since when; 0: none */
+	uint64_t needed;      /* bytes to show, once they have been more than at first */
+	bool was_late;	      /* the last wake-up was not the mark's */
+	uint64_t patience_ns; /* how long the source may be left alone; 0: it has no low-water mark */
+};
+
+struct usp_pump {
+	struct usp_file *source;
+	struct usp_pump_params params;
+	enum usp_pump_stage stage;
+	struct usp_plan plan;	    /* of its hops; applied while it runs */
+	struct usp_pipe *pipe;	    /* source -> here -> branches */
+	struct usp_buf left;	    /* what the short way could not deliver, on its way into the pipe */
+	struct usp_folio **scratch; /* of whoever drives many pumps in one thread: memory for the short way; or NULL */
+	struct usp_branch *branches;
+	struct usp_branch only; /* the place of the branch where there is one */
+	unsigned nr_branches;
+	unsigned nr_large, nr_small; /* takes in a row, for USP_PUMP_ADAPT_LANE */
+	unsigned nr_messages;	     /* takes in a row that a ring could carry */
+	size_t last_take;
+	struct usp_lowat lowat;
+	size_t step_bytes; /* the most that one step takes from the source */
+	struct usp_rate rate;
+	struct usp_shared_rate *shared_rate; /* of several pumps, or NULL; not owned */
+	uint64_t begun_ns, progress_ns;	     /* where a time-out needs them */
+	struct usp_pump_wait
+		*waits; /* what the last step waits for, [0, nr_waits); that of the branch where there is one */
+	unsigned nr_waits;
+	atomic_bool is_stepped;	 /* no threads can be had for the branches */
+	bool is_source_over;	 /* nothing more is taken */
+	_Atomic(uint64_t) bytes; /* taken from the source */
+	atomic_int source_error;
+	atomic_bool has_all; /* that the source had, or that was asked for */
+	atomic_bool is_stopped, is_done;
+	atomic_bool has_failed; /* a branch failed, and that ends the run */
+	atomic_bool is_given;	/* the source's thread gives nothing more to those of the branches */
+	bool is_last;		/* whoever made it closes the sink when it has ended, so it need not be shut down */
+	bool must_look;		/* a short read does not say that nothing is left */
+	unsigned process;	/* that began it */
+	atomic_int stop_fd;	/* eventfd of a run that blocks, readable after a stop; -1 without one */
+	struct pollfd *fds;	/* while waiting: the stop, what is waited for, the sinks */
+};
+
+/* What carries the source's hop: NULL on the user lane. */
+static inline const struct usp_lane *usp_pump_source_lane(const struct usp_pump *pump)
+{
+	return usp_plan_lane(&pump->plan, 0);
+}
+
+/* The earlier one of a deadline and len_ns from a moment on, where 0 means never. */
+static inline uint64_t usp_earlier(uint64_t deadline_ns, uint64_t from_ns, uint64_t len_ns)
+{
+	return len_ns && from_ns + len_ns < deadline_ns ? from_ns + len_ns : deadline_ns;
+}
+
+/* --- The source (source.c) -------------------------------------------------------------------------- */
+
+/*
+ * Take one step's worth from the source into the pump's pipe: bytes, 0 at the end or when count is reached, -EAGAIN with
+ * *ret_wait, or -errno, which is noted as the source's.
+ */
+ssize_t usp_pump_take(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
+
+/* How much of len may go now, by count and rates: 0 when count is reached, -EAGAIN with the time to wait in *ret_wait. */
+ssize_t usp_pump_allowance(struct usp_pump *pump, size_t len, struct usp_pump_wait *ret_wait);
+
+/* The same, and -EAGAIN if the source is known to have nothing now. What became of reading is then told to usp_pump_took. */
+ssize_t usp_pump_may_take(struct usp_pump *pump, size_t len, struct usp_pump_wait *ret_wait);
+
+/* Bytes, 0 at the end, or -errno, as a read gave them: counted or noted, and -EAGAIN with *ret_wait. */
+ssize_t usp_pump_took(struct usp_pump *pump, ssize_t taken, struct usp_pump_wait *ret_wait);
+
+/* Note that bytes were taken. */
+void usp_pump_count(struct usp_pump *pump, ssize_t taken);
+
+/* A source that the kernel refused to splice went on in memory: nothing comes to the sinks in kernel pipes any more. */
+void usp_pump_follow_source(struct usp_pump *pump);
+
+/* --- Waiting (source.c) ----------------------------------------------------------------------------- */
+
+/* -EAGAIN, after noting in *ret_wait that a file has to become ready on a side. */
+int usp_pump_blocked(struct usp_file *file, unsigned side, struct usp_pump_wait *ret_wait);
+
+/* -EAGAIN, after noting that time has to pass. */
+int usp_pump_pause(struct usp_pump_wait *ret_wait, int64_t timeout_ns);
+
+/* In a run that blocks: wait for what a step said: 0 to look again, -ECANCELED after a stop, or -errno. */
+int usp_pump_await(struct usp_pump *pump, const struct usp_pump_wait *wait);
+
+/* The same for all that a step with several sinks said. */
+int usp_pump_await_any(struct usp_pump *pump);
+
+/*
+ * Wait until a sink can be written or has more_events of poll(2), the pump is stopped (-ECANCELED), or timeout_ns (negative: none) has
+ * passed (-ETIMEDOUT).
+ */
+int usp_pump_wait(struct usp_pump *pump, struct usp_file *sink, short more_events, int64_t timeout_ns);
+
+/* --- Steps of a pump with one sink (step.c) ----------------------------------------------------------- */
+
+#define USP_PUMP_BUDGET ((uint64_t)1 << 20) /* bytes of one step, until others get their turn */
+
+/* All is delivered, and the last piece had this length: is another lane better for the next one? */
+void usp_pump_adapt(struct usp_pump *pump, size_t taken);
+
+/*
+ * A step is over, and waits for the source: would its next pieces be better if it were woken later? Shortens *wait where what is
+ * there must be looked at in time.
+ */
+void usp_pump_adapt_lowat(struct usp_pump *pump, struct usp_pump_wait *wait);
+
+/* The source wakes whoever waits for it as soon as it has a byte, as it did before. */
+void usp_pump_drop_lowat(struct usp_pump *pump);
+
+/*
+ * No longer than there is time: -EAGAIN with *wait shortened, or -ETIMEDOUT. branch is the one whose sink is waited for, NULL if
+ * that is the source. What the peers of the sinks take meanwhile is movement, too.
+ */
+int usp_pump_check_time(struct usp_pump *pump, const struct usp_branch *branch, struct usp_pump_wait *wait);
+
+/* One step of whatever stage it is in; -EAGAIN with *ret_wait, or 0 when the stage has become USP_PUMP_DONE. */
+int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
+
+/* --- Steps of a pump with several sinks (many.c) ------------------------------------------------------- */
+
+/* Pipes for the branches of steps: 0 or -errno. */
+int usp_pump_begin_many(struct usp_pump *pump, const struct usp_pipe_params *params);
+
+/* As usp_pump_advance; -EAGAIN with pump->waits. */
+int usp_pump_advance_many(struct usp_pump *pump);
+
+/* It cannot go on: as if the source had failed. The next steps only settle what was sent. */
+void usp_pump_fail_many(struct usp_pump *pump, int error);
+
+/* --- The short way of what is copied (message.c) ------------------------------------------------------- */
+
+/* Bytes that somebody else took from the source and gave to the sink, both by copying: counted and accounted. */
+void usp_pump_carried(struct usp_pump *pump, size_t taken, size_t given);
+
+/* Might somebody else carry what comes, as long as it is messages: is nothing under way, and nothing limited? */
+bool usp_pump_may_be_carried(const struct usp_pump *pump);
+
+/* Can the flow go that way now? */
+bool usp_pump_is_message(const struct usp_pump *pump);
+
+/* Go it: 1 if the long way has to go on, 0 at the end, -EAGAIN with *ret_wait, or the -errno of the sink or a stop. */
+int usp_pump_message(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
+
+/* --- Branches (branch.c) ------------------------------------------------------------------------------ */
+
+/* Deliver up to len bytes of the branch's pipe to its sink, once, and count them: bytes, 0 if it is at its end, or -errno. */
+ssize_t usp_branch_write(struct usp_branch *branch, size_t len, unsigned flags);
+
+/*
+ * It gave -EAGAIN: -EAGAIN, after noting in *ret_wait what has to come. What the peer of a sink that is only written says meanwhile is
+ * dropped, at once and when it comes.
+ */
+int usp_branch_blocked(struct usp_branch *branch, struct usp_pump_wait *ret_wait);
+
+/*
+ * The sink gets no more: count what is stranded, drop it or keep it. One that has everything is shut down; the peer of another
+ * one must not take what came for all. The error that it ends with, so far, is its close_error.
+ */
+void usp_branch_close(struct usp_branch *branch, int error);
+
+/*
+ * What was sent is delivered when the peer has it, and the kernel reads no more from our memory: -EAGAIN with *ret_wait, or 0 when it
+ * is noted how the branch ended.
+ */
+int usp_branch_end(struct usp_branch *branch, struct usp_pump_wait *ret_wait);
+
+/* Nothing but a stop wakes a wait of the pump any more. */
+void usp_pump_hush(struct usp_pump *pump);
+
+/* Has the sink's peer taken something since somebody looked last? Then that is progress. */
+void usp_branch_look(struct usp_branch *branch);
+
+/* A stop can come between what the source gave and what the branch got of it: all of that is stranded. */
+void usp_branch_strand_all(struct usp_branch *branch);
+
+/* Note how it ended, and whether that ends the run. */
+void usp_branch_note(struct usp_branch *branch, int error);
+
+bool usp_branch_may_detach(const struct usp_branch *branch);
+uint64_t usp_branch_slow_ns(const struct usp_branch *branch);
+
+/* A pipe and a thread of its own for the branch: 0 or -errno. Then wait for it to end. */
+int usp_branch_start(struct usp_branch *branch, const struct usp_pipe_params *params);
+void usp_branch_join(struct usp_branch *branch);
+
+/* Take both away again, before anything was given to it. The pump is_stepped. */
+void usp_branch_dismiss(struct usp_branch *branch);
+
+/*
+ * Give every live branch the first buf of the pump's pipe, by reference. One that cannot be given it fails, when it has
+ * delivered what it has. 0, or -EPIPE when none is left.
+ */
+int usp_pump_distribute(struct usp_pump *pump);
+
+#endif
