@@ -4,10 +4,10 @@
  *
  * Three ways, chosen by the planner and by what the two ends are:
  *
- *   file -> file        the kernel shares the extents or copies the range itself (step, copy_range)
- *   source -> sink      fill the pipe, drain the pipe, in the caller's thread (step)
- *   source -> sinks     the caller's thread fills; a thread for each sink drains its own pipe (branch); in steps, and
- *                       where time-outs are set, one thread does it all in turns (many)
+ *   file -> file        the kernel shares the extents or copies the range itself (single, copy_range)
+ *   source -> sink      fill the pipe, drain the pipe, in the caller's thread (single)
+ *   source -> sinks     the caller's thread fills; a thread for each sink drains its pipe (sink); in steps, and
+ *                       where time-outs are set, one thread does it all in turns (fanout)
  *
  * The files are nonblocking while the pump has them. Every wait of a run that blocks includes the stop descriptor, so a stop takes
  * effect at once, from any thread or a signal handler.
@@ -63,21 +63,21 @@ int usp_pump_new(struct usp_file *source, const struct usp_pump_params *params, 
 	return 0;
 }
 
-/* The first branch has its place in the pump; more need an array. */
+/* The first sink has its place in the pump; more need an array. */
 static int pump_make_room(struct usp_pump *pump)
 {
-	struct usp_branch *branches = &pump->only;
+	struct usp_sink *sinks = &pump->only;
 
-	if (pump->nr_branches) {
-		branches = usp_alloc_array(pump->nr_branches + 1, sizeof(branches[0]));
-		if (!branches)
+	if (pump->nr_sinks) {
+		sinks = usp_alloc_array(pump->nr_sinks + 1, sizeof(sinks[0]));
+		if (!sinks)
 			return -ENOMEM;
-		for (unsigned i = 0; i < pump->nr_branches; i++)
-			branches[i].sink = pump->branches[i].sink;
-		if (pump->branches != &pump->only)
-			usp_free(pump->branches);
+		for (unsigned i = 0; i < pump->nr_sinks; i++)
+			sinks[i].file = pump->sinks[i].file;
+		if (pump->sinks != &pump->only)
+			usp_free(pump->sinks);
 	}
-	pump->branches = branches;
+	pump->sinks = sinks;
 	return 0;
 }
 
@@ -88,9 +88,9 @@ int usp_pump_add_sink(struct usp_pump *pump, struct usp_file *sink)
 
 	if (ret < 0)
 		return ret;
-	pump->branches[pump->nr_branches++].sink = usp_file_get(sink);
-	for (unsigned i = 0; i < pump->nr_branches; i++)
-		pump->branches[i].pump = pump;
+	pump->sinks[pump->nr_sinks++].file = usp_file_get(sink);
+	for (unsigned i = 0; i < pump->nr_sinks; i++)
+		pump->sinks[i].pump = pump;
 	return 0;
 }
 
@@ -98,25 +98,25 @@ void usp_pump_free(struct usp_pump *pump)
 {
 	if (!pump)
 		return;
-	usp_pump_drop_lowat(pump);
+	usp_rcvlowat_drop(pump);
 	usp_plan_fini(&pump->plan);
-	for (unsigned i = 0; i < pump->nr_branches; i++) {
-		struct usp_branch *branch = &pump->branches[i];
+	for (unsigned i = 0; i < pump->nr_sinks; i++) {
+		struct usp_sink *sink = &pump->sinks[i];
 
-		if (branch->pipe != pump->pipe)
-			usp_pipe_free(branch->pipe);
-		usp_file_put(branch->sink);
+		if (sink->pipe != pump->pipe)
+			usp_pipe_free(sink->pipe);
+		usp_file_put(sink->file);
 	}
 	usp_pipe_free(pump->pipe);
-	if (pump->left.ops)
-		usp_buf_release(NULL, &pump->left);
+	if (pump->undelivered.ops)
+		usp_buf_release(NULL, &pump->undelivered);
 	usp_file_put(pump->source);
 	usp_sys_close(atomic_load(&pump->stop_fd));
 	usp_free(pump->fds);
 	if (pump->waits != &pump->only.wait)
 		usp_free(pump->waits);
-	if (pump->branches != &pump->only)
-		usp_free(pump->branches);
+	if (pump->sinks != &pump->only)
+		usp_free(pump->sinks);
 	usp_free(pump);
 }
 
@@ -136,12 +136,12 @@ void usp_pump_stop(struct usp_pump *pump)
 
 /* --- Many sinks -------------------------------------------------------------------------------------- */
 
-static int pump_start_branches(struct usp_pump *pump, const struct usp_pipe_params *params)
+static int pump_start_sinks(struct usp_pump *pump, const struct usp_pipe_params *params)
 {
 	int ret = 0;
 
-	for (unsigned i = 0; i < pump->nr_branches && ret == 0; i++)
-		ret = usp_branch_start(&pump->branches[i], params);
+	for (unsigned i = 0; i < pump->nr_sinks && ret == 0; i++)
+		ret = usp_sink_start(&pump->sinks[i], params);
 	return ret;
 }
 
@@ -163,7 +163,7 @@ static ssize_t pump_take_waiting(struct usp_pump *pump)
 	return ret;
 }
 
-static struct usp_pipe_params pump_many_params(const struct usp_pump *pump)
+static struct usp_pipe_params pump_fanout_params(const struct usp_pump *pump)
 {
 	return (struct usp_pipe_params){
 		.size = sizeof(struct usp_pipe_params),
@@ -173,48 +173,48 @@ static struct usp_pipe_params pump_many_params(const struct usp_pump *pump)
 }
 
 /* Pipes for several sinks that are served in turns. */
-static int pump_begin_many(struct usp_pump *pump)
+static int pump_begin_fanout(struct usp_pump *pump)
 {
-	const struct usp_pipe_params params = pump_many_params(pump);
+	const struct usp_pipe_params params = pump_fanout_params(pump);
 	int ret = pump->pipe ? 0 : usp_pipe_new(&params, &pump->pipe);
 
-	return ret < 0 ? ret : usp_pump_begin_many(pump, &params);
+	return ret < 0 ? ret : usp_fanout_begin(pump, &params);
 }
 
 /*
- * Step and wait in turns, with several sinks. Time-outs are kept here only: the threads of branches do not know of each other's
+ * Step and wait in turns, with several sinks. Time-outs are kept here only: the threads of sinks do not know of each other's
  * progress.
  */
 static int pump_run_stepped(struct usp_pump *pump)
 {
-	int ret = pump_begin_many(pump), waited;
+	int ret = pump_begin_fanout(pump), waited;
 
-	while (ret == 0 && usp_pump_advance_many(pump) == -EAGAIN) {
+	while (ret == 0 && usp_fanout_advance(pump) == -EAGAIN) {
 		waited = usp_pump_await_any(pump);
 		if (waited < 0)
-			usp_pump_fail_many(pump, waited);
+			usp_fanout_fail(pump, waited);
 	}
 	return ret;
 }
 
 /* No thread can be had: take back those that there are, which have been given nothing. */
-static void pump_dismiss_branches(struct usp_pump *pump)
+static void pump_dismiss_sinks(struct usp_pump *pump)
 {
 	atomic_store(&pump->is_stepped, true);
-	for (unsigned i = 0; i < pump->nr_branches; i++)
-		usp_branch_dismiss(&pump->branches[i]);
+	for (unsigned i = 0; i < pump->nr_sinks; i++)
+		usp_sink_dismiss(&pump->sinks[i]);
 }
 
-static int pump_run_many(struct usp_pump *pump)
+static int pump_run_threads(struct usp_pump *pump)
 {
-	const struct usp_pipe_params params = pump_many_params(pump);
+	const struct usp_pipe_params params = pump_fanout_params(pump);
 	int ret = usp_pipe_new(&params, &pump->pipe);
 
 	if (ret < 0)
 		return ret;
-	ret = pump_start_branches(pump, &params);
+	ret = pump_start_sinks(pump, &params);
 	if (ret == -EAGAIN) {
-		pump_dismiss_branches(pump);
+		pump_dismiss_sinks(pump);
 		return pump_run_stepped(pump);
 	}
 	if (ret < 0)
@@ -225,30 +225,30 @@ static int pump_run_many(struct usp_pump *pump)
 	}
 	atomic_store(&pump->is_given, true);
 	usp_pump_hush(pump);
-	for (unsigned i = 0; i < pump->nr_branches; i++)
-		usp_branch_join(&pump->branches[i]);
-	usp_pump_follow_source(pump);	/* not before: the lanes are the branches' own */
-	return ret == -EPIPE ? 0 : ret; /* all branches have ended: each has its own error */
+	for (unsigned i = 0; i < pump->nr_sinks; i++)
+		usp_sink_join(&pump->sinks[i]);
+	usp_pump_follow_source(pump);	/* not before: the lanes are the sinks' own */
+	return ret == -EPIPE ? 0 : ret; /* all sinks have ended: each has its own error */
 }
 
 /* --- The run ------------------------------------------------------------------------------------------ */
 
 static bool pump_may_range(const struct usp_pump *pump)
 {
-	return pump->nr_branches == 1 && usp_plan_lane(&pump->plan, 0) && usp_plan_lane(&pump->plan, 1) &&
-	       usp_copy_range_is_possible(pump->source, pump->branches[0].sink);
+	return pump->nr_sinks == 1 && usp_plan_lane(&pump->plan, 0) && usp_plan_lane(&pump->plan, 1) &&
+	       usp_copy_range_is_possible(pump->source, pump->sinks[0].file);
 }
 
 /* The kernel shares the extents: true if that was all that the size of the source promised. */
 static bool pump_clone(struct usp_pump *pump)
 {
 	uint64_t len = pump->params.count < 0 ? UINT64_MAX : (uint64_t)pump->params.count;
-	ssize_t ret = usp_clone_range(pump->source, pump->branches[0].sink, len);
+	ssize_t ret = usp_clone_range(pump->source, pump->sinks[0].file, len);
 
 	if (ret <= 0)
 		return false;
 	usp_pump_count(pump, ret);
-	atomic_fetch_add(&pump->branches[0].bytes, (uint64_t)ret);
+	atomic_fetch_add(&pump->sinks[0].bytes, (uint64_t)ret);
 	return true;
 }
 
@@ -258,14 +258,14 @@ static int pump_plan(struct usp_pump *pump)
 	int ret;
 
 	usp_plan_fini(&pump->plan);
-	if (pump->nr_branches == 1)
-		return usp_plan_make(pump->source, &pump->only.sink, 1, &pump->params, &pump->plan);
-	sinks = usp_alloc_array(pump->nr_branches, sizeof(sinks[0]));
+	if (pump->nr_sinks == 1)
+		return usp_plan_make(pump->source, &pump->only.file, 1, &pump->params, &pump->plan);
+	sinks = usp_alloc_array(pump->nr_sinks, sizeof(sinks[0]));
 	if (!sinks)
 		return -ENOMEM;
-	for (unsigned i = 0; i < pump->nr_branches; i++)
-		sinks[i] = pump->branches[i].sink;
-	ret = usp_plan_make(pump->source, sinks, pump->nr_branches, &pump->params, &pump->plan);
+	for (unsigned i = 0; i < pump->nr_sinks; i++)
+		sinks[i] = pump->sinks[i].file;
+	ret = usp_plan_make(pump->source, sinks, pump->nr_sinks, &pump->params, &pump->plan);
 	usp_free(sinks);
 	return ret;
 }
@@ -299,7 +299,7 @@ static int pump_find_stage(struct usp_pump *pump)
 
 int usp_pump_check(struct usp_pump *pump)
 {
-	bool can_run = pump->nr_branches && pump->stage == USP_PUMP_NEW && !atomic_load(&pump->is_done);
+	bool can_run = pump->nr_sinks && pump->stage == USP_PUMP_NEW && !atomic_load(&pump->is_done);
 	int ret = can_run ? pump_plan(pump) : -EINVAL;
 
 	if (ret == 0 && pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY && !pump_may_range(pump))
@@ -321,9 +321,9 @@ static int pump_begin(struct usp_pump *pump)
 	ret = pump_plan(pump);
 	if (ret == 0)
 		ret = pump_find_stage(pump);
-	for (unsigned i = 0; i < pump->nr_branches && ret == 0; i++) {
-		atomic_store(&pump->branches[i].progress_ns, now_ns);
-		ret = usp_file_abort(pump->branches[i].sink); /* until it has everything, whatever ends us */
+	for (unsigned i = 0; i < pump->nr_sinks && ret == 0; i++) {
+		atomic_store(&pump->sinks[i].progress_ns, now_ns);
+		ret = usp_file_abort(pump->sinks[i].file); /* until it has everything, whatever ends us */
 	}
 	if (ret < 0)
 		return ret;
@@ -338,8 +338,8 @@ static int pump_result(const struct usp_pump *pump)
 {
 	int ret = atomic_load(&pump->source_error);
 
-	for (unsigned i = 0; i < pump->nr_branches && ret == 0; i++)
-		ret = atomic_load(&pump->branches[i].error);
+	for (unsigned i = 0; i < pump->nr_sinks && ret == 0; i++)
+		ret = atomic_load(&pump->sinks[i].error);
 	return atomic_load(&pump->is_stopped) ? -ECANCELED : ret;
 }
 
@@ -352,8 +352,8 @@ static void pump_unread(struct usp_pump *pump)
 	struct usp_file *source = pump->source;
 	uint64_t delivered = 0, left;
 
-	for (unsigned i = 0; i < pump->nr_branches; i++) {
-		uint64_t bytes = atomic_load(&pump->branches[i].bytes);
+	for (unsigned i = 0; i < pump->nr_sinks; i++) {
+		uint64_t bytes = atomic_load(&pump->sinks[i].bytes);
 
 		delivered = usp_max(delivered, bytes);
 	}
@@ -375,18 +375,18 @@ static int pump_finish(struct usp_pump *pump)
 /* -EAGAIN with pump->waits, or 0 when it is over. */
 static int pump_advance(struct usp_pump *pump)
 {
-	if (pump->nr_branches > 1)
-		return usp_pump_advance_many(pump);
+	if (pump->nr_sinks > 1)
+		return usp_fanout_advance(pump);
 	pump->waits = &pump->only.wait;
 	pump->nr_waits = 1;
-	return usp_pump_advance(pump, pump->waits);
+	return usp_single_advance(pump, pump->waits);
 }
 
 int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 {
 	int ret;
 
-	if (!pump->nr_branches || atomic_load(&pump->is_done))
+	if (!pump->nr_sinks || atomic_load(&pump->is_done))
 		return -EINVAL;
 	if (pump->stage != USP_PUMP_NEW && pump->process != usp_own_nr())
 		return -ESTALE; /* what is in its pipe is the parent's to deliver */
@@ -395,8 +395,8 @@ int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 		ret = pump_begin(pump);
 		if (ret < 0)
 			return ret;
-		if (pump->nr_branches > 1)
-			ret = pump_begin_many(pump);
+		if (pump->nr_sinks > 1)
+			ret = pump_begin_fanout(pump);
 		if (ret < 0)
 			return pump_finish(pump), ret;
 	}
@@ -422,7 +422,7 @@ unsigned usp_pump_waits(const struct usp_pump *pump, struct usp_pump_wait *ret_w
 
 void usp_pump_look(struct usp_pump *pump)
 {
-	pump->must_look = true;
+	pump->recheck = true;
 }
 
 static bool pump_may_batch(const struct usp_pump *pump)
@@ -438,7 +438,7 @@ static void pump_run_one(struct usp_pump *pump)
 
 	if (pump_may_batch(pump))
 		usp_sched_begin(&sched, pump->begun_ns);
-	while (pump->stage != USP_PUMP_DONE && usp_pump_advance(pump, &wait) == -EAGAIN) {
+	while (pump->stage != USP_PUMP_DONE && usp_single_advance(pump, &wait) == -EAGAIN) {
 		int ret = usp_pump_await(pump, &wait);
 
 		if (ret < 0 && ret != -ECANCELED)
@@ -457,7 +457,7 @@ static int pump_prepare_waits(struct usp_pump *pump)
 	if (pump->process == usp_own_nr())
 		return 0; /* it was to run already, and could not begin */
 	if (!pump->fds)
-		pump->fds = usp_alloc_array(2 * pump->nr_branches + 2, sizeof(pump->fds[0]));
+		pump->fds = usp_alloc_array(2 * pump->nr_sinks + 2, sizeof(pump->fds[0]));
 	if (!pump->fds)
 		return -ENOMEM;
 	stop_fd = usp_sys_eventfd();
@@ -472,19 +472,19 @@ int usp_pump_run(struct usp_pump *pump)
 {
 	int ret;
 
-	if (!pump->nr_branches || atomic_load(&pump->is_done) || pump->stage != USP_PUMP_NEW)
+	if (!pump->nr_sinks || atomic_load(&pump->is_done) || pump->stage != USP_PUMP_NEW)
 		return -EINVAL;
 	ret = pump_prepare_waits(pump);
 	if (ret == 0)
 		ret = pump_begin(pump);
 	if (ret < 0)
 		return ret;
-	if (pump->nr_branches == 1)
+	if (pump->nr_sinks == 1)
 		pump_run_one(pump);
 	else if (pump->params.idle_ns || pump->params.total_ns)
 		ret = pump_run_stepped(pump);
 	else
-		ret = pump_run_many(pump);
+		ret = pump_run_threads(pump);
 	return ret < 0 ? (pump_finish(pump), ret) : pump_finish(pump);
 }
 
@@ -496,18 +496,18 @@ ssize_t usp_pump_salvage(struct usp_pump *pump, unsigned index, struct usp_file 
 	ssize_t ret = 0;
 	size_t len;
 
-	if (index >= pump->nr_branches || !atomic_load(&pump->is_done))
+	if (index >= pump->nr_sinks || !atomic_load(&pump->is_done))
 		return -EINVAL;
 	if (!(to->mode & USP_WRITE))
 		return -EBADF;
-	pipe = pump->branches[index].pipe;
+	pipe = pump->sinks[index].pipe;
 	len = pipe ? usp_pipe_len(pipe) : 0;
 	if (len && to_pipe)
 		ret = usp_pipe_transfer(pipe, to_pipe, len, 0, true);
 	else if (len)
 		ret = usp_file_splice_write(pipe, to, &to->pos, len, 0);
 	if (ret > 0)
-		atomic_fetch_sub(&pump->branches[index].stranded, (uint64_t)ret);
+		atomic_fetch_sub(&pump->sinks[index].stranded, (uint64_t)ret);
 	return ret;
 }
 
@@ -518,11 +518,11 @@ void usp_pump_status(const struct usp_pump *pump, struct usp_pump_status *ret_st
 	struct usp_pump_status status = {
 		.bytes = atomic_load(&pump->bytes),
 		.source_error = atomic_load(&pump->source_error),
-		.nr_sinks = pump->nr_branches,
+		.nr_sinks = pump->nr_sinks,
 		.is_done = atomic_load(&pump->is_done),
 	};
-	for (unsigned i = 0; i < pump->nr_branches; i++) {
-		uint64_t stranded = atomic_load(&pump->branches[i].stranded);
+	for (unsigned i = 0; i < pump->nr_sinks; i++) {
+		uint64_t stranded = atomic_load(&pump->sinks[i].stranded);
 
 		status.stranded = usp_max(stranded, status.stranded);
 	}
@@ -531,17 +531,17 @@ void usp_pump_status(const struct usp_pump *pump, struct usp_pump_status *ret_st
 
 int usp_pump_sink_status(const struct usp_pump *pump, unsigned index, struct usp_sink_status *ret_status)
 {
-	const struct usp_branch *branch;
+	const struct usp_sink *sink;
 	struct usp_sink_status status;
 
-	if (index >= pump->nr_branches)
+	if (index >= pump->nr_sinks)
 		return -EINVAL;
-	branch = &pump->branches[index];
+	sink = &pump->sinks[index];
 	status = (struct usp_sink_status){
-		.spec = usp_file_spec(branch->sink),
-		.bytes = atomic_load(&branch->bytes),
-		.stranded = atomic_load(&branch->stranded),
-		.error = atomic_load(&branch->error),
+		.spec = usp_file_spec(sink->file),
+		.bytes = atomic_load(&sink->bytes),
+		.stranded = atomic_load(&sink->stranded),
+		.error = atomic_load(&sink->error),
 	};
 	usp_sized_give(ret_status, &status, sizeof(status));
 	return 0;
@@ -568,9 +568,9 @@ void usp_pump_source_hop(const struct usp_pump *pump, struct usp_hop *ret_hop)
 
 int usp_pump_sink_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop)
 {
-	if (index >= pump->nr_branches)
+	if (index >= pump->nr_sinks)
 		return -EINVAL;
-	pump_hop(pump, pump->branches[index].sink, USP_WRITE, 1 + index, ret_hop);
+	pump_hop(pump, pump->sinks[index].file, USP_WRITE, 1 + index, ret_hop);
 	return 0;
 }
 
@@ -580,11 +580,11 @@ void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_tot
 	struct usp_route_total total = {.copied = 0};
 
 	usp_pump_source_hop(pump, &from);
-	for (unsigned i = 0; i < pump->nr_branches; i++) {
+	for (unsigned i = 0; i < pump->nr_sinks; i++) {
 		uint64_t ways[USP_NR_WAYS];
 
 		usp_pump_sink_hop(pump, i, &to);
-		usp_ways_judge(atomic_load(&pump->branches[i].bytes), from.bytes[USP_COPIED] + to.bytes[USP_COPIED],
+		usp_ways_judge(atomic_load(&pump->sinks[i].bytes), from.bytes[USP_COPIED] + to.bytes[USP_COPIED],
 			       from.bytes[USP_UNKNOWN] + to.bytes[USP_UNKNOWN], ways);
 		total.copied += ways[USP_COPIED];
 		total.unknown += ways[USP_UNKNOWN];
@@ -597,7 +597,7 @@ const char *usp_pump_lane(const struct usp_pump *pump)
 {
 	bool is_kernel = usp_pump_source_lane(pump), is_mixed = false;
 
-	for (unsigned i = 0; i < pump->nr_branches; i++)
+	for (unsigned i = 0; i < pump->nr_sinks; i++)
 		is_mixed |= !usp_plan_lane(&pump->plan, 1 + i) == is_kernel;
 	return is_mixed ? "mixed" : is_kernel ? "kernel" : "user";
 }

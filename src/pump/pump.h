@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* pump - what a pump, its source, its steps and its branches share. */
+/* pump - what a pump, its source, its steps and its sinks share. */
 #ifndef USP_PUMP_PUMP_H
 #define USP_PUMP_PUMP_H
 
@@ -9,17 +9,17 @@
 #include "lanes/plan.h"
 #include "pump/rate.h"
 
-/* How far a branch has come that is driven in steps. */
-enum usp_branch_stage {
-	USP_BRANCH_OPEN,
-	USP_BRANCH_SETTLE, /* the sink gets no more; its peer may have to take what was sent */
-	USP_BRANCH_DONE,
+/* How far a sink has come that is driven in steps. */
+enum usp_sink_stage {
+	USP_SINK_OPEN,
+	USP_SINK_SETTLE, /* the sink gets no more; its peer may have to take what was sent */
+	USP_SINK_DONE,
 };
 
 /* One sink of a pump, with the pipe that feeds it. */
-struct usp_branch {
+struct usp_sink {
 	struct usp_pump *pump;
-	struct usp_file *sink;
+	struct usp_file *file;
 	struct usp_pipe *pipe; /* the pump's own where there is one sink only */
 	pthread_t thread;
 	bool is_running;	   /* the thread has to be joined */
@@ -38,7 +38,7 @@ struct usp_branch {
 	atomic_int backlog;	       /* what the sink's peer had not taken then */
 	int close_error;	       /* on the way to the end, from here on */
 	int64_t nap_ns;
-	enum usp_branch_stage stage; /* of steps, from here on */
+	enum usp_sink_stage stage; /* of steps and turns, from here on */
 	bool is_waiting;
 	struct usp_pump_wait wait; /* if it is */
 };
@@ -52,8 +52,8 @@ enum usp_pump_stage {
 	USP_PUMP_DONE,
 };
 
-/* What a bulk flow has shown, and what it is trusted with (lowat.c). */
-struct usp_lowat {
+/* What a bulk flow has shown, and what it is trusted with (rcvlowat.c). */
+struct usp_rcvlowat {
 	uint64_t seen;	      /* bytes of the pump when it waited for its source last */
 	uint64_t shown;	      /* bytes in large pieces in a row */
 	uint64_t nr_shown;    /* how many pieces these were */
@@ -68,36 +68,36 @@ struct usp_pump {
 	struct usp_pump_params params;
 	enum usp_pump_stage stage;
 	struct usp_plan plan;	    /* of its hops; applied while it runs */
-	struct usp_pipe *pipe;	    /* source -> here -> branches */
-	struct usp_buf left;	    /* what the short way could not deliver, on its way into the pipe */
-	struct usp_folio **scratch; /* of whoever drives many pumps in one thread: memory for the short way; or NULL */
-	struct usp_branch *branches;
-	struct usp_branch only; /* the place of the branch where there is one */
-	unsigned nr_branches;
+	struct usp_pipe *pipe;	    /* source -> here -> sinks */
+	struct usp_buf undelivered; /* what the shortcut could not deliver, on its way into the pipe */
+	struct usp_folio **scratch; /* of a driver of many pumps in one thread: memory for the shortcut; or NULL */
+	struct usp_sink *sinks;
+	struct usp_sink only; /* the place of the sink where there is one */
+	unsigned nr_sinks;
 	unsigned nr_large, nr_small; /* takes in a row, for USP_PUMP_ADAPT_LANE */
 	unsigned nr_messages;	     /* takes in a row that a ring could carry */
 	size_t last_take;
-	struct usp_lowat lowat;
+	struct usp_rcvlowat rcvlowat;
 	size_t step_bytes; /* the most that one step takes from the source */
 	struct usp_rate rate;
 	struct usp_shared_rate *shared_rate; /* of several pumps, or NULL; not owned */
 	uint64_t begun_ns, progress_ns;	     /* where a time-out needs them */
 	struct usp_pump_wait
-		*waits; /* what the last step waits for, [0, nr_waits); that of the branch where there is one */
+		*waits; /* what the last step waits for, [0, nr_waits); that of the sink where there is one */
 	unsigned nr_waits;
-	atomic_bool is_stepped;	 /* no threads can be had for the branches */
+	atomic_bool is_stepped;	 /* no threads can be had for the sinks */
 	bool is_source_over;	 /* nothing more is taken */
 	_Atomic(uint64_t) bytes; /* taken from the source */
 	atomic_int source_error;
 	atomic_bool has_all; /* that the source had, or that was asked for */
 	atomic_bool is_stopped, is_done;
-	atomic_bool has_failed; /* a branch failed, and that ends the run */
-	atomic_bool is_given;	/* the source's thread gives nothing more to those of the branches */
-	bool is_last;		/* whoever made it closes the sink when it has ended, so it need not be shut down */
-	bool must_look;		/* a short read does not say that nothing is left */
-	unsigned process;	/* that began it */
-	atomic_int stop_fd;	/* eventfd of a run that blocks, readable after a stop; -1 without one */
-	struct pollfd *fds;	/* while waiting: the stop, what is waited for, the sinks */
+	atomic_bool has_failed; /* a sink failed, and that ends the run */
+	atomic_bool is_given;	/* the source's thread gives nothing more to those of the sinks */
+	bool closes_sink;   /* the driver closes the sink's file when the run has ended, so it need not be shut down */
+	bool recheck;	    /* a short read does not say that nothing is left */
+	unsigned process;   /* that began it */
+	atomic_int stop_fd; /* eventfd of a run that blocks, readable after a stop; -1 without one */
+	struct pollfd *fds; /* while waiting: the stop, what is waited for, the sinks */
 };
 
 /* What carries the source's hop: NULL on the user lane. */
@@ -150,12 +150,12 @@ int usp_pump_await(struct usp_pump *pump, const struct usp_pump_wait *wait);
 int usp_pump_await_any(struct usp_pump *pump);
 
 /*
- * Wait until a sink can be written or has more_events of poll(2), the pump is stopped (-ECANCELED), or timeout_ns (negative: none) has
+ * Wait until the file of a sink can be written or has more_events of poll(2), the pump is stopped (-ECANCELED), or timeout_ns (negative: none) has
  * passed (-ETIMEDOUT).
  */
-int usp_pump_wait(struct usp_pump *pump, struct usp_file *sink, short more_events, int64_t timeout_ns);
+int usp_pump_wait(struct usp_pump *pump, struct usp_file *file, short more_events, int64_t timeout_ns);
 
-/* --- Steps of a pump with one sink (step.c) ----------------------------------------------------------- */
+/* --- Steps of a pump with one sink (single.c) ----------------------------------------------------------- */
 
 #define USP_PUMP_BUDGET ((uint64_t)1 << 20) /* bytes of one step, until others get their turn */
 
@@ -166,92 +166,93 @@ void usp_pump_adapt(struct usp_pump *pump, size_t taken);
  * A step is over, and waits for the source: would its next pieces be better if it were woken later? Shortens *wait where what is
  * there must be looked at in time.
  */
-void usp_pump_adapt_lowat(struct usp_pump *pump, struct usp_pump_wait *wait);
+void usp_rcvlowat_adapt(struct usp_pump *pump, struct usp_pump_wait *wait);
 
 /* The source wakes whoever waits for it as soon as it has a byte, as it did before. */
-void usp_pump_drop_lowat(struct usp_pump *pump);
+void usp_rcvlowat_drop(struct usp_pump *pump);
 
 /*
- * No longer than there is time: -EAGAIN with *wait shortened, or -ETIMEDOUT. branch is the one whose sink is waited for, NULL if
+ * No longer than there is time: -EAGAIN with *wait shortened, or -ETIMEDOUT. sink is the one that is waited for, NULL if
  * that is the source. What the peers of the sinks take meanwhile is movement, too.
  */
-int usp_pump_check_time(struct usp_pump *pump, const struct usp_branch *branch, struct usp_pump_wait *wait);
+int usp_pump_check_time(struct usp_pump *pump, const struct usp_sink *sink, struct usp_pump_wait *wait);
 
 /* One step of whatever stage it is in; -EAGAIN with *ret_wait, or 0 when the stage has become USP_PUMP_DONE. */
-int usp_pump_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
+int usp_single_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
 
-/* --- Steps of a pump with several sinks (many.c) ------------------------------------------------------- */
+/* --- Steps of a pump with several sinks (fanout.c) ------------------------------------------------------- */
 
-/* Pipes for the branches of steps: 0 or -errno. */
-int usp_pump_begin_many(struct usp_pump *pump, const struct usp_pipe_params *params);
+/* Make a pipe for each sink: 0 or -errno. */
+int usp_fanout_begin(struct usp_pump *pump, const struct usp_pipe_params *params);
 
-/* As usp_pump_advance; -EAGAIN with pump->waits. */
-int usp_pump_advance_many(struct usp_pump *pump);
+/* As usp_single_advance; -EAGAIN with pump->waits. */
+int usp_fanout_advance(struct usp_pump *pump);
 
 /* It cannot go on: as if the source had failed. The next steps only settle what was sent. */
-void usp_pump_fail_many(struct usp_pump *pump, int error);
+void usp_fanout_fail(struct usp_pump *pump, int error);
 
-/* --- The short way of what is copied (message.c) ------------------------------------------------------- */
+/* --- The shortcut (shortcut.c) ------------------------------------------------------- */
 
-/* Bytes that somebody else took from the source and gave to the sink, both by copying: counted and accounted. */
-void usp_pump_carried(struct usp_pump *pump, size_t taken, size_t given);
+/* Count and account bytes that a ring copied from the source to the sink, outside the pump. */
+void usp_pump_count_external(struct usp_pump *pump, size_t taken, size_t given);
 
-/* Might somebody else carry what comes, as long as it is messages: is nothing under way, and nothing limited? */
-bool usp_pump_may_be_carried(const struct usp_pump *pump);
+/* May a ring carry the next bytes: nothing is under way, and nothing is limited? */
+bool usp_pump_may_be_external(const struct usp_pump *pump);
 
-/* Can the flow go that way now? */
-bool usp_pump_is_message(const struct usp_pump *pump);
+/* Can the next bytes take the shortcut? */
+bool usp_shortcut_fits(const struct usp_pump *pump);
 
-/* Go it: 1 if the long way has to go on, 0 at the end, -EAGAIN with *ret_wait, or the -errno of the sink or a stop. */
-int usp_pump_message(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
+/* Copy directly. Return 1 if the caller must continue through the pipe, 0 at the end, -EAGAIN with *ret_wait, or the -errno of the
+ * sink or a stop. */
+int usp_shortcut_go(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
 
-/* --- Branches (branch.c) ------------------------------------------------------------------------------ */
+/* --- Sinks (sink.c) ------------------------------------------------------------------------------ */
 
-/* Deliver up to len bytes of the branch's pipe to its sink, once, and count them: bytes, 0 if it is at its end, or -errno. */
-ssize_t usp_branch_write(struct usp_branch *branch, size_t len, unsigned flags);
+/* Write up to len bytes of the sink's pipe to its file, once, and count them: bytes, 0 at the end of the pipe, or -errno. */
+ssize_t usp_sink_write(struct usp_sink *sink, size_t len, unsigned flags);
 
 /*
  * It gave -EAGAIN: -EAGAIN, after noting in *ret_wait what has to come. What the peer of a sink that is only written says meanwhile is
  * dropped, at once and when it comes.
  */
-int usp_branch_blocked(struct usp_branch *branch, struct usp_pump_wait *ret_wait);
+int usp_sink_blocked(struct usp_sink *sink, struct usp_pump_wait *ret_wait);
 
 /*
  * The sink gets no more: count what is stranded, drop it or keep it. One that has everything is shut down; the peer of another
  * one must not take what came for all. The error that it ends with, so far, is its close_error.
  */
-void usp_branch_close(struct usp_branch *branch, int error);
+void usp_sink_close(struct usp_sink *sink, int error);
 
 /*
  * What was sent is delivered when the peer has it, and the kernel reads no more from our memory: -EAGAIN with *ret_wait, or 0 when it
- * is noted how the branch ended.
+ * is noted how the sink ended.
  */
-int usp_branch_end(struct usp_branch *branch, struct usp_pump_wait *ret_wait);
+int usp_sink_end(struct usp_sink *sink, struct usp_pump_wait *ret_wait);
 
 /* Nothing but a stop wakes a wait of the pump any more. */
 void usp_pump_hush(struct usp_pump *pump);
 
 /* Has the sink's peer taken something since somebody looked last? Then that is progress. */
-void usp_branch_look(struct usp_branch *branch);
+void usp_sink_look(struct usp_sink *sink);
 
-/* A stop can come between what the source gave and what the branch got of it: all of that is stranded. */
-void usp_branch_strand_all(struct usp_branch *branch);
+/* A stop can come between what the source gave and what the sink got of it: all of that is stranded. */
+void usp_sink_strand_all(struct usp_sink *sink);
 
 /* Note how it ended, and whether that ends the run. */
-void usp_branch_note(struct usp_branch *branch, int error);
+void usp_sink_note(struct usp_sink *sink, int error);
 
-bool usp_branch_may_detach(const struct usp_branch *branch);
-uint64_t usp_branch_slow_ns(const struct usp_branch *branch);
+bool usp_sink_may_detach(const struct usp_sink *sink);
+uint64_t usp_sink_slow_ns(const struct usp_sink *sink);
 
-/* A pipe and a thread of its own for the branch: 0 or -errno. Then wait for it to end. */
-int usp_branch_start(struct usp_branch *branch, const struct usp_pipe_params *params);
-void usp_branch_join(struct usp_branch *branch);
+/* Make a pipe and start a thread for the sink: 0 or -errno. Join waits until it has ended. */
+int usp_sink_start(struct usp_sink *sink, const struct usp_pipe_params *params);
+void usp_sink_join(struct usp_sink *sink);
 
 /* Take both away again, before anything was given to it. The pump is_stepped. */
-void usp_branch_dismiss(struct usp_branch *branch);
+void usp_sink_dismiss(struct usp_sink *sink);
 
 /*
- * Give every live branch the first buf of the pump's pipe, by reference. One that cannot be given it fails, when it has
+ * Give every live sink the first buf of the pump's pipe, by reference. One that cannot be given it fails, when it has
  * delivered what it has. 0, or -EPIPE when none is left.
  */
 int usp_pump_distribute(struct usp_pump *pump);

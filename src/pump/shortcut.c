@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * message - the short way of a flow that copies: what was read goes out at once, and never enters a pipe.
+ * shortcut - the way of a flow that copies: what was read goes out at once, and never enters a pipe.
  *
  * A relay of small messages spends its time in the network stack; a pipe for each message, its locks and its slots, would add
  * a tenth. So while the pipe of a flow is empty and both hooks would copy, bytes are read into a folio and written from it.
@@ -15,49 +15,49 @@
 static const char read_reason[] = "read into a folio";
 static const char write_reason[] = "copied into the socket by sendmsg(2)";
 
-bool usp_pump_is_message(const struct usp_pump *pump)
+bool usp_shortcut_fits(const struct usp_pump *pump)
 {
-	const struct usp_file *source = pump->source, *sink = pump->branches[0].sink;
+	const struct usp_file *source = pump->source, *sink = pump->sinks[0].file;
 
 	return pump->params.flags & USP_PUMP_ADAPT_LANE && !pump->pipe && !usp_plan_lane(&pump->plan, 0) &&
 	       !usp_plan_lane(&pump->plan, 1) && source->ops->splice_read == usp_copy_splice_read &&
 	       sink->ops->splice_write == usp_sock_splice_write && sink->ops->write_iter;
 }
 
-bool usp_pump_may_be_carried(const struct usp_pump *pump)
+bool usp_pump_may_be_external(const struct usp_pump *pump)
 {
-	return usp_pump_is_message(pump) && !pump->left.ops && usp_plan_adapts(pump->source, &pump->params) &&
-	       pump->params.count < 0 && !pump->rate.per_second && !pump->shared_rate && !pump->must_look;
+	return usp_shortcut_fits(pump) && !pump->undelivered.ops && usp_plan_adapts(pump->source, &pump->params) &&
+	       pump->params.count < 0 && !pump->rate.per_second && !pump->shared_rate && !pump->recheck;
 }
 
-void usp_pump_carried(struct usp_pump *pump, size_t taken, size_t given)
+void usp_pump_count_external(struct usp_pump *pump, size_t taken, size_t given)
 {
-	struct usp_branch *branch = &pump->branches[0];
+	struct usp_sink *sink = &pump->sinks[0];
 
 	if (taken) {
 		usp_pump_count(pump, (ssize_t)taken);
 		usp_file_account(pump->source, USP_READ, USP_COPIED, taken, "received by io_uring into a buffer");
 	}
 	if (given) {
-		atomic_fetch_add_explicit(&branch->bytes, given, memory_order_relaxed);
-		usp_file_account(branch->sink, USP_WRITE, USP_COPIED, given, "copied into the socket by io_uring");
+		atomic_fetch_add_explicit(&sink->bytes, given, memory_order_relaxed);
+		usp_file_account(sink->file, USP_WRITE, USP_COPIED, given, "copied into the socket by io_uring");
 	}
 }
 
-static ssize_t message_write(struct usp_branch *branch, struct usp_folio *folio, size_t len)
+static ssize_t shortcut_write(struct usp_sink *sink, struct usp_folio *folio, size_t len)
 {
 	struct iovec iov = {.iov_base = folio->base, .iov_len = len};
 	struct usp_iter from = {.iov = &iov, .nr_segs = 1, .count = len};
-	ssize_t ret = usp_file_write_iter(branch->sink, &from, &branch->sink->pos, USP_SPLICE_NONBLOCK);
+	ssize_t ret = usp_file_write_iter(sink->file, &from, &sink->file->pos, USP_SPLICE_NONBLOCK);
 
 	if (ret > 0) {
-		usp_file_account(branch->sink, USP_WRITE, USP_COPIED, (size_t)ret, write_reason);
-		atomic_fetch_add_explicit(&branch->bytes, (uint64_t)ret, memory_order_relaxed);
+		usp_file_account(sink->file, USP_WRITE, USP_COPIED, (size_t)ret, write_reason);
+		atomic_fetch_add_explicit(&sink->bytes, (uint64_t)ret, memory_order_relaxed);
 	}
 	return ret;
 }
 
-static ssize_t message_read(struct usp_pump *pump, struct usp_folio *folio, size_t len)
+static ssize_t shortcut_read(struct usp_pump *pump, struct usp_folio *folio, size_t len)
 {
 	struct iovec iov = {.iov_base = folio->base, .iov_len = len};
 	struct usp_iter to = {.iov = &iov, .nr_segs = 1, .count = len};
@@ -69,7 +69,7 @@ static ssize_t message_read(struct usp_pump *pump, struct usp_folio *folio, size
 }
 
 /* The folio of whoever drives many pumps, or a new one. */
-static struct usp_folio *message_get_folio(struct usp_pump *pump)
+static struct usp_folio *shortcut_get_folio(struct usp_pump *pump)
 {
 	struct usp_folio *folio = pump->scratch ? *pump->scratch : NULL;
 
@@ -78,7 +78,7 @@ static struct usp_folio *message_get_folio(struct usp_pump *pump)
 	return folio ? folio : usp_folio_new(USP_PLAN_ADAPT_BYTES);
 }
 
-static void message_put_folio(struct usp_pump *pump, struct usp_folio *folio)
+static void shortcut_put_folio(struct usp_pump *pump, struct usp_folio *folio)
 {
 	if (pump->scratch && !*pump->scratch)
 		*pump->scratch = folio;
@@ -86,19 +86,19 @@ static void message_put_folio(struct usp_pump *pump, struct usp_folio *folio)
 		usp_folio_put(folio);
 }
 
-/* One message: 1 when it is delivered, 0 at the end, -EAGAIN with *wait, or the sink's -errno; the rest is pump->left. */
-static int message_pass(struct usp_pump *pump, struct usp_folio *folio, struct usp_pump_wait *wait)
+/* One message: 1 when it is delivered, 0 at the end, -EAGAIN with *wait, or the sink's -errno; the rest is pump->undelivered. */
+static int shortcut_pass(struct usp_pump *pump, struct usp_folio *folio, struct usp_pump_wait *wait)
 {
 	ssize_t taken = usp_pump_may_take(pump, USP_PLAN_ADAPT_BYTES, wait), given;
 
 	if (taken <= 0)
 		return (int)taken;
-	taken = usp_pump_took(pump, message_read(pump, folio, (size_t)taken), wait);
+	taken = usp_pump_took(pump, shortcut_read(pump, folio, (size_t)taken), wait);
 	if (taken <= 0)
 		return taken == -EAGAIN ? -EAGAIN : taken == -EINTR;
-	given = message_write(&pump->branches[0], folio, (size_t)taken);
+	given = shortcut_write(&pump->sinks[0], folio, (size_t)taken);
 	if (given < taken)
-		pump->left = (struct usp_buf){
+		pump->undelivered = (struct usp_buf){
 			.ops = &usp_folio_buf_ops,
 			.store = folio,
 			.offset = given > 0 ? (size_t)given : 0,
@@ -109,21 +109,21 @@ static int message_pass(struct usp_pump *pump, struct usp_folio *folio, struct u
 	return given < 0 && given != -EAGAIN && given != -EINTR ? (int)given : 1;
 }
 
-int usp_pump_message(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
+int usp_shortcut_go(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 {
 	uint64_t until = atomic_load(&pump->bytes) + USP_PUMP_BUDGET;
-	struct usp_folio *folio = message_get_folio(pump);
+	struct usp_folio *folio = shortcut_get_folio(pump);
 	int ret = 1;
 
-	while (folio && ret == 1 && !pump->left.ops && usp_pump_is_message(pump)) {
+	while (folio && ret == 1 && !pump->undelivered.ops && usp_shortcut_fits(pump)) {
 		if (atomic_load(&pump->is_stopped))
 			ret = -ECANCELED;
 		else if (atomic_load(&pump->bytes) >= until)
 			ret = usp_pump_pause(ret_wait, 0);
 		else
-			ret = message_pass(pump, folio, ret_wait);
+			ret = shortcut_pass(pump, folio, ret_wait);
 	}
-	if (folio && !pump->left.ops)
-		message_put_folio(pump, folio);
+	if (folio && !pump->undelivered.ops)
+		shortcut_put_folio(pump, folio);
 	return ret;
 }

@@ -59,13 +59,13 @@ static int source_poll(struct usp_pump *pump, struct pollfd *fds, unsigned nr_fd
 	return ret == 0 ? -ETIMEDOUT : 0;
 }
 
-int usp_pump_wait(struct usp_pump *pump, struct usp_file *sink, short more_events, int64_t timeout_ns)
+int usp_pump_wait(struct usp_pump *pump, struct usp_file *file, short more_events, int64_t timeout_ns)
 {
 	struct pollfd fds[2] = {{.fd = -1}};
 	bool must_nap;
 	int ret;
 
-	fds[1].fd = usp_file_poll_fd(sink, USP_WRITE, &fds[1].events);
+	fds[1].fd = usp_file_poll_fd(file, USP_WRITE, &fds[1].events);
 	fds[1].events |= more_events;
 	must_nap = fds[1].fd < 0;
 	ret = source_poll(pump, fds, usp_array_len(fds), must_nap ? SOURCE_NAP_NS : timeout_ns);
@@ -75,8 +75,8 @@ int usp_pump_wait(struct usp_pump *pump, struct usp_file *sink, short more_event
 /* Sinks that have something to say, which are those that the kernel has finished sends of. A broken one is left alone. */
 static void source_hear_sinks(struct usp_pump *pump, struct pollfd *fds)
 {
-	for (unsigned i = 0; i < pump->nr_branches; i++) {
-		if (fds[i].revents && usp_file_poll(pump->branches[i].sink) & (POLLERR | POLLHUP))
+	for (unsigned i = 0; i < pump->nr_sinks; i++) {
+		if (fds[i].revents && usp_file_poll(pump->sinks[i].file) & (POLLERR | POLLHUP))
 			fds[i].fd = -1;
 	}
 }
@@ -91,14 +91,14 @@ static int source_await(struct usp_pump *pump, const struct usp_pump_wait *wait)
 	int ret;
 
 	fds[1] = (struct pollfd){.fd = wait->fd, .events = wait->events};
-	for (unsigned i = 0; i < pump->nr_branches; i++) {
-		const struct usp_file *sink = pump->branches[i].sink;
+	for (unsigned i = 0; i < pump->nr_sinks; i++) {
+		const struct usp_file *file = pump->sinks[i].file;
 
-		sinks[i] = (struct pollfd){.fd = sink->traits & USP_FILE_SOCKET ? sink->fd : -1};
+		sinks[i] = (struct pollfd){.fd = file->traits & USP_FILE_SOCKET ? file->fd : -1};
 	}
 	do {
 		source_hear_sinks(pump, sinks);
-		ret = source_poll(pump, fds, pump->nr_branches + 2, wait->timeout_ns);
+		ret = source_poll(pump, fds, pump->nr_sinks + 2, wait->timeout_ns);
 	} while (ret == 0 && !fds[1].revents && wait->timeout_ns < 0 && !atomic_load(&pump->has_failed));
 	return ret == -ETIMEDOUT ? 0 : ret;
 }
@@ -119,9 +119,9 @@ int usp_pump_await(struct usp_pump *pump, const struct usp_pump_wait *wait)
 /* A socket whose sends the kernel still reads from; one that is broken would never be silent. */
 static int source_notice_fd(const struct usp_pump *pump, unsigned index)
 {
-	struct usp_file *sink = pump->branches[index].sink;
+	struct usp_file *file = pump->sinks[index].file;
 
-	return sink->traits & USP_FILE_SOCKET && !(usp_file_poll(sink) & (POLLERR | POLLHUP)) ? sink->fd : -1;
+	return file->traits & USP_FILE_SOCKET && !(usp_file_poll(file) & (POLLERR | POLLHUP)) ? file->fd : -1;
 }
 
 int usp_pump_await_any(struct usp_pump *pump)
@@ -137,9 +137,9 @@ int usp_pump_await_any(struct usp_pump *pump)
 		if (wait->timeout_ns >= 0 && (timeout_ns < 0 || wait->timeout_ns < timeout_ns))
 			timeout_ns = wait->timeout_ns;
 	}
-	for (unsigned i = 0; i < pump->nr_branches; i++)
+	for (unsigned i = 0; i < pump->nr_sinks; i++)
 		sinks[i] = (struct pollfd){.fd = source_notice_fd(pump, i)};
-	ret = timeout_ns == 0 ? 0 : source_poll(pump, pump->fds, 1 + pump->nr_waits + pump->nr_branches, timeout_ns);
+	ret = timeout_ns == 0 ? 0 : source_poll(pump, pump->fds, 1 + pump->nr_waits + pump->nr_sinks, timeout_ns);
 	return ret == -ETIMEDOUT || ret == -ECANCELED ? 0 : ret; /* the next step sees what there is, a stop too */
 }
 
@@ -209,7 +209,7 @@ ssize_t usp_pump_may_take(struct usp_pump *pump, size_t len, struct usp_pump_wai
 
 	if (allowed == 0)
 		atomic_store(&pump->has_all, true);
-	if (allowed > 0 && !pump->must_look && atomic_load_explicit(&pump->source->is_drained, memory_order_relaxed))
+	if (allowed > 0 && !pump->recheck && atomic_load_explicit(&pump->source->is_drained, memory_order_relaxed))
 		return source_blocked(pump, ret_wait);
 	return allowed;
 }
@@ -220,7 +220,7 @@ ssize_t usp_pump_took(struct usp_pump *pump, ssize_t taken, struct usp_pump_wait
 	if (taken == 0)
 		taken = usp_sock_end_error(pump->source);
 	if (taken == -EAGAIN) {
-		pump->must_look = false;
+		pump->recheck = false;
 		return source_blocked(pump, ret_wait);
 	}
 	if (taken == 0)
@@ -244,6 +244,6 @@ ssize_t usp_pump_take(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 
 void usp_pump_follow_source(struct usp_pump *pump)
 {
-	for (unsigned i = 0; i < pump->nr_branches && !usp_pump_source_lane(pump); i++)
-		usp_file_side(pump->branches[i].sink, USP_WRITE)->lane = NULL;
+	for (unsigned i = 0; i < pump->nr_sinks && !usp_pump_source_lane(pump); i++)
+		usp_file_side(pump->sinks[i].file, USP_WRITE)->lane = NULL;
 }

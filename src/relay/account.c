@@ -41,7 +41,7 @@ static bool account_lane(struct usp_relay_counters *counters, struct usp_flow *f
 
 bool usp_account_step(struct usp_relay_counters *counters, unsigned direction, struct usp_flow *flow)
 {
-	struct usp_file *source = flow->pump->source, *sink = flow->pump->branches[0].sink;
+	struct usp_file *source = flow->pump->source, *sink = flow->pump->sinks[0].file;
 	struct usp_conn_story *story = &flow->conn->story;
 	uint64_t taken = account_take(counters, direction, 0, source, USP_READ, story);
 	uint64_t given = account_take(counters, direction, 1, sink, USP_WRITE, story);
@@ -60,7 +60,7 @@ void usp_account_end(struct usp_relay_counters *counters, unsigned direction, st
 	usp_account_step(counters, direction, flow);
 	account_lane(counters, flow, false);
 	usp_pump_status(flow->pump, &status);
-	usp_counter_add(&counters->stranded, status.bytes - atomic_load(&flow->pump->branches[0].bytes));
+	usp_counter_add(&counters->stranded, status.bytes - atomic_load(&flow->pump->sinks[0].bytes));
 }
 
 void usp_account_drop(struct usp_relay_counters *counters, unsigned direction, uint64_t len)

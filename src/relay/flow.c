@@ -238,7 +238,7 @@ static bool flow_begin_stream(struct usp_conn *conn, unsigned direction)
 	struct usp_flow *flow = &conn->work->flows[direction];
 	struct usp_uring *uring = usp_worker_uring(conn->worker);
 
-	if (!uring || !usp_pump_may_be_carried(flow->pump))
+	if (!uring || !usp_pump_may_be_external(flow->pump))
 		return false;
 	flow->stream = usp_uring_begin(uring, conn->ends[direction].fd, conn->ends[direction].is_tcp,
 				       conn->ends[!direction].fd, flow_stream_told, flow);
@@ -322,7 +322,7 @@ static void flow_step(struct usp_conn *conn, unsigned direction)
 	struct usp_pump_wait wait = {.size = sizeof(wait)};
 	int ret;
 
-	flow->pump->is_last = conn->ends[!direction].has_ended;
+	flow->pump->closes_sink = conn->ends[!direction].has_ended;
 	ret = usp_pump_step(flow->pump, &wait);
 	if (usp_account_step(usp_conn_counters(conn), direction, flow))
 		conn->active_ns = usp_conn_now(conn);
@@ -369,7 +369,7 @@ static void flow_stream_told(void *arg, size_t taken, size_t given, int why)
 	struct usp_conn *conn = flow->conn;
 	unsigned direction = flow == &conn->work->flows[USP_TO_CLIENT];
 
-	usp_pump_carried(flow->pump, taken, given);
+	usp_pump_count_external(flow->pump, taken, given);
 	if (taken || given) {
 		usp_account_step(usp_conn_counters(conn), direction, flow);
 		conn->active_ns = usp_conn_now(conn);

@@ -277,8 +277,8 @@ static void pass_time(uint64_t len_ns)
 {
 	steps.pump->begun_ns -= len_ns;
 	steps.pump->progress_ns -= len_ns;
-	for (unsigned i = 0; i < steps.pump->nr_branches; i++)
-		steps.pump->branches[i].progress_ns -= len_ns;
+	for (unsigned i = 0; i < steps.pump->nr_sinks; i++)
+		steps.pump->sinks[i].progress_ns -= len_ns;
 }
 
 /* Whatever moves does not count as idle. */
@@ -695,10 +695,10 @@ static int low_water_mark(void)
 /* As if a piece had come every few milliseconds, whatever the machine has to do. */
 static void keep_pace(void)
 {
-	struct usp_lowat *lowat = &steps.pump->lowat;
+	struct usp_rcvlowat *rcvlowat = &steps.pump->rcvlowat;
 
-	if (lowat->since_ns)
-		lowat->since_ns = usp_sys_now_ns() - (lowat->shown / LARGE + 1) * PACE_MS * MS;
+	if (rcvlowat->since_ns)
+		rcvlowat->since_ns = usp_sys_now_ns() - (rcvlowat->shown / LARGE + 1) * PACE_MS * MS;
 }
 
 /* As carry, and waits for what the step said. */
@@ -804,7 +804,7 @@ static void bring(size_t len, uint64_t total, struct usp_pump_wait *wait)
 	for (uint64_t done = 0; done < total; done += len) {
 		keep_pace();
 		atomic_fetch_add(&steps.pump->bytes, len);
-		usp_pump_adapt_lowat(steps.pump, wait);
+		usp_rcvlowat_adapt(steps.pump, wait);
 	}
 }
 
