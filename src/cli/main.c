@@ -25,7 +25,7 @@
  *       cmd_relay.c  options of `usplice relay`     relay_run.c   sets it up
  *       relay_watch.c  its signals                relay_targets.c  its target file
  *       relay_check.c  what it refuses            relay_user.c  who it becomes
- *       service.c    speaks with systemd
+ *       service.c    speaks with systemd          relay_status.c  what it did
  *       progress.c   the line on a terminal       atomic.c      writes beside and renames
  *       report.c     JSON and summary             atomic_path.c   what it replaces
  *       json.c       strings in JSON              atomic_keep.c   what it keeps of that

@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "relay.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define CHECK_ADDRESS_MAX 128
@@ -30,6 +31,11 @@ bool relay_makes_unix(const struct relay_request *request)
 {
 	return check_begins(request->listen, unix_scheme) ||
 	       (request->metrics && check_begins(request->metrics, unix_scheme));
+}
+
+bool relay_is_usage(int error)
+{
+	return error == -EINVAL || error == -ENAMETOOLONG || error == -EAFNOSUPPORT || error == -ELOOP;
 }
 
 static int check_refuse(const char *option, const char *why)

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* relay_run - set a relay up as the command line says, run it, and say what it did. */
+/* relay_run - set a relay up as the command line says, and run it. */
 #include "cli.h"
 #include "relay.h"
 #include "relay_log.h"
 #include "service.h"
-#include "size.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,38 +17,7 @@
 
 static const char systemd_scheme[] = "systemd";
 
-/* --- What it did --------------------------------------------------------------------------------------- */
-
-/* Of both directions. */
-static const char *run_format_way(const struct usp_relay_status *status, enum usp_way way, char text[SIZE_TEXT_MAX])
-{
-	return size_format(text, (double)(status->ways[USP_TO_TARGET][way] + status->ways[USP_TO_CLIENT][way]));
-}
-
-void relay_say_status(struct usp_relay *relay, enum message_level level)
-{
-	char to_target[SIZE_TEXT_MAX], to_client[SIZE_TEXT_MAX], reference[SIZE_TEXT_MAX], copied[SIZE_TEXT_MAX];
-	char unknown[SIZE_TEXT_MAX];
-	struct usp_relay_status status = {.size = sizeof(status)};
-
-	usp_relay_status(relay, &status);
-	message_note(
-		level,
-		"relay: %llu connections, %u of them now; %s to targets, %s to clients; %s by reference, %s copied, "
-		"%s unknown",
-		(unsigned long long)status.nr_accepted, status.nr_connections,
-		size_format(to_target, (double)status.delivered[USP_TO_TARGET]),
-		size_format(to_client, (double)status.delivered[USP_TO_CLIENT]),
-		run_format_way(&status, USP_BY_REFERENCE, reference), run_format_way(&status, USP_COPIED, copied),
-		run_format_way(&status, USP_UNKNOWN, unknown));
-}
-
 /* --- Listening ------------------------------------------------------------------------------------------- */
-
-bool relay_is_usage(int error)
-{
-	return error == -EINVAL || error == -ENAMETOOLONG || error == -EAFNOSUPPORT || error == -ELOOP;
-}
 
 static int run_refused(const char *what, const char *name, int error, const char *why)
 {

@@ -11,6 +11,8 @@
 #include "event/uring.h"
 
 #define USP_URING_NR_BUFFERS 256 /* a power of two */
+#define USP_URING_BUFFER_BYTES ((size_t)16 << 10)
+#define USP_URING_GROUP 0 /* of the buffers, in requests */
 
 /* A buffer that waits to be sent. */
 struct usp_uring_piece {
@@ -54,5 +56,9 @@ static inline uint64_t usp_uring_tag(const struct usp_uring_owner *owner, unsign
 /* The buffers that all streams of a ring share: 0 or -errno. To give back those of a ring that has none is allowed. */
 int usp_uring_make_buffers(struct usp_uring *uring);
 void usp_uring_free_buffers(struct usp_uring *uring);
+
+/* One of them by its number, and back to the kernel with it. */
+unsigned char *usp_uring_buffer(struct usp_uring *uring, int number);
+void usp_uring_give_back(struct usp_uring *uring, int number);
 
 #endif

@@ -24,8 +24,6 @@
 #include "base/sys.h"
 #include "event/uring_ring.h"
 
-#define URING_BUFFER_BYTES ((size_t)16 << 10)
-#define URING_GROUP 0
 #define URING_PIECES_MAX 8 /* of one stream, before it stops receiving */
 #define URING_BURST_MAX 8  /* pieces without a pause between them: no message */
 #define URING_NR_BURSTS 16 /* after which their size is judged */
@@ -53,19 +51,7 @@ struct usp_uring_stream {
 
 static_assert(offsetof(struct usp_uring_stream, owner) == 0, "the ring frees it by its owner");
 
-/* --- Buffers --------------------------------------------------------------------------------------- */
-
-static unsigned char *uring_buffer(struct usp_uring *uring, int number)
-{
-	return uring->bytes + (size_t)number * URING_BUFFER_BYTES;
-}
-
-static void uring_give_back(struct usp_uring *uring, int number)
-{
-	io_uring_buf_ring_add(uring->buffers, uring_buffer(uring, number), URING_BUFFER_BYTES, (unsigned short)number,
-			      io_uring_buf_ring_mask(USP_URING_NR_BUFFERS), 0);
-	io_uring_buf_ring_advance(uring->buffers, 1);
-}
+/* --- Pieces ---------------------------------------------------------------------------------------- */
 
 static void stream_push(struct usp_uring_stream *stream, int number, unsigned len)
 {
@@ -85,32 +71,7 @@ static void stream_pop(struct usp_uring_stream *stream)
 
 	stream->first = stream->uring->pieces[number].next;
 	stream->nr_pieces--;
-	uring_give_back(stream->uring, number);
-}
-
-int usp_uring_make_buffers(struct usp_uring *uring)
-{
-	struct io_uring_buf_reg registration = {.ring_entries = USP_URING_NR_BUFFERS, .bgid = URING_GROUP};
-	int ret;
-
-	uring->bytes = usp_sys_map_anon(USP_URING_NR_BUFFERS * URING_BUFFER_BYTES);
-	uring->buffers = usp_sys_map_anon(USP_URING_NR_BUFFERS * sizeof(struct io_uring_buf));
-	if (!uring->bytes || !uring->buffers)
-		return -ENOMEM;
-	registration.ring_addr = (uint64_t)(uintptr_t)uring->buffers;
-	ret = io_uring_register_buf_ring(&uring->ring, &registration, 0);
-	if (ret < 0)
-		return ret;
-	io_uring_buf_ring_init(uring->buffers);
-	for (int i = 0; i < USP_URING_NR_BUFFERS; i++)
-		uring_give_back(uring, i);
-	return 0;
-}
-
-void usp_uring_free_buffers(struct usp_uring *uring)
-{
-	usp_sys_unmap(uring->bytes, USP_URING_NR_BUFFERS * URING_BUFFER_BYTES);
-	usp_sys_unmap(uring->buffers, USP_URING_NR_BUFFERS * sizeof(struct io_uring_buf));
+	usp_uring_give_back(stream->uring, number);
 }
 
 /* --- Requests -------------------------------------------------------------------------------------- */
@@ -186,7 +147,7 @@ static void stream_receive(struct usp_uring_stream *stream)
 	}
 	io_uring_prep_recv_multishot(sqe, stream->from_fd, NULL, 0, 0);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = URING_GROUP;
+	sqe->buf_group = USP_URING_GROUP;
 	io_uring_sqe_set_data64(sqe, usp_uring_tag(&stream->owner, STREAM_RECEIVE));
 	stream->is_receiving = true;
 }
@@ -200,7 +161,7 @@ static void stream_send(struct usp_uring_stream *stream)
 		stream_finish(stream, -ENOBUFS);
 		return;
 	}
-	io_uring_prep_send(sqe, stream->to_fd, uring_buffer(stream->uring, stream->first) + piece->offset,
+	io_uring_prep_send(sqe, stream->to_fd, usp_uring_buffer(stream->uring, stream->first) + piece->offset,
 			   piece->len - piece->offset, MSG_NOSIGNAL | MSG_WAITALL);
 	io_uring_sqe_set_data64(sqe, usp_uring_tag(&stream->owner, STREAM_SEND));
 	stream->is_sending = true;
@@ -247,7 +208,7 @@ static void stream_go_on(struct usp_uring_stream *stream)
  */
 static void stream_judge(struct usp_uring_stream *stream, const struct io_uring_cqe *cqe)
 {
-	bool is_full = (size_t)cqe->res == URING_BUFFER_BYTES;
+	bool is_full = (size_t)cqe->res == USP_URING_BUFFER_BYTES;
 	bool goes_on = is_full && (cqe->flags & IORING_CQE_F_SOCK_NONEMPTY || !stream->tells_more);
 
 	stream->burst_pieces++;
@@ -275,7 +236,7 @@ static void stream_received(struct usp_uring_stream *stream, const struct io_uri
 		return;
 	}
 	if (cqe->flags & IORING_CQE_F_BUFFER)
-		uring_give_back(stream->uring, number);
+		usp_uring_give_back(stream->uring, number);
 	if (cqe->res == -ECANCELED)
 		return;
 	stream->must_leave = true; /* the end, an error, or no buffers */

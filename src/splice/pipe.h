@@ -105,7 +105,12 @@ ssize_t usp_pipe_read(struct usp_pipe *pipe, const struct usp_iter *to, unsigned
 /* splice (is_move) and tee between two pipes (T1-T13). */
 ssize_t usp_pipe_transfer(struct usp_pipe *in, struct usp_pipe *out, size_t len, unsigned flags, bool is_move);
 
-/* The pipe of which file is an end, or NULL; readiness of a side as poll bits. */
-struct usp_pipe *usp_file_pipe(const struct usp_file *file);
+extern const struct usp_file_ops usp_pipe_file_ops;
+
+/* The pipe of which file is an end, or NULL. */
+static inline struct usp_pipe *usp_file_pipe(const struct usp_file *file)
+{
+	return file->ops == &usp_pipe_file_ops ? file->priv : NULL;
+}
 
 #endif

@@ -61,7 +61,7 @@ static int pipe_release(struct usp_file *end)
 	return 0;
 }
 
-static const struct usp_file_ops pipe_file_ops = {
+const struct usp_file_ops usp_pipe_file_ops = {
 	.size = sizeof(struct usp_file_ops),
 	.name = "pipe",
 	.read_iter = pipe_read_iter,
@@ -69,11 +69,6 @@ static const struct usp_file_ops pipe_file_ops = {
 	.poll = pipe_poll,
 	.release = pipe_release,
 };
-
-struct usp_pipe *usp_file_pipe(const struct usp_file *file)
-{
-	return file->ops == &pipe_file_ops ? file->priv : NULL;
-}
 
 int usp_pipe_open(const struct usp_pipe_params *params, struct usp_file *ret_ends[2])
 {
@@ -88,9 +83,9 @@ int usp_pipe_open(const struct usp_pipe_params *params, struct usp_file *ret_end
 	ret = usp_pipe_new(&own, &pipe);
 	if (ret < 0)
 		return ret;
-	ret = usp_file_new(&pipe_file_ops, USP_READ, "pipe", pipe, &ends[0]);
+	ret = usp_file_new(&usp_pipe_file_ops, USP_READ, "pipe", pipe, &ends[0]);
 	if (ret == 0)
-		ret = usp_file_new(&pipe_file_ops, USP_WRITE, "pipe", pipe, &ends[1]);
+		ret = usp_file_new(&usp_pipe_file_ops, USP_WRITE, "pipe", pipe, &ends[1]);
 	if (ret < 0) {
 		if (ends[0]) {
 			pipe->nr_files = 1;
