@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * many - a pump with several sinks, as a machine of steps.
+ * fanout - how one buf becomes a reference in the pipe of each sink, and a pump with several sinks as a machine of steps.
  *
  *   source -> [pump's pipe] --tee--> [sink's pipe] -> file
+ *                           --tee--> [sink's pipe] -> file
  *                           --move-> [sink's pipe] -> file
  *
- * What the threads of sink.c do at the same time is done in turns here, each as far as it goes without waiting: every sink drains
+ * The slowest sink holds the others back by at most its pipe: the source waits until every live sink has a free slot. A sink
+ * that ends closes its pipe for writing, so the source never waits for it again.
+ *
+ * What threads do at the same time (thread.c) is done in turns here, each as far as it goes without waiting: every sink drains
  * its pipe, and while all of them have room the source fills them. A step is over when nothing moves any more. It waits for each
  * sink that is full, and for the source if there is room for what that gives.
  */
@@ -13,8 +17,115 @@
 
 #include "base/alloc.h"
 #include "base/sys.h"
-#include "pump/pump.h"
+#include "pump/inside.h"
 #include "splice/pipe.h"
+
+#define FANOUT_KERNEL_SLOTS 4 /* of the pipe of each sink */
+#define FANOUT_USER_SLOTS 8
+
+/* --- One buf for all ------------------------------------------------------------------------------------- */
+
+/* Wait for a free slot in a sink: true, or the sink has ended or must end because it is too slow. */
+static bool fanout_await_room(struct usp_sink *sink)
+{
+	uint64_t patience_ns = usp_sink_slow_ns(sink);
+	int ret;
+
+	do
+		ret = usp_pipe_await_room(sink->pipe, patience_ns);
+	while (ret == -ETIMEDOUT && !(usp_sink_may_detach(sink) && usp_sink_is_slow(sink)));
+	if (ret == -ETIMEDOUT)
+		atomic_store(&sink->must_leave, true);
+	return ret == 0;
+}
+
+/* The first buf's length, or 0. */
+static size_t fanout_first_len(struct usp_pipe *pipe)
+{
+	struct usp_buf buf;
+
+	if (usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK) <= 0)
+		return 0;
+	usp_pipe_peek(pipe, &buf, 1);
+	usp_pipe_end_read(pipe);
+	return buf.len;
+}
+
+/* A kernel pipe that tee(2) could not double: its bytes go on in a folio, which can be shared. */
+static int fanout_map_first(struct usp_pipe *pipe)
+{
+	struct usp_buf buf;
+	int ret = usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK);
+
+	if (ret <= 0)
+		return ret;
+	usp_pipe_peek(pipe, &buf, 1);
+	ret = usp_buf_is_mapped(&buf) ? -EFAULT : usp_buf_map(pipe, &buf);
+	if (ret == 0)
+		usp_pipe_set(pipe, 0, &buf);
+	usp_pipe_end_read(pipe);
+	return ret;
+}
+
+/* No reference can be had for a sink: that is as if it had failed, but what it was given before is delivered. */
+static void fanout_give_up(struct usp_sink *sink, int error)
+{
+	atomic_store(&sink->not_given, usp_pipe_len(sink->pump->pipe));
+	atomic_store(&sink->give_error, error);
+	usp_pipe_close_write(sink->pipe);
+}
+
+/* One sink's reference: the last sink takes the buf itself. 0, -EPIPE if the sink has ended, or -errno. */
+static int fanout_give(struct usp_pump *pump, struct usp_sink *sink, size_t len, bool is_last)
+{
+	ssize_t ret;
+	int mapped = 0;
+
+	do {
+		ret = usp_pipe_transfer(pump->pipe, sink->pipe, len, USP_SPLICE_NONBLOCK, is_last);
+		if (ret == -EFAULT)
+			mapped = fanout_map_first(pump->pipe);
+	} while (ret == -EFAULT && mapped == 0);
+	return ret == -EFAULT ? mapped : ret < 0 ? (int)ret : 0;
+}
+
+static unsigned fanout_await_all(struct usp_pump *pump)
+{
+	unsigned nr_live = 0;
+
+	for (unsigned i = 0; i < pump->nr_sinks; i++) {
+		struct usp_sink *sink = &pump->sinks[i];
+
+		sink->is_live = sink->is_live && fanout_await_room(sink);
+		nr_live += sink->is_live;
+	}
+	return nr_live;
+}
+
+int usp_fanout_give(struct usp_pump *pump)
+{
+	size_t len = fanout_first_len(pump->pipe);
+	unsigned nr_left = fanout_await_all(pump), nr_given = 0;
+	bool was_moved = false;
+
+	for (unsigned i = 0; i < pump->nr_sinks && nr_left; i++) {
+		struct usp_sink *sink = &pump->sinks[i];
+		int ret;
+
+		if (!sink->is_live)
+			continue;
+		ret = fanout_give(pump, sink, len, nr_left == 1);
+		if (ret < 0 && ret != -EPIPE)
+			fanout_give_up(sink, ret);
+		sink->is_live = ret == 0;
+		was_moved = ret == 0 && nr_left == 1;
+		nr_given += ret == 0;
+		nr_left--;
+	}
+	if (!was_moved)
+		usp_sink_discard(pump->pipe, len);
+	return nr_given ? 0 : -EPIPE;
+}
 
 /* --- One sink --------------------------------------------------------------------------------------- */
 
@@ -41,8 +152,8 @@ static void fanout_drain(struct usp_sink *sink)
 	ssize_t ret = fanout_write(sink);
 
 	while (ret > 0) {
-		sink->pump->progress_ns = usp_sys_now_ns();
-		atomic_store(&sink->progress_ns, sink->pump->progress_ns);
+		sink->pump->limits.progress_ns = usp_sys_now_ns();
+		atomic_store(&sink->progress_ns, sink->pump->limits.progress_ns);
 		ret = fanout_write(sink);
 	}
 	if (ret != -EAGAIN) {
@@ -100,10 +211,10 @@ static int fanout_fill(struct usp_pump *pump, struct usp_pump_wait *wait)
 			fanout_end_source(pump);
 			return 1;
 		}
-		pump->progress_ns = usp_sys_now_ns();
+		pump->limits.progress_ns = usp_sys_now_ns();
 		usp_pump_follow_source(pump);
 	}
-	if (usp_pump_distribute(pump) < 0)
+	if (usp_fanout_give(pump) < 0)
 		fanout_end_source(pump); /* nobody is left */
 	return 1;
 }
@@ -119,7 +230,7 @@ static bool fanout_is_done(const struct usp_pump *pump)
 	return true;
 }
 
-/* In the middle of everything. */
+/* Abort: close every open sink with this error. */
 static void fanout_cut(struct usp_pump *pump, int error)
 {
 	pump->is_source_over = true;
@@ -135,7 +246,7 @@ static void fanout_cut(struct usp_pump *pump, int error)
 
 static void fanout_add_wait(struct usp_pump *pump, const struct usp_pump_wait *wait)
 {
-	pump->waits[pump->nr_waits++] = *wait;
+	pump->waits.told[pump->waits.nr++] = *wait;
 }
 
 /* What an open sink waits for, or its end because the time for that is over. */
@@ -155,7 +266,7 @@ static bool fanout_note_waits(struct usp_pump *pump, struct usp_pump_wait *sourc
 {
 	bool is_in_time = true;
 
-	pump->nr_waits = 0;
+	pump->waits.nr = 0;
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
 		if (pump->sinks[i].is_waiting && fanout_check_sink(&pump->sinks[i]) != -EAGAIN)
 			is_in_time = false;
@@ -194,33 +305,64 @@ int usp_fanout_advance(struct usp_pump *pump)
 			return 0;
 		}
 		if (atomic_load(&pump->bytes) >= until) {
-			pump->nr_waits = 1;
-			return usp_pump_pause(pump->waits, 0);
+			pump->waits.nr = 1;
+			return usp_pump_pause(pump->waits.told, 0);
 		}
 		filled = fanout_fill(pump, &source_wait);
 	} while (filled > 0 || !fanout_note_waits(pump, filled == -EAGAIN ? &source_wait : NULL));
 	return -EAGAIN;
 }
 
-void usp_fanout_fail(struct usp_pump *pump, int error)
+/* It cannot go on: as if the source had failed. The next steps only settle what was sent. */
+static void fanout_fail(struct usp_pump *pump, int error)
 {
 	atomic_store(&pump->source_error, error);
 	fanout_cut(pump, 0);
 }
 
-int usp_fanout_begin(struct usp_pump *pump, const struct usp_pipe_params *params)
-{
-	int ret = 0;
+/* --- The run --------------------------------------------------------------------------------------------- */
 
-	pump->waits = usp_alloc_array(pump->nr_sinks + 1, sizeof(pump->waits[0]));
-	if (!pump->waits)
+struct usp_pipe_params usp_fanout_params(const struct usp_pump *pump)
+{
+	return (struct usp_pipe_params){
+		.size = sizeof(struct usp_pipe_params),
+		.nr_slots = usp_pump_source_lane(pump) ? FANOUT_KERNEL_SLOTS : FANOUT_USER_SLOTS,
+		.slot_bytes = pump->adapt.step_bytes,
+	};
+}
+
+int usp_fanout_begin(struct usp_pump *pump)
+{
+	const struct usp_pipe_params params = usp_fanout_params(pump);
+	int ret = pump->pipe ? 0 : usp_pipe_new(&params, &pump->pipe);
+
+	if (ret < 0)
+		return ret;
+	pump->waits.told = usp_alloc_array(pump->nr_sinks + 1, sizeof(pump->waits.told[0]));
+	if (!pump->waits.told)
 		return -ENOMEM;
 	for (unsigned i = 0; i < pump->nr_sinks && ret == 0; i++) {
 		struct usp_sink *sink = &pump->sinks[i];
 
-		ret = usp_pipe_new(params, &sink->pipe);
+		ret = usp_pipe_new(&params, &sink->pipe);
 		sink->is_live = ret == 0;
-		sink->progress_ns = pump->begun_ns;
+		sink->progress_ns = pump->limits.begun_ns;
+	}
+	return ret;
+}
+
+/*
+ * Step and wait in turns, with several sinks. Time-outs are kept here only: the threads of sinks do not know of each other's
+ * progress.
+ */
+int usp_fanout_run(struct usp_pump *pump)
+{
+	int ret = usp_fanout_begin(pump), waited;
+
+	while (ret == 0 && usp_fanout_advance(pump) == -EAGAIN) {
+		waited = usp_pump_await_any(pump);
+		if (waited < 0)
+			fanout_fail(pump, waited);
 	}
 	return ret;
 }

@@ -21,7 +21,7 @@
 #include "base/own.h"
 #include "base/sys.h"
 #include "lanes/plan.h"
-#include "pump/pump.h"
+#include "pump/inside.h"
 
 #define RCVLOWAT_BYTES ((uint64_t)256 << 10)
 #define RCVLOWAT_PIECE ((uint64_t)64 << 10) /* that a wake-up brings, if it counts */
@@ -44,16 +44,16 @@ static void rcvlowat_start_anew(struct usp_rcvlowat *rcvlowat)
 
 void usp_rcvlowat_drop(struct usp_pump *pump)
 {
-	if (pump->rcvlowat.patience_ns && pump->process == usp_own_nr())
+	if (pump->adapt.rcvlowat.patience_ns && pump->process == usp_own_nr())
 		rcvlowat_set(pump, 1);
-	pump->rcvlowat.patience_ns = 0;
-	rcvlowat_start_anew(&pump->rcvlowat);
+	pump->adapt.rcvlowat.patience_ns = 0;
+	rcvlowat_start_anew(&pump->adapt.rcvlowat);
 }
 
 /* Enough has come in large pieces: how long does it take to reach the mark at this rate? */
 static void rcvlowat_begin(struct usp_pump *pump)
 {
-	struct usp_rcvlowat *rcvlowat = &pump->rcvlowat;
+	struct usp_rcvlowat *rcvlowat = &pump->adapt.rcvlowat;
 	uint64_t len_ns = usp_sys_now_ns() - rcvlowat->since_ns,
 		 patience_ns = len_ns / (rcvlowat->shown / RCVLOWAT_BYTES);
 	bool is_of_use =
@@ -74,7 +74,7 @@ static void rcvlowat_count(struct usp_rcvlowat *rcvlowat, uint64_t taken)
 
 static void rcvlowat_show(struct usp_pump *pump, uint64_t taken)
 {
-	struct usp_rcvlowat *rcvlowat = &pump->rcvlowat;
+	struct usp_rcvlowat *rcvlowat = &pump->adapt.rcvlowat;
 
 	if (taken < RCVLOWAT_PIECE)
 		rcvlowat_start_anew(rcvlowat);
@@ -89,7 +89,7 @@ static void rcvlowat_show(struct usp_pump *pump, uint64_t taken)
 /* It has a mark, and enough came. */
 static void rcvlowat_try(struct usp_pump *pump, uint64_t taken)
 {
-	struct usp_rcvlowat *rcvlowat = &pump->rcvlowat;
+	struct usp_rcvlowat *rcvlowat = &pump->adapt.rcvlowat;
 
 	rcvlowat_count(rcvlowat, taken);
 	if (rcvlowat->shown < RCVLOWAT_TRIED)
@@ -102,7 +102,7 @@ static void rcvlowat_try(struct usp_pump *pump, uint64_t taken)
 
 void usp_rcvlowat_adapt(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
-	struct usp_rcvlowat *rcvlowat = &pump->rcvlowat;
+	struct usp_rcvlowat *rcvlowat = &pump->adapt.rcvlowat;
 	uint64_t bytes = atomic_load_explicit(&pump->bytes, memory_order_relaxed), taken = bytes - rcvlowat->seen;
 
 	if (!usp_pump_source_lane(pump) || !usp_plan_adapts(pump->source, &pump->params) ||

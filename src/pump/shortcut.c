@@ -10,7 +10,7 @@
 #include <errno.h>
 
 #include "lanes/plan.h"
-#include "pump/pump.h"
+#include "pump/inside.h"
 
 static const char read_reason[] = "read into a folio";
 static const char write_reason[] = "copied into the socket by sendmsg(2)";
@@ -27,7 +27,7 @@ bool usp_shortcut_fits(const struct usp_pump *pump)
 bool usp_pump_may_be_external(const struct usp_pump *pump)
 {
 	return usp_shortcut_fits(pump) && !pump->undelivered.ops && usp_plan_adapts(pump->source, &pump->params) &&
-	       pump->params.count < 0 && !pump->rate.per_second && !pump->shared_rate && !pump->recheck;
+	       pump->params.count < 0 && !pump->limits.rate.per_second && !pump->limits.shared_rate && !pump->recheck;
 }
 
 void usp_pump_count_external(struct usp_pump *pump, size_t taken, size_t given)
@@ -42,6 +42,11 @@ void usp_pump_count_external(struct usp_pump *pump, size_t taken, size_t given)
 		atomic_fetch_add_explicit(&sink->bytes, given, memory_order_relaxed);
 		usp_file_account(sink->file, USP_WRITE, USP_COPIED, given, "copied into the socket by io_uring");
 	}
+}
+
+void usp_pump_end_external(struct usp_pump *pump)
+{
+	atomic_store(&pump->has_all, true);
 }
 
 static ssize_t shortcut_write(struct usp_sink *sink, struct usp_folio *folio, size_t len)
@@ -105,7 +110,7 @@ static int shortcut_pass(struct usp_pump *pump, struct usp_folio *folio, struct 
 			.len = (size_t)(taken - (given > 0 ? given : 0)),
 		};
 	else
-		usp_pump_adapt(pump, (size_t)taken);
+		usp_adapt_lane(pump, (size_t)taken);
 	return given < 0 && given != -EAGAIN && given != -EINTR ? (int)given : 1;
 }
 

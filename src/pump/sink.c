@@ -1,20 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * sink - one destination of a pump, and how one buf becomes a reference in the pipe of each.
- *
- *   source -> [pump's pipe] --tee--> [sink's pipe] -> file     a thread
- *                           --tee--> [sink's pipe] -> file     a thread
- *                           --move-> [sink's pipe] -> file     a thread
- *
- * The slowest sink holds the others back by at most its pipe: the source waits until every live sink has a free slot. A
- * sink that ends closes its pipe for writing, so the source never waits for it again.
- */
+/* sink - one destination of a pump: what is in its pipe is delivered, and then it ends. */
 #include <errno.h>
 #include <poll.h>
 
 #include "base/compiler.h"
 #include "base/sys.h"
-#include "pump/pump.h"
+#include "base/wait.h"
+#include "pump/inside.h"
 #include "splice/file.h"
 #include "splice/pipe.h"
 #include "splice/sock.h"
@@ -38,7 +30,7 @@ uint64_t usp_sink_slow_ns(const struct usp_sink *sink)
 	return slow_ns ? slow_ns : SINK_SLOW_NS;
 }
 
-/* --- Delivering ---------------------------------------------------------------------------------- */
+/* --- Delivering ------------------------------------------------------------------------------------------ */
 
 /* Into a pipe of ours. The wait for room in it is not here but in the step, where a stop or a limit of patience ends it. */
 static ssize_t sink_move(struct usp_sink *sink, struct usp_pipe *to, size_t len, unsigned flags)
@@ -75,7 +67,7 @@ ssize_t usp_sink_write(struct usp_sink *sink, size_t len, unsigned flags)
  * The sink takes nothing now. Drop what its peer says meanwhile: one that answers would wait for us to read, and we for it. True if it
  * may say more. An error is told by the next write.
  */
-static bool sink_overhear(struct usp_sink *sink)
+bool usp_sink_overhear(struct usp_sink *sink)
 {
 	ssize_t ret = 1;
 
@@ -94,13 +86,13 @@ static bool sink_overhear(struct usp_sink *sink)
 int usp_sink_blocked(struct usp_sink *sink, struct usp_pump_wait *ret_wait)
 {
 	usp_pump_blocked(sink->file, USP_WRITE, ret_wait);
-	ret_wait->events |= sink_overhear(sink) ? POLLIN : 0;
+	ret_wait->events |= usp_sink_overhear(sink) ? POLLIN : 0;
 	return -EAGAIN;
 }
 
-/* --- The end --------------------------------------------------------------------------------------- */
+/* --- The end --------------------------------------------------------------------------------------------- */
 
-static void sink_drop(struct usp_pipe *pipe, size_t len)
+void usp_sink_discard(struct usp_pipe *pipe, size_t len)
 {
 	if (usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK) <= 0)
 		return;
@@ -117,7 +109,7 @@ static void sink_strand(struct usp_sink *sink)
 	stranded = usp_pipe_len(sink->pipe);
 	atomic_store(&sink->stranded, stranded + atomic_load(&sink->not_given));
 	if (!(sink->pump->params.flags & USP_PUMP_KEEP_STRANDED))
-		sink_drop(sink->pipe, stranded);
+		usp_sink_discard(sink->pipe, stranded);
 }
 
 /*
@@ -223,7 +215,7 @@ void usp_sink_look(struct usp_sink *sink)
 		atomic_store(&sink->progress_ns, usp_sys_now_ns());
 }
 
-static bool sink_is_slow(struct usp_sink *sink)
+bool usp_sink_is_slow(struct usp_sink *sink)
 {
 	usp_sink_look(sink);
 	return usp_sys_now_ns() - atomic_load(&sink->progress_ns) >= usp_sink_slow_ns(sink);
@@ -241,7 +233,7 @@ static uint64_t sink_deadline_ns(struct usp_sink *sink)
 		deadline_ns = usp_earlier(deadline_ns, progress_ns, usp_sink_slow_ns(sink));
 	if (!sink->is_awaiting)
 		return deadline_ns;
-	deadline_ns = usp_earlier(deadline_ns, sink->pump->begun_ns, params->total_ns);
+	deadline_ns = usp_earlier(deadline_ns, sink->pump->limits.begun_ns, params->total_ns);
 	deadline_ns = usp_earlier(deadline_ns, progress_ns, params->idle_ns);
 	deadline_ns = usp_earlier(deadline_ns, progress_ns, params->linger_ns ? params->linger_ns : SINK_LINGER_NS);
 	if (!sink->was_heard && usp_sock_unsent(sink->file) == 0)
@@ -297,230 +289,4 @@ void usp_sink_note(struct usp_sink *sink, int error)
 	atomic_store(&sink->error, error);
 	if (error < 0 && !is_detached && !(sink->pump->params.flags & USP_PUMP_CONTINUE_ON_ERROR))
 		atomic_store(&sink->pump->has_failed, true);
-}
-
-/* --- The thread ---------------------------------------------------------------------------------- */
-
-/* As usp_sink_write, and waits for the sink, and with flags 0 for the pipe as well. */
-static ssize_t sink_step(struct usp_sink *sink, size_t len, unsigned flags)
-{
-	int64_t patience_ns = usp_sink_may_detach(sink) ? (int64_t)usp_sink_slow_ns(sink) : -1;
-	short events;
-	ssize_t ret;
-
-	for (;;) {
-		if (atomic_load(&sink->pump->is_stopped))
-			return -ECANCELED;
-		if (atomic_load(&sink->must_leave))
-			return -ETIMEDOUT;
-		ret = usp_sink_write(sink, len, flags);
-		if (ret != -EAGAIN && ret != -EINTR)
-			return ret;
-		if (usp_sink_may_detach(sink))
-			usp_sink_look(sink);
-		events = sink_overhear(sink) ? POLLIN : 0;
-		ret = usp_pump_wait(sink->pump, sink->file, events, patience_ns);
-		if (ret < 0 && ret != -ETIMEDOUT)
-			return ret;
-		if ((ret < 0 || events) && usp_sink_may_detach(sink) && sink_is_slow(sink))
-			return -ETIMEDOUT;
-	}
-}
-
-static void sink_await_end(struct usp_sink *sink)
-{
-	struct usp_pump_wait wait;
-
-	while (usp_sink_end(sink, &wait) == -EAGAIN) {
-		int ret = usp_pump_await(sink->pump, &wait);
-
-		if (ret < 0 && ret != -ECANCELED) {
-			usp_sink_note(sink, sink->close_error ? sink->close_error : ret);
-			return;
-		}
-	}
-}
-
-/* The source may be waiting for input that nobody needs any more. */
-static void sink_alarm(struct usp_sink *sink)
-{
-	struct usp_pump *pump = sink->pump;
-	int stop_fd = atomic_load(&pump->stop_fd);
-
-	if (stop_fd < 0 || atomic_load(&pump->is_given))
-		return;
-	usp_sys_eventfd_set(stop_fd, true);
-	if (atomic_load(&pump->is_given))
-		usp_pump_hush(pump);
-}
-
-void usp_pump_hush(struct usp_pump *pump)
-{
-	int stop_fd = atomic_load(&pump->stop_fd);
-
-	if (stop_fd < 0)
-		return;
-	usp_sys_eventfd_set(stop_fd, false);
-	if (atomic_load(&pump->is_stopped))
-		usp_sys_eventfd_set(stop_fd, true);
-}
-
-static void *sink_run(void *arg)
-{
-	struct usp_sink *sink = arg;
-	ssize_t ret;
-
-	do
-		ret = sink_step(sink, USP_MAX_RW_COUNT, 0);
-	while (ret > 0);
-	if (atomic_load(&sink->pump->is_stepped))
-		return NULL;
-	if (ret == 0 && usp_pipe_len(sink->pipe))
-		ret = -EIO; /* confirm found that the bytes are gone */
-	usp_sink_close(sink, (int)ret);
-	sink_await_end(sink);
-	if (atomic_load(&sink->pump->has_failed))
-		sink_alarm(sink);
-	return NULL;
-}
-
-/* The thread takes no signals: they are for the threads that the program made itself. */
-int usp_sink_start(struct usp_sink *sink, const struct usp_pipe_params *params)
-{
-	sigset_t old_mask;
-	int ret = usp_pipe_new(params, &sink->pipe);
-
-	if (ret < 0)
-		return ret;
-	usp_sys_block_signals(&old_mask);
-	ret = -pthread_create(&sink->thread, NULL, sink_run, sink);
-	usp_sys_restore_signals(&old_mask);
-	sink->is_running = sink->is_live = ret == 0;
-	return ret;
-}
-
-void usp_sink_dismiss(struct usp_sink *sink)
-{
-	if (sink->is_running) {
-		usp_pipe_close_write(sink->pipe);
-		pthread_join(sink->thread, NULL);
-	}
-	sink->is_running = sink->is_live = false;
-	usp_pipe_free(sink->pipe);
-	sink->pipe = NULL;
-}
-
-void usp_sink_join(struct usp_sink *sink)
-{
-	if (!sink->is_running)
-		return;
-	usp_pipe_close_write(sink->pipe);
-	pthread_join(sink->thread, NULL);
-	sink->is_running = false;
-	if (atomic_load(&sink->error) == -ECANCELED)
-		usp_sink_strand_all(sink);
-}
-
-/* --- Fan-out -------------------------------------------------------------------------------------- */
-
-/* Wait for a free slot in a sink: true, or the sink has ended or must end because it is too slow. */
-static bool sink_await_room(struct usp_sink *sink)
-{
-	uint64_t patience_ns = usp_sink_slow_ns(sink);
-	int ret;
-
-	do
-		ret = usp_pipe_await_room(sink->pipe, patience_ns);
-	while (ret == -ETIMEDOUT && !(usp_sink_may_detach(sink) && sink_is_slow(sink)));
-	if (ret == -ETIMEDOUT)
-		atomic_store(&sink->must_leave, true);
-	return ret == 0;
-}
-
-/* The first buf's length, or 0. */
-static size_t pump_first_len(struct usp_pipe *pipe)
-{
-	struct usp_buf buf;
-
-	if (usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK) <= 0)
-		return 0;
-	usp_pipe_peek(pipe, &buf, 1);
-	usp_pipe_end_read(pipe);
-	return buf.len;
-}
-
-/* A kernel pipe that tee(2) could not double: its bytes go on in a folio, which can be shared. */
-static int pump_map_first(struct usp_pipe *pipe)
-{
-	struct usp_buf buf;
-	int ret = usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK);
-
-	if (ret <= 0)
-		return ret;
-	usp_pipe_peek(pipe, &buf, 1);
-	ret = usp_buf_is_mapped(&buf) ? -EFAULT : usp_buf_map(pipe, &buf);
-	if (ret == 0)
-		usp_pipe_set(pipe, 0, &buf);
-	usp_pipe_end_read(pipe);
-	return ret;
-}
-
-/* No reference can be had for a sink: that is as if it had failed, but what it was given before is delivered. */
-static void sink_give_up(struct usp_sink *sink, int error)
-{
-	atomic_store(&sink->not_given, usp_pipe_len(sink->pump->pipe));
-	atomic_store(&sink->give_error, error);
-	usp_pipe_close_write(sink->pipe);
-}
-
-/* One sink's reference: the last sink takes the buf itself. 0, -EPIPE if the sink has ended, or -errno. */
-static int pump_give(struct usp_pump *pump, struct usp_sink *sink, size_t len, bool is_last)
-{
-	ssize_t ret;
-	int mapped = 0;
-
-	do {
-		ret = usp_pipe_transfer(pump->pipe, sink->pipe, len, USP_SPLICE_NONBLOCK, is_last);
-		if (ret == -EFAULT)
-			mapped = pump_map_first(pump->pipe);
-	} while (ret == -EFAULT && mapped == 0);
-	return ret == -EFAULT ? mapped : ret < 0 ? (int)ret : 0;
-}
-
-static unsigned pump_await_sinks(struct usp_pump *pump)
-{
-	unsigned nr_live = 0;
-
-	for (unsigned i = 0; i < pump->nr_sinks; i++) {
-		struct usp_sink *sink = &pump->sinks[i];
-
-		sink->is_live = sink->is_live && sink_await_room(sink);
-		nr_live += sink->is_live;
-	}
-	return nr_live;
-}
-
-int usp_pump_distribute(struct usp_pump *pump)
-{
-	size_t len = pump_first_len(pump->pipe);
-	unsigned nr_left = pump_await_sinks(pump), nr_given = 0;
-	bool was_moved = false;
-
-	for (unsigned i = 0; i < pump->nr_sinks && nr_left; i++) {
-		struct usp_sink *sink = &pump->sinks[i];
-		int ret;
-
-		if (!sink->is_live)
-			continue;
-		ret = pump_give(pump, sink, len, nr_left == 1);
-		if (ret < 0 && ret != -EPIPE)
-			sink_give_up(sink, ret);
-		sink->is_live = ret == 0;
-		was_moved = ret == 0 && nr_left == 1;
-		nr_given += ret == 0;
-		nr_left--;
-	}
-	if (!was_moved)
-		sink_drop(pump->pipe, len);
-	return nr_given ? 0 : -EPIPE;
 }

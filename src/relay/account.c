@@ -2,7 +2,7 @@
 /* account - what a worker's flows did, added up. */
 #include "relay/account.h"
 
-#include "pump/pump.h"
+#include "pump/driver.h"
 #include "splice/file.h"
 
 /* Take what one side of a file has on account: its bytes. */
@@ -41,14 +41,14 @@ static bool account_lane(struct usp_relay_counters *counters, struct usp_flow *f
 
 bool usp_account_step(struct usp_relay_counters *counters, unsigned direction, struct usp_flow *flow)
 {
-	struct usp_file *source = flow->pump->source, *sink = flow->pump->sinks[0].file;
+	struct usp_file *const *files = flow->conn->work->files;
 	struct usp_conn_story *story = &flow->conn->story;
-	uint64_t taken = account_take(counters, direction, 0, source, USP_READ, story);
-	uint64_t given = account_take(counters, direction, 1, sink, USP_WRITE, story);
+	uint64_t taken = account_take(counters, direction, 0, files[direction], USP_READ, story);
+	uint64_t given = account_take(counters, direction, 1, files[!direction], USP_WRITE, story);
 
 	usp_counter_add(&counters->delivered[direction], given);
 	story->delivered[direction] += given;
-	if (account_lane(counters, flow, usp_pump_source_lane(flow->pump)))
+	if (account_lane(counters, flow, usp_pump_is_kernel(flow->pump)))
 		usp_counter_add(&counters->lane_switches, 1);
 	return taken || given;
 }
@@ -60,7 +60,7 @@ void usp_account_end(struct usp_relay_counters *counters, unsigned direction, st
 	usp_account_step(counters, direction, flow);
 	account_lane(counters, flow, false);
 	usp_pump_status(flow->pump, &status);
-	usp_counter_add(&counters->stranded, status.bytes - atomic_load(&flow->pump->sinks[0].bytes));
+	usp_counter_add(&counters->stranded, status.bytes - usp_pump_delivered(flow->pump));
 }
 
 void usp_account_drop(struct usp_relay_counters *counters, unsigned direction, uint64_t len)

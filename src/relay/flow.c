@@ -22,9 +22,10 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/wait.h"
 #include "endpoints/socket.h"
 #include "event/uring.h"
-#include "pump/pump.h"
+#include "pump/driver.h"
 #include "relay/account.h"
 #include "relay/linger.h"
 #include "relay/tell.h"
@@ -145,9 +146,8 @@ static int flow_open(struct usp_conn *conn, unsigned direction)
 	ret = usp_pump_new(conn->work->files[direction], &params, &flow->pump);
 	if (ret < 0)
 		return ret;
-	if (conn->worker->relay->shared_rate.per_second)
-		flow->pump->shared_rate = &conn->worker->relay->shared_rate;
-	flow->pump->scratch = &conn->worker->scratch;
+	usp_pump_share(flow->pump, &conn->worker->scratch,
+		       conn->worker->relay->shared_rate.per_second ? &conn->worker->relay->shared_rate : NULL);
 	return usp_pump_add_sink(flow->pump, conn->work->files[!direction]);
 }
 
@@ -260,7 +260,7 @@ static int flow_listen(struct usp_conn *conn, unsigned direction)
 /* Messages that are small now and large then would make a flow go back and forth, and that costs most of all. */
 static bool flow_is_for_ring(const struct usp_flow *flow)
 {
-	return flow->pump->nr_messages >= FLOW_NR_MESSAGES << flow->nr_returns * FLOW_RETURN_SHIFT;
+	return usp_pump_nr_messages(flow->pump) >= FLOW_NR_MESSAGES << flow->nr_returns * FLOW_RETURN_SHIFT;
 }
 
 /* It waits for its source: who hears it? 0 or -errno. */
@@ -322,7 +322,7 @@ static void flow_step(struct usp_conn *conn, unsigned direction)
 	struct usp_pump_wait wait = {.size = sizeof(wait)};
 	int ret;
 
-	flow->pump->closes_sink = conn->ends[!direction].has_ended;
+	usp_pump_set_closes_sink(flow->pump, conn->ends[!direction].has_ended);
 	ret = usp_pump_step(flow->pump, &wait);
 	if (usp_account_step(usp_conn_counters(conn), direction, flow))
 		conn->active_ns = usp_conn_now(conn);
@@ -331,7 +331,7 @@ static void flow_step(struct usp_conn *conn, unsigned direction)
 		flow_await(conn, direction, &wait);
 		if (flow->wait == USP_FLOW_SOURCE && flow_await_source(conn, direction) < 0)
 			usp_conn_abort(conn);
-	} else if (ret < 0 && atomic_load(&flow->pump->source_error)) {
+	} else if (ret < 0 && usp_pump_source_error(flow->pump)) {
 		flow_lose(conn, &conn->ends[direction].is_broken);
 	} else if (ret < 0) {
 		flow_lose_sink(conn, direction, ret);
@@ -348,7 +348,7 @@ static void flow_end_stream(struct usp_conn *conn, unsigned direction)
 
 	flow->wait = USP_FLOW_SOURCE;
 	flow->nr_returns = usp_min(flow->nr_returns + 1, FLOW_RETURNS_MAX);
-	flow->pump->nr_messages = 0;
+	usp_pump_reset_messages(flow->pump);
 	usp_pump_look(flow->pump);
 	if (flow_listen(conn, direction) < 0)
 		usp_conn_abort(conn);
@@ -359,7 +359,7 @@ static void flow_end_stream(struct usp_conn *conn, unsigned direction)
 /* All has been carried, and the source has ended. */
 static void flow_end_source(struct usp_conn *conn, unsigned direction)
 {
-	atomic_store(&conn->work->flows[direction].pump->has_all, true);
+	usp_pump_end_external(conn->work->flows[direction].pump);
 	flow_step(conn, direction);
 }
 

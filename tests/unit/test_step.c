@@ -4,7 +4,7 @@
 
 #include "base/sys.h"
 #include "net.h"
-#include "pump/pump.h"
+#include "pump/inside.h"
 #include "steps.h"
 
 #define ROOM (4 * PAGE) /* of the small pipe that is a sink */
@@ -275,8 +275,8 @@ static void a_sink_that_takes_nothing_for_too_long_times_out(void **state)
 /* As if so much time had passed since the last step, whatever the machine has to do. */
 static void pass_time(uint64_t len_ns)
 {
-	steps.pump->begun_ns -= len_ns;
-	steps.pump->progress_ns -= len_ns;
+	steps.pump->limits.begun_ns -= len_ns;
+	steps.pump->limits.progress_ns -= len_ns;
 	for (unsigned i = 0; i < steps.pump->nr_sinks; i++)
 		steps.pump->sinks[i].progress_ns -= len_ns;
 }
@@ -695,7 +695,7 @@ static int low_water_mark(void)
 /* As if a piece had come every few milliseconds, whatever the machine has to do. */
 static void keep_pace(void)
 {
-	struct usp_rcvlowat *rcvlowat = &steps.pump->rcvlowat;
+	struct usp_rcvlowat *rcvlowat = &steps.pump->adapt.rcvlowat;
 
 	if (rcvlowat->since_ns)
 		rcvlowat->since_ns = usp_sys_now_ns() - (rcvlowat->shown / LARGE + 1) * PACE_MS * MS;

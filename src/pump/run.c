@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * run - from the plan of a pump to its result, in steps or in one call.
+ *
+ * Three ways, chosen by the plan and by what the two ends are:
+ *
+ *   file -> file        the kernel shares the extents or copies the range itself (single, copy_range)
+ *   source -> sink      fill the pipe, drain the pipe, in the caller's thread (single)
+ *   source -> sinks     the caller's thread fills; a thread for each sink drains its pipe (thread); in steps, and where
+ *                       time-outs are set, one thread does it all in turns (fanout)
+ *
+ * The files are nonblocking while the pump has them. Every wait of a run that blocks includes the stop descriptor, so a stop takes
+ * effect at once, from any thread or a signal handler.
+ */
+#include <errno.h>
+#include <poll.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "base/own.h"
+#include "base/sized.h"
+#include "base/sys.h"
+#include "event/sched.h"
+#include "lanes/copy_range.h"
+#include "lanes/plan.h"
+#include "pump/inside.h"
+#include "splice/fd.h"
+#include "splice/file.h"
+
+/* --- The beginning --------------------------------------------------------------------------------------- */
+
+static bool run_may_range(const struct usp_pump *pump)
+{
+	return pump->nr_sinks == 1 && usp_plan_lane(&pump->plan, 0) && usp_plan_lane(&pump->plan, 1) &&
+	       usp_copy_range_is_possible(pump->source, pump->sinks[0].file);
+}
+
+/* The kernel shares the extents: true if that was all that the size of the source promised. */
+static bool run_clone(struct usp_pump *pump)
+{
+	uint64_t len = pump->params.count < 0 ? UINT64_MAX : (uint64_t)pump->params.count;
+	ssize_t ret = usp_clone_range(pump->source, pump->sinks[0].file, len);
+
+	if (ret <= 0)
+		return false;
+	usp_pump_count(pump, ret);
+	atomic_fetch_add(&pump->sinks[0].bytes, (uint64_t)ret);
+	return true;
+}
+
+static int run_plan(struct usp_pump *pump)
+{
+	struct usp_file **sinks;
+	int ret;
+
+	usp_plan_fini(&pump->plan);
+	if (pump->nr_sinks == 1)
+		return usp_plan_make(pump->source, &pump->only.file, 1, &pump->params, &pump->plan);
+	sinks = usp_alloc_array(pump->nr_sinks, sizeof(sinks[0]));
+	if (!sinks)
+		return -ENOMEM;
+	for (unsigned i = 0; i < pump->nr_sinks; i++)
+		sinks[i] = pump->sinks[i].file;
+	ret = usp_plan_make(pump->source, sinks, pump->nr_sinks, &pump->params, &pump->plan);
+	usp_free(sinks);
+	return ret;
+}
+
+/* Shared extents are all, and nothing was copied, unless the size is too small. What is behind it may be copied, or is an error. */
+static void run_go_behind_clone(struct usp_pump *pump)
+{
+	bool is_all = atomic_load(&pump->bytes) == (uint64_t)pump->params.count ||
+		      usp_fd_peek(pump->source, &pump->source->pos) == 0;
+	bool must_refer = pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY;
+
+	if (!is_all && must_refer)
+		atomic_store(&pump->source_error, -EOPNOTSUPP);
+	pump->stage = is_all || must_refer ? USP_PUMP_DONE : USP_PUMP_RANGE;
+}
+
+static int run_find_stage(struct usp_pump *pump)
+{
+	int ret = 0;
+
+	if (run_may_range(pump) && run_clone(pump)) {
+		run_go_behind_clone(pump);
+		return 0;
+	}
+	if (pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY)
+		ret = usp_plan_require(&pump->plan);
+	if (ret == 0)
+		pump->stage = run_may_range(pump) ? USP_PUMP_RANGE : USP_PUMP_FLOW;
+	return ret;
+}
+
+int usp_pump_check(struct usp_pump *pump)
+{
+	bool can_run = pump->nr_sinks && pump->stage == USP_PUMP_NEW && !atomic_load(&pump->is_done);
+	int ret = can_run ? run_plan(pump) : -EINVAL;
+
+	if (ret == 0 && pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY && !run_may_range(pump))
+		ret = usp_plan_require(&pump->plan);
+	return ret;
+}
+
+/* 0, or -errno before a byte has moved. */
+static int run_begin(struct usp_pump *pump)
+{
+	uint64_t now_ns = usp_sys_now_ns();
+	int ret;
+
+	usp_rate_init(&pump->limits.rate, pump->params.rate, now_ns);
+	pump->limits.begun_ns = pump->limits.progress_ns = now_ns;
+	atomic_store(&pump->source->is_drained, false);
+	if (usp_file_shares_pos(pump->source, &pump->source->pos))
+		usp_file_seek(pump->source, 0, SEEK_CUR); /* others may have moved it since we looked last */
+	ret = run_plan(pump);
+	if (ret == 0)
+		ret = run_find_stage(pump);
+	for (unsigned i = 0; i < pump->nr_sinks && ret == 0; i++) {
+		atomic_store(&pump->sinks[i].progress_ns, now_ns);
+		ret = usp_file_abort(pump->sinks[i].file); /* until it has everything, whatever ends us */
+	}
+	if (ret < 0)
+		return ret;
+	if (pump->params.flags & USP_PUMP_WIDEN_FIFOS)
+		usp_plan_widen_fifos(&pump->plan);
+	pump->adapt.step_bytes = usp_plan_step_bytes(&pump->plan, &pump->params);
+	usp_plan_apply(&pump->plan);
+	return 0;
+}
+
+/* --- The end --------------------------------------------------------------------------------------------- */
+
+static int run_result(const struct usp_pump *pump)
+{
+	int ret = atomic_load(&pump->source_error);
+
+	for (unsigned i = 0; i < pump->nr_sinks && ret == 0; i++)
+		ret = atomic_load(&pump->sinks[i].error);
+	return atomic_load(&pump->is_stopped) ? -ECANCELED : ret;
+}
+
+/*
+ * What no sink got has not been read, for those who share the offset of the source and come next. If somebody else has moved that
+ * meanwhile it is not ours to move back.
+ */
+static void run_unread(struct usp_pump *pump)
+{
+	struct usp_file *source = pump->source;
+	uint64_t delivered = 0, left;
+
+	for (unsigned i = 0; i < pump->nr_sinks; i++) {
+		uint64_t bytes = atomic_load(&pump->sinks[i].bytes);
+
+		delivered = usp_max(delivered, bytes);
+	}
+	left = atomic_load(&pump->bytes) - delivered;
+	if (left && !(pump->params.flags & USP_PUMP_KEEP_STRANDED) && usp_file_shares_pos(source, &source->pos) &&
+	    usp_sys_lseek(source->fd, 0, SEEK_CUR) == source->pos)
+		usp_file_seek(source, -(int64_t)left, SEEK_CUR);
+}
+
+static int run_finish(struct usp_pump *pump)
+{
+	usp_plan_undo(&pump->plan);
+	run_unread(pump);
+	pump->stage = USP_PUMP_DONE;
+	atomic_store(&pump->is_done, true);
+	return run_result(pump);
+}
+
+/* --- In steps -------------------------------------------------------------------------------------------- */
+
+/* -EAGAIN with pump->waits.told, or 0 when it is over. */
+static int run_advance(struct usp_pump *pump)
+{
+	if (pump->nr_sinks > 1)
+		return usp_fanout_advance(pump);
+	pump->waits.told = &pump->only.wait;
+	pump->waits.nr = 1;
+	return usp_single_advance(pump, pump->waits.told);
+}
+
+int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
+{
+	int ret;
+
+	if (!pump->nr_sinks || atomic_load(&pump->is_done))
+		return -EINVAL;
+	if (pump->stage != USP_PUMP_NEW && pump->process != usp_own_nr())
+		return -ESTALE; /* what is in its pipe is the parent's to deliver */
+	if (pump->stage == USP_PUMP_NEW) {
+		pump->process = usp_own_nr();
+		ret = run_begin(pump);
+		if (ret < 0)
+			return ret;
+		if (pump->nr_sinks > 1)
+			ret = usp_fanout_begin(pump);
+		if (ret < 0)
+			return run_finish(pump), ret;
+	}
+	if (pump->stage == USP_PUMP_DONE || run_advance(pump) != -EAGAIN)
+		return run_finish(pump);
+	usp_sized_give(ret_wait, &pump->waits.told[0], sizeof(pump->waits.told[0]));
+	return -EAGAIN;
+}
+
+unsigned usp_pump_waits(const struct usp_pump *pump, struct usp_pump_wait *ret_waits, unsigned nr)
+{
+	bool is_waiting = pump->waits.told && !atomic_load(&pump->is_done);
+
+	for (unsigned i = 0; is_waiting && i < usp_min(nr, pump->waits.nr); i++) {
+		size_t size = ret_waits->size;
+		struct usp_pump_wait *ret_wait = (void *)((char *)ret_waits + i * size);
+
+		ret_wait->size = size;
+		usp_sized_give(ret_wait, &pump->waits.told[i], sizeof(pump->waits.told[i]));
+	}
+	return is_waiting ? pump->waits.nr : 0;
+}
+
+void usp_pump_look(struct usp_pump *pump)
+{
+	pump->recheck = true;
+}
+
+/* --- In one call ----------------------------------------------------------------------------------------- */
+
+static bool run_may_batch(const struct usp_pump *pump)
+{
+	return pump->params.flags & USP_PUMP_BATCH && usp_plan_is_middle(&pump->plan);
+}
+
+/* Step and wait in turns. A wait that fails ends the run as if the source had failed. */
+static void run_single(struct usp_pump *pump)
+{
+	struct usp_sched sched = {.may = false};
+	struct usp_pump_wait wait;
+
+	if (run_may_batch(pump))
+		usp_sched_begin(&sched, pump->limits.begun_ns);
+	while (pump->stage != USP_PUMP_DONE && usp_single_advance(pump, &wait) == -EAGAIN) {
+		int ret = usp_pump_await(pump, &wait);
+
+		if (ret < 0 && ret != -ECANCELED)
+			atomic_store(&pump->source_error, ret);
+		if (sched.may)
+			usp_sched_look(&sched, usp_sys_now_ns(), true);
+	}
+	usp_sched_end(&sched);
+}
+
+/* What only a run that blocks needs: something to wake it up, and a place for what it waits for. */
+static int run_prepare_waits(struct usp_pump *pump)
+{
+	int stop_fd;
+
+	if (pump->process == usp_own_nr())
+		return 0; /* it was to run already, and could not begin */
+	if (!pump->waits.fds)
+		pump->waits.fds = usp_alloc_array(2 * pump->nr_sinks + 2, sizeof(pump->waits.fds[0]));
+	if (!pump->waits.fds)
+		return -ENOMEM;
+	stop_fd = usp_sys_eventfd();
+	if (stop_fd < 0)
+		stop_fd = -1;	      /* descriptors are short: a stop is looked for now and then */
+	pump->process = usp_own_nr(); /* before the descriptor is there for a stop */
+	usp_sys_close(atomic_exchange(&pump->waits.stop_fd, stop_fd));
+	return 0;
+}
+
+int usp_pump_run(struct usp_pump *pump)
+{
+	int ret;
+
+	if (!pump->nr_sinks || atomic_load(&pump->is_done) || pump->stage != USP_PUMP_NEW)
+		return -EINVAL;
+	ret = run_prepare_waits(pump);
+	if (ret == 0)
+		ret = run_begin(pump);
+	if (ret < 0)
+		return ret;
+	if (pump->nr_sinks == 1)
+		run_single(pump);
+	else if (pump->params.idle_ns || pump->params.total_ns)
+		ret = usp_fanout_run(pump);
+	else
+		ret = usp_threads_run(pump);
+	return ret < 0 ? (run_finish(pump), ret) : run_finish(pump);
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/* status - what a pump did, and what it left behind. */
+#include <errno.h>
+
+#include "base/compiler.h"
+#include "base/sized.h"
+#include "lanes/plan.h"
+#include "pump/inside.h"
+#include "splice/file.h"
+#include "splice/pipe.h"
+
+/* --- What is left ---------------------------------------------------------------------------------------- */
+
+ssize_t usp_pump_salvage(struct usp_pump *pump, unsigned index, struct usp_file *to)
+{
+	struct usp_pipe *pipe, *to_pipe = usp_file_pipe(to);
+	ssize_t ret = 0;
+	size_t len;
+
+	if (index >= pump->nr_sinks || !atomic_load(&pump->is_done))
+		return -EINVAL;
+	if (!(to->mode & USP_WRITE))
+		return -EBADF;
+	pipe = pump->sinks[index].pipe;
+	len = pipe ? usp_pipe_len(pipe) : 0;
+	if (len && to_pipe)
+		ret = usp_pipe_transfer(pipe, to_pipe, len, 0, true);
+	else if (len)
+		ret = usp_file_splice_write(pipe, to, &to->pos, len, 0);
+	if (ret > 0)
+		atomic_fetch_sub(&pump->sinks[index].stranded, (uint64_t)ret);
+	return ret;
+}
+
+/* --- What it did ----------------------------------------------------------------------------------------- */
+
+void usp_pump_status(const struct usp_pump *pump, struct usp_pump_status *ret_status)
+{
+	struct usp_pump_status status = {
+		.bytes = atomic_load(&pump->bytes),
+		.source_error = atomic_load(&pump->source_error),
+		.nr_sinks = pump->nr_sinks,
+		.is_done = atomic_load(&pump->is_done),
+	};
+	for (unsigned i = 0; i < pump->nr_sinks; i++) {
+		uint64_t stranded = atomic_load(&pump->sinks[i].stranded);
+
+		status.stranded = usp_max(stranded, status.stranded);
+	}
+	usp_sized_give(ret_status, &status, sizeof(status));
+}
+
+int usp_pump_sink_status(const struct usp_pump *pump, unsigned index, struct usp_sink_status *ret_status)
+{
+	const struct usp_sink *sink;
+	struct usp_sink_status status;
+
+	if (index >= pump->nr_sinks)
+		return -EINVAL;
+	sink = &pump->sinks[index];
+	status = (struct usp_sink_status){
+		.spec = usp_file_spec(sink->file),
+		.bytes = atomic_load(&sink->bytes),
+		.stranded = atomic_load(&sink->stranded),
+		.error = atomic_load(&sink->error),
+	};
+	usp_sized_give(ret_status, &status, sizeof(status));
+	return 0;
+}
+
+/* A run that was refused has no bytes to tell of, but a plan that says why. */
+static void status_hop(const struct usp_pump *pump, const struct usp_file *file, unsigned side, unsigned index,
+		       struct usp_hop *ret_hop)
+{
+	const struct usp_lane *lane = usp_plan_lane(&pump->plan, index);
+	struct usp_hop hop = {.size = sizeof(hop)};
+
+	usp_file_hop(file, side, &hop);
+	hop.lane = lane ? lane->name : "user";
+	if (pump->stage == USP_PUMP_NEW && pump->plan.hops)
+		hop.reason[pump->plan.hops[index].way] = pump->plan.hops[index].reason;
+	usp_sized_give(ret_hop, &hop, sizeof(hop));
+}
+
+void usp_pump_source_hop(const struct usp_pump *pump, struct usp_hop *ret_hop)
+{
+	status_hop(pump, pump->source, USP_READ, 0, ret_hop);
+}
+
+int usp_pump_sink_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop)
+{
+	if (index >= pump->nr_sinks)
+		return -EINVAL;
+	status_hop(pump, pump->sinks[index].file, USP_WRITE, 1 + index, ret_hop);
+	return 0;
+}
+
+void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_total)
+{
+	struct usp_hop from = {.size = sizeof(from)}, to = {.size = sizeof(to)};
+	struct usp_route_total total = {.copied = 0};
+
+	usp_pump_source_hop(pump, &from);
+	for (unsigned i = 0; i < pump->nr_sinks; i++) {
+		uint64_t ways[USP_NR_WAYS];
+
+		usp_pump_sink_hop(pump, i, &to);
+		usp_ways_judge(atomic_load(&pump->sinks[i].bytes), from.bytes[USP_COPIED] + to.bytes[USP_COPIED],
+			       from.bytes[USP_UNKNOWN] + to.bytes[USP_UNKNOWN], ways);
+		total.copied += ways[USP_COPIED];
+		total.unknown += ways[USP_UNKNOWN];
+		total.by_reference += ways[USP_BY_REFERENCE];
+	}
+	usp_sized_give(ret_total, &total, sizeof(total));
+}
+
+const char *usp_pump_lane(const struct usp_pump *pump)
+{
+	bool is_kernel = usp_pump_source_lane(pump), is_mixed = false;
+
+	for (unsigned i = 0; i < pump->nr_sinks; i++)
+		is_mixed |= !usp_plan_lane(&pump->plan, 1 + i) == is_kernel;
+	return is_mixed ? "mixed" : is_kernel ? "kernel" : "user";
+}
+
+bool usp_pump_is_kernel(const struct usp_pump *pump)
+{
+	return usp_pump_source_lane(pump);
+}
+
+uint64_t usp_pump_delivered(const struct usp_pump *pump)
+{
+	return atomic_load(&pump->sinks[0].bytes);
+}
+
+int usp_pump_source_error(const struct usp_pump *pump)
+{
+	return atomic_load(&pump->source_error);
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * thread - a pump with several sinks, and a thread for each of them: the caller's thread fills their pipes.
+ *
+ * Sinks on disk do not poll, and the copies of several sinks run on several processors. Threads know nothing of each other's
+ * progress, so a run with time-outs is done in turns (fanout.c).
+ */
+#include <errno.h>
+#include <poll.h>
+
+#include "base/sys.h"
+#include "pump/inside.h"
+#include "splice/pipe.h"
+
+/* --- A sink ---------------------------------------------------------------------------------------------- */
+
+/* As usp_sink_write, and waits for the sink, and with flags 0 for the pipe as well. */
+static ssize_t thread_step(struct usp_sink *sink, size_t len, unsigned flags)
+{
+	int64_t patience_ns = usp_sink_may_detach(sink) ? (int64_t)usp_sink_slow_ns(sink) : -1;
+	short events;
+	ssize_t ret;
+
+	for (;;) {
+		if (atomic_load(&sink->pump->is_stopped))
+			return -ECANCELED;
+		if (atomic_load(&sink->must_leave))
+			return -ETIMEDOUT;
+		ret = usp_sink_write(sink, len, flags);
+		if (ret != -EAGAIN && ret != -EINTR)
+			return ret;
+		if (usp_sink_may_detach(sink))
+			usp_sink_look(sink);
+		events = usp_sink_overhear(sink) ? POLLIN : 0;
+		ret = usp_pump_await_sink(sink->pump, sink->file, events, patience_ns);
+		if (ret < 0 && ret != -ETIMEDOUT)
+			return ret;
+		if ((ret < 0 || events) && usp_sink_may_detach(sink) && usp_sink_is_slow(sink))
+			return -ETIMEDOUT;
+	}
+}
+
+static void thread_await_end(struct usp_sink *sink)
+{
+	struct usp_pump_wait wait;
+
+	while (usp_sink_end(sink, &wait) == -EAGAIN) {
+		int ret = usp_pump_await(sink->pump, &wait);
+
+		if (ret < 0 && ret != -ECANCELED) {
+			usp_sink_note(sink, sink->close_error ? sink->close_error : ret);
+			return;
+		}
+	}
+}
+
+static void *thread_run(void *arg)
+{
+	struct usp_sink *sink = arg;
+	ssize_t ret;
+
+	do
+		ret = thread_step(sink, USP_MAX_RW_COUNT, 0);
+	while (ret > 0);
+	if (atomic_load(&sink->pump->is_stepped))
+		return NULL;
+	if (ret == 0 && usp_pipe_len(sink->pipe))
+		ret = -EIO; /* confirm found that the bytes are gone */
+	usp_sink_close(sink, (int)ret);
+	thread_await_end(sink);
+	if (atomic_load(&sink->pump->has_failed))
+		usp_pump_alarm(sink->pump);
+	return NULL;
+}
+
+/* The thread takes no signals: they are for the threads that the program made itself. */
+static int thread_start(struct usp_sink *sink, const struct usp_pipe_params *params)
+{
+	sigset_t old_mask;
+	int ret = usp_pipe_new(params, &sink->pipe);
+
+	if (ret < 0)
+		return ret;
+	usp_sys_block_signals(&old_mask);
+	ret = -pthread_create(&sink->thread, NULL, thread_run, sink);
+	usp_sys_restore_signals(&old_mask);
+	sink->is_running = sink->is_live = ret == 0;
+	return ret;
+}
+
+static void thread_dismiss(struct usp_sink *sink)
+{
+	if (sink->is_running) {
+		usp_pipe_close_write(sink->pipe);
+		pthread_join(sink->thread, NULL);
+	}
+	sink->is_running = sink->is_live = false;
+	usp_pipe_free(sink->pipe);
+	sink->pipe = NULL;
+}
+
+static void thread_join(struct usp_sink *sink)
+{
+	if (!sink->is_running)
+		return;
+	usp_pipe_close_write(sink->pipe);
+	pthread_join(sink->thread, NULL);
+	sink->is_running = false;
+	if (atomic_load(&sink->error) == -ECANCELED)
+		usp_sink_strand_all(sink);
+}
+
+/* --- The source ------------------------------------------------------------------------------------------ */
+
+static int thread_start_all(struct usp_pump *pump, const struct usp_pipe_params *params)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < pump->nr_sinks && ret == 0; i++)
+		ret = thread_start(&pump->sinks[i], params);
+	return ret;
+}
+
+/* As usp_pump_take, and waits. */
+static ssize_t thread_take(struct usp_pump *pump)
+{
+	struct usp_pump_wait wait;
+	ssize_t ret;
+
+	while ((ret = atomic_load(&pump->is_stopped) ? -ECANCELED : usp_pump_take(pump, &wait)) == -EAGAIN) {
+		ret = usp_pump_await(pump, &wait);
+		if (ret < 0)
+			break;
+		if (atomic_load(&pump->has_failed))
+			return 0;
+	}
+	if (ret < 0 && ret != -ECANCELED)
+		atomic_store(&pump->source_error, (int)ret);
+	return ret;
+}
+
+/* No thread can be had: take back those that there are, which have been given nothing. */
+static void thread_dismiss_all(struct usp_pump *pump)
+{
+	atomic_store(&pump->is_stepped, true);
+	for (unsigned i = 0; i < pump->nr_sinks; i++)
+		thread_dismiss(&pump->sinks[i]);
+}
+
+int usp_threads_run(struct usp_pump *pump)
+{
+	const struct usp_pipe_params params = usp_fanout_params(pump);
+	int ret = usp_pipe_new(&params, &pump->pipe);
+
+	if (ret < 0)
+		return ret;
+	ret = thread_start_all(pump, &params);
+	if (ret == -EAGAIN) {
+		thread_dismiss_all(pump);
+		return usp_fanout_run(pump);
+	}
+	if (ret < 0)
+		usp_pump_stop(pump);
+	while (ret == 0 && !atomic_load(&pump->has_failed) && thread_take(pump) > 0) {
+		while (ret == 0 && usp_pipe_len(pump->pipe))
+			ret = usp_fanout_give(pump);
+	}
+	atomic_store(&pump->waits.is_given, true);
+	usp_pump_hush(pump);
+	for (unsigned i = 0; i < pump->nr_sinks; i++)
+		thread_join(&pump->sinks[i]);
+	usp_pump_follow_source(pump);	/* not before: the lanes are the sinks' own */
+	return ret == -EPIPE ? 0 : ret; /* all sinks have ended: each has its own error */
+}
