@@ -311,7 +311,7 @@ USP_EXPORT unsigned usp_blocked_side(struct usp_file *in, struct usp_file *out);
 
 /* --- Pump ---------------------------------------------------------------------------------------- */
 
-/* How a hop is carried: decided per file by the planner, or forced. */
+/* How a hop is carried: decided per file by the plan, or forced. */
 enum usp_lane_choice {
 	USP_LANE_AUTO,
 	USP_LANE_KERNEL, /* bytes never enter user space; usp_pump_run gives -EOPNOTSUPP if an end cannot */

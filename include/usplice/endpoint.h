@@ -184,7 +184,7 @@ struct usp_file_ops {
 	int (*abort)(struct usp_file *file);
 };
 
-/* What replaces the splice hook of a side of a file when the planner puts it on another lane. */
+/* What replaces the splice hook of a side of a file when the plan puts it on another lane. */
 struct usp_lane {
 	size_t size; /* sizeof(struct usp_lane) */
 	const char *name;

@@ -5,7 +5,7 @@
 
 #include <usplice/endpoint.h>
 
-/* Both hooks by splice(2). The planner puts files that may be spliced on it. */
+/* Both hooks by splice(2). The plan puts files that may be spliced on it. */
 extern const struct usp_lane usp_kernel_lane;
 
 /* Bytes held by one kernel pipe. Owned by one buf only: a second owner gets a kernel pipe of its own by tee(2). */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * planner - which lane each hop of a route takes.
+ * plan - which lane each hop of a route takes.
  *
  * A hop is carried by the kernel where the endpoint's descriptor can be spliced. The source goes on the kernel lane if some
  * sink can use kernel pipes as they are; a sink that cannot maps its own share. With --snapshot the source is always read
@@ -17,9 +17,9 @@
 #include "lanes/kpipe.h"
 #include "lanes/probe.h"
 
-#define PLANNER_FIFO_BYTES ((size_t)1 << 20) /* pipe-max-size of an unprivileged user, and the fastest */
+#define PLAN_FIFO_BYTES ((size_t)1 << 20) /* pipe-max-size of an unprivileged user, and the fastest */
 
-static bool planner_can_splice(const struct usp_file *file, unsigned side)
+static bool plan_can_splice(const struct usp_file *file, unsigned side)
 {
 	if (!(file->traits & USP_FILE_SPLICEABLE) || file->fd < 0)
 		return false;
@@ -27,15 +27,15 @@ static bool planner_can_splice(const struct usp_file *file, unsigned side)
 }
 
 /* Bytes that are dropped never enter this process either. */
-static bool planner_drops(const struct usp_file *sink)
+static bool plan_drops(const struct usp_file *sink)
 {
 	return sink->ops->splice_write == usp_drop_splice_write;
 }
 
 /* Can the kernel carry the hop: out of a kernel pipe, if it is a sink's? */
-static bool planner_fits(const struct usp_plan_hop *hop)
+static bool plan_fits(const struct usp_plan_hop *hop)
 {
-	return planner_can_splice(hop->file, hop->side) || (hop->side == USP_WRITE && planner_drops(hop->file));
+	return plan_can_splice(hop->file, hop->side) || (hop->side == USP_WRITE && plan_drops(hop->file));
 }
 
 bool usp_plan_adapts(const struct usp_file *source, const struct usp_pump_params *params)
@@ -46,18 +46,18 @@ bool usp_plan_adapts(const struct usp_file *source, const struct usp_pump_params
 
 /* --- Making ------------------------------------------------------------------------------------------ */
 
-static void planner_expect_kernel(struct usp_plan_hop *hop)
+static void plan_expect_kernel(struct usp_plan_hop *hop)
 {
 	struct usp_probe_result found = {.way = USP_BY_REFERENCE, .reason = "dropped, not read"};
 
-	if (hop->side == USP_READ || !planner_drops(hop->file))
+	if (hop->side == USP_READ || !plan_drops(hop->file))
 		usp_probe(hop->file, hop->side, &found);
 	hop->way = found.way;
 	hop->reason = found.reason;
 }
 
 /* What the hooks of a file's own do is known where they are the core's helpers. */
-static void planner_expect_user(struct usp_plan_hop *hop)
+static void plan_expect_user(struct usp_plan_hop *hop)
 {
 	const struct usp_file_ops *ops = hop->file->ops;
 	bool is_source = hop->side == USP_READ;
@@ -67,56 +67,56 @@ static void planner_expect_user(struct usp_plan_hop *hop)
 		hop->reason = is_source ? "it is read into memory of this process"
 					: "it is written from memory of this process";
 	} else {
-		hop->way = is_source || planner_drops(hop->file) ? USP_BY_REFERENCE : USP_UNKNOWN;
+		hop->way = is_source || plan_drops(hop->file) ? USP_BY_REFERENCE : USP_UNKNOWN;
 		hop->reason = "nothing is known before the bytes have gone";
 	}
 }
 
-static void planner_set_hop(struct usp_plan_hop *hop, bool is_kernel)
+static void plan_set_hop(struct usp_plan_hop *hop, bool is_kernel)
 {
 	hop->lane = is_kernel ? &usp_kernel_lane : NULL;
 	if (is_kernel)
-		planner_expect_kernel(hop);
+		plan_expect_kernel(hop);
 	else
-		planner_expect_user(hop);
+		plan_expect_user(hop);
 }
 
-static bool planner_any_sink_fits(const struct usp_plan *plan)
+static bool plan_any_sink_fits(const struct usp_plan *plan)
 {
 	for (unsigned i = 1; i < plan->nr_hops; i++) {
-		if (planner_fits(&plan->hops[i]))
+		if (plan_fits(&plan->hops[i]))
 			return true;
 	}
 	return false;
 }
 
 /* What the kernel refuses is found before a byte is taken from the source; a source that it refuses gives none. */
-static bool planner_all_fit(const struct usp_plan *plan)
+static bool plan_all_fit(const struct usp_plan *plan)
 {
 	for (unsigned i = 0; i < plan->nr_hops; i++) {
 		const struct usp_plan_hop *hop = &plan->hops[i];
 
-		if (!planner_fits(hop) || (hop->side == USP_WRITE && usp_kpipe_is_refused(hop->file)))
+		if (!plan_fits(hop) || (hop->side == USP_WRITE && usp_kpipe_is_refused(hop->file)))
 			return false;
 	}
 	return true;
 }
 
-static void planner_set_lanes(struct usp_plan *plan, bool may_kernel)
+static void plan_set_lanes(struct usp_plan *plan, bool may_kernel)
 {
-	bool is_kernel = may_kernel && planner_fits(&plan->hops[0]) && planner_any_sink_fits(plan);
+	bool is_kernel = may_kernel && plan_fits(&plan->hops[0]) && plan_any_sink_fits(plan);
 
 	for (unsigned i = 0; i < plan->nr_hops; i++)
-		planner_set_hop(&plan->hops[i], is_kernel && planner_fits(&plan->hops[i]));
+		plan_set_hop(&plan->hops[i], is_kernel && plan_fits(&plan->hops[i]));
 }
 
-static void planner_force(struct usp_plan *plan)
+static void plan_force(struct usp_plan *plan)
 {
 	for (unsigned i = 0; i < plan->nr_hops; i++)
 		plan->hops[i].is_forced = true;
 }
 
-static int planner_init(struct usp_plan *plan, struct usp_file *source, struct usp_file *const *sinks,
+static int plan_init(struct usp_plan *plan, struct usp_file *source, struct usp_file *const *sinks,
 			unsigned nr_sinks)
 {
 	*plan = (struct usp_plan){.hops = plan->few, .nr_hops = nr_sinks + 1};
@@ -134,17 +134,17 @@ int usp_plan_make(struct usp_file *source, struct usp_file *const *sinks, unsign
 		  const struct usp_pump_params *params, struct usp_plan *ret_plan)
 {
 	bool is_snapshot = params->flags & USP_PUMP_SNAPSHOT, is_forced = params->lane == USP_LANE_KERNEL;
-	int ret = planner_init(ret_plan, source, sinks, nr_sinks);
+	int ret = plan_init(ret_plan, source, sinks, nr_sinks);
 
 	if (ret < 0)
 		return ret;
-	if (is_forced && (is_snapshot || !planner_all_fit(ret_plan))) {
+	if (is_forced && (is_snapshot || !plan_all_fit(ret_plan))) {
 		usp_plan_fini(ret_plan);
 		return -EOPNOTSUPP;
 	}
-	planner_set_lanes(ret_plan, params->lane != USP_LANE_USER && !is_snapshot && !usp_plan_adapts(source, params));
+	plan_set_lanes(ret_plan, params->lane != USP_LANE_USER && !is_snapshot && !usp_plan_adapts(source, params));
 	if (is_forced)
-		planner_force(ret_plan);
+		plan_force(ret_plan);
 	return 0;
 }
 
@@ -154,7 +154,7 @@ int usp_plan_require(struct usp_plan *plan)
 		if (plan->hops[i].way != USP_BY_REFERENCE)
 			return -ENOTSUP;
 	}
-	planner_force(plan);
+	plan_force(plan);
 	return 0;
 }
 
@@ -169,7 +169,7 @@ void usp_plan_fini(struct usp_plan *plan)
 
 /* --- Applying ---------------------------------------------------------------------------------------- */
 
-static void planner_apply_hop(const struct usp_plan_hop *hop)
+static void plan_apply_hop(const struct usp_plan_hop *hop)
 {
 	struct usp_side *side = usp_file_side(hop->file, hop->side);
 
@@ -184,7 +184,7 @@ void usp_plan_apply(struct usp_plan *plan)
 	for (unsigned i = 0; i < plan->nr_hops; i++) {
 		struct usp_plan_hop *hop = &plan->hops[i];
 
-		planner_apply_hop(hop);
+		plan_apply_hop(hop);
 		hop->file_flags = atomic_fetch_or(&hop->file->flags, USP_NONBLOCK);
 	}
 	plan->is_applied = true;
@@ -197,7 +197,7 @@ void usp_plan_undo(struct usp_plan *plan)
 		struct usp_plan_hop *hop = &plan->hops[i];
 
 		hop->lane = usp_file_side(hop->file, hop->side)->lane;
-		planner_apply_hop(&(struct usp_plan_hop){.file = hop->file, .side = hop->side});
+		plan_apply_hop(&(struct usp_plan_hop){.file = hop->file, .side = hop->side});
 		if (!(hop->file_flags & USP_NONBLOCK))
 			atomic_fetch_and(&hop->file->flags, ~USP_NONBLOCK);
 	}
@@ -213,7 +213,7 @@ const struct usp_lane *usp_plan_lane(const struct usp_plan *plan, unsigned index
 
 /* --- FIFOs ------------------------------------------------------------------------------------------- */
 
-static bool planner_is_fifo(const struct usp_plan_hop *hop)
+static bool plan_is_fifo(const struct usp_plan_hop *hop)
 {
 	return strcmp(hop->file->ops->name, "fifo") == 0;
 }
@@ -221,7 +221,7 @@ static bool planner_is_fifo(const struct usp_plan_hop *hop)
 bool usp_plan_is_middle(const struct usp_plan *plan)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		if (!usp_plan_lane(plan, i) || !planner_is_fifo(&plan->hops[i]))
+		if (!usp_plan_lane(plan, i) || !plan_is_fifo(&plan->hops[i]))
 			return false;
 	}
 	return true;
@@ -230,8 +230,8 @@ bool usp_plan_is_middle(const struct usp_plan *plan)
 void usp_plan_widen_fifos(const struct usp_plan *plan)
 {
 	for (unsigned i = 0; i < plan->nr_hops; i++) {
-		if (planner_is_fifo(&plan->hops[i]))
-			usp_sys_set_pipe_size(plan->hops[i].file->fd, PLANNER_FIFO_BYTES);
+		if (plan_is_fifo(&plan->hops[i]))
+			usp_sys_set_pipe_size(plan->hops[i].file->fd, PLAN_FIFO_BYTES);
 	}
 }
 
@@ -239,19 +239,19 @@ void usp_plan_widen_fifos(const struct usp_plan *plan)
 
 /* Kernel pipes are best at their widest. Copies are best where they stay in the cache, and a flow that adapts needs no more than
  * tells a large piece from a small one. */
-#define PLANNER_KERNEL_STEP USP_PLAN_SLOT_BYTES
-#define PLANNER_USER_STEP ((size_t)512 << 10)
+#define PLAN_KERNEL_STEP USP_PLAN_SLOT_BYTES
+#define PLAN_USER_STEP ((size_t)512 << 10)
 
 size_t usp_plan_step_bytes(const struct usp_plan *plan, const struct usp_pump_params *params)
 {
 	if (usp_plan_lane(plan, 0))
-		return PLANNER_KERNEL_STEP;
-	return usp_plan_adapts(plan->hops[0].file, params) ? USP_PLAN_ADAPT_BYTES : PLANNER_USER_STEP;
+		return PLAN_KERNEL_STEP;
+	return usp_plan_adapts(plan->hops[0].file, params) ? USP_PLAN_ADAPT_BYTES : PLAN_USER_STEP;
 }
 
 void usp_plan_switch(struct usp_plan *plan, bool is_kernel)
 {
-	planner_set_lanes(plan, is_kernel);
+	plan_set_lanes(plan, is_kernel);
 	for (unsigned i = 0; i < plan->nr_hops; i++)
-		planner_apply_hop(&plan->hops[i]);
+		plan_apply_hop(&plan->hops[i]);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * planner - which lane each hop of a route takes, as a value.
+ * plan - which lane each hop of a route takes, as a value.
  *
  * A plan is made without touching a file, applied for a run, and undone after it:
  *
