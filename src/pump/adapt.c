@@ -4,14 +4,14 @@
  *
  * It may change while the pipe is empty. Small messages cost the same on both lanes, some 10 us, which are the network stack's
  * (bench/README.md); what differs is that the kernel lane asks twice before it knows that nothing is left, and needs a kernel pipe.
- * From 32 KiB a piece on copying costs more than that: 33 us and 30 us at 64 KiB, 120 us and 70 us at 256 KiB. So a flow goes to
+ * Copying costs more from about 40 KiB a piece on: 33 us and 30 us at 64 KiB, 120 us and 70 us at 256 KiB. So a flow goes to
  * the kernel lane when pieces were large several times in a row. It comes back when they were small for longer, because pieces of a
  * large transfer are small whenever the relay is faster than its sender.
  */
 #include "lanes/plan.h"
 #include "pump/inside.h"
 
-#define ADAPT_LARGE ((size_t)32 << 10)
+#define ADAPT_LARGE ((size_t)40 << 10)
 #define ADAPT_SMALL ((size_t)8 << 10)
 #define ADAPT_MESSAGE ((size_t)16 << 10)
 #define ADAPT_NR_LARGE 2

@@ -78,7 +78,7 @@ struct usp_adapt {
 };
 
 /* Beside params.count and the time-outs of params (limits.c). */
-struct usp_limits {
+struct usp_pump_limits {
 	struct usp_rate rate;
 	struct usp_shared_rate *shared_rate; /* of several pumps, or NULL; not owned */
 	uint64_t begun_ns, progress_ns;	     /* where a time-out needs them */
@@ -105,7 +105,7 @@ struct usp_pump {
 	struct usp_sink *sinks, only; /* the place of the sink where there is one */
 	unsigned nr_sinks;
 	struct usp_adapt adapt;
-	struct usp_limits limits;
+	struct usp_pump_limits limits;
 	struct usp_waits waits;
 	_Atomic(uint64_t) bytes; /* taken from the source */
 	atomic_int source_error;

@@ -118,6 +118,25 @@ complains() {
 	complains 'src/pump/pump.c:3: exit(): only the command exits'
 }
 
+@test "files that call each other in a circle are found, and those that call through a table are not" {
+	source_file pump/a.c 'int usp_a(int x)' '{' '	return usp_b(x);' '}'
+	source_file pump/b.c 'int usp_b(int x)' '{' '	return usp_c(x);' '}'
+	source_file splice/c.c 'int usp_c(int x)' '{' '	return x->usp_a(x) + ops.usp_a(x);' '}'
+	check
+	[ "$status" -eq 0 ]
+	source_file pump/b.c 'int usp_b(int x)' '{' '	return usp_a(x); /* usp_c() */' '}'
+	complains 'src/pump/a.c:1: it and these call each other in a circle: pump/b.c'
+}
+
+@test "the inside of a folder is for its own files" {
+	source_file pump/a.c '#include "pump/inside.h"'
+	check
+	[ "$status" -eq 0 ]
+	mkdir src/relay
+	source_file relay/a.c '#include "pump/inside.h"'
+	complains 'src/relay/a.c:1: include of "pump/inside.h", which is the inside of pump/'
+}
+
 @test "a function of 80 lines passes and one of 81 is found" {
 	body() { yes '	usp_step();' | head -n "$1"; }
 	source_file pump/pump.c 'int usp_f(void)' '{' "$(body 78)" '}'
