@@ -112,7 +112,7 @@ def haproxy_relays():
 
 
 def haproxy_batch_relays():
-    """No peers, because HAProxy has no such setting: what it gains by being started so, see docs/lanes.md."""
+    """No peers, because HAProxy has no such setting: what it gains by being started so, see bench/NOTES.md."""
     for threads in (1, 2):
         yield Relay(f"haproxy batch {threads}", "bulk", shutil.which("haproxy") and shutil.which("chrt"),
                     lambda place, threads=threads: ["-b", "0", "haproxy", "-q", "-f", place.configure(
@@ -144,7 +144,7 @@ def other_relays():
 
 
 def sockmap_relay(bench):
-    """No peer, because it is no relay that one could use; see docs/lanes.md."""
+    """No peer, because it is no relay that one could use; see bench/NOTES.md."""
     yield Relay("sockmap", "bulk messages", bench.peer("sockmap_relay") if os.geteuid() == 0 else None,
                 lambda place: [place.port, place.target], is_peer=False)
 
