@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* addr - socket addresses from the words of a user. */
+/* addr - parse the socket addresses that a user writes. */
 #include "base/addr.h"
 
 #include <errno.h>
@@ -17,9 +17,9 @@ static int addr_fail(int error, const char *why, const char **ret_why)
 }
 
 struct addr_words {
-	char *host; /* NULL where it was left out */
+	char *host; /* NULL if left out */
 	char *port;
-	bool is_numeric; /* the host stood in brackets */
+	bool is_numeric; /* the host is in brackets */
 };
 
 /* Split text, in place, at the colon before the port. */
@@ -63,7 +63,7 @@ static int addr_check_port(const char *port, bool is_passive, const char **ret_w
 	return value || is_passive ? 0 : addr_fail(-EINVAL, "nobody can be reached at port 0", ret_why);
 }
 
-/* The words of a text, in a copy that the caller frees. On failure there is none. */
+/* Parse text into words, which point into *ret_copy. The caller frees the copy; on failure there is none. */
 static int addr_parse(const char *text, bool is_passive, char **ret_copy, struct addr_words *ret_words,
 		      const char **ret_why)
 {

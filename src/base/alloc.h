@@ -10,6 +10,6 @@ void *usp_alloc_array(size_t nr_items, size_t item_len); /* NULL also on overflo
 char *usp_alloc_string(const char *text);
 void usp_free(void *base);
 
-void usp_alloc_trim(void); /* give free pages of the heap back, which takes a while, where the C library can */
+void usp_alloc_trim(void); /* give free pages of the heap back, if the C library can; slow */
 
 #endif

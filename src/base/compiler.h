@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* compiler - the few words that the language lacks. */
+/* compiler - small macros and functions that C does not have. */
 #ifndef USP_BASE_COMPILER_H
 #define USP_BASE_COMPILER_H
 
@@ -18,7 +18,7 @@ static inline size_t usp_max(size_t a, size_t b)
 	return a > b ? a : b;
 }
 
-/* Be kind to the other hardware thread while spinning. */
+/* Let the other hardware thread of this core run faster while this one spins. */
 static inline void usp_cpu_relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)

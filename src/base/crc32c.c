@@ -2,7 +2,8 @@
 /*
  * crc32c - the CRC of iSCSI, SCTP and the PROXY protocol, Castagnoli's polynomial.
  *
- * For headers of some hundred bytes: half a byte at a time, by a table that fits into one cache line.
+ * For headers of a few hundred bytes: half a byte at a time, with a table that fits into one cache
+ * line.
  */
 #include "base/crc32c.h"
 

@@ -6,7 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The checksum of what crc is the checksum of (0: of nothing), followed by len bytes. RFC 3720, appendix B.4, has examples. */
+/*
+ * Continue a checksum: crc is that of the bytes so far (0 at the start), and len bytes follow. Returns
+ * the new checksum. RFC 3720, appendix B.4, has examples.
+ */
 uint32_t usp_crc32c(uint32_t crc, const void *bytes, size_t len);
 
 #endif

@@ -2,15 +2,16 @@
 /*
  * lookup - ask the name service, and stop waiting for it at a moment or after a signal.
  *
- * getaddrinfo(3) waits for as long as the resolver likes, and nothing ends it. So it runs in a thread of its own, which
- * takes no signals, and the caller waits for a descriptor. A caller that gives up leaves the thread behind:
+ * getaddrinfo(3) waits as long as the resolver does, and cannot be interrupted. So it runs in a thread
+ * of its own, which handles no signals, and the caller waits for a descriptor. A caller that gives up
+ * abandons the thread:
  *
  *	caller   make, start ─── wait ─┬─ answered: join, take the list ─┬─ leave
  *	                               └─ gave up: detach ───────────────┘
  *	thread          getaddrinfo ─────── tell ─────────────────────────── leave
  *
- * The last one to leave frees the look-up. A thread that is left behind ends with the answer, or when the resolver has
- * given up, and touches nothing but its look-up until then.
+ * The last one to leave frees the look-up. An abandoned thread ends with the answer, or when the
+ * resolver gives up. Until then it touches only its look-up.
  */
 #include "base/lookup.h"
 
@@ -24,25 +25,25 @@
 #include "base/sys.h"
 #include "base/wait.h"
 
-#define LOOKUP_LEFT_MAX 16 /* left behind at a time: each has a stack, and the resolver's sockets */
+#define LOOKUP_LEFT_MAX 16 /* abandoned at a time: each has a stack, and sockets of the resolver */
 
 struct usp_lookup {
 	char *host, *port; /* host may be NULL */
 	struct addrinfo hints;
 	pthread_t thread;
 	int answered_fd;
-	atomic_bool is_left; /* by one of the two: the other one frees it */
-	bool is_behind;	     /* it was the caller, and too early */
+	atomic_bool is_left; /* by caller or thread: the other one frees it */
+	bool is_behind;	     /* the caller left before the answer */
 	int error;	     /* of getaddrinfo, EAI_AGAIN and so on */
 	struct addrinfo *list;
 };
 
-/* --- What is left behind -------------------------------------------------------------------------- */
+/* --- Abandoned look-ups --------------------------------------------------------------------------- */
 
-/* The process, and how many look-ups it has left behind. A child has none of its parent's threads. */
+/* The process number (high half) and its abandoned look-ups. A child has no thread of its parent: it begins at 0. */
 static _Atomic(uint64_t) lookup_left;
 
-/* How many there are with that many more. */
+/* Add to the number of abandoned look-ups, and return it. */
 static unsigned lookup_count_left(int more)
 {
 	uint64_t process = (uint64_t)usp_own_nr() << 32, old = atomic_load(&lookup_left), left;
@@ -74,7 +75,7 @@ static void lookup_leave(struct usp_lookup *lookup)
 
 /* --- A look-up ------------------------------------------------------------------------------------ */
 
-/* It belongs to the caller alone until a thread is started. */
+/* Make a look-up, which only the caller uses until a thread is started. */
 static struct usp_lookup *lookup_new(const char *host, const char *port, const struct addrinfo *hints)
 {
 	struct usp_lookup *lookup = usp_alloc(sizeof(*lookup));
@@ -131,7 +132,7 @@ void usp_lookup_drop(struct usp_lookup *lookup)
 	lookup_leave(lookup);
 }
 
-/* Without a thread nothing ends the wait. */
+/* Ask without a thread: neither the moment nor a signal ends this wait. */
 static int lookup_ask_here(struct usp_lookup *lookup, uint64_t give_up_ns, const char **ret_why)
 {
 	lookup_ask(lookup);
@@ -180,7 +181,7 @@ int usp_lookup_end(struct usp_lookup *lookup, struct addrinfo **ret_list, const 
 
 /* --- Asking ---------------------------------------------------------------------------------------- */
 
-/* 0 with a list, or with none where a host or port is a name. */
+/* Resolve numbers without the name service: 0 with a list, or 0 with NULL if host or port is a name. */
 static int lookup_numbers(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **ret_list,
 			  const char **ret_why)
 {
@@ -195,7 +196,7 @@ static int lookup_numbers(const char *host, const char *port, const struct addri
 	return 0;
 }
 
-/* A look-up that has not begun. */
+/* Make a look-up that has not begun: 0, -ENOMEM, or -EAGAIN if too many abandoned ones still run. */
 static int lookup_prepare(const char *host, const char *port, const struct addrinfo *hints,
 			  struct usp_lookup **ret_lookup, const char **ret_why)
 {

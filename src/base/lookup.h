@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* lookup - addresses of a host and a port, from the name service where one of them is a name. */
+/* lookup - addresses of a host and a port. Names are looked up in the name service. */
 #ifndef USP_BASE_LOOKUP_H
 #define USP_BASE_LOOKUP_H
 
@@ -7,20 +7,23 @@
 #include <stdint.h>
 
 /*
- * Look up host (may be NULL) and port as getaddrinfo(3) does. Blocks until a moment of usp_sys_now_ns, or USP_NEVER, but
- * not for numbers. The list goes to freeaddrinfo. -ETIMEDOUT after that moment; -EINTR after a signal; -EHOSTUNREACH for
- * a name that does not resolve; -EINVAL for a service without a port; -EAGAIN if too many look-ups that were given up
- * still run; -ENOMEM. ret_why then receives a static sentence, or is left as it is. Where no thread can be had the
- * look-up runs in the caller: neither the moment nor a signal ends it then, and -ETIMEDOUT comes late.
+ * Look up host (may be NULL) and port as getaddrinfo(3) does. Numbers do not block. A name blocks at
+ * most until give_up_ns, a moment of usp_sys_now_ns or USP_NEVER. The caller frees *ret_list with
+ * freeaddrinfo(3). -ETIMEDOUT after that moment; -EINTR after a signal; -EHOSTUNREACH for a name that
+ * does not resolve; -EINVAL for a service without a port; -EAGAIN if too many abandoned look-ups still
+ * run; -ENOMEM. *ret_why then receives a static sentence, or stays as it is. If no thread can be
+ * started, the look-up runs in the caller: then neither the moment nor a signal ends it, and
+ * -ETIMEDOUT comes late.
  */
 int usp_lookup(const char *host, const char *port, const struct addrinfo *hints, uint64_t give_up_ns,
 	       struct addrinfo **ret_list, const char **ret_why);
 
 /*
- * The same for those that wait for more than one thing. begin does not block: 0 with a list for numbers; 0 with a look-up for a
- * name, or, if ret_lookup is NULL, with neither, and nothing is asked. The errors of usp_lookup, and -EAGAIN if no thread or
- * descriptor could be had. The descriptor of a look-up is readable when end has an answer; before that, end blocks. drop leaves
- * the look-up behind. Each of the two takes the look-up.
+ * The same for event loops. usp_lookup_begin does not block: 0 with a list for numbers, or with a
+ * look-up for a name. If ret_lookup is NULL, a name gives 0 with neither, and is not looked up. Errors
+ * as usp_lookup, and -EAGAIN if no thread or descriptor is left. The descriptor of a look-up becomes
+ * readable when usp_lookup_end has an answer; earlier, end blocks. usp_lookup_drop abandons the
+ * look-up. Both end and drop take the look-up: do not use it afterwards.
  */
 struct usp_lookup;
 int usp_lookup_begin(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **ret_list,

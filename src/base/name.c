@@ -1,25 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * name - the name of a UNIX socket in a directory: taken by one program at a time, and removed by its owner only.
+ * name - the path of a UNIX socket: one program at a time binds it, and only that program removes it.
  *
- * bind(2) refuses a name that exists, so a socket that a crash left behind has to be removed first, and the end of a program
- * has to remove its own. Between looking at a name and removing it another program may put its socket there. One lock is held
- * over both, by all that take or remove this name:
+ * bind(2) refuses a path that exists. So a socket file that a crash has left must be removed first,
+ * and a program must remove its own file at its end. Between the look at a file and its removal,
+ * another program may put its socket there. So all programs that bind or remove this path hold one
+ * lock over both steps:
  *
- *     take:    lock ─► bind ─► is there a socket without an owner? ─► unlink ─► bind ─► note device and inode ─► unlock
- *     remove:  lock ─► is it the inode that was noted? ─► unlink ─► unlock
+ *     take:    lock ─► bind ─► socket file without an owner? ─► unlink ─► bind ─► note device and inode ─► unlock
+ *     remove:  lock ─► the noted inode? ─► unlink ─► unlock
  *
- * The lock is flock(2) on a file beside the socket, ".NAME.usplice-lock", which is removed under the lock. What was considered:
+ * The lock is flock(2) on a file beside the socket, ".NAME.usplice-lock", which is removed under the
+ * lock. The alternatives:
  *
- * - flock(2) on the directory needs no file. But any user that may read the directory can hold it, such as /run or /tmp, and
- *   keep a service of the superuser from starting; and a directory that may be written and not read cannot be locked.
- * - A name in the abstract name space goes away with its process. But any user can take it first, and two containers that
- *   share the directory do not share that name space.
- * - A file beside the socket needs the right to make files there, which bind(2) needs, too: whoever may hold the lock may also
- *   take the name. It has the mode 0600. The kernel drops the lock of a process that is killed, and the file that stays is used
- *   by the next one.
+ * - flock(2) on the directory needs no file. But any user with read access, as to /run or /tmp, can
+ *   hold that lock: then a service of the superuser cannot start. And a directory with write but no
+ *   read access cannot be locked.
+ * - A name in the abstract name space goes away with its process. But any user can take it first, and
+ *   two containers that share the directory do not share that name space.
+ * - A file beside the socket (chosen) needs the right to make files there, as bind(2) does: a user
+ *   with the right to hold the lock can also bind the path. Its mode is 0600. The kernel drops the
+ *   lock of a killed process, and the next process uses the file that stays.
  *
- * A program that knows nothing of the lock may still replace the socket. Then the inode differs, and its socket stays.
+ * A program that ignores the lock may still replace the socket file. Then the inode differs, and that
+ * file is not removed.
  */
 #include "base/name.h"
 
@@ -48,7 +52,7 @@ static bool name_is_file(const struct stat *file, const struct stat *other)
 	return file->st_dev == other->st_dev && file->st_ino == other->st_ino;
 }
 
-/* Is the file that was locked still the one of this path? Its last holder removes it. */
+/* Tell whether the path still leads to the locked file: a holder that unlocks removes the file first. */
 static bool name_lock_holds(const struct name_lock *lock)
 {
 	struct stat held, here;
@@ -57,7 +61,7 @@ static bool name_lock_holds(const struct name_lock *lock)
 	       name_is_file(&held, &here);
 }
 
-/* 0, -EAGAIN if it is held, or was until just now, or -errno. Another user's file is like a lock that is held. */
+/* Try to lock: 0, -EAGAIN if the lock is held or was just removed, or -errno. Another user's file counts as held. */
 static int name_try_lock(struct name_lock *lock)
 {
 	const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
@@ -100,8 +104,9 @@ static void name_unlock(const struct name_lock *lock)
 /* --- Under the lock --------------------------------------------------------------------------------- */
 
 /*
- * What stands in the way: 0 for a socket file that nobody is bound to any more, or why it must stay. A stream that asks would
- * be accepted by whoever listens, as their only client perhaps; a datagram socket learns the same from being of the wrong type.
+ * Check the file that bind(2) met: 0 for a socket file to which no socket is bound any more, or the
+ * error that keeps it. A stream would be accepted by the listener, perhaps as its only client. So a
+ * datagram socket asks: a live stream socket refuses it as of the wrong type.
  */
 static int name_check_stale(const struct sockaddr_un *address)
 {
@@ -150,8 +155,9 @@ static int name_note(struct usp_name *name)
 }
 
 /*
- * bind(2) gives the file the mode of the socket, without the bits of umask(2). An owner who is to come gets a file without any
- * bits first. By descriptor: the path may lead to another file by now, and root changes what it is told to.
+ * Set the mode before bind(2), which gives the file the mode of the socket without the bits of
+ * umask(2). If the owner changes later, the file has no bits until then. Use the descriptor: the path
+ * may lead to another file, which root could change, too.
  */
 static int name_narrow(int fd, const struct usp_name_rights *rights)
 {
@@ -239,7 +245,7 @@ int usp_name_remove(struct usp_name *name, uint64_t give_up_ns)
 	struct name_lock lock;
 	int ret;
 
-	if (!name_is_ours(name)) { /* and will not be again while the socket is open */
+	if (!name_is_ours(name)) { /* and cannot be ours again while the socket is open */
 		name->is_bound = false;
 		return 0;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* name - the name of a UNIX socket in a directory: taken by one program at a time, and removed by its owner only. */
+/* name - the path of a UNIX socket: one program at a time binds it, and only that program removes it. */
 #ifndef USP_BASE_NAME_H
 #define USP_BASE_NAME_H
 
@@ -8,7 +8,7 @@
 #include <sys/types.h>
 #include <sys/un.h>
 
-/* A name that was bound, and the file that was made for it. Zeros are no name. */
+/* A name that was bound, and the file that bind(2) made for it. All zeros: not bound. */
 struct usp_name {
 	struct sockaddr_un address;
 	dev_t dev;
@@ -16,7 +16,7 @@ struct usp_name {
 	bool is_bound;
 };
 
-/* Of the file of a name. Zeros leave all as bind(2) makes it. */
+/* Mode and owner of the socket file. All zeros: as bind(2) makes it. */
 struct usp_name_rights {
 	unsigned mode;
 	uid_t user;
@@ -25,24 +25,30 @@ struct usp_name_rights {
 };
 
 /*
- * Bind a socket to a name and let it listen, when its file has these rights (NULL for none): at no moment has it more. A socket file that nobody is bound to any more is replaced. Blocks for up to 2 s
- * while another program looks at that name: -EBUSY then, -EINTR after a signal. -EADDRINUSE if a live socket is there, -EEXIST
- * for a file that is no socket, and the errors of bind(2) and listen(2). On failure nothing new stands there.
+ * Bind a socket to a path, give the file its rights (NULL: as bind(2) makes it), and listen. At no
+ * moment has the file more rights than these. A socket file to which no socket is bound any more is
+ * replaced. Waits up to 2 s while another program holds the lock of that path: -EBUSY then, -EINTR
+ * after a signal. -EADDRINUSE if a live socket is there, -EEXIST for a file of another type, and the
+ * errors of bind(2) and listen(2). On failure no new file is left.
  */
 int usp_name_listen(int fd, const struct sockaddr_un *address, const struct usp_name_rights *rights, int backlog,
 		    struct usp_name *ret_name);
 
 /*
- * Remove the name if the file there is the one that was bound, and forget it. While the socket is open: its number could be
- * another file's afterwards. 0, also if something else stands there; -EAGAIN if another program looks at the name, until a
- * moment of usp_sys_now_ns; -EACCES and so on if it may not be removed. No name is allowed.
+ * Remove the file if it is still the one that was bound, and clear is_bound. Call it while the socket
+ * is open: after close, another file may get the same inode number. 0, also if another file is there;
+ * -EAGAIN if another program holds the lock until give_up_ns, a moment of usp_sys_now_ns; the errors
+ * of unlink(2). A name of all zeros is allowed.
  */
 int usp_name_remove(struct usp_name *name, uint64_t give_up_ns);
 
-/* Note which file stands there for a socket that somebody else has bound, for usp_name_is_at. No name if there is none. */
+/* Note, for usp_name_is_at, the file of a socket that another program has bound. ino stays 0 if there is no file. */
 void usp_name_find(struct usp_name *ret_name, const struct sockaddr_un *address);
 
-/* Does this path lead to the file that was bound, while the socket is open? From any thread, also while the name is removed. */
+/*
+ * Tell whether path leads to the noted file. Valid while the socket is open; any thread, also during
+ * usp_name_remove.
+ */
 bool usp_name_is_at(const struct usp_name *name, const char *path);
 
 #endif

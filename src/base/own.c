@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * own - what every process has for itself.
+ * own - per-process state.
  *
- * A child of fork(2) has a copy of all memory, and of this thread only: a lock that another thread of the parent held stays held
- * in it for ever. pthread_atfork(3) does not help a child of a clone(2) that the C library knows nothing of. So locks stand in
- * memory that the kernel wipes in a child (MADV_WIPEONFORK); where it does not, getpid(2) is asked each time. Both leave
- * threads alone, which share their memory.
+ * A child of fork(2) has a copy of all memory, but only of the thread that forked. A lock that another
+ * thread of the parent held stays locked in the child for ever. pthread_atfork(3) does not run for a
+ * plain clone(2) that bypasses the C library. So locks stand in memory that the kernel wipes in a
+ * child (MADV_WIPEONFORK). Where that is not available, each call compares getpid(2). Neither affects
+ * threads, which share memory and number.
  */
 #include "base/own.h"
 
@@ -27,7 +28,7 @@ static struct usp_own_state *own_make(struct usp_own_lock *lock)
 	return there;
 }
 
-/* A child that finds the spare of another process wipes it; one thread of it does, the others wait. */
+/* Wipe the spare if it belongs to another process: one thread of the child does, the others wait. */
 static void own_claim_spare(struct usp_own_lock *lock)
 {
 	int pid = usp_sys_pid(), owner;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* own - what every process has for itself: its number, and locks that a child finds open, however it was made. */
+/* own - per-process state: a number, and locks that start unlocked in a child, by fork(2) or by a plain clone(2). */
 #ifndef USP_BASE_OWN_H
 #define USP_BASE_OWN_H
 
@@ -9,7 +9,7 @@
 
 struct usp_own_state {
 	pthread_mutex_t lock; /* zeros are PTHREAD_MUTEX_INITIALIZER */
-	atomic_uint nr;	      /* of the process; 0: not asked for */
+	atomic_uint nr;	      /* of the process; 0: not assigned yet */
 	bool was_taken;	      /* in this process */
 };
 
@@ -17,14 +17,14 @@ struct usp_own_state {
 struct usp_own_lock {
 	_Atomic(struct usp_own_state *) state; /* in memory that the kernel wipes in a child, or &spare */
 	struct usp_own_state spare;
-	atomic_int spare_pid; /* the process that the spare belongs to; negative while that wipes it */
+	atomic_int spare_pid; /* the process that the spare belongs to; negative while it is being wiped */
 };
 
-/* True for the first that takes it in this process: what it guards is nothing yet, or what a child has inherited. */
+/* Lock. True the first time in this process: the guarded data is then still empty, or a copy of the parent's. */
 bool usp_own_lock(struct usp_own_lock *lock);
 void usp_own_unlock(struct usp_own_lock *lock);
 
-/* The number of this process: never that of a process which it descends from. Async-signal-safe. */
+/* Return the number of this process. It differs from that of every ancestor. Async-signal-safe. */
 unsigned usp_own_nr(void);
 
 #endif

@@ -56,7 +56,7 @@ static int64_t size_unit(const char *unit, size_t len)
 	return bytes;
 }
 
-/* The text ends behind len letters. */
+/* Parse a size of len letters. */
 static int size_parse(const char *text, size_t len, int64_t *ret_bytes, const char **ret_why)
 {
 	const char *unit = text;
@@ -121,7 +121,7 @@ static uint64_t time_unit(const char *unit)
 	return 0;
 }
 
-/* What digits behind the point stand for. Those that are less than a nanosecond are dropped. */
+/* Convert digits behind the point to nanoseconds. Digits below a nanosecond are dropped. */
 static uint64_t time_fraction(const char *digits, uint64_t unit_ns)
 {
 	uint64_t ns = 0, part_ns = unit_ns;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sized - public structs that begin with their size, so that they can grow and old programs go on working.
+ * sized - public structs begin with their size, so that they can grow and old programs still work.
  *
- * A program fills in `size_t size`, the size that it was built with. A shorter struct than ours is an older one: what it
- * does not have is zero, and zero is the default of everything that is added. A longer one is newer: what we do not know must
- * be zero, or it asks for something that this library cannot do. (The rule of openat2(2) and clone3(2).)
+ * A program fills in `size_t size`, the size that it was built with. A shorter struct is older: its
+ * missing fields count as zero, and zero is the default of every field that is added. A longer struct
+ * is newer: its bytes that this library does not know must be zero, because anything else asks for
+ * what this library cannot do. (The rule of openat2(2) and clone3(2).)
  */
 #ifndef USP_BASE_SIZED_H
 #define USP_BASE_SIZED_H
@@ -13,7 +14,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Is there anything behind the part that this library knows? */
+/* Check a size: 0, -EINVAL if it is below least, or -E2BIG if a byte behind the known part is not zero. */
 static inline int usp_sized_check(const void *from, size_t known, size_t least)
 {
 	size_t size = *(const size_t *)from;
@@ -27,7 +28,7 @@ static inline int usp_sized_check(const void *from, size_t known, size_t least)
 	return 0;
 }
 
-/* Read the parameters of a caller into to, len bytes of the same type: 0, -EINVAL without a size, or -E2BIG. */
+/* Copy the caller's parameters into to, len bytes of the same type: 0, -EINVAL if size is not set, or -E2BIG. */
 static inline int usp_sized_take(void *to, size_t len, const void *from)
 {
 	size_t size = *(const size_t *)from;
@@ -41,7 +42,7 @@ static inline int usp_sized_take(void *to, size_t len, const void *from)
 	return 0;
 }
 
-/* Write a result, len bytes at from, into the caller's struct, whose size stands in it; what is unknown to us becomes 0. */
+/* Copy a result, len bytes at from, into the caller's struct, up to its size. Bytes behind the known part become 0. */
 static inline void usp_sized_give(void *to, const void *from, size_t len)
 {
 	size_t size = *(const size_t *)to, given = size < len ? size : len;

@@ -4,8 +4,9 @@
  *
  *   with_room ──► block: [tag|object][tag|object] ... ──► block ...
  *
- * The tag of an object in use is its block, that of a free one the next free one. Blocks without a free place are in no list; an
- * empty block goes back to the heap, unless it is the last with room.
+ * The tag of an object in use points to its block; the tag of a free place points to the next free
+ * one. Full blocks are in no list. An empty block goes back to the heap, unless it is the last one
+ * with room.
  */
 #include "base/slab.h"
 

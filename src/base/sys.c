@@ -26,7 +26,7 @@
 #define SYS_NS_PER_S 1000000000
 #define SYS_NS_PER_MS 1000000
 
-#ifndef SO_NETNS_COOKIE /* younger than the oldest headers that we build with */
+#ifndef SO_NETNS_COOKIE /* newer than the oldest supported headers */
 #define SO_NETNS_COOKIE 71
 #endif
 
@@ -73,8 +73,8 @@ int usp_sys_replace(int fd, int target)
 }
 
 /*
- * A program that goes on without a standard descriptor would hand its number to the next open, and somebody's
- * messages would end up in that file.
+ * Keep a standard descriptor occupied: else the next open gets its number, and messages of this
+ * program go to that file.
  */
 static bool sys_park_standard(int fd)
 {
@@ -88,7 +88,10 @@ static bool sys_park_standard(int fd)
 	return result >= 0;
 }
 
-/* dup2(2) closes what was there without a word, and a close of any descriptor of a file tells what became of writes. */
+/*
+ * Close a duplicate for the error of delayed writes: dup2(2) would drop it, and close(2) of any
+ * duplicate reports it.
+ */
 static int sys_close_standard(int fd)
 {
 	int twin = (int)sys_result(fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
@@ -97,7 +100,7 @@ static int sys_close_standard(int fd)
 	return sys_park_standard(fd) ? result : (int)sys_result(close(fd));
 }
 
-/* Not repeated after EINTR: on Linux the descriptor is gone by then, and its number may be somebody else's. */
+/* Not repeated after EINTR: on Linux the descriptor is closed by then, and another thread may have its number. */
 int usp_sys_close(int fd)
 {
 	if (fd < 0)
@@ -216,7 +219,7 @@ ssize_t usp_sys_write(int fd, const void *base, size_t len)
 
 ssize_t usp_sys_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	/* One piece and nothing beside it: the kernel need not fetch two structures first. */
+	/* One segment and nothing else: with send(2) the kernel need not copy a msghdr and an iovec first. */
 	if (msg->msg_iovlen == 1 && !msg->msg_name && !msg->msg_control)
 		return sys_result(send(fd, msg->msg_iov->iov_base, msg->msg_iov->iov_len, flags | MSG_NOSIGNAL));
 	return sys_result(sendmsg(fd, msg, flags | MSG_NOSIGNAL));
@@ -424,7 +427,7 @@ int usp_sys_eventfd(void)
 	return (int)sys_result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
-/* Both fail with EAGAIN when there is nothing to change. A signal handler must leave errno as it was. */
+/* Both calls fail with EAGAIN if there is nothing to change. errno is restored for signal handlers. */
 void usp_sys_eventfd_set(int fd, bool is_set)
 {
 	uint64_t count = 1;
@@ -447,7 +450,7 @@ int usp_sys_epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event)
 	return (int)sys_result(epoll_ctl(epoll_fd, op, fd, event));
 }
 
-/* In milliseconds, rounded up: epoll_pwait2(2) is younger than the oldest kernel that we support. */
+/* In milliseconds, rounded up: epoll_pwait2(2) is newer than the oldest supported kernel. */
 int usp_sys_epoll_wait(int epoll_fd, struct epoll_event *ret_events, unsigned nr_events, int64_t timeout_ns)
 {
 	int64_t timeout_ms = timeout_ns < 0 ? -1 : timeout_ns / SYS_NS_PER_MS + (timeout_ns % SYS_NS_PER_MS != 0);
@@ -465,7 +468,7 @@ static void *sys_map(size_t len)
 	return base == MAP_FAILED ? NULL : base;
 }
 
-/* Map one huge page more than asked, and give back what lies before and behind the aligned part. */
+/* Map one huge page more than asked, and unmap the parts in front of and behind the aligned range. */
 static void *sys_map_huge(size_t len)
 {
 	char *base = sys_map(len + SYS_HUGE_LEN);
@@ -542,7 +545,7 @@ unsigned usp_sys_fd_limit(void)
 	return (unsigned)limit.rlim_cur;
 }
 
-/* Kernels always have it once they have begun; where it is denied, the 16 bytes at AT_RANDOM are this process's. */
+/* getrandom(2) works once the kernel has booted. Where it is denied, use the 16 bytes of this process at AT_RANDOM. */
 void usp_sys_random(void *base, size_t len)
 {
 	const unsigned char *own = (const unsigned char *)getauxval(AT_RANDOM);
@@ -573,7 +576,7 @@ static _Thread_local unsigned sigpipe_depth;
 
 static const int sigpipe_signals[] = {SIGPIPE, SIGXFSZ};
 
-/* A thread that does not block them has none pending, so most callers are spared the question. */
+/* Only a thread that blocks the signals can have one pending: others need no sigpending(2). */
 void usp_sigpipe_begin(struct usp_sigpipe_guard *guard)
 {
 	sigset_t pending;
@@ -595,7 +598,7 @@ void usp_sigpipe_begin(struct usp_sigpipe_guard *guard)
 	}
 }
 
-/* Most callers need one round, which finds nothing. An empty set finds nothing either. */
+/* Most callers need one round, which finds no signal. With an empty set none is found either. */
 void usp_sigpipe_end(const struct usp_sigpipe_guard *guard)
 {
 	const struct timespec no_wait = {0};

@@ -34,11 +34,11 @@ bool usp_utf8_is_control(uint32_t point)
 	} controls[] = {
 		{0x00, 0x1f},	  /* C0 */
 		{0x7f, 0x9f},	  /* DEL and C1 */
-		{0x61c, 0x61c},	  /* the order of letters: mark, */
+		{0x61c, 0x61c},	  /* direction of text: mark, */
 		{0x200e, 0x200f}, /* marks, */
 		{0x2028, 0x2029}, /* (separators of lines and paragraphs) */
 		{0x202a, 0x202e}, /* embeddings and overrides, */
-		{0x2066, 0x206f}, /* isolates, and what Unicode has given up */
+		{0x2066, 0x206f}, /* isolates, and deprecated ones */
 	};
 
 	for (unsigned i = 0; i < usp_array_len(controls); i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* wait - for a descriptor, until a moment. */
+/* wait - wait for descriptors until a moment. */
 #include "base/wait.h"
 
 #include <errno.h>

@@ -19,7 +19,7 @@ static const struct usp_file_ops block_ops = {
 	.release = usp_fd_release,
 };
 
-/* A drive without a medium can be opened, and then has no bytes. */
+/* A drive without a medium can be opened with O_NONBLOCK, and has no bytes. */
 static int block_new(int fd, unsigned mode, unsigned traits, const char *name, struct usp_file **ret_file)
 {
 	int fd_flags = usp_sys_get_flags(fd), ret;

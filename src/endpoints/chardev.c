@@ -31,7 +31,7 @@ static const struct usp_file_ops chardev_polled_ops = {
 	.release = usp_fd_release,
 };
 
-/* /dev/null and /dev/zero: no byte is touched (H16). */
+/* /dev/null and /dev/zero: as sinks they read no byte (H16). */
 static const struct usp_file_ops chardev_drop_ops = {
 	.size = sizeof(struct usp_file_ops),
 	.name = "chardev",
@@ -54,8 +54,8 @@ static bool chardev_drops(dev_t dev)
 }
 
 /*
- * Terminals can be opened a second time without a change of meaning; of other devices nobody knows: a tape rewinds, and
- * /dev/ptmx makes another terminal.
+ * A terminal can be opened a second time without side effects. Other devices cannot in general: a tape
+ * rewinds, and /dev/ptmx makes another terminal.
  */
 static bool chardev_is_terminal(dev_t dev)
 {
@@ -79,7 +79,7 @@ static int chardev_new(int fd, const struct stat *st, unsigned mode, const char 
 	return 0;
 }
 
-/* Is fd, in the end, a description that never blocks? One that others share stays as it is. */
+/* Make fd a description that never blocks; true if it is one. A description that others share is not changed. */
 static bool chardev_unblock(int fd, const struct stat *st, unsigned traits)
 {
 	if (usp_sys_get_flags(fd) & O_NONBLOCK)

@@ -50,13 +50,13 @@ int usp_open_fd(int fd, unsigned mode, const char *name, struct usp_file **ret_f
 		return -EBADF;
 	endpoint = usp_endpoint_of(st.st_mode & S_IFMT);
 	if (!endpoint)
-		return -EINVAL; /* an eventfd and the like: nothing that bytes flow through */
+		return -EINVAL; /* an eventfd and the like: no byte stream */
 	return endpoint->adopt(fd, &st, mode, traits, name, ret_file);
 }
 
 /* --- By spec ----------------------------------------------------------------------------------------- */
 
-#define DEVICE_MEMORY_MAJOR 1 /* of these, mem, kmem and port have positions; null, zero, full and random only say so */
+#define DEVICE_MEMORY_MAJOR 1 /* mem, kmem and port have positions; null, zero, full and random only claim so */
 
 static bool device_has_positions(int fd, const struct stat *st)
 {
@@ -79,7 +79,7 @@ int usp_endpoint_check_append(int fd, const char **ret_why)
 	return -EINVAL;
 }
 
-/* A descriptor that this process was started with. It appends if its opener said so. */
+/* Open an inherited descriptor. It appends if its description has O_APPEND. */
 static int descriptor_adopt(int fd, const struct usp_spec *spec, const struct usp_open_params *params,
 			    struct usp_file **ret_file, const char **ret_why)
 {

@@ -32,8 +32,8 @@ static const struct usp_file_ops fifo_polled_ops = {
 };
 
 /*
- * A pipe that another user made cannot be opened again, and a FIFO that nobody reads not for writing: then the descriptor
- * that others share stays as it is.
+ * A pipe that another user made cannot be opened again. Nor can a FIFO without a reader be opened for
+ * writing. Then the shared description stays as it is.
  */
 static int fifo_adopt(int fd, const struct stat *st, unsigned mode, unsigned traits, const char *name,
 		      struct usp_file **ret_file)
@@ -51,7 +51,10 @@ static int fifo_adopt(int fd, const struct stat *st, unsigned mode, unsigned tra
 	return 0;
 }
 
-/* Open as fifo(7) says: wait for the other side, unless we are both sides. The description is ours, and so is its flag. */
+/*
+ * Open as fifo(7) says: wait for the other side, unless mode has both. The new description is not
+ * shared: set O_NONBLOCK.
+ */
 static int fifo_open_fd(const char *path, unsigned mode)
 {
 	int fd = usp_sys_open_waiting(path, usp_fd_access(mode) | O_NOCTTY), flags;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * memory - bytes in memory as a file: the caller's, a text in the spec, or a store that grows as it is written.
+ * memory - bytes in memory as a file: the caller's memory, a text in the spec, or a store that grows
+ * as it is written.
  *
- * All three are a row of chunks of equal length; the caller's memory is one chunk. Reading gives references to the chunks.
- * Writing copies into them, and a store that grows copies a chunk first if somebody else may see the bytes that would
- * change; the caller's memory cannot be moved, so there the caller sees to that.
+ * All three are a row of chunks of equal length; the caller's memory is one chunk. Reading gives
+ * references to the chunks. Writing copies into them. Before a growing store changes bytes that other
+ * references may see, it copies the chunk. The caller's memory cannot be moved: there the caller must
+ * prevent such a change.
  */
 #include <errno.h>
 #include <limits.h>
@@ -19,12 +21,12 @@
 #include "splice/iter.h"
 
 #define MEMORY_CHUNK_LEN ((size_t)256 << 10)
-#define MEMORY_MAX_DEFAULT ((int64_t)1 << 30) /* a sink that is never read must not take all there is */
+#define MEMORY_MAX_DEFAULT ((int64_t)1 << 30) /* a sink that is never read must not use up the memory */
 
 struct memory {
 	pthread_mutex_t lock;
 	struct usp_folio **chunks;
-	size_t nr_chunks, nr_room; /* chunks that exist; entries of the array */
+	size_t nr_chunks, nr_room; /* chunks, and entries of the array */
 	size_t chunk_len;
 	size_t len, max_len;
 	bool can_move; /* a chunk may be replaced by a copy */
@@ -95,7 +97,10 @@ static bool memory_copy_chunk(struct memory *memory, size_t index)
 	return true;
 }
 
-/* The chunk that holds pos, ready to be written there; NULL if memory is short. Bytes from len on were never given out. */
+/*
+ * Return the chunk of pos, ready for writing there; NULL if memory is short. Bytes from len on have no
+ * other reference.
+ */
 static struct usp_folio *memory_writable(struct memory *memory, size_t pos)
 {
 	size_t index = pos / memory->chunk_len;
@@ -108,7 +113,7 @@ static struct usp_folio *memory_writable(struct memory *memory, size_t pos)
 	return memory->chunks[index];
 }
 
-/* Write len bytes at pos, or zeros where from is NULL, as far as memory lasts; how many. pos is at most the length. */
+/* Write len bytes at pos, or zeros if from is NULL, while memory lasts; their number. pos is at most memory->len. */
 static size_t memory_put(struct memory *memory, size_t pos, const struct usp_iter *from, size_t len)
 {
 	size_t done = 0;
@@ -148,7 +153,7 @@ static ssize_t memory_write(struct memory *memory, const struct usp_iter *from, 
 	return done ? (ssize_t)done : -ENOMEM;
 }
 
-/* How much of len bytes there is at pos. */
+/* Cut len to the bytes that exist at pos. */
 static size_t memory_left(const struct memory *memory, int64_t pos, size_t len)
 {
 	if (pos < 0 || (uint64_t)pos >= memory->len)
@@ -170,7 +175,7 @@ static size_t memory_get(struct memory *memory, const struct usp_iter *to, int64
 	return len;
 }
 
-/* References to len bytes at pos, which exist, as far as the pipe has room; -errno only if there is not one. */
+/* Push references to len existing bytes at pos, while the pipe has room: bytes, or -errno if none went in. */
 static ssize_t memory_share(struct memory *memory, size_t pos, struct usp_pipe *pipe, size_t len)
 {
 	size_t done = 0;
@@ -253,7 +258,7 @@ static const struct usp_file_ops memory_ops = {
 
 /* --- The caller's memory -------------------------------------------------------------------------------- */
 
-/* The gift comes last: done must not be called when opening fails. */
+/* Make the gift last: done must not be called if opening fails. */
 static int memory_take(struct memory *memory, void *base, size_t len, void (*done)(void *arg), void *arg)
 {
 	struct usp_gift *gift;
@@ -301,7 +306,7 @@ int usp_open_memory(void *base, size_t len, unsigned mode, void (*done)(void *ar
 
 /* --- mem: ------------------------------------------------------------------------------------------------- */
 
-/* The text of a source, or an empty store that a sink fills. */
+/* Check "mem:TEXT" for a source, or "mem:" for a store that a sink fills. */
 static int memory_check_spec(const struct usp_spec *spec, unsigned mode, int64_t *ret_max, const char **ret_why)
 {
 	const char *max = usp_spec_option(spec, "max");

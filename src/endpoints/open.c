@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* open - opens what a spec names. A path is opened by what stands there. */
+/* open - open what a spec names. A path is opened by the type of the file there. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -12,7 +12,7 @@
 #include "endpoints/endpoints.h"
 #include "endpoints/spec.h"
 
-/* Leads the path, through /proc, to a socket that some process has open? The file of a UNIX socket is on a disk. */
+/* Tell whether path leads, through /proc, to an open socket. The file of a UNIX socket is on another file system. */
 static bool path_is_open_socket(const char *path)
 {
 	int fd = usp_sys_open(path, O_PATH, 0);
@@ -22,14 +22,14 @@ static bool path_is_open_socket(const char *path)
 	return is_open;
 }
 
-/* Which type a path names: what is there, or a regular file that can be made. */
+/* Find the type of a path: that of the file there, or a regular file if none is there. */
 static int path_find_endpoint(const char *path, const struct usp_endpoint **ret_endpoint, const char **ret_why)
 {
 	struct stat st;
 	int ret = usp_sys_stat(path, &st);
 
 	if (ret == -ENOENT)
-		return 0; /* opening it makes it, or says what is missing */
+		return 0; /* opening creates it, or gives the error */
 	if (ret < 0)
 		return ret;
 	if (S_ISDIR(st.st_mode))
@@ -72,7 +72,7 @@ static int path_open(const struct usp_spec *spec, const struct usp_open_params *
 	return endpoint->open(spec, params, ret_file, ret_why);
 }
 
-/* creat_mode may say what st_mode does of a regular file. */
+/* Check params. creat_mode may be a whole st_mode of a regular file. */
 static bool open_can(const struct usp_open_params *params)
 {
 	return usp_endpoint_can_mode(params->mode) && !(params->creat_mode & ~(S_IFREG | 07777));

@@ -8,7 +8,7 @@
 #include "endpoints/spec.h"
 #include "splice/fd.h"
 
-/* Into fresh files on ext4, writes of 1 MiB ran at less than half the speed of these. */
+/* Measured with new files on ext4: writes of 1 MiB have less than half the speed of these. */
 #define REGULAR_SINK_IO_BYTES ((size_t)128 << 10)
 
 static const struct usp_file_ops regular_ops = {
@@ -23,9 +23,10 @@ static const struct usp_file_ops regular_ops = {
 };
 
 /*
- * The kernel's splice refuses a file that appends, and has no answer to a misaligned piece of a direct one: both stay on
- * the user lane. What has no position, as some files of tracefs and of FUSE, is a stream. Splice ends it at st_size, which may be
- * too small, and nothing can be asked behind that without taking it: only read(2) gives all of it.
+ * splice(2) refuses a file that appends, and cannot handle a misaligned piece of an O_DIRECT file:
+ * both stay on the user lane. A file without a position, as in tracefs and FUSE, is a stream.
+ * splice(2) ends it at st_size, which may be too small, and no test can look behind that without
+ * taking bytes: only read(2) gives all of them.
  */
 static void regular_set_traits(struct usp_file *file, int fd_flags)
 {
@@ -84,7 +85,10 @@ static bool regular_is_append(const struct usp_spec *spec, const struct usp_open
 	return params->append || usp_spec_option(spec, "append");
 }
 
-/* A file system that has no direct I/O makes the file and then refuses: ask for it when the file is there, and take it away. */
+/*
+ * Set O_DIRECT after the file is made, and remove the file if that fails: open(2) with it would make
+ * the file and then fail.
+ */
 static int regular_make_direct(int fd, const char *path)
 {
 	int flags = usp_sys_get_flags(fd), ret = flags < 0 ? flags : usp_sys_set_flags(fd, flags | O_DIRECT);
@@ -93,15 +97,16 @@ static int regular_make_direct(int fd, const char *path)
 	if (ret == 0)
 		return fd;
 	if (usp_sys_fstat(fd, &made) == 0 && usp_sys_lstat(path, &there) == 0 && made.st_dev == there.st_dev &&
-	    made.st_ino == there.st_ino) /* and not what has taken its place */
+	    made.st_ino == there.st_ino) /* not a file that has replaced it */
 		usp_sys_unlink(path);
 	usp_sys_close(fd);
 	return ret;
 }
 
 /*
- * Make the file. O_EXCL does not follow a symbolic link that leads nowhere: the link would choose the place of the new file.
- * What is there all the same is such a link, or a file that was made a moment ago.
+ * Make the file. O_EXCL does not follow a dangling symbolic link, which would choose the place of the
+ * new file. On -EEXIST there is such a link, or a file that was made just now: open that without
+ * O_CREAT.
  */
 static int regular_create(const char *path, int flags, int mode)
 {
@@ -122,7 +127,10 @@ static bool regular_is_link(const char *path)
 	return is_link;
 }
 
-/* An old file that is to be cut is told from a new one, which is not there at first: a size of 0 may be wrong. */
+/*
+ * Open, and tell in *ret_is_new whether the file was made: a size of 0 does not prove that there is
+ * nothing to truncate.
+ */
 static int regular_open_fd(const struct usp_spec *spec, const struct usp_open_params *params, bool *ret_is_new,
 			   const char **ret_why)
 {
@@ -143,7 +151,7 @@ static int regular_open_fd(const struct usp_spec *spec, const struct usp_open_pa
 	return fd;
 }
 
-/* The bytes in it, or -errno. */
+/* Return the length of the file, or -errno. */
 static int64_t regular_len(int fd, const char **ret_why)
 {
 	struct stat st;
@@ -178,7 +186,7 @@ static int regular_open(const struct usp_spec *spec, const struct usp_open_param
 		usp_sys_close(fd);
 		return ret;
 	}
-	/* The last step, so that nothing but a regular file is ever cut, and no open that fails costs any bytes. */
+	/* Truncate last: only a regular file is ever cut, and an open that fails loses no bytes. */
 	ret = truncates && (!is_new || len > 0) ? usp_sys_ftruncate(fd, 0) : 0;
 	if (ret < 0)
 		usp_file_put(file);

@@ -17,9 +17,9 @@
 
 #define SOCKET_PAUSE_MIN_NS 10000000
 #define SOCKET_PAUSE_MAX_NS 250000000
-#define SOCKET_DOORS_MAX 8 /* addresses of a name that one client is awaited at */
+#define SOCKET_DOORS_MAX 8 /* addresses to wait at for one client */
 #define SOCKET_PORTS_MAX 16
-#define SOCKET_NAME_NS 1000000000 /* for the lock of a name that is removed */
+#define SOCKET_NAME_NS 1000000000 /* the longest wait for the lock, to remove a name */
 
 static const struct usp_file_ops tcp_ops = {
 	.size = sizeof(struct usp_file_ops),
@@ -51,7 +51,7 @@ static const struct usp_file_ops unix_ops = {
 
 /* --- Options ------------------------------------------------------------------------------------ */
 
-/* What the options ask for; the times are those of usp_sys_now_ns. */
+/* The parsed options; times are moments of usp_sys_now_ns. */
 struct socket_options {
 	uint64_t give_up;     /* timeout=, or USP_NEVER */
 	uint64_t retry_until; /* retry=, or 0 */
@@ -77,7 +77,7 @@ static int socket_parse_options(const struct usp_spec *spec, struct socket_optio
 
 /* --- Connecting --------------------------------------------------------------------------------- */
 
-/* A connection to a free local port may by chance use that same port at its own end, and so meet itself. */
+/* A connection to a free local port may by chance have that port at its own end, and so connect to itself. */
 bool usp_stream_is_self(int fd, const struct addrinfo *to)
 {
 	struct sockaddr_storage own;
@@ -115,7 +115,7 @@ static int socket_connect(const struct addrinfo *to, uint64_t give_up)
 	return fd;
 }
 
-/* The addresses in the order of the list; the descriptor, or the error of the last one. */
+/* Try the addresses in the order of the list: the descriptor, or the error of the last one. */
 static int socket_connect_any(const struct addrinfo *list, uint64_t give_up)
 {
 	int ret = -EHOSTUNREACH;
@@ -128,7 +128,7 @@ static int socket_connect_any(const struct addrinfo *list, uint64_t give_up)
 	return ret;
 }
 
-/* Until when it makes sense to try again after an error. A UNIX socket whose queue is full says EAGAIN. */
+/* Return the moment until which to try again after an error. A UNIX socket with a full queue gives EAGAIN. */
 static uint64_t socket_try_until(const struct socket_options *options, int error)
 {
 	uint64_t until = 0;
@@ -176,13 +176,13 @@ static int socket_listen(const struct sockaddr *at, socklen_t len, int backlog)
 	return ret < 0 ? ret : fd;
 }
 
-/* Sockets that listen at the addresses of one name, which have one port. */
+/* Sockets that listen at the addresses of one name, all on one port. */
 struct socket_doors {
 	int *fds;
 	unsigned nr, max;
-	in_port_t port;	   /* in network order; 0 until the first has one */
-	bool has_both;	   /* the first is the wildcard of both families */
-	bool is_free_port; /* the kernel chooses it */
+	in_port_t port;	   /* in network order; 0 until the first socket has one */
+	bool has_both;	   /* the first socket is the wildcard of both families */
+	bool is_free_port; /* the kernel chose the port */
 };
 
 static in_port_t *socket_port_of(struct sockaddr_storage *address)
@@ -191,7 +191,7 @@ static in_port_t *socket_port_of(struct sockaddr_storage *address)
 					      : &((struct sockaddr_in *)address)->sin_port;
 }
 
-/* A name service may tell an address more than once. */
+/* Tell whether an address is there already: a name service may give one more than once. */
 static bool socket_doors_have(const struct socket_doors *doors, const struct sockaddr_storage *address, socklen_t len)
 {
 	struct sockaddr_storage other;
@@ -206,7 +206,7 @@ static bool socket_doors_have(const struct socket_doors *doors, const struct soc
 	return false;
 }
 
-/* One address more: 0, also where it is there already, or -errno. */
+/* Listen at one more address: 0, also if it is there already, or -errno. */
 static int socket_doors_add(struct socket_doors *doors, const struct addrinfo *at, int backlog)
 {
 	struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
@@ -233,7 +233,10 @@ static int socket_doors_add(struct socket_doors *doors, const struct addrinfo *a
 	return 0;
 }
 
-/* The addresses of one family. What the machine does not have is left out: that error is told only if nothing is left. */
+/*
+ * Add the addresses of one family. Skip those that the machine does not have: their error counts only
+ * if none is left.
+ */
 static int socket_doors_add_family(struct socket_doors *doors, const struct addrinfo *list, bool is_ipv6, int backlog)
 {
 	int ret = doors->nr ? 0 : -EAFNOSUPPORT, error;
@@ -256,7 +259,7 @@ static void socket_doors_close(struct socket_doors *doors)
 		usp_sys_close(doors->fds[--doors->nr]);
 }
 
-/* A port that the kernel chose for the first address may be taken at another one: another port then, but not for ever. */
+/* A port that the kernel chose for the first address may be in use at another. Then try another port, a few times. */
 int usp_stream_listen(const struct addrinfo *list, int backlog, int *ret_fds, unsigned max)
 {
 	struct socket_doors doors;
@@ -290,7 +293,10 @@ int usp_unix_listen(const struct sockaddr_un *address, const struct usp_name_rig
 	return ret < 0 ? ret : fd;
 }
 
-/* The first client, and no other: the listener, and its name if it has one, are gone afterwards. The descriptor, or -errno. */
+/*
+ * Accept the first client only; then close the listeners and remove the name, if there is one. The
+ * descriptor, or -errno.
+ */
 static int socket_accept_one(const int *listeners, unsigned nr, struct usp_name *name, uint64_t give_up)
 {
 	struct pollfd doors[SOCKET_DOORS_MAX];
@@ -305,7 +311,7 @@ static int socket_accept_one(const int *listeners, unsigned nr, struct usp_name 
 			if (doors[i].revents)
 				ret = usp_sys_accept(doors[i].fd, NULL);
 		}
-	} while (ret == 0 || ret == -EAGAIN || ret == -ECONNABORTED); /* a client that did not wait for us */
+	} while (ret == 0 || ret == -EAGAIN || ret == -ECONNABORTED); /* the client has gone already */
 	usp_name_remove(name, usp_sys_now_ns() + SOCKET_NAME_NS);
 	for (i = 0; i < nr; i++)
 		usp_sys_close(listeners[i]);
@@ -360,7 +366,7 @@ int usp_stream_file_new(int fd, bool is_tcp, const char *name, struct usp_file *
 	return ret;
 }
 
-/* On failure fd stays with the caller. */
+/* On failure the caller keeps fd. */
 static int socket_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, const char *name,
 			   struct usp_file **ret_file)
 {
@@ -371,7 +377,7 @@ static int socket_file_new(const struct usp_file_ops *ops, int fd, unsigned mode
 	return ret;
 }
 
-/* What opening comes to: a connection or an error in fd. */
+/* Finish opening: fd is a connection, or an error. */
 static int socket_open_result(const struct usp_file_ops *ops, int fd, const struct socket_options *options,
 			      const struct usp_spec *spec, unsigned mode, struct usp_file **ret_file,
 			      const char **ret_why)
@@ -479,7 +485,7 @@ static int unix_listen_open(const struct usp_spec *spec, const struct usp_open_p
 
 /* --- Inherited sockets -------------------------------------------------------------------------- */
 
-/* The table for a socket, or NULL: one that listens has no bytes. */
+/* Find the table for a socket. NULL for one that listens, which has no bytes, and for unknown types. */
 static const struct usp_file_ops *socket_find_ops(int fd)
 {
 	int domain = usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_DOMAIN);
@@ -496,8 +502,9 @@ static const struct usp_file_ops *socket_find_ops(int fd)
 }
 
 /*
- * splice(2) waits, or not, as the description says, whatever flags it is given. So a socket that others share and that
- * blocks is read and written with MSG_DONTWAIT instead, and its flag stays as it is.
+ * Whether splice(2) waits for a socket depends on O_NONBLOCK of its description only, not on the flags
+ * of the call. So a shared socket that blocks is not spliced: it is read and written with
+ * MSG_DONTWAIT, and its O_NONBLOCK is not changed.
  */
 static int socket_adopt(int fd, const struct stat *st, unsigned mode, unsigned traits, const char *name,
 			struct usp_file **ret_file)

@@ -4,7 +4,7 @@
  *
  *   SCHEME:ADDRESS[,NAME[=VALUE]...]     or a path, or "-"
  *
- * "\," is a comma that ends nothing. What the address means is the endpoint's to find.
+ * "\," is a comma that does not end the address or an option. Each endpoint parses its own address.
  */
 #include "endpoints/spec.h"
 
@@ -22,7 +22,7 @@
 
 /* --- Taking apart ------------------------------------------------------------------------------------ */
 
-/* The length of what looks like a scheme in front of a colon, or 0. A name such as 12:30 or ./a:b has none. */
+/* Return the length of a possible scheme in front of a colon, or 0. A name such as 12:30 or ./a:b has none. */
 static size_t spec_scheme_len(const char *text)
 {
 	size_t len = strspn(text, SCHEME_CHARS);
@@ -31,8 +31,8 @@ static size_t spec_scheme_len(const char *text)
 }
 
 /*
- * Unescape text in place up to the comma that ends it, and return what follows that comma, or NULL. With an endpoint given, only
- * a comma in front of one of its options ends it.
+ * Unescape text in place up to the comma that ends it. Return what follows that comma, or NULL. With
+ * an endpoint, only a comma in front of one of its options ends text.
  */
 static char *spec_cut(char *text, const struct usp_endpoint *endpoint)
 {
@@ -74,7 +74,7 @@ static int spec_add_option(struct usp_spec *spec, char *text, const char **ret_w
 	return -EINVAL;
 }
 
-/* Paths may have commas in them: there, only the name of an option makes one special. */
+/* A path may contain commas: there, a comma is special only in front of the name of an option. */
 static int spec_split(struct usp_spec *spec, char *text, const char **ret_why)
 {
 	char *rest = spec_cut(text, spec->endpoint == &usp_regular_endpoint ? spec->endpoint : NULL);
@@ -92,7 +92,7 @@ static int spec_split(struct usp_spec *spec, char *text, const char **ret_why)
 	return 0;
 }
 
-/* Which type text names, and where in it the address begins. */
+/* Find the type that text names, and where the address begins. */
 static int spec_find_endpoint(const char *text, const struct usp_endpoint **ret_endpoint, size_t *ret_start,
 			      const char **ret_why)
 {
@@ -115,7 +115,7 @@ static int spec_find_endpoint(const char *text, const struct usp_endpoint **ret_
 	return 0;
 }
 
-/* The address and options are cut out of a copy in place. */
+/* Split a copy of the text in place into address and options. */
 static int spec_take_apart(struct usp_spec *spec, const char **ret_why)
 {
 	char *storage = spec->storage + strlen(spec->storage) + 1;
@@ -202,7 +202,7 @@ const char *usp_spec_path(const struct usp_spec *spec)
 	return spec->endpoint == &usp_regular_endpoint && *spec->address ? spec->address : NULL;
 }
 
-/* The kernel's numbers of descriptors. */
+/* Parse a descriptor number, from 0 to INT_MAX. */
 static int spec_parse_descriptor(const char *text)
 {
 	int number = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* spec - what a spec is once it has been parsed. */
+/* spec - a parsed spec. */
 #ifndef USP_ENDPOINTS_SPEC_H
 #define USP_ENDPOINTS_SPEC_H
 
@@ -11,15 +11,15 @@ struct usp_endpoint;
 
 struct usp_spec {
 	const struct usp_endpoint *endpoint;
-	const char *address; /* behind the scheme, without options, unescaped */
+	const char *address; /* the text behind the scheme, without options, unescaped */
 	unsigned nr_options;
 	struct {
-		const char *name, *value; /* value NULL where there is no '=' */
+		const char *name, *value; /* value is NULL if there is no '=' */
 	} options[USP_SPEC_OPTIONS_MAX];
-	char storage[]; /* the text as it was written, and a copy of its end that the strings above point into */
+	char storage[]; /* the original text, and a copy of its end, which the strings above point into */
 };
 
-/* The moment of usp_sys_now_ns that an option's time from now leads to. 0, also where it was not given, or -EINVAL. */
+/* Add the time of an option to usp_sys_now_ns: 0 or -EINVAL. Without the option, 0 and *ret_moment_ns is kept. */
 int usp_spec_moment(const struct usp_spec *spec, const char *name, uint64_t *ret_moment_ns);
 
 #endif

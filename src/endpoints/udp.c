@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* udp - datagrams to and from one peer, or from anybody. */
+/* udp - datagrams to and from one peer, or from any peer. */
 #include <errno.h>
 #include <netinet/in.h>
 
@@ -28,7 +28,7 @@ static int udp_socket(const struct addrinfo *address, bool is_listener)
 	return fd;
 }
 
-/* A listener prefers IPv6, whose wildcard takes IPv4 too; a sender takes the order of the list. */
+/* A listener prefers IPv6, whose wildcard takes IPv4, too. A sender keeps the order of the list. */
 static int udp_socket_any(const struct addrinfo *list, bool is_listener)
 {
 	const struct addrinfo *address;

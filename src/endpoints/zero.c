@@ -17,7 +17,7 @@ static void zero_folio_release(struct usp_folio *folio)
 	usp_free(folio);
 }
 
-/* Only as far as positions go. */
+/* Advance *pos, at most to INT64_MAX; the bytes of the step. */
 static size_t zero_advance(int64_t *pos, size_t len)
 {
 	len = usp_min(len, (size_t)(INT64_MAX - *pos));
@@ -43,7 +43,7 @@ static ssize_t zero_write_iter(struct usp_file *out, const struct usp_iter *from
 	return len || !from->count ? (ssize_t)len : -EFBIG;
 }
 
-/* As many references as the pipe has room for; -errno only if there is not one. */
+/* Push as many references as the pipe has room for: bytes, or -errno if none went in. */
 static ssize_t zero_share(struct usp_folio *folio, struct usp_pipe *pipe, size_t len)
 {
 	size_t done = 0, chunk = usp_min(usp_pipe_slot_bytes(pipe), ZERO_LEN);

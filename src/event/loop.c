@@ -2,9 +2,10 @@
 /*
  * loop - descriptors, timers and wake-ups of one thread, over epoll.
  *
- * One round: wait for events until the next timer, call whoever's descriptors are ready, then the timers that are due, then
- * the tasks that were deferred meanwhile. Timers sit in a binary heap of pointers, the earliest at place 1; each knows its
- * place, so that it can be moved and taken out.
+ * One round: wait for events until the next timer. Call the watches whose descriptors are ready, then
+ * the timers that are due. Then run the tasks that were deferred meanwhile. Timers sit in a binary
+ * heap of pointers, the earliest at place 1. Each timer notes its place, so that it can be moved and
+ * removed.
  */
 #include "event/loop.h"
 
@@ -119,7 +120,7 @@ void usp_loop_defer(struct usp_loop *loop, struct usp_task *task)
 	loop->last_task = &task->next;
 }
 
-/* Those that are queued now: what they queue themselves waits for the next round, so that descriptors get their turn. */
+/* Run the queued tasks. Tasks that they queue wait for the next round, so that descriptors get their turn. */
 static void loop_run_tasks(struct usp_loop *loop)
 {
 	struct usp_task *task = loop->first_task;
@@ -226,7 +227,7 @@ uint64_t usp_loop_now(const struct usp_loop *loop)
 
 /* --- The round ------------------------------------------------------------------------------------- */
 
-/* How long to wait for events: not at all while there is something to do. */
+/* Compute how long to wait for events: 0 while tasks are queued or timers are due. */
 static int64_t loop_patience(const struct usp_loop *loop)
 {
 	if (loop->first_task)

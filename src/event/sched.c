@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sched - a thread that is busy with bulk interrupts nobody: SCHED_BATCH.
+ * sched - a thread that is busy with bulk data uses SCHED_BATCH, so that its wake-ups interrupt no
+ * other thread.
  *
  *   ordinary ──bulk, and a quarter of a processor or more──► batch
  *      ▲                                                       │
  *      └──────── no bulk, or less than a sixteenth ────────────┘
  *
- * Each wake-up of an ordinary thread may interrupt who runs on its processor. Where that is the sender or the receiver of what
- * a relay carries, or the program before or behind a copy in a pipeline, the thread finds one piece, and the next one soon
- * after. A batch thread waits until the other has done what it can do, and finds more at a time. It gets an idle processor at
- * once all the same. A thread with little to do, or with messages, stays as it was: what it passes on should not wait for a
- * program that only computes (docs/lanes.md has the figures).
+ * Each wake-up of an ordinary thread may interrupt the thread that runs on its processor. Often that
+ * is its own peer: the sender or receiver of a relay, or the program before or behind a copy in a
+ * pipeline. Then the woken thread finds one piece, and is woken again soon for the next. A batch
+ * thread waits until the other has done what it can do, and finds more at a time. An idle processor
+ * runs it at once all the same. A thread with little to do, or with messages, stays ordinary: its
+ * messages should not wait for a program that only computes (docs/lanes.md has the figures).
  */
 #include "event/sched.h"
 
@@ -19,8 +21,8 @@
 #include "base/sys.h"
 
 #define SCHED_LOOK_NS 100000000
-#define SCHED_PART_BUSY 4  /* one of so many parts of a processor: busy */
-#define SCHED_PART_IDLE 16 /* less than that: idle */
+#define SCHED_PART_BUSY 4  /* 1/4 of a processor or more: busy */
+#define SCHED_PART_IDLE 16 /* less than 1/16: idle */
 
 void usp_sched_begin(struct usp_sched *sched, uint64_t now_ns)
 {

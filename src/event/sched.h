@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* sched - a thread that is busy with bulk interrupts nobody: SCHED_BATCH. */
+/* sched - a thread that is busy with bulk data uses SCHED_BATCH, so that its wake-ups interrupt no other thread. */
 #ifndef USP_EVENT_SCHED_H
 #define USP_EVENT_SCHED_H
 
@@ -7,15 +7,16 @@
 #include <stdint.h>
 
 struct usp_sched {
-	uint64_t since_ns;     /* when the thread was looked at last */
+	uint64_t since_ns;     /* the last look at the thread */
 	uint64_t since_cpu_ns; /* the processor time that it had used then */
-	bool may;	       /* it was an ordinary thread before */
+	bool may;	       /* change the policy: it was SCHED_OTHER at begin */
 	bool is_on;
 };
 
 /*
- * Of the calling thread, and then only from this: begin, look as often as it does something, end as it was. Without bulk it is
- * ordinary at once. Nothing here fails or blocks.
+ * Switch the policy of the calling thread; one thread makes all calls. Begin, then look in every round
+ * of work. Without bulk a look restores SCHED_OTHER at once. End restores it, too. Nothing here fails
+ * or blocks.
  */
 void usp_sched_begin(struct usp_sched *sched, uint64_t now_ns);
 void usp_sched_look(struct usp_sched *sched, uint64_t now_ns, bool has_bulk);

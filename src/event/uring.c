@@ -2,8 +2,8 @@
 /*
  * uring - a ring of io_uring in the loop of its thread.
  *
- * The ring waits inside the loop's own wait: the kernel writes to an eventfd when there is work. Requests of one round are handed
- * over together, and completions go to whoever made the request.
+ * The ring waits inside the loop's own wait: the kernel writes to an eventfd when there is work.
+ * Requests of one round are handed over together, and a completion goes to the owner of its request.
  */
 #include <errno.h>
 
@@ -13,7 +13,7 @@
 #include "event/uring_open.h"
 #include "event/uring_ring.h"
 
-#define URING_RUN_NS 100000 /* in one round of the loop, so that what the loop itself carries gets its turn */
+#define URING_RUN_NS 100000 /* in one round of the loop, so that the loop's own descriptors get their turn */
 
 /* --- Requests and completions ------------------------------------------------------------------------- */
 
@@ -52,8 +52,8 @@ bool usp_uring_close(struct usp_uring *uring, int fd)
 }
 
 /*
- * Requests to hand over, or descriptors to look at: newer kernels look at twenty in one call, and if these have nothing, no
- * event says that there are more.
+ * Tell whether there are requests to hand over, or descriptors to look at. Newer kernels look at
+ * twenty in one call. If these have nothing, no event tells of the others.
  */
 static bool uring_has_more(const struct usp_uring *uring)
 {
@@ -74,7 +74,7 @@ static bool uring_take(struct usp_uring *uring, struct io_uring_cqe *ret_cqe)
 	return false;
 }
 
-/* Hand over requests and take in completions, which make new requests, for some time. */
+/* For URING_RUN_NS, hand over requests and take in completions, which make new requests. */
 static void uring_run(struct usp_task *task)
 {
 	struct usp_uring *uring = usp_container_of(task, struct usp_uring, task);

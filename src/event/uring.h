@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* uring - what io_uring does for a loop: it carries small messages from socket to socket, connects sockets, and closes them. */
+/* uring - io_uring in a loop: forward small messages from socket to socket, connect sockets, and close them. */
 #ifndef USP_EVENT_URING_H
 #define USP_EVENT_URING_H
 
@@ -14,11 +14,17 @@ struct usp_uring_stream;
 struct usp_uring_connect;
 
 /*
- * What became of a stream, told in the loop's thread: bytes that were taken from its source and given to its sink since the
- * last time, and why: 0 while it goes on. Else it is over and must not be named again. All that was taken is given where it is
- * USP_URING_END, the source has ended; USP_URING_SILENCE, the source has ended or its error was told to a send (usp_sock_end_error
- * knows); -EAGAIN, the caller has to go on, because pieces are large, or buffers are short, or the caller asked for it; or
- * the -errno with which the source broke. What was taken and not given is lost with USP_URING_REFUSED, the sink broke, and with
+ * Report on a stream, in the loop's thread: bytes taken from its source and given to its sink since
+ * the last report. why is 0 while the stream goes on. Any other why ends it: do not use the stream
+ * again. With these, all taken bytes were given:
+ *
+ * - USP_URING_END: the source has ended.
+ * - USP_URING_SILENCE: the source has ended, or a send got its error. usp_sock_end_error tells which.
+ * - -EAGAIN: the caller has to go on by itself. Pieces are large, buffers are short, or the caller
+ *   asked for it.
+ * - the -errno of the source.
+ *
+ * With these, bytes that were taken and not given are lost: USP_URING_REFUSED (the sink failed),
  * -ENOMEM and -ENOBUFS.
  */
 #define USP_URING_END 1
@@ -27,37 +33,43 @@ struct usp_uring_connect;
 typedef void usp_uring_told(void *arg, size_t taken, size_t given, int why);
 
 /*
- * A ring in a loop, whose thread alone uses it. It waits inside the loop's own wait. -ENOSYS where the build or the kernel is
- * without what it needs, or -errno. Free it before the loop; streams that still go on are dropped.
+ * Make a ring in a loop; only the loop's thread uses it. The loop's own wait covers the ring. 0;
+ * -ENOSYS if the build or the kernel lacks io_uring or a part of it; or -errno. Free the ring before
+ * the loop: that drops its streams.
  */
 int usp_uring_new(struct usp_loop *loop, struct usp_uring **ret_uring);
 void usp_uring_free(struct usp_uring *uring); /* NULL is allowed */
 
-/* Begin a stream between two sockets, which stay the caller's; TCP says where a message ends. NULL if memory is short. */
+/*
+ * Begin a stream between two sockets, which the caller keeps. from_is_tcp: the source tells whether it
+ * has more, so the end of a message is known. NULL if memory or requests are short.
+ */
 struct usp_uring_stream *usp_uring_begin(struct usp_uring *uring, int from_fd, bool from_is_tcp, int to_fd,
 					 usp_uring_told *told, void *arg);
 
-/* Ask a stream to come to its end: what is under way is delivered, then it is told -EAGAIN. */
+/* Ask a stream to end: the bytes under way are delivered, then the report has why -EAGAIN. */
 void usp_uring_leave(struct usp_uring_stream *stream);
 
-/* Drop a stream: it is told what was given until now, and then no more. Its descriptors may be closed afterwards. */
+/* Drop a stream: report what was given so far, and nothing more. Afterwards the caller may close its descriptors. */
 void usp_uring_drop(struct usp_uring_stream *stream);
 
 /*
- * Connect a TCP socket, which stays the caller's, as does the address until the connection is told of or dropped. It is
- * told of once, with 0 or -errno, in the loop's thread and not before the call is over. NULL if memory is short. (A UNIX
- * socket says EAGAIN where TCP waits, and no event says when to try again: the ring is not for these.)
+ * Connect a TCP socket, which the caller keeps. The address must stay valid until the report or the
+ * drop. connected is called once, with 0 or -errno, in the loop's thread and after this call has
+ * returned. NULL if memory is short. (Not for UNIX sockets: they give EAGAIN where TCP waits, and no
+ * event tells when to try again.)
  */
 typedef void usp_uring_connected(void *arg, int error);
 struct usp_uring_connect *usp_uring_connect(struct usp_uring *uring, int fd, const struct sockaddr *address,
 					    socklen_t len, usp_uring_connected *connected, void *arg);
 
-/* Nothing is told of it any more, and the descriptor may be closed. */
+/* Drop a connect: connected is not called any more, and the caller may close the descriptor. */
 void usp_uring_drop_connect(struct usp_uring_connect *connect);
 
 /*
- * Close a descriptor together with what else is asked for in this round; its number stays taken until then. A loop that still
- * watches it would hear of it for as long. false if there is no room: then it is the caller's to close.
+ * Close a descriptor together with the other requests of this round; its number stays in use until
+ * then. Unwatch it first, or the loop gets its events until then. False if there is no room: then the
+ * caller has to close it.
  */
 bool usp_uring_close(struct usp_uring *uring, int fd);
 

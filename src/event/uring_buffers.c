@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* uring_buffers - the buffers that all streams of a ring receive into. The kernel takes them and says which it took. */
+/* uring_buffers - the buffers that all streams of a ring receive into. The kernel takes buffers and tells which. */
 #include <errno.h>
 
 #include "base/sys.h"

@@ -56,7 +56,7 @@ struct usp_uring_connect *usp_uring_connect(struct usp_uring *uring, int fd, con
 	return connect;
 }
 
-/* Handed over at once: then no request names the descriptor or the address. */
+/* Hand over the cancel at once: afterwards no request names the descriptor or the address. */
 void usp_uring_drop_connect(struct usp_uring_connect *connect)
 {
 	struct io_uring_sqe *sqe = usp_uring_request(connect->uring);

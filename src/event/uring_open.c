@@ -27,7 +27,7 @@ static int uring_open(struct io_uring *ring, int event_fd, unsigned when_work_is
 	return ret;
 }
 
-/* Whether the eventfd is readable as soon as a descriptor is that the ring waits for. */
+/* Test that the eventfd becomes readable at once when a descriptor does that the ring waits for. */
 static bool uring_tells_at_once(struct io_uring *ring, int event_fd)
 {
 	struct pollfd told = {.fd = event_fd, .events = POLLIN};
@@ -49,9 +49,10 @@ static bool uring_tells_at_once(struct io_uring *ring, int event_fd)
 }
 
 /*
- * It is cheapest when work waits until the thread asks for it (DEFER_TASKRUN). But some kernels tell of such work by a callback
- * of RCU, the first time tens of milliseconds late and then no more (seen: 6.12.117). There it is done whenever the thread enters
- * the kernel.
+ * It is cheapest when work waits until the thread asks for it (DEFER_TASKRUN). But some kernels tell
+ * of such work by an RCU callback: the first time tens of milliseconds late, and then never again
+ * (seen: 6.12.117). There COOP_TASKRUN is used: the work is done whenever the thread enters the
+ * kernel.
  */
 int usp_uring_open(struct io_uring *ret_ring, int event_fd)
 {

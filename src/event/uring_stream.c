@@ -6,13 +6,14 @@
  *                  ▲                  given back to the ring when it is sent
  *                  └── stopped while too many buffers wait, begun again when all are sent
  *
- * One receive goes on for as long as the stream lasts and takes its buffers out of a ring that all streams of the thread share;
- * all sends of a round are handed over by one system call. A relay of small messages needs three quarters of the processor
- * time that recv and send need (bench/README.md). Only one send of a stream is under way at a time, because io_uring does
- * not promise to keep the order of two.
+ * One receive goes on for as long as the stream lasts and takes its buffers out of a ring that all
+ * streams of the thread share; all sends of a round are handed over by one system call. A relay of
+ * small messages needs three quarters of the processor time that recv and send need (docs/lanes.md).
+ * Only one send of a stream is under way at a time, because io_uring does not promise to keep the
+ * order of two.
  *
- * A request names a descriptor by its number until it is handed over. So whoever drops a stream hands over all requests
- * first: its descriptors may be closed then, and their numbers be somebody else's.
+ * A request names a descriptor by its number until it is handed over. So stream_drop hands over all
+ * requests first: then the caller may close the descriptors, and other files may get their numbers.
  */
 #include <assert.h>
 #include <errno.h>
@@ -24,11 +25,10 @@
 #include "base/sys.h"
 #include "event/uring_ring.h"
 
-#define URING_PIECES_MAX 8 /* of one stream, before it stops receiving */
-#define URING_BURST_MAX 8  /* pieces without a pause between them: no message */
-#define URING_NR_BURSTS 16 /* after which their size is judged */
-#define URING_BURST_PIECES_MAX \
-	20 /* that so many may have: to take and send two pieces costs more than recv and send do */
+#define URING_PIECES_MAX 8	  /* of one stream, before it stops receiving */
+#define URING_BURST_MAX 8	  /* pieces without a pause: this is not a message */
+#define URING_NR_BURSTS 16	  /* after which their size is judged */
+#define URING_BURST_PIECES_MAX 20 /* in so many bursts: with two pieces each, a ring costs more than recv and send do */
 #define URING_NONE (-1)
 
 enum stream_request { STREAM_RECEIVE, STREAM_SEND, STREAM_CANCEL };
@@ -39,14 +39,14 @@ struct usp_uring_stream {
 	int from_fd, to_fd;
 	usp_uring_told *told;
 	void *arg;
-	int first, last; /* pieces, by the number of their buffer */
+	int first, last; /* pieces, by buffer number */
 	unsigned nr_pieces;
 	unsigned burst_pieces;			      /* of the burst under way */
 	unsigned nr_bursts, nr_burst_pieces;	      /* judged together */
 	bool is_receiving, is_sending, is_cancelling; /* requests under way */
 	bool must_leave, is_dropped;
-	bool tells_more; /* its source says whether it has more */
-	int why;	 /* the source has nothing more: how that is told when all is sent; 0 before */
+	bool tells_more; /* the source tells whether it has more */
+	int why;	 /* the why of the last report, when all is sent; 0 while the source goes on */
 };
 
 static_assert(offsetof(struct usp_uring_stream, owner) == 0, "the ring frees it by its owner");
@@ -81,7 +81,7 @@ static bool stream_is_busy(const struct usp_uring_stream *stream)
 	return stream->is_receiving || stream->is_sending || stream->is_cancelling;
 }
 
-/* A request that cannot be had now is asked for again when something else comes. */
+/* Request a cancel. If there is no room for a request, a later event tries again. */
 static void stream_cancel(struct usp_uring_stream *stream, enum stream_request request)
 {
 	struct io_uring_sqe *sqe = usp_uring_request(stream->uring);
@@ -93,7 +93,7 @@ static void stream_cancel(struct usp_uring_stream *stream, enum stream_request r
 	stream->is_cancelling = true;
 }
 
-/* What a send has given that has ended, although its completion has not been looked at. At most one is under way. */
+/* Count the bytes of a send that has ended and whose completion is still in the ring. At most one is under way. */
 static size_t stream_find_sent(struct usp_uring_stream *stream)
 {
 	struct io_uring_cqe *cqe;
@@ -115,7 +115,7 @@ static void stream_cancel_next(struct usp_uring_stream *stream)
 		stream_cancel(stream, STREAM_RECEIVE);
 }
 
-/* From now on nothing is told, and no request names a descriptor. What was sent until now has been told. */
+/* Report what was sent until now. Afterwards nothing is reported, and no request names a descriptor. */
 static void stream_drop(struct usp_uring_stream *stream)
 {
 	size_t given;
@@ -130,7 +130,7 @@ static void stream_drop(struct usp_uring_stream *stream)
 		stream->told(stream->arg, 0, given, 0);
 }
 
-/* The last thing that the owner hears, who then may close the descriptors. */
+/* Make the last report. Afterwards the caller may close the descriptors. */
 static void stream_finish(struct usp_uring_stream *stream, int why)
 {
 	stream_drop(stream);
@@ -177,7 +177,7 @@ static void stream_free(struct usp_uring_stream *stream)
 	usp_free(stream);
 }
 
-/* A dropped one goes when no request names it any more. */
+/* Free a dropped stream as soon as no request names it. */
 static void stream_fade(struct usp_uring_stream *stream)
 {
 	if (stream_is_busy(stream))
@@ -203,8 +203,9 @@ static void stream_go_on(struct usp_uring_stream *stream)
 }
 
 /*
- * A burst is what comes until the source has nothing, which is a message as a rule. TCP tells whether it has more; where that is
- * not told, as of UNIX sockets, a full buffer is taken for the sign. Bursts of one piece are what a ring is good at.
+ * Leave if bursts are too long for a ring. A burst is what comes until the source is empty: as a rule
+ * one message. TCP tells whether it has more; for others, such as UNIX sockets, a full buffer counts
+ * as the sign. A ring is best at bursts of one piece.
  */
 static void stream_judge(struct usp_uring_stream *stream, const struct io_uring_cqe *cqe)
 {
@@ -240,14 +241,14 @@ static void stream_received(struct usp_uring_stream *stream, const struct io_uri
 	if (cqe->res == -ECANCELED)
 		return;
 	stream->must_leave = true; /* the end, an error, or no buffers */
-	if (cqe->res == 0)	   /* of TCP, the kernel counts a FIN as something to read */
+	if (cqe->res == 0)	   /* for TCP, the kernel counts a FIN as a byte to read */
 		stream->why = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY || !stream->tells_more ? USP_URING_END
 											     : USP_URING_SILENCE;
 	else if (cqe->res != -ENOBUFS && cqe->res != -EINTR)
 		stream->why = cqe->res;
 }
 
-/* Is it we who lack something? Then the sink is as it was. */
+/* Tell whether this side lacks memory: then the sink is intact. */
 static bool stream_is_short(int error)
 {
 	return error == -ENOMEM || error == -ENOBUFS;

@@ -18,8 +18,8 @@ static int64_t range_left(const struct usp_file *in)
 }
 
 /*
- * A file that claims to be empty may not be (those of /proc do), and copy_file_range would believe it. The offset that
- * others share stands still while extents are shared.
+ * st_size 0 may be wrong, as in /proc, and copy_file_range(2) would trust it. A shared offset is not
+ * moved while extents are shared, so shared files are refused.
  */
 bool usp_copy_range_is_possible(const struct usp_file *in, const struct usp_file *out)
 {

@@ -5,16 +5,16 @@
 
 #include <usplice/endpoint.h>
 
-/* Both are files on disk with positions and a size that can be believed. */
+/* Tell whether both are regular files, neither is shared, and the size of in can be trusted. */
 bool usp_copy_range_is_possible(const struct usp_file *in, const struct usp_file *out);
 
 /*
- * Share what is left of in with out (FICLONERANGE), if len covers it: the bytes, or -errno if this file system or these
- * positions cannot. Advances both positions. No copy.
+ * Share the rest of in with out (FICLONERANGE), without a copy, and advance both positions: the bytes,
+ * or -errno if the file system or the positions do not allow it. -EINVAL if len is less than the rest.
  */
 ssize_t usp_clone_range(struct usp_file *in, struct usp_file *out, uint64_t len);
 
-/* Copy up to len bytes, advancing both positions: bytes, 0 at the end, or -errno. */
+/* Copy up to len bytes, and advance both positions: bytes, 0 at the end, or -errno. */
 ssize_t usp_copy_range(struct usp_file *in, struct usp_file *out, size_t len);
 
 #endif

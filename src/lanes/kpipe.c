@@ -6,13 +6,15 @@
  *                            ^
  *          struct usp_buf { ops = kpipe, store = the kernel pipe, offset, len }
  *
- * A kernel pipe has no random access: its first byte must leave before its second. So the kpipe remembers how many bytes it
- * has given out (taken), a buf's offset counts in the same measure, and what a consumer skipped is spliced to /dev/null just
- * before the next byte is needed. A kpipe belongs to exactly one buf; get makes a second one by tee(2).
+ * A kernel pipe has no random access: its first byte must leave before its second. So the kpipe counts
+ * the bytes that it has given out (taken), and a buf's offset counts in the same measure. Bytes that a
+ * consumer skipped are spliced to /dev/null just before the next byte is needed. A kpipe belongs to
+ * exactly one buf; get makes a second one by tee(2).
  *
- * Drained kpipes wait in a pool, because making one and widening it costs 8 us; a kpipe that still holds data is destroyed.
- * Per user, the kernel allows only so many pipe pages: past pipe-user-pages-soft a new pipe has two pages and widening it is
- * EPERM. Then we work with what there is, and ask for less from then on (size halves, and doubles again after successes).
+ * Drained kpipes wait in a pool, because making and widening one costs 8 us. A kpipe that still holds
+ * data is destroyed. The kernel limits the pipe pages per user: past pipe-user-pages-soft a new pipe
+ * has two pages, and widening it gives EPERM. Then use the small pipe, and ask for less from then on:
+ * the size halves, and doubles again after successes.
  */
 #include "lanes/kpipe.h"
 
@@ -29,8 +31,8 @@
 #include "splice/file.h"
 #include "splice/pipe.h"
 
-#define KPIPE_BYTES_WANTED ((size_t)1 << 20) /* pipe-max-size of an unprivileged user; see bench/README.md */
-#define KPIPE_BYTES_LEAST ((size_t)64 << 10) /* asking for less is not worth the call */
+#define KPIPE_BYTES_WANTED ((size_t)1 << 20) /* pipe-max-size of an unprivileged user; see docs/lanes.md */
+#define KPIPE_BYTES_LEAST ((size_t)64 << 10) /* widening to less is not worth the call */
 #define KPIPE_POOL_MAX 16
 #define KPIPE_GROW_AFTER 64 /* successes before a larger size is tried again */
 #define KPIPE_LOOKS_MAX 64  /* splices into one kpipe before it is passed on */
@@ -39,23 +41,24 @@
 struct kpipe_ends {
 	int rd, wr;
 	size_t capacity;
-	dev_t dev; /* with ino, how a child knows it again; 0: not at all */
+	dev_t dev; /* with ino, by which a child recognises the pipe; 0: unknown */
 	ino_t ino;
 };
 
 struct kpipe {
 	struct kpipe_ends ends;
-	unsigned process; /* that made it; a child has a copy of this, and the same kernel pipe */
+	unsigned process; /* that made it; a child has a copy of this struct, and the same kernel pipe */
 	size_t held;	  /* bytes in it */
 	size_t taken;	  /* bytes that have left it since it was last empty in the pool */
 };
 
 /* --- The pool --------------------------------------------------------------------------------------
  *
- * What is idle here is idle for one process. A child has the same descriptors, so the first that takes the lock there closes
- * them, if they are still what they were: a child may have closed what it did not know, and opened something else under the
- * number. Other threads of the parent may go on while it forks, so an entry is written before it is there, and is not there any
- * more when it is taken; it stands in one page, as a child copies page by page.
+ * The idle kernel pipes belong to one process. A child has the same descriptors, so its first call
+ * that takes the lock closes them, if they still are the same pipes: the child may have closed them,
+ * and opened other files under their numbers. Other threads of the parent may go on while it forks. So
+ * an entry is written before is_here is set, and is_here is cleared before the entry is taken. An
+ * entry stands in one page, because memory is copied to a child page by page.
  */
 
 struct kpipe_idle {
@@ -88,14 +91,14 @@ static void ends_close_one_inherited(const struct kpipe_ends *ends, int fd)
 		usp_sys_close(fd);
 }
 
-/* In a child. The parent's bytes stay where they are. */
+/* Close in a child. The parent keeps the kernel pipe and its bytes. */
 static void ends_close_inherited(const struct kpipe_ends *ends)
 {
 	ends_close_one_inherited(ends, ends->rd);
 	ends_close_one_inherited(ends, ends->wr);
 }
 
-/* Nothing of this process is in the pool yet. The parent's /dev/null stays open: nothing tells it from somebody else's. */
+/* Empty the pool for a new process. The parent's /dev/null stays open: its number may name another file by now. */
 static void pool_begin(void)
 {
 	for (unsigned i = 0; i < KPIPE_POOL_MAX; i++) {
@@ -121,7 +124,7 @@ static void pool_unlock(void)
 	usp_own_unlock(&pool.lock);
 }
 
-/* Lock held. */
+/* Take an idle kernel pipe out of the pool. Lock held. */
 static bool pool_pop(struct kpipe_ends *ret_ends)
 {
 	if (!pool.nr_idle)
@@ -137,7 +140,7 @@ static void pool_push(const struct kpipe_ends *ends)
 	atomic_store(&pool.idle[pool.nr_idle++].is_here, true);
 }
 
-/* How wide to make the next pipe; what came of it is told to pool_learn. */
+/* Return the size to ask for in the next pipe. pool_learn gets the outcome. */
 static size_t pool_bytes_wanted(void)
 {
 	size_t wanted;
@@ -161,7 +164,7 @@ static void pool_learn(bool was_granted)
 	pool_unlock();
 }
 
-/* Widen as far as the budget allows: halve what is asked for until it is granted or not worth asking. */
+/* Widen as far as the budget allows: halve the size until it is granted, or below KPIPE_BYTES_LEAST. */
 static size_t ends_widen(int fd)
 {
 	int size;
@@ -173,7 +176,7 @@ static size_t ends_widen(int fd)
 			return (size_t)size;
 	}
 	size = usp_sys_get_pipe_size(fd);
-	return size > 0 ? (size_t)size : USP_PAGE; /* what a pipe holds at least, even past the budget */
+	return size > 0 ? (size_t)size : USP_PAGE; /* the least that a pipe holds, even past the budget */
 }
 
 static int ends_open(struct kpipe_ends *ret_ends)
@@ -217,7 +220,10 @@ static int kpipe_new(struct kpipe **ret_kp)
 	return 0;
 }
 
-/* A drained one is kept for the next buf, a dirty one is destroyed: its bytes must never meet somebody else's. */
+/*
+ * Keep a drained kernel pipe for the next buf. One with bytes is destroyed: they must not mix with
+ * those of another file.
+ */
 static bool pool_keeps(const struct kpipe *kp)
 {
 	bool is_kept;
@@ -284,7 +290,7 @@ static bool kpipe_is_short(ssize_t ret)
 	return ret == -EMFILE || ret == -ENFILE;
 }
 
-/* The same without /dev/null, where descriptors are short: read a piece, and throw it away. */
+/* Drop without /dev/null, if no descriptor is left: read a piece, and discard it. */
 static ssize_t kpipe_skip(struct kpipe *kp, size_t len)
 {
 	unsigned char bytes[USP_PAGE];
@@ -292,7 +298,7 @@ static ssize_t kpipe_skip(struct kpipe *kp, size_t len)
 	return usp_sys_read(kp->ends.rd, bytes, usp_min(len, sizeof(bytes)));
 }
 
-/* Bring the kernel pipe's first byte to the buf's offset. 0 or -errno; -ESTALE in a child, whose parent has the bytes. */
+/* Drop bytes until the kernel pipe begins at offset: 0 or -errno. -ESTALE in a child: the parent has the bytes. */
 static int kpipe_settle(struct kpipe *kp, size_t offset)
 {
 	if (kp->process != usp_own_nr())
@@ -316,7 +322,7 @@ static void kpipe_buf_release(struct usp_pipe *pipe, struct usp_buf *buf)
 	kpipe_put(buf->store);
 }
 
-/* tee(2) into another kernel pipe; if that cannot take all of it, refuse, and the caller maps instead. */
+/* tee(2) into another kernel pipe. If that cannot take all bytes, refuse: the caller maps instead. */
 static bool kpipe_buf_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy)
 {
 	struct kpipe *kp = buf->store, *twin;
@@ -336,7 +342,7 @@ static bool kpipe_buf_get(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 	return true;
 }
 
-/* Read the bytes out of the kernel pipe into a folio: the copy that lets memory of this process take part. */
+/* Read the bytes of the kernel pipe into a folio: a copy, after which the bytes are addressable. */
 static int kpipe_buf_map(struct usp_pipe *pipe, struct usp_buf *buf)
 {
 	struct kpipe *kp = buf->store;
@@ -352,7 +358,7 @@ static int kpipe_buf_map(struct usp_pipe *pipe, struct usp_buf *buf)
 		return -ENOMEM;
 	while (done < buf->len) {
 		ret = usp_sys_read(kp->ends.rd, folio->base + done, buf->len - done);
-		if (ret <= 0) /* cannot be: held says that they are there, and nobody else has the descriptor */
+		if (ret <= 0) /* impossible: held bytes are there, and no other code reads this descriptor */
 			break;
 		done += (size_t)ret;
 	}
@@ -378,8 +384,8 @@ const struct usp_buf_ops usp_kpipe_buf_ops = {
 /* --- Into a kernel pipe ---------------------------------------------------------------------------- */
 
 /*
- * splice(2) stops in front of an urgent byte for good, and says that nothing is there, or even that it was the end, when
- * that has come, too. recvmsg(2) gets past it.
+ * splice(2) never passes an urgent byte in a stream. It gives -EAGAIN there, or 0 if the end has come,
+ * too. recvmsg(2) passes it.
  */
 static bool kpipe_is_stuck(const struct usp_file *in, ssize_t ret)
 {
@@ -387,9 +393,10 @@ static bool kpipe_is_stuck(const struct usp_file *in, ssize_t ret)
 }
 
 /*
- * Fill a kpipe from a descriptor: bytes, 0 at the end of input, or -errno. A stream is asked again while it gives, because
- * one splice from a socket takes at most 17 fragments (H26). But not for its last bytes: while the sink takes what is here, more
- * comes, and asking in vain costs as much as a small splice.
+ * Fill a kpipe from a descriptor: bytes, 0 at the end of input, or -errno. Splice from a stream again
+ * while it gives bytes, because one splice from a socket takes at most 17 fragments (H26). Stop at
+ * KPIPE_ENOUGH: more comes while the sink takes these bytes, and a splice that finds none costs as
+ * much as a small one.
  */
 static ssize_t kpipe_fill(struct kpipe *kp, struct usp_file *in, int64_t *pos, size_t len, unsigned flags)
 {
@@ -411,7 +418,10 @@ static ssize_t kpipe_fill(struct kpipe *kp, struct usp_file *in, int64_t *pos, s
 	return kpipe_is_stuck(in, ret) ? -EOPNOTSUPP : ret;
 }
 
-/* splice(2) ends at st_size, which may be too small; a read knows. 0 if it is the end, -EOPNOTSUPP if not, or -errno. */
+/*
+ * Check an end by a read: splice(2) stops at st_size, which may be too small. 0 at the end,
+ * -EOPNOTSUPP if not, or -errno.
+ */
 static int kpipe_check_end(const struct usp_file *in, const int64_t *pos)
 {
 	int ret = in->traits & USP_FILE_SEEKABLE ? usp_fd_peek(in, pos) : 0;
@@ -419,7 +429,7 @@ static int kpipe_check_end(const struct usp_file *in, const int64_t *pos)
 	return ret > 0 ? -EOPNOTSUPP : ret;
 }
 
-/* -EAGAIN of a source that blocks: wait for it, with no lock held. */
+/* After -EAGAIN: wait if the file blocks, with no lock held. */
 static int kpipe_await(struct usp_file *file, short events, unsigned flags)
 {
 	return usp_file_blocks(file, flags) ? usp_file_wait(file, events) : -EAGAIN;
@@ -439,8 +449,8 @@ static bool kpipe_is_refusal(ssize_t ret)
 }
 
 /*
- * The kernel refuses this file, or has no descriptors for a kernel pipe: go on with the file's own hooks. Only ever before a byte
- * of this call has moved.
+ * Tell whether to fall back to the file's own hooks: the kernel refuses this file, or no descriptor is
+ * left for a kernel pipe. Only before a byte of this call has moved.
  */
 static bool kpipe_may_fall_back(const struct usp_file *file, unsigned side, ssize_t ret)
 {
@@ -493,7 +503,7 @@ static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 	if (out->io_bytes)
 		len = usp_min(len, out->io_bytes);
 	if (out->fd < 0) {
-		ret = kpipe_drop(kp, len); /* a sink without a descriptor that takes kernel pipes is one that drops */
+		ret = kpipe_drop(kp, len); /* a sink without a descriptor is here only if it drops */
 	} else {
 		if (out->traits & USP_FILE_SIGPIPE)
 			usp_sigpipe_begin(&guard);
@@ -513,7 +523,7 @@ static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 	return ret;
 }
 
-/* The kernel looks at the sink before it looks for bytes: -EAGAIN from the empty pipe means that it would serve it. */
+/* The kernel checks the sink before it looks for bytes: -EAGAIN from the empty pipe means that the sink is fine. */
 bool usp_kpipe_is_refused(struct usp_file *sink)
 {
 	int64_t at = sink->pos;
@@ -531,7 +541,7 @@ bool usp_kpipe_is_refused(struct usp_file *sink)
 	return kpipe_is_refusal(ret);
 }
 
-/* Bytes at the front that sit in memory of this process and not in a kernel pipe. */
+/* Count the bytes at the front that are in memory of this process, not in a kernel pipe. */
 static size_t kpipe_mapped_run(struct usp_pipe *pipe, size_t len)
 {
 	struct usp_buf bufs[16];
@@ -543,7 +553,7 @@ static size_t kpipe_mapped_run(struct usp_pipe *pipe, size_t len)
 	return usp_min(run, len);
 }
 
-/* One step with the read turn held: bytes, 0 if the pipe is empty or starts with *ret_run bytes of memory, or -errno. */
+/* Do one step with the read turn: bytes, 0 if the pipe is empty or begins with *ret_run bytes in memory, or -errno. */
 static ssize_t kpipe_write_step(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags,
 				size_t *ret_run)
 {
@@ -552,7 +562,7 @@ static ssize_t kpipe_write_step(struct usp_pipe *pipe, struct usp_file *out, int
 
 	*ret_run = kpipe_mapped_run(pipe, len);
 	if (*ret_run || !usp_pipe_peek(pipe, &buf, 1) || buf.ops != &usp_kpipe_buf_ops)
-		return 0; /* the last: an entry without bytes, pushed this instant */
+		return 0; /* the last case: an empty entry, just pushed */
 	do
 		ret = kpipe_give(pipe, &buf, out, pos, len, flags);
 	while (ret == -EAGAIN && (ret = kpipe_await(out, POLLOUT, flags)) == 0);

@@ -2,9 +2,9 @@
 /*
  * plan - which lane each hop of a route takes.
  *
- * A hop is carried by the kernel where the endpoint's descriptor can be spliced. The source goes on the kernel lane if some
- * sink can use kernel pipes as they are; a sink that cannot maps its own share. With --snapshot the source is always read
- * into memory, because only a copy does not change any more.
+ * The kernel carries a hop if the endpoint's descriptor can be spliced. The source goes on the kernel
+ * lane if at least one sink can use kernel pipes directly; other sinks map their own share. With
+ * --snapshot the source is always read into memory, because only a copy cannot change any more.
  */
 #include "lanes/plan.h"
 
@@ -26,13 +26,13 @@ static bool plan_can_splice(const struct usp_file *file, unsigned side)
 	return side == USP_READ || !(atomic_load(&file->flags) & USP_APPEND || file->traits & USP_FILE_LOCKED_WRITES);
 }
 
-/* Bytes that are dropped never enter this process either. */
+/* A sink that drops fits the kernel lane, too: its bytes never enter this process. */
 static bool plan_drops(const struct usp_file *sink)
 {
 	return sink->ops->splice_write == usp_drop_splice_write;
 }
 
-/* Can the kernel carry the hop: out of a kernel pipe, if it is a sink's? */
+/* Tell whether the kernel can carry the hop, by splice(2) or, for a sink, by dropping. */
 static bool plan_fits(const struct usp_plan_hop *hop)
 {
 	return plan_can_splice(hop->file, hop->side) || (hop->side == USP_WRITE && plan_drops(hop->file));
@@ -56,7 +56,7 @@ static void plan_expect_kernel(struct usp_plan_hop *hop)
 	hop->reason = found.reason;
 }
 
-/* What the hooks of a file's own do is known where they are the core's helpers. */
+/* Expect the way of a file's own hooks: known if they are helpers of the core. */
 static void plan_expect_user(struct usp_plan_hop *hop)
 {
 	const struct usp_file_ops *ops = hop->file->ops;
@@ -90,7 +90,10 @@ static bool plan_any_sink_fits(const struct usp_plan *plan)
 	return false;
 }
 
-/* What the kernel refuses is found before a byte is taken from the source; a source that it refuses gives none. */
+/*
+ * Tell whether the kernel can carry every hop. A sink that it refuses is found before a byte is taken
+ * from the source. A source that it refuses gives no bytes.
+ */
 static bool plan_all_fit(const struct usp_plan *plan)
 {
 	for (unsigned i = 0; i < plan->nr_hops; i++) {
@@ -116,8 +119,7 @@ static void plan_force(struct usp_plan *plan)
 		plan->hops[i].is_forced = true;
 }
 
-static int plan_init(struct usp_plan *plan, struct usp_file *source, struct usp_file *const *sinks,
-			unsigned nr_sinks)
+static int plan_init(struct usp_plan *plan, struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks)
 {
 	*plan = (struct usp_plan){.hops = plan->few, .nr_hops = nr_sinks + 1};
 	if (plan->nr_hops > usp_array_len(plan->few))
@@ -190,7 +192,7 @@ void usp_plan_apply(struct usp_plan *plan)
 	plan->is_applied = true;
 }
 
-/* Backwards: a file that is source and sink has been USP_NONBLOCK already when its second hop was applied. */
+/* Undo backwards: if a file is both source and sink, its second hop saved the USP_NONBLOCK that the first had set. */
 void usp_plan_undo(struct usp_plan *plan)
 {
 	for (unsigned i = plan->is_applied ? plan->nr_hops : 0; i-- > 0;) {
@@ -237,8 +239,10 @@ void usp_plan_widen_fifos(const struct usp_plan *plan)
 
 /* --- While it runs -------------------------------------------------------------------------------------- */
 
-/* Kernel pipes are best at their widest. Copies are best where they stay in the cache, and a flow that adapts needs no more than
- * tells a large piece from a small one. */
+/*
+ * Kernel pipes are fastest at their widest. Copies are fastest while they stay in the cache. A flow
+ * that adapts needs only enough to tell a large piece from a small one.
+ */
 #define PLAN_KERNEL_STEP USP_PLAN_SLOT_BYTES
 #define PLAN_USER_STEP ((size_t)512 << 10)
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plan - which lane each hop of a route takes, as a value.
+ * plan - a plan is a value: the lane of each hop of a route.
  *
  * A plan is made without touching a file, applied for a run, and undone after it:
  *
@@ -14,44 +14,45 @@
 /* One hop: a side of a file, and how it is carried. */
 struct usp_plan_hop {
 	struct usp_file *file;	     /* lent */
-	const struct usp_lane *lane; /* NULL: the hooks of the file's ops; after a run, the lane that it ended on */
-	const char *reason;	     /* why its bytes will go as they do; static */
+	const struct usp_lane *lane; /* NULL: the hooks of the file's ops; after a run, the last lane */
+	const char *reason;	     /* why its bytes will go this way; static */
 	unsigned file_flags;	     /* as they were before the plan was applied */
 	uint8_t side;		     /* USP_READ or USP_WRITE */
-	uint8_t way;		     /* an enum usp_way: how they will go, as far as that is known before */
-	bool is_forced;		     /* a lane that refuses is an error */
+	uint8_t way;		     /* an enum usp_way: the expected way, USP_UNKNOWN if not known */
+	bool is_forced;		     /* no falling back: if the lane refuses, that is an error */
 };
 
 struct usp_plan {
-	struct usp_plan_hop *hops; /* [0] out of the source, [1 + i] into sink i; NULL: there is no plan */
+	struct usp_plan_hop *hops; /* [0] out of the source, [1 + i] into sink i; NULL: no plan */
 	unsigned nr_hops;
 	bool is_applied;
-	struct usp_plan_hop few[2]; /* the place of the hops where there is one sink */
+	struct usp_plan_hop few[2]; /* storage of the hops if there is one sink */
 };
 
 /*
- * Plan a route: the lanes that params ask for, and what the probe knows of them. Changes no file. 0, -EOPNOTSUPP if the
- * kernel lane is forced and a file cannot take it, or -ENOMEM. The plan stays where it is until usp_plan_fini.
+ * Plan a route: the lanes that params ask for, with the ways that the probe finds. Changes no file. 0,
+ * -EOPNOTSUPP if the kernel lane is forced and a file cannot take it, or -ENOMEM. Do not copy or move
+ * the plan before usp_plan_fini.
  */
 int usp_plan_make(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,
 		  const struct usp_pump_params *params, struct usp_plan *ret_plan);
 
-/* References are required: 0 if every hop of the plan is known to move them, and then none may fall back; else -ENOTSUP. */
+/* Require zero copy: 0 if every hop is known to move references; then no hop may fall back. Else -ENOTSUP. */
 int usp_plan_require(struct usp_plan *plan);
 
 /* Put the sides on their lanes, and make the files USP_NONBLOCK. */
 void usp_plan_apply(struct usp_plan *plan);
 
-/* Note the lanes that the sides are on now, and leave the files as they were before. Does nothing if it was not applied. */
+/* Note the lanes that the sides are on now, and restore the files. Does nothing if the plan is not applied. */
 void usp_plan_undo(struct usp_plan *plan);
 
-/* Undo it, and free the memory. A plan that is all zero is allowed. */
+/* Undo the plan, and free its memory. A plan that is all zeros is allowed. */
 void usp_plan_fini(struct usp_plan *plan);
 
-/* The lane of a hop now: NULL on the user lane, or without a plan. */
+/* Return the lane of a hop now: NULL for the user lane, or without a plan. */
 const struct usp_lane *usp_plan_lane(const struct usp_plan *plan, unsigned index);
 
-/* Give FIFOs of the route a large size. Refused past the budget: work with what there is. */
+/* Widen the FIFOs of the route. If the kernel refuses, as past the user's budget, they stay as they are. */
 void usp_plan_widen_fifos(const struct usp_plan *plan);
 
 /* The pipe of a pump: its slots fit what one step takes on either lane. */
@@ -59,18 +60,18 @@ void usp_plan_widen_fifos(const struct usp_plan *plan);
 #define USP_PLAN_SLOT_BYTES ((size_t)1 << 20)
 
 #define USP_PLAN_ADAPT_BYTES \
-	((size_t)60 << 10) /* of a flow that adapts: below what a socket tries to send by reference */
+	((size_t)60 << 10) /* for a flow that adapts: less than SOCK_ZEROCOPY_BYTES, so its sends are copies */
 
-/* The most that one step should take from the source on its lane; by measurement, see bench/README.md. */
+/* Return the most that one step should take from the source, on its lane. Measured: see bench/README.md. */
 size_t usp_plan_step_bytes(const struct usp_plan *plan, const struct usp_pump_params *params);
 
-/* The kernel moves the bytes from one pipe of the system to another: both ends are other programs'. */
+/* Tell whether source and first sink are FIFOs on the kernel lane: this process is in the middle of a pipeline. */
 bool usp_plan_is_middle(const struct usp_plan *plan);
 
-/* USP_PUMP_ADAPT_LANE has a meaning here: nobody said which lane it has to be. */
+/* Tell whether USP_PUMP_ADAPT_LANE has an effect: the source is a socket, and params force no lane and no snapshot. */
 bool usp_plan_adapts(const struct usp_file *source, const struct usp_pump_params *params);
 
-/* Between two pieces, with nothing under way: put an applied plan on the kernel lane, or back. */
+/* Put an applied plan on the kernel lane, or back. Call it while the pipe is empty. */
 void usp_plan_switch(struct usp_plan *plan, bool is_kernel);
 
 #endif

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * probe - does the kernel move references or copy? Found by experiment:
+ * probe - find out by experiment whether the kernel moves references or copies:
  *
  *        window (shared mapping)
  *             │ same page?
  *   file ──splice──▶ pipe ──splice──▶ [ object under test ] ──▶ what comes out: "old" or "new"?
  *                      └─tee──▶ control
  *
- * A page of 'o' goes into the object. Then 'n' is written through the window. If 'n' comes out, a reference had moved; if
- * 'o' comes out, somebody had copied - the object, provided that 'n' comes out of the control, a second reference to what
- * the object was given. A kernel that copies earlier makes the experiment inconclusive, and the answer is: unknown.
+ * A page of 'o' goes into the object. Then 'n' is written through the window. If 'n' comes out, a
+ * reference has moved. If 'o' comes out, the page was copied. The object copied it if 'n' comes out of
+ * the control, a second reference to what the object got. If the kernel copies earlier, the experiment
+ * cannot decide, and the answer is: unknown.
  *
- * All descriptors are O_NONBLOCK and every wait has a limit. The file that is asked about lends its file system, no more.
+ * All descriptors are O_NONBLOCK, and every wait has a limit. Of the file itself only its file system
+ * is used.
  */
 #include "lanes/probe.h"
 
@@ -28,7 +30,7 @@
 #include "base/own.h"
 #include "base/sys.h"
 
-#define PROBE_LEN 4096 /* one page of any machine holds it */
+#define PROBE_LEN 4096 /* fits into one page of any machine */
 #define PROBE_WAIT_NS 100000000
 #define PROBE_CACHE_MAX 32
 #define PROBE_PATH_MAX 4096
@@ -47,7 +49,7 @@ struct probe_page {
 	char *window;
 };
 
-/* Takes fd, an empty file. */
+/* Make the page in fd, an empty file, which this call takes. */
 static bool probe_page_open(struct probe_page *page, int fd)
 {
 	char old[PROBE_LEN];
@@ -69,7 +71,7 @@ static void probe_page_close(struct probe_page *page)
 	usp_sys_close(page->fd);
 }
 
-/* Two ways to make a pipe refer to the page; a kernel may turn one of them into a copy. */
+/* Two ways to put a reference to the page into a pipe. A kernel may make a copy in one of them. */
 static bool probe_splice_page(struct probe_page *page, int pipe_wr)
 {
 	int64_t off = 0;
@@ -91,7 +93,7 @@ static bool probe_await(int fd)
 	return usp_sys_poll(&pollfd, 1, PROBE_WAIT_NS) > 0;
 }
 
-/* What comes out of fd, after the window was changed. */
+/* Look at what comes out of fd after the change through the window. */
 static enum usp_way probe_look(int fd)
 {
 	char bytes[PROBE_LEN];
@@ -114,7 +116,7 @@ static int probe_tmpfile(const char *folder, long fs_type)
 	return -1;
 }
 
-/* In the folder of the file itself. */
+/* Make the scratch file in the folder of the file itself. */
 static int probe_tmpfile_beside(const struct usp_file *file, long fs_type)
 {
 	char link[sizeof("/proc/self/fd/") + 3 * sizeof(int)], path[PROBE_PATH_MAX], *slash;
@@ -132,7 +134,7 @@ static int probe_tmpfile_beside(const struct usp_file *file, long fs_type)
 	return probe_tmpfile(path, fs_type);
 }
 
-/* An empty file without a name on a file system of the same type, or -1. */
+/* Open an empty file without a name, on a file system of the same type; -1 if there is none. */
 static int probe_scratch(const struct usp_file *file)
 {
 	const char *const folders[] = {getenv("TMPDIR"), "/tmp", "/var/tmp"};
@@ -195,7 +197,7 @@ static bool probe_make_tcp(const struct usp_file *file, int ret_pair[2])
 /* --- The experiments -------------------------------------------------------------------------------- */
 
 struct probe_kind {
-	const char *type; /* of endpoints */
+	const char *type; /* name of the endpoint type */
 	bool (*make_pair)(const struct usp_file *file, int ret_pair[2]);
 	const char *reason[2][2]; /* of reading and writing, by reference and copied */
 };
@@ -221,8 +223,9 @@ static enum usp_way probe_page_cache(const struct usp_file *file)
 }
 
 /*
- * The page, in a pipe, goes through a pair; as a source, the pair is then spliced into another pipe. An object that copies
- * on one of its two sides cannot be told from one that copies on the other: the caller asks for the first side first.
+ * Send the page from a pipe through a pair. To probe the pair as a source, splice it into another
+ * pipe. This cannot tell on which of its two sides an object copies: so the caller also probes the
+ * first side alone.
  */
 static enum usp_way probe_through(const int pair[2], struct probe_page *page, const int pipe[2], const int control[2],
 				  const int out[2], unsigned side)
@@ -274,7 +277,7 @@ static enum usp_way probe_experiment(const struct probe_kind *kind, const struct
 	return way;
 }
 
-/* --- The list, and what has been found --------------------------------------------------------------- */
+/* --- The list, and the findings ----------------------------------------------------------------------- */
 
 static const struct probe_kind probe_kinds[] = {
 	{
@@ -331,7 +334,7 @@ static enum usp_way probe_find(const struct probe_kind *kind, const struct usp_f
 	unsigned i;
 
 	if (usp_own_lock(&probe_cache.lock))
-		probe_cache.nr_findings = 0; /* in a child: another thread of its parent may have been at work here */
+		probe_cache.nr_findings = 0; /* in a child: a thread of the parent may have been writing these */
 	for (i = 0; i < probe_cache.nr_findings; i++) {
 		const struct probe_finding *finding = &probe_cache.findings[i];
 
@@ -343,7 +346,7 @@ static enum usp_way probe_find(const struct probe_kind *kind, const struct usp_f
 	} else {
 		struct usp_sigpipe_guard guard;
 
-		usp_sigpipe_begin(&guard); /* the experiments write files of their own, below the process's limits */
+		usp_sigpipe_begin(&guard); /* the experiments write files, which may exceed RLIMIT_FSIZE */
 		way = probe_experiment(kind, file, side);
 		usp_sigpipe_end(&guard);
 		if (i < PROBE_CACHE_MAX)
@@ -370,7 +373,7 @@ static bool probe_is_null_device(const struct usp_file *file)
 	return usp_sys_fstat(file->fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
 }
 
-/* What needs no experiment, or has none. */
+/* Explain why there is no experiment for a file. */
 static const char *probe_why_none(const struct usp_file *file)
 {
 	if (file->fd < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* probe - does the kernel move references or copy, on this machine and between these kinds of file? */
+/* probe - find out whether this kernel moves references or copies, for each kind of file. */
 #ifndef USP_LANES_PROBE_H
 #define USP_LANES_PROBE_H
 
@@ -11,9 +11,10 @@ struct usp_probe_result {
 };
 
 /*
- * What the kernel lane does on one hop of a file: from it into a kernel pipe (USP_READ), or out of one into it (USP_WRITE).
- * Found by an experiment on objects of the same kind, which takes a few milliseconds at most, once per process; the file
- * itself is not touched. Safe from several threads.
+ * Find what the kernel lane does on one hop: from file into a kernel pipe (USP_READ), or out of one
+ * into file (USP_WRITE). The experiment uses other objects of the same kind, so file is not touched.
+ * It runs once per process for each kind, and takes a few milliseconds at most. Safe from several
+ * threads.
  */
 void usp_probe(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result);
 

@@ -39,7 +39,7 @@ struct folio_block {
 	void *base;
 	size_t len;
 	unsigned nr_folios, nr_used;
-	unsigned begun; /* pool.nr_begun of the pool that it is in */
+	unsigned begun; /* pool.nr_begun when it was made */
 	SLIST_HEAD(, pool_folio) free;
 	struct pool_folio folios[];
 };
@@ -47,11 +47,10 @@ struct folio_block {
 static struct {
 	struct usp_own_lock lock;
 	LIST_HEAD(, folio_block) classes[FOLIO_NR_CLASSES];
-	size_t idle_bytes; /* in blocks with no folio in use */
-	unsigned
-		nr_begun; /* times that the pool began with nothing: a child may not be able to go on with its parent's */
-	bool is_at_rest;    /* nothing here changes while the process forks */
-	bool has_fork_hook; /* which sees to that */
+	size_t idle_bytes;  /* in blocks with no folio in use */
+	unsigned nr_begun;  /* times that the pool began empty: in a child that cannot use its parent's */
+	bool is_at_rest;    /* the pool does not change while the process forks */
+	bool has_fork_hook; /* which sets is_at_rest */
 } pool;
 
 static atomic_size_t folio_nr_alive, folio_bytes_alive;
@@ -81,8 +80,9 @@ void usp_folio_put(struct usp_folio *folio)
 
 /* --- The lock, and forks --------------------------------------------------------------------------------
  *
- * Memory is copied on a fork, so a child may use what its parent's pool had, if no thread was changing that just then. fork(3)
- * waits for them. A child of a clone(2) without the C library begins anew and leaves the parent's blocks alone.
+ * Memory is copied on a fork. So a child may use its copy of the pool if no thread was changing the
+ * pool at that moment. With fork(3) a hook takes the lock first. A child of a plain clone(2) begins
+ * with an empty pool and ignores the parent's blocks.
  */
 
 static void pool_lock(void);
@@ -138,7 +138,7 @@ static void block_destroy(struct folio_block *block)
 	usp_free(block);
 }
 
-/* A block that is all free is kept or destroyed. Lock held. */
+/* Take a folio back. If its whole block is free now, keep or destroy the block. Lock held. */
 static void block_take_back(struct folio_block *block, struct pool_folio *item)
 {
 	if (SLIST_EMPTY(&block->free))
@@ -192,7 +192,7 @@ static struct folio_block *block_new(unsigned order)
 	return block;
 }
 
-/* A free folio of a class, from a block that has one or a new block. */
+/* Take a free folio of a class, from a block that has one or from a new block. */
 static struct pool_folio *pool_take(unsigned order)
 {
 	struct folio_block *block = LIST_FIRST(&pool.classes[order - FOLIO_ORDER_MIN]);

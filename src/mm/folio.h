@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* folio - what the rest of the library may ask of the folio pool. */
+/* folio - the folio pool, as the rest of the library sees it. */
 #ifndef USP_MM_FOLIO_H
 #define USP_MM_FOLIO_H
 
@@ -7,10 +7,10 @@
 
 #define USP_PAGE 4096u
 
-/* Folios alive, and the bytes that pool folios among them hold. */
+/* Count the folios that are alive, and the bytes of those from the pool. */
 void usp_folio_usage(size_t *ret_nr_folios, size_t *ret_bytes);
 
-/* Give memory that no folio uses back to the kernel. */
+/* Give the free memory of the pool back to the kernel. */
 void usp_folio_trim(void);
 
 #endif

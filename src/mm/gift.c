@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* gift - memory of the caller's as a folio, with a notification when it is free again. */
+/* gift - memory of the caller as a folio, with a call of done when the library has finished with it. */
 #include "mm/gift.h"
 
 #include <errno.h>

@@ -7,7 +7,7 @@ int usp_buf_confirm(struct usp_pipe *pipe, struct usp_buf *buf)
 	return buf->ops->confirm ? buf->ops->confirm(pipe, buf) : 0;
 }
 
-/* The struct is emptied first, so that a second release of the same struct cannot happen (spec 0.2). */
+/* Empty the struct first, so that the same struct is never released twice (spec 0.2). */
 void usp_buf_release(struct usp_pipe *pipe, struct usp_buf *buf)
 {
 	struct usp_buf last = *buf;

@@ -5,12 +5,12 @@
 #include "base/compiler.h"
 #include "splice/pipe.h"
 
-#define COPY_FOLIOS_MAX 256 /* of one call: 1 MiB for a pipe with slots like the kernel's */
+#define COPY_FOLIOS_MAX 256 /* in one call: 1 MiB for a pipe with slots of a page, as in the kernel */
 
 static const char copy_reason[] = "read into a fresh folio";
 static const char direct_reason[] = "O_DIRECT: as a rule the device fills the folio, but the kernel does not tell";
 
-/* Folios for len bytes, one for each slot; fewer when memory is short. The number of folios. */
+/* Allocate folios for len bytes, one for each slot, fewer if memory is short. Returns their number. */
 static unsigned copy_alloc(struct usp_folio **folios, struct iovec *iov, size_t len, size_t slot_bytes,
 			   size_t *ret_count)
 {

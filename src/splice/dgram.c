@@ -14,7 +14,7 @@
 static const char copy_reason[] = "copied into the socket by sendmsg(2)";
 static const char map_reason[] = "read into a folio, then copied into the socket";
 
-/* What a pump should ask for at once: the datagram to send, or room for whatever comes. */
+/* Set io_bytes, what a pump asks for at once: the datagram to send, or room for the largest one that may come. */
 void usp_dgram_init(struct usp_file *file, size_t datagram_bytes, bool sends_end)
 {
 	struct usp_sock *sock = file->priv;
@@ -28,7 +28,7 @@ void usp_dgram_init(struct usp_file *file, size_t datagram_bytes, bool sends_end
 	file->traits |= USP_FILE_DATAGRAM;
 }
 
-/* A datagram that does not fit is an error: cutting it, as recvmsg(2) does, would lose bytes without a word. */
+/* A datagram that does not fit is an error: recvmsg(2) would cut it, and bytes would be lost silently. */
 static ssize_t dgram_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
 {
 	struct msghdr message = {
@@ -40,7 +40,7 @@ static ssize_t dgram_read_iter(struct usp_file *in, const struct usp_iter *to, i
 	(void)pos;
 	(void)flags;
 	if (!to->count)
-		return 0; /* and not the end of a datagram that nobody saw */
+		return 0; /* or recvmsg would drop a whole datagram */
 	ret = usp_sys_recvmsg(in->fd, &message, MSG_DONTWAIT);
 	return ret >= 0 && message.msg_flags & MSG_TRUNC ? -EMSGSIZE : ret;
 }
@@ -54,7 +54,7 @@ static ssize_t dgram_write_iter(struct usp_file *out, const struct usp_iter *fro
 	return usp_sys_sendmsg(out->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* One datagram of what is ready. The kernel's own splice may send several, or lose one (H15). */
+/* Send the ready bytes as one datagram. The kernel's own splice may send several, or lose one (H15). */
 static ssize_t dgram_send(struct usp_pipe *pipe, struct usp_file *out, size_t len)
 {
 	struct msghdr message;

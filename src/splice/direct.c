@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* direct - sendfile between any two files: chunks through a pipe, the source set back to what a short sink took (H19-H23). */
+/*
+ * direct - sendfile between any two files, in chunks through a pipe. The source is set back to what a
+ * short sink took (H19-H23).
+ */
 #include <errno.h>
 
 #include "base/compiler.h"
@@ -8,9 +11,9 @@
 #include "splice/pipe.h"
 
 #define DIRECT_PIPE_BYTES ((size_t)1 << 20)   /* kernel pipes are widest at 1 MiB, and fastest */
-#define DIRECT_USER_BYTES ((size_t)256 << 10) /* copies want to stay in the cache */
+#define DIRECT_USER_BYTES ((size_t)256 << 10) /* so that copies stay in the cache */
 
-/* H24, in the order of the kernel; the cases that a pipe makes special are the caller's. */
+/* H24, in the order of the kernel. The caller handles the special cases of pipes. */
 static int direct_check(const struct usp_file *in, int64_t pos_in, const struct usp_file *out, const int64_t *off_out,
 			int64_t pos_out, size_t len)
 {
@@ -43,7 +46,7 @@ static ssize_t direct_read(struct usp_file *in, int64_t *pos, struct usp_pipe *p
 	return ret;
 }
 
-/* Write a chunk out; stops at the first call that moves nothing. Bytes, or its error if nothing moved at all. */
+/* Write a chunk out, until a call moves nothing. Returns the bytes, or that call's error if there are none. */
 static ssize_t direct_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
 	size_t done = 0;
@@ -66,7 +69,7 @@ static void direct_drain(struct usp_pipe *pipe)
 	usp_pipe_end_read(pipe);
 }
 
-/* What the sink did not take has not been read. */
+/* Set the source back: bytes that the sink did not take count as not read. */
 static void direct_rewind(struct usp_file *in, int64_t *pos, int64_t len)
 {
 	if (usp_file_shares_pos(in, pos))
@@ -98,7 +101,7 @@ static ssize_t direct_run(struct usp_file *in, int64_t *pos_in, struct usp_file 
 	return done ? (ssize_t)done : ret;
 }
 
-/* The caller's pipe if it gave one that fits, else one of our own in *ret_own. */
+/* Use the caller's pipe, or make one in *ret_own. -EINVAL if ends are not one pipe; -EBUSY if it is not empty. */
 static int direct_pipe(struct usp_file *const ends[2], struct usp_pipe **ret_pipe, struct usp_pipe **ret_own)
 {
 	struct usp_pipe_params params = {.size = sizeof(params),

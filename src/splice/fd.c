@@ -11,7 +11,7 @@
 #include "base/sys.h"
 #include "splice/file.h"
 
-/* No device that Linux drives through O_DIRECT wants more than a page; what is refused all the same goes buffered. */
+/* No device asks for more than a page with O_DIRECT. What the kernel refuses all the same goes buffered. */
 #define FD_DIRECT_ALIGN 4096u
 #define FD_DIRECT_SEGS_MAX 64
 
@@ -72,7 +72,7 @@ int usp_fd_unshare(int fd)
 
 /* --- One call ------------------------------------------------------------------------------------ */
 
-/* What one system call takes: no empty segments in front, and not too many. */
+/* Cut an iter to what one system call takes: no empty segments in front, and at most IOV_MAX. */
 static struct usp_iter fd_clamp(const struct usp_iter *iter)
 {
 	struct usp_iter clamped = *iter;
@@ -85,7 +85,7 @@ static struct usp_iter fd_clamp(const struct usp_iter *iter)
 	return clamped;
 }
 
-/* In stream order: an appending file, whose end others may move, and one whose offset others share. */
+/* NULL (the descriptor's own offset) for a stream, for a shared offset, and for appending: others may move the end. */
 static const int64_t *fd_place(const struct usp_file *file, unsigned side, const int64_t *pos)
 {
 	if (!(file->traits & USP_FILE_SEEKABLE) || usp_file_shares_pos(file, pos))
@@ -124,11 +124,12 @@ int usp_fd_peek(const struct usp_file *file, const int64_t *pos)
 }
 
 /* --- O_DIRECT -------------------------------------------------------------------------------------
- * Whole blocks of aligned memory go directly. The rest, most often the tail of a file, goes through the page cache: the
- * flag is cleared for that call. Where others share the flag it stays, and the kernel says what it cannot do.
+ * Whole blocks of aligned memory go directly. The rest, most often the tail of a file, goes through
+ * the page cache: the flag is cleared for that call. A flag that others share stays set, and the
+ * kernel gives its error.
  */
 
-/* The leading part of iter that may go directly, as segments of their own; how many. */
+/* Copy the leading part of iter that may go directly to segs; the number of segments. */
 static unsigned fd_cut_aligned(const struct usp_iter *iter, int64_t pos, struct iovec segs[FD_DIRECT_SEGS_MAX])
 {
 	unsigned nr_segs = 0;
@@ -217,8 +218,9 @@ ssize_t usp_fd_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t
 }
 
 /*
- * Some files have positions for their readers only: most of /proc and some of tracefs (seq_file) refuse pwrite(2) with ESPIPE. Move
- * the offset of the description, which is ours alone, and write there, as dd(1) does. Then it is where the file says.
+ * Some files have positions for reading only: most of /proc and some of tracefs (seq_file) refuse
+ * pwrite(2) with ESPIPE. Move the offset of the description, which is not shared, and write there, as
+ * dd(1) does. Then take over the resulting offset.
  */
 static ssize_t fd_write_in_order(struct usp_file *out, const struct usp_iter *from, int64_t *pos)
 {
@@ -241,7 +243,7 @@ ssize_t usp_fd_write_iter(struct usp_file *out, const struct usp_iter *from, int
 	return ret;
 }
 
-/* An error on the descriptor counts as ready: the call itself will say which. */
+/* An error on the descriptor counts as ready: the read or write itself returns it. */
 static int fd_is_ready(int fd, short events)
 {
 	struct pollfd ready = {.fd = fd, .events = events};
@@ -272,7 +274,7 @@ ssize_t usp_fd_polled_write_iter(struct usp_file *out, const struct usp_iter *fr
 	return usp_fd_write_iter(out, &iter, pos, flags);
 }
 
-/* EINVAL: the object has no storage. EROFS: nothing of ours can be unwritten there. */
+/* -EINVAL: the object has no storage. -EROFS: nothing can be written, so nothing is left to sync. */
 int usp_fd_sync(struct usp_file *file)
 {
 	int ret = usp_sys_fsync(file->fd);

@@ -32,7 +32,7 @@ int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec
 	file = usp_alloc(sizeof(*file) + strlen(spec) + 1);
 	if (!file)
 		return -ENOMEM;
-	file->spec = memcpy(file + 1, spec, strlen(spec) + 1); /* one piece of memory: a relay has many files */
+	file->spec = memcpy(file + 1, spec, strlen(spec) + 1); /* one allocation: a relay has many files */
 	file->ops = ops;
 	file->mode = mode;
 	file->priv = priv;
@@ -105,7 +105,7 @@ int64_t usp_file_size(const struct usp_file *file)
 	return S_ISBLK(st.st_mode) ? usp_sys_block_size(file->fd) : S_ISREG(st.st_mode) ? st.st_size : -EINVAL;
 }
 
-/* The offset of the description. Asking for it changes nothing. */
+/* Move or ask for the offset of the description; file->pos follows. */
 static int64_t file_seek_shared(struct usp_file *file, int64_t off, int whence)
 {
 	int64_t pos = usp_sys_lseek(file->fd, off, whence);
@@ -205,8 +205,8 @@ int usp_file_wait(struct usp_file *file, short events)
 	int ret;
 
 	if (file->fd < 0)
-		return -EAGAIN;		    /* nothing to wait on: the caller sees what the hook said */
-	if (file->traits & USP_FILE_SOCKET) /* asked each time, for others may change it */
+		return -EAGAIN;		    /* nothing to wait on: keep the hook's result */
+	if (file->traits & USP_FILE_SOCKET) /* each time: others may change it */
 		timeout_ns = usp_sys_socket_timeout(file->fd, events & POLLIN ? SO_RCVTIMEO : SO_SNDTIMEO);
 	ret = usp_sys_poll(&fd, 1, timeout_ns > 0 ? timeout_ns : -1);
 	return ret < 0 ? ret : ret == 0 ? -EAGAIN : 0;
@@ -253,7 +253,7 @@ static int file_take_error(struct usp_file *file, unsigned side)
 	return atomic_load_explicit(error, memory_order_relaxed) ? atomic_exchange(error, 0) : 0;
 }
 
-/* What is left of a file that was closed: no hooks, so no door leads anywhere. */
+/* The table of a closed file: no hook can be called any more. */
 static const struct usp_file_ops file_closed_ops = {.size = sizeof(struct usp_file_ops), .name = "closed"};
 
 int usp_file_close(struct usp_file *file)
@@ -282,7 +282,7 @@ int usp_file_shutdown(struct usp_file *file)
 	return ret < 0 || !file->ops->shutdown ? ret : file->ops->shutdown(file);
 }
 
-/* A table of an older program ends before this hook. */
+/* The table of an older program may end before this hook: check its size. */
 int usp_file_abort(struct usp_file *file)
 {
 	const struct usp_file_ops *ops = file->ops;
@@ -306,7 +306,7 @@ size_t usp_file_offer(const struct usp_file *out, size_t len)
 	return out->traits & USP_FILE_DATAGRAM ? usp_min(len, out->io_bytes) : len;
 }
 
-/* A hook that says it used more than it was given has corrupted something already: say so, and count nothing. */
+/* A hook that returns more than it was given has already corrupted something: -EIO, and count nothing. */
 static ssize_t file_check_result(ssize_t ret, size_t len)
 {
 	return ret > 0 && (size_t)ret > len ? -EIO : ret;
@@ -351,8 +351,8 @@ ssize_t usp_file_write_iter(struct usp_file *out, const struct usp_iter *from, i
 }
 
 /*
- * What a splice_read hook returns, what it pushed and how far it moved the position must be one number (C17). The ring
- * is the truth: its bytes will be delivered, whatever the hook says.
+ * Make three numbers equal: what a splice_read hook returned, what it pushed, and how far it moved the
+ * position (C17). The ring decides: its bytes will be delivered, whatever the hook returned.
  */
 static ssize_t file_settle_read(const struct usp_file *in, int64_t start, int64_t *pos, size_t pushed, ssize_t ret)
 {
@@ -384,7 +384,7 @@ ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe 
 	if (ret < 0)
 		return ret;
 	len = usp_min(len, USP_MAX_RW_COUNT);
-	before = pipe->turn_bytes; /* ours alone while we hold the write turn */
+	before = pipe->turn_bytes; /* only the holder of the write turn changes it */
 	ret = hook(in, pos, pipe, len, flags);
 	return file_settle_read(in, start, pos, pipe->turn_bytes - before, ret);
 }

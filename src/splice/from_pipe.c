@@ -65,7 +65,7 @@ static void iter_account(struct usp_file *out, size_t len, bool was_mapped)
 		usp_file_account(out, USP_WRITE, USP_COPIED, len, write_reason);
 }
 
-/* One write of everything that is ready; a confirm that fails anywhere leaves the whole batch unwritten (H11). */
+/* Write all ready bytes in one call. If a confirm fails anywhere, the whole batch stays unwritten (H11). */
 static ssize_t iter_write_batch(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
 	struct usp_batch batch;
@@ -108,7 +108,7 @@ ssize_t usp_iter_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 	return done ? (ssize_t)done : ret;
 }
 
-/* H8-H10. The read turn is held while the actor runs, no lock is. */
+/* H8-H10. Hold the read turn while the actor runs, and no lock. */
 static ssize_t from_pipe_feed(struct usp_pipe *pipe, size_t len, usp_splice_actor *actor, void *arg)
 {
 	size_t done = 0, mapped = 0;
@@ -145,7 +145,7 @@ ssize_t usp_splice_from_pipe(struct usp_pipe *pipe, size_t len, unsigned flags, 
 	return ret;
 }
 
-/* Confirm the bufs of the next len bytes: how many bytes may go, and what was wrong behind them. */
+/* Confirm the bufs of the next len bytes: how many bytes may go, and the error that stops behind them. */
 static size_t drop_confirm(struct usp_pipe *pipe, size_t len, int *ret_error)
 {
 	struct usp_buf bufs[DROP_BUFS];
@@ -160,7 +160,7 @@ static size_t drop_confirm(struct usp_pipe *pipe, size_t len, int *ret_error)
 	return run;
 }
 
-/* Many bufs at a time: nothing is done with them, so taking turns with the producer would be all the cost. */
+/* Drop many bufs at a time: dropping is cheap, and alternating with the producer for each buf is not. */
 static ssize_t drop_bufs(struct usp_pipe *pipe, size_t len)
 {
 	size_t done = 0, run;

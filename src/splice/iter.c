@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* iter - copying in and out of a list of memory segments. */
+/* iter - copy in and out of a list of memory segments. */
 #include "splice/iter.h"
 
 #include <errno.h>
@@ -41,7 +41,7 @@ void usp_iter_copy_to(const struct usp_iter *to, size_t off, const void *base, s
 	iter_walk(to, off, (unsigned char *)base, len, true);
 }
 
-/* The segments of the first USP_MAX_RW_COUNT bytes; how many. */
+/* Copy the segments of the first USP_MAX_RW_COUNT bytes to cut; their number. */
 static unsigned iter_cut(const struct iovec *iov, struct iovec cut[USP_ITER_SEGS_MAX])
 {
 	size_t left = USP_MAX_RW_COUNT;

@@ -9,16 +9,20 @@
  *     the read turn's            the write turn's
  *     holder consumes            holder pushes
  *
- * The three run freely and are masked only when indexing; turn_head - tail entries are live, at most max_usage. Readers see
- * those below head: what one turn pushes is published at once when the turn ends (N1). One mutex
- * covers the ring and is held for a few instructions: never while a hook runs, never while a buf is released, confirmed or
- * mapped. What the kernel gets from holding its pipe lock during a whole splice - that nobody takes the free slots which a
- * producer counted, that nobody consumes what a sink is just sending - comes from two turns, one for each side. Whoever
- * holds a turn may block on the outside, and the other side goes on meanwhile.
+ * The three run freely and are masked only when indexing; turn_head - tail entries are live, at most
+ * max_usage. Readers see those below head: what one turn pushes is published at once when the turn
+ * ends (N1).
  *
- * A waiter spins a little before it sleeps, because a wake-up across cores costs tens of microseconds and the other side
- * often needs less than one. The spin shrinks where it does not pay, as when both sides share a CPU, and now and then a
- * long one is tried again. It looks seldom: what arrives between two looks is taken in one turn.
+ * One mutex covers the ring and is held for a few instructions: never while a hook runs, never while a
+ * buf is released, confirmed or mapped. The kernel holds its pipe lock during a whole splice. So no
+ * other producer takes the free slots that a producer counted, and no other consumer takes what a sink
+ * is sending. Here two turns, one for each side, give the same. The holder of a turn may block on the
+ * outside, and the other side goes on meanwhile.
+ *
+ * A waiter spins a little before it sleeps, because a wake-up across cores costs tens of microseconds
+ * and the other side often needs less than one. The spin shrinks where it does not pay, as when both
+ * sides share a CPU, and now and then a long one is tried again. It looks seldom: what arrives between
+ * two looks is taken in one turn.
  */
 #include "splice/pipe.h"
 
@@ -38,7 +42,7 @@
 #define PIPE_DEFAULT_SLOT_BYTES ((size_t)64 << 10)
 #define PIPE_SLOTS_MAX (1u << 20)
 #define PIPE_SIZE_MAX ((size_t)1 << 31) /* R4 */
-#define PIPE_SPIN_PAUSES 16		/* between two looks: a look takes the line from whoever is at work */
+#define PIPE_SPIN_PAUSES 16		/* between two looks: a look takes the cache line from the other side */
 #define PIPE_SPIN_MIN 4u
 #define PIPE_SPIN_MAX 256u
 #define PIPE_SPIN_RETRY 16 /* waits after which a long spin is tried again */
@@ -89,7 +93,7 @@ void usp_pipe_wake(struct usp_pipe_side *side)
 		pthread_cond_broadcast(&side->wait);
 }
 
-/* True if something changed while we spun. */
+/* Spin for that many looks. True if something changed. */
 static bool side_spin(struct usp_pipe_side *side, unsigned seen, unsigned spin)
 {
 	for (unsigned i = 0; i < spin; i++) {
@@ -142,7 +146,7 @@ static unsigned pipe_round_slots(size_t nr_slots)
 	return rounded;
 }
 
-/* The capacity in bytes is a number of its own. */
+/* Check params. max_bytes does not depend on the slots. */
 static bool pipe_can(const struct usp_pipe_params *want)
 {
 	if (want->nr_slots > PIPE_SLOTS_MAX || want->slot_bytes > SSIZE_MAX || want->max_bytes > SSIZE_MAX ||
@@ -233,7 +237,7 @@ size_t usp_pipe_len(const struct usp_pipe *pipe)
 
 /* --- The producer's side ----------------------------------------------------------------------- */
 
-/* Wait until nobody has the write turn, and there is room if wanted: 0, -EPIPE or -EAGAIN. Lock held. */
+/* Wait until the write turn is free, and there is room if wanted: 0, -EPIPE or -EAGAIN. Lock held. */
 static int pipe_await_write(struct usp_pipe *pipe, unsigned flags, bool wants_room)
 {
 	for (;;) {
@@ -329,7 +333,7 @@ size_t usp_pipe_chunk(const struct usp_pipe *pipe, size_t len)
 	return usp_min(usp_min(len, pipe->slot_bytes), pipe->max_bytes - pipe->nr_bytes - pipe->turn_bytes);
 }
 
-/* Lock held, and there is room. */
+/* Append a buf. Lock held, and there is room. */
 static void pipe_append(struct usp_pipe *pipe, const struct usp_buf *buf)
 {
 	*usp_pipe_slot(pipe, pipe->turn_head++) = *buf;
@@ -356,7 +360,7 @@ unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsign
 	return nr;
 }
 
-/* What the next buf of a folio takes. Gifted memory in slots of a page goes page by page, as with the kernel (V2). */
+/* Return what the next buf takes of a folio. In slots of a page, a gift goes page by page, as in the kernel (V2). */
 static size_t pipe_folio_chunk(const struct usp_pipe *pipe, const unsigned char *base, size_t len, unsigned buf_flags)
 {
 	if (buf_flags & USP_BUF_GIFT && pipe->slot_bytes == USP_PAGE)
@@ -364,7 +368,7 @@ static size_t pipe_folio_chunk(const struct usp_pipe *pipe, const unsigned char 
 	return usp_pipe_chunk(pipe, len);
 }
 
-/* References to [off, off + len) of a folio until the pipe is full: bytes, or -EFAULT if nothing went in. Lock held. */
+/* Append references to [off, off + len) of a folio until the pipe is full: bytes, or -EFAULT if none. Lock held. */
 static ssize_t pipe_append_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len,
 				 unsigned buf_flags)
 {
@@ -435,7 +439,7 @@ static void pipe_release_all(struct usp_pipe *pipe, struct usp_buf *dead, unsign
 		usp_buf_release(pipe, &dead[i]);
 }
 
-/* One look at the ring: 1 with the turn taken, 0 at the end, -EAGAIN to wait. Lock held. */
+/* Look at the ring once: 1 with the turn taken, 0 at the end, -EAGAIN to wait. Lock held. */
 static int pipe_try_begin_read(struct usp_pipe *pipe)
 {
 	if (pipe->rd.is_taken)

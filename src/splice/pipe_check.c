@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pipe_check - what must hold of a ring whenever nobody holds its lock. Built with -Dinvariants=true only, and then asked
- * before every unlock.
+ * pipe_check - the invariants of a ring while its lock is free. Built with -Dinvariants=true only, and
+ * then checked before every unlock.
  */
 #undef NDEBUG
 #include <assert.h>
@@ -10,7 +10,7 @@
 #include "base/own.h"
 #include "splice/pipe.h"
 
-#define CHECK_SLOTS_MAX 4096u /* of a larger ring only so many are looked at, from the tail on */
+#define CHECK_SLOTS_MAX 4096u /* slots that are checked of a larger ring, from the tail on */
 #define CHECK_SHARES_MAX 64u  /* rings in which every entry is compared with every other */
 
 static bool check_is_folio(const struct usp_buf *buf)
@@ -18,7 +18,7 @@ static bool check_is_folio(const struct usp_buf *buf)
 	return buf->ops == &usp_anon_buf_ops || buf->ops == &usp_folio_buf_ops || buf->ops == &usp_gift_buf_ops;
 }
 
-/* Where it refers to, and that only an entry which the pipe's own write made may grow. */
+/* Check the range that a buf refers to. Only an entry that usp_pipe_write made may grow. */
 static void check_buf(const struct usp_pipe *pipe, const struct usp_buf *buf)
 {
 	const struct usp_folio *folio = buf->store;
@@ -71,7 +71,7 @@ static void check_slots(struct usp_pipe *pipe)
 	assert(nr_live > nr_slots || nr_bytes == pipe->nr_bytes + pipe->turn_bytes);
 }
 
-/* An eventfd that lies is a wait without an end. */
+/* An eventfd must match its side: a wrong one makes a poll(2) wait for ever. */
 static void check_event(const struct usp_pipe_side *side, bool is_ready)
 {
 	assert(side->event_fd < 0 || side->event_process != usp_own_nr() || side->event_set == is_ready);

@@ -11,7 +11,7 @@
 #include "splice/iter.h"
 #include "splice/pipe.h"
 
-/* A nonblocking call asks for it by the flag; the end's own USP_NONBLOCK means the same to read and write. */
+/* USP_NONBLOCK of the end makes read and write nonblocking, as does the flag of a call. */
 static unsigned pipe_end_flags(const struct usp_file *end, unsigned flags)
 {
 	return atomic_load(&end->flags) & USP_NONBLOCK ? flags | USP_SPLICE_NONBLOCK : flags;
@@ -29,7 +29,7 @@ static ssize_t pipe_write_iter(struct usp_file *out, const struct usp_iter *from
 	return usp_pipe_write(out->priv, from, atomic_load(&out->flags) & USP_PACKET, pipe_end_flags(out, flags));
 }
 
-/* R30; a write end that is full by slots is not writable even where a write could merge (R31). */
+/* R30. A write end without a free slot is not writable, even if a write could merge (R31). */
 static unsigned pipe_poll(struct usp_file *end)
 {
 	struct usp_pipe *pipe = end->priv;
@@ -130,14 +130,14 @@ ssize_t usp_pipe_bytes(const struct usp_file *end)
 	return pipe ? (ssize_t)usp_pipe_len(pipe) : -EBADF;
 }
 
-/* The eventfd of a side, made at the first request and kept true by usp_pipe_unlock. */
+/* The eventfd of a side. Made at the first request; usp_pipe_unlock keeps it up to date. */
 static int pipe_event_fd(struct usp_pipe *pipe, struct usp_pipe_side *side)
 {
 	int fd;
 
 	pthread_mutex_lock(&pipe->lock);
 	if (side->event_fd >= 0 && side->event_process != usp_own_nr()) {
-		usp_sys_close(side->event_fd); /* it is the parent's */
+		usp_sys_close(side->event_fd); /* the parent made it */
 		side->event_fd = -1;
 	}
 	if (side->event_fd < 0) {

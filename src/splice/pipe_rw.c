@@ -7,9 +7,9 @@
 #include "splice/iter.h"
 #include "splice/pipe.h"
 
-#define READ_BUFS 32 /* whose room is given back at once */
+#define READ_BUFS 32 /* bufs that are copied before their room is given back */
 
-/* What fits into a buf's memory, which is that of another pipe's slot if the buf came from there. */
+/* Return what fits into the memory of a buf. A buf from another pipe has the length of that pipe's slots. */
 static size_t pipe_merge_end(const struct usp_pipe *pipe, const struct usp_buf *buf)
 {
 	const struct usp_folio *folio = buf->store;
@@ -18,8 +18,9 @@ static size_t pipe_merge_end(const struct usp_pipe *pipe, const struct usp_buf *
 }
 
 /*
- * The merge rule (R10): the part of a write that would not fill a slot goes into the newest buf, whole or not at all. How
- * much that would be now. Lock held, or the answer is a guess: readers may use the buf up.
+ * The merge rule (R10): the part of a write that would not fill a slot goes into the newest buf, whole
+ * or not at all. Returns how much that is now. Without the lock the answer is a guess: readers may
+ * consume the buf.
  */
 static size_t pipe_merge_len(struct usp_pipe *pipe, const struct usp_iter *from)
 {
@@ -44,8 +45,9 @@ static size_t pipe_guess_merge(struct usp_pipe *pipe, const struct usp_iter *fro
 }
 
 /*
- * Merge the first chunk bytes, and publish what was pushed for the rest with them. The copy happens under the lock, because
- * a reader may otherwise use the buf up and release it meanwhile. False if it has done so before.
+ * Merge the first chunk bytes, and with them publish what was pushed for the rest. Copy under the
+ * lock: else a reader may consume and release the buf meanwhile. False if a reader has already done
+ * so.
  */
 static bool pipe_merge(struct usp_pipe *pipe, const struct usp_iter *from, size_t chunk)
 {
@@ -66,7 +68,7 @@ static bool pipe_merge(struct usp_pipe *pipe, const struct usp_iter *from, size_
 	return can_merge;
 }
 
-/* Take back what this turn pushed and no reader has seen. */
+/* Take back what this turn pushed; no reader has seen it. */
 static void pipe_unpush(struct usp_pipe *pipe)
 {
 	struct usp_buf buf = {.ops = NULL}, *slot;
@@ -86,8 +88,8 @@ static void pipe_unpush(struct usp_pipe *pipe)
 }
 
 /*
- * Copy the write from *done on into fresh folios, a slot each, as far as there is room besides what is to be merged. 0,
- * -EAGAIN if there is not enough, or -ENOMEM.
+ * Copy the write from *done on into fresh folios, one for each slot, as far as there is room besides
+ * the merged bytes. 0, -EAGAIN if there is not enough room, or -ENOMEM.
  */
 static int pipe_fill(struct usp_pipe *pipe, const struct usp_iter *from, size_t merged, unsigned buf_flags,
 		     size_t *done)
@@ -135,7 +137,7 @@ ssize_t usp_pipe_write(struct usp_pipe *pipe, const struct usp_iter *from, bool 
 	if (!merged)
 		ret = pipe_fill(pipe, from, 0, buf_flags, &done);
 	while (ret == -EAGAIN &&
-	       !(flags & USP_SPLICE_NONBLOCK)) { /* room that comes now is not for a call that does not wait */
+	       !(flags & USP_SPLICE_NONBLOCK)) { /* a nonblocking call does not use room that comes later */
 		usp_pipe_end_write(pipe);
 		ret = usp_pipe_begin_write(pipe, flags);
 		if (ret < 0)
@@ -146,7 +148,7 @@ ssize_t usp_pipe_write(struct usp_pipe *pipe, const struct usp_iter *from, bool 
 	return done ? (ssize_t)done : ret;
 }
 
-/* Make the bytes of a lent buf good and addressable, in the ring too. */
+/* Make the bytes of a lent buf valid and addressable, in the ring too. */
 static int pipe_read_prepare(struct usp_pipe *pipe, unsigned index, struct usp_buf *buf)
 {
 	int ret = usp_buf_confirm(pipe, buf);
@@ -160,8 +162,8 @@ static int pipe_read_prepare(struct usp_pipe *pipe, unsigned index, struct usp_b
 }
 
 /*
- * Copy from the first bufs to the reader, and give their room back at once: bytes copied, or -errno. *ret_is_last tells
- * that the read ends with a packet; what its reader has no room for is lost (R22).
+ * Copy from the first bufs to the reader, and give their room back at once: bytes copied, or -errno.
+ * *ret_is_last: the read ends with a packet; bytes of the packet that do not fit are lost (R22).
  */
 static ssize_t pipe_read_bufs(struct usp_pipe *pipe, const struct usp_iter *to, size_t done, size_t len,
 			      bool *ret_is_last)

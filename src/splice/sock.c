@@ -21,16 +21,16 @@
 #define SOCK_DROP_BYTES (16 << 10)
 
 /*
- * Where nothing is copied (a device that drops), a zero-copy send with its notice takes 1.5 x the processor time of a
- * copying one at 4 KiB, 0.95 x at 32 KiB and 0.6 x at 64 KiB; over loopback, which copies all the same, 1.1 x to 1.7 x at
- * any size. Measured by bench/zerocopy_threshold.
+ * Processor time of a zero-copy send with its notice, relative to a copying send. Where the kernel
+ * copies nothing (a device that drops): 1.5 at 4 KiB, 0.95 at 32 KiB and 0.6 at 64 KiB. Over loopback,
+ * which copies all the same: 1.1 to 1.7 at any size. Measured by bench/zerocopy_threshold.
  */
 #define SOCK_ZEROCOPY_BYTES ((size_t)64 << 10)
 
 static const char copy_reason[] = "copied into the socket by sendmsg(2)";
 static const char map_reason[] = "read into a folio, then copied into the socket";
 
-/* The state of a file, or NULL if it is an endpoint of somebody else's that names our splice_write in its table. */
+/* Return the state of a file. NULL if it is another author's endpoint with usp_sock_splice_write in its table. */
 static struct usp_sock *sock_of(const struct usp_file *file)
 {
 	return file->ops->release == usp_sock_release ? file->priv : NULL;
@@ -54,7 +54,7 @@ int usp_sock_file_make(const struct usp_file_ops *ops, int fd, bool may_zerocopy
 	return 0;
 }
 
-/* Notices of zero-copy sends come to whoever shares the socket, so a shared one has none. */
+/* Any process that shares a socket may get the notices of zero-copy sends: a shared socket makes none. */
 int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, unsigned traits, const char *spec,
 		      struct usp_file **ret_file)
 {
@@ -76,7 +76,7 @@ int usp_sock_file_new(const struct usp_file_ops *ops, int fd, unsigned mode, uns
 	return ret;
 }
 
-/* To ask for it takes it away from those who share the socket: who handed it over, and the parent of this process. */
+/* Tell whether SO_ERROR may be read. Reading clears it for all that share the socket, such as a parent process. */
 static bool sock_owns_error(const struct usp_file *file)
 {
 	const struct usp_sock *sock = file->priv;
@@ -89,7 +89,7 @@ int usp_sock_release(struct usp_file *file)
 	struct usp_sock *sock = file->priv;
 	int error = usp_zerocopy_fini(file, &sock->zerocopy, sock->is_cut), late = 0, ret;
 
-	/* close(2) of a socket does not say what became of the bytes that were sent last. */
+	/* close(2) of a socket does not tell whether the last bytes arrived: SO_ERROR may. */
 	if (file->mode & USP_WRITE && sock_owns_error(file))
 		late = usp_sys_getsockopt_int(file->fd, SOL_SOCKET, SO_ERROR);
 	if (error == 0 && late > 0)
@@ -168,7 +168,7 @@ static ssize_t sock_send(struct usp_pipe *pipe, struct usp_file *out, struct usp
 	return ret == -ENOBUFS ? sock_send_copy(out, sock, batch, flags) : ret;
 }
 
-/* One sendmsg of what is ready. A confirm that fails in the middle lets go what stands before it (H13). */
+/* Send the ready bytes with one sendmsg(2). If a confirm fails, the bytes in front of it are still sent (H13). */
 static ssize_t sock_send_batch(struct usp_pipe *pipe, struct usp_file *out, struct usp_sock *sock, size_t len,
 			       unsigned flags)
 {
@@ -186,7 +186,7 @@ static ssize_t sock_send_batch(struct usp_pipe *pipe, struct usp_file *out, stru
 	return ret;
 }
 
-/* As sock_send_batch, and waits where the file blocks. */
+/* As sock_send_batch, but wait if the file blocks. */
 static ssize_t sock_send_or_wait(struct usp_pipe *pipe, struct usp_file *out, struct usp_sock *sock, size_t len,
 				 unsigned flags)
 {
@@ -230,11 +230,11 @@ unsigned usp_sock_poll(struct usp_file *file)
 	struct usp_sock *sock = file->priv;
 	struct pollfd fd = {.fd = file->fd, .events = POLLIN | POLLOUT};
 
-	usp_zerocopy_reap(file, &sock->zerocopy); /* or its notices would look like errors */
+	usp_zerocopy_reap(file, &sock->zerocopy); /* else its notices show as POLLERR */
 	return usp_sys_poll(&fd, 1, 0) < 0 ? 0 : (unsigned)fd.revents;
 }
 
-/* The kernel drops what it has queued when a connection breaks, and its notices do not say so. */
+/* When a connection breaks, the kernel drops its queue, and the notices do not say so: read SO_ERROR. */
 int usp_sock_sync(struct usp_file *file)
 {
 	struct usp_sock *sock = file->priv;
@@ -252,7 +252,7 @@ int usp_sock_sync(struct usp_file *file)
 	return ret > 0 ? -ret : ret;
 }
 
-/* And not the parent's of this process. */
+/* Tell whether only this process has the connection: a child shares that of its parent. */
 static bool sock_is_ours(const struct usp_sock *sock)
 {
 	return sock->is_ours && sock->zerocopy.process == usp_own_nr();
@@ -274,7 +274,7 @@ static int sock_set_cut(struct usp_file *file, struct usp_sock *sock, bool is_cu
 	return ret;
 }
 
-/* Of a UNIX socket the peer cannot be told: it has what was sent, and behind it the end. */
+/* Only TCP can reset. The peer of a UNIX socket has the bytes already, and sees a normal end behind them. */
 int usp_sock_abort(struct usp_file *file)
 {
 	struct usp_sock *sock = file->priv;
@@ -282,7 +282,7 @@ int usp_sock_abort(struct usp_file *file)
 	return sock_is_ours(sock) && sock->is_tcp ? sock_set_cut(file, sock, true) : 0;
 }
 
-/* A connection that was reset says only ENOTCONN here, and keeps the reason for whoever asks. */
+/* After a reset, shutdown(2) gives only ENOTCONN: read the reason from SO_ERROR. */
 int usp_sock_shutdown(struct usp_file *file)
 {
 	struct usp_sock *sock = file->priv;
@@ -313,7 +313,7 @@ ssize_t usp_sock_drop(int fd)
 	return usp_sys_recvmsg(fd, &message, MSG_DONTWAIT);
 }
 
-/* What the kernel counts as there to be read (TCP_INQ) behind the last byte: 1 for a FIN, 0 without; -errno if it does not tell. */
+/* Count what TCP_INQ reports behind the last byte: 1 with a FIN, 0 without; -errno if the kernel does not tell. */
 static int sock_count_end(int fd)
 {
 	union {

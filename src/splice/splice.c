@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* splice - dispatch: which way the bytes go, the checks in the kernel's order, and the positions (S1-S26). */
+/* splice - dispatch by the kinds of the two files, the checks in the kernel's order, and the positions (S1-S26). */
 #include <errno.h>
 
 #include "base/compiler.h"
@@ -11,7 +11,7 @@ static bool file_is_nonblock(const struct usp_file *file)
 	return atomic_load(&file->flags) & USP_NONBLOCK;
 }
 
-/* S8, then the sink's hook. */
+/* The checks of S8, then the sink's hook. */
 static ssize_t splice_pipe_to_file(struct usp_file *in, struct usp_file *out, int64_t *off_out, size_t len,
 				   unsigned flags)
 {
@@ -30,7 +30,7 @@ static ssize_t splice_pipe_to_file(struct usp_file *in, struct usp_file *out, in
 	return usp_file_splice_write(usp_file_pipe(in), out, pos, len, flags);
 }
 
-/* S9: a broken or full pipe is reported before the source is asked for anything. */
+/* S9: report a broken or full pipe before the source's hook is called. */
 static ssize_t splice_file_to_pipe(struct usp_file *in, int64_t *off_in, struct usp_file *out, size_t len,
 				   unsigned flags)
 {
@@ -84,7 +84,7 @@ ssize_t usp_splice(struct usp_file *in, int64_t *off_in, struct usp_file *out, i
 	return -EINVAL;
 }
 
-/* The flags come first here, other than in splice (T9). */
+/* tee checks the flags first, unlike splice (T9). */
 ssize_t usp_tee(struct usp_file *in, struct usp_file *out, size_t len, unsigned flags)
 {
 	struct usp_pipe *ipipe = usp_file_pipe(in), *opipe = usp_file_pipe(out);

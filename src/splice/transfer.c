@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * transfer - references from one pipe to another: splice moves bufs, tee makes second owners of them (T1-T13).
+ * transfer - references from one pipe to another: splice moves bufs, tee makes second owners of them
+ * (T1-T13).
  *
- * Each pipe is first awaited alone, with nothing held, so that two transfers in opposite directions cannot block each
- * other; then both are locked, in address order, and everything is looked at again. Nothing here blocks under the locks.
+ * Wait for each pipe alone, with nothing held, so that two transfers in opposite directions cannot
+ * block each other. Then lock both in address order, and check everything again. Nothing blocks under
+ * the locks.
  */
 #include <errno.h>
 
@@ -53,12 +55,12 @@ static void transfer_lock(struct usp_pipe *in, struct usp_pipe *out)
 static void transfer_append(struct usp_pipe *out, const struct usp_buf *buf)
 {
 	*usp_pipe_slot(out, out->head++) = *buf;
-	out->turn_head = out->head; /* it is nobody's turn */
+	out->turn_head = out->head; /* no call has the write turn */
 	out->nr_bytes += buf->len;
 	usp_pipe_wake(&out->rd);
 }
 
-/* A second owner of the first len bytes of a buf. What only the first owner may do is cleared (O8). */
+/* Append a second owner of the first len bytes of a buf. Clear the flags that only the first owner may have (O8). */
 static bool transfer_share(struct usp_pipe *in, struct usp_pipe *out, const struct usp_buf *buf, size_t len)
 {
 	struct usp_buf copy = *buf;
@@ -71,7 +73,7 @@ static bool transfer_share(struct usp_pipe *in, struct usp_pipe *out, const stru
 	return true;
 }
 
-/* Move the first len bytes of a buf, which is the tail of in: all of it, or a second owner of a part (T5). */
+/* Move the first len bytes of buf, the tail of in: the whole buf, or a second owner of a part (T5). */
 static bool transfer_move(struct usp_pipe *in, struct usp_pipe *out, struct usp_buf *buf, size_t len)
 {
 	bool was_full = usp_pipe_is_full(in);
@@ -92,7 +94,7 @@ static bool transfer_move(struct usp_pipe *in, struct usp_pipe *out, struct usp_
 	return true;
 }
 
-/* Both locks held and both sides free: as many bytes as fit. -EFAULT if the first get is refused. */
+/* Move or share as many bytes as fit. -EFAULT if the first get is refused. Both locks held, both turns free. */
 static ssize_t transfer_bufs(struct usp_pipe *in, struct usp_pipe *out, size_t len, bool is_move)
 {
 	unsigned position = in->tail;
@@ -111,12 +113,12 @@ static ssize_t transfer_bufs(struct usp_pipe *in, struct usp_pipe *out, size_t l
 			break; /* tee cannot go on in the middle of a buf */
 		position = is_move ? in->tail : position + 1;
 		if (is_move && position != in->head && usp_pipe_slot(in, position)->len == 0)
-			break; /* an empty buf is the caller's to release */
+			break; /* usp_pipe_transfer releases empty bufs */
 	}
 	return (ssize_t)done;
 }
 
-/* One look at both pipes, locks held: bytes, 0 at the end, -EPIPE, -EFAULT, or -EAGAIN to wait. */
+/* Try once, with both locks held: bytes, 0 at the end, -EPIPE, -EFAULT, or -EAGAIN to wait. */
 static ssize_t transfer_once(struct usp_pipe *in, struct usp_pipe *out, size_t len, bool is_move)
 {
 	ssize_t ret;

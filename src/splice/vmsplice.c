@@ -13,7 +13,7 @@
 static const char copy_reason[] = "vmsplice without GIFT: copied, so that the memory may be reused at once";
 static const char gift_reason[] = "gifted memory";
 
-/* What the next slot takes: in a pipe with slots like the kernel's, never across a page of the caller's memory (V2). */
+/* Return what the next slot takes. With slots of a page it never crosses a page of the caller's memory (V2). */
 static size_t vmsplice_chunk(struct usp_pipe *pipe, const void *base, size_t len)
 {
 	size_t room, slot_bytes = usp_pipe_slot_bytes(pipe);
@@ -54,7 +54,7 @@ static ssize_t vmsplice_copy_segment(struct usp_pipe *pipe, const struct iovec *
 	return done ? (ssize_t)done : -EPIPE;
 }
 
-/* V2: waits once for a slot, then takes what fits. */
+/* V2: wait once for a slot, then take what fits. */
 static ssize_t vmsplice_to_pipe(struct usp_file *end, const struct usp_iter *from, unsigned flags)
 {
 	bool is_gift = flags & USP_SPLICE_GIFT;
@@ -84,7 +84,7 @@ static ssize_t vmsplice_to_pipe(struct usp_file *end, const struct usp_iter *fro
 	return (ssize_t)done;
 }
 
-/* Copy what is ready to memory and give its room back at once: bytes, 0 if it is gone, or -errno. */
+/* Copy the ready bytes to memory, and give their room back at once: bytes, 0 if they are gone (-ENODATA), or -errno. */
 static ssize_t vmsplice_take(struct usp_pipe *pipe, const struct usp_iter *to, size_t done, size_t len)
 {
 	struct usp_batch batch;
@@ -129,7 +129,7 @@ ssize_t usp_vmsplice(struct usp_file *end, const struct iovec *iov, unsigned nr_
 		return -EINVAL;
 	ret = usp_iter_import(iov, nr_segs, cut, &iter);
 	if (ret < 0 || iter.count == 0)
-		return ret; /* nothing to do is fine on any file (V1) */
+		return ret; /* an empty iovec succeeds on any file (V1) */
 	if (!usp_file_pipe(end))
 		return -EBADF;
 	return end->mode & USP_WRITE ? vmsplice_to_pipe(end, &iter, flags) : vmsplice_from_pipe(end, &iter, flags);

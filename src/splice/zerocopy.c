@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * zerocopy - sends that the kernel makes from our memory, and the notices that it has finished.
+ * zerocopy - sends from the memory of bufs (MSG_ZEROCOPY), and the kernel's notices that it has
+ * finished.
  *
  *   pipe  [buf][buf][buf] ──sendmsg(MSG_ZEROCOPY)──▶ socket, send number 7
  *           │ get                                      │
  *           ▼                                          ▼  acknowledged by the peer, or given up
  *   send 7 {copies of the sent range} ◀──release── error queue: "5 to 7 done", or "5 to 7 done, but copied"
  *
- * The kernel pins the pages and reads them whenever it transmits, so nobody may write to them before it says so: the bufs
- * get second owners, which wait in a list until the notice comes. It is only then known whether the bytes went by
- * reference (on loopback they never do); until then they are accounted as unknown. A socket whose notices keep saying "copied" is not
- * worth the effort: it falls back to plain sends.
+ * The kernel pins the pages and reads them whenever it transmits, so they must not change before its
+ * notice. The bufs get second owners, which wait in a list until the notice comes. Only the notice
+ * tells whether the bytes went by reference (on loopback they never do); until then they are accounted
+ * as unknown. A socket whose notices keep saying "copied" falls back to plain sends.
  */
 #include "splice/zerocopy.h"
 
@@ -25,7 +26,7 @@
 #include "base/own.h"
 #include "base/sys.h"
 
-/* Kernels or C libraries of before 2017 do not name these. */
+/* Headers of kernels and C libraries from before 2017 do not define these. */
 #ifndef SO_ZEROCOPY
 #define SO_ZEROCOPY 60
 #endif
@@ -33,11 +34,11 @@
 #define MSG_ZEROCOPY 0x4000000
 #endif
 
-#define ZEROCOPY_USELESS_MAX 4 /* notices of "copied" in a row: one alone may be a packet capture in passing */
+#define ZEROCOPY_USELESS_MAX 4 /* notices of "copied" in a row: a single one may come from a short packet capture */
 #define ZEROCOPY_STALL_NS 5000000000u
-#define ZEROCOPY_POLL_NS 50000000	/* how often a drain looks for progress that gives no notice */
-#define ZEROCOPY_PAUSE_NS 1000000	/* where poll(2) cannot wait, because the socket is in error for good */
-#define ZEROCOPY_DEVICE_NS 60000000000u /* longer than any device keeps what it was told to send */
+#define ZEROCOPY_POLL_NS 50000000	/* how often a drain looks for progress without a notice */
+#define ZEROCOPY_PAUSE_NS 1000000	/* if poll(2) returns at once, because the socket stays in error */
+#define ZEROCOPY_DEVICE_NS 60000000000u /* longer than any device keeps the bytes that it sends */
 
 /* One send that the kernel has not finished with. */
 struct usp_zerocopy_send {
@@ -54,7 +55,7 @@ struct zerocopy_notice {
 	bool is_copied;
 };
 
-static atomic_size_t zerocopy_nr_pending; /* of the process, for whoever watches it */
+static atomic_size_t zerocopy_nr_pending; /* of the process, for usp_zerocopy_nr_pending */
 
 size_t usp_zerocopy_nr_pending(void)
 {
@@ -69,7 +70,7 @@ void usp_zerocopy_init(struct usp_zerocopy *zerocopy, int fd)
 	zerocopy->may_ask = fd >= 0;
 }
 
-/* Is this the process that made it, and not a child? */
+/* Tell whether this process made it, and not a parent. */
 static bool zerocopy_is_mine(const struct usp_zerocopy *zerocopy)
 {
 	return zerocopy->process == usp_own_nr();
@@ -78,7 +79,7 @@ static bool zerocopy_is_mine(const struct usp_zerocopy *zerocopy)
 bool usp_zerocopy_is_on(struct usp_file *out, struct usp_zerocopy *zerocopy)
 {
 	if (!zerocopy_is_mine(zerocopy))
-		return false; /* the kernel numbers the sends of all processes that have the socket */
+		return false; /* all processes that have the socket share one sequence of send numbers */
 	if (zerocopy->may_ask && atomic_exchange(&zerocopy->may_ask, false))
 		zerocopy->is_on = usp_sys_setsockopt_int(out->fd, SOL_SOCKET, SO_ZEROCOPY, 1) == 0;
 	return zerocopy->is_on;
@@ -88,14 +89,14 @@ bool usp_zerocopy_is_on(struct usp_file *out, struct usp_zerocopy *zerocopy)
 
 static void zerocopy_free(struct usp_zerocopy_send *send)
 {
-	/* Without a pipe: theirs may be gone by now. */
+	/* Without a pipe: the bufs' pipe may be gone by now. */
 	for (unsigned i = 0; i < send->nr_bufs; i++)
 		usp_buf_release(NULL, &send->bufs[i]);
 	atomic_fetch_sub_explicit(&zerocopy_nr_pending, 1, memory_order_relaxed);
 	usp_free(send);
 }
 
-/* Second owners of the bufs that hold the bytes of a batch. NULL if memory is short or a buf refuses. */
+/* Make second owners of the bufs of a batch. NULL if memory is short or a buf refuses. */
 static struct usp_zerocopy_send *zerocopy_keep(struct usp_pipe *pipe, const struct usp_batch *batch)
 {
 	struct usp_zerocopy_send *send = usp_alloc(sizeof(*send) + batch->nr_segs * sizeof(send->bufs[0]));
@@ -157,7 +158,7 @@ ssize_t usp_zerocopy_send(struct usp_file *out, struct usp_zerocopy *zerocopy, s
 
 	if (!send)
 		return -ENOBUFS;
-	/* Held from the send to the list, or another thread might read the notice before the send is there. */
+	/* Hold the lock until the send is in the list: else another thread may read its notice before. */
 	pthread_mutex_lock(&zerocopy->lock);
 	ret = usp_sys_sendmsg(out->fd, &message, flags | MSG_ZEROCOPY);
 	if (ret > 0) {
@@ -197,7 +198,7 @@ static bool zerocopy_parse(struct msghdr *message, struct zerocopy_notice *ret_n
 	return false;
 }
 
-/* The next notice of the error queue; other entries of it are dropped. */
+/* Read the next notice of the error queue; drop other entries. */
 static bool zerocopy_read_notice(int fd, struct zerocopy_notice *ret_notice)
 {
 	_Alignas(struct cmsghdr) char control[256];
@@ -220,7 +221,7 @@ static struct usp_zerocopy_send *zerocopy_unlink(struct usp_zerocopy *zerocopy, 
 	while (*at) {
 		struct usp_zerocopy_send *send = *at;
 
-		/* The difference is right across the wrap of the numbers, too. */
+		/* The difference is correct also when the numbers wrap. */
 		if (send->id - notice->first > notice->last - notice->first) {
 			at = &send->next;
 			continue;
@@ -236,7 +237,7 @@ static struct usp_zerocopy_send *zerocopy_unlink(struct usp_zerocopy *zerocopy, 
 	return done;
 }
 
-/* Sent bytes count as unknown until their notice: then they move to the way that it names. */
+/* Move sent bytes in the account from unknown to the way that their notice names. */
 static void zerocopy_settle(struct usp_file *out, size_t len, enum usp_way way, const char *reason)
 {
 	struct usp_account *account = &usp_file_side(out, USP_WRITE)->account;
@@ -299,11 +300,11 @@ bool usp_zerocopy_is_idle(struct usp_zerocopy *zerocopy)
 	return is_idle;
 }
 
-/* Wait for a notice, for a short time. True if there was one; -EINTR is the caller's to see. */
+/* Wait for a notice, for a short time: 1 if there was one, 0, or -errno such as -EINTR. */
 static int zerocopy_wait(struct usp_file *out, struct usp_zerocopy *zerocopy)
 {
 	struct pollfd fd = {.fd = out->fd};
-	int ret = usp_sys_poll(&fd, 1, ZEROCOPY_POLL_NS); /* notices are POLLERR, which needs no asking */
+	int ret = usp_sys_poll(&fd, 1, ZEROCOPY_POLL_NS); /* a notice shows as POLLERR, which poll(2) always reports */
 
 	if (usp_zerocopy_reap(out, zerocopy))
 		return 1;
@@ -331,8 +332,9 @@ int usp_zerocopy_drain(struct usp_file *out, struct usp_zerocopy *zerocopy, uint
 }
 
 /*
- * Reset the connection, so that the kernel drops what it has queued. What a device is just sending comes back a moment
- * later. If a broken device never gives memory back, that memory stays taken: lost is better than changed on its way.
+ * Reset the connection, so that the kernel drops its queue. Memory that a device is just sending from
+ * comes back a moment later. If a broken device never gives it back, the memory is leaked: better than
+ * bytes that change while they are sent.
  */
 static void zerocopy_abort(struct usp_file *out, struct usp_zerocopy *zerocopy)
 {
@@ -348,7 +350,7 @@ static void zerocopy_abort(struct usp_file *out, struct usp_zerocopy *zerocopy)
 		zerocopy_wait(out, zerocopy);
 }
 
-/* In a child: its references go, and the connection and what the kernel has to say of it are left to the parent. */
+/* In a child: drop its references. The connection and its notices belong to the parent. */
 static void zerocopy_forget(struct usp_zerocopy *zerocopy)
 {
 	struct usp_zerocopy_send *send;
@@ -368,7 +370,7 @@ int usp_zerocopy_fini(struct usp_file *out, struct usp_zerocopy *zerocopy, bool 
 		zerocopy_forget(zerocopy);
 		return 0;
 	}
-	/* A wait that cannot be made is no reason to throw away what the peer is just taking. */
+	/* If waiting itself fails, try again: the peer may still be taking bytes. */
 	do {
 		ret = is_cut && !usp_zerocopy_is_idle(zerocopy) ? -ETIMEDOUT
 								: usp_zerocopy_drain(out, zerocopy, zerocopy->stall_ns);
