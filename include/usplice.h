@@ -2,24 +2,27 @@
 /*
  * usplice.h - splice, tee and vmsplice in user space: what callers need.
  *
- * Files are endpoints, pipes are rings of references to memory (or to bytes that the kernel holds),
- * and moving data means moving references. Every hop keeps an account of how many bytes went by
+ * Files are endpoints. Pipes are rings of references to memory, or to bytes that the kernel holds.
+ * Moving data means moving references. Every hop keeps an account of how many bytes went by
  * reference, how many were copied, and why.
  *
- * Common to all functions: a negative result is -errno and errno itself is not used; nothing prints,
- * exits or raises SIGPIPE (SIGXFSZ comes as from write(2), to a process with RLIMIT_FSIZE that does not ignore it); outputs
- * (ret_*) are untouched on failure; lengths and offsets are bytes, times are nanoseconds. Files are reference counted: open gives one reference, usp_file_put drops it.
+ * Common to all functions: a negative result is -errno, and errno itself is not used. Nothing
+ * prints, exits or raises SIGPIPE. SIGXFSZ comes as from write(2), to a process with RLIMIT_FSIZE
+ * that does not ignore it. Outputs (ret_*) are untouched on failure. Lengths and offsets are bytes,
+ * times are nanoseconds. Files are reference counted: open gives one reference, usp_file_put drops
+ * it.
  *
- * Structs of parameters, results and operations begin with a size that the caller fills in: sizeof the struct. So they
- * can grow, and a program built against an older header goes on working: what it does not know of keeps its default, which
- * is zero. -EINVAL for parameters without a size; -E2BIG for newer ones that ask for what this library does not know. A
- * result is cut to its size.
+ * Structs of parameters, results and operations begin with a size, which the caller sets to sizeof
+ * the struct. So they can grow, and a program built against an older header still works: a member
+ * that it does not know keeps its default, which is zero. Parameters without a size are -EINVAL.
+ * Newer ones that ask for something that this library does not know are -E2BIG. A result is cut to
+ * its size.
  *
- * -EINVAL for every flag, mode, side, lane or index that is not named here, for times beyond INT64_MAX, and for lengths and
- * capacities beyond SSIZE_MAX or the end of the address space.
+ * -EINVAL for every flag, mode, side, lane or index that is not named here, for times beyond
+ * INT64_MAX, and for lengths and capacities beyond SSIZE_MAX or the end of the address space.
  *
- * Rules named S7, T3 and the like are those of docs/kernel-rules.md; docs/differences.md lists where
- * usplice differs from the kernel on purpose.
+ * docs/kernel-rules.md lists the rules of the kernel, which usplice follows. docs/differences.md
+ * lists where usplice differs from the kernel on purpose.
  */
 #ifndef USPLICE_H
 #define USPLICE_H
@@ -46,20 +49,20 @@ struct usp_pump;
 
 /* Flags of the splice calls: the kernel's values and, except where noted, the kernel's meaning. */
 #define USP_SPLICE_MOVE 0x01u	  /* a hint: take the pages themselves where that is possible */
-#define USP_SPLICE_NONBLOCK 0x02u /* do not wait: not on a pipe, nor on the file, unless that is a socket */
+#define USP_SPLICE_NONBLOCK 0x02u /* do not wait on a pipe, nor on a file that is not a socket */
 #define USP_SPLICE_MORE 0x04u	  /* more data follows soon; never leave it set on the tail */
 #define USP_SPLICE_GIFT 0x08u	  /* usp_vmsplice: refer to the caller's memory instead of copying it */
 
 /* What a file may be used for. */
 #define USP_READ 0x1u
 #define USP_WRITE 0x2u
-#define USP_EXCLUSIVE 0x4u /* usp_open_fd: nobody else has this open file description, so it may be changed */
+#define USP_EXCLUSIVE 0x4u /* usp_open_fd: the caller alone has this open file description; it may be changed */
 
 /* Flags of an open file, read and set by usp_file_flags and usp_file_set_flags. */
 #define USP_NONBLOCK 0x1u /* like O_NONBLOCK on the descriptor */
-#define USP_APPEND 0x2u	  /* like O_APPEND: the file is not a sink for usp_splice (S8) */
-#define USP_PACKET 0x4u	  /* write end of a pipe: each write is a packet, like O_DIRECT (R12, R22) */
-#define USP_DIRECT 0x8u	  /* opened O_DIRECT; cannot be changed */
+#define USP_APPEND 0x2u	  /* like O_APPEND: the file is not a sink for usp_splice */
+#define USP_PACKET 0x4u	  /* write end of a pipe: each write is a packet, like O_DIRECT of pipe(2) */
+#define USP_DIRECT 0x8u	  /* opened with O_DIRECT; cannot be changed */
 
 /* --- The account of bytes -------------------------------------------------------------------- */
 
@@ -70,9 +73,9 @@ enum usp_way {
 	USP_UNKNOWN,	  /* the kernel carried them and no experiment could tell how */
 	USP_NR_WAYS,
 };
-#define USP_WAYS_MAX 8 /* the length of arrays by way, so that there may be more */
+#define USP_WAYS_MAX 8 /* length of arrays by way; leaves room for more ways */
 
-/* What happened on one side of a file: one hop. A snapshot, so no ownership. */
+/* A snapshot of one side of a file, which is one hop. Plain values: nothing to free. */
 struct usp_hop {
 	size_t size;			  /* sizeof(struct usp_hop) */
 	const char *lane;		  /* "kernel" or "user": how the hop is carried now; static storage */
@@ -82,10 +85,10 @@ struct usp_hop {
 };
 
 /*
- * The account of what splices and pumps read from (USP_READ) or wrote to (USP_WRITE) a file since it was opened.
- * usp_read and usp_write are copies and not counted; usp_splice and usp_tee between two pipes cross no hop. Bytes
- * that a zero-copy send has under way count as unknown until the kernel says how they went; usp_file_sync waits for
- * that. Does not block; safe while other threads move data.
+ * Report what splices and pumps read from (USP_READ) or wrote to (USP_WRITE) a file since it was
+ * opened. usp_read and usp_write are copies and are not counted. usp_splice and usp_tee between two
+ * pipes cross no hop. Bytes of an unfinished zero-copy send count as unknown until the kernel says
+ * how they went; usp_file_sync waits for that. Does not block. Safe while other threads move data.
  */
 USP_EXPORT void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *ret_hop);
 
@@ -94,224 +97,275 @@ USP_EXPORT void usp_file_hop(const struct usp_file *file, unsigned side, struct 
 struct usp_open_params {
 	size_t size;	 /* sizeof(struct usp_open_params) */
 	unsigned mode;	 /* USP_READ or USP_WRITE, or both where the endpoint can do both */
-	int creat_mode;	 /* permission bits, below the umask, of a regular file that has to be made; 0 means 0666 */
+	int creat_mode;	 /* permission bits, below the umask, of a new regular file; 0 means 0666 */
 	bool no_create;	 /* a regular sink must exist already */
 	bool keep_bytes; /* do not truncate a regular sink */
 	bool append; /* a regular sink is O_APPEND; -EINVAL for what has positions and no end, such as a block device */
-	bool no_peer; /* -EINPROGRESS for what another process would notice, or be waited for: sockets and FIFOs */
+	bool no_peer; /* -EINPROGRESS where opening involves another process: sockets and FIFOs */
 };
 
 /*
- * Open the endpoint that spec names (usplice-endpoints(7)); a regular sink is created, and truncated
- * only if keep_bytes and append are unset. A symbolic link that leads nowhere is -ENOENT: no file is made through it.
- * Blocks while a name is looked up, and while a connection is made or awaited: -EINTR after a signal, -ETIMEDOUT after the
- * timeout= of the spec; no_peer refuses that after all other checks. The errors are those of
- * open(2), connect(2) and so on; -EINVAL for a spec that does not parse, and -EHOSTUNREACH for a name
- * that does not resolve. If ret_why is not NULL it receives a static sentence about the failure, or NULL.
+ * Open the endpoint that spec names (usplice-endpoints(7)). A regular sink is created if it does
+ * not exist, and truncated unless keep_bytes or append is set. A symbolic link that leads nowhere
+ * is -ENOENT: no file is made through it.
+ *
+ * Blocks while a name is looked up, and while a connection is made or awaited: -EINTR after a
+ * signal, -ETIMEDOUT after the timeout= of the spec. With no_peer such an open is refused, after
+ * all other checks.
+ *
+ * The errors are those of open(2), connect(2) and so on. -EINVAL for a spec that does not parse,
+ * -EHOSTUNREACH for a name that does not resolve. If ret_why is not NULL it receives a static
+ * sentence about the failure, or NULL.
  */
 USP_EXPORT int usp_open(const char *spec, const struct usp_open_params *params, struct usp_file **ret_file,
 			const char **ret_why);
 
 /*
- * Make a file of a descriptor: the endpoint type follows from what the descriptor is, and name is what reports call
- * it (copied). On success the file owns fd and closes it; on failure it stays with the caller.
+ * Make a file of a descriptor. The endpoint type follows from the kind of descriptor. name is
+ * copied; reports use it. On success the file owns fd and closes it; on failure it stays with the
+ * caller.
  *
- * Others may share the open file description, so its offset and flags are at every moment what a loop of read(2) and
- * write(2) would leave. The file has no position of its own then: calls without an offset move the shared one, a regular
- * file is written by write(2) only, which moves data and offset under one lock, and an offset that is given works as in
- * pread(2). A socket that blocks is not spliced, because splice(2) would block, and never sends by MSG_ZEROCOPY. A FIFO
- * or terminal gets, under the same number, a description of its own that is O_NONBLOCK. With USP_EXCLUSIVE in mode
- * nobody else has the description: the file keeps a position of its own, a socket or FIFO is set O_NONBLOCK, and the
- * kernel carries what it can.
+ * Without USP_EXCLUSIVE the library assumes that others share the open file description. Its offset
+ * and flags are then at every moment what a loop of read(2) and write(2) would leave:
  *
- * Does not block. -EBADF if the descriptor does not allow mode, -EISDIR for a directory, -EINVAL for what bytes do not
- * flow through, such as an eventfd or a listening socket.
+ * - The file has no position of its own. Calls without an offset move the shared offset, and a given
+ *   offset works as in pread(2).
+ * - A regular file is written by write(2) only, which moves data and offset under one lock.
+ * - A blocking socket is not spliced, because splice(2) would block. It never sends by MSG_ZEROCOPY.
+ * - A FIFO or terminal gets, under the same number, an open file description of its own that is
+ *   O_NONBLOCK.
+ *
+ * With USP_EXCLUSIVE in mode the caller alone has the description: the file keeps a position of its
+ * own, a socket or FIFO is set O_NONBLOCK, and the kernel carries what it can.
+ *
+ * Does not block. -EBADF if the descriptor does not allow mode, -EISDIR for a directory, -EINVAL
+ * for a descriptor that carries no data, such as an eventfd or a listening socket.
  */
 USP_EXPORT int usp_open_fd(int fd, unsigned mode, const char *name, struct usp_file **ret_file);
 
 /*
- * A file over len bytes of the caller's memory, at base. Reading gives references to it, writing copies
- * into it; a write beyond the end is -ENOSPC. The memory must stay until done(arg) has been called, which
- * happens exactly once, after the last reference anywhere is gone; done may be NULL. What was read must not be written
- * over before its readers have it. On failure done is not called. -EINVAL for no memory or no mode, -ENOMEM.
+ * Make a file of len bytes of the caller's memory at base. Reading gives references to it, writing
+ * copies into it; a write beyond the end is -ENOSPC. The memory must stay until done(arg) has been
+ * called. That happens exactly once, after the last reference anywhere is gone; done may be NULL.
+ * Do not overwrite bytes that were read before their consumers have them. Does not block. On
+ * failure done is not called: -EINVAL without memory or mode, -ENOMEM.
  */
 USP_EXPORT int usp_open_memory(void *base, size_t len, unsigned mode, void (*done)(void *arg), void *arg,
 			       struct usp_file **ret_file);
 
+/* Add a reference; returns file. */
 USP_EXPORT struct usp_file *usp_file_get(struct usp_file *file);
 
 /*
- * Close a file now, also while there are other references: whatever uses it later gets -EBADF, but its name and its
- * account stay. 0, or -errno: of an earlier write whose error had not been told, or of close(2), which is where network
- * file systems tell that written data did not fit (-EDQUOT, -ENOSPC, -EIO). May block for the time that outstanding
- * zero-copy sends need: as long as the peer takes bytes, and some seconds beyond; then the connection is reset. Not while
- * another thread uses the file. A second call gives 0.
+ * Close a file now, even if other references exist. Later uses give -EBADF, but its name and its
+ * account stay. 0, or -errno: of an earlier write whose error is not yet reported, or of close(2).
+ * Network file systems report there that written data did not fit (-EDQUOT, -ENOSPC, -EIO). May
+ * block for outstanding zero-copy sends: as long as the peer takes bytes, and some seconds beyond;
+ * then the connection is reset. Do not call it while another thread uses the file. A second call
+ * gives 0.
  */
 USP_EXPORT int usp_file_close(struct usp_file *file);
 
-/* Drop a reference; the last one closes the file as usp_file_close does, and its error is lost. NULL is allowed. */
+/*
+ * Drop a reference. The last one closes the file as usp_file_close does, and its error is lost.
+ * NULL is allowed.
+ */
 USP_EXPORT void usp_file_put(struct usp_file *file);
 
-/* The name that reports use for this file, and its endpoint type ("regular", "tcp", "pipe" ...). Owned by the file. */
+/*
+ * Return the name that reports use for this file, and its endpoint type ("regular", "tcp", "pipe"
+ * ...). Owned by the file.
+ */
 USP_EXPORT const char *usp_file_spec(const struct usp_file *file);
 USP_EXPORT const char *usp_file_type(const struct usp_file *file);
 
-/* The descriptor behind a file, or -ENXIO. It stays the file's. */
+/* Return the descriptor behind a file, or -ENXIO. The file keeps it. */
 USP_EXPORT int usp_file_fd(const struct usp_file *file);
 
 /*
- * USP_NONBLOCK | USP_APPEND | USP_PACKET | USP_DIRECT. Setting replaces them all: 0, or -EINVAL if APPEND or DIRECT
- * would change, or for PACKET on anything but the write end of a pipe.
+ * Get or set USP_NONBLOCK | USP_APPEND | USP_PACKET | USP_DIRECT. Setting replaces them all: 0, or
+ * -EINVAL if APPEND or DIRECT would change, or for PACKET on anything but the write end of a pipe.
  */
 USP_EXPORT unsigned usp_file_flags(const struct usp_file *file);
 USP_EXPORT int usp_file_set_flags(struct usp_file *file, unsigned flags);
 
 /*
- * read(2) and write(2): copy between a file at its position and the caller's memory. Bytes moved, 0 at the end of
- * input, or -errno: -EAGAIN, -EBADF for the wrong direction, -EINVAL for a file that has no way to do it or for more
- * than 1024 segments, -EPIPE, -EINTR where a wait on a descriptor was interrupted. Blocks unless USP_NONBLOCK is set; on a
- * socket no longer than its SO_RCVTIMEO or SO_SNDTIMEO (N3), then -EAGAIN.
- * One call moves at most 0x7ffff000 bytes, as all calls that move bytes do (N2). For pipes: rules R9-R25.
+ * Copy between a file at its position and the caller's memory, as read(2) and write(2). Bytes
+ * moved, 0 at the end of input, or -errno: -EAGAIN, -EBADF for the wrong direction, -EINVAL for a
+ * file without such an operation or for more than 1024 segments, -EPIPE, -EINTR if a signal ended a
+ * wait on a descriptor. Blocks unless USP_NONBLOCK is set. A socket blocks for at most its
+ * SO_RCVTIMEO or SO_SNDTIMEO, then -EAGAIN. One call moves at most 0x7ffff000 bytes, as all calls
+ * that move bytes do. Pipes follow pipe(7): docs/kernel-rules.md.
  */
 USP_EXPORT ssize_t usp_read(struct usp_file *file, void *base, size_t len);
 USP_EXPORT ssize_t usp_write(struct usp_file *file, const void *base, size_t len);
-/* pread(2): the same at an offset, which is no position of the file. -ESPIPE where there are none. */
+/*
+ * Read at an offset and leave the position alone, as pread(2). -ESPIPE for a file without
+ * positions. Else as usp_read.
+ */
 USP_EXPORT ssize_t usp_pread(struct usp_file *file, void *base, size_t len, int64_t off);
 USP_EXPORT ssize_t usp_readv(struct usp_file *file, const struct iovec *iov, unsigned nr_segs);
 USP_EXPORT ssize_t usp_writev(struct usp_file *file, const struct iovec *iov, unsigned nr_segs);
 
 /*
- * lseek(2): the new position, -ESPIPE where there is none, -EINVAL for SEEK_END of a file that has no known end. Of a
- * descriptor that others share, this moves their offset, too.
+ * Set the position, as lseek(2). Returns the new position, -ESPIPE for a file without positions,
+ * -EINVAL for SEEK_END of a file without a known end. For a descriptor that others share this moves
+ * the shared offset.
  */
 USP_EXPORT int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence);
 
 /*
- * The bytes up to the end of a file on disk or a block device, from its beginning: a hint, because file systems may not
- * know and others may write. -EINVAL where nothing knows. Does not block.
+ * Return the size in bytes of a file on disk or a block device. It is a hint: file systems may not
+ * know it, and others may write. -EINVAL if the size is unknown. Does not block.
  */
 USP_EXPORT int64_t usp_file_size(const struct usp_file *file);
 
 /*
- * Bring written data to the storage (fsync); for a socket, wait until the peer has acknowledged what zero-copy sends
- * refer to. 0, or -errno, that of a connection which broke meanwhile too; 0 where there is nothing to do. Blocks,
- * except that a socket with USP_NONBLOCK gives -EAGAIN.
+ * Bring written data to the storage, as fsync(2). For a socket, wait until the peer has
+ * acknowledged what zero-copy sends refer to. 0, also where there is nothing to do, or -errno, also
+ * that of a connection that broke meanwhile. Blocks, except that a socket with USP_NONBLOCK gives
+ * -EAGAIN.
  */
 USP_EXPORT int usp_file_sync(struct usp_file *file);
 
 /*
- * No more will be written: half-close of a socket, the empty datagram of udp:...,eof; nothing for other files. The
- * file stays readable. 0, or -errno, also that of an earlier write whose error had not been told yet.
+ * Declare the end of writing: half-close a socket, as shutdown(2); send the empty datagram of
+ * udp:...,eof; do nothing for other files. The file stays readable. 0, or -errno, also that of an
+ * earlier write whose error is not yet reported.
  */
 USP_EXPORT int usp_file_shutdown(struct usp_file *file);
 
 /*
- * What was written is not all: closing the file must not look like the end. A TCP connection that nobody else has (usp_open,
- * USP_EXCLUSIVE) is reset when it is closed, also by the death of the process, and what the peer has not acknowledged is lost then.
- * usp_file_shutdown takes that back. A pump does both for its sinks. 0, or -errno; nothing for other files, whose peers cannot be told.
- * Does not block.
+ * Declare that what was written is incomplete, so that closing the file does not look like the end.
+ * A TCP connection that the caller alone has (usp_open, USP_EXCLUSIVE) is then reset when it is
+ * closed, also by the death of the process. Bytes that the peer has not acknowledged are lost then.
+ * usp_file_shutdown takes the declaration back. A pump does both for its sinks. Does nothing for
+ * other files, whose peers cannot be told. 0, or -errno. Does not block.
  */
 USP_EXPORT int usp_file_abort(struct usp_file *file);
 
-/* Readiness now, as POLLIN | POLLOUT | POLLERR | POLLHUP (R30 for pipes). Does not block. */
+/*
+ * Return what is ready now, as POLLIN | POLLOUT | POLLERR | POLLHUP of poll(2). Does not block.
+ * Read end of a pipe: IN with a buf in it, HUP without writers. Write end: OUT with a free slot,
+ * ERR without readers.
+ */
 USP_EXPORT unsigned usp_file_poll(struct usp_file *file);
 
 /*
- * A descriptor for somebody's poll or epoll, level-triggered: wait on it for *ret_events until side (USP_READ or
- * USP_WRITE) is ready. For a pipe it is an eventfd and always POLLIN, readable exactly while that side of the pipe is
- * ready or broken. Owned by the file. -EPERM for a file that is always ready, such as a regular one.
+ * Return a descriptor for the caller's poll or epoll, level-triggered. Wait on it for *ret_events
+ * until side (USP_READ or USP_WRITE) is ready. For a pipe it is an eventfd and *ret_events is
+ * POLLIN: it is readable exactly while that side of the pipe is ready or broken. Owned by the file.
+ * -EPERM for a file that is always ready, such as a regular one.
  */
 USP_EXPORT int usp_file_poll_fd(struct usp_file *file, unsigned side, short *ret_events);
 
 /* --- Pipes -------------------------------------------------------------------------------------- */
 
 struct usp_pipe_params {
-	size_t size;	 /* sizeof(struct usp_pipe_params) */
-	size_t nr_slots; /* entries of the ring, at most 2^20, rounded up to a power of two; 0 means 16 */
-	size_t slot_bytes; /* the most that one entry refers to, at least 4096; 0 means 64 KiB; 4096 is the kernel's rule */
-	size_t max_bytes; /* the most that all entries refer to together; 0 means no limit but the slots */
-	unsigned flags;	  /* USP_NONBLOCK on both ends, USP_PACKET on the write end */
+	size_t size;	   /* sizeof(struct usp_pipe_params) */
+	size_t nr_slots;   /* entries of the ring, at most 2^20, rounded up to a power of two; 0 means 16 */
+	size_t slot_bytes; /* most bytes in one entry, at least 4096; 0 means 64 KiB; the kernel's is 4096 */
+	size_t max_bytes;  /* most bytes in all entries together; 0: only the slots limit them */
+	unsigned flags;	   /* USP_NONBLOCK on both ends, USP_PACKET on the write end */
 };
 
 /*
- * A pipe as two files: ret_ends[0] to read, ret_ends[1] to write, one reference each. params may be NULL. Safe to use
- * from several threads. 0, -ENOMEM, or -EINVAL, also where all slots together refer to more than SSIZE_MAX.
+ * Make a pipe as two files, as pipe(2): ret_ends[0] to read, ret_ends[1] to write, one reference
+ * each. params may be NULL. Safe to use from several threads. 0, -ENOMEM, or -EINVAL, also if all
+ * slots together could refer to more than SSIZE_MAX bytes.
  */
 USP_EXPORT int usp_pipe_open(const struct usp_pipe_params *params, struct usp_file *ret_ends[2]);
 
 /*
- * F_SETPIPE_SZ and F_GETPIPE_SZ on either end, in bytes (nr_slots x slot_bytes): the capacity that results.
- * -EBUSY if more slots are in use than would remain (R6) or a producer is in the middle of a step that needs
- * them, -EBADF if it is not a pipe, -EINVAL, -ENOMEM.
+ * Set and get the capacity in bytes (nr_slots x slot_bytes), as F_SETPIPE_SZ and F_GETPIPE_SZ on
+ * either end. Both return the capacity that holds then. -EBUSY if more slots are in use than would
+ * remain (bytes do not count), or while a producer that holds the write turn needs them. -EBADF if
+ * end is not a pipe, -EINVAL, -ENOMEM.
  */
 USP_EXPORT ssize_t usp_pipe_resize(struct usp_file *end, size_t len);
 USP_EXPORT ssize_t usp_pipe_capacity(const struct usp_file *end);
 
-/* FIONREAD on either end: the bytes in the pipe. -EBADF if it is not a pipe. */
+/* Return the bytes in the pipe, as FIONREAD on either end. -EBADF if end is not a pipe. */
 USP_EXPORT ssize_t usp_pipe_bytes(const struct usp_file *end);
 
 /* --- splice, tee, vmsplice, sendfile ------------------------------------------------------------- */
 
 /*
- * splice(2): move up to len bytes between a pipe and a file, or two pipes. One of the two must be the end of a pipe.
- * off_in and off_out are NULL for a pipe, else NULL to use and advance the file's own position. Bytes moved, 0 at the
- * end of input, or -errno. Order of checks and errors: S1-S26, T1-T8; without SIGPIPE. Blocks on the pipe unless
- * NONBLOCK or the pipe end's USP_NONBLOCK; on a socket unless that has USP_NONBLOCK; on another file unless it has
- * USP_NONBLOCK or the call does not block on the pipe. -EAGAIN: nothing moved, see usp_blocked_side.
+ * Move up to len bytes between a pipe and a file, or between two pipes, as splice(2). in or out
+ * must be the end of a pipe. For a pipe, off_in or off_out must be NULL. For a file, NULL means to
+ * use and advance the file's own position. Bytes moved, 0 at the end of input, or -errno. Errors
+ * and the order of checks are those of the kernel (docs/kernel-rules.md); there is no SIGPIPE.
+ *
+ * Blocks on the pipe unless NONBLOCK is given or the pipe end is USP_NONBLOCK; on a socket unless
+ * the socket is USP_NONBLOCK; on another file unless it is USP_NONBLOCK or the call does not block
+ * on the pipe. -EAGAIN means that nothing moved: see usp_blocked_side.
  */
 USP_EXPORT ssize_t usp_splice(struct usp_file *in, int64_t *off_in, struct usp_file *out, int64_t *off_out, size_t len,
 			      unsigned flags);
 
 /*
- * tee(2): duplicate references from pipe to pipe without consuming; bytes duplicated. Errors and blocking: T1-T4,
- * T9-T13; -EAGAIN, or a wait, where tee(2) gives a false 0.
+ * Duplicate references from pipe to pipe without consuming them, as tee(2). Returns the bytes
+ * duplicated, 0 at the end of input, or -errno. Errors, blocking and the order of checks are those
+ * of the kernel (docs/kernel-rules.md). After a lost race tee(2) returns a false 0; this call waits
+ * or gives -EAGAIN.
  */
 USP_EXPORT ssize_t usp_tee(struct usp_file *in, struct usp_file *out, size_t len, unsigned flags);
 
 /*
- * vmsplice(2). Write end: memory into the pipe, copied once, or with GIFT referred to in place, and then it must
- * stay valid and unchanged until it has been consumed - use a usp_gift to be told when. Read end: bytes out of
- * the pipe into the memory, copied. Rules V1-V6. Blocks unless NONBLOCK; USP_NONBLOCK of the end is ignored (V2).
+ * Move memory into a pipe, or bytes out of it, as vmsplice(2). Write end: copy the memory into the
+ * pipe. With GIFT the pipe refers to the memory itself, which must stay valid and unchanged until
+ * it has been consumed; use a usp_gift to learn when. Read end: copy bytes out of the pipe into the
+ * memory. Returns the bytes moved, or -errno. Errors are those of vmsplice(2), and their order is
+ * that of the kernel (docs/kernel-rules.md). Blocks unless NONBLOCK is given; USP_NONBLOCK of the
+ * end is ignored, as in the kernel.
  */
 USP_EXPORT ssize_t usp_vmsplice(struct usp_file *end, const struct iovec *iov, unsigned nr_segs, unsigned flags);
 
 /*
- * Gifted memory, and the notification that vmsplice never gave. The caller's buffer enters pipes by reference;
- * done(arg) is called exactly once, when the last reference is gone - the caller's own, every buf in every pipe,
- * and what the kernel holds for zero-copy sends - and from then on the memory may be reused, also inside done.
- * It runs in whichever thread dropped the last reference, with no usplice lock held. done may be NULL. -EINVAL for no
- * memory, -ENOMEM; done is not called then. Two things keep a reference until somebody acts: a pipe without a reader
- * keeps its bufs until the write end is closed too (R34), so watch it for POLLERR; and outside of a pump the notices of
- * zero-copy sends are taken in by calls on the socket's file only: usp_file_sync waits for them.
+ * Make a gift: memory of the caller that enters pipes by reference, with a notification that
+ * vmsplice(2) does not have. done(arg) is called exactly once, when the last reference is gone: the
+ * caller's own, every buf in every pipe, and what the kernel holds for zero-copy sends. From then
+ * on the memory may be reused, also inside done. done runs in the thread that dropped the last
+ * reference, with no usplice lock held. done may be NULL. Does not block. -EINVAL without memory,
+ * -ENOMEM; done is not called then.
+ *
+ * Two things keep a reference until the caller acts. A pipe without readers keeps its bufs until
+ * the write end is closed too, so watch that end for POLLERR. Outside of a pump, only calls on the
+ * socket's file take in the notices of zero-copy sends; usp_file_sync waits for them.
  */
 USP_EXPORT int usp_gift_new(void *base, size_t len, void (*done)(void *arg), void *arg, struct usp_gift **ret_gift);
+/* Drop the caller's reference. NULL is allowed. */
 USP_EXPORT void usp_gift_put(struct usp_gift *gift);
 
 /*
- * Put bytes [off, off + len) of a gift into a pipe's write end, by reference. A short count when the pipe fills;
- * blocks for the first free slot unless NONBLOCK. The caller keeps its reference. -EINVAL if outside the gift, -EBADF
- * if end is not a write end, -EPIPE, -EAGAIN.
+ * Put bytes [off, off + len) of a gift into the write end of a pipe, by reference. Returns the
+ * bytes put, a short count when the pipe fills. Blocks for the first free slot unless NONBLOCK is
+ * given. The caller keeps its reference. -EINVAL for bytes outside the gift, -EBADF if end is not a
+ * write end, -EPIPE, -EAGAIN.
  */
 USP_EXPORT ssize_t usp_gift_splice(struct usp_gift *gift, size_t off, size_t len, struct usp_file *end, unsigned flags);
 
 /*
- * sendfile(2) between any two files (H19-H23): in must be seekable. Moves up to len bytes over the pipe whose two
- * ends are pipe[0..1], or over an internal one if pipe is NULL. What a short sink leaves in the pipe is dropped
- * and the source position set back to it, so nothing is lost; a caller's pipe must be empty (-EBUSY). Bytes
- * delivered, 0 at the end of input, or -errno. If out is a pipe this is one usp_splice. flags are those of usp_splice.
+ * Move up to len bytes between any two files, as sendfile(2); in must be seekable. The bytes go
+ * through the pipe whose ends are pipe[0] and pipe[1], or through an internal one if pipe is NULL.
+ * What a short sink leaves in the pipe is dropped, and the position of the source is set back to
+ * it, so nothing is lost. A caller's pipe must be empty, else -EBUSY. Bytes delivered, 0 at the end
+ * of input, or -errno. If out is a pipe this is one usp_splice. flags and blocking are those of
+ * usp_splice.
  */
 USP_EXPORT ssize_t usp_splice_direct(struct usp_file *in, int64_t *off_in, struct usp_file *out, int64_t *off_out,
 				     size_t len, unsigned flags, struct usp_file *const pipe[2]);
 
 /*
- * After -EAGAIN: which side was blocked. USP_READ if in has nothing to give, USP_WRITE if out can take nothing, both
- * or 0 if that has changed since. Rings are asked for their state, descriptors by poll(2) with no wait.
+ * Tell which side was blocked, after -EAGAIN. USP_READ if in has nothing to give, USP_WRITE if out
+ * can take nothing, both, or 0 if that has changed since. Does not block: asks a pipe for its
+ * state, and a descriptor by poll(2).
  */
 USP_EXPORT unsigned usp_blocked_side(struct usp_file *in, struct usp_file *out);
 
 /* --- Pump ---------------------------------------------------------------------------------------- */
 
-/* How a hop is carried: decided per file by the plan, or forced. */
+/* How a hop is carried: the plan decides for each file, or the caller forces it. */
 enum usp_lane_choice {
 	USP_LANE_AUTO,
 	USP_LANE_KERNEL, /* bytes never enter user space; usp_pump_run gives -EOPNOTSUPP if an end cannot */
@@ -320,12 +374,12 @@ enum usp_lane_choice {
 
 #define USP_PUMP_SNAPSHOT 0x1u		/* copy at the source, so that later changes to it are not seen */
 #define USP_PUMP_REQUIRE_ZERO_COPY 0x2u /* -ENOTSUP before a byte moves if a hop would copy or cannot tell */
-#define USP_PUMP_CONTINUE_ON_ERROR 0x4u /* a failed sink leaves, the others go on */
-#define USP_PUMP_DETACH_SLOW 0x8u	/* a sink that stays full for slow_ns leaves (error -ETIMEDOUT) */
-#define USP_PUMP_WIDEN_FIFOS 0x10u	/* set FIFOs that it meets to a large size */
-#define USP_PUMP_KEEP_STRANDED 0x20u	/* what a failed sink leaves stays, for usp_pump_salvage */
-#define USP_PUMP_ADAPT_LANE 0x40u	/* of a socket: begin on the user lane, and change by the size of what comes */
-#define USP_PUMP_BATCH 0x80u		/* a run from pipe to pipe: be SCHED_BATCH while busy, and interrupt nobody */
+#define USP_PUMP_CONTINUE_ON_ERROR 0x4u /* a failed sink leaves; the others go on */
+#define USP_PUMP_DETACH_SLOW 0x8u	/* a sink that stays full for slow_ns leaves with -ETIMEDOUT */
+#define USP_PUMP_WIDEN_FIFOS 0x10u	/* make the FIFOs of the route large */
+#define USP_PUMP_KEEP_STRANDED 0x20u	/* keep what a failed sink left, for usp_pump_salvage */
+#define USP_PUMP_ADAPT_LANE 0x40u	/* for sockets: begin on the user lane, then change by the size of pieces */
+#define USP_PUMP_BATCH 0x80u		/* from pipe to pipe: run as SCHED_BATCH while busy, and preempt no thread */
 
 struct usp_pump_params {
 	size_t size; /* sizeof(struct usp_pump_params) */
@@ -334,16 +388,16 @@ struct usp_pump_params {
 	int64_t count;	    /* bytes to move; negative means until the end of input */
 	uint64_t rate;	    /* bytes per second at the source, on average; 0 means no limit */
 	uint64_t slow_ns;   /* with DETACH_SLOW; 0 means one second */
-	uint64_t idle_ns;   /* nothing moved for so long: -ETIMEDOUT of the side that was waited for; 0: never */
-	uint64_t total_ns;  /* the whole run took so long: -ETIMEDOUT, the same way; 0: never */
-	uint64_t linger_ns; /* at the end, how long a peer that takes nothing more is waited for; 0: 30 s */
+	uint64_t idle_ns;   /* -ETIMEDOUT of the side waited for, if nothing moves for so long; 0: never */
+	uint64_t total_ns;  /* -ETIMEDOUT of the side waited for, if the whole run takes longer; 0: never */
+	uint64_t linger_ns; /* at the end, how long to wait for a peer that takes nothing more; 0: 30 s */
 };
 
-/* A moment of a pump: plain values, no ownership. */
+/* A snapshot of a pump: plain values, nothing to free. */
 struct usp_pump_status {
 	size_t size;	   /* sizeof(struct usp_pump_status) */
 	uint64_t bytes;	   /* taken from the source */
-	uint64_t stranded; /* taken from the source and not delivered to a sink that failed, most of any sink */
+	uint64_t stranded; /* taken from the source, not delivered to a failed sink; the most of any sink */
 	int source_error;  /* 0 or -errno of the source, at offset bytes */
 	unsigned nr_sinks;
 	bool is_done;
@@ -352,122 +406,140 @@ struct usp_pump_status {
 struct usp_sink_status {
 	size_t size;	   /* sizeof(struct usp_sink_status) */
 	const char *spec;  /* owned by the sink's file */
-	uint64_t bytes;	   /* delivered; of a connection that is reset, what its peer has acknowledged */
-	uint64_t stranded; /* taken for this sink and not delivered, because it or the run failed or was stopped */
+	uint64_t bytes;	   /* delivered; for a connection that is reset, what its peer has acknowledged */
+	uint64_t stranded; /* taken for this sink, but not delivered: it or the run failed or was stopped */
 	int error;	   /* 0 or -errno */
 };
 
-/* The whole account of a pump's route, per hop and in sum. */
+/* The account of a pump's whole route, summed over its hops and sinks. */
 struct usp_route_total {
 	size_t size;	       /* sizeof(struct usp_route_total) */
 	uint64_t by_reference; /* delivered bytes that no hop copied, summed over the sinks */
 	uint64_t copied;       /* delivered bytes that some hop copied */
-	uint64_t unknown;      /* delivered bytes that no hop is known to have copied, and some hop cannot tell */
+	uint64_t unknown;      /* delivered bytes that no hop is known to have copied, while some hop cannot tell */
 };
 
 /*
- * A pump drives one source to one or many sinks: fan-out shares references, every sink gets every byte. It takes its
- * own references of the files and uses them alone while it runs. It starts at their positions and advances these.
- * params is copied; NULL means all of the source with no conditions. -EINVAL for files that cannot be read (written),
- * -ENOMEM. Sinks are added before the run, later ones are -EINVAL.
+ * Make a pump, which drives one source to one or many sinks. Fan-out shares references: every sink
+ * gets every byte. The pump takes its own references to the files and uses them alone while it
+ * runs. It starts at their positions and advances these. params is copied; NULL means all of the
+ * source, with no conditions. Does not block. -EINVAL for a source that cannot be read or a sink
+ * that cannot be written, -ENOMEM. Add sinks before the run; later it is -EINVAL.
  */
 USP_EXPORT int usp_pump_new(struct usp_file *source, const struct usp_pump_params *params, struct usp_pump **ret_pump);
 USP_EXPORT int usp_pump_add_sink(struct usp_pump *pump, struct usp_file *sink);
 
 /*
- * Run until the end of input, count, an error that stops it, or usp_pump_stop. Blocks; with more than one sink each
- * gets a thread of its own for the time of the call, unless there are time-outs or no threads can be had. Once. 0 when every byte reached every sink; else the first
- * error, the source's before a sink's: ask usp_pump_status and usp_pump_sink_status which side it was. -ECANCELED
- * after a stop. Before a byte moved: -EOPNOTSUPP for a lane that is impossible; -ENOTSUP (the same number) for
- * REQUIRE_ZERO_COPY, and the reason stands in the account of the hop; -EINVAL without a sink or for a second run. The
- * files have USP_NONBLOCK afterwards. What a sink on a network file system got may still fail: see usp_file_close.
+ * Run until the end of input, count, an error that stops the run, or usp_pump_stop. Blocks. Call it
+ * once. With more than one sink each gets a thread for the time of the call, unless there are
+ * time-outs or no threads can be had. The files have USP_NONBLOCK afterwards.
+ *
+ * Returns 0 when every byte reached every sink, else the first error, the source's before a sink's;
+ * usp_pump_status and usp_pump_sink_status tell the side. -ECANCELED after a stop. Before a byte
+ * moved: -EOPNOTSUPP for a lane that is impossible; -ENOTSUP (the same number) for
+ * REQUIRE_ZERO_COPY, with the reason in the account of the hop; -EINVAL without a sink or for a
+ * second run. What a sink on a network file system took may still fail: see usp_file_close.
  */
 USP_EXPORT int usp_pump_run(struct usp_pump *pump);
 
 /*
- * Would a run begin? 0, or -EOPNOTSUPP as usp_pump_run says it, and then the reasons stand in the hops. Changes no file, takes
- * nothing, does not block: for a caller that has to read from the source first, and must not if the run is refused then. What only
- * the first byte shows, whether the kernel serves the source and whether extents can be shared, is taken for good. -EINVAL, -ENOMEM.
+ * Tell whether a run could begin. 0, or -EOPNOTSUPP as from usp_pump_run, and then the reasons
+ * stand in the hops. Changes no file, takes nothing, does not block. It is for a caller that has to
+ * read from the source first, and must not do so if the run is refused. Two things show only with
+ * the first byte, and are assumed to work: that the kernel serves the source, and that extents can
+ * be shared. -EINVAL, -ENOMEM.
  */
 USP_EXPORT int usp_pump_check(struct usp_pump *pump);
 
-/* What a pump waits for: one side of one of its files, or time alone. */
+/* What a pump waits for: one side of one of its files, or only a time. */
 struct usp_pump_wait {
 	size_t size;	       /* sizeof(struct usp_pump_wait) */
-	struct usp_file *file; /* lent; NULL: time alone */
-	unsigned side;	       /* USP_READ: its source has nothing to give; USP_WRITE: its sink takes nothing */
-	int fd;		       /* to wait on for events (and for errors, which poll tells unasked), or -1 */
+	struct usp_file *file; /* lent; NULL: only a time */
+	unsigned side;	       /* USP_READ: the source has nothing to give; USP_WRITE: the sink takes nothing */
+	int fd;		       /* wait on it for events, and for errors, which poll always reports; or -1 */
 	short events;
-	int64_t timeout_ns; /* step again after this time at the latest; negative: no limit; 0: it only let others go first */
+	int64_t timeout_ns; /* step again after this time at the latest; negative: no limit; 0: it only yielded */
 };
 
 /*
- * usp_pump_run in pieces, for somebody's own event loop: do what goes without waiting. -EAGAIN: wait for what ret_wait says,
- * then call again. Else the run is over and the result is that of usp_pump_run. Does not block (except as disks do), and
- * moves a few MiB at most before it lets others go first. Level- or edge-triggered waits will do; after a
- * short read from a socket it says that it waits for the source without having seen -EAGAIN, and so an edge-triggered
- * loop that saw EPOLLRDHUP or EPOLLPRI has to call usp_pump_look first. One thread at a time.
+ * Run a pump in pieces, for the caller's own event loop: do what goes without waiting. -EAGAIN:
+ * wait for what ret_wait says, then call again. Any other result ends the run and is that of
+ * usp_pump_run. Does not block, except as disks do. Moves a few MiB at most, then yields. One
+ * thread at a time.
  *
- * With several sinks, which are served in turns and without threads, ret_wait is only the first of what usp_pump_waits tells.
+ * Level- and edge-triggered waits both work. A short read from a socket makes the step wait for the
+ * source without having seen -EAGAIN. So an edge-triggered loop that saw EPOLLRDHUP or EPOLLPRI has
+ * to call usp_pump_look before the next step.
+ *
+ * Several sinks are served in turns, without threads. ret_wait is then only the first of what
+ * usp_pump_waits tells.
  */
 USP_EXPORT int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
 
 /*
- * All that the last step waits for, at most nr of them (one more than there are sinks will do); returns how many there are.
- * The size in ret_waits[0] is that of each.
- * Step again when any of them is ready, or the shortest time is over.
+ * Tell all that the last step waits for. Writes at most nr entries and returns how many there are;
+ * one more than the number of sinks is enough. The size in ret_waits[0] is that of each entry. Call
+ * step again when one of them is ready, or when the shortest time is over. Does not block.
  */
 USP_EXPORT unsigned usp_pump_waits(const struct usp_pump *pump, struct usp_pump_wait *ret_waits, unsigned nr);
 
-/* Do not believe a short read until a step has seen -EAGAIN or the end: there is news that will not be told again. */
+/*
+ * Forget that the last short read emptied the source, until a step has seen -EAGAIN or the end. For
+ * edge-triggered loops: EPOLLRDHUP and EPOLLPRI are not reported twice.
+ */
 USP_EXPORT void usp_pump_look(struct usp_pump *pump);
 
 /*
- * After a run with KEEP_STRANDED: deliver to another file, in order, what the sink of that index left behind. Bytes, of
- * which several calls may be needed, 0 when nothing is left, or -errno of the file. What a connection had taken and its peer
- * had not acknowledged lies before that, and stays in stranded.
+ * Deliver to another file, in order, what the sink of that index left behind, after a run with
+ * KEEP_STRANDED. Returns bytes, 0 when nothing is left, or -errno of the file; several calls may be
+ * needed. Bytes that a connection took and its peer did not acknowledge come before that; they are
+ * gone, and stay counted in stranded.
  */
 USP_EXPORT ssize_t usp_pump_salvage(struct usp_pump *pump, unsigned index, struct usp_file *to);
 
-/* Make a running pump return soon, or a later run at once. Safe from any thread and from a signal handler. */
+/*
+ * Make a running pump return soon, or a later run at once. Safe from any thread and from a signal
+ * handler.
+ */
 USP_EXPORT void usp_pump_stop(struct usp_pump *pump);
 
-/* Counters, also while it runs in another thread. -EINVAL if there is no such sink. */
+/* Read the counters, also while the pump runs in another thread. -EINVAL if there is no such sink. */
 USP_EXPORT void usp_pump_status(const struct usp_pump *pump, struct usp_pump_status *ret_status);
 USP_EXPORT int usp_pump_sink_status(const struct usp_pump *pump, unsigned index, struct usp_sink_status *ret_status);
 
 /*
- * The ledger: the source's hop into the pipe, a sink's hop out of it, the sum, and the lane in one word: "kernel",
- * "user" or "mixed". Of file to file inside the kernel, both hops tell the same. Also while it runs; -EINVAL if there
- * is no such sink.
+ * Read the ledger: the source's hop into the pipe, a sink's hop out of it, the sum, and the lane in
+ * one word: "kernel", "user" or "mixed". When bytes go from file to file inside the kernel, both
+ * hops tell the same. Also while the pump runs. -EINVAL if there is no such sink.
  */
 USP_EXPORT void usp_pump_source_hop(const struct usp_pump *pump, struct usp_hop *ret_hop);
 USP_EXPORT int usp_pump_sink_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop);
 USP_EXPORT void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_total);
 USP_EXPORT const char *usp_pump_lane(const struct usp_pump *pump);
 
-/* Free it; bytes still in its pipes are gone (usp_pump_status said how many). NULL is allowed. */
+/* Free a pump. Bytes still in its pipes are lost; usp_pump_status tells how many. NULL is allowed. */
 USP_EXPORT void usp_pump_free(struct usp_pump *pump);
 
 /* --- The process --------------------------------------------------------------------------------- */
 
 /*
- * A child of fork(2) begins with empty caches and open locks; usplice(3), "After a fork", says what it may do with the
- * objects that it inherits. -ESTALE is what it gets where only its parent can go on.
+ * Give back the memory and kernel pipes that are cached for reuse and not in use now. Caching
+ * changes speed and never behaviour. The result counts what is in use, so that a test can find
+ * leaks.
  *
- * Memory and kernel pipes are cached for reuse, which changes speed and never behaviour. Give back all that is not
- * in use now; what is in use is counted in the result, so a test can see that nothing leaked.
+ * A child of fork(2) begins with empty caches and open locks. usplice(3), "After a fork", says what
+ * a child may do with the objects that it inherits. -ESTALE where only its parent can go on.
  */
 struct usp_usage {
 	size_t size;		      /* sizeof(struct usp_usage) */
 	size_t nr_folios;	      /* folios and gifts alive */
 	size_t folio_bytes;	      /* memory in use by folios, gifts not counted */
-	size_t nr_kpipes;	      /* kernel pipes in use by this process, and not by one that it descends from */
+	size_t nr_kpipes;	      /* kernel pipes in use by this process, without those of its parents */
 	uint64_t nr_kpipes_destroyed; /* kernel pipes that still held data when they were released */
 };
 USP_EXPORT void usp_trim(struct usp_usage *ret_usage); /* NULL is allowed */
 
-/* "1.2.3": of the library that runs. */
+/* Return the version of the library that runs, such as "1.2.3". */
 USP_EXPORT const char *usp_version(void);
 
 #ifdef __cplusplus

@@ -2,8 +2,9 @@
 /*
  * access_log - one line for each connection of a relay that has ended.
  *
- * A worker leaves the numbers in the ring of a spool, and the spool's thread makes text of them. That is written by hand:
- * with printf(3) a line costs as much as the rest of a short connection's end.
+ * A worker leaves the numbers in the ring of a spool, and the spool's thread makes text of them.
+ * The text is written by hand: with printf(3) a line costs as much as the rest of a short
+ * connection's end.
  */
 #include "access_log.h"
 #include "cli.h"
@@ -21,7 +22,7 @@
 #define ACCESS_ROOM (1 << 20)
 #define ACCESS_LISTENERS_MAX 64
 #define ACCESS_LISTENER_MAX 128
-#define ACCESS_TARGET_MAX 320 /* names are cut there */
+#define ACCESS_TARGET_MAX 320 /* longer names are cut */
 #define ACCESS_NS_PER_MS 1000000
 
 /* The numbers of a connection, without what a line does not show. */
@@ -30,7 +31,7 @@ struct access_item {
 	enum usp_relay_why why;
 	unsigned listener;
 	uint64_t duration_ns, delivered[2], ways[2][USP_NR_WAYS];
-	struct sockaddr_in6 peer, client; /* or the shorter one of IPv4 */
+	struct sockaddr_in6 peer, client; /* or a sockaddr_in, which is shorter */
 	size_t target_len;
 	bool has_target;
 	char target[ACCESS_TARGET_MAX];
@@ -41,7 +42,7 @@ static struct {
 	const char *path;
 	enum access_format format;
 	char listeners[ACCESS_LISTENERS_MAX][ACCESS_LISTENER_MAX];
-	struct timestamp timestamp; /* of the writer */
+	struct timestamp timestamp; /* used by the writer */
 } access_log;
 
 static const char *const access_whys[] = {
@@ -64,7 +65,7 @@ static const char *const access_ways[] = {
 
 /* --- A line ------------------------------------------------------------------------------------------ */
 
-/* Where it goes on. All that is added fits: what is long has been cut. */
+/* The position in a line. All that is added fits: long texts are cut before. */
 struct line {
 	char *at;
 	enum access_format format;
@@ -78,7 +79,7 @@ static void line_add(struct line *line, const char *text)
 	line->at += len;
 }
 
-/* At least so many digits. */
+/* Add a number with at least so many digits. */
 static void line_add_number(struct line *line, uint64_t number, unsigned nr_least)
 {
 	char digits[20];
@@ -92,7 +93,7 @@ static void line_add_number(struct line *line, uint64_t number, unsigned nr_leas
 		*line->at++ = digits[--nr];
 }
 
-/* The name of a field, behind the field before. */
+/* Begin a field with its name, behind the field before. */
 static void line_begin(struct line *line, const char *name)
 {
 	bool is_json = line->format == ACCESS_JSON;
@@ -108,7 +109,7 @@ static void line_number(struct line *line, const char *name, uint64_t number)
 	line_add_number(line, number, 1);
 }
 
-/* Can it stand in quotes, and without them, as it is? */
+/* Tell whether a text may stand as it is, with and without quotes. */
 static bool access_is_plain(const char *value)
 {
 	for (; *value; value++) {
@@ -118,7 +119,7 @@ static bool access_is_plain(const char *value)
 	return true;
 }
 
-/* A name of any bytes, as JSON has strings. */
+/* Add a name of any bytes, as a JSON string. */
 static void line_quote(struct line *line, const char *value)
 {
 	char *text = NULL;
@@ -148,7 +149,7 @@ static void line_text(struct line *line, const char *name, const char *value)
 	line_add(line, is_json ? "\"" : "");
 }
 
-/* Whom a header names, and then who sent it, if that is somebody else. */
+/* Add the client that a header names, and then the peer that sent the header, if it is another address. */
 static void line_client(struct line *line, const struct access_item *item)
 {
 	char client[PEER_TEXT_MAX], peer[PEER_TEXT_MAX];
@@ -170,7 +171,7 @@ static void line_target(struct line *line, const struct access_item *item)
 	}
 }
 
-/* Numbers of each direction, in JSON; in text their sums by way are enough. */
+/* Add the numbers of each direction in JSON; in text add their sums by way. */
 static void line_ways(struct line *line, const struct access_item *item)
 {
 	for (unsigned i = 0; i < 2; i++) {

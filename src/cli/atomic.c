@@ -2,9 +2,10 @@
 /*
  * atomic - a file that is written beside its destination and takes its place only when it is whole.
  *
- * It has no name while it is written, so that nothing is left when this process is killed. linkat(2) cannot replace a file:
- * before the rename it gets a name that tells where it comes from. Where a file cannot be without a name, or where /proc, by
- * which it is linked, is missing, it has that name from the start.
+ * It has no name while it is written, so that nothing is left when this process is killed.
+ * linkat(2) cannot replace a file, so before the rename the file gets a name that tells where it
+ * comes from. It has that name from the start where a file cannot be without a name, or where
+ * /proc, which linking needs, is missing.
  */
 #include "atomic.h"
 #include "atomic_keep.h"
@@ -26,11 +27,11 @@
 
 struct atomic_file {
 	struct atomic_file *next;
-	char *path;   /* the destination, links resolved */
-	char *beside; /* the name of the file that is written, or NULL while it has none */
+	char *path;   /* the destination, with links resolved */
+	char *beside; /* name of the file that is written; NULL without one */
 };
 
-/* All that exist, so that a second signal can remove them. */
+/* Guards the list of all atomic files, so that a second signal can remove them. */
 static pthread_mutex_t atomic_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct atomic_file *atomic_files;
 
@@ -80,7 +81,7 @@ static void atomic_link_of(int fd, char ret_link[ATOMIC_LINK_MAX])
 	snprintf(ret_link, ATOMIC_LINK_MAX, "/proc/self/fd/%d", fd);
 }
 
-/* A file without a name that can be given one, or -errno: then a name may still do. */
+/* Make a file without a name that can get one later. -errno: try a file with a name. */
 static int atomic_open_unnamed(const char *path, mode_t mode)
 {
 	int fd = atomic_open_folder(path, O_TMPFILE | O_RDWR, mode);
@@ -95,7 +96,7 @@ static int atomic_open_unnamed(const char *path, mode_t mode)
 	return -ENOENT;
 }
 
-/* Beside the destination, so that the rename stays in one file system. */
+/* Make a name beside the destination, so that the rename stays in one file system. */
 static char *atomic_name_beside(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -108,7 +109,7 @@ static char *atomic_name_beside(const char *path)
 	return asprintf(&name, "%.*s.%.200s.usplice-%08x", len, path, path + len, random) < 0 ? NULL : name;
 }
 
-/* Give the file fd this name, or make one if fd is -1: 0 or its descriptor. */
+/* Give the file fd this name, or make a file with it if fd is -1: 0, or the new descriptor. */
 static int atomic_take(const char *name, int fd, mode_t mode)
 {
 	char link[ATOMIC_LINK_MAX];
@@ -123,7 +124,10 @@ static int atomic_take(const char *name, int fd, mode_t mode)
 	return result < 0 ? -errno : result;
 }
 
-/* Find a name that is free. The lock is held meanwhile: a name that exists is known to atomic_remove_all. */
+/*
+ * Find a name that is free and take it. The lock is held, so that atomic_remove_all knows every
+ * name that exists.
+ */
 static int atomic_take_name(struct atomic_file *file, int fd, mode_t mode)
 {
 	int i, result = -EEXIST;
@@ -142,7 +146,10 @@ static int atomic_take_name(struct atomic_file *file, int fd, mode_t mode)
 	return result;
 }
 
-/* A new file gets mode and the directory's default ACL from the kernel. One that replaces an old one is closed at first. */
+/*
+ * Make the file. If there is no old file, the kernel gives it mode and the directory's default ACL.
+ * If it replaces an old one it is closed to others at first.
+ */
 static int atomic_create(struct atomic_file *file, mode_t mode, const struct stat *old, const char **ret_why)
 {
 	bool is_new = !S_ISREG(old->st_mode);
@@ -195,7 +202,7 @@ int atomic_link(struct atomic_file *file, int fd)
 	return file->beside ? 0 : atomic_take_name(file, fd, 0);
 }
 
-/* The new name is on the storage only when the directory is. */
+/* Sync the directory: only then is the new name on the storage. */
 static int atomic_sync_folder(const char *path)
 {
 	int fd = atomic_open_folder(path, O_RDONLY | O_DIRECTORY, 0), error = 0;
@@ -241,5 +248,5 @@ void atomic_remove_all(void)
 		if (file->beside)
 			unlink(file->beside);
 	}
-	/* The lock is kept: nobody makes another one before the process ends. */
+	/* Keep the lock, so that no new name appears before the process ends. */
 }

@@ -9,30 +9,32 @@ struct atomic_file;
 struct usp_spec;
 
 /*
- * Make an empty file in the directory of the regular file that name means, which need not exist: mode is for a new one, which
- * also gets the umask; else the file keeps what protects the old one (atomic_keep.h). It has no name where that is possible.
- * The descriptor belongs to the caller. A symbolic link is followed. ret_old is the destination's own stat, or all zero if
- * there is none. 0 or -errno, and then *ret_why is a sentence or NULL.
+ * Make an empty file in the directory of the regular file that name means, which need not exist. If
+ * it does not, the new file has mode below the umask. If it does, the new file gets what protects
+ * the old one (atomic_keep.h). The file has no name where that is possible. The caller owns the
+ * descriptor. A symbolic link is followed. ret_old is the stat of the destination, or all zero
+ * without one. 0 or -errno, and then *ret_why is a sentence or NULL.
  */
 int atomic_open(const struct usp_spec *name, mode_t mode, struct atomic_file **ret_file, int *ret_fd,
 		struct stat *ret_old, const char **ret_why);
 
-/* Do two of them have the same destination? */
+/* Tell whether two of them have the same destination. */
 int atomic_is_same(const struct atomic_file *a, const struct atomic_file *b);
 
-/* Give the file, which fd is, a name beside the destination if it has none yet. 0 or -errno. */
+/* Give the file, which is open as fd, a name beside the destination if it has none yet. 0 or -errno. */
 int atomic_link(struct atomic_file *file, int fd);
 
 /*
- * The bytes are on the storage, and the file has a name: put it in the destination's place, sync the directory, and free it. The
- * descriptor may be closed before. 0 or -errno; gone either way.
+ * Put the file in the destination's place, sync the directory, and free the struct. The bytes must
+ * be on the storage, and the file must have a name. The descriptor may be closed before. 0 or
+ * -errno; the struct is freed in both cases.
  */
 int atomic_commit(struct atomic_file *file);
 
 /* Remove the file and free it. NULL is allowed. */
 void atomic_discard(struct atomic_file *file);
 
-/* Remove all that exist, from any thread, right before the process ends. */
+/* Remove all atomic files, from any thread, right before the process ends. */
 void atomic_remove_all(void);
 
 #endif

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * atomic_keep - what a file that takes another one's place keeps of it.
+ * atomic_keep - what a file that takes the place of another one keeps of it.
  *
- * The order is what protects the bytes. The new file begins as ours, and closed to all others:
+ * The order of the steps protects the bytes. The new file begins as ours, and closed to all others:
  *
- *	0600, ours    security labels, and user.* attributes, which only a user who may write can set
- *	0000, ours    closed to its owner, too, before that is another one
- *	0000, theirs  group, then owner: a file that was given away cannot be changed any more
- *	as the old    the ACL, which brings the mode with it; or the mode, when no ACL is left that the directory gave
+ * 	0600, ours    security labels, and user.* attributes, which only a user with the right to write can set
+ * 	0000, ours    closed to its owner, too, before the owner changes
+ * 	0000, theirs  group, then owner: a file that was given away cannot be changed any more
+ * 	as the old    the ACL, which brings the mode with it; or the mode, when no ACL is left that the directory gave
  *
- * Set-id bits, security.capability, security.ima and security.evm vouch for the old bytes, so they are not kept. The kernel
- * takes the first two away from a file that is written in place, too.
+ * Set-id bits, security.capability, security.ima and security.evm vouch for the old bytes, so they
+ * are not kept. The kernel removes the first two from a file that is written in place, too.
  */
 #include "atomic_keep.h"
 
@@ -27,9 +27,9 @@
 #include <unistd.h>
 
 #define KEEP_ACL "system.posix_acl_access"
-#define KEEP_NFS4_ACL "system.nfs4_acl" /* which every file of NFSv4 has, in place of the other */
+#define KEEP_NFS4_ACL "system.nfs4_acl" /* every file of NFSv4 has it instead of a POSIX ACL */
 
-/* As much of each as the kernel allows. */
+/* Keeps as much of each attribute as the kernel allows. */
 struct keep {
 	int fd;		  /* the new file */
 	const char *path; /* the old one */
@@ -40,7 +40,10 @@ struct keep {
 
 /* --- Attributes ----------------------------------------------------------------------------------------- */
 
-/* By these a security module, or Samba, decides about a file. security.SMACK64EXEC is none: it gives rights to a program. */
+/*
+ * Labels by which a security module, or Samba, decides about a file. security.SMACK64EXEC is not
+ * one of them: it gives rights to a program.
+ */
 static const char *const keep_labels[] = {
 	"security.selinux", "security.SMACK64", "security.SMACK64MMAP", "security.apparmor", "security.NTACL",
 };
@@ -56,7 +59,7 @@ static bool keep_is_label(const char *name)
 	return false;
 }
 
-/* The old file's attribute: its length or -errno. */
+/* Read an attribute of the old file: its length or -errno. */
 static ssize_t keep_get(struct keep *keep, const char *name)
 {
 	ssize_t len = lgetxattr(keep->path, name, keep->value, sizeof(keep->value));
@@ -69,7 +72,10 @@ static int keep_set(struct keep *keep, const char *name, ssize_t len)
 	return fsetxattr(keep->fd, name, keep->value, (size_t)len, 0) < 0 ? -errno : 0;
 }
 
-/* Where a security module is at work, it has given the new file a label. Where it has not, the old label protects nothing. */
+/*
+ * Keep a label. An active security module has given the new file a label. Without one, the old
+ * label protects nothing.
+ */
 static int keep_label(struct keep *keep, const char *name, ssize_t len)
 {
 	ssize_t given = fgetxattr(keep->fd, name, keep->given, sizeof(keep->given));
@@ -110,7 +116,10 @@ static bool keep_chown(int fd, uid_t uid, gid_t gid)
 	return fchown(fd, uid, gid) == 0;
 }
 
-/* True if the group is the old one. The owner may be another: that is the user whose bytes these are. */
+/*
+ * Set the owner. True if the group is the old one. The owner may differ: it is then the user of
+ * these bytes.
+ */
 static bool keep_owner(int fd, const struct stat *old)
 {
 	struct stat new;
@@ -124,7 +133,10 @@ static bool keep_owner(int fd, const struct stat *old)
 	return has_group;
 }
 
-/* The members of the old group are others now, and some others are members of the new one: both get what both had. */
+/*
+ * Narrow a mode for a new group. Members of the old group become others, and some others are
+ * members of the new group. So both get only the rights that both had.
+ */
 static mode_t keep_narrow_mode(mode_t mode)
 {
 	mode_t both = mode >> 3 & mode & 07;
@@ -132,7 +144,7 @@ static mode_t keep_narrow_mode(mode_t mode)
 	return (mode & ~(mode_t)077) | both << 3 | both;
 }
 
-/* The same for an ACL. A user who is in two groups had what either had, so that all groups count. */
+/* Narrow an ACL in the same way. A user in two groups had the rights of either, so all groups count. */
 static void keep_narrow_acl(struct keep *keep, ssize_t len)
 {
 	struct posix_acl_xattr_entry *first = (void *)(keep->value + sizeof(struct posix_acl_xattr_header)), *entry;
@@ -151,8 +163,8 @@ static void keep_narrow_acl(struct keep *keep, ssize_t len)
 }
 
 /*
- * An NFSv4 ACL is carried over as it is, or not at all. EINVAL: the ACL names somebody who does not exist in this user namespace,
- * which is no mistake of the command line.
+ * Keep an ACL. An NFSv4 ACL is copied as it is, or not at all. EINVAL: the ACL names a user that
+ * does not exist in this user namespace, which is not a mistake of the command line.
  */
 static int keep_acl(struct keep *keep, const char *name, ssize_t len, bool has_group)
 {
@@ -173,7 +185,7 @@ static int keep_mode(struct keep *keep, mode_t mode, bool has_group)
 	return fchmod(keep->fd, has_group ? mode : keep_narrow_mode(mode)) < 0 ? -errno : 0;
 }
 
-/* An ACL says all nine bits, and leaves the sticky one. */
+/* Keep the permissions. An ACL sets all nine bits, and leaves the sticky bit. */
 static int keep_access(struct keep *keep, const struct stat *old)
 {
 	const char *name = KEEP_ACL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* atomic_path - which file is to be replaced as a whole, and whether it can be. */
+/* atomic_path - find the file that is to be replaced as a whole, and check whether it can be. */
 #include "atomic_path.h"
 
 #include <errno.h>
@@ -23,7 +23,10 @@ static int path_of(const struct usp_spec *name, char **ret_path, const char **re
 	return *ret_why ? -EINVAL : *ret_path ? 0 : -ENOMEM;
 }
 
-/* A path for a file that does not exist: the real one of its directory, and its name. NULL with errno. */
+/*
+ * Make a path for a file that does not exist: the real path of its directory, and its name. NULL
+ * with errno.
+ */
 static char *path_real_folder(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -48,7 +51,10 @@ static int path_set(char **path, char *real)
 	return 0;
 }
 
-/* Where the destination really is, and its stat if it exists; or what forbids to replace it. */
+/*
+ * Find where the destination really is, and its stat if it exists. On failure *ret_why tells why it
+ * cannot be replaced.
+ */
 static int path_resolve(char **path, struct stat *ret_old, const char **ret_why)
 {
 	struct stat link;

@@ -51,7 +51,7 @@ static const char *relay_parse_span(const char *value, uint64_t min_ns, uint64_t
 	return wrong ? wrong : *ret_ns < min_ns || *ret_ns > max_ns ? why : NULL;
 }
 
-/* What TCP counts in seconds. */
+/* Parse a time that TCP counts in seconds. */
 static const char *relay_parse_keepalive(const char *value, void *field)
 {
 	return relay_parse_span(value, RELAY_S, RELAY_KEEPALIVE_S_MAX * RELAY_S, "is not between 1s and 32767s", field);
@@ -62,7 +62,7 @@ static const char *relay_parse_user_timeout(const char *value, void *field)
 	return relay_parse_span(value, 0, INT32_MAX * (RELAY_S / 1000), "is longer than 24 days", field);
 }
 
-/* SO_MARK is often written in base 16. */
+/* Parse a mark; SO_MARK is often written in base 16. */
 static const char *relay_parse_mark(const char *value, void *field)
 {
 	char *end;
@@ -79,7 +79,7 @@ static const char *relay_parse_ipv6_bits(const char *value, void *field)
 	return relay_parse_number(value, 128, "is not between 1 and 128", field);
 }
 
-/* "N" or "N/TIME". */
+/* Parse "N" or "N/TIME". */
 static const char *relay_parse_accept_rate(const char *value, void *field)
 {
 	struct usp_relay_params *params = field;
@@ -96,7 +96,7 @@ static const char *relay_parse_accept_rate(const char *value, void *field)
 	return slash ? option_time(slash + 1, &params->accept_rate_ns) : NULL;
 }
 
-/* Blocks with commas between them become a rule each, in the order of the command line. */
+/* Add a rule for each block of a list with commas, in the order of the command line. */
 static const char *relay_add_rules(const char *what, const char *value, struct word_list *rules)
 {
 	char rule[128];
@@ -124,7 +124,7 @@ static const char *relay_parse_deny(const char *value, void *field)
 	return relay_add_rules("deny", value, field);
 }
 
-/* The index of a name, for an enum with one for each; some may be NULL. */
+/* Find the index of a name, for an enum with one name for each value; some may be NULL. */
 static const char *relay_parse_name(const char *value, const char *const *names, unsigned nr, const char *why,
 				    int *ret_index)
 {
@@ -184,7 +184,10 @@ static const char *relay_parse_access_format(const char *value, void *field)
 	return why;
 }
 
-/* May be given twice, once for each side. Two lists, or a list and all, would leave open which of them is meant. */
+/*
+ * Parse one or two sides, one for each time the option is given. Two lists, or a list and all,
+ * would be ambiguous.
+ */
 static const char *relay_parse_proxy_accept(const char *value, struct relay_request *request)
 {
 	bool is_list = *value == '=';
@@ -214,7 +217,7 @@ static const char *relay_parse_proxy(const char *value, void *field)
 	return NULL;
 }
 
-/* May be given several times. */
+/* Add a host; the option may be given several times. */
 static const char *relay_parse_metrics_host(const char *value, void *field)
 {
 	struct relay_request *request = field;
@@ -318,7 +321,7 @@ static int relay_help(void)
 
 int cmd_relay(int argc, char **argv)
 {
-	/* Lent to a thread that may still read a file when the relay has ended. */
+	/* static, because a thread may still use it to read a file after the relay has ended */
 	static struct relay_request request = {.params.size = sizeof(request.params), .log_level = MESSAGE_INFO};
 	int first = option_parse(relay_options, argc, argv, &request);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* copy - what the files that make up `usplice copy` share: what was asked for, and the run. */
+/* copy - what the files of `usplice copy` share: the request, and the run. */
 #ifndef USP_CLI_COPY_H
 #define USP_CLI_COPY_H
 
@@ -11,7 +11,7 @@
 
 struct atomic_file;
 
-/* The command line, as it was parsed. Sizes are -1 where they were not given. */
+/* The command line, parsed. Sizes are -1 if they were not given. */
 struct copy_request {
 	const char *source;
 	char *const *sinks;
@@ -31,18 +31,18 @@ struct copy_request {
 
 struct copy_sink {
 	const char *spec;
-	struct usp_spec *name; /* the same, parsed; NULL if it does not parse */
+	struct usp_spec *name; /* spec, parsed; NULL if it does not parse */
 	struct usp_file *file;
-	struct stat object;	    /* what it is, or all zero for what is neither a descriptor nor a path */
+	struct stat object;	    /* what it is, or all zero for other things than descriptors and paths */
 	struct atomic_file *atomic; /* with --atomic: the file beside the destination */
-	int64_t was;		    /* the offset of one that was inherited, before it was moved */
-	int64_t start;		    /* where in the sink the first byte goes; 0 in a stream */
-	bool has_peer;		    /* it waits for another process, or that would notice: opened last */
+	int64_t was;		    /* the offset of an inherited one, before it was moved */
+	int64_t start;		    /* position of the first byte in the sink; 0 in a stream */
+	bool has_peer;		    /* opening it involves another process: it is opened last */
 	int number;		    /* of its descriptor: copy_inherited */
 	bool is_inherited;	    /* opened by another process */
 	bool is_new;		    /* this run made the file */
-	bool is_cut_late;	    /* what an old file has behind the new bytes goes after the run, not before */
-	char error[COPY_ERROR_MAX]; /* "" while all is well */
+	bool is_cut_late;	    /* cut the rest of an old file after the run, not before */
+	char error[COPY_ERROR_MAX]; /* "" without an error */
 };
 
 /* One run of the command. */
@@ -52,76 +52,93 @@ struct copy {
 	struct usp_file *source;
 	struct stat source_object;
 	int source_number;    /* of its descriptor: copy_inherited */
-	int64_t source_was;   /* the offset of a source that was inherited, before it was moved */
-	int64_t source_start; /* where in the source the first byte comes from; 0 in a stream */
-	int64_t count;	      /* bytes to move at most, -1 for all */
-	int64_t total;	      /* bytes that will come, as far as that is known, or -1 */
+	int64_t source_was;   /* the offset of an inherited source, before it was moved */
+	int64_t source_start; /* position of the first byte in the source; 0 in a stream */
+	int64_t count;	      /* most bytes to move, -1 for all */
+	int64_t total;	      /* bytes that will come, or -1 if that is not known */
 	struct copy_sink *sinks;
 	struct usp_pump *pump;	       /* NULL until everything is open */
 	int64_t to_skip;	       /* bytes of a source without positions that --skip reads and throws away */
-	struct usp_hop skipped;	       /* what --skip read and threw away is no part of the report */
+	struct usp_hop skipped;	       /* what --skip read and threw away: not part of the report */
 	_Atomic(const char *) opening; /* the spec that is being opened, or NULL */
 	struct watch watch;
 	struct progress progress;
 	int report_fd;	    /* -1 without --report */
 	bool report_is_new; /* this run made the file */
-	bool is_silent;	    /* while bytes move: what is said would land among them */
+	bool is_silent;	    /* while bytes move: a message would land among them */
 	double seconds, cpu_seconds;
 };
 
-/* Open and check all endpoints, and bring them to where the copy begins. An exit code; the error has been told. */
+/*
+ * Open and check all endpoints, and bring them to where the copy begins. An exit code; the error
+ * has been said.
+ */
 int copy_open(struct copy *copy);
 
-/* Its steps: is something there twice, or asked for in vain? An exit code, and what is wrong has been told. */
+/*
+ * Check, as steps of copy_open, whether something is named twice, or an option cannot be honoured.
+ * An exit code; the error has been said.
+ */
 int copy_check_same(struct copy *copy);
 int copy_check_options(struct copy *copy);
 
-/* Its last step: bring what is open to where the copy begins, except for what has to be read for that. */
+/*
+ * Bring what is open to where the copy begins, except for what has to be read for that. The last
+ * step of copy_open.
+ */
 int copy_place(struct copy *copy);
 
-/* Read and drop copy->to_skip bytes of the source, when nothing can be refused any more. An exit code. */
+/*
+ * Read and drop copy->to_skip bytes of the source, after the last check that can refuse the copy.
+ * An exit code.
+ */
 int copy_skip(struct copy *copy);
 
 /*
- * The number of the descriptor that was there at the start and that name means: COPY_NO_NUMBER if it means none, COPY_NOT_OPEN
- * if there is no such descriptor. Asked before anything is opened: later a descriptor of ours may have that number.
+ * Return the number of the inherited descriptor that name means: COPY_NO_NUMBER if it means none,
+ * COPY_NOT_OPEN if there is no such descriptor. Call it before anything is opened: later a
+ * descriptor of ours may have that number.
  */
 #define COPY_NO_NUMBER (-1)
 #define COPY_NOT_OPEN (-2)
 int copy_inherited(const struct usp_spec *name, unsigned mode);
 
-/* The path that name means, or NULL. NULL is allowed: a spec that does not parse. */
+/* Return the path that name means, or NULL. name may be NULL, for a spec that does not parse. */
 static inline const char *copy_path(const struct usp_spec *name)
 {
 	return name ? usp_spec_path(name) : NULL;
 }
 
-/* usp_open of a sink, or of the source if that is NULL. A descriptor that the command needs once more stays open when the file goes. */
+/*
+ * Open a sink with usp_open, or the source if sink is NULL. A descriptor that the command needs
+ * again stays open when the file is closed.
+ */
 int copy_open_spec(const struct copy *copy, const struct copy_sink *sink, const struct usp_open_params *params,
 		   struct usp_file **ret_file, const char **ret_why);
 
-/* Are they the same file, FIFO or block device? */
+/* Tell whether both are the same file, FIFO or block device. */
 bool copy_is_same(const struct stat *a, const struct stat *b);
 
-/* Are they the same socket? Unlike a file it can be source and destination at once. */
+/* Tell whether both are the same socket. Unlike a file, a socket can be source and sink at once. */
 bool copy_is_same_socket(const struct stat *a, const struct stat *b);
 
 /*
- * Leave no trace of a copy that does not begin: remove the files that it made and did not write into, and bring the offsets
- * that others share back to where they were. The report is removed by itself.
+ * Undo a copy that does not begin: remove the empty files that it made, and restore the offsets
+ * that others share. copy_remove_report removes the report.
  */
 void copy_undo(const struct copy *copy);
 void copy_remove_report(const struct copy *copy);
 
 /*
- * An endpoint failed before the copy began: say so and give the exit code, which is the signal's if one interrupted. why is
- * usp_open's sentence, or NULL. copy_usage is for what can never work as it was asked for.
+ * Say that an endpoint failed before the copy began, and return the exit code, which is the
+ * signal's if one interrupted. why is usp_open's sentence, or NULL. copy_usage is for requests that
+ * can never work.
  */
 int copy_source_failed(struct copy *copy, int error, const char *why);
 int copy_sink_failed(struct copy *copy, struct copy_sink *sink, int error, const char *why);
 int copy_usage(const char *side, const char *spec, const char *why);
 
-/* Do all that was asked for: an exit code. */
+/* Run the whole copy: an exit code. */
 int copy_main(const struct copy_request *request);
 
 #endif

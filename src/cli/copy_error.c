@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* copy_error - what is said about an endpoint that cannot be used, and the exit code that goes with it. */
+/* copy_error - say why an endpoint cannot be used, and choose the exit code. */
 #include "cli.h"
 #include "copy.h"
 #include "standard.h"
@@ -11,7 +11,7 @@
 
 #define ERROR_PATH_MAX 100 /* two of them fit into the message */
 
-/* These say little by themselves; the sentence says it all. */
+/* Tell whether the text of an error needs the sentence, because it says little by itself. */
 static bool error_needs_why(int error)
 {
 	return error == -EINVAL || error == -EHOSTUNREACH || error == -EBADF || error == -ENXIO || error == -ESTALE;
@@ -27,7 +27,7 @@ static void error_text(char text[COPY_ERROR_MAX], int error, const char *why)
 		snprintf(text, COPY_ERROR_MAX, "%s (%s)", strerror(-error), why);
 }
 
-/* The exit code of the signal that interrupted, after saying so, or 0. */
+/* Return the exit code of the signal that interrupted, after saying so, or 0. */
 static int error_is_signal(const struct copy *copy, int error)
 {
 	int signo = watch_signo(&copy->watch);
@@ -38,7 +38,7 @@ static int error_is_signal(const struct copy *copy, int error)
 	return CLI_SIGNAL + signo;
 }
 
-/* A spec that nobody understands is the caller's mistake, and not the endpoint's. */
+/* Choose the exit code: a spec that does not parse is the caller's mistake, and not the endpoint's. */
 static int error_blame(int error, const char *why, int side)
 {
 	return error == -EINVAL && why ? CLI_USAGE : side;
@@ -59,7 +59,10 @@ int copy_source_failed(struct copy *copy, int error, const char *why)
 	return error_blame(error, why, CLI_SOURCE);
 }
 
-/* A directory is no destination, but a name in it is: that of the source, if it has one. */
+/*
+ * Suggest a name in a directory: the directory cannot be a sink, but a file in it with the source's
+ * name can.
+ */
 static void error_name_in_folder(const struct copy *copy, struct copy_sink *sink)
 {
 	const char *folder = copy_path(sink->name), *source = copy_path(copy->source_name);

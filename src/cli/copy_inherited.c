@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * copy_inherited - descriptors that the command was started with, and that are named by their numbers.
+ * copy_inherited - descriptors that the command was started with, and that are named by their
+ * numbers.
  *
- * A file of the library closes its descriptor. One that is needed once more is not given away with it: standard error, where the
- * command speaks, and a socket or terminal that is source and destination. A second descriptor of the same description is closed
- * in its place.
+ * A file of the library closes its descriptor. Some descriptors are needed again: standard error,
+ * for messages, and a socket or terminal that is both source and sink. The file then gets a second
+ * descriptor of the same description, and closes that.
  */
 #include "copy.h"
 
@@ -56,7 +57,7 @@ int copy_open_spec(const struct copy *copy, const struct copy_sink *sink, const 
 	int number = sink ? sink->number : copy->source_number;
 
 	if (number == COPY_NOT_OPEN) {
-		*ret_why = "this descriptor is not open"; /* unless it is one of ours, meanwhile */
+		*ret_why = "this descriptor is not open"; /* it may be one of ours by now */
 		return -EBADF;
 	}
 	if (number >= 0 && inherited_is_needed(copy, sink, number))

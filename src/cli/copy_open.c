@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * copy_open - opens the endpoints of a copy, and the file of its report.
+ * copy_open - open the endpoints of a copy, and the file of its report.
  *
- * The order is what keeps data safe. First comes what can be opened without making a file and without the notice of another
- * process. Then copy_check compares what was found (is the source also a destination?) and refuses what cannot be done. Only
- * then are peers waited for and files made, and only when all is in its place are old files cut to nothing.
+ * The order keeps data safe. First, open what needs no new file and what no other process notices.
+ * Then copy_check compares what was found, such as a source that is also a sink, and refuses what
+ * cannot be done. Only then wait for peers and make files. Cut old files to nothing only when all
+ * else is in place.
  */
 #include "atomic.h"
 #include "cli.h"
@@ -15,12 +16,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a destination that is not open yet may need. */
+/* The rounds of opening, by what a sink that is not open yet may need. */
 enum open_round { OPEN_LOOK, OPEN_MAKE, OPEN_PEERS };
 
 /* --- Opening ------------------------------------------------------------------------------------------ */
 
-/* All zero for what is neither a descriptor nor the path of anything. */
+/* Fill in the stat of an endpoint: all zero for other things than descriptors and existing paths. */
 static void open_look(const struct usp_spec *name, struct usp_file *file, struct stat *ret_object)
 {
 	const char *path = copy_path(name);
@@ -50,7 +51,7 @@ static int open_source(struct copy *copy, enum open_round round)
 	return CLI_DONE;
 }
 
-/* A new file gets the permissions that cp(1) would give it, below the umask. */
+/* Return the permissions for a new file, as cp(1) would set them, below the umask. */
 static mode_t open_mode(const struct copy *copy)
 {
 	return S_ISREG(copy->source_object.st_mode) ? copy->source_object.st_mode & 0777 : 0666;
@@ -91,7 +92,7 @@ static struct usp_open_params open_sink_params(const struct copy *copy, const st
 	};
 }
 
-/* Is it left to a later round? */
+/* Tell whether a sink is left to a later round. */
 static bool open_is_later(struct copy_sink *sink, enum open_round round, int error, const char *why)
 {
 	if (error == -EINPROGRESS && round != OPEN_PEERS)
@@ -107,14 +108,14 @@ static int open_named(struct copy *copy, struct copy_sink *sink, enum open_round
 
 	copy->opening = sink->spec;
 	error = copy_open_spec(copy, sink, &params, &sink->file, &why);
-	if (error == -EPERM && copy->request->resume) { /* perhaps it may only be appended to (chattr +a) */
+	if (error == -EPERM && copy->request->resume) { /* it may be open for appending only (chattr +a) */
 		params.append = true;
 		error = copy_open_spec(copy, sink, &params, &sink->file, &why);
 	}
 	open_look(sink->name, sink->file, &sink->object);
 	sink->is_new = error == 0 && round == OPEN_MAKE;
 	if (error == 0)
-		error = usp_file_abort(sink->file); /* what ends before it has begun is not all */
+		error = usp_file_abort(sink->file); /* until the run has begun, an end is not the end of the data */
 	if (error < 0 && !open_is_later(sink, round, error, why))
 		return copy_sink_failed(copy, sink, error, why);
 	return CLI_DONE;
@@ -134,7 +135,7 @@ static int open_sink(struct copy *copy, struct copy_sink *sink, enum open_round 
 
 /* --- The report --------------------------------------------------------------------------------------- */
 
-/* Opened before anything is copied: a report that cannot be written is told now, and not after an hour. */
+/* Open the report before anything is copied, so that an error shows now and not after an hour. */
 static int open_report(struct copy *copy, bool may_make)
 {
 	const char *path = copy->request->report;
@@ -157,7 +158,7 @@ static int open_report(struct copy *copy, bool may_make)
 
 /* --- Leaving no trace --------------------------------------------------------------------------------- */
 
-/* A file that was made and not written is taken away again. */
+/* Remove a file that this run made and did not write. */
 static void open_remove(const char *path, const struct stat *made)
 {
 	struct stat there;
@@ -192,7 +193,10 @@ void copy_remove_report(const struct copy *copy)
 
 /* --- All of it -------------------------------------------------------------------------------------- */
 
-/* What fails does not keep the others from being looked at: the report must not be written over one of them. */
+/*
+ * Open in the first round. After a failure look at the others, too: the report must not be written
+ * over one of them.
+ */
 static int open_look_at_all(struct copy *copy)
 {
 	int code = open_source(copy, OPEN_LOOK);
@@ -220,7 +224,10 @@ static int open_rest(struct copy *copy)
 	return code;
 }
 
-/* The report is made when nothing is refused any more, also that of a copy that failed. */
+/*
+ * Open everything. The report is made after the last check that can refuse the copy, also for a
+ * copy that failed.
+ */
 static int open_all(struct copy *copy)
 {
 	int report = open_report(copy, false), code = report == CLI_DONE ? open_look_at_all(copy) : report;

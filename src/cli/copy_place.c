@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* copy_place - brings the open endpoints of a copy to where it begins; cutting old files is its last step. */
+/* copy_place - bring the open endpoints of a copy to where it begins. The last step is to cut old files. */
 #include "cli.h"
 #include "copy.h"
 #include "resume.h"
@@ -14,8 +14,8 @@
 /* --- What was inherited ------------------------------------------------------------------------------- */
 
 /*
- * What is there is read from the descriptor itself, without moving its offset, if that can be read. One that is open for writing
- * only needs a second description. The descriptor, or -1 with errno.
+ * Return a descriptor to read what an inherited sink has: its own if it is readable, whose offset
+ * stays; else one of a second description. -1 with errno.
  */
 static int place_readable(const struct copy_sink *sink)
 {
@@ -44,7 +44,10 @@ static int place_reopen(struct copy *copy, struct copy_sink *sink, struct usp_fi
 
 /* --- Where it begins --------------------------------------------------------------------------------- */
 
-/* A file that we opened ourselves appends already. What others share is brought to its end for all of them. */
+/*
+ * Append. A file that the command opened appends already. An offset that others share is moved to
+ * the end for all of them.
+ */
 static int place_append(struct copy *copy, struct copy_sink *sink)
 {
 	int64_t at = sink->object.st_size;
@@ -70,7 +73,10 @@ static int place_sink(struct copy *copy, struct copy_sink *sink)
 	return CLI_DONE;
 }
 
-/* The bytes from the source's position to its end, or -1 for a stream and for what does not know, as in /proc. */
+/*
+ * Return the bytes from the source's position to its end, or -1 for a stream and for files that do
+ * not know, as in /proc.
+ */
 static int64_t place_source_left(struct copy *copy)
 {
 	int64_t at = usp_file_seek(copy->source, 0, SEEK_CUR), end = usp_file_size(copy->source);
@@ -99,7 +105,7 @@ static int place_discard_to(struct copy *copy, struct usp_file *null)
 	return error == -ECANCELED ? -EINTR : error;
 }
 
-/* This, too, can be interrupted. */
+/* See copy.h. A signal can interrupt it. */
 int copy_skip(struct copy *copy)
 {
 	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE};
@@ -144,7 +150,7 @@ static int place_resume_failed(struct copy *copy, struct copy_sink *sink, enum r
 	return CLI_SINK;
 }
 
-/* Go on behind what the destination has, if that is the beginning of what the source gives. */
+/* Go on behind what the sink has, if it equals the beginning of the source. */
 static int place_resume(struct copy *copy)
 {
 	struct copy_sink *sink = &copy->sinks[0];
@@ -163,7 +169,7 @@ static int place_resume(struct copy *copy)
 	if (result != RESUME_SAME)
 		return place_resume_failed(copy, sink, result, have);
 	copy->source_start = usp_file_seek(copy->source, copy->source_start + have, SEEK_SET);
-	usp_file_seek(sink->file, have, SEEK_SET); /* a file that appends is there without that */
+	usp_file_seek(sink->file, have, SEEK_SET); /* for a file that appends this changes nothing */
 	sink->start = have;
 	if (copy->count >= 0)
 		copy->count -= have;
@@ -173,8 +179,8 @@ static int place_resume(struct copy *copy)
 /* --- The last step -------------------------------------------------------------------------------------- */
 
 /*
- * What was inherited was cut, or not, by the process that opened it. Where the pump may refuse, an old file is cut only behind
- * the new bytes, when it has not.
+ * Cut an old file. An inherited file was cut, or not, by the process that opened it. Where the pump
+ * may refuse the run, the file is cut after the run, behind the new bytes.
  */
 static int place_truncate(struct copy *copy, struct copy_sink *sink)
 {
@@ -191,7 +197,7 @@ static int place_truncate(struct copy *copy, struct copy_sink *sink)
 	return CLI_DONE;
 }
 
-/* The bytes that will come, for the percentage. */
+/* Return the number of bytes that will come, for the percentage. */
 static int64_t place_total(struct copy *copy)
 {
 	int64_t left = place_source_left(copy);

@@ -5,7 +5,10 @@
 #include <string.h>
 #include <usplice/spec.h>
 
-/* A control character is escaped also where JSON would take it as it is: the string may go to a terminal. */
+/*
+ * Write one character. Control characters are always escaped, even if JSON allows them: the string
+ * may go to a terminal.
+ */
 static void json_char(FILE *out, const char *text, size_t len, uint32_t point)
 {
 	static const char named[] = "\"\"\\\\\bb\ff\nn\rr\tt";

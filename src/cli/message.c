@@ -12,8 +12,9 @@
 #include <usplice/spec.h>
 
 /*
- * Names come from the user or from a script: they must not be able to move the cursor or fake a second line. What could be a
- * command to a terminal becomes a question mark, and so does a byte that is no UTF-8: some terminals obey those, too.
+ * Replace by question marks what could be a command to a terminal. Names come from users and
+ * scripts, and must not move the cursor or fake a second line. Bytes that are not UTF-8 are
+ * replaced, too: some terminals obey them.
  */
 static void message_disarm(char *text)
 {

@@ -11,7 +11,7 @@
 #include <usplice/spec.h>
 
 #define OPTION_MAX 64
-#define OPTION_LONG 256 /* getopt_long's values of long options begin here, behind all letters */
+#define OPTION_LONG 256 /* getopt_long's values of long options begin here, above all letters */
 #define OPTION_HELP_COLUMN 28
 #define OPTION_TIME_MIN_NS 1000000
 
@@ -42,7 +42,7 @@ static void option_describe(const struct option_row *rows, struct option_names *
 	}
 }
 
-/* The row that getopt_long's result means. */
+/* Return the row that getopt_long's result means. */
 static const struct option_row *option_find(const struct option_row *rows, int found)
 {
 	if (found >= OPTION_LONG)

@@ -9,22 +9,22 @@
 struct option_row {
 	const char *name;     /* the long name, without dashes */
 	char letter;	      /* the short name, or 0 */
-	const char *argument; /* what the help calls its argument; NULL if it takes none */
+	const char *argument; /* the name of its argument in the help; NULL without one */
 	const char *help;     /* lines of the help text, separated by '\n' */
 	const char *(*parse)(const char *value, void *field); /* NULL, or a sentence: what is wrong with value */
-	size_t field;					      /* where in the command's request parse puts the result */
+	size_t field;					      /* offset of the result in the command's request */
 };
 
 /*
- * Parse argv into the request. The index of the first operand (operands are moved behind the options), or -1 after
- * saying what is wrong.
+ * Parse argv into the request. Returns the index of the first operand (operands are moved behind
+ * the options), or -1 after saying what is wrong.
  */
 int option_parse(const struct option_row *rows, int argc, char **argv, void *request);
 
 /* Print one paragraph per option on standard output. */
 void option_print(const struct option_row *rows);
 
-/* Parsers for the usual fields: bool, int64_t (a size), uint64_t (a rate), const char *. */
+/* Parse the usual fields: bool, int64_t (a size), uint64_t (a rate), const char *. */
 const char *option_flag(const char *value, void *field);
 const char *option_size(const char *value, void *field);
 const char *option_rate(const char *value, void *field);

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* For the access log, where inet_ntop and snprintf would be the half of what a line costs. */
+/* Write a number. For the access log, where inet_ntop and snprintf would be half the cost of a line. */
 static char *peer_number(char *at, unsigned number)
 {
 	char digits[10];

@@ -8,7 +8,7 @@
 
 #define PEER_TEXT_MAX 64
 
-/* "192.0.2.1:80", "[2001:db8::1]:80", or "unix": the length. */
+/* Write "192.0.2.1:80", "[2001:db8::1]:80", or "unix". Returns the length. */
 size_t peer_print(const struct sockaddr *peer, char ret_text[PEER_TEXT_MAX]);
 
 #endif

@@ -52,7 +52,7 @@ static int progress_columns(void)
 	return 80;
 }
 
-/* A terminal that somebody else is using now is left alone. */
+/* Tell whether the terminal is in use by another process group; it is left alone then. */
 static bool progress_is_behind(void)
 {
 	pid_t front = tcgetpgrp(STDERR_FILENO);
@@ -60,7 +60,7 @@ static bool progress_is_behind(void)
 	return front > 0 && front != getpgrp();
 }
 
-/* Old speed counts less the longer ago it was; the first measurement counts alone. */
+/* Measure the speed. Older values count less; the first measurement counts alone. */
 static void progress_measure(struct progress *progress, uint64_t bytes)
 {
 	double now = progress_now(), past = now - progress->last_moment;
@@ -85,7 +85,7 @@ static void progress_clock(char text[SIZE_TEXT_MAX], double seconds)
 		snprintf(text, SIZE_TEXT_MAX, "%lu:%02lu", whole / 60, whole % 60);
 }
 
-/* "  42%  ETA 0:12", or the time it took so far where the end is not known. */
+/* Write " 42% ETA 0:12", or the time so far if the end is not known. */
 static void progress_end_text(char text[PROGRESS_TEXT_MAX], const struct progress *progress, uint64_t bytes,
 			      int64_t total)
 {

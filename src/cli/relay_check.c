@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* relay_check - options that cannot be honoured together with where the relay listens: they are refused. */
+/* relay_check - refuse options that cannot be honoured with the addresses that the relay listens at. */
 #include "cli.h"
 #include "relay.h"
 

@@ -29,9 +29,9 @@ struct log_item {
 };
 
 static struct spool *log_spool;
-static uint64_t log_nr_lost; /* as it was said last */
+static uint64_t log_nr_lost; /* at the last report */
 static bool log_has_time, log_has_priority;
-static struct timestamp log_timestamp; /* of the writer */
+static struct timestamp log_timestamp; /* used by the writer */
 
 /* As syslog(3) has them. */
 static const int log_priorities[] = {
@@ -105,7 +105,7 @@ static struct {
 	uint64_t nr_left_out;
 } log_kinds[USP_NR_WHYS + 1];
 
-static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER; /* of log_kinds */
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER; /* guards log_kinds */
 
 static time_t log_now(void)
 {
@@ -115,7 +115,10 @@ static time_t log_now(void)
 	return now.tv_sec;
 }
 
-/* May there be one more line of this kind? What was left out in an earlier window is still to be said. */
+/*
+ * Tell whether one more line of this kind may be shown. Lines left out in an earlier window must be
+ * reported first.
+ */
 static bool log_may_say(unsigned kind)
 {
 	bool may;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * relay_reload - the thread that reads targets and rules again. A file may keep it waiting, a FIFO without a writer or one on a file
- * system that does not answer, and a service manager too: those that ask for a reload do not wait, and several are joined.
+ * relay_reload - the thread that reads targets and rules again. A file may block it: a FIFO without
+ * a writer, or one on a file system that does not answer. A service manager may block it, too.
+ * Requests for a reload do not wait, and several become one.
  */
 #include "cli.h"
 #include "relay.h"
@@ -11,13 +12,16 @@
 #include <string.h>
 #include <time.h>
 
-/* The thread is there while there is something to do. Whoever is last frees this: the thread, or the end of the relay. */
+/*
+ * A reload. Its thread exists while there is work to do. Freed by the last user: the thread, or the
+ * end of the relay.
+ */
 struct relay_reload {
 	struct relay_request request;
 	struct usp_relay *relay;
 	pthread_mutex_t lock;
 	bool is_wanted, is_busy;
-	bool is_over; /* the relay must not be touched any more */
+	bool is_over; /* the relay must not be used any more */
 };
 
 static void reload_free(struct relay_reload *reload)
@@ -52,7 +56,10 @@ static void reload_set_rules(struct relay_reload *reload, const struct word_list
 		message_note(MESSAGE_NOTICE, "relay: the rules were read again");
 }
 
-/* Whatever takes time, to read, is done without the lock; what takes none with it, as long as the relay is there. */
+/*
+ * Read without the lock, because that takes time. Then use the result with the lock, if the relay
+ * still exists.
+ */
 static void reload_read(struct relay_reload *reload,
 			int (*read)(const struct relay_request *request, struct word_list *ret_words),
 			void (*take)(struct relay_reload *reload, const struct word_list *words))
@@ -68,7 +75,7 @@ static void reload_read(struct relay_reload *reload,
 	word_list_fini(&words);
 }
 
-/* With the lock, but while it waits for the manager. */
+/* Tell the manager, with the lock released while that may wait. */
 static void reload_tell(struct relay_reload *reload, void (*tell)(void))
 {
 	pthread_mutex_unlock(&reload->lock);

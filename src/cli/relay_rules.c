@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* relay_rules - which clients are served: the rules of the command line, and behind them those of a file. */
+/* relay_rules - the rules for which clients are served: those of the command line, then those of a file. */
 #include "cli.h"
 #include "relay.h"
 #include "word_list.h"

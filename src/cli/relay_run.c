@@ -25,7 +25,7 @@ static int run_refused(const char *what, const char *name, int error, const char
 	return relay_is_usage(error) ? CLI_USAGE : CLI_SOURCE;
 }
 
-/* The sockets that the service manager passed, all or those of one name; the others are closed. */
+/* Listen at the sockets that the service manager passed, all or those of one name; close the others. */
 static int run_listen_passed(struct usp_relay *relay, const char *name)
 {
 	struct service_fd *fds;
@@ -91,7 +91,7 @@ static void run_say_addresses(struct usp_relay *relay)
 
 /* --- The run ----------------------------------------------------------------------------------------------- */
 
-/* Two descriptors a connection, and more where pipes are wanted: take what we may have. */
+/* Raise the limit of descriptors as far as allowed: each connection takes two, and more for pipes. */
 static void run_raise_limit(void)
 {
 	struct rlimit limit;
@@ -150,7 +150,10 @@ static int run_load_rules(struct usp_relay *relay, const struct relay_request *r
 	return exit_code;
 }
 
-/* Only a mark needs a privilege, and only a source has an address: that tells which of them was refused. */
+/*
+ * Say why a relay cannot be made. Only a mark needs a privilege, and only a source has an address,
+ * so the error tells which was refused.
+ */
 static int run_cannot_begin(const struct relay_request *request, int error)
 {
 	if (error == -EPERM && request->params.mark)
@@ -188,7 +191,7 @@ static void run_told(void *arg, const struct usp_relay_news *news)
 	relay_log_news(news);
 }
 
-/* From here on nothing that is said holds anybody. */
+/* Run the relay with the log: from here on no message blocks its caller. */
 static int run_logged(struct usp_relay *relay, const struct relay_request *request)
 {
 	int error = relay_log_begin(), exit_code;

@@ -4,7 +4,7 @@
 #include "relay.h"
 #include "size.h"
 
-/* Of both directions. */
+/* Format one way, for both directions. */
 static const char *status_format_way(const struct usp_relay_status *status, enum usp_way way, char text[SIZE_TEXT_MAX])
 {
 	return size_format(text, (double)(status->ways[USP_TO_TARGET][way] + status->ways[USP_TO_CLIENT][way]));

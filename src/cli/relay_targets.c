@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* relay_targets - the targets of the command line and of a file with one a line. */
+/* relay_targets - the targets of the command line, and of a file with one target a line. */
 #include "cli.h"
 #include "relay.h"
 #include "word_list.h"

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * relay_user - who a relay becomes when it listens, and who removes the names of its UNIX sockets then.
+ * relay_user - the user that a relay changes to when it listens, and the process that then removes
+ * the names of its UNIX sockets.
  *
- * Removing a name needs the right to write to its directory, such as /run, which the new user does not have: an open descriptor of
- * the directory does not help, since the kernel asks who removes, and the directory cannot be handed over. So a small process
- * that is made before the change keeps the rights. It does nothing but wait for the end of a pipe, which comes when the relay
- * drains, ends or is killed, and remove what is still the relay's own.
+ * To remove a name takes the right to write to its directory, such as /run, which the new user does
+ * not have. An open descriptor of the directory does not help: the kernel checks the user that
+ * removes. The directory cannot be handed over either. So a small process, made before the change,
+ * keeps the rights. It waits for the end of a pipe, which comes when the relay drains, ends or is
+ * killed. Then it removes the names that are still the relay's own.
  */
 #include "cli.h"
 #include "relay.h"
@@ -27,7 +29,7 @@
 
 /* --- Options ------------------------------------------------------------------------------------------ */
 
-/* Not (unsigned)-1, which chown(2) and setresuid(2) take for "leave it". */
+/* Parse a number other than (unsigned)-1, which means "leave it" to chown(2) and setresuid(2). */
 static bool user_parse_number(const char *value, unsigned *ret_id)
 {
 	char *end;
@@ -107,7 +109,10 @@ const char *relay_parse_unix_mode(const char *value, void *field)
 
 /* --- The keeper of names --------------------------------------------------------------------------------- */
 
-/* It ends when its pipe does, and by no signal: a service manager sends those to all processes of a service at once. */
+/*
+ * Start the keeper. It ends with its pipe and blocks all signals: a service manager sends those to all
+ * processes of a service at once.
+ */
 static int user_start_keeper(struct usp_relay *relay, pid_t *ret_keeper)
 {
 	sigset_t all, old;
@@ -147,7 +152,7 @@ static bool user_source_has_low_port(const char *source)
 	return user_parse_number(colon + 1, &port) && port > 0 && port < USER_PORT_PRIVILEGED;
 }
 
-/* What each connection to a target needs, and no more. */
+/* Return the capabilities that each connection to a target needs, and no more. */
 static unsigned user_capabilities(const struct usp_relay_params *params)
 {
 	unsigned wanted = params->mark ? 1u << CAP_NET_ADMIN : 0;
@@ -181,7 +186,7 @@ static int user_become(struct usp_relay *relay, const struct relay_request *requ
 {
 	int error = 0;
 
-	if (user == geteuid() && group == getegid() && user) /* an ordinary user, who cannot drop groups either */
+	if (user == geteuid() && group == getegid() && user) /* an ordinary user, which cannot drop groups either */
 		return 0;
 	if (user && relay_makes_unix(request))
 		error = user_start_keeper(relay, ret_keeper);

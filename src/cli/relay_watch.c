@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * relay_watch - the thread that takes the signals while the relay runs, and speaks with the service manager. Nothing that it does can
- * block: the manager would miss it, and SIGTERM would have no effect. What can has a thread of its own: relay_reload, relay_log.
+ * relay_watch - the thread that takes the signals while the relay runs, and speaks with the service
+ * manager.
+ *
+ * Nothing that it does can block: the manager would miss its messages, and SIGTERM would have no
+ * effect. Work that can block has threads of its own: relay_reload, relay_log.
  */
 #include "cli.h"
 #include "relay.h"
@@ -12,9 +15,9 @@
 #include <time.h>
 
 #define WATCH_NS_PER_S 1000000000u
-#define WATCH_STATUS_NS (10 * (uint64_t)WATCH_NS_PER_S) /* how often the manager hears how it stands */
+#define WATCH_STATUS_NS (10 * (uint64_t)WATCH_NS_PER_S) /* how often the manager gets the status */
 
-/* The second one does not wait for anybody. */
+/* Drain at the first signal. Stop at the second one. */
 static void watch_terminate(struct relay_watch *watch)
 {
 	struct usp_relay_status status = {.size = sizeof(status)};
@@ -47,7 +50,7 @@ static void watch_report(const struct relay_watch *watch)
 {
 	struct usp_relay_status status = {.size = sizeof(status)};
 
-	if (!usp_relay_is_turning(watch->relay)) { /* the manager will miss us */
+	if (!usp_relay_is_turning(watch->relay)) { /* the manager will notice the missing message */
 		service_try_notify("STATUS=A worker does not come round");
 		return;
 	}
@@ -64,7 +67,7 @@ static uint64_t watch_now(void)
 	return (uint64_t)now.tv_sec * WATCH_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-/* The next signal, or 0 when the moment has come. */
+/* Wait for the next signal; 0 when the time has come. */
 static int watch_wait(const struct relay_watch *watch, uint64_t moment_ns)
 {
 	uint64_t now_ns = watch_now(), left_ns = moment_ns > now_ns ? moment_ns - now_ns : 0;
@@ -80,7 +83,7 @@ static int watch_wait(const struct relay_watch *watch, uint64_t moment_ns)
 	return signo < 0 ? 0 : signo;
 }
 
-/* However many signals come, the manager hears of us. */
+/* Run the watch. The manager gets its messages on time, however many signals come. */
 static void *watch_run(void *arg)
 {
 	struct relay_watch *watch = arg;
@@ -103,7 +106,10 @@ static void *watch_run(void *arg)
 	}
 }
 
-/* A signal that is ignored when the relay starts stays ignored: a background job of a script gets the terminal's SIGINT, too. */
+/*
+ * Add a signal that stops, unless it is ignored at the start: a background job of a script gets the
+ * terminal's SIGINT, too.
+ */
 static void watch_add_stopper(sigset_t *signals, int signo)
 {
 	struct sigaction old;

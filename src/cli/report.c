@@ -16,7 +16,7 @@
 
 #define REPORT_REASON_MAX 512
 
-/* Everything in it is zero for a copy that did not begin. */
+/* The data of a report; all zero for a copy that did not begin. */
 struct report {
 	struct usp_pump_status status;
 	struct usp_route_total total;
@@ -35,7 +35,7 @@ static struct report report_collect(const struct copy *copy)
 	return report;
 }
 
-/* Hop 0 is the source's, hop i + 1 that of sink i. What --skip threw away is no part of it. */
+/* Return hop 0, the source's, or hop i + 1, that of sink i. What --skip threw away is not included. */
 static void report_hop(const struct copy *copy, unsigned index, struct usp_hop *ret_hop)
 {
 	unsigned way;
@@ -56,7 +56,10 @@ static void report_hop_ends(const struct copy *copy, unsigned index, const char 
 	*ret_to = index == 0 ? "pipe" : copy->sinks[index - 1].spec;
 }
 
-/* The reasons of all ways that bytes went, or of the plan if none did. NULL if there are none. */
+/*
+ * Join the reasons of all ways that bytes went, or those of the plan if no byte did. NULL without
+ * reasons.
+ */
 static const char *report_reason(const struct usp_hop *hop, char text[REPORT_REASON_MAX])
 {
 	bool has_bytes = hop->bytes[USP_BY_REFERENCE] + hop->bytes[USP_COPIED] + hop->bytes[USP_UNKNOWN] > 0;
@@ -139,7 +142,7 @@ static void report_json(FILE *out, const struct copy *copy)
 	fprintf(out, "],\"stranded\":%llu}\n", (unsigned long long)report.status.stranded);
 }
 
-/* Each close of a file tells what became of its bytes, also of a second descriptor. */
+/* Report lost bytes: each close of a file does, also that of a second descriptor. 0 or -errno. */
 static int report_settle(int fd)
 {
 	int twin = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -184,7 +187,7 @@ int report_write_json(const struct copy *copy, int fd, const char *name)
 
 /* --- In words ---------------------------------------------------------------------------------------------- */
 
-/* "1.0 GiB by reference, 4.0 KiB copied": only what there is. */
+/* Write "1.0 GiB by reference, 4.0 KiB copied", without the ways of no bytes. */
 static void report_ways(char *text, size_t text_len, uint64_t by_reference, uint64_t copied, uint64_t unknown)
 {
 	const uint64_t bytes[] = {by_reference, copied, unknown};

@@ -5,10 +5,16 @@
 
 struct copy;
 
-/* The run in words on standard error, if there was one; with --verbose each hop and why it went as it did. */
+/*
+ * Print the run in words on standard error, if there was one; with --verbose each hop and why it
+ * went as it did.
+ */
 void report_say(const struct copy *copy);
 
-/* One JSON object on one line, described in usplice-copy(1). 0, or -1 after saying that it could not be written to name. */
+/*
+ * Write one JSON object on one line, described in usplice-copy(1). 0, or -1 after saying that it
+ * could not be written to name.
+ */
 int report_write_json(const struct copy *copy, int fd, const char *name);
 
 #endif

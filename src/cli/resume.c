@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* resume - is what a destination already has the beginning of the source? */
+/* resume - compare what a sink already has with the beginning of the source. */
 #include "resume.h"
 #include "watch.h"
 
@@ -10,7 +10,7 @@
 
 #define RESUME_CHUNK (256 * 1024)
 
-/* All of len bytes, fewer only at the end of the file. */
+/* Read len bytes, fewer only at the end of the file. */
 static ssize_t resume_read(struct usp_file *file, unsigned char *base, size_t len, int64_t off)
 {
 	size_t have = 0;

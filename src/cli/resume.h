@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* resume - is what a destination already has the beginning of the source? */
+/* resume - compare what a sink already has with the beginning of the source. */
 #ifndef USP_CLI_RESUME_H
 #define USP_CLI_RESUME_H
 
@@ -17,8 +17,9 @@ enum resume_result {
 };
 
 /*
- * Compare all bytes of the sink, which is open for reading here, with those of the source from off on, of which count are
- * wanted (-1: all). Sizes are not believed: both are read. Positions stay where they are.
+ * Compare all bytes of the sink, which is open for reading here, with those of the source from off
+ * on. count of them are wanted (-1: all). Sizes are not trusted: both are read. Positions do not
+ * change.
  */
 enum resume_result resume_compare(struct usp_file *source, int64_t off, struct usp_file *sink, int64_t count,
 				  const struct watch *watch, int64_t *ret_at);

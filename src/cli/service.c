@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* service - what a service manager such as systemd hands to a process and wants to hear from it. */
+/* service - what a service manager such as systemd passes to a process, and what it expects from it. */
 #include "service.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@
 #define SERVICE_NOTIFY_S 1
 #define SERVICE_NS_PER_US 1000
 
-/* A variable that is a plain decimal number of at most max. */
+/* Read a variable that is a plain decimal number of at most max. */
 static bool service_number(const char *variable, uint64_t max, uint64_t *ret_value)
 {
 	const char *text = getenv(variable);
@@ -40,7 +40,10 @@ static bool service_number(const char *variable, uint64_t max, uint64_t *ret_val
 	return true;
 }
 
-/* Variables are inherited further than they are meant: the one that names a process says for whom they are. */
+/*
+ * Tell whether a variable with a process number names this process: variables are inherited further
+ * than they are meant.
+ */
 static bool service_is_for_us(const char *variable)
 {
 	uint64_t pid;
@@ -63,7 +66,10 @@ static int service_close_on_exec(int nr_fds)
 	return 0;
 }
 
-/* One piece of memory with the table and, behind it, the names, which are given as "name:name:name". */
+/*
+ * Allocate the table, and behind it the names, which are given as "name:name:name", in one piece of
+ * memory.
+ */
 static int service_name_fds(int nr_fds, const char *names, struct service_fd **ret_fds)
 {
 	size_t table_len = (size_t)nr_fds * sizeof(struct service_fd);
@@ -117,7 +123,7 @@ int service_take_fds(struct service_fd **ret_fds)
 
 /* --- News ------------------------------------------------------------------------------------------ */
 
-/* A path, or with '@' in place of its zero byte an abstract name. */
+/* Read a path, or an abstract name with '@' in place of its zero byte. */
 static int service_address(const char *text, struct sockaddr_un *ret_address, socklen_t *ret_len)
 {
 	size_t len = strlen(text);
@@ -132,7 +138,7 @@ static int service_address(const char *text, struct sockaddr_un *ret_address, so
 	return 0;
 }
 
-static int service_fd = -1; /* after begin; before, each message has one of its own */
+static int service_fd = -1; /* kept by begin; without it each message makes one */
 
 static int service_open(void)
 {
@@ -227,7 +233,7 @@ uint64_t service_watchdog_ns(void)
 	return timeout_us * SERVICE_NS_PER_US / 2;
 }
 
-/* "DEVICE:INODE", which a child with another standard error inherits, too. */
+/* The variable is "DEVICE:INODE". A child with another standard error inherits it, too. */
 bool service_is_journal(int fd)
 {
 	const char *stream = getenv("JOURNAL_STREAM");

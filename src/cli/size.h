@@ -5,7 +5,7 @@
 
 #define SIZE_TEXT_MAX 32
 
-/* "512 B", "1.5 GiB". */
+/* Format as "512 B", "1.5 GiB". */
 const char *size_format(char text[SIZE_TEXT_MAX], double len);
 
 #endif

@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SPOOL_GATHER_MS 10 /* until the next look, after a write: what comes meanwhile goes together and wakes nobody */
-#define SPOOL_RETRY_MS 500 /* until a file that failed is tried again */
+#define SPOOL_GATHER_MS 10     /* after a write, so that lines gather */
+#define SPOOL_RETRY_MS 500     /* until a file that failed is tried again */
 #define SPOOL_PATIENCE_MS 2000 /* at the end */
 #define SPOOL_MODE 0640
 
@@ -24,23 +24,23 @@ struct spool {
 	char *path;
 	pthread_t thread;
 	int wake_fd;
-	bool is_late; /* the end has taken too long. Atomic. */
+	bool is_late; /* the end has taken too long; atomic */
 
-	pthread_mutex_t lock; /* of the ring, which is held for a copy of an item at most */
+	pthread_mutex_t lock; /* guards the ring; held at most to copy one item */
 	uint64_t head, tail;  /* bytes put and taken; they never wrap */
 	uint64_t nr_dropped;
 	size_t nr_items; /* in the ring */
 	bool is_asleep, must_end, must_reopen;
 	char *ring;
 
-	/* Of the writer. */
+	/* Used by the writer. */
 	int fd; /* -1: it has to be opened */
 	int error;
 	char *item;
 	char batch[SPOOL_LINE_MAX];
 	size_t batch_len, batch_done;
 	char line[SPOOL_LINE_MAX];
-	size_t line_len; /* of one that did not fit into the last batch */
+	size_t line_len; /* of a line that did not fit into the last batch */
 };
 
 /* --- The ring --------------------------------------------------------------------------------------- */
@@ -66,7 +66,7 @@ static void ring_take(struct spool *spool, void *bytes, size_t len)
 static void spool_wake(struct spool *spool)
 {
 	const uint64_t one = 1;
-	ssize_t ret = write(spool->wake_fd, &one, sizeof(one)); /* fails only if many wake it, which one of them does */
+	ssize_t ret = write(spool->wake_fd, &one, sizeof(one)); /* fails only if a wake-up is pending */
 
 	(void)ret;
 }
@@ -112,7 +112,7 @@ static size_t spool_nr_items(struct spool *spool)
 	return nr;
 }
 
-/* The next item, in spool->item: true, or there is none now. */
+/* Take the next item into spool->item. False if there is none now. */
 static bool spool_take(struct spool *spool, size_t *ret_len)
 {
 	bool is_there;
@@ -130,7 +130,10 @@ static bool spool_take(struct spool *spool, size_t *ret_len)
 
 /* --- Waiting ---------------------------------------------------------------------------------------- */
 
-/* Until the file takes something, which is true (-1: it is not asked), somebody wakes us, or the time is over. */
+/*
+ * Wait until the file takes something, which is true (-1: do not ask it), a wake-up comes, or the
+ * time is over.
+ */
 static bool spool_wait(struct spool *spool, int fd, int timeout_ms)
 {
 	struct pollfd fds[] = {{.fd = spool->wake_fd, .events = POLLIN}, {.fd = fd, .events = POLLOUT}};
@@ -143,7 +146,7 @@ static bool spool_wait(struct spool *spool, int fd, int timeout_ms)
 	return fds[1].revents;
 }
 
-/* Sleep until there is something to do; at once if there is already. */
+/* Sleep until there is work; return at once if there is already. */
 static void spool_sleep(struct spool *spool)
 {
 	bool is_idle;
@@ -164,7 +167,10 @@ static void spool_tell(struct spool *spool, int error)
 	spool->error = error;
 }
 
-/* A FIFO or terminal that takes nothing must not hold the writer, so none of them is waited for in open(2) and write(2). */
+/*
+ * Open the file without blocking: open(2) and write(2) must not wait for a FIFO or terminal that
+ * takes nothing.
+ */
 static int spool_open(const char *path)
 {
 	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, SPOOL_MODE);
@@ -179,7 +185,7 @@ static bool spool_is_fifo(const char *path)
 	return stat(path, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
-/* A line that the old file has in part is written whole to the new one. */
+/* Go back to the start of a line that the old file has in part, so that the new file gets it whole. */
 static void spool_rewind_line(struct spool *spool)
 {
 	while (spool->batch_done && spool->batch[spool->batch_done - 1] != '\n')
@@ -214,7 +220,7 @@ static void spool_look(struct spool *spool)
 		spool_renew(spool);
 }
 
-/* Write some of the batch: what is left of it is tried again after an error. */
+/* Write some of the batch. What is left is tried again after an error. */
 static void spool_write_some(struct spool *spool)
 {
 	ssize_t ret;
@@ -245,7 +251,7 @@ static void spool_write_some(struct spool *spool)
 
 /* --- The writer ------------------------------------------------------------------------------------- */
 
-/* As many lines as go together: true, or there are none. */
+/* Fill the batch with as many lines as go together. False if there are none. */
 static bool spool_fill_batch(struct spool *spool)
 {
 	size_t len;
@@ -282,7 +288,7 @@ static void *spool_run(void *arg)
 	struct spool *spool = arg;
 
 	for (;;) {
-		bool is_ending = spool_must_end(spool); /* looked at first: what was put before is in the ring */
+		bool is_ending = spool_must_end(spool); /* read first: items put before that are in the ring */
 
 		spool_look(spool);
 		if (spool_fill_batch(spool)) {
@@ -327,7 +333,7 @@ static int spool_open_first(struct spool *spool)
 	return spool->fd == -ENXIO && spool_is_fifo(spool->path) ? 0 : spool->fd < 0 ? spool->fd : 0;
 }
 
-/* Signals are for others. */
+/* Start the writer, which blocks all signals. */
 static int spool_start(struct spool *spool)
 {
 	sigset_t all, old_mask;
@@ -377,7 +383,7 @@ void spool_reopen(struct spool *spool)
 	spool_wake(spool);
 }
 
-/* Wait for the writer, until some time from now: true if it has ended. */
+/* Wait up to ms for the writer: true if it has ended. */
 static bool spool_join(struct spool *spool, unsigned ms)
 {
 	struct timespec until;
@@ -388,7 +394,7 @@ static bool spool_join(struct spool *spool, unsigned ms)
 	return pthread_clockjoin_np(spool->thread, NULL, CLOCK_MONOTONIC, &until) == 0;
 }
 
-/* Of the batch and behind it, if the writer has ended. */
+/* Count the lines in the batch and after it, once the writer has ended. */
 static size_t spool_lines_left(const struct spool *spool)
 {
 	size_t nr = spool->line_len ? 1 : 0;
@@ -412,7 +418,7 @@ size_t spool_free(struct spool *spool)
 		__atomic_store_n(&spool->is_late, true, __ATOMIC_RELEASE);
 		spool_wake(spool);
 		if (!spool_join(spool, SPOOL_RETRY_MS)) {
-			pthread_detach(spool->thread); /* held by a disk: its memory stays with it */
+			pthread_detach(spool->thread); /* blocked by a disk: its memory stays with it */
 			return spool_nr_items(spool) + 1;
 		}
 	}

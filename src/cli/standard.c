@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* standard - the descriptors 0, 1 and 2, which need not be there. */
+/* standard - the descriptors 0, 1 and 2, which may be closed. */
 #include "standard.h"
 
 #include <fcntl.h>

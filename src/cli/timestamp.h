@@ -8,13 +8,16 @@
 
 #define TIMESTAMP_LEN 29
 
-/* What was made last, since most moments are in the same second as the one before. All zero at first; of one thread. */
+/*
+ * The last text, because most times are in the same second as the one before. All zero at first.
+ * For one thread.
+ */
 struct timestamp {
 	time_t second;
 	char text[TIMESTAMP_LEN + 1];
 };
 
-/* The text of a moment, which stands in the timestamp until the next call. */
+/* Return the text of a time, which stays in the timestamp until the next call. */
 const char *timestamp_of(struct timestamp *timestamp, const struct timespec *when);
 
 #endif

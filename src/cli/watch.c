@@ -2,12 +2,14 @@
 /*
  * watch - the thread that takes the signals and ticks while the main thread works.
  *
- * The signals are blocked everywhere and taken by sigtimedwait(2) in one thread, so nothing has to be safe in a signal
- * handler. A system call that the main thread waits in (open of a FIFO, connect, accept) is interrupted by a poke, a
- * signal with an empty handler; it is repeated on every tick, because one that comes just before the call is lost.
+ * The signals are blocked everywhere and taken by sigtimedwait(2) in one thread, so nothing has to
+ * be safe in a signal handler. A system call that blocks the main thread (open of a FIFO, connect,
+ * accept) is interrupted by a poke, a signal with an empty handler. It is repeated on every tick,
+ * because one that comes just before the call is lost.
  *
- * Where no thread can be had, a handler in the main thread stops the pump or interrupts the call, and a timer repeats the poke. There are no
- * ticks then, and SIGUSR1 is not answered, because what they do is not safe in a handler.
+ * If no thread can be had, a handler in the main thread stops the pump or interrupts the call, and
+ * a timer repeats the poke. There are no ticks then, and SIGUSR1 is not answered, because what they
+ * do is not safe in a handler.
  */
 #include "watch.h"
 #include "cli.h"
@@ -19,7 +21,10 @@
 #define WATCH_TICK_NS 100000000
 #define WATCH_POKE SIGRTMIN
 
-/* What would end the process without a word: the user's wish, a limit of time, and timers that were inherited over exec. */
+/*
+ * Signals that would end the process without a message: from the user, from a limit of time, and
+ * from timers inherited over exec.
+ */
 static const int watch_stoppers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF};
 
 static void watch_on_poke(int signo)
@@ -38,7 +43,7 @@ static bool watch_is_stopper(int signo)
 	return false;
 }
 
-/* A signal that the parent ignores (nohup, a background job of a shell) stays ignored. */
+/* Add a signal, unless the parent ignores it (nohup, a background job of a shell). */
 static void watch_add_signal(sigset_t *signals, int signo)
 {
 	struct sigaction old;
@@ -161,7 +166,7 @@ void watch_set_pump(struct watch *watch, struct usp_pump *pump)
 {
 	sigset_t old_mask;
 
-	pthread_sigmask(SIG_BLOCK, &watch->signals, &old_mask); /* a handler may be what looks at it */
+	pthread_sigmask(SIG_BLOCK, &watch->signals, &old_mask); /* the handler itself may be looking at it */
 	pthread_mutex_lock(&watch->lock);
 	watch->pump = pump;
 	watch->is_interruptible = false;

@@ -10,35 +10,37 @@
 #include <usplice.h>
 
 /*
- * Set tick, status, kill and arg, then start. SIGHUP, SIGINT and SIGTERM stop the pump, or before there is one interrupt
- * what the main thread waits in; a second one calls kill and ends the process. SIGUSR1 calls status. The hooks run
- * in the watch's thread, never while watch_set_pump runs.
+ * A watch. Set tick, status, kill and arg, then start. SIGHUP, SIGINT and SIGTERM stop the pump, or
+ * without a pump interrupt the call that blocks the main thread. A second one calls kill and ends
+ * the process. SIGUSR1 calls status. The hooks run in the watch's thread, never while
+ * watch_set_pump runs.
  */
 struct watch {
 	void (*tick)(void *arg, const struct usp_pump *pump); /* ten times a second while one runs; NULL for no ticks */
-	void (*status)(void *arg, const struct usp_pump *pump); /* pump is NULL where none runs */
+	void (*status)(void *arg, const struct usp_pump *pump); /* pump is NULL without one */
 	void (*kill)(void *arg);
 	void *arg;
 
 	pthread_t thread, main_thread;
 	pthread_mutex_t lock;
 	sigset_t signals;
-	struct usp_pump *pump; /* the one to stop and to tell about */
+	struct usp_pump *pump; /* the pump to stop and to report */
 	bool is_interruptible; /* the main thread may be poked */
 	atomic_bool is_done;
 	atomic_int signo; /* the first signal that asked to stop, or 0 */
 };
 
 /*
- * Called in the main thread; from then on threads are born with the signals blocked. 0, or -errno if no thread can be had: then
- * signals stop the pump or interrupt all the same, and tick and status are not called.
+ * Start the watch, in the main thread. Threads made later have the signals blocked. 0, or -errno if
+ * no thread can be had: then signals stop the pump or interrupt all the same, and tick and status
+ * are not called.
  */
 int watch_start(struct watch *watch);
 
-/* The pump that runs from now on; NULL when it has ended. */
+/* Set the pump that runs from now on; NULL when it has ended. */
 void watch_set_pump(struct watch *watch, struct usp_pump *pump);
 
-/* The signal that asked to stop, or 0. */
+/* Return the signal that asked to stop, or 0. */
 int watch_signo(const struct watch *watch);
 
 void watch_end(struct watch *watch);

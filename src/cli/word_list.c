@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* word_list - words of the command line, and of a file with one a line. */
+/* word_list - words of the command line, and of a file with one word a line. */
 #include "word_list.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@ int word_list_add(struct word_list *list, const char *word)
 	return 0;
 }
 
-/* What a line says, without blanks and comments: in place. */
+/* Return the word of a line, without blanks and comments. Works in place. */
 static char *word_list_trim(char *line)
 {
 	char *end;

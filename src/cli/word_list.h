@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* word_list - words of the command line, and of a file with one a line. */
+/* word_list - words of the command line, and of a file with one word a line. */
 #ifndef USP_CLI_WORD_LIST_H
 #define USP_CLI_WORD_LIST_H
 
-/* All zero is an empty one. Its words are its own. */
+/* A list; all zero is an empty one. It owns its words. */
 struct word_list {
 	char **words;
 	unsigned nr;
@@ -12,7 +12,10 @@ struct word_list {
 /* Add a copy of a word: 0 or an errno value. */
 int word_list_add(struct word_list *list, const char *word);
 
-/* Add the lines of a file, without blanks around them and what stands behind '#': 0 or an errno value. Blocks as the file does. */
+/*
+ * Add the lines of a file, without blanks around them and comments after '#': 0 or an errno value.
+ * Blocks as the file does.
+ */
 int word_list_read(struct word_list *list, const char *path);
 
 void word_list_fini(struct word_list *list);

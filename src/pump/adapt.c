@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * adapt - which lane a flow from a socket takes next.
+ * adapt - choose the lane that a flow from a socket takes next.
  *
- * It may change while the pipe is empty. Small messages cost the same on both lanes, some 10 us, which are the network stack's
- * (bench/README.md); what differs is that the kernel lane asks twice before it knows that nothing is left, and needs a kernel pipe.
- * Copying costs more from about 40 KiB a piece on: 33 us and 30 us at 64 KiB, 120 us and 70 us at 256 KiB. So a flow goes to
- * the kernel lane when pieces were large several times in a row. It comes back when they were small for longer, because pieces of a
- * large transfer are small whenever the relay is faster than its sender.
+ * The lane may change while the pipe is empty. Small messages cost the same on both lanes, some 10
+ * us, nearly all in the network stack (docs/lanes.md). Two things differ on the kernel lane: it
+ * asks the source twice before it knows that nothing is left, and it needs a kernel pipe. From
+ * about 40 KiB a piece on, copying costs more: 33 us and 30 us at 64 KiB, 120 us and 70 us at 256
+ * KiB. So a flow changes to the kernel lane after several large pieces in a row. It comes back
+ * after a longer row of small pieces: pieces of a large transfer, too, are small whenever the relay
+ * is faster than its sender.
  */
 #include "lanes/plan.h"
 #include "pump/inside.h"
@@ -25,7 +27,7 @@ void usp_adapt_set_lane(struct usp_pump *pump, bool is_kernel)
 	pump->adapt.nr_large = pump->adapt.nr_small = pump->adapt.nr_messages = 0;
 }
 
-/* The pipe is empty. What was taken last tells how large the next piece will be. */
+/* Choose the lane for the next piece by the size of the last one. The pipe is empty. */
 void usp_adapt_lane(struct usp_pump *pump, size_t taken)
 {
 	if (!usp_plan_adapts(pump->source, &pump->params))

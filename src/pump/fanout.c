@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fanout - how one buf becomes a reference in the pipe of each sink, and a pump with several sinks as a machine of steps.
+ * fanout - how one buf becomes a reference in the pipe of each sink, and a pump with several sinks
+ * as a machine of steps.
  *
  *   source -> [pump's pipe] --tee--> [sink's pipe] -> file
  *                           --tee--> [sink's pipe] -> file
  *                           --move-> [sink's pipe] -> file
  *
- * The slowest sink holds the others back by at most its pipe: the source waits until every live sink has a free slot. A sink
- * that ends closes its pipe for writing, so the source never waits for it again.
+ * The slowest sink holds the others back by at most its pipe: the source waits until every live
+ * sink has a free slot. A sink that ends closes its pipe for writing, so the source never waits for
+ * it again.
  *
- * What threads do at the same time (thread.c) is done in turns here, each as far as it goes without waiting: every sink drains
- * its pipe, and while all of them have room the source fills them. A step is over when nothing moves any more. It waits for each
- * sink that is full, and for the source if there is room for what that gives.
+ * Threads do this at the same time (thread.c). Here it is done in turns, each without waiting:
+ * every sink drains its pipe, and while all pipes have room the source fills them. A step is over
+ * when nothing moves any more. It then waits for each sink that is full, and for the source if
+ * there is room.
  */
 #include <errno.h>
 
@@ -25,7 +28,7 @@
 
 /* --- One buf for all ------------------------------------------------------------------------------------- */
 
-/* Wait for a free slot in a sink: true, or the sink has ended or must end because it is too slow. */
+/* Wait for a free slot in a sink: true. False if the sink has ended or must end because it is too slow. */
 static bool fanout_await_room(struct usp_sink *sink)
 {
 	uint64_t patience_ns = usp_sink_slow_ns(sink);
@@ -39,7 +42,7 @@ static bool fanout_await_room(struct usp_sink *sink)
 	return ret == 0;
 }
 
-/* The first buf's length, or 0. */
+/* Return the length of the first buf, or 0. */
 static size_t fanout_first_len(struct usp_pipe *pipe)
 {
 	struct usp_buf buf;
@@ -51,7 +54,10 @@ static size_t fanout_first_len(struct usp_pipe *pipe)
 	return buf.len;
 }
 
-/* A kernel pipe that tee(2) could not double: its bytes go on in a folio, which can be shared. */
+/*
+ * Map the first buf, a kernel pipe that tee(2) could not duplicate: its bytes go on in a folio,
+ * which can be shared.
+ */
 static int fanout_map_first(struct usp_pipe *pipe)
 {
 	struct usp_buf buf;
@@ -67,7 +73,10 @@ static int fanout_map_first(struct usp_pipe *pipe)
 	return ret;
 }
 
-/* No reference can be had for a sink: that is as if it had failed, but what it was given before is delivered. */
+/*
+ * Give up a sink that cannot get a reference, as if it had failed. What it already has is still
+ * delivered.
+ */
 static void fanout_give_up(struct usp_sink *sink, int error)
 {
 	atomic_store(&sink->not_given, usp_pipe_len(sink->pump->pipe));
@@ -75,7 +84,10 @@ static void fanout_give_up(struct usp_sink *sink, int error)
 	usp_pipe_close_write(sink->pipe);
 }
 
-/* One sink's reference: the last sink takes the buf itself. 0, -EPIPE if the sink has ended, or -errno. */
+/*
+ * Give one sink its reference; the last sink takes the buf itself. 0, -EPIPE if the sink has ended,
+ * or -errno.
+ */
 static int fanout_give(struct usp_pump *pump, struct usp_sink *sink, size_t len, bool is_last)
 {
 	ssize_t ret;
@@ -136,7 +148,7 @@ static void fanout_close(struct usp_sink *sink, int error)
 	sink->stage = USP_SINK_SETTLE;
 }
 
-/* Bytes, 0 at the end of the sink's pipe, or -errno. */
+/* Write to the sink once: bytes, 0 at the end of its pipe, or -errno. */
 static ssize_t fanout_write(struct usp_sink *sink)
 {
 	ssize_t ret;
@@ -164,7 +176,7 @@ static void fanout_drain(struct usp_sink *sink)
 	}
 }
 
-/* As far as it goes. */
+/* Run one sink until it would block. */
 static void fanout_advance_sink(struct usp_sink *sink)
 {
 	sink->is_waiting = false;
@@ -186,7 +198,7 @@ static void fanout_end_source(struct usp_pump *pump)
 		usp_pipe_close_write(pump->sinks[i].pipe);
 }
 
-/* Whoever still gets something can take it now. */
+/* Tell whether every sink that still takes bytes has a free slot. */
 static bool fanout_has_room(const struct usp_pump *pump)
 {
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
@@ -196,7 +208,7 @@ static bool fanout_has_room(const struct usp_pump *pump)
 	return true;
 }
 
-/* Take one piece and give it to all: 1 if that changed something, 0 if not, -EAGAIN with *wait. */
+/* Take one piece and give it to all sinks: 1 if that changed something, 0 if not, -EAGAIN with *wait. */
 static int fanout_fill(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
 	ssize_t taken;
@@ -215,7 +227,7 @@ static int fanout_fill(struct usp_pump *pump, struct usp_pump_wait *wait)
 		usp_pump_follow_source(pump);
 	}
 	if (usp_fanout_give(pump) < 0)
-		fanout_end_source(pump); /* nobody is left */
+		fanout_end_source(pump); /* no sink is left */
 	return 1;
 }
 
@@ -249,7 +261,7 @@ static void fanout_add_wait(struct usp_pump *pump, const struct usp_pump_wait *w
 	pump->waits.told[pump->waits.nr++] = *wait;
 }
 
-/* What an open sink waits for, or its end because the time for that is over. */
+/* Note what an open sink waits for, or close it because its time is over. */
 static int fanout_check_sink(struct usp_sink *sink)
 {
 	int ret = sink->stage == USP_SINK_OPEN ? usp_pump_check_time(sink->pump, sink, &sink->wait) : -EAGAIN;
@@ -261,7 +273,7 @@ static int fanout_check_sink(struct usp_sink *sink)
 	return ret;
 }
 
-/* Note all that is waited for: false if the time for some of it is over, which changes things. */
+/* Note all waits. False if a deadline has passed, which changes the state. */
 static bool fanout_note_waits(struct usp_pump *pump, struct usp_pump_wait *source_wait)
 {
 	bool is_in_time = true;
@@ -282,7 +294,7 @@ static bool fanout_note_waits(struct usp_pump *pump, struct usp_pump_wait *sourc
 	return is_in_time;
 }
 
-/* Everything once: true if nothing is left to do. */
+/* Run each sink once: true if all are done. */
 static bool fanout_advance_sinks(struct usp_pump *pump)
 {
 	if (atomic_load(&pump->is_stopped))
@@ -298,7 +310,7 @@ int usp_fanout_advance(struct usp_pump *pump)
 	struct usp_pump_wait source_wait;
 	int filled;
 
-	atomic_store_explicit(&pump->source->is_drained, false, memory_order_relaxed); /* as in a step with one sink */
+	atomic_store_explicit(&pump->source->is_drained, false, memory_order_relaxed); /* as for one sink */
 	do {
 		if (fanout_advance_sinks(pump)) {
 			pump->stage = USP_PUMP_DONE;
@@ -313,7 +325,7 @@ int usp_fanout_advance(struct usp_pump *pump)
 	return -EAGAIN;
 }
 
-/* It cannot go on: as if the source had failed. The next steps only settle what was sent. */
+/* End the run as if the source had failed. The next steps only settle what was sent. */
 static void fanout_fail(struct usp_pump *pump, int error)
 {
 	atomic_store(&pump->source_error, error);
@@ -352,8 +364,8 @@ int usp_fanout_begin(struct usp_pump *pump)
 }
 
 /*
- * Step and wait in turns, with several sinks. Time-outs are kept here only: the threads of sinks do not know of each other's
- * progress.
+ * Step and wait in turns, with several sinks. Time-outs are kept only here: a sink's thread does
+ * not see the progress of the others.
  */
 int usp_fanout_run(struct usp_pump *pump)
 {

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * inside - a pump from the inside, for the files of this folder. Each file is a stair:
+ * inside - a pump from the inside, for the files of this folder. Each file uses only those to its
+ * left:
  *
- *   wait < sink < limits < source < rcvlowat < adapt < shortcut < single, fanout < thread < run; pump and status beside them
+ *   wait < sink < limits < source < rcvlowat < adapt < shortcut < single, fanout < thread < run
+ *
+ * pump and status stand beside them.
  */
 #ifndef USP_PUMP_INSIDE_H
 #define USP_PUMP_INSIDE_H
@@ -14,10 +17,10 @@
 #include "pump/driver.h"
 #include "pump/rate.h"
 
-/* How far a sink has come that is driven in steps. */
+/* How far a sink that is driven in steps has come. */
 enum usp_sink_stage {
 	USP_SINK_OPEN,
-	USP_SINK_SETTLE, /* the sink gets no more; its peer may have to take what was sent */
+	USP_SINK_SETTLE, /* it gets no more bytes; what was sent may still be on its way to the peer */
 	USP_SINK_DONE,
 };
 
@@ -25,27 +28,27 @@ enum usp_sink_stage {
 struct usp_sink {
 	struct usp_pump *pump;
 	struct usp_file *file;
-	struct usp_pipe *pipe; /* the pump's own where there is one sink only */
+	struct usp_pipe *pipe; /* the pump's own if there is only one sink */
 	pthread_t thread;
 	bool is_running;	   /* the thread has to be joined */
 	bool is_live;		   /* the source's view: it still takes bytes */
-	atomic_bool must_leave;	   /* too slow */
-	bool is_shut;		   /* at the end: the sink's peer is told that this is all */
-	bool is_cut;		   /* or must not take it for all */
-	bool is_awaiting;	   /* and that it has taken all is to be seen */
-	bool was_heard, has_ended; /* it says something by itself; it has ended, too */
+	atomic_bool must_leave;	   /* it is too slow */
+	bool is_shut;		   /* at the end: the peer is told that this is all */
+	bool is_cut;		   /* at the end: the peer must not take what came for all */
+	bool is_awaiting;	   /* at the end: wait until the peer has taken all */
+	bool was_heard, has_ended; /* the peer sends something; the peer has ended, too */
 	_Atomic(uint64_t) bytes;
 	_Atomic(uint64_t) stranded;
-	_Atomic(uint64_t) not_given; /* bytes that the source had for it when giving failed */
-	atomic_int give_error;	     /* why the source gives it no more */
+	_Atomic(uint64_t) not_given; /* bytes that were ready for this sink when giving failed */
+	atomic_int give_error;	     /* why it is given no more */
 	atomic_int error;
-	_Atomic(uint64_t) progress_ns; /* when the sink or its peer took something last, as far as somebody looked */
-	atomic_int backlog;	       /* what the sink's peer had not taken then */
-	int close_error;	       /* on the way to the end, from here on */
+	_Atomic(uint64_t) progress_ns; /* when the sink or its peer last took something, as of the last look */
+	atomic_int backlog;	       /* what the peer had not taken then */
+	int close_error;	       /* result so far; from here on, fields for the end */
 	int64_t nap_ns;
-	enum usp_sink_stage stage; /* of steps, from here on */
+	enum usp_sink_stage stage; /* from here on, fields for steps */
 	bool is_waiting;
-	struct usp_pump_wait wait; /* if it is */
+	struct usp_pump_wait wait; /* valid if is_waiting */
 };
 
 /* How far a run has come. */
@@ -53,35 +56,35 @@ enum usp_pump_stage {
 	USP_PUMP_NEW,
 	USP_PUMP_RANGE,	 /* the kernel copies from file to file */
 	USP_PUMP_FLOW,	 /* source -> pipe -> sink */
-	USP_PUMP_SETTLE, /* all is sent; the peer may have to take it */
+	USP_PUMP_SETTLE, /* all is sent; it may still be on its way to the peer */
 	USP_PUMP_DONE,
 };
 
-/* What a bulk flow has shown, and what it is trusted with (rcvlowat.c). */
+/* What a bulk flow has shown, and the low-water mark that follows (rcvlowat.c). */
 struct usp_rcvlowat {
-	uint64_t seen;	      /* bytes of the pump when it waited for its source last */
-	uint64_t shown;	      /* bytes in large pieces in a row */
-	uint64_t nr_shown;    /* how many pieces these were */
-	uint64_t since_ns;    /* since when; 0: none */
-	uint64_t needed;      /* bytes to show, once they have been more than at first */
-	bool was_late;	      /* the last wake-up was not the mark's */
-	uint64_t patience_ns; /* how long the source may be left alone; 0: it has no low-water mark */
+	uint64_t seen;	      /* bytes of the pump at its last wait for the source */
+	uint64_t shown;	      /* bytes of a row of large pieces */
+	uint64_t nr_shown;    /* pieces in that row */
+	uint64_t since_ns;    /* when the row began; 0: there is none */
+	uint64_t needed;      /* bytes to show before the next low-water mark; 0: as at first */
+	bool was_late;	      /* the last wake-up came below the low-water mark */
+	uint64_t patience_ns; /* longest wait for the source; 0: without a low-water mark */
 };
 
 /* What the source brought, and what follows for the next piece (adapt.c). */
 struct usp_adapt {
-	size_t step_bytes;	     /* the most that one step takes from the source */
-	size_t last_take;	     /* of the flow, since its pipe was empty */
-	unsigned nr_large, nr_small; /* takes in a row */
-	unsigned nr_messages;	     /* takes in a row that a ring could carry */
+	size_t step_bytes;	     /* most bytes that one step takes from the source */
+	size_t last_take;	     /* length of the last take, since the pipe was empty */
+	unsigned nr_large, nr_small; /* large and small takes in a row */
+	unsigned nr_messages;	     /* takes in a row that io_uring could carry */
 	struct usp_rcvlowat rcvlowat;
 };
 
-/* Beside params.count and the time-outs of params (limits.c). */
+/* Limits besides params.count and the time-outs of params (limits.c). */
 struct usp_pump_limits {
 	struct usp_rate rate;
 	struct usp_shared_rate *shared_rate; /* of several pumps, or NULL; not owned */
-	uint64_t begun_ns, progress_ns;	     /* where a time-out needs them */
+	uint64_t begun_ns, progress_ns;	     /* set where a time-out needs them */
 };
 
 /* What a run waits for (wait.c). */
@@ -89,36 +92,36 @@ struct usp_waits {
 	struct usp_pump_wait *told; /* by the last step, [0, nr); &pump->only.wait where there is one sink */
 	unsigned nr;
 	atomic_int stop_fd;   /* eventfd of a run that blocks, readable after a stop; -1 without one */
-	struct pollfd *fds;   /* while waiting: the stop, what is waited for, the sinks */
-	atomic_bool is_given; /* the source's thread gives nothing more to those of the sinks */
+	struct pollfd *fds;   /* for poll(2): the stop, what is waited for, the sinks */
+	atomic_bool is_given; /* the source's thread gives no more to the threads of the sinks */
 };
 
 struct usp_pump {
 	struct usp_file *source;
 	struct usp_pump_params params;
 	enum usp_pump_stage stage;
-	unsigned process;	      /* that began it */
-	struct usp_plan plan;	      /* of its hops; applied while it runs */
+	unsigned process;	      /* number of the process that began the run */
+	struct usp_plan plan;	      /* of the hops; applied during the run */
 	struct usp_pipe *pipe;	      /* source -> here -> sinks */
 	struct usp_buf undelivered;   /* what the shortcut could not deliver, on its way into the pipe */
-	struct usp_folio **scratch;   /* of a driver of many pumps in one thread: memory for the shortcut; or NULL */
-	struct usp_sink *sinks, only; /* the place of the sink where there is one */
+	struct usp_folio **scratch;   /* memory for the shortcut, of a driver of many pumps in one thread; or NULL */
+	struct usp_sink *sinks, only; /* only: room for one sink, without an array */
 	unsigned nr_sinks;
 	struct usp_adapt adapt;
 	struct usp_pump_limits limits;
 	struct usp_waits waits;
 	_Atomic(uint64_t) bytes; /* taken from the source */
 	atomic_int source_error;
-	atomic_bool has_all; /* that the source had, or that was asked for */
+	atomic_bool has_all; /* all that the source had, or that was asked for, is taken */
 	atomic_bool is_stopped, is_done;
-	atomic_bool is_stepped; /* no threads can be had for the sinks */
-	bool is_source_over;	/* nothing more is taken */
+	atomic_bool is_stepped; /* run in steps, because no threads can be had for the sinks */
+	bool is_source_over;	/* take no more */
 	atomic_bool has_failed; /* a sink failed, and that ends the run */
-	bool closes_sink; /* the driver closes the sink's file when the run has ended, so it need not be shut down */
-	bool recheck;	  /* a short read does not say that nothing is left */
+	bool closes_sink;	/* the driver closes the sink's file after the run: no shutdown needed */
+	bool recheck;		/* do not take a short read for an empty source */
 };
 
-/* What carries the source's hop: NULL on the user lane. */
+/* Return the lane of the source's hop; NULL on the user lane. */
 static inline const struct usp_lane *usp_pump_source_lane(const struct usp_pump *pump)
 {
 	return usp_plan_lane(&pump->plan, 0);
@@ -126,28 +129,31 @@ static inline const struct usp_lane *usp_pump_source_lane(const struct usp_pump 
 
 /* --- Waiting (wait.c) --------------------------------------------------------------------------------- */
 
-/* -EAGAIN, after noting in *ret_wait that a file has to become ready on a side. */
+/* Note in *ret_wait that a file has to become ready on a side. Returns -EAGAIN. */
 int usp_pump_blocked(struct usp_file *file, unsigned side, struct usp_pump_wait *ret_wait);
 
-/* -EAGAIN, after noting that time has to pass. */
+/* Note in *ret_wait that time has to pass. Returns -EAGAIN. */
 int usp_pump_pause(struct usp_pump_wait *ret_wait, int64_t timeout_ns);
 
-/* In a run that blocks: wait for what a step said: 0 to look again, -ECANCELED after a stop, or -errno. */
+/*
+ * Wait for what a step reported, in a run that blocks: 0 to step again, -ECANCELED after a stop, or
+ * -errno.
+ */
 int usp_pump_await(struct usp_pump *pump, const struct usp_pump_wait *wait);
 
-/* The same for all that a step with several sinks said. */
+/* Wait for all that a step with several sinks reported: 0 to step again, also after a stop, or -errno. */
 int usp_pump_await_any(struct usp_pump *pump);
 
 /*
- * Wait until the file of a sink can be written or has more_events of poll(2), the pump is stopped (-ECANCELED), or timeout_ns
- * (negative: none) has passed (-ETIMEDOUT).
+ * Wait until the file of a sink can be written or has more_events of poll(2): 0. -ECANCELED after a
+ * stop, -ETIMEDOUT after timeout_ns (negative: no limit).
  */
 int usp_pump_await_sink(struct usp_pump *pump, struct usp_file *file, short more_events, int64_t timeout_ns);
 
-/* Wake the thread of the source, which may be waiting for input that nobody needs any more. */
+/* Wake the thread of the source, which may be waiting for input that no sink needs. */
 void usp_pump_alarm(struct usp_pump *pump);
 
-/* Nothing but a stop wakes a wait of the pump any more. */
+/* Undo usp_pump_alarm: from now on only a stop wakes a wait of the pump. */
 void usp_pump_hush(struct usp_pump *pump);
 
 /* --- Sinks (sink.c) ----------------------------------------------------------------------------------- */
@@ -155,43 +161,44 @@ void usp_pump_hush(struct usp_pump *pump);
 bool usp_sink_may_detach(const struct usp_sink *sink);
 uint64_t usp_sink_slow_ns(const struct usp_sink *sink);
 
-/* Has the sink's peer taken something since somebody looked last? Then that is progress. */
+/* Look whether the sink's peer has taken something since the last look, and note that as progress. */
 void usp_sink_look(struct usp_sink *sink);
 
-/* Look, and tell whether it has taken nothing for too long. */
+/* Look, and tell whether the sink has taken nothing for too long. */
 bool usp_sink_is_slow(struct usp_sink *sink);
 
 /* Write up to len bytes of the sink's pipe to its file, once, and count them: bytes, 0 at the end of the pipe, or -errno. */
 ssize_t usp_sink_write(struct usp_sink *sink, size_t len, unsigned flags);
 
 /*
- * It gave -EAGAIN: -EAGAIN, after noting in *ret_wait what has to come. What the peer of a sink that is only written says meanwhile is
- * dropped, at once and when it comes.
+ * Note in *ret_wait what has to come after the sink gave -EAGAIN. Returns -EAGAIN. If the sink is
+ * only written, what its peer sends is dropped, now and while waiting.
  */
 int usp_sink_blocked(struct usp_sink *sink, struct usp_pump_wait *ret_wait);
 
 /*
- * The sink takes nothing now. Drop what its peer says: one that answers would wait for us to read, and we for it. True if it may
- * say more. An error is told by the next write.
+ * Drop what the peer of a blocked sink sends. A peer that answers would wait for us to read, while
+ * we wait for it. True if it may send more. The next write reports an error.
  */
 bool usp_sink_overhear(struct usp_sink *sink);
 
 /*
- * The sink gets no more: count what is stranded, drop it or keep it. One that has everything is shut down; the peer of another
- * one must not take what came for all. The error that it ends with, so far, is its close_error.
+ * End the delivery to a sink: count what is stranded, and drop it or keep it. A sink that has
+ * everything is shut down. In any other case the peer must not take what came for all. close_error
+ * is the error so far.
  */
 void usp_sink_close(struct usp_sink *sink, int error);
 
 /*
- * What was sent is delivered when the peer has it, and the kernel reads no more from our memory: -EAGAIN with *ret_wait, or 0 when it
- * is noted how the sink ended.
+ * Wait until the peer has what was sent, and the kernel reads no more from our memory: -EAGAIN with
+ * *ret_wait. 0 when the end is noted.
  */
 int usp_sink_end(struct usp_sink *sink, struct usp_pump_wait *ret_wait);
 
-/* A stop can come between what the source gave and what the sink got of it: all of that is stranded. */
+/* Count as stranded all that the source gave and the sink did not get. A stop can come in between. */
 void usp_sink_strand_all(struct usp_sink *sink);
 
-/* Note how it ended, and whether that ends the run. */
+/* Note how the sink ended, and whether that ends the run. */
 void usp_sink_note(struct usp_sink *sink, int error);
 
 /* Take the first len bytes out of a pipe and release them. */
@@ -199,47 +206,57 @@ void usp_sink_discard(struct usp_pipe *pipe, size_t len);
 
 /* --- Limits (limits.c) -------------------------------------------------------------------------------- */
 
-/* How much of len may go now, by count and rates: 0 when count is reached, -EAGAIN with the time to wait in *ret_wait. */
+/*
+ * Return how much of len may go now, by count and rates: 0 when count is reached, -EAGAIN with the
+ * time to wait in *ret_wait.
+ */
 ssize_t usp_pump_allowance(struct usp_pump *pump, size_t len, struct usp_pump_wait *ret_wait);
 
 /* Note that bytes were taken. */
 void usp_pump_count(struct usp_pump *pump, ssize_t taken);
 
 /*
- * No longer than there is time: -EAGAIN with *wait shortened, or -ETIMEDOUT. sink is the one that is waited for, NULL if
- * that is the source. What the peers of the sinks take meanwhile is movement, too.
+ * Shorten *wait to the next deadline, and return -EAGAIN. -ETIMEDOUT if the deadline has passed.
+ * sink is the sink that is waited for, NULL for the source. What the peers of the sinks take
+ * meanwhile counts as progress.
  */
 int usp_pump_check_time(struct usp_pump *pump, const struct usp_sink *sink, struct usp_pump_wait *wait);
 
 /* --- The source (source.c) ---------------------------------------------------------------------------- */
 
 /*
- * Take one step's worth from the source into the pump's pipe: bytes, 0 at the end or when count is reached, -EAGAIN with
- * *ret_wait, or -errno, which is noted as the source's.
+ * Take one step's worth from the source into the pump's pipe: bytes, 0 at the end or when count is
+ * reached, -EAGAIN with *ret_wait, or -errno, which is noted as the source's error.
  */
 ssize_t usp_pump_take(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
 
-/* As usp_pump_allowance, and -EAGAIN if the source is known to have nothing now. What became of reading is then told to usp_pump_took. */
+/*
+ * Return the allowance, as usp_pump_allowance, and -EAGAIN if the source is known to be empty. Pass
+ * the result of the read to usp_pump_took.
+ */
 ssize_t usp_pump_may_take(struct usp_pump *pump, size_t len, struct usp_pump_wait *ret_wait);
 
-/* Bytes, 0 at the end, or -errno, as a read gave them: counted or noted, and -EAGAIN with *ret_wait. */
+/*
+ * Count or note the result of a read. Returns it: bytes, 0 at the end, -errno, or -EAGAIN with
+ * *ret_wait.
+ */
 ssize_t usp_pump_took(struct usp_pump *pump, ssize_t taken, struct usp_pump_wait *ret_wait);
 
-/* A source that the kernel refused to splice went on in memory: nothing comes to the sinks in kernel pipes any more. */
+/* Take the sinks off the kernel lane if the source has left it: no more kernel pipes come to them. */
 void usp_pump_follow_source(struct usp_pump *pump);
 
 /* --- What the next piece gets (rcvlowat.c, adapt.c) ------------------------------------------------------ */
 
 /*
- * A step is over, and waits for the source: would its next pieces be better if it were woken later? Shortens *wait where what is
- * there must be looked at in time.
+ * Decide at the end of a step whether the source should wake us later, for larger pieces. Shortens
+ * *wait if what is there must be looked at in time.
  */
 void usp_rcvlowat_adapt(struct usp_pump *pump, struct usp_pump_wait *wait);
 
-/* The source wakes whoever waits for it as soon as it has a byte, as it did before. */
+/* Remove the low-water mark: the source is readable again as soon as it has a byte. */
 void usp_rcvlowat_drop(struct usp_pump *pump);
 
-/* All is delivered, and the last piece had this length: is another lane better for the next one? */
+/* Choose the lane for the next piece, after a piece of this length was delivered and the pipe is empty. */
 void usp_adapt_lane(struct usp_pump *pump, size_t taken);
 
 /* Put the flow on a lane, and count anew. */
@@ -247,7 +264,7 @@ void usp_adapt_set_lane(struct usp_pump *pump, bool is_kernel);
 
 /* --- The shortcut (shortcut.c) ------------------------------------------------------------------------ */
 
-/* Can the next bytes take the shortcut? */
+/* Tell whether the next bytes can take the shortcut. */
 bool usp_shortcut_fits(const struct usp_pump *pump);
 
 /*
@@ -258,30 +275,39 @@ int usp_shortcut_go(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
 
 /* --- A pump with one sink (single.c) ------------------------------------------------------------------ */
 
-#define USP_PUMP_BUDGET ((uint64_t)1 << 20) /* bytes of one step, until others get their turn */
+#define USP_PUMP_BUDGET ((uint64_t)1 << 20) /* bytes of one step, then it yields */
 
-/* One step of whatever stage it is in; -EAGAIN with *ret_wait, or 0 when the stage has become USP_PUMP_DONE. */
+/*
+ * Run one step of the current stage: -EAGAIN with *ret_wait, or 0 when the stage has become
+ * USP_PUMP_DONE.
+ */
 int usp_single_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
 
 /* --- A pump with several sinks (fanout.c, thread.c) ----------------------------------------------------- */
 
-/* The pipe of each sink. */
+/* Return the parameters of each sink's pipe. */
 struct usp_pipe_params usp_fanout_params(const struct usp_pump *pump);
 
 /*
- * Give every live sink the first buf of the pump's pipe, by reference. One that cannot be given it fails, when it has
- * delivered what it has. 0, or -EPIPE when none is left.
+ * Give every live sink the first buf of the pump's pipe, by reference. A sink that cannot get it
+ * delivers what it has, and then fails. 0, or -EPIPE when no sink is left.
  */
 int usp_fanout_give(struct usp_pump *pump);
 
-/* In turns: make the pipes, 0 or -errno; then, as usp_single_advance, -EAGAIN with pump->waits. */
+/*
+ * Serve all sinks in turns. begin makes the pipes: 0 or -errno. advance is as usp_single_advance,
+ * and -EAGAIN comes with pump->waits.
+ */
 int usp_fanout_begin(struct usp_pump *pump);
 int usp_fanout_advance(struct usp_pump *pump);
 
-/* In turns, and wait: 0, or -errno before a byte has moved. */
+/* Serve all sinks in turns, and wait: 0, or -errno before a byte has moved. */
 int usp_fanout_run(struct usp_pump *pump);
 
-/* With a thread for each sink, or in turns if none can be had: the same. */
+/*
+ * Serve each sink in a thread, or all in turns if no threads can be had: 0, or -errno before a byte
+ * has moved.
+ */
 int usp_threads_run(struct usp_pump *pump);
 
 #endif

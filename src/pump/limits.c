@@ -36,7 +36,7 @@ void usp_pump_count(struct usp_pump *pump, ssize_t taken)
 
 /* --- How long -------------------------------------------------------------------------------------------- */
 
-/* When something moved last, as far as is known. */
+/* Return when something last moved, as far as is known. */
 static uint64_t limits_progress_ns(const struct usp_pump *pump)
 {
 	uint64_t progress_ns = pump->limits.progress_ns;

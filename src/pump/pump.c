@@ -14,7 +14,7 @@
 	(USP_PUMP_SNAPSHOT | USP_PUMP_REQUIRE_ZERO_COPY | USP_PUMP_CONTINUE_ON_ERROR | USP_PUMP_DETACH_SLOW | \
 	 USP_PUMP_WIDEN_FIFOS | USP_PUMP_KEEP_STRANDED | USP_PUMP_ADAPT_LANE | USP_PUMP_BATCH)
 
-/* A time is added to that of the clock. */
+/* Check the parameters. Times are limited because they are added to the clock. */
 static bool pump_can(const struct usp_pump_params *params)
 {
 	return !(params->flags & ~PUMP_FLAGS) && (unsigned)params->lane <= USP_LANE_USER &&
@@ -42,7 +42,7 @@ int usp_pump_new(struct usp_file *source, const struct usp_pump_params *params, 
 	return 0;
 }
 
-/* The first sink has its place in the pump; more need an array. */
+/* Make room for one more sink: the first has its place in the pump, more need an array. */
 static int pump_make_room(struct usp_pump *pump)
 {
 	struct usp_sink *sinks = &pump->only;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rate - how many bytes may go now, so that the average stays below a limit: a bucket of tokens for one flow, and a clock that
- * is put forward for many, in any threads.
+ * rate - how many bytes may go now, so that the average stays below a limit: a bucket of tokens for
+ * one flow, and a shared clock for many flows in any threads.
  */
 #ifndef USP_PUMP_RATE_H
 #define USP_PUMP_RATE_H
@@ -15,7 +15,7 @@
 struct usp_rate {
 	uint64_t per_second; /* 0: no limit */
 	uint64_t last_ns;
-	double tokens; /* bytes that may go; never more than one step's worth is saved up */
+	double tokens; /* bytes that may go now; at most one step's worth */
 };
 
 static inline double usp_rate_step(const struct usp_rate *rate)
@@ -31,7 +31,7 @@ static inline void usp_rate_init(struct usp_rate *rate, uint64_t per_second, uin
 	rate->tokens = usp_rate_step(rate);
 }
 
-/* Bytes of len that may go now; 0 means to wait *ret_wait_ns first. */
+/* Return how many bytes of len may go now; 0 means to wait *ret_wait_ns first. */
 static inline size_t usp_rate_allow(struct usp_rate *rate, size_t len, uint64_t now_ns, uint64_t *ret_wait_ns)
 {
 	double step = usp_rate_step(rate);
@@ -55,13 +55,19 @@ static inline void usp_rate_spend(struct usp_rate *rate, size_t len)
 		rate->tokens -= (double)len;
 }
 
-/* What all have taken so far is earned at earned_ns: until then nobody takes more. Being one word it needs no lock. */
+/*
+ * The bytes that all flows took so far are paid for at earned_ns; until then no flow takes more. It
+ * is one word, so it needs no lock.
+ */
 struct usp_shared_rate {
 	uint64_t per_second;
 	_Atomic(uint64_t) earned_ns;
 };
 
-/* As usp_rate_allow. Who asks in the same instant in another thread may be allowed, too; the clock then makes up for it. */
+/*
+ * Return how many bytes may go, as usp_rate_allow. Two threads that ask at the same instant may
+ * both be allowed; the clock then makes up for it.
+ */
 static inline size_t usp_shared_rate_allow(struct usp_shared_rate *rate, size_t len, uint64_t now_ns,
 					   uint64_t *ret_wait_ns)
 {

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rcvlowat - a bulk flow is woken late, and takes more at a time: SO_RCVLOWAT.
+ * rcvlowat - wake a bulk flow later, so that it takes more at a time: SO_RCVLOWAT.
  *
  *   4 MiB and 100 ms, each wake-up 64 KiB or more ──► mark at 256 KiB ──a wake-up brings less than 64 KiB──► no mark
- *   ▲      and all together 256 KiB or less                       └──they bring 512 KiB or more──► no mark      │
+ *   ▲      and 256 KiB or less on average                        └──they bring 512 KiB or more──► no mark      │
  *   │                                                                                                           │
- *   └────────────────────────────── twice as much, if something had to wait for nothing ────────────────────────┘
+ *   └────────────────────────────── twice as much, if bytes were delayed for nothing ───────────────────────────┘
  *
- * A relay that is faster than its sender is woken for each segment or two. With a low-water mark the kernel wakes it when a quarter
- * of its pipe can be filled, for two thirds of the processor time where some connections share the processor (docs/lanes.md).
- * A flow that finds more than that whenever its turn comes needs no mark: it would only be late.
+ * Without a low-water mark, a relay that is faster than its sender wakes for each segment or two.
+ * With it the kernel wakes the relay when a quarter of its pipe can be filled. That takes two
+ * thirds of the processor time where some connections share the processor (docs/lanes.md). A flow
+ * that finds more than that at each turn needs no low-water mark, which would only delay it.
  *
- * What stays below the mark must not wait for ever: the step says when to look at the latest, which is when the mark would have
- * been reached at the rate shown before, but not so soon that a sender that has lost the processor for a moment is taken for
- * one that has said all. A flow that is slower gets no mark. So the tail of an answer comes late by a sixteenth of the time that
- * it took, at most, and that happens to a connection once for the first 4 MiB, once for the next 8, 16, and so on. The end of
- * input, a reset and a full buffer wake it in spite of the mark. poll(2) of a UNIX socket knows no mark, and nothing changes there.
+ * Bytes below the low-water mark must not wait for ever. So the step sets a time for the next look:
+ * when the low-water mark would be reached at the rate shown before. That time has a lower limit,
+ * so that a sender that only lost the processor for a moment does not look idle. A flow that is too
+ * slow gets no low-water mark. So the tail of an answer is late by at most a sixteenth of the time
+ * that the answer took. That happens to a connection once for the first 4 MiB, once for the next 8,
+ * 16, and so on. The end of input, a reset and a full buffer wake the flow in any case. poll(2) of
+ * a UNIX socket ignores the low-water mark, so nothing changes there.
  */
 #include "base/compiler.h"
 #include "base/own.h"
@@ -24,12 +27,12 @@
 #include "pump/inside.h"
 
 #define RCVLOWAT_BYTES ((uint64_t)256 << 10)
-#define RCVLOWAT_PIECE ((uint64_t)64 << 10) /* that a wake-up brings, if it counts */
+#define RCVLOWAT_PIECE ((uint64_t)64 << 10) /* that a wake-up must bring to count */
 #define RCVLOWAT_SHOWN_MIN ((uint64_t)4 << 20)
 #define RCVLOWAT_SHOWN_MAX ((uint64_t)1 << 30)
-#define RCVLOWAT_TRIED ((uint64_t)16 << 20) /* with a mark, until it is asked whether there is need of it */
+#define RCVLOWAT_TRIED ((uint64_t)16 << 20) /* with a low-water mark, until its use is checked */
 #define RCVLOWAT_SHOWN_NS ((uint64_t)100000000)
-#define RCVLOWAT_PATIENCE_MIN_NS ((uint64_t)5000000) /* what epoll_wait(2) can tell apart */
+#define RCVLOWAT_PATIENCE_MIN_NS ((uint64_t)5000000) /* about the resolution of epoll_wait(2) */
 #define RCVLOWAT_PATIENCE_MAX_NS ((uint64_t)50000000)
 
 static int rcvlowat_set(const struct usp_pump *pump, int bytes)
@@ -50,7 +53,7 @@ void usp_rcvlowat_drop(struct usp_pump *pump)
 	rcvlowat_start_anew(&pump->adapt.rcvlowat);
 }
 
-/* Enough has come in large pieces: how long does it take to reach the mark at this rate? */
+/* Set the low-water mark after enough large pieces, if this rate reaches it soon enough. */
 static void rcvlowat_begin(struct usp_pump *pump)
 {
 	struct usp_rcvlowat *rcvlowat = &pump->adapt.rcvlowat;
@@ -86,7 +89,7 @@ static void rcvlowat_show(struct usp_pump *pump, uint64_t taken)
 		rcvlowat_begin(pump);
 }
 
-/* It has a mark, and enough came. */
+/* Check whether the low-water mark is still of use, after a wake-up that brought enough. */
 static void rcvlowat_try(struct usp_pump *pump, uint64_t taken)
 {
 	struct usp_rcvlowat *rcvlowat = &pump->adapt.rcvlowat;

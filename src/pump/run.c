@@ -9,8 +9,8 @@
  *   source -> sinks     the caller's thread fills; a thread for each sink drains its pipe (thread); in steps, and where
  *                       time-outs are set, one thread does it all in turns (fanout)
  *
- * The files are nonblocking while the pump has them. Every wait of a run that blocks includes the stop descriptor, so a stop takes
- * effect at once, from any thread or a signal handler.
+ * The files are nonblocking while the pump has them. Every wait of a run that blocks includes the
+ * stop descriptor. So a stop takes effect at once, from any thread or a signal handler.
  */
 #include <errno.h>
 #include <poll.h>
@@ -35,7 +35,7 @@ static bool run_may_range(const struct usp_pump *pump)
 	       usp_copy_range_is_possible(pump->source, pump->sinks[0].file);
 }
 
-/* The kernel shares the extents: true if that was all that the size of the source promised. */
+/* Let the kernel share the extents: true if that covered the size that the source reported. */
 static bool run_clone(struct usp_pump *pump)
 {
 	uint64_t len = pump->params.count < 0 ? UINT64_MAX : (uint64_t)pump->params.count;
@@ -66,7 +66,10 @@ static int run_plan(struct usp_pump *pump)
 	return ret;
 }
 
-/* Shared extents are all, and nothing was copied, unless the size is too small. What is behind it may be copied, or is an error. */
+/*
+ * Go on after shared extents. The run is done, unless the source is longer than its size says. The
+ * rest is then copied, or is an error if every byte must go by reference.
+ */
 static void run_go_behind_clone(struct usp_pump *pump)
 {
 	bool is_all = atomic_load(&pump->bytes) == (uint64_t)pump->params.count ||
@@ -103,7 +106,7 @@ int usp_pump_check(struct usp_pump *pump)
 	return ret;
 }
 
-/* 0, or -errno before a byte has moved. */
+/* Begin a run: 0, or -errno before a byte has moved. */
 static int run_begin(struct usp_pump *pump)
 {
 	uint64_t now_ns = usp_sys_now_ns();
@@ -113,13 +116,13 @@ static int run_begin(struct usp_pump *pump)
 	pump->limits.begun_ns = pump->limits.progress_ns = now_ns;
 	atomic_store(&pump->source->is_drained, false);
 	if (usp_file_shares_pos(pump->source, &pump->source->pos))
-		usp_file_seek(pump->source, 0, SEEK_CUR); /* others may have moved it since we looked last */
+		usp_file_seek(pump->source, 0, SEEK_CUR); /* others may have moved it since the last look */
 	ret = run_plan(pump);
 	if (ret == 0)
 		ret = run_find_stage(pump);
 	for (unsigned i = 0; i < pump->nr_sinks && ret == 0; i++) {
 		atomic_store(&pump->sinks[i].progress_ns, now_ns);
-		ret = usp_file_abort(pump->sinks[i].file); /* until it has everything, whatever ends us */
+		ret = usp_file_abort(pump->sinks[i].file); /* until it has everything, also if the process dies */
 	}
 	if (ret < 0)
 		return ret;
@@ -142,8 +145,8 @@ static int run_result(const struct usp_pump *pump)
 }
 
 /*
- * What no sink got has not been read, for those who share the offset of the source and come next. If somebody else has moved that
- * meanwhile it is not ours to move back.
+ * Move the shared offset of the source back over bytes that no sink got, for other users of the
+ * descriptor. Leave it if others have moved it meanwhile.
  */
 static void run_unread(struct usp_pump *pump)
 {
@@ -172,7 +175,7 @@ static int run_finish(struct usp_pump *pump)
 
 /* --- In steps -------------------------------------------------------------------------------------------- */
 
-/* -EAGAIN with pump->waits.told, or 0 when it is over. */
+/* Run one step: -EAGAIN with pump->waits.told, or 0 when the run is over. */
 static int run_advance(struct usp_pump *pump)
 {
 	if (pump->nr_sinks > 1)
@@ -189,7 +192,7 @@ int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 	if (!pump->nr_sinks || atomic_load(&pump->is_done))
 		return -EINVAL;
 	if (pump->stage != USP_PUMP_NEW && pump->process != usp_own_nr())
-		return -ESTALE; /* what is in its pipe is the parent's to deliver */
+		return -ESTALE; /* the parent delivers what is in its pipe */
 	if (pump->stage == USP_PUMP_NEW) {
 		pump->process = usp_own_nr();
 		ret = run_begin(pump);
@@ -251,13 +254,13 @@ static void run_single(struct usp_pump *pump)
 	usp_sched_end(&sched);
 }
 
-/* What only a run that blocks needs: something to wake it up, and a place for what it waits for. */
+/* Prepare what only a run that blocks needs: something to wake it up, and memory for its waits. */
 static int run_prepare_waits(struct usp_pump *pump)
 {
 	int stop_fd;
 
 	if (pump->process == usp_own_nr())
-		return 0; /* it was to run already, and could not begin */
+		return 0; /* an earlier call could not begin */
 	if (!pump->waits.fds)
 		pump->waits.fds = usp_alloc_array(2 * pump->nr_sinks + 2, sizeof(pump->waits.fds[0]));
 	if (!pump->waits.fds)
@@ -265,7 +268,7 @@ static int run_prepare_waits(struct usp_pump *pump)
 	stop_fd = usp_sys_eventfd();
 	if (stop_fd < 0)
 		stop_fd = -1;	      /* descriptors are short: a stop is looked for now and then */
-	pump->process = usp_own_nr(); /* before the descriptor is there for a stop */
+	pump->process = usp_own_nr(); /* set before the stop descriptor exists */
 	usp_sys_close(atomic_exchange(&pump->waits.stop_fd, stop_fd));
 	return 0;
 }

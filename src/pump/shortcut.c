@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shortcut - the way of a flow that copies: what was read goes out at once, and never enters a pipe.
+ * shortcut - write what was read at once, without a pipe. For flows that copy.
  *
- * A relay of small messages spends its time in the network stack; a pipe for each message, its locks and its slots, would add
- * a tenth. So while the pipe of a flow is empty and both hooks would copy, bytes are read into a folio and written from it.
- * Only what the sink does not take becomes a buf, with the folio as its store, and then the flow goes the long way until
- * its pipe is empty again. What is accounted is the same.
+ * A relay of small messages spends its time in the network stack. A pipe for each message, with its
+ * locks and slots, would add a tenth. So while the pipe of a flow is empty and both hooks would
+ * copy, bytes are read into a folio and written from it. Only what the sink does not take becomes a
+ * buf, with the folio as its store. Then the flow goes through the pipe until that is empty again.
+ * The account is the same.
  */
 #include <errno.h>
 
@@ -73,7 +74,7 @@ static ssize_t shortcut_read(struct usp_pump *pump, struct usp_folio *folio, siz
 	return ret;
 }
 
-/* The folio of whoever drives many pumps, or a new one. */
+/* Take the folio of the driver of many pumps, or a new one. */
 static struct usp_folio *shortcut_get_folio(struct usp_pump *pump)
 {
 	struct usp_folio *folio = pump->scratch ? *pump->scratch : NULL;
@@ -91,7 +92,10 @@ static void shortcut_put_folio(struct usp_pump *pump, struct usp_folio *folio)
 		usp_folio_put(folio);
 }
 
-/* One message: 1 when it is delivered, 0 at the end, -EAGAIN with *wait, or the sink's -errno; the rest is pump->undelivered. */
+/*
+ * Pass one message: 1 when the caller may go on, 0 at the end, -EAGAIN with *wait, or the sink's
+ * -errno. What was not delivered is pump->undelivered.
+ */
 static int shortcut_pass(struct usp_pump *pump, struct usp_folio *folio, struct usp_pump_wait *wait)
 {
 	ssize_t taken = usp_pump_may_take(pump, USP_PLAN_ADAPT_BYTES, wait), given;

@@ -18,11 +18,14 @@
 #include "splice/pipe.h"
 
 #define SINGLE_RANGE ((size_t)16 << 20) /* see bench/README.md */
-#define SINGLE_SHORT_NS 10000000	/* of memory */
+#define SINGLE_SHORT_NS 10000000	/* while memory is short */
 
 /* --- File to file ---------------------------------------------------------------------------------------- */
 
-/* copy_file_range does not say which side failed; a source that cannot be read at this place can be asked. */
+/*
+ * Note the error of copy_file_range, which does not say which side failed. Try to read the source
+ * there: if that fails, too, it was the source.
+ */
 static void single_range_failed(struct usp_pump *pump, int error)
 {
 	struct usp_file *source = pump->source;
@@ -33,14 +36,17 @@ static void single_range_failed(struct usp_pump *pump, int error)
 		atomic_store(&pump->sinks[0].error, error);
 }
 
-/* The flow does all of it where the kernel will not begin, and what lies behind an st_size that is too small. */
+/*
+ * Tell whether the flow must take over: the kernel does not begin, or the file goes on after an
+ * st_size that is too small.
+ */
 static bool single_range_gives_up(const struct usp_pump *pump, ssize_t ret)
 {
 	return ret <= 0 &&
 	       (!atomic_load(&pump->bytes) || (ret == 0 && usp_fd_peek(pump->source, &pump->source->pos) != 0));
 }
 
-/* One piece. */
+/* Copy one piece. */
 static int single_range(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
 	ssize_t ret = atomic_load(&pump->is_stopped) ? -ECANCELED : usp_pump_allowance(pump, SINGLE_RANGE, wait);
@@ -84,7 +90,10 @@ static int single_drain(struct usp_pump *pump, struct usp_pump_wait *wait)
 	return 0;
 }
 
-/* A pipe that is empty at the end of a step is given back: most flows of a busy program wait for their source. */
+/*
+ * Return the pipe, or make one. An empty pipe is freed at the end of each step, because most flows
+ * of a busy program wait for their source.
+ */
 static int single_get_pipe(struct usp_pump *pump)
 {
 	const struct usp_pipe_params params = {
@@ -94,7 +103,7 @@ static int single_get_pipe(struct usp_pump *pump)
 	pump->sinks[0].pipe = pump->pipe;
 	if (ret < 0 || !pump->undelivered.ops)
 		return ret;
-	usp_pipe_begin_write(pump->pipe, USP_SPLICE_NONBLOCK); /* it is new */
+	usp_pipe_begin_write(pump->pipe, USP_SPLICE_NONBLOCK); /* a new pipe has room */
 	usp_pipe_push(pump->pipe, &pump->undelivered, 1);
 	usp_pipe_end_write(pump->pipe);
 	pump->undelivered = (struct usp_buf){.ops = NULL};
@@ -154,7 +163,7 @@ static int single_timed_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
 	uint64_t before = atomic_load(&pump->bytes) + atomic_load(&sink->bytes);
 	int ret;
 
-	/* What a short read said may have changed since the last step, and the event for it has been and gone. */
+	/* A short read of the last step may be out of date, and its event will not come again. */
 	atomic_store_explicit(&pump->source->is_drained, false, memory_order_relaxed);
 	ret = single_flow(pump, wait);
 	if (ret != -EAGAIN || !single_is_timed(pump))
@@ -166,12 +175,11 @@ static int single_timed_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
 	ret = usp_pump_check_time(pump, wait->file && wait->side == USP_WRITE ? sink : NULL, wait);
 	if (ret == -EAGAIN || wait->side == USP_WRITE)
 		return ret;
-	atomic_store(&pump->source_error,
-		     ret); /* the side that was waited for; a sink may say -ETIMEDOUT by itself, too */
+	atomic_store(&pump->source_error, ret); /* a wait for the source; a sink may give -ETIMEDOUT by itself, too */
 	return 0;
 }
 
-/* The flow is over, well or not: nothing more goes to the sink. */
+/* End the flow, with or without an error: nothing more goes to the sink. */
 static void single_end_flow(struct usp_pump *pump, int error)
 {
 	usp_rcvlowat_drop(pump);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* sink - one destination of a pump: what is in its pipe is delivered, and then it ends. */
+/* sink - one destination of a pump: deliver what is in its pipe, then end. */
 #include <errno.h>
 #include <poll.h>
 
@@ -32,7 +32,10 @@ uint64_t usp_sink_slow_ns(const struct usp_sink *sink)
 
 /* --- Delivering ------------------------------------------------------------------------------------------ */
 
-/* Into a pipe of ours. The wait for room in it is not here but in the step, where a stop or a limit of patience ends it. */
+/*
+ * Move references into a pipe of usplice. Does not wait for room: the step does, where a stop or a
+ * time-out can end the wait.
+ */
 static ssize_t sink_move(struct usp_sink *sink, struct usp_pipe *to, size_t len, unsigned flags)
 {
 	ssize_t ret = usp_pipe_begin_read(sink->pipe, flags);
@@ -63,10 +66,7 @@ ssize_t usp_sink_write(struct usp_sink *sink, size_t len, unsigned flags)
 	return ret;
 }
 
-/*
- * The sink takes nothing now. Drop what its peer says meanwhile: one that answers would wait for us to read, and we for it. True if it
- * may say more. An error is told by the next write.
- */
+/* See inside.h. The peer is an echo server, for example. */
 bool usp_sink_overhear(struct usp_sink *sink)
 {
 	ssize_t ret = 1;
@@ -100,7 +100,10 @@ void usp_sink_discard(struct usp_pipe *pipe, size_t len)
 	usp_pipe_end_read(pipe);
 }
 
-/* What is in the pipe now is not delivered. It is dropped at once, because the source may be waiting for the memory. */
+/*
+ * Count what is in the pipe now as stranded. Drop it at once unless it is to be kept, because the
+ * source may be waiting for the memory.
+ */
 static void sink_strand(struct usp_sink *sink)
 {
 	size_t stranded;
@@ -113,8 +116,8 @@ static void sink_strand(struct usp_sink *sink)
 }
 
 /*
- * Its peer must not take what came for all. A connection of ours is going to be reset, and what the peer has not acknowledged is
- * lost with it.
+ * Keep the peer from taking what came for all. A connection that the caller alone has will be
+ * reset; bytes that the peer has not acknowledged are lost then.
  */
 static void sink_cut(struct usp_sink *sink)
 {
@@ -122,14 +125,14 @@ static void sink_cut(struct usp_sink *sink)
 	int unsent = usp_sock_unsent(sink->file);
 
 	sink->is_cut = true;
-	if (unsent >= 0) /* or nobody knows */
+	if (unsent >= 0) /* negative: unknown */
 		lost = usp_min(lost, unsent > sink->is_shut ? (size_t)(unsent - sink->is_shut) : 0);
 	usp_file_abort(sink->file);
 	atomic_fetch_sub(&sink->bytes, lost);
 	atomic_fetch_add(&sink->stranded, lost);
 }
 
-/* It has everything. The end of what others have, too, is not ours to tell. */
+/* Shut down a sink that has everything. A description that others share is not shut down. */
 static int sink_shut(struct usp_sink *sink)
 {
 	int ret;
@@ -165,7 +168,7 @@ void usp_sink_strand_all(struct usp_sink *sink)
 	atomic_store(&sink->stranded, atomic_load(&sink->pump->bytes) - atomic_load(&sink->bytes));
 }
 
-/* Take in what the peer still says. 0 when it has ended, and has got everything; -EAGAIN, or -errno. */
+/* Take in what the peer still sends: 0 when it has ended and has got everything, -EAGAIN, or -errno. */
 static int sink_hear(struct usp_sink *sink)
 {
 	ssize_t ret = sink->has_ended ? 0 : 1;
@@ -186,8 +189,8 @@ static int sink_hear(struct usp_sink *sink)
 }
 
 /*
- * A dead connection gives back at once what it had to send; then its own error is the one to tell. One that is going to be reset does
- * when it is closed.
+ * Wait for zero-copy sends. A dead connection finishes them at once, and its own error is then the
+ * one to report. A connection that will be reset finishes them when it is closed.
  */
 static int sink_sync(struct usp_sink *sink)
 {
@@ -221,7 +224,10 @@ bool usp_sink_is_slow(struct usp_sink *sink)
 	return usp_sys_now_ns() - atomic_load(&sink->progress_ns) >= usp_sink_slow_ns(sink);
 }
 
-/* Until when the end may take, if nothing moves. A peer that has everything and never said a word need not say it now. */
+/*
+ * Return the deadline of the end, if nothing moves. A peer that has everything and never sent a
+ * byte gets only a short time.
+ */
 static uint64_t sink_deadline_ns(struct usp_sink *sink)
 {
 	const struct usp_pump_params *params = &sink->pump->params;
@@ -241,7 +247,10 @@ static uint64_t sink_deadline_ns(struct usp_sink *sink)
 	return deadline_ns;
 }
 
-/* Until the peer says something, or for a moment: what it acknowledges wakes nobody, and neither does the end of what is broken. */
+/*
+ * Wait until the peer sends something, or for a moment. Neither an acknowledgement nor the end of a
+ * broken connection wakes a wait.
+ */
 static int sink_rest(struct usp_sink *sink, uint64_t left_ns, struct usp_pump_wait *ret_wait)
 {
 	bool is_loud = usp_file_poll(sink->file) & (POLLERR | POLLHUP);
@@ -252,12 +261,15 @@ static int sink_rest(struct usp_sink *sink, uint64_t left_ns, struct usp_pump_wa
 		usp_pump_pause(ret_wait, 0);
 	else
 		usp_pump_blocked(sink->file, USP_WRITE, ret_wait);
-	ret_wait->events = sink->is_awaiting ? POLLIN : 0; /* and errors: that is where the notices come */
+	ret_wait->events = sink->is_awaiting ? POLLIN : 0; /* and errors, which announce notices */
 	ret_wait->timeout_ns = (int64_t)usp_min(is_told ? INT64_MAX : (size_t)sink->nap_ns, left_ns);
 	return -EAGAIN;
 }
 
-/* The time for it is over. What the peer's system has is delivered, whatever the peer does with it. */
+/*
+ * Judge the sink when its time is over. Bytes that the peer's system has acknowledged count as
+ * delivered, whatever the peer does with them.
+ */
 static int sink_judge(struct usp_sink *sink)
 {
 	if (sink->is_awaiting && usp_sock_unsent(sink->file) == 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* source - the source's side of a pump: one piece at a time goes into the pipe. */
+/* source - the source's side of a pump: take one piece at a time into the pipe. */
 #include <errno.h>
 
 #include "base/compiler.h"

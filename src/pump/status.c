@@ -68,7 +68,7 @@ int usp_pump_sink_status(const struct usp_pump *pump, unsigned index, struct usp
 	return 0;
 }
 
-/* A run that was refused has no bytes to tell of, but a plan that says why. */
+/* Report a hop. A run that was refused moved no bytes, but its plan says why. */
 static void status_hop(const struct usp_pump *pump, const struct usp_file *file, unsigned side, unsigned index,
 		       struct usp_hop *ret_hop)
 {

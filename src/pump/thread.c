@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * thread - a pump with several sinks, and a thread for each of them: the caller's thread fills their pipes.
+ * thread - a pump with several sinks, each in its own thread. The caller's thread fills their
+ * pipes.
  *
- * Sinks on disk do not poll, and the copies of several sinks run on several processors. Threads know nothing of each other's
- * progress, so a run with time-outs is done in turns (fanout.c).
+ * Sinks on disk do not poll, and the copies of several sinks run on several processors. A sink's
+ * thread does not see the progress of the others, so a run with time-outs is done in turns
+ * (fanout.c).
  */
 #include <errno.h>
 #include <poll.h>
@@ -14,7 +16,7 @@
 
 /* --- A sink ---------------------------------------------------------------------------------------------- */
 
-/* As usp_sink_write, and waits for the sink, and with flags 0 for the pipe as well. */
+/* Write as usp_sink_write, and wait for the sink. With flags 0, wait for the pipe as well. */
 static ssize_t thread_step(struct usp_sink *sink, size_t len, unsigned flags)
 {
 	int64_t patience_ns = usp_sink_may_detach(sink) ? (int64_t)usp_sink_slow_ns(sink) : -1;
@@ -73,7 +75,7 @@ static void *thread_run(void *arg)
 	return NULL;
 }
 
-/* The thread takes no signals: they are for the threads that the program made itself. */
+/* Start the thread of a sink. It blocks all signals, so that they go to the threads of the program. */
 static int thread_start(struct usp_sink *sink, const struct usp_pipe_params *params)
 {
 	sigset_t old_mask;
@@ -121,7 +123,7 @@ static int thread_start_all(struct usp_pump *pump, const struct usp_pipe_params 
 	return ret;
 }
 
-/* As usp_pump_take, and waits. */
+/* Take as usp_pump_take, and wait. */
 static ssize_t thread_take(struct usp_pump *pump)
 {
 	struct usp_pump_wait wait;
@@ -139,7 +141,7 @@ static ssize_t thread_take(struct usp_pump *pump)
 	return ret;
 }
 
-/* No thread can be had: take back those that there are, which have been given nothing. */
+/* End all sink threads that exist, because not all could be made. They have been given nothing. */
 static void thread_dismiss_all(struct usp_pump *pump)
 {
 	atomic_store(&pump->is_stepped, true);
@@ -169,6 +171,6 @@ int usp_threads_run(struct usp_pump *pump)
 	usp_pump_hush(pump);
 	for (unsigned i = 0; i < pump->nr_sinks; i++)
 		thread_join(&pump->sinks[i]);
-	usp_pump_follow_source(pump);	/* not before: the lanes are the sinks' own */
-	return ret == -EPIPE ? 0 : ret; /* all sinks have ended: each has its own error */
+	usp_pump_follow_source(pump);	/* only now: until here the lanes belong to the threads of the sinks */
+	return ret == -EPIPE ? 0 : ret; /* all sinks have ended, each with its own error */
 }

@@ -7,8 +7,8 @@
 #include "base/sys.h"
 #include "pump/inside.h"
 
-#define WAIT_LOOK_NS 100000000 /* without a descriptor that tells of a stop */
-#define WAIT_NAP_NS 1000000    /* for a file that is not ready and has nothing to wait on */
+#define WAIT_LOOK_NS 100000000 /* without a stop descriptor */
+#define WAIT_NAP_NS 1000000    /* for a file that is not ready and cannot be polled */
 
 int usp_pump_blocked(struct usp_file *file, unsigned side, struct usp_pump_wait *ret_wait)
 {
@@ -27,7 +27,7 @@ int usp_pump_pause(struct usp_pump_wait *ret_wait, int64_t timeout_ns)
 	return -EAGAIN;
 }
 
-/* poll(2) for a part of the time after the other, so that a stop is seen that no descriptor tells of. */
+/* Call poll(2) for short times in a row, so that a stop without a descriptor is seen. */
 static int wait_poll_in_parts(struct usp_pump *pump, struct pollfd *fds, unsigned nr_fds, int64_t timeout_ns)
 {
 	int64_t part_ns;
@@ -41,7 +41,7 @@ static int wait_poll_in_parts(struct usp_pump *pump, struct pollfd *fds, unsigne
 	return ret;
 }
 
-/* poll(2) on the stop descriptor and the rest; 0 to look again, -ECANCELED, -ETIMEDOUT, or -errno. */
+/* Call poll(2) on the stop descriptor and the rest; 0 to look again, -ECANCELED, -ETIMEDOUT, or -errno. */
 static int wait_poll(struct usp_pump *pump, struct pollfd *fds, unsigned nr_fds, int64_t timeout_ns)
 {
 	int stop_fd = atomic_load(&pump->waits.stop_fd), ret;
@@ -68,7 +68,10 @@ int usp_pump_await_sink(struct usp_pump *pump, struct usp_file *file, short more
 	return ret == -ETIMEDOUT && must_nap ? 0 : ret;
 }
 
-/* Sinks that have something to say, which are those that the kernel has finished sends of. A broken one is left alone. */
+/*
+ * Take in the notices of zero-copy sends from the sinks that poll reported. Leave broken sinks out
+ * of the next poll.
+ */
 static void wait_hear_sinks(struct usp_pump *pump, struct pollfd *fds)
 {
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
@@ -78,8 +81,8 @@ static void wait_hear_sinks(struct usp_pump *pump, struct pollfd *fds)
 }
 
 /*
- * Wait for the source, and take in meanwhile what the sinks say about zero-copy sends: the source may be waiting for the
- * very memory that they give back.
+ * Wait for the source, and meanwhile take in the notices of zero-copy sends: the source may be
+ * waiting for the memory that they give back.
  */
 static int wait_await(struct usp_pump *pump, const struct usp_pump_wait *wait)
 {
@@ -112,7 +115,10 @@ int usp_pump_await(struct usp_pump *pump, const struct usp_pump_wait *wait)
 	return ret == -ETIMEDOUT ? 0 : ret;
 }
 
-/* A socket whose sends the kernel still reads from; one that is broken would never be silent. */
+/*
+ * Return the descriptor of a socket whose sends the kernel still reads from, or -1. A broken one is
+ * left out: poll would report it again and again.
+ */
 static int wait_notice_fd(const struct usp_pump *pump, unsigned index)
 {
 	struct usp_file *file = pump->sinks[index].file;
@@ -136,7 +142,7 @@ int usp_pump_await_any(struct usp_pump *pump)
 	for (unsigned i = 0; i < pump->nr_sinks; i++)
 		sinks[i] = (struct pollfd){.fd = wait_notice_fd(pump, i)};
 	ret = timeout_ns == 0 ? 0 : wait_poll(pump, pump->waits.fds, 1 + pump->waits.nr + pump->nr_sinks, timeout_ns);
-	return ret == -ETIMEDOUT || ret == -ECANCELED ? 0 : ret; /* the next step sees what there is, a stop too */
+	return ret == -ETIMEDOUT || ret == -ECANCELED ? 0 : ret; /* the next step sees what happened, also a stop */
 }
 
 /* --- Waking up ------------------------------------------------------------------------------------------- */
@@ -152,7 +158,7 @@ void usp_pump_hush(struct usp_pump *pump)
 		usp_sys_eventfd_set(stop_fd, true);
 }
 
-/* The source may be waiting for input that nobody needs any more. */
+/* Wake the source's thread, unless it has nothing more to give. Take that back if it finished meanwhile. */
 void usp_pump_alarm(struct usp_pump *pump)
 {
 	int stop_fd = atomic_load(&pump->waits.stop_fd);

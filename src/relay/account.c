@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* account - what a worker's flows did, added up. */
+/* account - add up what a worker's flows did. */
 #include "relay/account.h"
 
 #include "pump/driver.h"
 #include "splice/file.h"
 
-/* Take what one side of a file has on account: its bytes. */
+/* Take the bytes of one side of a file into the counters, and return how many. */
 static uint64_t account_take(struct usp_relay_counters *counters, unsigned direction, unsigned hop,
 			     struct usp_file *file, unsigned side, struct usp_conn_story *story)
 {
@@ -26,7 +26,7 @@ static uint64_t account_take(struct usp_relay_counters *counters, unsigned direc
 	return sum;
 }
 
-/* True if that is news. */
+/* Count the lane of a flow. True if it has changed. */
 static bool account_lane(struct usp_relay_counters *counters, struct usp_flow *flow, bool is_kernel)
 {
 	if (is_kernel == flow->is_kernel)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* address - one address that clients are connected with, and how it has fared: shared by all lists of targets that name it. */
+/*
+ * address - one address that clients are connected with, and its state, which all lists of targets
+ * share.
+ */
 #include "relay/address.h"
 
 #include <string.h>
@@ -106,7 +109,10 @@ bool usp_address_try(struct usp_address *address, uint64_t now_ns, uint64_t unti
 	       atomic_compare_exchange_strong(&address->left_out_until_ns, &left_out_until_ns, until_ns);
 }
 
-/* In order with usp_address_has_failed: of the addresses of a target that fail at once, the last finds that all have. */
+/*
+ * Note a failure. The order of memory is that of usp_address_has_failed: if all addresses of a
+ * target fail at once, the last one to fail sees that all have.
+ */
 void usp_address_failed(struct usp_address *address, int error, uint64_t until_ns)
 {
 	atomic_fetch_add_explicit(&address->nr_failed, 1, memory_order_relaxed);

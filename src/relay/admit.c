@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* admit - is a client to be served, by its address? */
+/* admit - decide by the address of a client whether it is served. */
 #include "relay/admit.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "relay/rules.h"
 #include "relay/worker.h"
 
-/* Whom a PROXY header names, and otherwise the peer of the socket. */
+/* Return the client that the PROXY header names, or without a header the peer of the socket. */
 static union usp_peer admit_client(const struct usp_conn *conn)
 {
 	union usp_peer client = conn->story.peer;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* admit - is a client to be served, by its address? */
+/* admit - decide by the address of a client whether it is served. */
 #ifndef USP_RELAY_ADMIT_H
 #define USP_RELAY_ADMIT_H
 
@@ -8,8 +8,8 @@
 struct usp_conn;
 
 /*
- * Who the client is has been found out. USP_WHY_CLOSED: it is served, and counts until it leaves; otherwise why it is refused,
- * which is counted.
+ * Decide whether a client is served, once its address is known. USP_WHY_CLOSED: it is served, and
+ * counts until it leaves. Else why it is refused, which is counted.
  */
 enum usp_relay_why usp_admit(struct usp_conn *conn);
 void usp_admit_leave(struct usp_conn *conn);

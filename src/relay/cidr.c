@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cidr - blocks of addresses, such as 10.0.0.0/8: is an address in one of them? */
+/* cidr - blocks of addresses, such as 10.0.0.0/8, and whether they contain an address. */
 #include "relay/cidr.h"
 
 #include <arpa/inet.h>
@@ -11,7 +11,7 @@
 #include "base/compiler.h"
 
 #define CIDR_BYTE_BITS 8
-#define CIDR_MAPPED_BYTES 12 /* of an IPv6 address, in front of the IPv4 address in it */
+#define CIDR_MAPPED_BYTES 12 /* of an IPv6 address, before the IPv4 address in it */
 #define CIDR_MAPPED_BITS (CIDR_MAPPED_BYTES * CIDR_BYTE_BITS)
 
 static const char cidr_unix[] = "unix:";
@@ -29,7 +29,7 @@ static unsigned cidr_bits_max(sa_family_t family)
 						     : 0);
 }
 
-/* Do the addresses begin with the same bits? */
+/* Tell whether two addresses begin with the same bits. */
 static bool cidr_is_same(const unsigned char *a, const unsigned char *b, unsigned nr_bits)
 {
 	unsigned whole = nr_bits / CIDR_BYTE_BITS, rest = nr_bits % CIDR_BYTE_BITS;
@@ -46,7 +46,7 @@ static bool cidr_has_bits_behind(const struct usp_cidr *cidr)
 	return false;
 }
 
-/* "0" to "128", without a zero in front. */
+/* Read "0" to "128", without leading zeros. */
 static bool cidr_read_bits(const char *text, unsigned max, unsigned *ret_bits)
 {
 	unsigned bits = 0;

@@ -34,7 +34,7 @@
 #include "splice/sock.h"
 
 #define CONN_RETRY_NS 50000000		    /* until a descriptor may be had again */
-#define CONN_WATCH_NS ((uint64_t)100000000) /* of connecting, until its client is watched: most are there before */
+#define CONN_WATCH_NS ((uint64_t)100000000) /* of connecting, until the client is watched: most connect sooner */
 
 static void conn_try_target(struct usp_conn *conn);
 
@@ -83,7 +83,7 @@ static void conn_reset_fd(int fd)
 		usp_sock_set_reset(fd, true);
 }
 
-/* By the ring, together with others, where no loop can hear of it meanwhile. */
+/* Close one end, by the ring together with others if no loop watches the descriptor. */
 static void conn_close_end(struct usp_conn *conn, struct usp_conn_end *end)
 {
 	struct usp_uring *uring = end->watched == USP_END_UNWATCHED ? conn->worker->uring : NULL;
@@ -109,7 +109,7 @@ static void conn_leave_target(struct usp_conn *conn)
 		atomic_fetch_sub_explicit(&conn->address->nr_connections, 1, memory_order_relaxed);
 }
 
-/* Each side as it was prepared. The memory stays for events of this round that come late. */
+/* Close each side as it was prepared. The memory stays for late events of this round. */
 void usp_conn_close(struct usp_conn *conn)
 {
 	if (conn->state == USP_CONN_CLOSED)
@@ -155,7 +155,7 @@ void usp_conn_break(struct usp_conn *conn)
 
 /* --- Connecting -------------------------------------------------------------------------------------- */
 
-/* Nobody takes the client. */
+/* Reset a client that no target takes. */
 static void conn_give_up(struct usp_conn *conn, enum usp_relay_why why)
 {
 	conn->story.why = why;
@@ -163,7 +163,10 @@ static void conn_give_up(struct usp_conn *conn, enum usp_relay_why why)
 	usp_conn_abort(conn);
 }
 
-/* Until it flows, only that the client goes away is of interest. That nobody tells of it where memory is short is no error. */
+/*
+ * Watch only whether the client goes away, until the connection flows. Ignores an error: without
+ * memory the client is just not watched.
+ */
 static void conn_watch_client(struct usp_conn *conn)
 {
 	usp_conn_watch(conn, 0, USP_END_UNHEARD);
@@ -180,7 +183,10 @@ static void conn_leave_address(struct usp_conn *conn)
 	conn_watch_client(conn);
 }
 
-/* Of its target, the address to try behind another one; no other client tries one that failed before, meanwhile. */
+/*
+ * Return the address of the target to try after another one. If it failed before, no other client
+ * tries it meanwhile.
+ */
 static struct usp_address *conn_next_address(const struct usp_conn *conn, const struct usp_address *after)
 {
 	uint64_t now_ns = usp_conn_now(conn), until_ns = now_ns + usp_conn_params(conn)->connect_timeout_ns;
@@ -188,7 +194,7 @@ static struct usp_address *conn_next_address(const struct usp_conn *conn, const 
 	return usp_target_address(conn->target, after, conn->is_forced, now_ns, until_ns);
 }
 
-/* The next address behind the one that was tried, of its target or of the next one; or there is none. */
+/* Move to the next address to try, of this target or of the next one; NULL if there is none. */
 static void conn_next(struct usp_conn *conn)
 {
 	conn->address = conn_next_address(conn, conn->address);
@@ -212,7 +218,7 @@ static void conn_go_on(struct usp_conn *conn)
 		conn_give_up(conn, USP_WHY_NO_TARGET);
 }
 
-/* An address did not work: the next one, then the next target. */
+/* Note that an address failed, and try the next one, then the next target. */
 static void conn_failed(struct usp_conn *conn, int error)
 {
 	uint64_t now_ns = usp_conn_now(conn);
@@ -228,8 +234,8 @@ static void conn_failed(struct usp_conn *conn, int error)
 }
 
 /*
- * This machine has no port left for the address (or no address of that family at all). Its peer is not to blame: it is not left out.
- * Others may have ports.
+ * Try the next address: this machine has no port left for this one, or no address of its family.
+ * The address is not left out, because its peer did not fail. Other addresses may have ports.
  */
 static void conn_lacked_port(struct usp_conn *conn)
 {
@@ -243,7 +249,7 @@ static void conn_connect_fired(struct usp_timer *timer)
 	conn_failed(usp_container_of(timer, struct usp_conn, timer), -ETIMEDOUT);
 }
 
-/* The target takes no more of its header now: go on when it does, in the time that it has to answer. 0 or -errno. */
+/* Wait until the target takes more of its header, within the time that it has to answer. 0 or -errno. */
 static int conn_await_room(struct usp_conn *conn)
 {
 	uint64_t deadline_ns = usp_conn_now(conn) + usp_conn_params(conn)->connect_timeout_ns;
@@ -293,10 +299,10 @@ static void conn_target_ready(struct usp_watch *watch, unsigned events)
 	if (conn->state == USP_CONN_LINGERING)
 		usp_linger_ready(conn, 1, events);
 	else if (error == 0 && conn->state == USP_CONN_FLOWING)
-		usp_flow_ready(conn, 1, events); /* a target may have spoken at once */
+		usp_flow_ready(conn, 1, events); /* a target may have sent something at once */
 }
 
-/* It takes a while. */
+/* Watch the client, because connecting takes long. */
 static void conn_slow_fired(struct usp_timer *timer)
 {
 	struct usp_conn *conn = usp_container_of(timer, struct usp_conn, timer);
@@ -339,7 +345,7 @@ static void conn_choose_fired(struct usp_timer *timer)
 	conn_choose_target(usp_container_of(timer, struct usp_conn, timer));
 }
 
-/* Go on in a moment: true, or the time for that is over. */
+/* Go on in a moment. False if the time for that is over. */
 static bool conn_try_later(struct usp_conn *conn, void (*fired)(struct usp_timer *timer))
 {
 	conn_watch_client(conn);
@@ -348,7 +354,7 @@ static bool conn_try_later(struct usp_conn *conn, void (*fired)(struct usp_timer
 	       usp_loop_arm(conn->worker->loop, &conn->timer, usp_conn_now(conn) + CONN_RETRY_NS) == 0;
 }
 
-/* Without descriptors nobody is to blame: wait for some, as long as the client does. */
+/* Wait for descriptors, as long as the client waits. No address is left out for that. */
 static void conn_wait_for_descriptors(struct usp_conn *conn)
 {
 	usp_worker_pause(conn->worker);
@@ -362,7 +368,10 @@ static void conn_wait_for_room(struct usp_conn *conn)
 		conn_failed(conn, -ETIMEDOUT);
 }
 
-/* All targets have been tried, and there is one that lacks nothing but a port of ours: begin anew, as long as the client waits. */
+/*
+ * Choose a target again in a moment, as long as the client waits. All targets were tried, and one
+ * failed only for lack of a local port.
+ */
 static void conn_wait_for_ports(struct usp_conn *conn)
 {
 	usp_worker_pause(conn->worker);
@@ -373,7 +382,7 @@ static void conn_wait_for_ports(struct usp_conn *conn)
 		conn_give_up(conn, USP_WHY_SHORT);
 }
 
-/* It is connected, or not, and what is short here is not the peer's fault. */
+/* Handle the result of an attempt. A shortage of this machine does not count against the peer. */
 static void conn_tried(struct usp_conn *conn, int ret)
 {
 	if (ret == 0) {
@@ -396,7 +405,10 @@ static void conn_ring_connected(void *arg, int error)
 	conn_tried(conn, error);
 }
 
-/* By the ring, together with others, where there is one: then flows begin on it, too, and the loop need not watch the socket. */
+/*
+ * Connect by the ring, together with others, if there is one. Flows begin on the ring then, too,
+ * and the loop need not watch the socket.
+ */
 static bool conn_ring_connect(struct usp_conn *conn)
 {
 	const struct usp_conn_end *end = &conn->ends[1];
@@ -409,7 +421,7 @@ static bool conn_ring_connect(struct usp_conn *conn)
 	return conn->connect;
 }
 
-/* A socket on its way to the address: 0 if it is there, -EINPROGRESS, or -errno. */
+/* Make a socket and connect it: 0 if it is connected, -EINPROGRESS, or -errno. */
 static int conn_connect(struct usp_conn *conn)
 {
 	struct usp_conn_end *end = &conn->ends[1];
@@ -475,12 +487,12 @@ static void conn_choose_target(struct usp_conn *conn)
 
 	usp_loop_disarm(conn->worker->loop, &conn->timer);
 	conn->state = USP_CONN_CONNECTING;
-	if (!target) { /* a name that is being looked up is waited for */
+	if (!target) { /* wait for a name that is being looked up */
 		if (!targets || !targets->is_pending || !conn_try_later(conn, conn_choose_fired))
 			conn_give_up(conn, USP_WHY_NO_TARGET);
 		return;
 	}
-	if (!conn->first_target && usp_header_make(conn) < 0) { /* once, however often it has to choose */
+	if (!conn->first_target && usp_header_make(conn) < 0) { /* only once, even if it chooses again */
 		conn_give_up(conn, USP_WHY_SHORT);
 		return;
 	}
@@ -493,7 +505,10 @@ static void conn_choose_target(struct usp_conn *conn)
 	conn_try_target(conn);
 }
 
-/* It is known who the client is. One that is not to be served is reset, like one that no target takes. */
+/*
+ * Admit the client, whose address is known now. A refused client is reset, like one that no target
+ * takes.
+ */
 static void conn_admit(struct usp_conn *conn)
 {
 	conn->story.why = usp_admit(conn);
@@ -518,8 +533,8 @@ static bool conn_has_input(const struct usp_conn *conn)
 }
 
 /*
- * Has a client given up whose target is being tried? One that has ended its side waits for an answer all the same. A UNIX socket
- * that is closed may have left something to be delivered.
+ * Tell whether the client has given up while a target is being tried. A client that only ended its
+ * side still waits for an answer. A UNIX socket that is closed may have left bytes to deliver.
  */
 static bool conn_client_is_gone(struct usp_conn *conn, unsigned events)
 {
@@ -561,7 +576,7 @@ static void conn_header_fired(struct usp_timer *timer)
 	conn_refuse_header(usp_container_of(timer, struct usp_conn, timer), -ETIMEDOUT);
 }
 
-/* Who talks to whom, as the socket itself knows it. */
+/* Find the addresses of both ends of the client's socket. */
 static int conn_find_addresses(struct usp_conn *conn)
 {
 	struct usp_proxy_addresses *addresses = usp_alloc(sizeof(*addresses));
@@ -574,7 +589,7 @@ static int conn_find_addresses(struct usp_conn *conn)
 	memcpy(&addresses->source, &conn->story.peer, sizeof(conn->story.peer));
 	ret = usp_sys_getsockname(conn->ends[0].fd, (struct sockaddr *)&addresses->dest, &dest_len);
 	usp_place_unmap(&addresses->dest);
-	addresses->is_known = ret == 0 && addresses->source.ss_family != AF_UNIX; /* whose clients have no address */
+	addresses->is_known = ret == 0 && addresses->source.ss_family != AF_UNIX; /* UNIX clients have none */
 	return ret;
 }
 

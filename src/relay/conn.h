@@ -17,10 +17,10 @@ struct usp_uring_connect;
 struct usp_guest;
 
 enum usp_conn_state {
-	USP_CONN_HEADER,     /* the client's PROXY header is awaited */
-	USP_CONN_CONNECTING, /* a target is being tried */
+	USP_CONN_HEADER,     /* waits for the client's PROXY header */
+	USP_CONN_CONNECTING, /* tries a target */
 	USP_CONN_FLOWING,
-	USP_CONN_LINGERING, /* one side broke, and is closed; the other has not got all yet */
+	USP_CONN_LINGERING, /* one side broke and is closed; the other one does not have all yet */
 	USP_CONN_CLOSED,    /* until the end of the loop's round */
 };
 
@@ -31,20 +31,23 @@ enum usp_flow_wait { USP_FLOW_SOURCE, USP_FLOW_SINK, USP_FLOW_TIME, USP_FLOW_STR
 struct usp_flow {
 	struct usp_pump *pump; /* NULL: it has ended */
 	struct usp_conn *conn;
-	struct usp_timer timer; /* of a rate limit */
+	struct usp_timer timer; /* for a rate limit */
 	enum usp_flow_wait wait;
-	struct usp_uring_stream *stream; /* which carries its messages, or NULL */
-	unsigned nr_returns; /* times that a stream gave it back: each makes the next stream harder to get */
-	bool is_kernel;	     /* its lane, as counted */
+	struct usp_uring_stream *stream; /* the stream that carries its messages, or NULL */
+	unsigned nr_returns;		 /* times that a stream gave it back; each raises the bar for the next stream */
+	bool is_kernel;			 /* its lane, as counted */
 };
 
-/* What a connection needs while something moves; most connections of a busy relay have none. The flow [i] comes from file [i]. */
+/*
+ * What a connection needs while something moves; most connections of a busy relay have none. Flow
+ * [i] reads file [i].
+ */
 struct usp_conn_work {
 	struct usp_file *files[2];
 	struct usp_flow flows[2];
 };
 
-/* What the loop tells of an end: nothing, that it takes more or broke, or also that it has something to say. */
+/* What the loop reports of an end: nothing; that it takes more or broke; or also that it has input. */
 enum usp_end_watch { USP_END_UNWATCHED, USP_END_UNHEARD, USP_END_HEARD };
 
 /* One side: [0] the client, [1] the target. */
@@ -53,10 +56,10 @@ struct usp_conn_end {
 	int fd;
 	bool is_tcp;
 	enum usp_end_watch watched;
-	bool has_ended;	 /* all that it had to say is delivered, its end too */
-	bool is_broken;	 /* it says no more, and that is no end */
-	bool is_deaf;	 /* it takes no more; what is queued of what it said is still delivered */
-	atomic_int left; /* of what was sent to it, not taken when it was looked at last */
+	bool has_ended;	 /* all that it sent is delivered, with its end */
+	bool is_broken;	 /* it sends no more, without an end */
+	bool is_deaf;	 /* it takes no more; what it sent before is still delivered */
+	atomic_int left; /* bytes sent to it and not taken, at the last look */
 };
 
 /* A client that was accepted, as one worker hands it to another. */
@@ -67,12 +70,12 @@ struct usp_client {
 	union usp_peer peer;
 };
 
-/* What is told of a connection when it has ended. */
+/* What is reported of a connection when it has ended. */
 struct usp_conn_story {
 	union usp_peer peer;
 	unsigned char listener;
 	unsigned char why; /* enum usp_relay_why */
-	int error;	   /* of the target that was tried last */
+	int error;	   /* of the last target tried */
 	uint64_t begun_ns;
 	uint64_t delivered[2], copied[2], unknown[2]; /* by direction; over both hops */
 };
@@ -81,45 +84,52 @@ struct usp_conn {
 	struct usp_worker *worker;
 	struct usp_conn *next, **link; /* in the worker's list */
 	enum usp_conn_state state;
-	bool is_forced; /* all targets are left out, and one is tried all the same */
-	bool is_short;	/* for one of those that were tried there was no port of ours */
+	bool is_forced; /* try an address although all targets are left out */
+	bool is_short;	/* one of the attempts failed for lack of a local port */
 	struct usp_conn_end ends[2];
 	struct usp_conn_work *work; /* NULL while nothing moves */
 	struct usp_timer timer;	    /* of connecting, then of being idle */
-	struct usp_task task;	    /* flows that let others go first; then the end */
+	struct usp_task task;	    /* flows that yielded; then the end */
 	uint64_t active_ns;	    /* when something moved last */
 	struct usp_targets *targets;
 	struct usp_target *target, *first_target; /* being tried or used; where trying began */
 	struct usp_address *address;		  /* of the target, being tried or used */
-	struct usp_uring_connect *connect;	  /* on its way by the ring, or NULL */
-	struct usp_proxy_addresses *addresses;	  /* who talks to whom, where a PROXY header says or has to say it */
-	struct usp_header *header; /* the client's, in part, or the target's; NULL: none, or it is there */
-	struct usp_guest *guest;   /* where its address counts, or NULL */
+	struct usp_uring_connect *connect;	  /* a request to the ring to connect, or NULL */
+	struct usp_proxy_addresses *addresses;	  /* ends of the client's connection, where needed */
+	struct usp_header *header;		  /* the client's, in part, or the target's; NULL: none, or complete */
+	struct usp_guest *guest;		  /* the entry that counts its address, or NULL */
 	struct usp_conn_story story;
 };
 
 /* Take over a client that was just accepted, and is counted. On failure the descriptor is closed. */
 void usp_conn_begin(struct usp_worker *worker, const struct usp_client *client);
 
-/* Change what the loop tells of an end. What it would have told meanwhile is told at once: 0 or -errno. */
+/*
+ * Change what the loop reports of an end. An event that was missed meanwhile is reported at once. 0
+ * or -errno.
+ */
 int usp_conn_watch(struct usp_conn *conn, unsigned index, enum usp_end_watch watched);
 
-/* Both directions have ended. Its memory goes at the end of the round. */
+/* Close a connection of which both directions have ended. Its memory is freed at the end of the round. */
 void usp_conn_close(struct usp_conn *conn);
 
-/* It cannot go on, though both sides are there: neither must take that for the end. */
+/*
+ * Reset a connection that cannot go on although both sides are there: neither must take that for
+ * the end.
+ */
 void usp_conn_break(struct usp_conn *conn);
 
 /* Close one side at once, with a reset. No flow may need it any more. */
 void usp_conn_reset(struct usp_conn *conn, unsigned index);
 
 /*
- * End it now; both sides are reset unless they have had their end. Its memory goes at the end of the round. A caller that knows why
- * has said so in its story; otherwise the relay itself was short of something.
+ * End a connection now. Both sides are reset unless they have had their end. Its memory is freed at
+ * the end of the round. A caller that knows the reason sets it in the story before; else the reason
+ * is a shortage of the relay.
  */
 void usp_conn_abort(struct usp_conn *conn);
 
-/* Free one that is closed, when its loop runs no more. */
+/* Free a closed connection whose loop no longer runs. */
 void usp_conn_free(struct usp_conn *conn);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fit - may a relay, with its options and its listeners, connect to an address?
+ * fit - whether a relay, with its options and its listeners, may connect to an address.
  *
- * A relay that connects to itself accepts its own connection as the next client, and so on, until descriptors are short. One
- * address has many names, and a listener at all addresses has those of the machine, which change. So each address is looked at
- * when it is to be used: the ports are compared first, which costs nothing where they differ.
+ * A relay that connects to itself accepts its own connection as the next client, and so on, until
+ * descriptors are short. One address has many names, and a listener at all addresses has those of
+ * the machine, which change. So each address is checked when it is used. The ports are compared
+ * first, which costs nothing if they differ.
  */
 #include "relay/fit.h"
 
@@ -17,7 +18,7 @@
 #include "relay/place.h"
 #include "relay/worker.h"
 
-/* --- Is it one of ours? ---------------------------------------------------------------------------- */
+/* --- Whether an address is ours -------------------------------------------------------------------- */
 
 static in_port_t fit_port(const struct sockaddr_storage *address)
 {
@@ -32,7 +33,7 @@ static bool fit_is_any(const struct sockaddr_storage *address)
 	return ((const struct sockaddr_in *)address)->sin_addr.s_addr == htonl(INADDR_ANY);
 }
 
-/* Connecting to no host means this one. */
+/* Name the loopback address: to connect to the unspecified address means this host. */
 static void fit_name_loopback(struct sockaddr_storage *address)
 {
 	if (!fit_is_any(address))
@@ -65,7 +66,7 @@ static bool fit_can_bind(const struct sockaddr_storage *host)
 	return can;
 }
 
-/* Packets to an address of this machine come from that address. */
+/* Tell whether a packet to the address would have that address as its source, as for one of this machine. */
 static bool fit_answers_from(const struct sockaddr_storage *host)
 {
 	int fd = usp_sys_socket(host->ss_family, SOCK_DGRAM, 0);
@@ -80,8 +81,9 @@ static bool fit_answers_from(const struct sockaddr_storage *host)
 }
 
 /*
- * Does this machine have it? Then a socket can be bound to it. Where ip_nonlocal_bind allows that for all addresses, one that no
- * machine has can be bound to as well; then the source of a packet there tells.
+ * Tell whether this machine has the address: then a socket can be bound to it. With
+ * ip_nonlocal_bind a socket can be bound to any address, also to one that no machine has. In that
+ * case the source address of a packet to it decides.
  */
 static bool fit_is_local(const struct sockaddr_storage *host)
 {

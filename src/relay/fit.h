@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* fit - may a relay, with its options and its listeners, connect to an address? */
+/* fit - whether a relay, with its options and its listeners, may connect to an address. */
 #ifndef USP_RELAY_FIT_H
 #define USP_RELAY_FIT_H
 
@@ -8,12 +8,16 @@
 struct usp_relay;
 
 /*
- * 0; -EAFNOSUPPORT if its source address is of another family, or has none there, or packets cannot be marked there; -ELOOP if
- * the relay itself listens there, so that each client would become the next one.
+ * Check an address: 0, or -EAFNOSUPPORT if the source address is of another family, or it can have
+ * no source, or packets to it cannot be marked. -ELOOP if the relay itself listens there, so that
+ * each client would become the next one.
  */
 int usp_fit_address(const struct usp_relay *relay, const struct addrinfo *at);
 
-/* The same of the addresses of a target, of which one that fits is enough; and a sentence. */
+/*
+ * Check the addresses of a target, as usp_fit_address; one that fits is enough. On failure *ret_why
+ * is a sentence.
+ */
 int usp_fit_target(const struct usp_relay *relay, const struct addrinfo *list, const char **ret_why);
 
 #endif

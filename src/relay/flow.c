@@ -6,14 +6,16 @@
  *          ▲                                     │
  *          └─────── file ◄── pump ── file ◄──────┘
  *
- * Where there is an io_uring, flows begin as its streams, and our own loop hears of an end when it has to: when what comes is
- * no message, or nothing has come for a while. A descriptor is watched edge-triggered. An event makes that flow step which waits
- * for it; a flow that let others go first is in the loop's list of tasks. An end is not heard while nobody can use what it says:
- * where a sink is full, each segment that comes in would wake us for nothing, and take the processor from the sink.
+ * With io_uring, flows begin as streams of the ring. The loop watches the input of an end only when
+ * it has to: when large pieces come, or nothing has come for a while. A descriptor is watched
+ * edge-triggered. An event makes the flow step that waits for it; a flow that yielded is in the
+ * loop's list of tasks. The input of an end is not watched while its sink is full: each segment
+ * would wake the thread for nothing, and take the processor from the sink.
  *
- * A flow whose source ended has shut its sink down, and the other goes on: half-close is kept. An error ends its own direction only.
- * A side that takes no more may have said something before, which its socket has queued, its end perhaps; the other flow
- * delivers that, and then linger.c sees to the end. Files and pumps are given back when nothing has moved for a while.
+ * A flow whose source ended has shut its sink down, and the other flow goes on: half-close is kept.
+ * An error ends only its own direction. A side that takes no more may have sent bytes before,
+ * perhaps its end, and its socket has queued them. The other flow delivers them, and then linger.c
+ * ends the connection. Files and pumps are freed when nothing has moved for a while.
  */
 #include "relay/flow.h"
 
@@ -32,11 +34,11 @@
 #include "relay/worker.h"
 #include "splice/sock.h"
 
-#define FLOW_NR_MESSAGES 4u    /* in a row, until the ring is asked to carry a flow again: */
+#define FLOW_NR_MESSAGES 4u    /* in a row, before the ring is asked to carry a flow again: */
 #define FLOW_RETURN_SHIFT 3    /* eight times as many after each time that the ring gave it back, */
 #define FLOW_RETURNS_MAX 4u    /* four times at most */
-#define FLOW_REST_NS 100000000 /* without anything moving, until what moves it is given back */
-#define FLOW_LOOKS 8	       /* in the time of being idle, at what peers have taken; at least one a second */
+#define FLOW_REST_NS 100000000 /* without movement, until files and pumps are freed */
+#define FLOW_LOOKS 8	       /* looks at what peers have taken, in the idle time; at least one a second */
 #define FLOW_LOOK_NS 1000000000
 
 /* --- The end ----------------------------------------------------------------------------------------- */
@@ -57,7 +59,7 @@ static void flow_end(struct usp_conn *conn, unsigned direction)
 	flow->pump = NULL;
 }
 
-/* Give back what only a connection needs on which something moves. The descriptors stay. */
+/* Free what a connection needs only while something moves. The descriptors stay. */
 void usp_flow_end_work(struct usp_conn *conn)
 {
 	struct usp_conn_work *work = conn->work;
@@ -75,7 +77,7 @@ void usp_flow_end_work(struct usp_conn *conn)
 	conn->work = NULL;
 }
 
-/* Nothing more comes this way. */
+/* Tell whether nothing more comes this way. */
 static bool flow_is_over(const struct usp_conn *conn, unsigned direction)
 {
 	const struct usp_conn_end *from = &conn->ends[direction], *to = &conn->ends[!direction];
@@ -88,7 +90,7 @@ static bool flow_has_broken(const struct usp_conn *conn)
 	return conn->ends[0].is_broken || conn->ends[0].is_deaf || conn->ends[1].is_broken || conn->ends[1].is_deaf;
 }
 
-/* A side has ended or broken: with the last flow the connection ends. */
+/* End the flows that are over, after a side has ended or broken. The last flow ends the connection. */
 static void flow_settle(struct usp_conn *conn)
 {
 	for (unsigned i = 0; i < 2; i++) {
@@ -151,7 +153,7 @@ static int flow_open(struct usp_conn *conn, unsigned direction)
 	return usp_pump_add_sink(flow->pump, conn->work->files[!direction]);
 }
 
-/* When to look whether something still moves. */
+/* Return when to look again whether something still moves. */
 static uint64_t flow_next_look(const struct usp_conn *conn)
 {
 	uint64_t idle_ns = usp_conn_params(conn)->idle_timeout_ns;
@@ -159,7 +161,7 @@ static uint64_t flow_next_look(const struct usp_conn *conn)
 	return usp_conn_now(conn) + (idle_ns && idle_ns < FLOW_REST_NS ? idle_ns : FLOW_REST_NS);
 }
 
-/* Files and pumps for what is coming: 0 or -errno. */
+/* Make files and pumps for what is coming: 0 or -errno. */
 static int flow_begin_work(struct usp_conn *conn)
 {
 	int ret = 0;
@@ -178,7 +180,7 @@ static int flow_begin_work(struct usp_conn *conn)
 	return ret;
 }
 
-/* Nothing is under way. */
+/* Tell whether nothing is under way. */
 static bool flow_is_still(const struct usp_conn *conn)
 {
 	for (unsigned i = 0; i < 2; i++) {
@@ -209,7 +211,7 @@ static void flow_count_wait(struct usp_conn *conn, unsigned direction, enum usp_
 		usp_counter_add(&counters->sink_waits[direction], 1);
 }
 
-/* Its sink is full, or its rate used up. */
+/* Tell whether its sink is full, or its rate is used up. */
 static bool flow_is_held(const struct usp_flow *flow)
 {
 	return flow->wait == USP_FLOW_SINK || (flow->wait == USP_FLOW_TIME && flow->timer.place);
@@ -232,7 +234,7 @@ static void flow_await(struct usp_conn *conn, unsigned direction, const struct u
 
 static void flow_stream_told(void *arg, size_t taken, size_t given, int why);
 
-/* Let the ring carry a flow, as long as it brings messages: true, and what the source has to say is the ring's to hear. */
+/* Let the ring carry a flow, as long as it brings messages. True: the ring now reads the source. */
 static bool flow_begin_stream(struct usp_conn *conn, unsigned direction)
 {
 	struct usp_flow *flow = &conn->work->flows[direction];
@@ -247,7 +249,7 @@ static bool flow_begin_stream(struct usp_conn *conn, unsigned direction)
 	return flow->stream;
 }
 
-/* What comes is for our own loop to carry. Both ends may have something to tell: 0 or -errno. */
+/* Carry a direction by the own loop: watch the input of its source, and its sink. 0 or -errno. */
 static int flow_listen(struct usp_conn *conn, unsigned direction)
 {
 	int ret = usp_conn_watch(conn, direction, USP_END_HEARD);
@@ -257,13 +259,16 @@ static int flow_listen(struct usp_conn *conn, unsigned direction)
 	return ret;
 }
 
-/* Messages that are small now and large then would make a flow go back and forth, and that costs most of all. */
+/*
+ * Tell whether a flow is for the ring. A flow with alternating small and large pieces would go back
+ * and forth, which costs most of all.
+ */
 static bool flow_is_for_ring(const struct usp_flow *flow)
 {
 	return usp_pump_nr_messages(flow->pump) >= FLOW_NR_MESSAGES << flow->nr_returns * FLOW_RETURN_SHIFT;
 }
 
-/* It waits for its source: who hears it? 0 or -errno. */
+/* Choose what watches the source that a flow waits for: the ring or the loop. 0 or -errno. */
 static int flow_await_source(struct usp_conn *conn, unsigned direction)
 {
 	struct usp_flow *flow = &conn->work->flows[direction];
@@ -276,7 +281,7 @@ static int flow_await_source(struct usp_conn *conn, unsigned direction)
 
 static void flow_step(struct usp_conn *conn, unsigned direction);
 
-/* What a side says that the other one does not take. */
+/* Drop what a side sends and the other one does not take. */
 static void flow_drop(struct usp_conn *conn, unsigned index)
 {
 	int ret = usp_linger_drop(conn, index);
@@ -287,13 +292,16 @@ static void flow_drop(struct usp_conn *conn, unsigned index)
 		flow_lose(conn, &conn->ends[index].is_broken);
 }
 
-/* An error of the sink: is it the connection, or are we short of something? */
+/* Tell whether an error of the sink means a dead connection, and not a shortage of this machine. */
 static bool flow_is_dead(const struct usp_conn *conn, unsigned index, int error)
 {
 	return error == -EPIPE || error == -ECONNRESET || usp_file_poll(conn->work->files[index]) & POLLHUP;
 }
 
-/* The sink of a flow takes no more. What its source says goes nowhere; what the sink has said before still arrives. */
+/*
+ * Handle a sink that takes no more. What its source sends is dropped; what the sink sent before
+ * still arrives.
+ */
 static void flow_lose_sink(struct usp_conn *conn, unsigned direction, int error)
 {
 	struct usp_flow *back;
@@ -341,7 +349,7 @@ static void flow_step(struct usp_conn *conn, unsigned direction)
 	}
 }
 
-/* The ring has given a flow back: what comes now may be anything, its end too. */
+/* Take back a flow from the ring: large pieces may come now, or the end. */
 static void flow_end_stream(struct usp_conn *conn, unsigned direction)
 {
 	struct usp_flow *flow = &conn->work->flows[direction];
@@ -356,7 +364,7 @@ static void flow_end_stream(struct usp_conn *conn, unsigned direction)
 		flow_step(conn, direction);
 }
 
-/* All has been carried, and the source has ended. */
+/* End a flow whose source has ended, and of which the ring has carried all. */
 static void flow_end_source(struct usp_conn *conn, unsigned direction)
 {
 	usp_pump_end_external(conn->work->flows[direction].pump);
@@ -408,14 +416,17 @@ static void flow_fired(struct usp_timer *timer)
 	flow_step(flow->conn, flow == &flow->conn->work->flows[USP_TO_CLIENT]);
 }
 
-/* A side broke that has nothing more to say: who sends to it would learn of it only then. The end of a UNIX socket is no error. */
+/*
+ * Tell whether a side broke that has nothing more to send. Its sender would see that only with the
+ * next bytes. The end of a UNIX socket is not an error.
+ */
 static bool flow_has_lost_sink(const struct usp_conn *conn, unsigned index, unsigned events)
 {
 	return events & (conn->ends[index].is_tcp ? EPOLLERR | EPOLLHUP : EPOLLERR) && !flow_of(conn, index) &&
 	       flow_of(conn, !index);
 }
 
-/* Something about one end: its own flow may have a source again, the other one a sink. */
+/* Handle an event of one end: its own flow may have a source again, the other one a sink. */
 void usp_flow_ready(struct usp_conn *conn, unsigned index, unsigned events)
 {
 	struct usp_flow *from, *to;
@@ -444,7 +455,10 @@ void usp_flow_ready(struct usp_conn *conn, unsigned index, unsigned events)
 
 /* --- Rest ------------------------------------------------------------------------------------------- */
 
-/* A stream keeps a request in the kernel: a connection at rest has none. What is under way still arrives. */
+/*
+ * Give up the streams of a connection at rest: each keeps a request in the kernel. What is under
+ * way still arrives.
+ */
 static void flow_leave_streams(struct usp_conn *conn)
 {
 	for (unsigned i = 0; i < 2; i++) {
@@ -453,7 +467,10 @@ static void flow_leave_streams(struct usp_conn *conn)
 	}
 }
 
-/* For how long nothing may move, or 0. What a side that broke has left behind does not wait for ever for one that takes nothing. */
+/*
+ * Return how long nothing may move, or 0 for ever. When one side broke, the other side has only a
+ * limited time to take the rest.
+ */
 static uint64_t flow_patience_ns(const struct usp_conn *conn)
 {
 	bool is_stuck = flow_has_broken(conn) && conn->work && !flow_is_still(conn);
@@ -462,8 +479,8 @@ static uint64_t flow_patience_ns(const struct usp_conn *conn)
 }
 
 /*
- * What a peer acknowledges, or takes out of a UNIX socket, is movement that no event tells of. And one that a rate holds back is
- * not idle.
+ * Look what the peers have acknowledged, or taken out of a UNIX socket: no event reports that
+ * movement. A connection that a rate holds back is not idle.
  */
 static void flow_look_at_peers(struct usp_conn *conn)
 {
@@ -476,7 +493,10 @@ static void flow_look_at_peers(struct usp_conn *conn)
 	}
 }
 
-/* At rest: when it will have been idle for long enough; before that, if a peer has something to take. */
+/*
+ * Return the time of the next look at a connection at rest: when its idle time is over, or sooner
+ * if a peer has bytes to take.
+ */
 static uint64_t flow_next_idle_look(const struct usp_conn *conn, uint64_t idle_ns)
 {
 	bool has_left = atomic_load(&conn->ends[0].left) > 0 || atomic_load(&conn->ends[1].left) > 0;
@@ -485,7 +505,7 @@ static uint64_t flow_next_idle_look(const struct usp_conn *conn, uint64_t idle_n
 	return usp_earlier(conn->active_ns + idle_ns, usp_conn_now(conn), has_left ? pause_ns : 0);
 }
 
-/* While something moves, look now and then whether it still does; and afterwards for how long it has not. */
+/* Look now and then whether something still moves, and afterwards how long nothing has moved. */
 static void flow_idle_fired(struct usp_timer *timer)
 {
 	struct usp_conn *conn = usp_container_of(timer, struct usp_conn, timer);
@@ -516,7 +536,7 @@ static void flow_idle_fired(struct usp_timer *timer)
 
 /* --- The beginning ----------------------------------------------------------------------------------- */
 
-/* Nothing is needed before something comes. */
+/* Begin without files and pumps: none are needed before bytes come. */
 static int flow_begin_quiet(struct usp_conn *conn)
 {
 	uint64_t idle_ns = usp_conn_params(conn)->idle_timeout_ns;
@@ -529,7 +549,10 @@ static int flow_begin_quiet(struct usp_conn *conn)
 	return ret;
 }
 
-/* Most connections are short and their messages small: for these the ring saves the half of all system calls. */
+/*
+ * Begin as streams of the ring. Most connections are short and their messages small: for these the
+ * ring saves half of all system calls.
+ */
 static int flow_begin_streams(struct usp_conn *conn)
 {
 	int ret = flow_begin_work(conn);

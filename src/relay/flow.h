@@ -5,13 +5,13 @@
 
 #include "relay/conn.h"
 
-/* The target is there: carry what comes from now on. The target's end is watched already. */
+/* Begin to carry what comes, now that the target is connected. The target's end is watched already. */
 void usp_flow_begin(struct usp_conn *conn);
 
-/* EPOLL* events of one end, of a connection that flows. */
+/* Handle EPOLL* events of one end, of a connection that flows. */
 void usp_flow_ready(struct usp_conn *conn, unsigned index, unsigned events);
 
-/* Give back what only a connection needs on which something moves. The descriptors stay. */
+/* Free what a connection needs only while something moves. The descriptors stay. */
 void usp_flow_end_work(struct usp_conn *conn);
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * handover - a client goes to the worker that has the fewest, whoever accepted it.
+ * handover - give each client to the worker that has the fewest.
  *
  *   worker that accepted it ──the client──────────► pipe ──► worker that has fewer
  *
- * A listening socket wakes whoever waits for it, which is often the same worker again, and a thread that has most of the work
- * is a limit although others are idle. To hand a client over wakes another thread, so a small difference does not count.
+ * A listening socket wakes any worker that waits for it, often the same one again. A thread with
+ * most of the work is a limit although others are idle. To hand a client over wakes another thread,
+ * so a small difference does not count.
  */
 #include "relay/handover.h"
 
@@ -16,7 +17,7 @@
 #include "relay/conn.h"
 #include "relay/worker.h"
 
-#define HANDOVER_SHARE 8 /* a difference up to one in so many does not count */
+#define HANDOVER_SHARE 8 /* a difference of up to one in so many does not count */
 
 static unsigned handover_load(struct usp_worker *worker)
 {
@@ -62,7 +63,7 @@ static void handover_ready(struct usp_watch *watch, unsigned events)
 	while (handover_take(worker, &client))
 		usp_conn_begin(worker, &client);
 	if (atomic_load(&worker->relay->state) != USP_RELAY_RUNNING)
-		usp_relay_wake(worker->relay); /* to end what should have ended, or to see that nothing is left */
+		usp_relay_wake(worker->relay); /* to end what should have ended, or to see that no work is left */
 }
 
 int usp_handover_init(struct usp_worker *worker)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* handover - a client goes to the worker that has the fewest, whoever accepted it. */
+/* handover - give each client to the worker that has the fewest. */
 #ifndef USP_RELAY_HANDOVER_H
 #define USP_RELAY_HANDOVER_H
 
@@ -10,22 +10,23 @@
 struct usp_worker;
 struct usp_client;
 
-/* What a worker is handed by others. */
+/* The clients that other workers hand to a worker. */
 struct usp_handover {
-	int fds[2]; /* a pipe, whose read side is the worker's; -1 where there are no others */
+	int fds[2]; /* a pipe, which the worker reads; -1 without other workers */
 	struct usp_watch watch;
 };
 
-/* 0 or -errno; fini closes the clients that nobody took. */
+/* Make the pipe: 0 or -errno. fini closes the clients that no worker took. */
 int usp_handover_init(struct usp_worker *worker);
 void usp_handover_fini(struct usp_worker *worker);
 
-/* From now on the worker's loop takes what it is handed. 0 or -errno. */
+/* Start to take clients from other workers, in the worker's loop. 0 or -errno. */
 int usp_handover_start(struct usp_worker *worker);
 
 /*
- * Hand over a client that the calling worker has just accepted: true if another one has so few that the client is his now. He
- * counts it from now on. Only while the caller is accepting: others do not end before that has ended.
+ * Hand over a client that this worker has just accepted. True if another worker has clearly fewer
+ * connections: it now owns and counts the client. Call it only while this worker accepts: the
+ * others do not end before that has ended.
  */
 bool usp_handover_give(struct usp_worker *worker, const struct usp_client *client);
 

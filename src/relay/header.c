@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * header - the PROXY header of a connection: taken from its client, made for its target, given to that.
+ * header - the PROXY header of a connection: take it from the client, make it for the target, give
+ * it to the target.
  *
- * What has come is looked at before it is taken, because the stream begins right behind a header, and a line has no length
- * before its end. All that comes in front of the end is taken at once: a sender of single bytes would fill the socket otherwise.
+ * Bytes are peeked before they are taken, because the stream begins right behind a header, and a
+ * text line does not tell its length. All bytes before the end of the header are taken at once: a
+ * sender of single bytes would fill the socket otherwise.
  */
 #include "relay/header.h"
 
@@ -28,7 +30,10 @@ bool usp_header_is_due(const struct usp_conn *conn)
 	       (!from || usp_cidr_list_has(from, (const struct sockaddr *)&conn->addresses->source));
 }
 
-/* Up to len bytes behind those of the header: how many, 0 if there are none now, or -errno, -ECONNABORTED for the end. */
+/*
+ * Peek or read up to len bytes behind those of the header: how many, 0 if there are none now, or
+ * -errno, -ECONNABORTED at the end.
+ */
 static ssize_t header_receive(struct usp_conn *conn, size_t len, int flags)
 {
 	struct iovec iov = {.iov_base = conn->header->bytes + conn->header->len, .iov_len = len};
@@ -41,7 +46,10 @@ static ssize_t header_receive(struct usp_conn *conn, size_t len, int flags)
 	return ret == -EAGAIN ? 0 : ret ? ret : -ECONNABORTED;
 }
 
-/* If the header does not tell who the client is, the connection itself does, as for LOCAL it has to. */
+/*
+ * Note the client that the header names. If it names none, as LOCAL does, the addresses of the
+ * connection itself stay.
+ */
 static void header_is_taken(struct usp_conn *conn, const struct usp_proxy_addresses *addresses)
 {
 	if (addresses->is_known)
@@ -85,7 +93,7 @@ void usp_header_count(struct usp_conn *conn, int error)
 				      : error == -ETIMEDOUT ? USP_HEADER_LATE
 							    : USP_HEADER_CUT;
 
-	if (error != -ENOMEM) /* which is no fault of the client */
+	if (error != -ENOMEM) /* which the client did not cause */
 		usp_counter_add(&usp_conn_counters(conn)->header_faults[fault], 1);
 }
 

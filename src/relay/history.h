@@ -18,16 +18,19 @@ struct usp_history {
 	struct usp_moment ring[USP_HISTORY_LEN];
 	unsigned nr_moments, next;
 	uint64_t when_ns;      /* of the latest sample */
-	uint64_t delivered[2]; /* until then */
+	uint64_t delivered[2]; /* until when_ns */
 };
 
-/* Begin with nothing, at a time and with the counters of a moment. */
+/* Begin an empty history, at a time and with the counters of that moment. */
 void usp_history_begin(struct usp_history *history, const struct usp_relay_status *status, uint64_t now_ns);
 
-/* Add what happened since. If that was several seconds, because the loop was held up, each of them gets the average. */
+/*
+ * Add what happened since. If that was several seconds, because the loop was held up, each of them
+ * gets the average.
+ */
 void usp_history_add(struct usp_history *history, const struct usp_relay_status *status, uint64_t now_ns);
 
-/* The index-th of nr_moments, from the oldest on. */
+/* Return the index-th of nr_moments, the oldest first. */
 const struct usp_moment *usp_history_at(const struct usp_history *history, unsigned index);
 
 #endif

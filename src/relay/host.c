@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* host - the host that a request names: is it this server? */
+/* host - the host that a request names, and whether it is this server. */
 #include "relay/host.h"
 
 #include <arpa/inet.h>
@@ -8,7 +8,10 @@
 
 static const char host_local[] = "localhost", host_below_local[] = ".localhost";
 
-/* Letters, digits, '-' and '_', in parts with dots between them. The locale of the process does not count. */
+/*
+ * Copy a name: letters, digits, '-' and '_', in parts with dots between them. Does not depend on
+ * the locale.
+ */
 static bool host_copy_name(const char *text, size_t len, char ret_name[USP_HOST_NAME_MAX])
 {
 	if (len > 0 && text[len - 1] == '.')
@@ -38,7 +41,7 @@ int usp_host_name(const char *text, char ret_name[USP_HOST_NAME_MAX], const char
 	return -EINVAL;
 }
 
-/* The length without ":PORT", or 0 if what is there is no port. */
+/* Return the length without ":PORT", or 0 if the text after the colon is not a port. */
 static size_t host_len_without_port(const char *value, size_t len)
 {
 	size_t at = len;

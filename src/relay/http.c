@@ -16,7 +16,10 @@ struct http_word {
 	size_t len;
 };
 
-/* The length up to and with the empty line, or 0 if it is not there yet. A lone line feed ends a line, too. */
+/*
+ * Return the length of the head with the empty line, or 0 if that is not there yet. A lone line
+ * feed ends a line, too.
+ */
 static size_t http_head_len(const char *bytes, size_t len)
 {
 	const char *end = bytes + len, *at = bytes;
@@ -68,7 +71,10 @@ static struct http_word http_take_line(struct http_word *rest)
 	return line;
 }
 
-/* A path; or a whole address, as for a proxy, whose host counts instead of the field, and whose path may be left out. */
+/*
+ * Take the path of a target. A whole address, as for a proxy, may have no path; its host replaces
+ * the field Host.
+ */
 static struct http_word http_take_target(struct http_word target, struct http_word *ret_host)
 {
 	static const char scheme[] = "http://";
@@ -109,8 +115,9 @@ static struct http_word http_trim(struct http_word word)
 }
 
 /*
- * The field Host of the lines in front of the empty one. false if a line is no field, such as one that goes on with the line before,
- * or if there are two: others might take another one than we do.
+ * Find the field Host in the lines before the empty one. False if a line is not a field, such as
+ * one that continues the line before, or if there are two: other programs might choose the other
+ * one.
  */
 static bool http_find_host(struct http_word rest, struct http_word *ret_host)
 {
@@ -139,7 +146,7 @@ ssize_t usp_http_parse(const char *bytes, size_t len, struct usp_http_request *r
 	struct http_word line, method, path, host;
 
 	if (len > 0 && (bytes[0] < 'A' || bytes[0] > 'Z'))
-		return -EPROTO; /* said at once, because TLS would wait for an answer before it sends a line's end */
+		return -EPROTO; /* at once, because TLS would wait for an answer before it sends the end of a line */
 	if (!head_len)
 		return 0;
 	line = http_take_line(&rest);

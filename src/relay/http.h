@@ -22,8 +22,8 @@ struct usp_http_request {
 };
 
 /*
- * Look at the first len bytes of a connection. The length of the head of the request, 0 if more bytes are needed, -EPROTO if
- * this is no HTTP/1, or has a line that is no field, or names two hosts.
+ * Parse the first len bytes of a connection. The length of the head of the request, 0 if more bytes
+ * are needed, -EPROTO if it is not HTTP/1, has a line that is not a field, or names two hosts.
  */
 ssize_t usp_http_parse(const char *bytes, size_t len, struct usp_http_request *ret_request);
 
@@ -35,10 +35,13 @@ struct usp_http_answer {
 	size_t len;	    /* of the body */
 };
 
-/* What people call a status: "Not Found". */
+/* Return the usual words for a status: "Not Found". */
 const char *usp_http_reason(unsigned status);
 
-/* Write the head: its length. Cut to room, which 1 KiB besides the policy's length is enough for. */
+/*
+ * Write the head of an answer, and return its length. Cut to room; 1 KiB and the length of the
+ * policy is enough.
+ */
 size_t usp_http_head(const struct usp_http_answer *answer, char *ret_bytes, size_t room);
 
 #endif

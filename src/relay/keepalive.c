@@ -2,9 +2,10 @@
 /*
  * keepalive - how TCP finds out that a peer has vanished.
  *
- * A connection on which nobody says anything looks the same whether its peer is there or not. The kernel asks after a time of
- * silence (SO_KEEPALIVE), and a live peer answers, also one whose window is closed. While something is on its way the kernel does
- * not ask but sends that again, for about a quarter of an hour; TCP_USER_TIMEOUT shortens it, and ends closed windows as well.
+ * A silent connection looks the same with and without a peer. After a time of silence the kernel
+ * probes the peer (SO_KEEPALIVE), and a live peer answers, also with a closed window. While bytes
+ * are on their way the kernel does not probe but sends them again, for about a quarter of an hour.
+ * TCP_USER_TIMEOUT shortens that, and ends closed windows as well.
  */
 #include "relay/keepalive.h"
 
@@ -30,7 +31,7 @@ bool usp_keepalive_can(const struct usp_relay_params *params)
 	       params->user_timeout_ns <= INT_MAX * KEEPALIVE_NS_PER_MS;
 }
 
-/* In units of unit_ns, and no less than was asked for. */
+/* Convert to units of unit_ns, rounded up. */
 static int keepalive_units(uint64_t len_ns, uint64_t unit_ns)
 {
 	return (int)((len_ns + unit_ns - 1) / unit_ns);

@@ -5,13 +5,16 @@
 
 #include <usplice/relay.h>
 
-/* Does the kernel take these times? */
+/* Tell whether the kernel takes these times. */
 bool usp_keepalive_can(const struct usp_relay_params *params);
 
-/* Set a TCP socket as params say; what is accepted at a listener has the same. A kernel that refuses has its own way. */
+/*
+ * Set a TCP socket as params say; sockets that a listener accepts inherit it. Ignores an error: the
+ * kernel's defaults stay.
+ */
 void usp_keepalive_set(int fd, const struct usp_relay_params *params);
 
-/* The same for a listener of others: what they chose for it stays, unless params say something. */
+/* Set a listener that another program made. What that program chose stays, unless params set a value. */
 void usp_keepalive_set_passed(int fd, const struct usp_relay_params *params);
 
 #endif

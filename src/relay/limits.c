@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * limits - how many connections an address may have at a time, and how often it may come.
+ * limits - how many connections an address may have at a time, and how often it may connect.
  *
- * The rate is a bucket that holds `rate` connections and fills evenly. What an address has used is one moment, at which its
- * bucket will be full again; it moves by rate_ns / rate with each connection.
+ * The rate is a bucket that holds `rate` connections and fills evenly. The state of an address is
+ * one time: when its bucket will be full again. Each connection moves that time by rate_ns / rate.
  */
 #include "relay/limits.h"
 
@@ -31,19 +31,19 @@ struct usp_guest {
 	struct limits_key key;
 	struct limits_shard *shard;
 	unsigned nr_connections;
-	uint64_t full_ns; /* when its bucket is full again */
+	uint64_t full_ns; /* when its bucket will be full again */
 };
 
 struct limits_shard {
 	pthread_mutex_t lock;
 	LIST_HEAD(, usp_guest) chains[LIMITS_CHAINS];
-	TAILQ_HEAD(, usp_guest) quiet; /* the one that has been quiet for the longest first */
+	TAILQ_HEAD(, usp_guest) quiet; /* longest without a connection first */
 	unsigned nr_quiet;
 };
 
 struct usp_limits {
 	struct usp_limits_params params;
-	uint64_t step_ns;   /* that a connection costs */
+	uint64_t step_ns;   /* cost of a connection */
 	uint64_t secret[2]; /* of the hash */
 	struct limits_shard shards[LIMITS_SHARDS];
 };
@@ -85,7 +85,7 @@ static uint64_t limits_hash(const struct usp_limits *limits, const struct limits
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-/* False for a client without an address. */
+/* Make the key of a client. False for a client without an address. */
 static bool limits_key_of(const struct usp_limits *limits, const union usp_peer *client, struct limits_key *ret_key)
 {
 	unsigned char bytes[16] = {0};
@@ -114,7 +114,7 @@ static void shard_forget(struct limits_shard *shard, struct usp_guest *guest)
 	usp_free(guest);
 }
 
-/* Those whose bucket is full are as if they had never come; beyond the bound the oldest are taken for that. */
+/* Drop entries whose bucket is full: they are as good as new. Beyond the bound drop the oldest, too. */
 static void shard_trim(struct limits_shard *shard, uint64_t now_ns)
 {
 	struct usp_guest *oldest;
@@ -133,7 +133,7 @@ static void shard_hush(struct limits_shard *shard, struct usp_guest *guest, uint
 	shard_trim(shard, now_ns);
 }
 
-/* The entry of an address, which is quiet if it is new; NULL if memory is short. */
+/* Return the entry of an address; a new entry is quiet. NULL without memory. */
 static struct usp_guest *shard_find(struct limits_shard *shard, uint64_t hash, const struct limits_key *key)
 {
 	struct usp_guest *guest;
@@ -154,7 +154,7 @@ static struct usp_guest *shard_find(struct limits_shard *shard, uint64_t hash, c
 	return guest;
 }
 
-/* May it have one more connection, now? 0 or why not. */
+/* Decide whether an address may have one more connection now: 0, or the reason against it. */
 static int limits_judge(const struct usp_limits *limits, const struct usp_guest *guest, uint64_t now_ns)
 {
 	const struct usp_limits_params *params = &limits->params;

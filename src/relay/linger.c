@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * linger - the last of a connection of which one side broke: the other gets all that was sent to it.
+ * linger - the last phase of a connection of which one side broke: the other gets all that was sent
+ * to it.
  *
  *   FLOWING ──► LINGERING ──► CLOSED      acknowledged: reset; or, behind an end, closed when it ends, too
  *
- * A reset discards what the peer has not acknowledged, so it waits for that. What the peer says meanwhile is for nobody. It is
- * dropped, because there are peers that read nothing before they have sent all, and because to close a socket with unread bytes
- * is a reset. No event tells of what is acknowledged, so it is asked for now and then, more seldom as time goes by.
+ * A reset discards what the peer has not acknowledged, so the connection waits for that. What the
+ * peer sends meanwhile is dropped, for two reasons: some peers read nothing before they have sent
+ * all, and to close a socket with unread bytes is a reset. No event reports an acknowledgement, so
+ * linger looks for it now and then, less often as time goes by.
  */
 #include "relay/linger.h"
 
@@ -19,8 +21,8 @@
 #include "relay/worker.h"
 #include "splice/sock.h"
 
-#define LINGER_NS ((uint64_t)30000000000)	 /* of taking nothing, as for the sinks of a pump */
-#define LINGER_SILENCE_NS ((uint64_t)1000000000) /* for a side that has had an end to end by itself */
+#define LINGER_NS ((uint64_t)30000000000)	 /* without taking anything, as for the sinks of a pump */
+#define LINGER_SILENCE_NS ((uint64_t)1000000000) /* for a side that has got an end to send its own */
 #define LINGER_NAP_MIN_NS ((uint64_t)1000000)
 #define LINGER_NAP_MAX_NS ((uint64_t)20000000)
 #define LINGER_NR_DROPS 64 /* in one round */
@@ -44,7 +46,7 @@ int usp_linger_drop(struct usp_conn *conn, unsigned index)
 	return ret == -EINTR ? 1 : (int)ret;
 }
 
-/* Look again: soon while bytes are on their way, and when the time for an end is over. */
+/* Look again: soon while bytes are on their way, or when the time for an end is over. */
 static void linger_await(struct usp_conn *conn, bool has_all, bool has_more)
 {
 	uint64_t nap_ns = (usp_conn_now(conn) - conn->active_ns) / 8, when_ns = conn->active_ns + LINGER_SILENCE_NS;
@@ -65,7 +67,7 @@ static void linger_look(struct usp_conn *conn)
 
 	if (usp_sock_was_taken_from(end->fd, &end->left))
 		conn->active_ns = usp_conn_now(conn);
-	has_all = !end->is_tcp || atomic_load(&end->left) <= 0; /* the bytes of a UNIX socket are in the peer's hands */
+	has_all = !end->is_tcp || atomic_load(&end->left) <= 0; /* bytes in a UNIX socket are with the peer */
 	if (has_all && !is_whole) {
 		usp_conn_abort(conn);
 		return;
@@ -93,7 +95,7 @@ static void linger_run(struct usp_task *task)
 void usp_linger_ready(struct usp_conn *conn, unsigned index, unsigned events)
 {
 	if (conn->ends[index].fd < 0)
-		return; /* of this round, when it was still there */
+		return; /* an event of this round, from before it was closed */
 	if (events & EPOLLERR)
 		usp_conn_abort(conn);
 	else

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * metrics - a small HTTP server that tells how a relay is: /metrics for Prometheus, / for people.
+ * metrics - a small HTTP server that reports the state of a relay: /metrics for Prometheus, / for
+ * people.
  *
- * Each client sends one request, gets one answer, and lingers until it has closed its side, so that bytes which we did not
- * read do not reset the connection before the answer is there:
+ * Each client sends one request and gets one answer. Then it lingers until it has closed its side,
+ * because unread bytes would reset the connection before the answer has arrived:
  *
  *     accepted ──► asks ──► takes ──► lingers ──► gone
  *                    └────────┴──────────┴─ error, or METRICS_PATIENCE_NS ─► gone
  *
  * A client that takes its answer has that time again with each piece.
  *
- * All of it runs in the thread of the loop, never blocks, and is bounded in clients and in what each may send. When all places are
- * taken, a client that has had its time has to give its place to one that waits: first the one that asks for the longest.
+ * All of it runs in the thread of the loop, never blocks, and is bounded in clients and in what
+ * each may send. When all places are taken, a client that has had its time gives its place to a
+ * waiting one. The client that has been asking for the longest goes first.
  */
 #include "relay/metrics.h"
 
@@ -29,12 +31,12 @@
 #include "relay/report.h"
 
 #define METRICS_CLIENTS_MAX 32
-#define METRICS_SPARE_FDS 4 /* kept back for clients who come when the process has none left */
+#define METRICS_SPARE_FDS 4 /* kept for clients that come when the process has none left */
 #define METRICS_REQUEST_MAX 8192
 #define METRICS_HEAD_MAX 2048		       /* of an answer */
 #define METRICS_LINGER_MAX ((size_t)256 << 10) /* bytes behind a request that are read and dropped */
 #define METRICS_PATIENCE_NS (5 * UINT64_C(1000000000))
-#define METRICS_GRACE_NS UINT64_C(500000000) /* that each state has in any case: a crowd is served in turn */
+#define METRICS_GRACE_NS UINT64_C(500000000) /* that each state has in any case, so that a crowd is served in turn */
 
 enum metrics_state {
 	METRICS_ASKS,
@@ -48,15 +50,15 @@ struct metrics_client {
 	struct usp_task last_task; /* frees it */
 	struct usp_metrics *metrics;
 	struct metrics_client **slot;
-	int fd; /* -1: it has gone, and is freed soon */
+	int fd; /* -1: closed, and freed soon */
 	enum metrics_state state;
-	uint64_t since_ns; /* when that began */
+	uint64_t since_ns; /* when that state began */
 	unsigned events;   /* that it is watched for */
 	size_t nr_read, nr_sent;
 	char request[METRICS_REQUEST_MAX];
 	char head[METRICS_HEAD_MAX];
 	size_t head_len;
-	struct usp_text text; /* what body is in, unless that is static */
+	struct usp_text text; /* holds body, unless that is static */
 	const char *body;
 	size_t body_len;
 };
@@ -73,10 +75,10 @@ struct usp_metrics {
 	struct usp_timer tick;
 	struct metrics_door doors[USP_PLACE_DOORS_MAX];
 	unsigned nr_doors;
-	bool is_unix; /* which no page of a browser reaches */
+	bool is_unix; /* which no page in a browser can reach */
 	char *hosts[USP_METRICS_HOSTS_MAX];
 	unsigned nr_hosts;
-	unsigned process; /* that made it: a child leaves alone what it shares with that */
+	unsigned process; /* process that made it: a child leaves shared things alone */
 	struct metrics_client *clients[METRICS_CLIENTS_MAX];
 	int spare_fds[METRICS_SPARE_FDS];
 	unsigned nr_spare_fds;
@@ -84,9 +86,12 @@ struct usp_metrics {
 	struct usp_history history;
 };
 
-/* --- What is told ---------------------------------------------------------------------------------- */
+/* --- The report ------------------------------------------------------------------------------------ */
 
-/* A moment of everything, or false if memory is short. Targets may be replaced meanwhile: what is left of them counts. */
+/*
+ * Take a snapshot of everything. False without memory. Targets may be replaced meanwhile: those
+ * that are left count.
+ */
 static bool metrics_report(struct usp_metrics *metrics, struct usp_report *ret_report)
 {
 	struct usp_report report = {
@@ -111,7 +116,7 @@ static bool metrics_report(struct usp_metrics *metrics, struct usp_report *ret_r
 	return true;
 }
 
-/* --- Whom a request is for --------------------------------------------------------------------------- */
+/* --- Hosts ----------------------------------------------------------------------------------------- */
 
 static const char metrics_foreign[] =
 	"Misdirected Request: this server answers to its numeric addresses, to localhost, and to the "
@@ -133,7 +138,10 @@ int usp_metrics_add_host(struct usp_metrics *metrics, const char *name, const ch
 	return 0;
 }
 
-/* Without a host there is no name that could be somebody else's, and no browser either. */
+/*
+ * Tell whether a request is for this server. Without a host there is no foreign name, and the
+ * client is not a browser.
+ */
 static bool metrics_is_for(const struct usp_metrics *metrics, const struct usp_http_request *request)
 {
 	return metrics->is_unix || !request->host ||
@@ -170,7 +178,7 @@ static void metrics_enter(struct metrics_client *client, enum metrics_state stat
 	client->since_ns = usp_loop_now(client->metrics->loop);
 }
 
-/* It has its time again. Its timer is armed already, and moving one cannot fail. */
+/* Give the client its full time again. Its timer is armed already, and moving one cannot fail. */
 static void metrics_be_patient(struct metrics_client *client)
 {
 	struct usp_loop *loop = client->metrics->loop;
@@ -303,7 +311,7 @@ static void metrics_client_free(struct usp_task *task)
 static void metrics_keep_fds(struct usp_metrics *metrics)
 {
 	while (metrics->nr_spare_fds < METRICS_SPARE_FDS) {
-		int fd = usp_sys_eventfd(); /* anything that is one */
+		int fd = usp_sys_eventfd(); /* any descriptor will do */
 
 		if (fd < 0)
 			return;
@@ -323,7 +331,10 @@ static void metrics_client_close(struct metrics_client *client)
 	metrics_keep_fds(client->metrics);
 }
 
-/* An event of this round may still be on its way to it, so the memory stays until the round is over. */
+/*
+ * Close a client. An event of this round may still be on its way to it, so the memory stays until
+ * the round is over.
+ */
 static void metrics_client_drop(struct metrics_client *client)
 {
 	metrics_client_close(client);
@@ -336,7 +347,7 @@ static void metrics_client_end(struct metrics_client *client)
 	metrics_accept(client->metrics);
 }
 
-/* Watch it for what its state waits for: 0 or -errno. */
+/* Watch a client for what its state waits for: 0 or -errno. */
 static int metrics_client_wait(struct metrics_client *client)
 {
 	unsigned events = client->state == METRICS_TAKES ? EPOLLOUT : EPOLLIN;
@@ -377,8 +388,9 @@ static void metrics_client_late(struct usp_timer *timer)
 /* --- Listener -------------------------------------------------------------------------------------- */
 
 /*
- * The client that loses least: of those that have had their time in one state the oldest, first where it has asked for nothing, then
- * where it has its answer, and last where it is slow to take that. NULL if all are fresh.
+ * Choose the client that loses least by closing, among those that have had their time in one state;
+ * the oldest first. First those that have not asked, then those that have their answer, last those
+ * that take it slowly. NULL if none has had its time.
  */
 static struct metrics_client *metrics_idlest(struct usp_metrics *metrics)
 {
@@ -406,7 +418,7 @@ static struct metrics_client **metrics_free_slot(struct usp_metrics *metrics)
 	return NULL;
 }
 
-/* A new client; if it cannot be had, the connection is closed. */
+/* Make a client; on failure close the connection. */
 static void metrics_client_new(struct usp_metrics *metrics, struct metrics_client **slot, int fd)
 {
 	struct metrics_client *client = usp_alloc(sizeof(*client));
@@ -434,7 +446,7 @@ static void metrics_client_new(struct usp_metrics *metrics, struct metrics_clien
 	}
 }
 
-/* When the relay is short of descriptors is when somebody wants to see it: then there is still one. */
+/* Accept a client. If descriptors are short, use a spare one: a relay in trouble must still report. */
 static int metrics_take_client(struct usp_metrics *metrics, int listener)
 {
 	int fd = usp_sys_accept(listener, NULL);
@@ -448,7 +460,10 @@ static int metrics_take_client(struct usp_metrics *metrics, int listener)
 	return fd;
 }
 
-/* Accept one client who waits, in a free place or in that of another: false if there is none, or no place for it. */
+/*
+ * Accept one waiting client, in a free place or in that of another client. False if there is none,
+ * or no place for it.
+ */
 static bool metrics_accept_one(struct usp_metrics *metrics, int listener)
 {
 	struct metrics_client **slot = metrics_free_slot(metrics);
@@ -466,8 +481,8 @@ static bool metrics_accept_one(struct usp_metrics *metrics, int listener)
 }
 
 /*
- * Until nobody waits any more. What keeps us from that is met by trying again at each tick and whenever a client has gone:
- * the listener tells only that somebody has come, not that somebody is there, so nothing spins meanwhile.
+ * Accept until no client waits. After a failure try again at each tick and whenever a client has
+ * gone. The listener is edge-triggered, so nothing spins meanwhile.
  */
 static void metrics_accept(struct usp_metrics *metrics)
 {
@@ -483,7 +498,10 @@ void usp_metrics_for_doors(struct usp_metrics *metrics, void (*act)(struct usp_d
 		act(&metrics->doors[i].door);
 }
 
-/* A name whose lock is held keeps its socket, so that its inode is not used again before it is removed. */
+/*
+ * See metrics.h. A name whose lock is held keeps its socket, so that its inode is not used again
+ * before the name is removed.
+ */
 void usp_metrics_shut(struct usp_metrics *metrics)
 {
 	for (unsigned i = 0; i < metrics->nr_doors; i++) {
@@ -504,7 +522,7 @@ static void metrics_door_ready(struct usp_watch *watch, unsigned events)
 	metrics_accept(usp_container_of(watch, struct metrics_door, watch)->metrics);
 }
 
-/* Once in a second. Arming it cannot fail here: its place among the timers has just become free. */
+/* Run once a second. Arming the timer cannot fail here: its place among the timers has just become free. */
 static void metrics_ticked(struct usp_timer *timer)
 {
 	struct usp_metrics *metrics = usp_container_of(timer, struct usp_metrics, tick);
@@ -546,7 +564,7 @@ int usp_metrics_listener(const struct usp_metrics *metrics)
 	return metrics->doors[0].door.fd;
 }
 
-/* Take back what the loop knows of it. */
+/* Remove everything from the loop. */
 static void metrics_stop(struct usp_metrics *metrics)
 {
 	for (size_t i = 0; i < usp_array_len(metrics->clients); i++) {

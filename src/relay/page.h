@@ -8,7 +8,10 @@
 extern const char usp_page[];
 extern const size_t usp_page_len;
 
-/* Its Content-Security-Policy: only the script and the style in it, by their digests, and requests to where it is from. */
+/*
+ * The Content-Security-Policy of the page: only its own script and style, by their digests, and
+ * requests to its own server.
+ */
 extern const char usp_page_policy[];
 
 #endif

@@ -18,7 +18,7 @@
 
 #define PLACE_HASH_BASIS 2166136261u /* FNV-1a */
 #define PLACE_HASH_PRIME 16777619u
-#define PLACE_MAPPED_LEN 12 /* in front of an IPv4 address in the form of IPv6 */
+#define PLACE_MAPPED_LEN 12 /* before an IPv4 address in the form of IPv6 */
 
 #define PLACE_NAME_NS 1000000000 /* for the lock of a name, at the end */
 
@@ -31,7 +31,7 @@ static bool place_has_scheme(const char *text, const char *scheme)
 
 /* --- From text --------------------------------------------------------------------------------------- */
 
-/* A list of one in one piece of memory, which usp_place_free tells by its family. */
+/* A list with one address, in one piece of memory. usp_place_free recognises it by its family. */
 struct place_path {
 	struct addrinfo info;
 	struct sockaddr_un address;
@@ -64,8 +64,9 @@ static int place_of_name(const char *text, bool is_passive, struct addrinfo **re
 }
 
 /*
- * A word with a colon in front of an address is no host, unless an IPv6 address without brackets begins with it; nor are the
- * schemes of other endpoints, in front of a port. "tcp:" in front allows every host.
+ * Tell whether a text has a scheme that a relay does not take. A word and a colon before an address
+ * cannot be a host, unless an IPv6 address without brackets begins so. The schemes of other
+ * endpoints before a port count, too. "tcp:" in front allows every host.
  */
 static bool place_has_other_scheme(const char *text)
 {
@@ -81,7 +82,7 @@ static bool place_has_other_scheme(const char *text)
 	return strchr(text + len + 1, ':') && strspn(text, "0123456789abcdefABCDEF") < len;
 }
 
-/* What stands in front of an address is taken off: 0, or -EINVAL. */
+/* Take the scheme off the front of an address: 0, or -EINVAL. */
 static int place_take_scheme(const char **text, const char **ret_why)
 {
 	const char *why = NULL;
@@ -132,7 +133,7 @@ int usp_place_resolve_source(const char *text, struct addrinfo **ret_list)
 {
 	char padded[NI_MAXHOST + NI_MAXSERV];
 	const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']'), *why;
-	bool is_bare = colon && !bracket && strchr(text, ':') != colon; /* an IPv6 address, which has no port then */
+	bool is_bare = colon && !bracket && strchr(text, ':') != colon; /* an IPv6 address, without a port */
 	bool has_port = colon && !is_bare && (!bracket || colon > bracket);
 	const char *format = is_bare ? "[%s]:0" : has_port ? "%s" : "%s:0";
 
@@ -148,7 +149,10 @@ int usp_place_bind(int fd, const struct addrinfo *source)
 	return usp_sys_bind(fd, source->ai_addr, source->ai_addrlen);
 }
 
-/* A socket that was passed may be of another network. Kernels before 5.14 do not tell. */
+/*
+ * Tell whether a socket that was passed is of another network namespace. Kernels before 5.14 do not
+ * tell.
+ */
 static bool place_is_elsewhere(int fd)
 {
 	int64_t there = usp_sys_net_cookie(fd), here;
@@ -161,7 +165,7 @@ static bool place_is_elsewhere(int fd)
 	return here >= 0 && here != there;
 }
 
-/* What the socket itself knows of where it listens. */
+/* Fill in what the socket itself knows of where it listens. */
 static void place_fill_door(struct usp_door *door)
 {
 	socklen_t len = sizeof(door->address);

@@ -25,7 +25,7 @@ static void prometheus_version(struct usp_text *text)
 	usp_text_add(text, "} 1\n");
 }
 
-/* What needs no labels. */
+/* Write the numbers without labels. */
 static void prometheus_numbers(struct usp_text *text, const struct usp_relay_status *status)
 {
 	const struct {
@@ -127,7 +127,7 @@ static void prometheus_waits(struct usp_text *text, const struct usp_relay_statu
 
 /* --- The ledger ------------------------------------------------------------------------------------ */
 
-/* The name and labels of one way over one hop; the caller closes the brace. */
+/* Write the name and labels of one way over one hop; the caller closes the brace. */
 static void prometheus_way(struct usp_text *text, const char *name, unsigned to, unsigned hop, unsigned way)
 {
 	usp_text_add(text, "usplice_relay_%s{direction=\"%s\",hop=\"%s\",way=\"%s\"", name, usp_report_directions[to],
@@ -150,8 +150,8 @@ static void prometheus_way_bytes(struct usp_text *text, const struct usp_relay_s
 }
 
 /*
- * The reason is no label of the bytes themselves: when it changed, the count would go on in another series, and a rate
- * over it would miss what lies between. As a metric of its own it can be joined to them by the other labels.
+ * Write the reasons as metrics of their own. As a label of the bytes, a new reason would begin a
+ * new series, and a rate over it would miss what lies between. The other labels join the two.
  */
 static void prometheus_way_reasons(struct usp_text *text, const struct usp_relay_status *status)
 {
@@ -205,7 +205,7 @@ static uint64_t prometheus_target_failed(const struct usp_relay_target_status *t
 	return target->nr_failed;
 }
 
-/* The same address may be named twice, to give it a larger share: index keeps the two apart. */
+/* Write the targets. The same address may be named twice, for a larger share: index keeps the two apart. */
 static void prometheus_targets(struct usp_text *text, const struct usp_report *report)
 {
 	static const struct {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* proxy - the header of the PROXY protocol, versions 1 and 2: who the client really is. */
+/* proxy - the header of the PROXY protocol, versions 1 and 2, which names the real client. */
 #include "relay/proxy.h"
 
 #include <arpa/inet.h>
@@ -16,7 +16,7 @@
 
 #define PROXY_LINE_MAX 107 /* of version 1, with its CRLF */
 #define PROXY_FIXED_LEN 16 /* of version 2: signature, command, family, length of the rest */
-#define PROXY_COMMAND 12   /* where these stand */
+#define PROXY_COMMAND 12   /* offsets of the command and of what follows */
 #define PROXY_FAMILY 13
 #define PROXY_LEN 14
 #define PROXY_LOCAL 0x20 /* the commands, with the version in the upper half */
@@ -25,7 +25,7 @@
 #define PROXY_DGRAM 0x2
 #define PROXY_CRC32C 0x03
 #define PROXY_TLV_LEN 3	    /* of one without a value: type, length */
-#define PROXY_MAPPED_LEN 12 /* in front of an IPv4 address in the form of IPv6 */
+#define PROXY_MAPPED_LEN 12 /* before an IPv4 address in the form of IPv6 */
 
 static const char proxy_line_start[6] = "PROXY ";
 static const unsigned char proxy_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
@@ -33,7 +33,7 @@ static const unsigned char proxy_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 /* Version 2 has source and destination host, then both ports, with the bytes that they have in these structs. */
 struct proxy_family {
 	sa_family_t family;
-	const char *name; /* in version 1; NULL: it cannot say this */
+	const char *name; /* in version 1; NULL: version 1 has no word for it */
 	size_t host_off, host_len;
 	size_t port_off, port_len;
 };
@@ -75,7 +75,10 @@ struct proxy_line {
 	const char *at, *end;
 };
 
-/* The next word; line->at is at the space in front of it, or at the end. false if there is none that could be right. */
+/*
+ * Take the next word. line->at is at the space before it, or at the end. False if no valid word is
+ * there.
+ */
 static bool proxy_take_word(struct proxy_line *line, char ret_word[INET6_ADDRSTRLEN])
 {
 	const char *word = line->at + 1;
@@ -99,7 +102,7 @@ static bool proxy_read_host(const char *word, const struct proxy_family *family,
 	return inet_pton(family->family, word, proxy_host(family, ret_address)) == 1;
 }
 
-/* IPv4 in the form of IPv6, without a port. */
+/* Turn an IPv4 address into the form of IPv6, without its port. */
 static void proxy_map(struct sockaddr_storage *address)
 {
 	struct sockaddr_in6 mapped = {.sin6_family = AF_INET6, .sin6_addr.s6_addr = {[10] = 0xff, [11] = 0xff}};
@@ -111,7 +114,10 @@ static void proxy_map(struct sockaddr_storage *address)
 	memcpy(address, &mapped, sizeof(mapped));
 }
 
-/* Skip " unix:PATH" if that comes next. A path may have spaces, so it ends in front of the last two words, which are ports. */
+/*
+ * Skip " unix:PATH" if that comes next. A path may have spaces, so it ends before the last two
+ * words, which are ports.
+ */
 static bool proxy_skip_path(struct proxy_line *line)
 {
 	static const char start[] = " unix:";
@@ -128,9 +134,10 @@ static bool proxy_skip_path(struct proxy_line *line)
 }
 
 /*
- * Source and destination, the first of which is of the family that the line names. nginx has learnt the source from another
- * header perhaps, and names a destination of another family then. If one is IPv4 and the other IPv6, all is IPv6 for us; a
- * path is no address of IP, and becomes the one that means none.
+ * Take source and destination. Only the source must be of the family that the line names: nginx may
+ * know it from another header, and then names a destination of another family. If one is IPv4 and
+ * the other IPv6, both become IPv6. A path is not an IP address, and becomes the unspecified
+ * address.
  */
 static bool proxy_take_hosts(struct proxy_line *line, const struct proxy_family **family,
 			     struct usp_proxy_addresses *ret_addresses)
@@ -186,7 +193,7 @@ static const struct proxy_family *proxy_family_by_name(const char *name)
 	return NULL;
 }
 
-/* What stands behind UNKNOWN is to be ignored, whatever it is. */
+/* Read a line. What follows UNKNOWN is ignored. */
 static bool proxy_read_line(struct proxy_line *line, struct usp_proxy_addresses *ret_addresses)
 {
 	const struct proxy_family *family;
@@ -241,8 +248,9 @@ static size_t proxy_format_line(const struct proxy_family *family, struct usp_pr
 /* --- Version 2: bytes ---------------------------------------------------------------------------- */
 
 /*
- * A connection of the proxy itself has no addresses, whatever it says about a family. A family or a transport that is
- * unspecified leaves them unknown. NULL for what has no meaning.
+ * Find a family by its code. LOCAL, a connection of the proxy itself, has no addresses, whatever
+ * its family. An unspecified family or transport leaves the addresses unknown. NULL for an invalid
+ * code.
  */
 static const struct proxy_family *proxy_family_by_code(unsigned command, unsigned code)
 {
@@ -255,14 +263,14 @@ static const struct proxy_family *proxy_family_by_code(unsigned command, unsigne
 	return &proxy_families[transport ? index : PROXY_UNSPEC];
 }
 
-/* Copy the next len bytes of a header: what stands behind them. */
+/* Copy the next len bytes of a header, and return what follows them. */
 static const unsigned char *proxy_take(const unsigned char *at, void *to, size_t len)
 {
 	memcpy(to, at, len);
 	return at + len;
 }
 
-/* What is known of some TLVs. Each of these says one thing, so a second one of its type would contradict it. */
+/* The TLVs that have rules. Each may occur only once: a second one could contradict it. */
 static const struct proxy_tlv {
 	unsigned char type;
 	size_t len_min, len_max;
@@ -286,7 +294,7 @@ static bool proxy_tlv_fits(unsigned type, size_t len, bool is_second)
 	return true;
 }
 
-/* The checksum at an offset is that of the header with zeros in its place. */
+/* Check the checksum at an offset: it is that of the header with zeros in its place. */
 static bool proxy_is_sum_right(const unsigned char *header, size_t header_len, size_t off)
 {
 	static const unsigned char zeros[sizeof(uint32_t)];
@@ -299,7 +307,10 @@ static bool proxy_is_sum_right(const unsigned char *header, size_t header_len, s
 	return ntohl(said) == sum;
 }
 
-/* What begins at an offset of a whole header: 0, -EPROTO if it is no row of TLVs, -EBADMSG if the checksum is wrong. */
+/*
+ * Check the TLVs from an offset to the end of a whole header: 0, -EPROTO if they are not valid,
+ * -EBADMSG if the checksum is wrong.
+ */
 static int proxy_check_tlvs(const unsigned char *header, size_t header_len, size_t off)
 {
 	bool is_seen[UINT8_MAX + 1] = {false};
@@ -322,7 +333,10 @@ static int proxy_check_tlvs(const unsigned char *header, size_t header_len, size
 	return 0;
 }
 
-/* Where TLVs begin. The end where nothing says so: behind addresses that we do not know, or that are to be ignored. */
+/*
+ * Return the offset of the TLVs. It is the end of the header if the length of the addresses is
+ * unknown, or they are to be ignored.
+ */
 static size_t proxy_tlvs_off(const unsigned char *header, size_t header_len, const struct proxy_family *family)
 {
 	bool is_said = header[PROXY_COMMAND] == PROXY_PROXY && (family->family != AF_UNSPEC || !header[PROXY_FAMILY]);
@@ -371,7 +385,10 @@ static size_t proxy_format_bytes(const struct proxy_family *family, struct usp_p
 	unsigned char *at = ret_bytes;
 
 	at = mempcpy(at, proxy_signature, sizeof(proxy_signature));
-	/* HAProxy refuses what has no address of IP unless it is LOCAL, which is what it sends itself */
+	/*
+	 * HAProxy refuses a header without IP addresses unless it is LOCAL, which HAProxy itself
+	 * sends then
+	 */
 	*at++ = family->family != AF_UNSPEC ? PROXY_PROXY : PROXY_LOCAL;
 	*at++ = (unsigned char)((size_t)(family - proxy_families) << 4 | transport);
 	*at++ = (unsigned char)(len >> 8);

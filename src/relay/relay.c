@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* relay - what a caller holds: configuration, targets, the run of all workers, and how it is doing. */
+/* relay - what a caller holds: configuration, targets, the run of all workers, and their status. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -24,7 +24,7 @@
 #define RELAY_BACKLOG 4096
 #define RELAY_MODE_MAX 0777
 #define RELAY_NS_PER_S 1000000000u
-#define RELAY_IPV6_BITS 64 /* what one host or customer has, who may come from any address in it */
+#define RELAY_IPV6_BITS 64 /* the network of one host or customer, which may use any address in it */
 #define RELAY_CONNECT_TIMEOUT_NS (5 * (uint64_t)RELAY_NS_PER_S)
 #define RELAY_RETRY_AFTER_NS (5 * (uint64_t)RELAY_NS_PER_S)
 #define RELAY_RESOLVE_AFTER_NS (30 * (uint64_t)RELAY_NS_PER_S)
@@ -38,7 +38,7 @@ static bool relay_can(const struct usp_relay_params *params)
 				     params->accept_rate_ns};
 
 	for (unsigned i = 0; i < usp_array_len(times_ns); i++) {
-		if (times_ns[i] > INT64_MAX) /* it is added to that of the clock */
+		if (times_ns[i] > INT64_MAX) /* it is added to the clock */
 			return false;
 	}
 	return usp_keepalive_can(params) && params->nr_workers <= USP_RELAY_WORKERS_MAX && params->backlog <= INT_MAX &&
@@ -61,7 +61,7 @@ static void relay_set_defaults(struct usp_relay_params *params)
 		params->ipv6_bits = RELAY_IPV6_BITS;
 }
 
-/* A source or mark that the kernel refuses is told now, and not by every connection. */
+/* Try the source and the mark, so that a kernel that refuses them fails now and not at every connection. */
 static int relay_try_source(const struct usp_relay *relay)
 {
 	const struct addrinfo *source = relay->source;
@@ -111,7 +111,7 @@ static int relay_init(struct usp_relay *relay, unsigned nr_workers)
 	relay->shared_rate.per_second = relay->params.rate_total;
 	if (ret == 0 && relay->params.source)
 		ret = usp_place_resolve_source(relay->params.source, &relay->source);
-	relay->params.source = NULL; /* the caller's text */
+	relay->params.source = NULL; /* it is the caller's text */
 	if (ret == 0)
 		ret = relay_try_source(relay);
 	if (ret == 0 && (relay->params.connections_per_address || relay->params.accept_rate))
@@ -167,7 +167,7 @@ void usp_relay_free(struct usp_relay *relay)
 
 /* --- Where it listens and what it connects to ------------------------------------------------------------ */
 
-/* What is accepted inherits these. */
+/* Set options that accepted sockets inherit. */
 static void relay_prepare_tcp(const struct usp_relay *relay, const struct usp_door *door)
 {
 	usp_sys_setsockopt_int(door->fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -375,7 +375,7 @@ static void relay_for_doors(struct usp_relay *relay, void (*act)(struct usp_door
 		usp_metrics_for_doors(relay->metrics, act);
 }
 
-/* The sockets with a name stay open here: as long as they are, no other file has the number of theirs. */
+/* The sockets with a name stay open here: so their inode numbers are not given to other files. */
 int usp_relay_keep_names(struct usp_relay *relay, int fd)
 {
 	struct pollfd end = {.fd = fd, .events = POLLIN};
@@ -424,7 +424,7 @@ bool usp_relay_is_turning(struct usp_relay *relay)
 		if (atomic_load(&worker->is_running) && atomic_load(&worker->nr_answered) != asked)
 			is_turning = false;
 	}
-	if (is_turning) /* otherwise the last question stands */
+	if (is_turning) /* otherwise the last question still waits for its answers */
 		atomic_store(&relay->nr_asked, asked + 1);
 	usp_relay_wake(relay);
 	return is_turning;
@@ -440,7 +440,7 @@ static void *relay_run_worker(void *arg)
 	return NULL;
 }
 
-/* The threads take no signals: they are for the threads that the program made itself. */
+/* Start the other workers. They block all signals, so that these go to the threads of the program. */
 static int relay_start_workers(struct usp_relay *relay)
 {
 	sigset_t old_mask;
@@ -478,7 +478,7 @@ int usp_relay_run(struct usp_relay *relay)
 	if (relay->has_run || !relay->nr_listeners)
 		return -EINVAL;
 	if (relay->process != usp_own_nr())
-		return -ESTALE; /* its loops have the epoll instances of the parent */
+		return -ESTALE; /* the loops have the epoll instances of the parent */
 	relay->has_run = true;
 	atomic_store(&relay->busy_ns, usp_sys_now_ns());
 	ret = relay->metrics ? usp_metrics_start(relay->metrics, relay->workers[0].loop) : 0;
@@ -497,7 +497,7 @@ int usp_relay_run(struct usp_relay *relay)
 	return ret;
 }
 
-/* --- How it is doing ------------------------------------------------------------------------------------------ */
+/* --- Status -------------------------------------------------------------------------------------------- */
 
 void usp_relay_status(struct usp_relay *relay, struct usp_relay_status *ret_status)
 {
@@ -520,7 +520,7 @@ void usp_relay_status(struct usp_relay *relay, struct usp_relay_status *ret_stat
 	usp_sized_give(ret_status, &status, sizeof(status));
 }
 
-/* What one address of a target adds to what is told of it. */
+/* Add one address of a target to the target's status. */
 static void relay_add_address(const struct usp_address *address, uint64_t now_ns,
 			      struct usp_relay_target_status *status)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* report - the words that both texts about a relay share. */
+/* report - the words that both reports of a relay share. */
 #include "relay/report.h"
 
 const char *const usp_report_directions[] = {[USP_TO_TARGET] = "to_target", [USP_TO_CLIENT] = "to_client"};

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * resolver - the targets of a relay as they were named, and the thread that keeps the addresses of the names.
+ * resolver - the targets of a relay as they were named, and the thread that keeps the addresses of
+ * the names.
  *
  *   names ──► due: look-ups begin ──► answered, or too late ──► a new list of targets, if that changes something
  *                  ▲                          │
  *                  └── after a while, sooner after a failure, or when no address of the name works
  *
- * Each look-up has a thread of its own (base/lookup), so that one name that is not answered holds up no other; this one waits for
- * all of them, until it is woken. A name that cannot be looked up keeps the addresses that it had.
+ * Each look-up has a thread of its own (base/lookup), so that a name without an answer delays no
+ * other. The resolver's thread waits for all of them, until it is woken. A name that cannot be
+ * looked up keeps the addresses that it had.
  */
 #include "relay/resolver.h"
 
@@ -24,17 +26,17 @@
 #include "relay/place.h"
 #include "relay/worker.h"
 
-#define RESOLVER_AT_ONCE 8		      /* look-ups: each has a thread */
-#define RESOLVER_SOON_NS UINT64_C(1000000000) /* between two look-ups of a name, at least */
-#define RESOLVER_AGAIN_NS UINT64_C(50000000)  /* until what this machine was short of may be had */
+#define RESOLVER_AT_ONCE 8		      /* look-ups, each in a thread */
+#define RESOLVER_SOON_NS UINT64_C(1000000000) /* shortest time between two look-ups of a name */
+#define RESOLVER_AGAIN_NS UINT64_C(50000000)  /* until something that this machine lacks may be free again */
 #define RESOLVER_BACKOFF_MAX 10		      /* doublings of that, after failures */
 
 struct usp_resolver_name {
 	struct usp_target_source source;
 	struct usp_lookup *lookup; /* under way, until late_ns */
-	uint64_t due_ns, late_ns;  /* USP_NEVER: nothing is looked up */
+	uint64_t due_ns, late_ns;  /* USP_NEVER: no look-up */
 	uint64_t begun_ns;	   /* of the last look-up; 0: none */
-	unsigned nr_failed;	   /* look-ups in a row */
+	unsigned nr_failed;	   /* failed look-ups in a row */
 };
 
 /* --- Names ------------------------------------------------------------------------------------------- */
@@ -57,7 +59,7 @@ static void names_free(struct usp_resolver_name **names, unsigned nr)
 	usp_free(names);
 }
 
-/* Numbers and paths have their addresses at once; a name has none before it is looked up. */
+/* Make a name. Numbers and paths have their addresses at once; a name has none before it is looked up. */
 static int name_new(const char *text, struct usp_resolver_name **ret_name, const char **ret_why)
 {
 	struct usp_resolver_name *name = usp_alloc(sizeof(*name));
@@ -75,7 +77,10 @@ static int name_new(const char *text, struct usp_resolver_name **ret_name, const
 	return ret;
 }
 
-/* Can the relay connect to them? What is not known yet is looked at later. */
+/*
+ * Check whether the relay can connect to the targets. Addresses that are not known yet are checked
+ * later.
+ */
 static int names_check(const struct usp_relay *relay, struct usp_resolver_name *const *names, unsigned nr,
 		       unsigned *ret_failed, const char **ret_why)
 {
@@ -130,7 +135,7 @@ static bool names_are_looked_up(struct usp_resolver_name *const *names, unsigned
 	return false;
 }
 
-/* When to look a name up again that has just been answered, or was not. */
+/* Return when to look a name up again, after an answer or a failure. */
 static uint64_t resolver_next(const struct usp_resolver *resolver, const struct usp_resolver_name *name,
 			      uint64_t now_ns)
 {
@@ -142,7 +147,10 @@ static uint64_t resolver_next(const struct usp_resolver *resolver, const struct 
 
 /* --- Lists of targets -------------------------------------------------------------------------------- */
 
-/* Where the resolver has the name at index already, the how-manieth of equal ones counts; NULL if it has not. */
+/*
+ * Find the resolver's entry for the name at index, or NULL. Of several equal names, the n-th finds
+ * the n-th.
+ */
 static struct usp_resolver_name **resolver_find(const struct usp_resolver *resolver,
 						struct usp_resolver_name *const *names, unsigned index)
 {
@@ -168,8 +176,9 @@ static bool sources_have_address(const struct usp_target_source *const *sources,
 }
 
 /*
- * Make these names the targets; those that are there already are the same with keeps. As long as none of them has an address the
- * targets that were there stay, and the next answer is the sign to try again. The lock is held.
+ * Make these names the targets. With keeps, names that the resolver already has keep their state.
+ * As long as none of them has an address the old targets stay, and the next answer tries again. The
+ * lock is held.
  */
 static int resolver_publish(struct usp_resolver *resolver, struct usp_resolver_name **names, unsigned nr, bool keeps)
 {
@@ -193,7 +202,7 @@ static int resolver_publish(struct usp_resolver *resolver, struct usp_resolver_n
 	return ret;
 }
 
-/* A name that stays keeps its addresses until it has been looked up again, and a look-up that is under way. */
+/* Keep for each name that stays its addresses, until it is looked up again, and a look-up under way. */
 static void resolver_keep(struct usp_resolver *resolver, struct usp_resolver_name **names, unsigned nr)
 {
 	for (unsigned i = 0; i < nr; i++) {
@@ -209,7 +218,7 @@ static void resolver_keep(struct usp_resolver *resolver, struct usp_resolver_nam
 
 static int resolver_start(struct usp_resolver *resolver, struct usp_resolver_name *const *names, unsigned nr);
 
-/* The names are its own now, or on failure gone. */
+/* Take over the names. On failure they are freed. */
 static int resolver_take(struct usp_resolver *resolver, struct usp_resolver_name **names, unsigned nr, bool keeps)
 {
 	struct usp_resolver_name **old = names;
@@ -249,7 +258,7 @@ int usp_resolver_name(struct usp_resolver *resolver, const char *const *names, u
 	return ret;
 }
 
-/* Wait until all of them are known. */
+/* Wait until all names are known. */
 static int names_resolve(const struct usp_resolver *resolver, struct usp_resolver_name **names, unsigned nr,
 			 unsigned *ret_failed, const char **ret_why)
 {
@@ -321,7 +330,10 @@ static bool list_is_within(const struct addrinfo *list, const struct addrinfo *o
 	return true;
 }
 
-/* The order of an answer often changes and means nothing. As long as the addresses are the same they keep theirs. */
+/*
+ * Take the addresses of an answer; true if they changed. The order of an answer often changes and
+ * means nothing, so equal addresses keep their order.
+ */
 static bool name_learn(struct usp_resolver_name *name, struct addrinfo *list)
 {
 	bool is_same = name->source.addresses && list_is_within(list, name->source.addresses) &&
@@ -333,7 +345,7 @@ static bool name_learn(struct usp_resolver_name *name, struct addrinfo *list)
 	return !is_same;
 }
 
-/* A look-up is over. True if the list of targets is not what it was. */
+/* Note the result of a look-up. True if the list of targets changes. */
 static bool resolver_answered(const struct usp_resolver *resolver, struct usp_resolver_name *name, int error,
 			      struct addrinfo *list, const char *why, uint64_t now_ns)
 {
@@ -349,7 +361,7 @@ static bool resolver_answered(const struct usp_resolver *resolver, struct usp_re
 	return error == 0 ? name_learn(name, list) || is_changed : is_changed;
 }
 
-/* Has it come to an end? */
+/* Look whether a look-up has ended, and note its result. True if the list of targets changes. */
 static bool resolver_look(const struct usp_resolver *resolver, struct usp_resolver_name *name, uint64_t now_ns)
 {
 	struct usp_lookup *lookup = name->lookup;
@@ -373,7 +385,7 @@ static bool resolver_look(const struct usp_resolver *resolver, struct usp_resolv
 	return resolver_answered(resolver, name, ret, list, why, now_ns);
 }
 
-/* Begin its look-up if that is due. */
+/* Begin the look-up of a name if it is due. True if the list of targets changes. */
 static bool resolver_ask(const struct usp_resolver *resolver, struct usp_resolver_name *name, uint64_t now_ns)
 {
 	struct addrinfo *list = NULL;
@@ -390,12 +402,12 @@ static bool resolver_ask(const struct usp_resolver *resolver, struct usp_resolve
 		return false;
 	was_pending = name->source.is_pending;
 	is_changed = resolver_answered(resolver, name, ret, NULL, why, now_ns);
-	name->source.is_pending = was_pending; /* that it could not be asked is no answer */
+	name->source.is_pending = was_pending; /* a look-up that could not begin is not an answer */
 	name->due_ns = now_ns + RESOLVER_AGAIN_NS;
 	return is_changed;
 }
 
-/* No address of the name works: look it up again, but not all the time. */
+/* Look a name up again soon, because no address of it works, but not all the time. */
 static void resolver_hurry(const struct usp_resolver *resolver, unsigned index, uint64_t now_ns)
 {
 	struct usp_resolver_name *name = resolver->names[index];
@@ -430,7 +442,10 @@ static void resolver_go(struct usp_resolver *resolver, uint64_t now_ns)
 		resolver->is_stale = resolver_publish(resolver, resolver->names, resolver->nr, false) < 0;
 }
 
-/* What to wait for, and until when: the number of descriptors. A name that is due waits for one that is being looked up. */
+/*
+ * Collect what to wait for, and until when: the number of descriptors. A name that is due waits for
+ * a look-up under way.
+ */
 static unsigned resolver_waits(const struct usp_resolver *resolver, uint64_t now_ns, struct pollfd *ret_fds,
 			       uint64_t *ret_moment_ns)
 {
@@ -471,7 +486,7 @@ static void *resolver_run(void *arg)
 	return NULL;
 }
 
-/* The thread, if it has something to do; the lock is held. */
+/* Start the thread, if it has something to do. The lock is held. */
 static int resolver_start(struct usp_resolver *resolver, struct usp_resolver_name *const *names, unsigned nr)
 {
 	sigset_t old_mask;
@@ -529,7 +544,7 @@ int usp_resolver_init(struct usp_resolver *resolver, struct usp_relay *relay)
 	return resolver->wake_fd < 0 ? resolver->wake_fd : 0;
 }
 
-/* When no list of its targets is left. */
+/* Free the resolver, after the last list of its targets. */
 void usp_resolver_fini(struct usp_resolver *resolver)
 {
 	if (resolver->relay->process != usp_own_nr()) { /* a child has none of the threads */

@@ -5,8 +5,9 @@
  *   deny  10.1.0.0/16        10.0.0.0   10.1.0.0   10.2.0.0   11.0.0.0
  *   allow 10.0.0.0/8    ──►  | allowed  | denied   | allowed  | others
  *
- * The row is made by walking over the blocks by where they begin, larger ones first, with a stack of those that have the
- * place: the one that stands first in the list answers there.
+ * To make the row, walk over the blocks in the order of their first addresses, larger ones first. A
+ * stack holds the blocks that contain the current place. The block of the stack that stands first
+ * in the list decides.
  */
 #include "relay/rules.h"
 
@@ -19,10 +20,10 @@
 #include "relay/cidr.h"
 
 #define RULES_ADDRESS_LEN 16
-#define RULES_PLACE_LEN (1 + RULES_ADDRESS_LEN) /* the family, then the address: families are apart from each other */
+#define RULES_PLACE_LEN (1 + RULES_ADDRESS_LEN) /* the family, then the address, so that families are apart */
 #define RULES_NESTED_MAX (8 * RULES_ADDRESS_LEN + 1)
 
-/* From this place on clients are answered like this. */
+/* From this place on, clients get this answer. */
 struct usp_rule_bound {
 	unsigned char place[RULES_PLACE_LEN];
 	bool is_allowed;
@@ -50,7 +51,7 @@ static size_t rules_address_len(sa_family_t family)
 	return family == AF_INET ? sizeof(struct in_addr) : family == AF_INET6 ? sizeof(struct in6_addr) : 0;
 }
 
-/* All bits behind the prefix. */
+/* Set the last place of a rule: all bits behind the prefix are 1. */
 static void rules_last_place(struct rule *rule)
 {
 	memcpy(rule->last, rule->first, sizeof(rule->last));
@@ -58,7 +59,7 @@ static void rules_last_place(struct rule *rule)
 		rule->last[1 + bit / 8] |= (unsigned char)(0x80 >> bit % 8);
 }
 
-/* The place behind it; false where there is none. */
+/* Return the place after it; false if there is none. */
 static bool rules_next_place(const unsigned char place[RULES_PLACE_LEN], unsigned char ret_next[RULES_PLACE_LEN])
 {
 	memcpy(ret_next, place, RULES_PLACE_LEN);
@@ -76,7 +77,7 @@ static const char *rules_skip_blanks(const char *text)
 	return text + strspn(text, " \t");
 }
 
-/* The rules of one text, at most as many as there are families: how many, or -errno. */
+/* Parse the rules of one text, at most one for each family: how many, or -errno. */
 static int rules_parse(const char *text, unsigned index, struct rule *ret_rules, const char **ret_why)
 {
 	static const sa_family_t families[] = {AF_INET, AF_INET6, AF_UNIX};
@@ -107,7 +108,7 @@ static int rules_parse(const char *text, unsigned index, struct rule *ret_rules,
 	return 1;
 }
 
-/* By where they begin; of two that begin together the larger one, and of two that are equal the one that stands first. */
+/* Compare by first place; then the larger block first; of equal blocks the one that stands first. */
 static int rules_compare(const void *a, const void *b)
 {
 	const struct rule *one = a, *other = b;
@@ -122,7 +123,7 @@ static int rules_compare(const void *a, const void *b)
 
 /* --- The row ----------------------------------------------------------------------------------------- */
 
-/* The blocks that have the place where the walk is: each is in the one before it. */
+/* The blocks that contain the current place: each is inside the one before it. */
 struct rules_walk {
 	struct usp_rules *rules;
 	const struct rule *nested[RULES_NESTED_MAX];
@@ -166,7 +167,10 @@ static void rules_leave(struct rules_walk *walk, const unsigned char *place)
 	}
 }
 
-/* An equal block that stands later has no say, and would make the stack deeper than there are bits. */
+/*
+ * Tell whether two blocks are equal. The later one never decides, and would make the stack deeper
+ * than there are bits.
+ */
 static bool rules_is_same(const struct rule *one, const struct rule *other)
 {
 	return one->nr_bits == other->nr_bits && memcmp(one->first, other->first, sizeof(one->first)) == 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* status_json - a relay as JSON, which its page reads each second. */
+/* status_json - the state of a relay as JSON, which its page reads each second. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -123,7 +123,7 @@ static void json_history(struct usp_text *text, const struct usp_history *histor
 	usp_text_add(text, "]}");
 }
 
-/* Whole numbers only: the decimal point would follow the locale of the process. */
+/* Write the report. Whole numbers only: the decimal point would follow the locale of the process. */
 void usp_report_json(const struct usp_report *report, struct usp_text *text)
 {
 	usp_text_add(text, "{");

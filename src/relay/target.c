@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* target - where connections go: a list of targets with their addresses, and which of them is next. */
+/* target - where connections go: a list of targets with their addresses, and the choice of the next one. */
 #include "relay/target.h"
 
 #include <errno.h>
@@ -41,7 +41,7 @@ static bool target_has(const struct usp_target *target, const struct addrinfo *i
 	return false;
 }
 
-/* Which of the equal addresses in a list is this one, which the target at index has? */
+/* Count the targets before index that have the same address. */
 static unsigned targets_turn(const struct usp_targets *targets, unsigned index, const struct addrinfo *info)
 {
 	unsigned turn = 0;
@@ -144,7 +144,10 @@ struct usp_address *usp_target_address(const struct usp_target *target, const st
 	return NULL;
 }
 
-/* The first from index on that is up; if all are left out, the first that has an address: it may be well again by now. */
+/*
+ * Return the first target from index on that is up. If all are left out, the first one with an
+ * address: it may work again by now.
+ */
 static struct usp_target *targets_up_from(struct usp_targets *targets, unsigned index, uint64_t now_ns)
 {
 	struct usp_target *known = NULL;
@@ -207,7 +210,7 @@ struct usp_target *usp_targets_next(struct usp_targets *targets, const struct us
 	return NULL;
 }
 
-/* --- What is told of it ----------------------------------------------------------------------------- */
+/* --- Reports -------------------------------------------------------------------------------------- */
 
 static bool target_has_failed(const struct usp_target *target)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tell - what the program that runs a relay wants to hear of it. */
+/* tell - report news of a relay to the program that runs it. */
 #include "relay/tell.h"
 
 #include "relay/conn.h"

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* tell - what the program that runs a relay wants to hear of it. */
+/* tell - report news of a relay to the program that runs it. */
 #ifndef USP_RELAY_TELL_H
 #define USP_RELAY_TELL_H
 
 struct usp_conn;
 
-/* A connection ends, and its story is complete. */
+/* Report a connection that ends; its story is complete. */
 void usp_tell_ended(struct usp_conn *conn);
 
-/* The target of a connection failed, after an attempt that did not, with -errno; or the other way round, with 0. */
+/*
+ * Report the first failure of a connection's target after a success, with -errno; or the first
+ * success after a failure, with 0.
+ */
 void usp_tell_target(const struct usp_conn *conn, int error);
 
 #endif

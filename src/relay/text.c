@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* text - a text that grows; that memory was short is remembered, and asked for once, at the end. */
+/*
+ * text - a text that grows. It remembers if memory was short, so that the caller checks once, at
+ * the end.
+ */
 #include "relay/text.h"
 
 #include <stdarg.h>

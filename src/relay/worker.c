@@ -2,8 +2,9 @@
 /*
  * worker - one thread of a relay: its loop, its connections, its counters.
  *
- * Workers share the listening sockets, the targets, and nothing else; each client goes to the worker that has the fewest, and
- * stays there. A worker wakes up by its loop's wake-up when the relay begins to drain, stops, or gets new targets.
+ * Workers share only the listening sockets and the targets. Each client goes to the worker that has
+ * the fewest, and stays there. The relay wakes a worker through its loop when it begins to drain,
+ * stops, or gets new targets.
  */
 #include "relay/worker.h"
 
@@ -19,7 +20,7 @@
 #define WORKER_ACCEPTS_MAX 64	 /* in one round, so that connections that flow get their turn */
 #define WORKER_PAUSE_NS 50000000 /* without descriptors, memory or room */
 #define WORKER_SPARE_FDS 4
-#define WORKER_TRIM_AFTER 256 /* connections that came to rest: a few hundred KiB */
+#define WORKER_TRIM_AFTER 256 /* connections that came to rest, which needed a few hundred KiB */
 #define WORKER_TRIM_NS 1000000000
 #define WORKER_TICK_NS 100000000
 
@@ -42,7 +43,7 @@ static void worker_stop_accepting(struct usp_worker *worker)
 	worker_leave_door(worker);
 }
 
-/* One client wakes one worker. */
+/* Watch the listeners, so that one client wakes one worker. */
 static int worker_start_accepting(struct usp_worker *worker)
 {
 	int ret = 0;
@@ -51,7 +52,7 @@ static int worker_start_accepting(struct usp_worker *worker)
 		return 0;
 	worker->is_accepting = true;
 	atomic_fetch_add(&worker->relay->nr_accepting, 1);
-	/* Looked at again: others may have ended meanwhile without waiting for us. */
+	/* Check again: other workers may have ended meanwhile without waiting for this one. */
 	if (atomic_load(&worker->relay->state) != USP_RELAY_RUNNING) {
 		worker_leave_door(worker);
 		return 0;
@@ -64,7 +65,10 @@ static int worker_start_accepting(struct usp_worker *worker)
 	return ret;
 }
 
-/* Without memory for a timer the next connection that ends is the sign to go on. */
+/*
+ * Stop accepting for a moment. Without memory for the timer the next end of a connection starts it
+ * again.
+ */
 static void worker_rest(struct usp_worker *worker)
 {
 	worker_stop_accepting(worker);
@@ -77,15 +81,19 @@ void usp_worker_pause(struct usp_worker *worker)
 	worker_rest(worker);
 }
 
-/* Errors of one client that has gone again are not errors of the listener. (ENOSPC: the limit of what may be watched.) */
+/*
+ * The error of a client that has gone again is not a shortage. (ENOSPC: the limit of what may be
+ * watched.)
+ */
 bool usp_worker_is_short(int error)
 {
 	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM || error == -ENOSPC;
 }
 
 /*
- * With a descriptor that was the lowest free one: are those that are left needed by the clients who are here, for their targets; by
- * one more of each worker, who may be accepted at the same time; and by what reads targets again or asks for names?
+ * Tell whether the descriptors above fd, the lowest free one, are needed already: by the clients
+ * that are here, for their targets; by one more client of each worker, which may be accepted at the
+ * same time; and by the threads that read targets again or look up names.
  */
 static bool worker_needs_fds(const struct usp_worker *worker, int fd)
 {
@@ -96,7 +104,10 @@ static bool worker_needs_fds(const struct usp_worker *worker, int fd)
 	       usp_sys_fd_limit();
 }
 
-/* Clients who are not accepted wait in the queue of the listener; those who are, and get no target, would be reset. */
+/*
+ * Tell whether descriptors are short. Clients that are not accepted wait in the queue of the
+ * listener; accepted ones without a target would be reset.
+ */
 static bool worker_lacks_fds(const struct usp_worker *worker)
 {
 	int fd = usp_sys_eventfd();
@@ -125,7 +136,7 @@ static bool worker_is_full(const struct usp_worker *worker)
 	return max && atomic_load_explicit(&worker->relay->nr_connections, memory_order_relaxed) >= max;
 }
 
-/* The next client that waits is served, here or by another worker: 0 or -errno. */
+/* Accept the next client, for this worker or another one: 0 or -errno. */
 static int worker_accept_one(struct usp_listener *listener)
 {
 	struct usp_worker *worker = listener->worker;
@@ -165,7 +176,7 @@ static void worker_accept(struct usp_watch *watch, unsigned events)
 
 /* --- Connections --------------------------------------------------------------------------------------- */
 
-/* A flow that is limited goes by what its pump allows. */
+/* Tell whether flows may use the ring. A flow with a limit goes by what its pump allows. */
 static bool worker_may_uring(const struct usp_relay *relay)
 {
 	const struct usp_relay_params *params = &relay->params;
@@ -267,7 +278,10 @@ const struct usp_rules *usp_worker_rules(struct usp_worker *worker)
 
 /* --- The end --------------------------------------------------------------------------------------------- */
 
-/* Is there nothing more to do here? Who accepts may hand over; and the first worker has to see the others out. */
+/*
+ * Tell whether this worker is done. As long as a worker accepts it may hand clients over. The first
+ * worker waits for the connections of all.
+ */
 static bool worker_is_done(const struct usp_worker *worker)
 {
 	const struct usp_relay *relay = worker->relay;
@@ -284,8 +298,9 @@ static void worker_let_in(struct usp_listener *listener)
 }
 
 /*
- * Of the first worker: who has knocked is let in, and who comes later is refused, so that he goes elsewhere instead of waiting
- * for nothing. What others made is theirs: the clients there wait for the next who serves them.
+ * Let in the clients in the queue of each listener, then refuse new ones, so that they go elsewhere
+ * instead of waiting for nothing. Only the first worker does this. Listeners made by another
+ * program stay open: their clients wait for the next server.
  */
 static void worker_close_doors(struct usp_worker *worker)
 {
@@ -328,7 +343,7 @@ static void worker_woken(void *arg)
 		usp_loop_stop(worker->loop);
 }
 
-/* Of the first worker: has the relay been idle, or draining, for long enough? */
+/* End a run that has been idle, or draining, for long enough. Only in the first worker. */
 static void worker_ticked(struct usp_timer *timer)
 {
 	struct usp_worker *worker = usp_container_of(timer, struct usp_worker, tick);
@@ -348,7 +363,7 @@ static void worker_ticked(struct usp_timer *timer)
 
 /* --- Life ------------------------------------------------------------------------------------------------ */
 
-/* Not out of the pool of folios, which begins with a huge page. */
+/* Make the scratch memory. Not from the pool of folios, which begins with a huge page. */
 static int worker_make_scratch(struct usp_worker *worker)
 {
 	void *base = usp_alloc(USP_PLAN_ADAPT_BYTES);

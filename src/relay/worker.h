@@ -24,7 +24,10 @@
 
 enum usp_relay_state { USP_RELAY_RUNNING, USP_RELAY_DRAINING, USP_RELAY_STOPPING };
 
-/* Written by one worker, except for connections, and read by anybody. */
+/*
+ * Counters of one worker. Only that worker writes them, except for connections; any thread may read
+ * them.
+ */
 struct usp_relay_counters {
 	_Atomic(uint64_t) accepted, unserved, idle_closed, reset, accept_pauses, lane_switches, stranded;
 	_Atomic(uint64_t) source_waits[2], sink_waits[2], delivered[2], nr_calls[2][2];
@@ -51,25 +54,25 @@ struct usp_worker {
 	bool has_thread;
 	int error; /* of its loop */
 	atomic_bool is_running;
-	atomic_uint nr_answered; /* of relay->nr_asked */
-	struct usp_uring *uring; /* made for the first connection; NULL before, and where it cannot be */
+	atomic_uint nr_answered; /* the value of relay->nr_asked that it saw last */
+	struct usp_uring *uring; /* made for the first connection; NULL before, and if it cannot be made */
 	bool has_tried_uring;
 	struct usp_sched sched;	   /* how its thread is scheduled */
-	struct usp_slab conn_slab; /* their memory */
+	struct usp_slab conn_slab; /* memory of the connections */
 	struct usp_conn *conns;	   /* all of them */
-	struct usp_folio *scratch; /* what its pumps read messages into; NULL if one of them keeps it */
+	struct usp_folio *scratch; /* its pumps read messages into it; NULL if one of them keeps it */
 	struct usp_targets *targets;
 	unsigned targets_version;
 	struct usp_rules *rules;
 	unsigned rules_version;
 	struct usp_listener listeners[USP_RELAY_LISTENERS_MAX];
 	bool is_accepting;
-	bool is_tight; /* few descriptors are left: accepting pauses until there are more */
+	bool is_tight; /* few descriptors are left: do not accept until there are more */
 	struct usp_handover handover;
 	struct usp_timer accept_timer; /* to try again after a pause */
 	struct usp_timer trim_timer;   /* to give back memory that a burst of connections needed */
-	unsigned nr_rested;	       /* since that was done last */
-	struct usp_timer tick;	       /* of the first worker: exit_idle_ns, drain_timeout_ns */
+	unsigned nr_rested;	       /* since the last trim */
+	struct usp_timer tick;	       /* in the first worker: exit_idle_ns, drain_timeout_ns */
 	struct usp_relay_counters counters;
 };
 
@@ -80,26 +83,26 @@ struct usp_relay {
 	bool listener_is_tcp[USP_RELAY_LISTENERS_MAX];
 	unsigned nr_listeners;
 	struct usp_metrics *metrics;
-	struct usp_name_rights rights; /* of UNIX sockets that it makes */
-	int keeper_fd;		       /* closed when their names have to go; -1: nobody else removes them */
+	struct usp_name_rights rights; /* for the UNIX sockets that it makes */
+	int keeper_fd;		       /* closed when their names have to go; -1: no keeper removes them */
 	struct usp_shared_rate shared_rate;
 	atomic_int state;     /* enum usp_relay_state */
-	atomic_uint nr_asked; /* how often the workers were asked whether they still come round */
+	atomic_uint nr_asked; /* how often the workers were asked whether their loops turn */
 	bool has_run;
-	unsigned process; /* that made it: the descriptors of its loops and listeners are shared with a child */
+	unsigned process; /* process that made it: a child shares the descriptors of its loops and listeners */
 	atomic_uint nr_connections; /* of all workers */
-	atomic_uint nr_target_fds;  /* of them, those that have a socket for a target */
-	atomic_uint nr_accepting;   /* workers that may still get more */
-	_Atomic(uint64_t) busy_ns;  /* when there was a connection last */
+	atomic_uint nr_target_fds;  /* those with a socket for a target */
+	atomic_uint nr_accepting;   /* workers that may still accept clients */
+	_Atomic(uint64_t) busy_ns;  /* when there last was a connection */
 	uint64_t drain_ns;	    /* when draining began */
 	struct usp_resolver resolver;
-	pthread_mutex_t lock; /* of rules, and of targets, which the resolver makes */
+	pthread_mutex_t lock; /* for rules, and for targets, which the resolver makes */
 	struct usp_targets *targets;
 	atomic_uint targets_version;
-	struct usp_cidr_list *proxy_from; /* of whom a PROXY header is taken; NULL: of all */
-	struct usp_rules *rules;	  /* NULL: everybody is served */
+	struct usp_cidr_list *proxy_from; /* clients that must send a PROXY header; NULL: all */
+	struct usp_rules *rules;	  /* NULL: serve every client */
 	atomic_uint rules_version;
-	struct usp_limits *limits; /* NULL: there are none */
+	struct usp_limits *limits; /* NULL: no limits */
 	unsigned nr_workers;
 	struct usp_worker workers[];
 };
@@ -110,7 +113,7 @@ static inline void usp_counter_add(_Atomic(uint64_t) *counter, uint64_t value)
 			      memory_order_relaxed);
 }
 
-/* What a connection needs of its worker. */
+/* Return what a connection needs of its worker: params, counters, time. */
 static inline const struct usp_relay_params *usp_conn_params(const struct usp_conn *conn)
 {
 	return &conn->worker->relay->params;
@@ -132,38 +135,41 @@ void usp_worker_fini(struct usp_worker *worker);
 /* Run in the caller's thread until the relay ends; 0 or -errno. */
 int usp_worker_run(struct usp_worker *worker);
 
-/* Another connection here, or one less; from any thread. Those that are on their way to a worker count as its own. */
+/* Count one connection more or less, from any thread. Clients on their way to a worker count as its own. */
 void usp_worker_count(struct usp_worker *worker, int change);
 
-/* A connection that is counted begins in this worker; or one has ended, and counts no more. */
+/* Add a counted connection to this worker; or remove one that has ended, and count it no more. */
 void usp_worker_add(struct usp_worker *worker, struct usp_conn *conn);
 void usp_worker_remove(struct usp_worker *worker, struct usp_conn *conn);
 
-/* Wake all workers: what the relay is about has changed. */
+/* Wake all workers, because the state of the relay has changed. */
 void usp_relay_wake(struct usp_relay *relay);
 
-/* New targets, which the relay takes, for the connections to come. Of the resolver, under its lock. */
+/*
+ * Set new targets, which the relay takes, for connections to come. Called by the resolver, under
+ * its lock.
+ */
 void usp_relay_publish(struct usp_relay *relay, struct usp_targets *targets);
 
-/* Tell the keeper of its names, if it has one, that they have to go. */
+/* Tell the keeper of the names, if there is one, that they have to go. */
 void usp_relay_call_keeper(struct usp_relay *relay);
 
-/* Something has moved, or a flow has ended. */
+/* Note that something has moved, or a flow has ended. */
 void usp_worker_moved(struct usp_worker *worker);
 
-/* A connection has given back what it needed while something moved. */
+/* Note that a connection has freed what it needed while something moved. */
 void usp_worker_rested(struct usp_worker *worker);
 
-/* Descriptors or memory are short: accept no more for a moment. */
+/* Stop accepting for a moment, because descriptors or memory are short. */
 void usp_worker_pause(struct usp_worker *worker);
 
-/* Is it the error of something that this machine is short of, and not of what it was about? */
+/* Tell whether an error means a shortage of this machine. */
 bool usp_worker_is_short(int error);
 
-/* A ring that carries messages, or NULL where there is none or flows are limited. */
+/* Return the ring that carries messages, or NULL without one or if flows have limits. */
 struct usp_uring *usp_worker_uring(struct usp_worker *worker);
 
-/* The targets as they are now: lent, or NULL if there are none. The same of the rules. */
+/* Return the targets, or the rules, as they are now: lent, NULL if there are none. */
 struct usp_targets *usp_worker_targets(struct usp_worker *worker);
 const struct usp_rules *usp_worker_rules(struct usp_worker *worker);
 
