@@ -18,7 +18,7 @@ static const char *copy_parse_on_error(const char *value, void *field)
 	return NULL;
 }
 
-/* "block", "detach" (after one second) or "detach:TIME". */
+/* Parse "block", "detach" (after one second) or "detach:TIME". */
 static const char *copy_parse_on_slow(const char *value, void *field)
 {
 	static const char detach[] = "detach:";
@@ -40,21 +40,20 @@ static const char *copy_parse_on_slow(const char *value, void *field)
 static const struct option_row copy_options[] = {
 	{"skip", 0, "N", "do not copy the first N bytes of the source", option_size, FIELD(skip)},
 	{"count", 0, "N", "copy at most N bytes", option_size, FIELD(count)},
-	{"seek", 0, "N", "begin N bytes into the destination and keep what is\nbefore and behind", option_size,
-	 FIELD(seek)},
+	{"seek", 0, "N", "begin N bytes into each sink, and keep what is before\nand behind", option_size, FIELD(seek)},
 	{"append", 0, NULL, "write behind what a file already has", option_flag, FIELD(append)},
-	{"resume", 0, NULL, "compare what the destination already has with the\nsource, and copy the rest", option_flag,
+	{"resume", 0, NULL, "compare what the sink already has with the source,\nand copy the rest", option_flag,
 	 FIELD(resume)},
-	{"atomic", 0, NULL, "write beside the destination, sync, and put it in\nplace only when it is whole",
+	{"atomic", 0, NULL, "write a new file beside the sink, sync it, and put it\nin place only when it is whole",
 	 option_flag, FIELD(atomic)},
 	{"sync", 0, NULL, "bring the bytes to the storage before the end", option_flag, FIELD(sync)},
 	{"limit-rate", 0, "RATE", "move at most RATE bytes per second", option_rate, FIELD(rate)},
 	{"on-slow", 0, "WHAT",
-	 "when a destination takes nothing: block, the\ndefault, or detach[:TIME] (1s) to go on without it",
+	 "when a sink takes nothing: block, the default, or\ndetach[:TIME] (1s) to go on without it",
 	 copy_parse_on_slow, FIELD(slow_ns)},
 	{"linger", 0, "TIME", "at the end, wait so long for a peer that takes nothing\nmore (default: 30s)",
 	 option_time, FIELD(linger_ns)},
-	{"on-error", 0, "WHAT", "when a destination fails: stop, the default, or\ncontinue with the others",
+	{"on-error", 0, "WHAT", "when a sink fails: stop, the default, or continue\nwith the others",
 	 copy_parse_on_error, FIELD(continue_on_error)},
 	{"lane", 0, "LANE", "how the bytes travel: auto, the default, kernel\n(never in this process) or user",
 	 option_lane, FIELD(lane)},
@@ -75,26 +74,26 @@ static const struct option_row copy_options[] = {
 
 static int copy_help(void)
 {
-	fputs("usage: usplice copy [OPTIONS] SOURCE DESTINATION...\n\n"
-	      "Copy one source to one or many destinations, by reference where possible.\n"
+	fputs("usage: usplice copy [OPTIONS] SOURCE SINK...\n\n"
+	      "Copy one source to one or many sinks, by reference where possible.\n"
 	      "Both may be a path, - (standard input or output), tcp:HOST:PORT, unix:PATH,\n"
 	      "tcp-listen:PORT, fd:N and more: see usplice-endpoints(7).\n\n",
 	      stdout);
 	option_print(copy_options);
 	fputs("\nSizes take k M G T (powers of 1024) and kB MB GB TB (powers of 1000).\n"
-	      "Exit code: 0 done, 2 usage, 3 source failed, 4 destination failed, 5 would have\n"
+	      "Exit code: 0 done, 2 usage, 3 source failed, 4 sink failed, 5 would have\n"
 	      "copied, 128+n stopped by signal n, 1 anything else.\n",
 	      stdout);
 	return message_close_stdout();
 }
 
-/* Which options contradict each other, in words, or NULL. */
+/* Return a sentence about options that contradict each other, or NULL. */
 static const char *copy_contradiction(const struct copy_request *request)
 {
 	if (request->append + request->resume + request->atomic + (request->seek >= 0) > 1)
 		return "--append, --resume, --atomic and --seek exclude each other";
 	if (request->resume && request->nr_sinks > 1)
-		return "--resume takes one destination";
+		return "--resume takes one sink";
 	if (request->no_splice && request->lane == USP_LANE_KERNEL)
 		return "--no-splice and --lane kernel exclude each other";
 	if (request->snapshot && request->require_zero_copy)
@@ -119,7 +118,7 @@ int cmd_copy(int argc, char **argv)
 	if (request.help)
 		return copy_help();
 	if (argc - first < 2) {
-		message_say("copy: needs a source and at least one destination (usplice copy --help tells more)");
+		message_say("copy: needs a source and at least one sink (usplice copy --help tells more)");
 		return CLI_USAGE;
 	}
 	request.source = argv[first];

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * copy_check - refuses what cannot be done as it was asked for, while everything is as it was.
+ * copy_check - refuse what cannot be done as requested, while nothing is changed yet.
  *
- * Nothing has been made, connected or cut when this is asked. A destination is then one of three: open; NULL with a peer,
- * which makes it a stream; or NULL without one, which will be a new regular file.
+ * At this point nothing has been made, connected or cut. A sink is in one of three states: open;
+ * NULL with a peer, which makes it a stream; or NULL without a peer, which will be a new regular
+ * file.
  */
 #include "atomic.h"
 #include "cli.h"
@@ -29,7 +30,7 @@ bool copy_is_same_socket(const struct stat *a, const struct stat *b)
 	return S_ISSOCK(a->st_mode) && S_ISSOCK(b->st_mode) && a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* One descriptor is one destination, whatever it is. */
+/* Tell whether two sinks are one descriptor. One descriptor is one sink, of whatever kind. */
 static bool check_is_same_number(const struct copy_sink *a, const struct copy_sink *b)
 {
 	return a->number >= 0 && a->number == b->number;
@@ -78,7 +79,7 @@ static int check_seek(const struct copy_sink *sink)
 	return CLI_DONE;
 }
 
-/* A new file is empty, and that is the beginning of anything. */
+/* Check --resume. A new file is empty, and so it matches any source. */
 static int check_resume(const struct copy *copy)
 {
 	const struct copy_sink *sink = &copy->sinks[0];
@@ -91,7 +92,10 @@ static int check_resume(const struct copy *copy)
 	return CLI_DONE;
 }
 
-/* A write to a disk cannot be taken back, however long it takes; what has no descriptor is never slow. */
+/*
+ * Tell whether a sink can be given up when it is slow. A write to a disk cannot be taken back, and
+ * what has no descriptor is never slow.
+ */
 static bool check_may_be_slow(const struct copy_sink *sink)
 {
 	mode_t type = sink->object.st_mode & S_IFMT;
@@ -107,7 +111,7 @@ static int check_slow(const struct copy *copy)
 		if (check_may_be_slow(&copy->sinks[i]))
 			return CLI_DONE;
 	}
-	return copy_usage("option", "--on-slow", "a file is never given up, and there is no other destination");
+	return copy_usage("option", "--on-slow", "a file is never given up, and there is no other sink");
 }
 
 int copy_check_options(struct copy *copy)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* copy_run - runs the pump of a copy, finishes the destinations, and says what came of it. */
+/* copy_run - run the pump of a copy, finish the sinks, and report the result. */
 #include "atomic.h"
 #include "cli.h"
 #include "copy.h"
@@ -43,7 +43,7 @@ static int run_new_pump(struct copy *copy)
 	return error;
 }
 
-/* Why a hop is not by reference, or NULL. */
+/* Return why a hop is not by reference, or NULL. */
 static const char *run_objection(const struct usp_hop *hop)
 {
 	return hop->reason[USP_COPIED] ? hop->reason[USP_COPIED] : hop->reason[USP_UNKNOWN];
@@ -69,7 +69,7 @@ static bool run_say_objection(const struct copy *copy)
 	return false;
 }
 
-/* The pump would not begin: say why, and leave no trace. */
+/* Say why the pump did not begin, and leave no trace. */
 static int run_not_begun(const struct copy *copy, int error)
 {
 	copy_undo(copy);
@@ -77,7 +77,7 @@ static int run_not_begun(const struct copy *copy, int error)
 		return CLI_WOULD_COPY;
 	if (error == -EOPNOTSUPP && copy->request->lane == USP_LANE_KERNEL) {
 		message_say("--lane kernel: splice(2) cannot carry the bytes of %s to %s", copy->request->source,
-			    copy->request->nr_sinks == 1 ? copy->sinks[0].spec : "all destinations");
+			    copy->request->nr_sinks == 1 ? copy->sinks[0].spec : "all sinks");
 		return CLI_USAGE;
 	}
 	message_say("%s", strerror(-error));
@@ -93,7 +93,7 @@ static double run_cpu_seconds(void)
 	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* Is standard error what the destination is, too, as after 2>&1? A terminal is for both. */
+/* Tell whether a sink is standard error, too, as after 2>&1. A terminal may be both. */
 static bool run_is_spoken_into(const struct copy_sink *sink, const struct stat *errors)
 {
 	return copy_is_same(errors, &sink->object) || copy_is_same_socket(errors, &sink->object);
@@ -110,7 +110,10 @@ static bool run_speaks_into_data(const struct copy *copy, const struct stat *err
 	return false;
 }
 
-/* After 2>FILE standard error has an offset of its own in FILE, and what is said there must not replace what was written. */
+/*
+ * Move the offset of standard error behind the data. After 2>FILE it has its own offset in FILE,
+ * and messages must not overwrite the data.
+ */
 static void run_speak_behind_data(const struct copy *copy, const struct stat *errors)
 {
 	off_t at = lseek(STDERR_FILENO, 0, SEEK_CUR);
@@ -149,14 +152,14 @@ static int run_pump(struct copy *copy)
 
 /* --- The destinations ------------------------------------------------------------------------------------ */
 
-/* Something failed behind the bytes that the sink got. */
+/* Note a failure after the bytes that the sink got. */
 static void run_sink_failed(struct copy_sink *sink, uint64_t bytes, const char *why)
 {
 	snprintf(sink->error, COPY_ERROR_MAX, "%s", why);
 	message_say("sink %s: at byte %lld: %s", sink->spec, (long long)sink->start + (long long)bytes, sink->error);
 }
 
-/* A filter whose reader has gone is no news, so -q keeps quiet about it; the exit code tells. */
+/* Tell whether -q hides an error: a filter whose reader has gone. The exit code still tells. */
 static bool run_is_no_news(const struct copy *copy, const struct copy_sink *sink, int error)
 {
 	return copy->request->quiet && error == -EPIPE && strcmp(sink->spec, "-") == 0;
@@ -185,7 +188,7 @@ static void run_sync(struct copy_sink *sink, uint64_t bytes)
 		run_sink_failed(sink, bytes, strerror(-error));
 }
 
-/* A file that has no name cannot get one when it is closed. */
+/* Give the file a name now: a file without one cannot get it after it is closed. */
 static void run_link(struct copy_sink *sink, uint64_t bytes)
 {
 	int error = atomic_link(sink->atomic, usp_file_fd(sink->file));
@@ -194,7 +197,10 @@ static void run_link(struct copy_sink *sink, uint64_t bytes)
 		run_sink_failed(sink, bytes, strerror(-error));
 }
 
-/* What fails last still failed: network file systems tell at close that the bytes did not fit. */
+/*
+ * Close a sink. A late failure counts, too: network file systems report at close that the bytes did
+ * not fit.
+ */
 static void run_close_sink(struct copy_sink *sink, uint64_t bytes)
 {
 	int error = usp_file_close(sink->file);
@@ -221,8 +227,8 @@ static void run_cut_late(struct copy_sink *sink, uint64_t bytes)
 }
 
 /*
- * A sink that has everything is synced, closed and put in place; one that was cut short is closed. False if this sink failed, now or
- * before.
+ * Finish a sink. One that has everything is synced, closed and put in place; one that was cut short
+ * is only closed. False if this sink failed, now or before.
  */
 static bool run_finish_sink(struct copy *copy, struct copy_sink *sink, unsigned index, bool is_whole)
 {
@@ -258,7 +264,10 @@ static void run_say_interrupted(const struct copy *copy, int signo)
 	}
 }
 
-/* In the report, a sink that failed by nobody's fault but the run's says so: its bytes are not all. */
+/*
+ * Mark sinks that failed only because the run did, so that the report does not show their bytes as
+ * complete.
+ */
 static void run_mark_cut_short(struct copy *copy, int code)
 {
 	unsigned i;
@@ -270,18 +279,21 @@ static void run_mark_cut_short(struct copy *copy, int code)
 			snprintf(sink->error, COPY_ERROR_MAX, "%s",
 				 code > CLI_SIGNAL    ? "stopped by a signal"
 				 : code == CLI_SOURCE ? "the source failed"
-				 : code == CLI_SINK   ? "another destination failed"
+				 : code == CLI_SINK   ? "another sink failed"
 						      : "the copy failed");
 	}
 }
 
-/* May the others go on without a sink that failed like this? */
+/* Tell whether the other sinks may go on after a sink failed like this. */
 static bool run_goes_on(const struct copy_request *request, int error)
 {
 	return request->continue_on_error || (error == -ETIMEDOUT && request->slow_ns > 0);
 }
 
-/* A run is whole when the sinks that are left got everything: nothing failed but sinks that the others can do without. */
+/*
+ * Tell whether a run is whole: every sink got everything, except for sinks that the others can do
+ * without.
+ */
 static bool run_is_whole(const struct copy *copy, int result, const struct usp_pump_status *status)
 {
 	int first_error = 0;
@@ -315,8 +327,9 @@ static int run_judge_source(const struct copy *copy, const struct usp_pump_statu
 }
 
 /*
- * The lane is forced, and splice(2) refused the source at its first byte: the kernel has no splice for that kind of object, or
- * a filter of system calls forbids it. A destination that it refuses is found before the run begins.
+ * Tell whether splice(2) refused the source at its first byte, with a forced lane. Then the kernel
+ * cannot splice that kind of object, or a filter of system calls forbids it. A sink that splice(2)
+ * refuses is found before the run begins.
  */
 static bool run_is_refused_by_kernel(const struct copy *copy, const struct usp_pump_status *status)
 {
@@ -432,7 +445,7 @@ static void run_on_kill(void *arg)
 
 /* --- From begin to end -------------------------------------------------------------------------------------- */
 
-/* By default a line is drawn where somebody watches and nothing else is shown. */
+/* Tell whether to draw progress. By default a line is drawn on a terminal where nothing else is shown. */
 static bool run_wants_progress(const struct copy *copy)
 {
 	const struct copy_request *request = copy->request;
@@ -449,7 +462,7 @@ static bool run_wants_progress(const struct copy *copy)
 	return strcmp(request->source, "-") != 0 || !isatty(STDIN_FILENO);
 }
 
-/* Nothing follows a refusal: all that was named is as it was. */
+/* Run the copy. After a refusal nothing is changed: all files are as before. */
 static int run_all(struct copy *copy)
 {
 	int code = copy_open(copy);
@@ -485,7 +498,7 @@ static void run_close(struct copy *copy)
 	free(copy->sinks);
 }
 
-/* What does not parse is refused when it is opened. */
+/* Parse the specs. Those that do not parse are refused when they are opened. */
 static void run_parse_names(struct copy *copy)
 {
 	unsigned i;

@@ -23,17 +23,17 @@
  *       watch.c      signals and ticks            copy_place.c  where it begins
  *       resume.c     compares what is there       copy_run.c    runs the pump, exit code
  *       cmd_relay.c  options of `usplice relay`     relay_run.c   sets it up
- *       relay_watch.c  its signals                relay_targets.c  its target file
- *       relay_check.c  what it refuses            relay_user.c  who it becomes
+ *       relay_watch.c  takes signals              relay_targets.c  its target file
+ *       relay_check.c  refuses options            relay_user.c  changes the user
  *       service.c    speaks with systemd          relay_status.c  what it did
  *       progress.c   the line on a terminal       atomic.c      writes beside and renames
  *       report.c     JSON and summary             atomic_path.c   what it replaces
  *       json.c       strings in JSON              atomic_keep.c   what it keeps of that
  *       message.c    lines for the user           standard.c      descriptors 0, 1 and 2
- *       timestamp.c  moments as text              relay_log.c     what changes, said once
+ *       timestamp.c  moments as text              relay_log.c     messages while it runs
  *       spool.c      a thread that writes lines   access_log.c    a line for each connection
  *       word_list.c  lines of a file              peer.c          addresses as text
- *       relay_reload.c  what reads files again    relay_rules.c   which clients are served
+ *       relay_reload.c  reads files again         relay_rules.c   which clients are served
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
  * checks the tree.
@@ -56,7 +56,7 @@ static int main_help(int argc, char **argv);
 static int main_version(int argc, char **argv);
 
 static const struct main_command main_commands[] = {
-	{"copy", "copy one source to one or many destinations", cmd_copy},
+	{"copy", "copy one source to one or many sinks", cmd_copy},
 	{"relay", "relay connections between clients and targets", cmd_relay},
 	{"help", "explain the commands: usplice help [COMMAND]", main_help},
 	{"version", "print the version", main_version},
@@ -64,7 +64,7 @@ static const struct main_command main_commands[] = {
 
 #define MAIN_NR_COMMANDS (sizeof(main_commands) / sizeof(main_commands[0]))
 
-/* A command may be written as an option too: --help, --version. */
+/* Find a command, which may be written as an option too: --help, --version. */
 static const struct main_command *main_find(const char *name)
 {
 	size_t i;
@@ -87,7 +87,7 @@ static void main_usage(FILE *out)
 	fputs("usage: usplice COMMAND [ARGUMENTS]\n\n", out);
 	for (i = 0; i < MAIN_NR_COMMANDS; i++)
 		fprintf(out, "  %-10s%s\n", main_commands[i].name, main_commands[i].summary);
-	fputs("\nSee usplice(1), and usplice-endpoints(7) for what can be a source or a destination.\n", out);
+	fputs("\nSee usplice(1), and usplice-endpoints(7) for what can be a source or a sink.\n", out);
 }
 
 static int main_unknown(const char *name)
@@ -128,7 +128,7 @@ int main(int argc, char **argv)
 
 	if (!standard_occupy_closed())
 		_exit(CLI_FAILED);
-	signal(SIGPIPE, SIG_IGN); /* a write says EPIPE, and one beyond the limit of a file EFBIG */
+	signal(SIGPIPE, SIG_IGN); /* a write then fails with EPIPE, or with EFBIG beyond the limit of a file */
 	signal(SIGXFSZ, SIG_IGN);
 	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
 	if (argc < 2) {

@@ -182,7 +182,7 @@ inject() {
 	copy --atomic --on-error=stop --report report big b small/c
 	exits 4
 	[ "$(cat b)" = old ]
-	[ "$(jq -r '.sinks[0].error' report)" = "another destination failed" ]
+	[ "$(jq -r '.sinks[0].error' report)" = "another sink failed" ]
 	[ ! -e small/c ]
 }
 

@@ -28,7 +28,7 @@ load support
 		# shellcheck disable=SC2086
 		copy $operands
 		exits 2
-		says "needs a source and at least one destination"
+		says "needs a source and at least one sink"
 	done
 }
 
