@@ -95,8 +95,7 @@ static const struct usp_file_ops lines_ops = {
 static int numbers_run(struct usp_file *source, struct usp_file *sink, struct usp_file *second)
 {
 	struct usp_pump *pump;
-	int ret = usp_pump_new(source, &(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1},
-			       &pump);
+	int ret = usp_pump_new(source, &(struct usp_pump_params){.size = sizeof(struct usp_pump_params)}, &pump);
 
 	if (ret < 0)
 		return ret;

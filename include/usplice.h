@@ -27,6 +27,7 @@
 #ifndef USPLICE_H
 #define USPLICE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -82,6 +83,7 @@ struct usp_hop {
 	uint64_t bytes[USP_WAYS_MAX];	  /* bytes by way; their sum is all that moved on this hop */
 	const char *reason[USP_WAYS_MAX]; /* the last reason for each way, or NULL; static storage */
 	uint64_t nr_calls;		  /* calls into the endpoint or the kernel that moved bytes */
+	const char *from, *to; /* of a pump: the specs that the hop lies between, or "pipe"; owned by the files */
 };
 
 /*
@@ -372,20 +374,28 @@ enum usp_lane_choice {
 	USP_LANE_USER,	 /* bytes sit in memory of this process */
 };
 
+/*
+ * The answer of USP_PUMP_REQUIRE_ZERO_COPY. No file operation gives this number, so it is not taken for the error of a file, nor for
+ * -EOPNOTSUPP, a lane that is impossible.
+ */
+#define USP_EWOULDCOPY EBADE
+
 #define USP_PUMP_SNAPSHOT 0x1u		/* copy at the source, so that later changes to it are not seen */
-#define USP_PUMP_REQUIRE_ZERO_COPY 0x2u /* -ENOTSUP before a byte moves if a hop would copy or cannot tell */
+#define USP_PUMP_REQUIRE_ZERO_COPY 0x2u /* -USP_EWOULDCOPY before a byte moves if a hop would copy or cannot tell */
 #define USP_PUMP_CONTINUE_ON_ERROR 0x4u /* a failed sink leaves; the others go on */
 #define USP_PUMP_DETACH_SLOW 0x8u	/* a sink that stays full for slow_ns leaves with -ETIMEDOUT */
 #define USP_PUMP_WIDEN_FIFOS 0x10u	/* make the FIFOs of the route large */
 #define USP_PUMP_KEEP_STRANDED 0x20u	/* keep what a failed sink left, for usp_pump_salvage */
 #define USP_PUMP_ADAPT_LANE 0x40u	/* for sockets: begin on the user lane, then change by the size of pieces */
 #define USP_PUMP_BATCH 0x80u		/* from pipe to pipe: run as SCHED_BATCH while busy, and preempt no thread */
+#define USP_PUMP_COUNT 0x100u		/* move at most params.count bytes */
+#define USP_PUMP_TURNS 0x200u		/* several sinks: serve them in turns in one thread; time-outs need that */
 
 struct usp_pump_params {
 	size_t size; /* sizeof(struct usp_pump_params) */
 	enum usp_lane_choice lane;
 	unsigned flags;	    /* USP_PUMP_* */
-	int64_t count;	    /* bytes to move; negative means until the end of input */
+	int64_t count;	    /* with COUNT: the most bytes to move, 0 too; else 0 */
 	uint64_t rate;	    /* bytes per second at the source, on average; 0 means no limit */
 	uint64_t slow_ns;   /* with DETACH_SLOW; 0 means one second */
 	uint64_t idle_ns;   /* -ETIMEDOUT of the side waited for, if nothing moves for so long; 0: never */
@@ -411,6 +421,18 @@ struct usp_sink_status {
 	int error;	   /* 0 or -errno */
 };
 
+/* What failed in a run: plain values, nothing to free. */
+struct usp_pump_error {
+	size_t size;	       /* sizeof(struct usp_pump_error) */
+	int error;	       /* 0 or -errno */
+	unsigned side;	       /* USP_READ: the source; USP_WRITE: a sink */
+	unsigned sink;	       /* its index, if it is a sink */
+	const char *spec;      /* of the file, which owns it */
+	const char *operation; /* "read", "write", or "end": shut the sink down and wait for its peer; static */
+	uint64_t off;	       /* bytes that this side had moved before */
+	uint64_t stranded;     /* bytes taken from the source that did not reach this sink */
+};
+
 /* The account of a pump's whole route, summed over its hops and sinks. */
 struct usp_route_total {
 	size_t size;	       /* sizeof(struct usp_route_total) */
@@ -431,19 +453,20 @@ USP_EXPORT int usp_pump_add_sink(struct usp_pump *pump, struct usp_file *sink);
 
 /*
  * Run until the end of input, count, an error that stops the run, or usp_pump_stop. Blocks. Call it
- * once. With more than one sink each gets a thread for the time of the call, unless there are
- * time-outs or no threads can be had. The files have USP_NONBLOCK afterwards.
+ * once. With more than one sink each gets a thread for the time of the call, unless no threads can
+ * be had. With USP_PUMP_TURNS the calling thread serves all sinks. The files have
+ * USP_NONBLOCK while it runs.
  *
  * Returns 0 when every byte reached every sink, else the first error, the source's before a sink's;
- * usp_pump_status and usp_pump_sink_status tell the side. -ECANCELED after a stop. Before a byte
- * moved: -EOPNOTSUPP for a lane that is impossible; -ENOTSUP (the same number) for
- * REQUIRE_ZERO_COPY, with the reason in the account of the hop; -EINVAL without a sink or for a
- * second run. What a sink on a network file system took may still fail: see usp_file_close.
+ * usp_pump_error tells the side. -ECANCELED after a stop. Before a byte moved: -EOPNOTSUPP for a
+ * lane that is impossible; -USP_EWOULDCOPY for REQUIRE_ZERO_COPY, with the reason in the account of
+ * the hop; -EINVAL without a sink, for a second run, and for time-outs of several sinks without
+ * USP_PUMP_TURNS. What a sink on a network file system took may still fail: see usp_file_close.
  */
 USP_EXPORT int usp_pump_run(struct usp_pump *pump);
 
 /*
- * Tell whether a run could begin. 0, or -EOPNOTSUPP as from usp_pump_run, and then the reasons
+ * Tell whether a run could begin. 0, or -EOPNOTSUPP or -USP_EWOULDCOPY as from usp_pump_run, and then the reasons
  * stand in the hops. Changes no file, takes nothing, does not block. It is for a caller that has to
  * read from the source first, and must not do so if the run is refused. Two things show only with
  * the first byte, and are assumed to work: that the kernel serves the source, and that extents can
@@ -469,7 +492,7 @@ struct usp_pump_wait {
  *
  * Level- and edge-triggered waits both work. A short read from a socket makes the step wait for the
  * source without having seen -EAGAIN. So an edge-triggered loop that saw EPOLLRDHUP or EPOLLPRI has
- * to call usp_pump_look before the next step.
+ * to call usp_pump_recheck before the next step.
  *
  * Several sinks are served in turns, without threads. ret_wait is then only the first of what
  * usp_pump_waits tells.
@@ -487,7 +510,7 @@ USP_EXPORT unsigned usp_pump_waits(const struct usp_pump *pump, struct usp_pump_
  * Forget that the last short read emptied the source, until a step has seen -EAGAIN or the end. For
  * edge-triggered loops: EPOLLRDHUP and EPOLLPRI are not reported twice.
  */
-USP_EXPORT void usp_pump_look(struct usp_pump *pump);
+USP_EXPORT void usp_pump_recheck(struct usp_pump *pump);
 
 /*
  * Deliver to another file, in order, what the sink of that index left behind, after a run with
@@ -508,14 +531,27 @@ USP_EXPORT void usp_pump_status(const struct usp_pump *pump, struct usp_pump_sta
 USP_EXPORT int usp_pump_sink_status(const struct usp_pump *pump, unsigned index, struct usp_sink_status *ret_status);
 
 /*
- * Read the ledger: the source's hop into the pipe, a sink's hop out of it, the sum, and the lane in
- * one word: "kernel", "user" or "mixed". When bytes go from file to file inside the kernel, both
- * hops tell the same. Also while the pump runs. -EINVAL if there is no such sink.
+ * Tell which file failed, and at what: the source, else the first sink that did. error is 0 if none
+ * has failed, also for a run that was refused or stopped. Does not block; also while the pump runs.
  */
-USP_EXPORT void usp_pump_source_hop(const struct usp_pump *pump, struct usp_hop *ret_hop);
-USP_EXPORT int usp_pump_sink_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop);
+USP_EXPORT void usp_pump_error(const struct usp_pump *pump, struct usp_pump_error *ret_error);
+
+/*
+ * Read the ledger: a hop of the route by its index, the sum, and the lane in one word: "kernel",
+ * "user" or "mixed". Hop 0 leads from the source into the pipe, hop 1 + i out of the pipe to sink i.
+ * When bytes go from file to file inside the kernel, both hops tell the same. Does not block; also
+ * while the pump runs. -EINVAL if there is no such hop.
+ */
+USP_EXPORT int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop);
 USP_EXPORT void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_total);
 USP_EXPORT const char *usp_pump_lane(const struct usp_pump *pump);
+
+/*
+ * Move everything from one file to another: make a pump, run it, free it. params and ret_total may be NULL. Blocks. The result
+ * is that of usp_pump_new or usp_pump_run; *ret_total is the account, of a run that failed, too.
+ */
+USP_EXPORT int usp_copy(struct usp_file *from, struct usp_file *to, const struct usp_pump_params *params,
+			struct usp_route_total *ret_total);
 
 /* Free a pump. Bytes still in its pipes are lost; usp_pump_status tells how many. NULL is allowed. */
 USP_EXPORT void usp_pump_free(struct usp_pump *pump);

@@ -90,7 +90,7 @@ static int64_t place_source_left(struct copy *copy)
 
 static int place_discard_to(struct copy *copy, struct usp_file *null)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .count = copy->to_skip};
+	const struct usp_pump_params params = {.size = sizeof(params), .flags = USP_PUMP_COUNT, .count = copy->to_skip};
 	struct usp_pump *pump = NULL;
 	int error = usp_pump_new(copy->source, &params, &pump);
 

@@ -24,8 +24,9 @@ static struct usp_pump_params run_params(const struct copy *copy)
 		.flags = USP_PUMP_WIDEN_FIFOS | (request->snapshot ? USP_PUMP_SNAPSHOT : 0) |
 			 (request->require_zero_copy ? USP_PUMP_REQUIRE_ZERO_COPY : 0) |
 			 (request->continue_on_error ? USP_PUMP_CONTINUE_ON_ERROR : 0) |
-			 (request->slow_ns > 0 ? USP_PUMP_DETACH_SLOW : 0) | (request->no_batch ? 0 : USP_PUMP_BATCH),
-		.count = copy->count,
+			 (request->slow_ns > 0 ? USP_PUMP_DETACH_SLOW : 0) | (request->no_batch ? 0 : USP_PUMP_BATCH) |
+			 (copy->count < 0 ? 0 : USP_PUMP_COUNT),
+		.count = copy->count < 0 ? 0 : copy->count,
 		.rate = request->rate,
 		.slow_ns = request->slow_ns,
 		.linger_ns = request->linger_ns,
@@ -55,13 +56,13 @@ static bool run_say_objection(const struct copy *copy)
 	struct usp_hop hop = {.size = sizeof(hop)};
 	unsigned i;
 
-	usp_pump_source_hop(copy->pump, &hop);
+	usp_pump_hop(copy->pump, 0, &hop);
 	if (run_objection(&hop)) {
 		message_say("source %s: would copy: %s", copy->request->source, run_objection(&hop));
 		return true;
 	}
 	for (i = 0; i < copy->request->nr_sinks; i++) {
-		if (usp_pump_sink_hop(copy->pump, i, &hop) < 0 || !run_objection(&hop))
+		if (usp_pump_hop(copy->pump, 1 + i, &hop) < 0 || !run_objection(&hop))
 			continue;
 		message_say("sink %s: would copy: %s", copy->sinks[i].spec, run_objection(&hop));
 		return true;
@@ -73,7 +74,7 @@ static bool run_say_objection(const struct copy *copy)
 static int run_not_begun(const struct copy *copy, int error)
 {
 	copy_undo(copy);
-	if (error == -EOPNOTSUPP && copy->request->require_zero_copy && run_say_objection(copy))
+	if (error == -USP_EWOULDCOPY && run_say_objection(copy))
 		return CLI_WOULD_COPY;
 	if (error == -EOPNOTSUPP && copy->request->lane == USP_LANE_KERNEL) {
 		message_say("--lane kernel: splice(2) cannot carry the bytes of %s to %s", copy->request->source,
@@ -320,7 +321,9 @@ static int run_judge_source(const struct copy *copy, const struct usp_pump_statu
 	if (status->source_error == 0 || status->source_error == -ECANCELED)
 		return CLI_DONE;
 	message_say("source %s: at byte %lld: %s%s", copy->request->source,
-		    (long long)copy->source_start + (long long)status->bytes, strerror(-status->source_error),
+		    (long long)copy->source_start + (long long)status->bytes,
+		    status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"
+							    : strerror(-status->source_error),
 		    status->source_error == -EOPNOTSUPP ? " (there is more, which the kernel's splice does not give)"
 							: "");
 	return CLI_SOURCE;

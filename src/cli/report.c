@@ -41,12 +41,8 @@ static void report_hop(const struct copy *copy, unsigned index, struct usp_hop *
 	unsigned way;
 
 	*ret_hop = (struct usp_hop){.size = sizeof(*ret_hop)};
-	if (index > 0) {
-		usp_pump_sink_hop(copy->pump, index - 1, ret_hop);
-		return;
-	}
-	usp_pump_source_hop(copy->pump, ret_hop);
-	for (way = 0; way < USP_NR_WAYS; way++)
+	usp_pump_hop(copy->pump, index, ret_hop);
+	for (way = 0; index == 0 && way < USP_NR_WAYS; way++)
 		ret_hop->bytes[way] -= copy->skipped.bytes[way];
 }
 

@@ -154,7 +154,7 @@ int usp_plan_require(struct usp_plan *plan)
 {
 	for (unsigned i = 0; i < plan->nr_hops; i++) {
 		if (plan->hops[i].way != USP_BY_REFERENCE)
-			return -ENOTSUP;
+			return -USP_EWOULDCOPY;
 	}
 	plan_force(plan);
 	return 0;

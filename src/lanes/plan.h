@@ -37,7 +37,7 @@ struct usp_plan {
 int usp_plan_make(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,
 		  const struct usp_pump_params *params, struct usp_plan *ret_plan);
 
-/* Require zero copy: 0 if every hop is known to move references; then no hop may fall back. Else -ENOTSUP. */
+/* Require zero copy: 0 if every hop is known to move references; then no hop may fall back. Else -USP_EWOULDCOPY. */
 int usp_plan_require(struct usp_plan *plan);
 
 /* Put the sides on their lanes, and make the files USP_NONBLOCK. */

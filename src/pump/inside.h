@@ -35,6 +35,7 @@ struct usp_sink {
 	atomic_bool must_leave;	   /* it is too slow */
 	bool is_shut;		   /* at the end: the peer is told that this is all */
 	bool is_cut;		   /* at the end: the peer must not take what came for all */
+	atomic_bool is_whole;	   /* it has everything, and only has to end */
 	bool is_awaiting;	   /* at the end: wait until the peer has taken all */
 	bool was_heard, has_ended; /* the peer sends something; the peer has ended, too */
 	_Atomic(uint64_t) bytes;

@@ -13,7 +13,7 @@ ssize_t usp_pump_allowance(struct usp_pump *pump, size_t len, struct usp_pump_wa
 {
 	uint64_t wait_ns = 0, now_ns;
 
-	if (pump->params.count >= 0)
+	if (pump->params.flags & USP_PUMP_COUNT)
 		len = usp_min(len, (size_t)((uint64_t)pump->params.count - atomic_load(&pump->bytes)));
 	if (!len || (!pump->limits.rate.per_second && !pump->limits.shared_rate))
 		return (ssize_t)len;

@@ -10,21 +10,22 @@
 #include "pump/inside.h"
 #include "splice/pipe.h"
 
-#define PUMP_FLAGS                                                                                            \
-	(USP_PUMP_SNAPSHOT | USP_PUMP_REQUIRE_ZERO_COPY | USP_PUMP_CONTINUE_ON_ERROR | USP_PUMP_DETACH_SLOW | \
-	 USP_PUMP_WIDEN_FIFOS | USP_PUMP_KEEP_STRANDED | USP_PUMP_ADAPT_LANE | USP_PUMP_BATCH)
+#define PUMP_FLAGS                                                                                               \
+	(USP_PUMP_SNAPSHOT | USP_PUMP_REQUIRE_ZERO_COPY | USP_PUMP_CONTINUE_ON_ERROR | USP_PUMP_DETACH_SLOW |    \
+	 USP_PUMP_WIDEN_FIFOS | USP_PUMP_KEEP_STRANDED | USP_PUMP_ADAPT_LANE | USP_PUMP_BATCH | USP_PUMP_COUNT | \
+	 USP_PUMP_TURNS)
 
 /* Check the parameters. Times are limited because they are added to the clock. */
 static bool pump_can(const struct usp_pump_params *params)
 {
 	return !(params->flags & ~PUMP_FLAGS) && (unsigned)params->lane <= USP_LANE_USER &&
 	       params->slow_ns <= INT64_MAX && params->idle_ns <= INT64_MAX && params->total_ns <= INT64_MAX &&
-	       params->linger_ns <= INT64_MAX;
+	       params->linger_ns <= INT64_MAX && (params->flags & USP_PUMP_COUNT ? params->count >= 0 : !params->count);
 }
 
 int usp_pump_new(struct usp_file *source, const struct usp_pump_params *params, struct usp_pump **ret_pump)
 {
-	struct usp_pump_params own = {.count = -1};
+	struct usp_pump_params own = {.count = 0};
 	int ret = params ? usp_sized_take(&own, sizeof(own), params) : 0;
 	struct usp_pump *pump;
 

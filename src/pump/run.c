@@ -38,7 +38,7 @@ static bool run_may_range(const struct usp_pump *pump)
 /* Let the kernel share the extents: true if that covered the size that the source reported. */
 static bool run_clone(struct usp_pump *pump)
 {
-	uint64_t len = pump->params.count < 0 ? UINT64_MAX : (uint64_t)pump->params.count;
+	uint64_t len = pump->params.flags & USP_PUMP_COUNT ? (uint64_t)pump->params.count : UINT64_MAX;
 	ssize_t ret = usp_clone_range(pump->source, pump->sinks[0].file, len);
 
 	if (ret <= 0)
@@ -72,12 +72,13 @@ static int run_plan(struct usp_pump *pump)
  */
 static void run_go_behind_clone(struct usp_pump *pump)
 {
-	bool is_all = atomic_load(&pump->bytes) == (uint64_t)pump->params.count ||
-		      usp_fd_peek(pump->source, &pump->source->pos) == 0;
+	bool is_all =
+		(pump->params.flags & USP_PUMP_COUNT && atomic_load(&pump->bytes) == (uint64_t)pump->params.count) ||
+		usp_fd_peek(pump->source, &pump->source->pos) == 0;
 	bool must_refer = pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY;
 
 	if (!is_all && must_refer)
-		atomic_store(&pump->source_error, -EOPNOTSUPP);
+		atomic_store(&pump->source_error, -USP_EWOULDCOPY);
 	pump->stage = is_all || must_refer ? USP_PUMP_DONE : USP_PUMP_RANGE;
 }
 
@@ -223,7 +224,7 @@ unsigned usp_pump_waits(const struct usp_pump *pump, struct usp_pump_wait *ret_w
 	return is_waiting ? pump->waits.nr : 0;
 }
 
-void usp_pump_look(struct usp_pump *pump)
+void usp_pump_recheck(struct usp_pump *pump)
 {
 	pump->recheck = true;
 }
@@ -273,11 +274,18 @@ static int run_prepare_waits(struct usp_pump *pump)
 	return 0;
 }
 
+/* Threads know nothing of each other's progress, so they cannot keep time. */
+static bool run_lacks_turns(const struct usp_pump *pump)
+{
+	return pump->nr_sinks > 1 && (pump->params.idle_ns || pump->params.total_ns) &&
+	       !(pump->params.flags & USP_PUMP_TURNS);
+}
+
 int usp_pump_run(struct usp_pump *pump)
 {
 	int ret;
 
-	if (!pump->nr_sinks || atomic_load(&pump->is_done) || pump->stage != USP_PUMP_NEW)
+	if (!pump->nr_sinks || atomic_load(&pump->is_done) || pump->stage != USP_PUMP_NEW || run_lacks_turns(pump))
 		return -EINVAL;
 	ret = run_prepare_waits(pump);
 	if (ret == 0)
@@ -286,9 +294,26 @@ int usp_pump_run(struct usp_pump *pump)
 		return ret;
 	if (pump->nr_sinks == 1)
 		run_single(pump);
-	else if (pump->params.idle_ns || pump->params.total_ns)
+	else if (pump->params.flags & USP_PUMP_TURNS)
 		ret = usp_fanout_run(pump);
 	else
 		ret = usp_threads_run(pump);
 	return ret < 0 ? (run_finish(pump), ret) : run_finish(pump);
+}
+
+int usp_copy(struct usp_file *from, struct usp_file *to, const struct usp_pump_params *params,
+	     struct usp_route_total *ret_total)
+{
+	struct usp_pump *pump;
+	int ret = usp_pump_new(from, params, &pump);
+
+	if (ret < 0)
+		return ret;
+	ret = usp_pump_add_sink(pump, to);
+	if (ret == 0)
+		ret = usp_pump_run(pump);
+	if (ret_total)
+		usp_pump_total(pump, ret_total);
+	usp_pump_free(pump);
+	return ret;
 }

@@ -28,7 +28,8 @@ bool usp_shortcut_fits(const struct usp_pump *pump)
 bool usp_pump_may_be_external(const struct usp_pump *pump)
 {
 	return usp_shortcut_fits(pump) && !pump->undelivered.ops && usp_plan_adapts(pump->source, &pump->params) &&
-	       pump->params.count < 0 && !pump->limits.rate.per_second && !pump->limits.shared_rate && !pump->recheck;
+	       !(pump->params.flags & USP_PUMP_COUNT) && !pump->limits.rate.per_second && !pump->limits.shared_rate &&
+	       !pump->recheck;
 }
 
 void usp_pump_count_external(struct usp_pump *pump, size_t taken, size_t given)

@@ -156,6 +156,7 @@ void usp_sink_close(struct usp_sink *sink, int error)
 	if (sink->pipe)
 		sink_strand(sink);
 	is_whole = error == 0 && atomic_load(&pump->has_all) && atomic_load(&pump->source_error) == 0;
+	atomic_store(&sink->is_whole, is_whole);
 	if (is_whole)
 		error = sink_shut(sink);
 	if (error < 0 || !is_whole)

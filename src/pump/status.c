@@ -68,30 +68,51 @@ int usp_pump_sink_status(const struct usp_pump *pump, unsigned index, struct usp
 	return 0;
 }
 
-/* Report a hop. A run that was refused moved no bytes, but its plan says why. */
-static void status_hop(const struct usp_pump *pump, const struct usp_file *file, unsigned side, unsigned index,
-		       struct usp_hop *ret_hop)
+void usp_pump_error(const struct usp_pump *pump, struct usp_pump_error *ret_error)
+{
+	struct usp_pump_error error = {.error = atomic_load(&pump->source_error)};
+
+	if (error.error) {
+		error.side = USP_READ;
+		error.spec = usp_file_spec(pump->source);
+		error.operation = "read";
+		error.off = atomic_load(&pump->bytes);
+	}
+	for (unsigned i = 0; i < pump->nr_sinks && !error.error; i++) {
+		const struct usp_sink *sink = &pump->sinks[i];
+
+		error = (struct usp_pump_error){
+			.error = atomic_load(&sink->error),
+			.side = USP_WRITE,
+			.sink = i,
+			.spec = usp_file_spec(sink->file),
+			.operation = atomic_load(&sink->is_whole) ? "end" : "write",
+			.off = atomic_load(&sink->bytes),
+			.stranded = atomic_load(&sink->stranded),
+		};
+	}
+	if (!error.error)
+		error = (struct usp_pump_error){.error = 0};
+	usp_sized_give(ret_error, &error, sizeof(error));
+}
+
+/* A run that was refused moved no bytes, but its plan says why. */
+int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop)
 {
 	const struct usp_lane *lane = usp_plan_lane(&pump->plan, index);
 	struct usp_hop hop = {.size = sizeof(hop)};
+	const struct usp_file *file;
 
-	usp_file_hop(file, side, &hop);
+	if (index > pump->nr_sinks)
+		return -EINVAL;
+	file = index ? pump->sinks[index - 1].file : pump->source;
+	usp_file_hop(file, index ? USP_WRITE : USP_READ, &hop);
 	hop.lane = lane ? lane->name : "user";
+	hop.from = index ? "pipe" : usp_file_spec(file);
+	hop.to = index ? usp_file_spec(file) : "pipe";
 	if (pump->stage == USP_PUMP_NEW && pump->plan.hops)
 		hop.reason[pump->plan.hops[index].way] = pump->plan.hops[index].reason;
 	usp_sized_give(ret_hop, &hop, sizeof(hop));
-}
-
-void usp_pump_source_hop(const struct usp_pump *pump, struct usp_hop *ret_hop)
-{
-	status_hop(pump, pump->source, USP_READ, 0, ret_hop);
-}
-
-int usp_pump_sink_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop)
-{
-	if (index >= pump->nr_sinks)
-		return -EINVAL;
-	status_hop(pump, pump->sinks[index].file, USP_WRITE, 1 + index, ret_hop);
 	return 0;
 }
 
@@ -100,11 +121,11 @@ void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_tot
 	struct usp_hop from = {.size = sizeof(from)}, to = {.size = sizeof(to)};
 	struct usp_route_total total = {.copied = 0};
 
-	usp_pump_source_hop(pump, &from);
+	usp_pump_hop(pump, 0, &from);
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
 		uint64_t ways[USP_NR_WAYS];
 
-		usp_pump_sink_hop(pump, i, &to);
+		usp_pump_hop(pump, 1 + i, &to);
 		usp_ways_judge(atomic_load(&pump->sinks[i].bytes), from.bytes[USP_COPIED] + to.bytes[USP_COPIED],
 			       from.bytes[USP_UNKNOWN] + to.bytes[USP_UNKNOWN], ways);
 		total.copied += ways[USP_COPIED];

@@ -133,7 +133,6 @@ static int flow_open(struct usp_conn *conn, unsigned direction)
 {
 	const struct usp_pump_params params = {
 		.size = sizeof(params),
-		.count = -1,
 		.rate = usp_conn_params(conn)->rate,
 		.lane = usp_conn_params(conn)->lane,
 		.flags = USP_PUMP_ADAPT_LANE,
@@ -318,7 +317,7 @@ static void flow_lose_sink(struct usp_conn *conn, unsigned direction, int error)
 		flow_drop(conn, direction);
 	back = flow_of(conn, !direction);
 	if (back && back->wait == USP_FLOW_SOURCE) {
-		usp_pump_look(back->pump);
+		usp_pump_recheck(back->pump);
 		flow_step(conn, !direction);
 	}
 }
@@ -357,7 +356,7 @@ static void flow_end_stream(struct usp_conn *conn, unsigned direction)
 	flow->wait = USP_FLOW_SOURCE;
 	flow->nr_returns = usp_min(flow->nr_returns + 1, FLOW_RETURNS_MAX);
 	usp_pump_reset_messages(flow->pump);
-	usp_pump_look(flow->pump);
+	usp_pump_recheck(flow->pump);
 	if (flow_listen(conn, direction) < 0)
 		usp_conn_abort(conn);
 	else
@@ -442,7 +441,7 @@ void usp_flow_ready(struct usp_conn *conn, unsigned index, unsigned events)
 		flow_step(conn, !index);
 	from = flow_of(conn, index);
 	if (from && events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
-		usp_pump_look(from->pump);
+		usp_pump_recheck(from->pump);
 	if (from && flow_is_held(from) && events & EPOLLIN)
 		usp_conn_watch(conn, index, USP_END_UNHEARD);
 	if (from && from->wait == USP_FLOW_SOURCE && events & ~(unsigned)EPOLLOUT)

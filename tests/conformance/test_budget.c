@@ -53,7 +53,7 @@ static void give_the_budget_back(void)
 static struct usp_route_total run_route(unsigned nr_sinks, enum usp_lane_choice lane)
 {
 	static const unsigned kinds[NR_SINKS] = {PEER_TCP, PEER_FIFO, PEER_TMPFS, PEER_UNIX};
-	const struct usp_pump_params params = {.size = sizeof(params), .lane = lane, .count = -1};
+	const struct usp_pump_params params = {.size = sizeof(params), .lane = lane};
 	static struct peer sinks[NR_SINKS];
 	struct usp_route_total total = {.size = sizeof(total)};
 	struct usp_pump *pump;

@@ -716,6 +716,12 @@ static void every_file_that_can_be_spliced_has_a_row_that_says_so(void **state)
 	}
 }
 
+/* "fd:" and "-" have none of their own: what they name is a file of another endpoint. */
+static bool is_another(const char *endpoint, size_t len)
+{
+	return strncmp(endpoint, "descriptor", len) == 0 || strncmp(endpoint, "standard", len) == 0;
+}
+
 static bool has_row(const char *endpoint, size_t len)
 {
 	for (unsigned i = 0; i < nr_rows; i++) {
@@ -748,6 +754,8 @@ static void every_endpoint_has_a_row(void **state)
 		char *name = at + 4, *name_end = name + strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
 
 		if (name_end - name <= 9 || strncmp(name_end - 9, "_endpoint", 9) != 0)
+			continue;
+		if (is_another(name, (size_t)(name_end - 9 - name)))
 			continue;
 		assert_true(has_row(name, (size_t)(name_end - 9 - name)));
 		nr_found++;

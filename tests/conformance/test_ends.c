@@ -87,7 +87,7 @@ static struct usp_pump_params params_of(const struct end *end, uint64_t linger_n
 	return (struct usp_pump_params){
 		.size = sizeof(struct usp_pump_params),
 		.lane = end->lane,
-		.count = -1,
+		.flags = end->drive == BY_TURNS ? USP_PUMP_TURNS : 0,
 		.idle_ns = end->drive == BY_TURNS ? AN_HOUR : 0,
 		.linger_ns = linger_ns,
 	};
@@ -348,10 +348,9 @@ static void a_sink_whose_peer_takes_bytes_all_the_time_is_not_slow(void **state)
 	if (end->lane != USP_LANE_AUTO || end->is_unix || end->drive == BY_RUN || end->drive == BY_TWO_STEPS)
 		return;
 	begin_with(end, &(struct usp_pump_params){.size = sizeof(struct usp_pump_params),
-						  .count = -1,
-						  .flags = USP_PUMP_DETACH_SLOW,
-						  .slow_ns = slow_ns,
-						  .idle_ns = end->drive == BY_TURNS ? AN_HOUR : 0});
+						  .flags = USP_PUMP_DETACH_SLOW |
+							   (end->drive == BY_TURNS ? USP_PUMP_TURNS : 0),
+						  .slow_ns = slow_ns});
 	worker_start(&run.worker, go, NULL);
 	give_source(0, LEN);
 	give_source(LEN, LEN);
@@ -437,7 +436,7 @@ static void a_later_run_that_ends_well_takes_the_reset_back(void **state)
 {
 	const struct end *end = *state;
 	struct usp_pump_wait wait = {.size = sizeof(wait)};
-	const struct usp_pump_params params = {.size = sizeof(params), .count = 1000};
+	const struct usp_pump_params params = {.size = sizeof(params), .flags = USP_PUMP_COUNT, .count = 1000};
 	const struct usp_open_params to_read = {.size = sizeof(to_read), .mode = USP_READ};
 	struct usp_file *zeros, *sink;
 	int error;

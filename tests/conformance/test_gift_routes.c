@@ -160,7 +160,7 @@ static struct peer peers[NR_SINKS];
 
 static struct usp_pump *pump_of(struct usp_file *source, unsigned flags, unsigned nr_sinks)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .flags = flags, .count = -1};
+	const struct usp_pump_params params = {.size = sizeof(params), .flags = flags};
 	struct usp_pump *pump;
 
 	assert_int_equal(usp_pump_new(source, &params, &pump), 0);

@@ -64,8 +64,8 @@ static void check_ledger(const struct usp_pump *pump, enum usp_lane_choice lane)
 	struct usp_route_total total = {.size = sizeof(total)};
 	struct usp_hop from = {.size = sizeof(from)}, to = {.size = sizeof(to)};
 
-	usp_pump_source_hop(pump, &from);
-	assert_int_equal(usp_pump_sink_hop(pump, 0, &to), 0);
+	usp_pump_hop(pump, 0, &from);
+	assert_int_equal(usp_pump_hop(pump, 1, &to), 0);
 	check_hop(&from, lane);
 	check_hop(&to, lane);
 	usp_pump_total(pump, &total);
@@ -81,7 +81,7 @@ static void check_ledger(const struct usp_pump *pump, enum usp_lane_choice lane)
 
 static struct usp_pump *pair_pump(struct pair *pair)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .lane = pair->lane, .count = -1};
+	const struct usp_pump_params params = {.size = sizeof(params), .lane = pair->lane};
 	struct usp_pump *pump;
 
 	peer_open_source(&pair->source, pair->from, stream.len);

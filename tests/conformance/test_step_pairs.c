@@ -38,7 +38,6 @@ static void every_byte_arrives(void **state)
 		.size = sizeof(params),
 		.lane = lanes[pair->lane].lane,
 		.flags = lanes[pair->lane].flags,
-		.count = -1,
 	};
 	struct steps steps = {.pump = NULL};
 	struct usp_pump_status status = {.size = sizeof(status)};

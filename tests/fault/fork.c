@@ -13,7 +13,8 @@
 
 static struct usp_pump *fork_pump(int from, int to, enum usp_lane_choice lane)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .lane = lane, .count = FORK_LEN};
+	const struct usp_pump_params params = {
+		.size = sizeof(params), .lane = lane, .flags = USP_PUMP_COUNT, .count = FORK_LEN};
 	struct usp_file *source = NULL, *sink = NULL;
 	struct usp_pump *pump = NULL;
 

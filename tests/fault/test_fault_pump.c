@@ -46,8 +46,9 @@ static int journey_open(struct journey *journey)
 	const struct usp_pump_params params = {
 		.size = sizeof(params),
 		.lane = route->lane,
-		.flags = route->flags,
-		.count = route->source == END_ZERO ? (int64_t)end_len : -1,
+		.flags = route->flags | (route->source == END_ZERO ? USP_PUMP_COUNT : 0) |
+			 (route->drive == DRIVE_TIMED ? USP_PUMP_TURNS : 0),
+		.count = route->source == END_ZERO ? (int64_t)end_len : 0,
 		.idle_ns = route->drive == DRIVE_TIMED ? AN_HOUR_NS : 0,
 	};
 	int ret;
@@ -70,13 +71,13 @@ static void journey_look(struct journey *journey)
 	journey->status.size = sizeof(journey->status);
 	journey->source_hop.size = sizeof(journey->source_hop);
 	usp_pump_status(journey->pump, &journey->status);
-	usp_pump_source_hop(journey->pump, &journey->source_hop);
+	usp_pump_hop(journey->pump, 0, &journey->source_hop);
 	journey->pos = usp_file_seek(journey->source.file, 0, SEEK_CUR);
 	for (unsigned i = 0; i < journey->route->nr_sinks; i++) {
 		journey->sink_status[i].size = sizeof(journey->sink_status[i]);
 		journey->sink_hops[i].size = sizeof(journey->sink_hops[i]);
 		fault_check(usp_pump_sink_status(journey->pump, i, &journey->sink_status[i]) == 0);
-		fault_check(usp_pump_sink_hop(journey->pump, i, &journey->sink_hops[i]) == 0);
+		fault_check(usp_pump_hop(journey->pump, 1 + i, &journey->sink_hops[i]) == 0);
 	}
 }
 
@@ -247,7 +248,7 @@ static void check_result(const struct journey *journey)
 	if (!hit.has_fired || fault_is_transient(&hit.plan) || can_do_without(journey, &hit.plan))
 		fault_check(journey->result == 0 || (is_late && is_late_end(journey)));
 	/* A forced lane that is refused: nothing began. */
-	if (journey->result == -EOPNOTSUPP && !journey->status.is_done)
+	if ((journey->result == -EOPNOTSUPP || journey->result == -USP_EWOULDCOPY) && !journey->status.is_done)
 		fault_check(journey->route->lane == USP_LANE_KERNEL && journey->status.bytes == 0);
 	else if (journey->result < 0 && hit.has_fired && !hit.plan.is_sticky)
 		check_side(journey, &hit);

@@ -149,7 +149,7 @@ static int pump_to(struct faulty *faulty, const struct usp_pump_params *params, 
 
 static void a_pump_delivers_what_is_behind_the_size(void **state)
 {
-	struct usp_pump_params params = {.size = sizeof(struct usp_pump_params), .count = -1};
+	struct usp_pump_params params = {.size = sizeof(struct usp_pump_params)};
 	struct usp_pump_status status = {.size = sizeof(status)};
 
 	for (unsigned nr_sinks = 1; nr_sinks <= 2; nr_sinks++) {
@@ -160,7 +160,7 @@ static void a_pump_delivers_what_is_behind_the_size(void **state)
 
 static void a_forced_kernel_lane_ends_with_an_error_where_the_kernel_gives_no_more(void **state)
 {
-	struct usp_pump_params params = {.size = sizeof(struct usp_pump_params), .count = -1, .lane = USP_LANE_KERNEL};
+	struct usp_pump_params params = {.size = sizeof(struct usp_pump_params), .lane = USP_LANE_KERNEL};
 	struct usp_pump_status status = {.size = sizeof(status)};
 
 	for (unsigned nr_sinks = 1; nr_sinks <= 2; nr_sinks++) {
@@ -191,7 +191,7 @@ static int close_after_a_pump(struct faulty *faulty, const char *faults, enum us
 {
 	const struct usp_open_params to_read = {.size = sizeof(to_read), .mode = USP_READ};
 	const struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE};
-	const struct usp_pump_params params = {.size = sizeof(params), .count = -1, .lane = lane};
+	const struct usp_pump_params params = {.size = sizeof(params), .lane = lane};
 	struct usp_file *in, *out;
 	struct usp_pump *pump;
 	struct usp_hop hop = {.size = sizeof(hop)};
@@ -205,7 +205,7 @@ static int close_after_a_pump(struct faulty *faulty, const char *faults, enum us
 	assert_int_equal(usp_pump_add_sink(pump, out), 0);
 	assert_int_equal(usp_pump_run(pump), 0);
 	ret = usp_file_close(out);
-	usp_pump_sink_hop(pump, 0, &hop);
+	usp_pump_hop(pump, 1, &hop);
 	assert_int_equal(hop.bytes[USP_COPIED] + hop.bytes[USP_UNKNOWN] + hop.bytes[USP_BY_REFERENCE], LEN);
 	assert_int_equal(usp_file_close(out), 0);
 	usp_pump_free(pump);

@@ -193,7 +193,8 @@ static struct usp_file *open_as(const char *spec, unsigned mode)
 /* The bytes that it moved. */
 static ssize_t pump_run(struct usp_file *source, struct usp_file *sink, int64_t count)
 {
-	struct usp_pump_params params = {.size = sizeof(params), .count = count};
+	struct usp_pump_params params = {
+		.size = sizeof(params), .flags = count < 0 ? 0 : USP_PUMP_COUNT, .count = count < 0 ? 0 : count};
 	struct usp_pump_status status = {.size = sizeof(status)};
 	struct usp_pump *pump;
 	int ret;

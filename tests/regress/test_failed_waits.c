@@ -34,7 +34,7 @@ static ssize_t run_pump(void *arg)
 
 static void a_run_that_cannot_wait_for_its_source_has_not_succeeded(void **state)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .lane = USP_LANE_USER, .count = -1};
+	const struct usp_pump_params params = {.size = sizeof(params), .lane = USP_LANE_USER};
 	unsigned char byte = 'x';
 	struct usp_pump_status status = {.size = sizeof(status)};
 	struct usp_file *source, *sink;

@@ -8,7 +8,7 @@
 static void a_sink_that_gets_no_reference_fails_and_the_others_have_all(void **state)
 {
 	const struct usp_pump_params params = {
-		.size = sizeof(params), .lane = USP_LANE_USER, .flags = USP_PUMP_CONTINUE_ON_ERROR, .count = -1};
+		.size = sizeof(params), .lane = USP_LANE_USER, .flags = USP_PUMP_CONTINUE_ON_ERROR};
 	struct mock *source = mock_open(&mock_push_ops, USP_READ, 0), *sinks[NR_SINKS];
 	struct usp_pump_status status = {.size = sizeof(status)};
 	struct usp_sink_status sink = {.size = sizeof(sink)};

@@ -93,7 +93,7 @@ static void limit_files(rlim_t len)
 /* 6000 of 10000 bytes fit: by whatever way they come, it is those, and the rest is an error and not the end. */
 static void limit_pump(enum usp_lane_choice lane)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .lane = lane, .count = -1};
+	const struct usp_pump_params params = {.size = sizeof(params), .lane = lane};
 	int fd = open_memfd(0);
 	struct usp_file *source = adopt(open_memfd(10000), USP_READ);
 	struct usp_file *sink = adopt(open_again(fd, O_WRONLY), USP_WRITE);
@@ -145,7 +145,7 @@ static void c06_the_limit_of_a_file_stops_every_way_to_write_it(void **state)
 /* In a process without privileges: 0 if the bytes are written. */
 static int write_without_privileges(int fd, enum usp_lane_choice lane)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .lane = lane, .count = -1};
+	const struct usp_pump_params params = {.size = sizeof(params), .lane = lane};
 	struct usp_file *source, *sink;
 	struct usp_pump *pump;
 

@@ -81,7 +81,7 @@ static inline void steps_await_edge(struct steps *steps, int epoll_fd, const str
 		nr = epoll_wait(epoll_fd, &event, 1, steps_timeout(wait));
 		assert_true(nr >= 0);
 		if (nr && event.data.u32 == USP_READ && event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLPRI))
-			usp_pump_look(steps->pump);
+			usp_pump_recheck(steps->pump);
 	} while (nr && (!wait->file || event.data.u32 != wait->side ||
 			!(event.events & ((unsigned)wait->events | EPOLLERR | EPOLLHUP))));
 }

@@ -65,8 +65,7 @@ static void a_sink_that_ends_when_its_turn_comes_costs_the_others_nothing(void *
 		.size = sizeof(struct usp_file_ops), .name = "give", .splice_read = give_splice_read};
 	const struct usp_file_ops fail_ops = {
 		.size = sizeof(struct usp_file_ops), .name = "fail", .splice_write = fail_splice_write};
-	const struct usp_pump_params params = {
-		.size = sizeof(params), .count = -1, .flags = USP_PUMP_CONTINUE_ON_ERROR};
+	const struct usp_pump_params params = {.size = sizeof(params), .flags = USP_PUMP_CONTINUE_ON_ERROR};
 	struct mock *good = mock_open(&mock_copy_ops, USP_WRITE, 0);
 	struct usp_file *source, *bad;
 	struct usp_sink_status status = {.size = sizeof(status)};
@@ -130,8 +129,7 @@ static void a_peer_is_told_the_end_although_the_file_is_still_open(void **state)
 
 static void what_cannot_be_told_before_is_not_zero_copy(void **state)
 {
-	const struct usp_pump_params params = {
-		.size = sizeof(params), .count = -1, .flags = USP_PUMP_REQUIRE_ZERO_COPY};
+	const struct usp_pump_params params = {.size = sizeof(params), .flags = USP_PUMP_REQUIRE_ZERO_COPY};
 	unsigned char bytes[BUF_LEN];
 	struct usp_file *source = open_memory(bytes, sizeof(bytes)), *sink;
 	struct usp_pump_status status = {.size = sizeof(status)};
@@ -143,8 +141,8 @@ static void what_cannot_be_told_before_is_not_zero_copy(void **state)
 	sink = net_file(fds[0], USP_WRITE);
 	assert_int_equal(usp_pump_new(source, &params, &pump), 0);
 	assert_int_equal(usp_pump_add_sink(pump, sink), 0);
-	assert_int_equal(usp_pump_run(pump), -ENOTSUP);
-	assert_int_equal(usp_pump_sink_hop(pump, 0, &hop), 0);
+	assert_int_equal(usp_pump_run(pump), -USP_EWOULDCOPY);
+	assert_int_equal(usp_pump_hop(pump, 1, &hop), 0);
 	assert_non_null(hop.reason[USP_UNKNOWN]);
 	usp_pump_status(pump, &status);
 	assert_int_equal(status.bytes, 0);
@@ -198,7 +196,7 @@ static ssize_t watch_policy(void *arg)
 
 static bool is_batch_between_pipes(unsigned flags, unsigned nr_looks)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .count = -1, .flags = flags};
+	const struct usp_pump_params params = {.size = sizeof(params), .flags = flags};
 	struct worker writer = {.arg = NULL}, reader = {.arg = NULL}, watcher = {.arg = NULL};
 	int in[2], out[2];
 	struct watched watched = {.runner = gettid(), .nr_looks = nr_looks};
@@ -251,7 +249,7 @@ static struct usp_file *open_memfd(size_t len, unsigned mode)
 static int pump_all(struct usp_file *source, struct usp_file *sink, enum usp_lane_choice lane, unsigned flags,
 		    const char *expected_lane)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .count = -1, .lane = lane, .flags = flags};
+	const struct usp_pump_params params = {.size = sizeof(params), .lane = lane, .flags = flags};
 	struct usp_pump *run;
 	int ret;
 
@@ -297,12 +295,12 @@ static void a_run_leaves_its_files_as_they_were_and_still_tells_its_lane(void **
 static void a_run_that_is_refused_or_never_ends_leaves_its_files_as_they_were(void **state)
 {
 	struct usp_file *source = open_memfd(100000, USP_READ), *sink = open_memfd(0, USP_WRITE);
-	const struct usp_pump_params params = {.size = sizeof(params), .count = -1, .rate = 1000};
+	const struct usp_pump_params params = {.size = sizeof(params), .rate = 1000};
 	struct usp_pump_wait wait = {.size = sizeof(wait)};
 	struct usp_pump *run;
 
 	(void)state;
-	assert_int_equal(pump_all(source, sink, USP_LANE_AUTO, USP_PUMP_REQUIRE_ZERO_COPY, "kernel"), -ENOTSUP);
+	assert_int_equal(pump_all(source, sink, USP_LANE_AUTO, USP_PUMP_REQUIRE_ZERO_COPY, "kernel"), -USP_EWOULDCOPY);
 	assert_planless(source);
 	assert_planless(sink);
 	assert_int_equal(usp_pump_new(source, &params, &run), 0);
@@ -319,11 +317,11 @@ static void a_check_tells_what_a_run_would_and_touches_nothing(void **state)
 {
 	const enum usp_lane_choice lanes[] = {USP_LANE_KERNEL, USP_LANE_AUTO, USP_LANE_AUTO};
 	const unsigned flags[] = {0, USP_PUMP_REQUIRE_ZERO_COPY, 0};
+	const int expected[] = {-EOPNOTSUPP, -USP_EWOULDCOPY, 0};
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_LEN(lanes); i++) {
-		const struct usp_pump_params params = {
-			.size = sizeof(params), .count = -1, .lane = lanes[i], .flags = flags[i]};
+		const struct usp_pump_params params = {.size = sizeof(params), .lane = lanes[i], .flags = flags[i]};
 		struct usp_file *sink = open_memfd(0, USP_WRITE), *end[2];
 		struct usp_hop hop = {.size = sizeof(hop)};
 		struct usp_pump *run;
@@ -335,12 +333,12 @@ static void a_check_tells_what_a_run_would_and_touches_nothing(void **state)
 		assert_int_equal(usp_pump_check(run), -EINVAL); /* there is no sink yet */
 		assert_int_equal(usp_pump_add_sink(run, sink), 0);
 		for (unsigned nth = 0; nth < 2; nth++)
-			assert_int_equal(usp_pump_check(run), i < 2 ? -EOPNOTSUPP : 0);
-		assert_int_equal(usp_pump_sink_hop(run, 0, &hop), 0);
+			assert_int_equal(usp_pump_check(run), expected[i]);
+		assert_int_equal(usp_pump_hop(run, 1, &hop), 0);
 		assert_true(i != 1 || hop.reason[USP_COPIED] || hop.reason[USP_UNKNOWN]);
 		assert_planless(end[0]);
 		assert_planless(sink);
-		assert_int_equal(usp_pump_run(run), i < 2 ? -EOPNOTSUPP : 0);
+		assert_int_equal(usp_pump_run(run), expected[i]);
 		if (i < 2)
 			take_bytes(end[0], 0, 100);
 		else
@@ -379,7 +377,7 @@ static void a_pump_needs_files_of_the_right_direction_and_a_sink(void **state)
 	assert_int_equal(usp_pump_add_sink(pump, source->file), -EINVAL);
 	assert_int_equal(usp_pump_run(pump), -EINVAL);
 	assert_int_equal(usp_pump_add_sink(pump, sink->file), 0);
-	assert_int_equal(usp_pump_sink_hop(pump, 1, &hop), -EINVAL);
+	assert_int_equal(usp_pump_hop(pump, 2, &hop), -EINVAL);
 	assert_int_equal(usp_pump_run(pump), 0);
 	assert_int_equal(usp_pump_run(pump), -EINVAL); /* once */
 	usp_pump_free(pump);
@@ -470,6 +468,176 @@ static void without_descriptors_a_run_goes_on_in_memory_and_sees_a_stop(void **s
 	}
 }
 
+/* --- What a caller asks for, and is told --------------------------------------------------------------------------- */
+
+static struct usp_file *open_spec(const char *spec, unsigned mode)
+{
+	const struct usp_open_params params = {.size = sizeof(params), .mode = mode};
+	struct usp_file *file;
+
+	assert_int_equal(usp_open(spec, &params, &file, NULL), 0);
+	return file;
+}
+
+static void one_call_copies_everything_and_tells_how(void **state)
+{
+	struct usp_route_total total = {.size = sizeof(total)};
+	unsigned char bytes[BUF_LEN];
+	struct usp_file *source = open_memory(bytes, sizeof(bytes)), *sink = open_memfd(0, USP_WRITE);
+
+	(void)state;
+	assert_int_equal(usp_copy(source, sink, NULL, &total), 0);
+	assert_int_equal(total.by_reference + total.copied + total.unknown, BUF_LEN);
+	assert_int_equal(usp_copy(source, sink, NULL, NULL), 0); /* it is at its end */
+	assert_int_equal(usp_file_size(sink), BUF_LEN);
+	assert_int_equal(usp_copy(sink, source, NULL, NULL), -EINVAL);
+	drop(&source);
+	drop(&sink);
+}
+
+static void parameters_that_are_zero_move_everything(void **state)
+{
+	const struct usp_pump_params params = {.size = sizeof(params)};
+	unsigned char bytes[BUF_LEN];
+	struct usp_file *source = open_memory(bytes, sizeof(bytes)), *sink = open_memfd(0, USP_WRITE);
+
+	(void)state;
+	assert_int_equal(usp_copy(source, sink, &params, NULL), 0);
+	assert_int_equal(usp_file_size(sink), BUF_LEN);
+	drop(&source);
+	drop(&sink);
+}
+
+static void a_limit_is_said_by_its_flag_and_may_be_zero(void **state)
+{
+	static const struct {
+		unsigned flags;
+		int64_t count;
+		int ret;
+		int64_t moved;
+	} rows[] = {
+		{USP_PUMP_COUNT, 0, 0, 0},	  {USP_PUMP_COUNT, 7, 0, 7}, {USP_PUMP_COUNT, INT64_MAX, 0, BUF_LEN},
+		{USP_PUMP_COUNT, -1, -EINVAL, 0}, {0, 7, -EINVAL, 0},	     {0, -1, -EINVAL, 0},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct usp_pump_params params = {
+			.size = sizeof(params), .flags = rows[i].flags, .count = rows[i].count};
+		unsigned char bytes[BUF_LEN];
+		struct usp_file *source = open_memory(bytes, sizeof(bytes)), *sink = open_memfd(0, USP_WRITE);
+
+		assert_int_equal(usp_copy(source, sink, &params, NULL), rows[i].ret);
+		assert_int_equal(usp_file_size(sink), rows[i].moved);
+		drop(&source);
+		drop(&sink);
+	}
+}
+
+static void time_outs_of_several_sinks_need_turns(void **state)
+{
+	struct usp_file *source = open_spec("mem:hello", USP_READ), *sink = open_spec("null:", USP_WRITE);
+	struct usp_pump_params params = {.size = sizeof(params), .idle_ns = 1000000000};
+
+	(void)state;
+	for (unsigned nth = 0; nth < 2; nth++) {
+		assert_int_equal(usp_pump_new(source, &params, &pump), 0);
+		assert_int_equal(usp_pump_add_sink(pump, sink), 0);
+		assert_int_equal(usp_pump_add_sink(pump, sink), 0);
+		assert_int_equal(usp_pump_run(pump), nth ? 0 : -EINVAL);
+		usp_pump_free(pump);
+		params.flags = USP_PUMP_TURNS;
+	}
+	drop(&source);
+	drop(&sink);
+}
+
+static void a_hop_tells_what_it_lies_between(void **state)
+{
+	struct usp_file *source = open_spec("mem:hello", USP_READ), *sink = open_spec("null:", USP_WRITE);
+	struct usp_hop hop = {.size = sizeof(hop)};
+
+	(void)state;
+	assert_int_equal(usp_pump_new(source, NULL, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, sink), 0);
+	assert_int_equal(usp_pump_run(pump), 0);
+	assert_int_equal(usp_pump_hop(pump, 0, &hop), 0);
+	assert_string_equal(hop.from, "mem:hello");
+	assert_string_equal(hop.to, "pipe");
+	assert_int_equal(usp_pump_hop(pump, 1, &hop), 0);
+	assert_string_equal(hop.from, "pipe");
+	assert_string_equal(hop.to, "null:");
+	assert_int_equal(usp_pump_hop(pump, 2, &hop), -EINVAL);
+	usp_pump_free(pump);
+	drop(&source);
+	drop(&sink);
+}
+
+static ssize_t break_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
+{
+	unsigned *nr_given = in->priv;
+
+	return *nr_given ? -EIO : give_splice_read(in, pos, pipe, len, flags);
+}
+
+static ssize_t refuse_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
+{
+	(void)out, (void)from, (void)pos, (void)flags;
+	return -ENOSPC;
+}
+
+static void an_error_has_a_side_a_file_an_operation_and_an_offset(void **state)
+{
+	const struct usp_file_ops break_ops = {
+		.size = sizeof(struct usp_file_ops), .name = "break", .splice_read = break_splice_read};
+	const struct usp_file_ops full_ops = {.size = sizeof(struct usp_file_ops),
+					      .name = "full",
+					      .write_iter = refuse_write_iter,
+					      .splice_write = usp_iter_splice_write};
+	struct usp_pump_error error = {.size = sizeof(error)};
+	struct usp_file *source, *null = open_spec("null:", USP_WRITE), *full;
+	unsigned nr_given = 0;
+
+	(void)state;
+	assert_int_equal(usp_file_new(&break_ops, USP_READ, "break", &nr_given, &source), 0);
+	assert_int_equal(usp_file_new(&full_ops, USP_WRITE, "full", NULL, &full), 0);
+	assert_int_equal(usp_pump_new(source, NULL, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, null), 0);
+	usp_pump_error(pump, &error);
+	assert_int_equal(error.error, 0);
+	assert_int_equal(usp_pump_run(pump), -EIO);
+	usp_pump_error(pump, &error);
+	assert_int_equal(error.error, -EIO);
+	assert_int_equal(error.side, USP_READ);
+	assert_string_equal(error.spec, "break");
+	assert_string_equal(error.operation, "read");
+	assert_int_equal(error.off, BUF_LEN);
+	usp_pump_free(pump);
+	drop(&source);
+
+	source = open_spec("mem:hello", USP_READ);
+	assert_int_equal(usp_pump_new(source,
+				      &(struct usp_pump_params){.size = sizeof(struct usp_pump_params),
+								.flags = USP_PUMP_CONTINUE_ON_ERROR},
+				      &pump),
+			 0);
+	assert_int_equal(usp_pump_add_sink(pump, null), 0);
+	assert_int_equal(usp_pump_add_sink(pump, full), 0);
+	assert_int_equal(usp_pump_run(pump), -ENOSPC);
+	usp_pump_error(pump, &error);
+	assert_int_equal(error.error, -ENOSPC);
+	assert_int_equal(error.side, USP_WRITE);
+	assert_int_equal(error.sink, 1);
+	assert_string_equal(error.spec, "full");
+	assert_string_equal(error.operation, "write");
+	assert_int_equal(error.off, 0);
+	assert_int_equal(error.stranded, 5);
+	usp_pump_free(pump);
+	drop(&source);
+	drop(&null);
+	drop(&full);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -483,6 +651,12 @@ int main(void)
 		CASE(a_file_that_was_once_pumped_with_a_forced_lane_falls_back_in_a_later_run),
 		CASE(a_pump_needs_files_of_the_right_direction_and_a_sink),
 		CASE(without_descriptors_a_run_goes_on_in_memory_and_sees_a_stop),
+		CASE(one_call_copies_everything_and_tells_how),
+		CASE(parameters_that_are_zero_move_everything),
+		CASE(a_limit_is_said_by_its_flag_and_may_be_zero),
+		CASE(time_outs_of_several_sinks_need_turns),
+		CASE(a_hop_tells_what_it_lies_between),
+		CASE(an_error_has_a_side_a_file_an_operation_and_an_offset),
 	};
 
 	return cmocka_run_group_tests_name("pump", tests, NULL, NULL);

@@ -66,7 +66,10 @@ static void assert_offset(const struct shared *shared, int64_t off)
 /* From, or to, a shared file on a lane, and the bytes that the pump says it moved. */
 static int pump(struct usp_file *source, struct usp_file *sink, enum usp_lane_choice lane, int64_t count)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .count = count, .lane = lane};
+	const struct usp_pump_params params = {.size = sizeof(params),
+					       .flags = count < 0 ? 0 : USP_PUMP_COUNT,
+					       .count = count < 0 ? 0 : count,
+					       .lane = lane};
 	struct usp_pump *run;
 	int ret;
 
@@ -224,8 +227,8 @@ static void what_no_sink_of_a_pump_took_is_read_by_whoever_comes_next(void **sta
 	(void)state;
 	for (enum usp_lane_choice lane = USP_LANE_AUTO; lane <= USP_LANE_USER; lane++) {
 		for (unsigned nr = 1; nr <= 3; nr++) {
-			struct usp_pump_params params = {
-				.size = sizeof(params), .count = -1, .lane = lane == USP_LANE_KERNEL ? 0 : lane};
+			struct usp_pump_params params = {.size = sizeof(params),
+							 .lane = lane == USP_LANE_KERNEL ? 0 : lane};
 			struct shared source = share_file(FILE_LEN, USP_READ, 0);
 			struct limit limits[] = {{1000, -1}, {123456, -1}, {FILE_LEN, -1}};
 
@@ -240,7 +243,7 @@ static void what_no_sink_of_a_pump_took_is_read_by_whoever_comes_next(void **sta
 
 static void what_is_kept_in_a_pump_has_been_read(void **state)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .count = -1, .flags = USP_PUMP_KEEP_STRANDED};
+	const struct usp_pump_params params = {.size = sizeof(params), .flags = USP_PUMP_KEEP_STRANDED};
 	struct shared source = share_file(FILE_LEN, USP_READ, 0);
 	struct limit limit = {1000, -1};
 
@@ -251,7 +254,7 @@ static void what_is_kept_in_a_pump_has_been_read(void **state)
 
 static void an_offset_that_somebody_else_has_moved_is_not_moved_back(void **state)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .count = 5000};
+	const struct usp_pump_params params = {.size = sizeof(params), .flags = USP_PUMP_COUNT, .count = 5000};
 	struct shared source = share_file(FILE_LEN, USP_READ, 0);
 	struct limit limit = {1000, source.theirs};
 
@@ -494,7 +497,7 @@ static void a_socket_that_blocks_is_never_made_nonblocking_and_never_waited_in(v
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_LEN(make); i++) {
 		struct usp_file *null = open_spec("null:", USP_WRITE), *zero = open_spec("zero:", USP_READ);
-		const struct usp_pump_params params = {.size = sizeof(params), .count = -1};
+		const struct usp_pump_params params = {.size = sizeof(params)};
 		struct usp_pump_wait wait = {.size = sizeof(wait)};
 		struct shared socket;
 		struct usp_pump *run;

@@ -115,7 +115,7 @@ static int new_relay_with(const void *params)
 
 static const struct usp_open_params open_params = {.mode = USP_READ};
 static const struct usp_pipe_params pipe_params = {.nr_slots = 4};
-static const struct usp_pump_params pump_params = {.count = 10};
+static const struct usp_pump_params pump_params = {.flags = USP_PUMP_COUNT, .count = 10};
 static const struct usp_relay_params relay_params = {.nr_workers = 1};
 
 static const struct {
@@ -184,7 +184,7 @@ static struct usp_pump *run_pump(void)
 {
 	const struct usp_open_params to_read = {.size = sizeof(to_read), .mode = USP_READ};
 	const struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE};
-	const struct usp_pump_params params = {.size = sizeof(params), .count = 10};
+	const struct usp_pump_params params = {.size = sizeof(params), .flags = USP_PUMP_COUNT, .count = 10};
 	struct usp_file *source, *sink;
 	struct usp_pump *pump;
 
@@ -215,12 +215,12 @@ static void ask_total(struct usp_pump *pump, void *result)
 
 static void ask_source_hop(struct usp_pump *pump, void *result)
 {
-	usp_pump_source_hop(pump, result);
+	usp_pump_hop(pump, 0, result);
 }
 
 static void ask_sink_hop(struct usp_pump *pump, void *result)
 {
-	assert_int_equal(usp_pump_sink_hop(pump, 0, result), 0);
+	assert_int_equal(usp_pump_hop(pump, 1, result), 0);
 }
 
 static void ask_usage(struct usp_pump *pump, void *result)
@@ -287,7 +287,7 @@ static void a_result_for_a_newer_program_is_zero_where_this_one_knows_nothing(vo
 static void waits_lie_as_far_apart_as_the_caller_says(void **state)
 {
 	const size_t older = UP_TO(usp_pump_wait, timeout_ns);
-	const struct usp_pump_params params = {.size = sizeof(params), .count = -1};
+	const struct usp_pump_params params = {.size = sizeof(params)};
 	struct usp_pump_wait *first = (void *)(guarded + PAGE - 2 * older), *second = (void *)(guarded + PAGE - older);
 	struct usp_file *empty[2], *full[2][2];
 	struct usp_pump *pump;

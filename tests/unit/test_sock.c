@@ -827,8 +827,7 @@ static void a_call_takes_as_long_as_its_socket_says(void **state)
 /* Its files do not block, and it waits by itself: its own idle_ns is what ends it. */
 static void a_pump_does_not_look_at_the_time_of_a_socket(void **state)
 {
-	const struct usp_pump_params params = {
-		.size = sizeof(params), .count = -1, .idle_ns = 3 * PATIENCE_MS * 1000000u};
+	const struct usp_pump_params params = {.size = sizeof(params), .idle_ns = 3 * PATIENCE_MS * 1000000u};
 	const struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE};
 	struct usp_file *file, *null;
 	struct usp_pump *pump;
@@ -852,7 +851,7 @@ static void a_pump_does_not_look_at_the_time_of_a_socket(void **state)
 /* What a run says whose source has three bytes, and an end, or a reset that a send was told before. */
 static int pump_to_the_end(enum usp_lane_choice lane, bool is_reset, uint64_t *ret_bytes)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .count = -1, .lane = lane};
+	const struct usp_pump_params params = {.size = sizeof(params), .lane = lane};
 	const struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE};
 	struct usp_pump_status status = {.size = sizeof(status)};
 	struct usp_file *file, *null;

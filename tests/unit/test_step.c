@@ -150,7 +150,7 @@ static void what_came_while_a_step_waited_for_the_sink_is_not_forgotten(void **s
 	source_far = fds[0];
 	open_pipe(sink_pipe, 4, 0);
 	begin(net_file(fds[1], USP_READ), sink_pipe[1],
-	      &(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .lane = USP_LANE_USER});
+	      &(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .lane = USP_LANE_USER});
 	send_bytes(0, ROOM + 100);
 	await_events(fds[1], POLLIN);
 	while (pump_status().bytes < ROOM + 100)
@@ -173,14 +173,12 @@ static void the_end_behind_a_short_read_is_found_by_looking(void **state)
 {
 	(void)state;
 	for (enum usp_lane_choice lane = USP_LANE_AUTO; lane <= USP_LANE_USER; lane++) {
-		begin_sockets(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params),
-							.count = -1,
-							.lane = lane,
-							.flags = USP_PUMP_ADAPT_LANE});
+		begin_sockets(&(struct usp_pump_params){
+			.size = sizeof(struct usp_pump_params), .lane = lane, .flags = USP_PUMP_ADAPT_LANE});
 		send_bytes(0, 100);
 		shutdown(source_far, SHUT_WR);
 		await_events(usp_file_fd(steps.source), POLLRDHUP);
-		usp_pump_look(steps.pump);
+		usp_pump_recheck(steps.pump);
 		assert_int_equal(usp_pump_step(steps.pump,
 					       &(struct usp_pump_wait){.size = sizeof(struct usp_pump_wait), .fd = -1}),
 				 0);
@@ -208,7 +206,8 @@ static void the_end_goes_on_to_the_sink_and_no_further(void **state)
 static void no_more_than_count_is_taken(void **state)
 {
 	(void)state;
-	begin_pipes(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = 1000});
+	begin_pipes(&(struct usp_pump_params){
+		.size = sizeof(struct usp_pump_params), .flags = USP_PUMP_COUNT, .count = 1000});
 	put_bytes(source_pipe[1], 0, 600);
 	assert_step_waits(USP_READ);
 	put_bytes(source_pipe[1], 600, 900);
@@ -230,8 +229,7 @@ static void a_rate_is_kept_on_average(void **state)
 	assert_non_null(bytes);
 	pattern_fill(bytes, 0, len);
 	assert_int_equal(usp_open_memory(bytes, len, USP_READ, NULL, NULL, &source), 0);
-	begin(source, sink->file,
-	      &(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .rate = RATE});
+	begin(source, sink->file, &(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .rate = RATE});
 	ns = usp_sys_now_ns();
 	assert_int_equal(steps_poll(&steps), 0);
 	assert_true(usp_sys_now_ns() - ns >= 400 * MS); /* half a second, without what may go at once */
@@ -249,7 +247,7 @@ static void a_source_that_gives_nothing_for_too_long_times_out(void **state)
 	uint64_t ns;
 
 	(void)state;
-	begin_pipes(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .idle_ns = 60 * MS});
+	begin_pipes(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .idle_ns = 60 * MS});
 	put_bytes(source_pipe[1], 0, 100);
 	ns = usp_sys_now_ns();
 	assert_int_equal(steps_poll(&steps), -ETIMEDOUT);
@@ -263,7 +261,7 @@ static void a_source_that_gives_nothing_for_too_long_times_out(void **state)
 static void a_sink_that_takes_nothing_for_too_long_times_out(void **state)
 {
 	(void)state;
-	begin_pipes(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .idle_ns = 60 * MS});
+	begin_pipes(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .idle_ns = 60 * MS});
 	put_bytes(source_pipe[1], 0, ROOM + 100);
 	assert_int_equal(steps_poll(&steps), -ETIMEDOUT);
 	assert_int_equal(pump_status().source_error, 0);
@@ -285,7 +283,7 @@ static void pass_time(uint64_t len_ns)
 static void traffic_puts_the_idle_time_off(void **state)
 {
 	(void)state;
-	begin_pipes(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .idle_ns = HOUR});
+	begin_pipes(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .idle_ns = HOUR});
 	assert_step_waits(USP_READ);
 	for (uint64_t off = 0; off < 3; off++) {
 		pass_time(HOUR * 2 / 3);
@@ -303,7 +301,7 @@ static void traffic_puts_the_idle_time_off(void **state)
 static void a_pause_of_a_limited_rate_is_no_idle_time(void **state)
 {
 	const struct usp_pump_params params = {
-		.size = sizeof(params), .count = -1, .rate = RATE, .idle_ns = HOUR, .total_ns = 6 * HOUR};
+		.size = sizeof(params), .rate = RATE, .idle_ns = HOUR, .total_ns = 6 * HOUR};
 	const struct usp_open_params mode = {.size = sizeof(mode), .mode = USP_READ};
 	struct mock *sink = mock_open(&mock_drop_ops, USP_WRITE, 0);
 	struct usp_pump_wait wait = {.size = sizeof(wait)};
@@ -329,7 +327,7 @@ static void a_pause_of_a_limited_rate_is_no_idle_time(void **state)
 /* All has gone into the socket, and nothing comes: but the peer takes what is queued. */
 static void what_the_peer_of_a_sink_takes_puts_the_idle_time_off(void **state)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .count = -1, .idle_ns = HOUR};
+	const struct usp_pump_params params = {.size = sizeof(params), .idle_ns = HOUR};
 	struct usp_pump_wait wait = {.size = sizeof(wait)};
 
 	(void)state;
@@ -372,7 +370,7 @@ static void traffic_does_not_put_the_total_time_off(void **state)
 	(void)state;
 	assert_int_equal(usp_open("zero:", &mode, &source, NULL), 0);
 	begin(source, sink->file,
-	      &(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .total_ns = 60 * MS});
+	      &(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .total_ns = 60 * MS});
 	assert_int_equal(steps_poll(&steps), -ETIMEDOUT);
 	assert_true(usp_sys_now_ns() - ns >= 60 * MS);
 	assert_true(pump_status().bytes > 0);
@@ -479,7 +477,7 @@ static void a_source_that_gives_two_sinks_nothing_times_out(void **state)
 	struct usp_pump_wait wait = {.size = sizeof(wait)};
 
 	(void)state;
-	begin_two(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .idle_ns = HOUR});
+	begin_two(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .idle_ns = HOUR});
 	assert_in_range(assert_two_wait(1), 1, HOUR);
 	pass_time(HOUR);
 	assert_int_equal(usp_pump_step(steps.pump, &wait), -ETIMEDOUT);
@@ -498,6 +496,7 @@ static void one_of_two_sinks_that_takes_nothing_times_out(void **state)
 		struct usp_pump_wait wait = {.size = sizeof(wait)};
 
 		begin_two(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params),
+						    .flags = USP_PUMP_COUNT | USP_PUMP_TURNS,
 						    .count = ROOM + 100,
 						    .idle_ns = i == 0 ? HOUR : 60 * MS});
 		put_bytes(source_pipe[1], 0, ROOM + 100);
@@ -524,7 +523,8 @@ static void the_total_time_of_a_run_with_two_sinks_is_kept(void **state)
 	uint64_t from_ns = usp_sys_now_ns();
 
 	(void)state;
-	begin_two(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .count = -1, .total_ns = 60 * MS});
+	begin_two(&(struct usp_pump_params){
+		.size = sizeof(struct usp_pump_params), .flags = USP_PUMP_TURNS, .total_ns = 60 * MS});
 	assert_int_equal(usp_pump_run(steps.pump), -ETIMEDOUT);
 	assert_true(usp_sys_now_ns() - from_ns >= 60 * MS);
 	assert_int_equal(pump_status().source_error, -ETIMEDOUT);
@@ -552,8 +552,7 @@ static void what_a_failed_sink_left_can_be_delivered_elsewhere(void **state)
 	SCRIPT(bad, 700, -EIO, -EIO);
 	open_pipe(source_pipe, 16, 0);
 	begin(source_pipe[0], bad->file,
-	      &(struct usp_pump_params){
-		      .size = sizeof(struct usp_pump_params), .count = -1, .flags = USP_PUMP_KEEP_STRANDED});
+	      &(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .flags = USP_PUMP_KEEP_STRANDED});
 	put_bytes(source_pipe[1], 0, 2 * PAGE);
 	assert_int_equal(usp_pump_salvage(steps.pump, 0, good->file), -EINVAL); /* not while it runs */
 	assert_int_equal(steps_poll(&steps), -EIO);
@@ -579,7 +578,6 @@ static void what_a_broken_connection_left_goes_to_a_pipe(void **state)
 	(void)state;
 	for (enum usp_lane_choice lane = USP_LANE_KERNEL; lane <= USP_LANE_USER; lane++) {
 		begin_sockets(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params),
-							.count = -1,
 							.lane = lane,
 							.flags = USP_PUMP_KEEP_STRANDED | USP_PUMP_ADAPT_LANE});
 		for (taken = 0; steps.nr_waits[1] == 0; taken += PIECE) {
@@ -635,8 +633,7 @@ static void large_pieces_take_the_kernel_lane_and_small_ones_leave_it(void **sta
 	uint64_t off = 0;
 
 	(void)state;
-	begin_sockets(&(struct usp_pump_params){
-		.size = sizeof(struct usp_pump_params), .count = -1, .flags = USP_PUMP_ADAPT_LANE});
+	begin_sockets(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .flags = USP_PUMP_ADAPT_LANE});
 	for (unsigned round = 0; round < 3; round++) {
 		for (unsigned i = 0; i < 10; i++)
 			off = carry(off, 10);
@@ -664,10 +661,8 @@ static void a_lane_that_was_asked_for_does_not_adapt(void **state)
 
 	(void)state;
 	for (enum usp_lane_choice lane = USP_LANE_KERNEL; lane <= USP_LANE_USER; lane++) {
-		begin_sockets(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params),
-							.count = -1,
-							.lane = lane,
-							.flags = USP_PUMP_ADAPT_LANE});
+		begin_sockets(&(struct usp_pump_params){
+			.size = sizeof(struct usp_pump_params), .lane = lane, .flags = USP_PUMP_ADAPT_LANE});
 		off = 0;
 		for (unsigned i = 0; i < 100; i++)
 			off = carry(off, 10);
@@ -720,8 +715,7 @@ static uint64_t begin_bulk(struct usp_pump_wait *wait)
 {
 	uint64_t off = 0;
 
-	begin_sockets(&(struct usp_pump_params){
-		.size = sizeof(struct usp_pump_params), .count = -1, .flags = USP_PUMP_ADAPT_LANE});
+	begin_sockets(&(struct usp_pump_params){.size = sizeof(struct usp_pump_params), .flags = USP_PUMP_ADAPT_LANE});
 	assert_int_equal(usp_pump_step(steps.pump, wait), -EAGAIN);
 	while (low_water_mark() == 1)
 		off = carry_waiting(off, LARGE, wait);
@@ -779,7 +773,7 @@ static void the_end_comes_through_below_the_mark_and_the_socket_is_as_before(voi
 	send_bytes(off, 100);
 	shutdown(source_far, SHUT_WR);
 	await_events(fd, POLLIN); /* without a time-out */
-	usp_pump_look(steps.pump);
+	usp_pump_recheck(steps.pump);
 	assert_int_equal(steps_poll(&steps), 0);
 	net_take(sink_far, off, 100);
 	assert_int_equal(low_water_mark(), 1);
