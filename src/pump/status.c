@@ -99,12 +99,13 @@ void usp_pump_error(const struct usp_pump *pump, struct usp_pump_error *ret_erro
 /* A run that was refused moved no bytes, but its plan says why. */
 int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop)
 {
-	const struct usp_lane *lane = usp_plan_lane(&pump->plan, index);
 	struct usp_hop hop = {.size = sizeof(hop)};
 	const struct usp_file *file;
+	const struct usp_lane *lane;
 
 	if (index > pump->nr_sinks)
 		return -EINVAL;
+	lane = usp_plan_lane(&pump->plan, index);
 	file = index ? pump->sinks[index - 1].file : pump->source;
 	usp_file_hop(file, index ? USP_WRITE : USP_READ, &hop);
 	hop.lane = lane ? lane->name : "user";
