@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <usplice/relay.h>
 
 #include "event/loop.h"
 #include "relay/place.h"
@@ -101,9 +102,6 @@ struct usp_conn {
 	struct usp_conn_story story;
 };
 
-/* Take over a client that was just accepted, and is counted. On failure the descriptor is closed. */
-void usp_conn_begin(struct usp_worker *worker, const struct usp_client *client);
-
 /*
  * Change what the loop reports of an end. An event that was missed meanwhile is reported at once. 0
  * or -errno.
@@ -128,6 +126,23 @@ void usp_conn_reset(struct usp_conn *conn, unsigned index);
  * is a shortage of the relay.
  */
 void usp_conn_abort(struct usp_conn *conn);
+
+/* Reset a client that no target takes, and count it as unserved. */
+void usp_conn_give_up(struct usp_conn *conn, enum usp_relay_why why);
+
+/* Take back a request to the ring to connect, if there is one. */
+void usp_conn_stop_connecting(struct usp_conn *conn);
+
+/* Close the descriptor of one end, as it was prepared. */
+void usp_conn_close_end(struct usp_conn *conn, unsigned index);
+
+/* Tell whether nothing more comes this way. */
+static inline bool usp_conn_is_over(const struct usp_conn *conn, unsigned direction)
+{
+	const struct usp_conn_end *from = &conn->ends[direction], *to = &conn->ends[!direction];
+
+	return from->has_ended || from->is_broken || to->is_deaf || to->is_broken;
+}
 
 /* Free a closed connection whose loop no longer runs. */
 void usp_conn_free(struct usp_conn *conn);

@@ -31,6 +31,7 @@
 #include "relay/account.h"
 #include "relay/linger.h"
 #include "relay/tell.h"
+#include "relay/work.h"
 #include "relay/worker.h"
 #include "splice/sock.h"
 
@@ -43,48 +44,6 @@
 
 /* --- The end ----------------------------------------------------------------------------------------- */
 
-static void flow_end(struct usp_conn *conn, unsigned direction)
-{
-	struct usp_flow *flow = &conn->work->flows[direction];
-
-	usp_loop_disarm(conn->worker->loop, &flow->timer);
-	if (flow->stream)
-		usp_uring_drop(flow->stream);
-	flow->stream = NULL;
-	if (!flow->pump)
-		return;
-	usp_account_end(usp_conn_counters(conn), direction, flow);
-	usp_worker_moved(conn->worker);
-	usp_pump_free(flow->pump);
-	flow->pump = NULL;
-}
-
-/* Free what a connection needs only while something moves. The descriptors stay. */
-void usp_flow_end_work(struct usp_conn *conn)
-{
-	struct usp_conn_work *work = conn->work;
-
-	if (!work)
-		return;
-	for (unsigned i = 0; i < 2; i++)
-		flow_end(conn, i);
-	for (unsigned i = 0; i < 2; i++) {
-		if (work->files[i])
-			work->files[i]->fd = -1;
-		usp_file_put(work->files[i]);
-	}
-	usp_free(work);
-	conn->work = NULL;
-}
-
-/* Tell whether nothing more comes this way. */
-static bool flow_is_over(const struct usp_conn *conn, unsigned direction)
-{
-	const struct usp_conn_end *from = &conn->ends[direction], *to = &conn->ends[!direction];
-
-	return from->has_ended || from->is_broken || to->is_deaf || to->is_broken;
-}
-
 static bool flow_has_broken(const struct usp_conn *conn)
 {
 	return conn->ends[0].is_broken || conn->ends[0].is_deaf || conn->ends[1].is_broken || conn->ends[1].is_deaf;
@@ -94,10 +53,10 @@ static bool flow_has_broken(const struct usp_conn *conn)
 static void flow_settle(struct usp_conn *conn)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		if (flow_is_over(conn, i))
-			flow_end(conn, i);
+		if (usp_conn_is_over(conn, i))
+			usp_work_end_flow(conn, i);
 	}
-	if (!flow_is_over(conn, 0) || !flow_is_over(conn, 1))
+	if (!usp_conn_is_over(conn, 0) || !usp_conn_is_over(conn, 1))
 		return;
 	if (flow_has_broken(conn))
 		usp_linger_begin(conn);
@@ -120,37 +79,7 @@ static void flow_lose(struct usp_conn *conn, bool *ret_how)
 
 /* --- Work ------------------------------------------------------------------------------------------- */
 
-static int flow_open_file(struct usp_conn *conn, unsigned index)
-{
-	const struct usp_conn_end *end = &conn->ends[index];
-
-	return usp_stream_file_new(end->fd, end->is_tcp, index ? "target" : "client", &conn->work->files[index]);
-}
-
 static void flow_fired(struct usp_timer *timer);
-
-static int flow_open(struct usp_conn *conn, unsigned direction)
-{
-	const struct usp_pump_params params = {
-		.size = sizeof(params),
-		.rate = usp_conn_params(conn)->rate,
-		.lane = usp_conn_params(conn)->lane,
-		.flags = USP_PUMP_ADAPT_LANE,
-	};
-	struct usp_flow *flow = &conn->work->flows[direction];
-	int ret;
-
-	flow->conn = conn;
-	flow->timer.fired = flow_fired;
-	if (flow_is_over(conn, direction))
-		return 0;
-	ret = usp_pump_new(conn->work->files[direction], &params, &flow->pump);
-	if (ret < 0)
-		return ret;
-	usp_pump_share(flow->pump, &conn->worker->scratch,
-		       conn->worker->relay->shared_rate.per_second ? &conn->worker->relay->shared_rate : NULL);
-	return usp_pump_add_sink(flow->pump, conn->work->files[!direction]);
-}
 
 /* Return when to look again whether something still moves. */
 static uint64_t flow_next_look(const struct usp_conn *conn)
@@ -163,17 +92,11 @@ static uint64_t flow_next_look(const struct usp_conn *conn)
 /* Make files and pumps for what is coming: 0 or -errno. */
 static int flow_begin_work(struct usp_conn *conn)
 {
-	int ret = 0;
+	int ret;
 
 	if (conn->work)
 		return 0;
-	conn->work = usp_alloc(sizeof(*conn->work));
-	if (!conn->work)
-		return -ENOMEM;
-	for (unsigned i = 0; i < 2 && ret == 0; i++)
-		ret = flow_open_file(conn, i);
-	for (unsigned i = 0; i < 2 && ret == 0; i++)
-		ret = flow_open(conn, i);
+	ret = usp_work_begin(conn, flow_fired);
 	if (ret == 0)
 		ret = usp_loop_arm(conn->worker->loop, &conn->timer, flow_next_look(conn));
 	return ret;
@@ -524,7 +447,7 @@ static void flow_idle_fired(struct usp_timer *timer)
 	if (conn->work && now_ns - conn->active_ns >= FLOW_REST_NS)
 		flow_leave_streams(conn);
 	if (conn->work && now_ns - conn->active_ns >= FLOW_REST_NS && flow_is_still(conn)) {
-		usp_flow_end_work(conn);
+		usp_work_end(conn);
 		usp_worker_rested(conn->worker);
 	}
 	if (conn->work)

@@ -11,7 +11,4 @@ void usp_flow_begin(struct usp_conn *conn);
 /* Handle EPOLL* events of one end, of a connection that flows. */
 void usp_flow_ready(struct usp_conn *conn, unsigned index, unsigned events);
 
-/* Free what a connection needs only while something moves. The descriptors stay. */
-void usp_flow_end_work(struct usp_conn *conn);
-
 #endif

@@ -14,7 +14,9 @@
 
 #include "base/compiler.h"
 #include "base/sys.h"
+#include "relay/client.h"
 #include "relay/conn.h"
+#include "relay/state.h"
 #include "relay/worker.h"
 
 #define HANDOVER_SHARE 8 /* a difference of up to one in so many does not count */
@@ -61,7 +63,7 @@ static void handover_ready(struct usp_watch *watch, unsigned events)
 
 	(void)events;
 	while (handover_take(worker, &client))
-		usp_conn_begin(worker, &client);
+		usp_client_begin(worker, &client);
 	if (atomic_load(&worker->relay->state) != USP_RELAY_RUNNING)
 		usp_relay_wake(worker->relay); /* to end what should have ended, or to see that no work is left */
 }
@@ -69,7 +71,6 @@ static void handover_ready(struct usp_watch *watch, unsigned events)
 int usp_handover_init(struct usp_worker *worker)
 {
 	worker->handover.watch.ready = handover_ready;
-	worker->handover.fds[0] = worker->handover.fds[1] = -1;
 	return worker->relay->params.nr_workers > 1 ? usp_sys_pipe(worker->handover.fds, O_NONBLOCK | O_CLOEXEC) : 0;
 }
 

@@ -17,7 +17,7 @@
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "relay/account.h"
-#include "relay/flow.h"
+#include "relay/work.h"
 #include "relay/worker.h"
 #include "splice/sock.h"
 
@@ -115,7 +115,7 @@ void usp_linger_begin(struct usp_conn *conn)
 		usp_conn_abort(conn);
 		return;
 	}
-	usp_flow_end_work(conn);
+	usp_work_end(conn);
 	usp_conn_reset(conn, !index);
 	conn->state = USP_CONN_LINGERING;
 	conn->timer.fired = linger_fired;

@@ -13,10 +13,13 @@
 #include "base/sized.h"
 #include "base/sys.h"
 #include "lanes/kpipe.h"
+#include "relay/accept.h"
 #include "relay/account.h"
 #include "relay/cidr.h"
 #include "relay/keepalive.h"
 #include "relay/place.h"
+#include "relay/run.h"
+#include "relay/state.h"
 #include "relay/worker.h"
 #include "splice/file.h"
 #include "splice/zerocopy.h"
@@ -119,6 +122,8 @@ static int relay_init(struct usp_relay *relay, unsigned nr_workers)
 	for (unsigned i = 0; i < nr_workers && ret == 0; i++) {
 		relay->nr_workers = i + 1;
 		ret = usp_worker_init(&relay->workers[i], relay);
+		if (ret == 0)
+			ret = usp_accept_init(&relay->workers[i]);
 	}
 	return ret;
 }
@@ -151,8 +156,10 @@ void usp_relay_free(struct usp_relay *relay)
 		return;
 	usp_relay_call_keeper(relay);
 	usp_metrics_free(relay->metrics);
-	for (unsigned i = 0; i < relay->nr_workers; i++)
+	for (unsigned i = 0; i < relay->nr_workers; i++) {
+		usp_handover_fini(&relay->workers[i]);
 		usp_worker_fini(&relay->workers[i]);
+	}
 	for (unsigned i = 0; i < relay->nr_listeners; i++)
 		usp_door_close(&relay->listeners[i]);
 	usp_targets_put(relay->targets);
@@ -269,18 +276,6 @@ int usp_relay_add_metrics_host(struct usp_relay *relay, const char *name, const 
 	return ret;
 }
 
-void usp_relay_publish(struct usp_relay *relay, struct usp_targets *targets)
-{
-	struct usp_targets *old;
-
-	pthread_mutex_lock(&relay->lock);
-	old = relay->targets;
-	relay->targets = targets;
-	atomic_fetch_add_explicit(&relay->targets_version, 1, memory_order_release);
-	pthread_mutex_unlock(&relay->lock);
-	usp_targets_put(old);
-}
-
 static int relay_told(int ret, unsigned failed, const char *why, unsigned *ret_failed, const char **ret_why)
 {
 	if (ret < 0 && ret_failed)
@@ -360,13 +355,6 @@ int usp_relay_set_keeper(struct usp_relay *relay, int fd)
 	return 0;
 }
 
-void usp_relay_call_keeper(struct usp_relay *relay)
-{
-	if (relay->keeper_fd >= 0)
-		usp_sys_close(relay->keeper_fd);
-	relay->keeper_fd = -1;
-}
-
 static void relay_for_doors(struct usp_relay *relay, void (*act)(struct usp_door *door))
 {
 	for (unsigned i = 0; i < relay->nr_listeners; i++)
@@ -393,26 +381,6 @@ int usp_relay_keep_names(struct usp_relay *relay, int fd)
 
 /* --- The run ----------------------------------------------------------------------------------------------- */
 
-void usp_relay_wake(struct usp_relay *relay)
-{
-	for (unsigned i = 0; i < relay->nr_workers; i++)
-		usp_loop_wake(relay->workers[i].loop);
-}
-
-void usp_relay_drain(struct usp_relay *relay)
-{
-	int running = USP_RELAY_RUNNING;
-
-	atomic_compare_exchange_strong(&relay->state, &running, USP_RELAY_DRAINING);
-	usp_relay_wake(relay);
-}
-
-void usp_relay_stop(struct usp_relay *relay)
-{
-	atomic_store(&relay->state, USP_RELAY_STOPPING);
-	usp_relay_wake(relay);
-}
-
 bool usp_relay_is_turning(struct usp_relay *relay)
 {
 	unsigned asked = atomic_load(&relay->nr_asked);
@@ -434,7 +402,7 @@ static void *relay_run_worker(void *arg)
 {
 	struct usp_worker *worker = arg;
 
-	worker->error = usp_worker_run(worker);
+	worker->error = usp_run_worker(worker);
 	if (worker->error < 0)
 		usp_relay_stop(worker->relay);
 	return NULL;
@@ -487,7 +455,7 @@ int usp_relay_run(struct usp_relay *relay)
 	if (ret == 0)
 		ret = relay_start_workers(relay);
 	if (ret == 0)
-		ret = usp_worker_run(&relay->workers[0]);
+		ret = usp_run_worker(&relay->workers[0]);
 	if (ret < 0)
 		usp_relay_stop(relay);
 	ret = relay_join_workers(relay, ret);
@@ -498,67 +466,3 @@ int usp_relay_run(struct usp_relay *relay)
 }
 
 /* --- Status -------------------------------------------------------------------------------------------- */
-
-void usp_relay_status(struct usp_relay *relay, struct usp_relay_status *ret_status)
-{
-	struct usp_relay_status status = {
-		.is_draining = atomic_load(&relay->state) != USP_RELAY_RUNNING,
-		.nr_sends_pending = usp_zerocopy_nr_pending(),
-	};
-	for (unsigned i = 0; i < relay->nr_workers; i++)
-		usp_account_sum(&relay->workers[i].counters, &status);
-	for (unsigned i = 0; i < usp_array_len(status.hops); i++) {
-		const struct usp_relay_hop *from = &status.hops[i][0], *to = &status.hops[i][1];
-
-		usp_ways_judge(status.delivered[i], from->bytes[USP_COPIED] + to->bytes[USP_COPIED],
-			       from->bytes[USP_UNKNOWN] + to->bytes[USP_UNKNOWN], status.ways[i]);
-	}
-	usp_kpipe_usage(&status.nr_kpipes, &status.nr_kpipes_idle, &status.nr_kpipes_destroyed);
-	pthread_mutex_lock(&relay->lock);
-	status.nr_targets = relay->targets ? relay->targets->nr : 0;
-	pthread_mutex_unlock(&relay->lock);
-	usp_sized_give(ret_status, &status, sizeof(status));
-}
-
-/* Add one address of a target to the target's status. */
-static void relay_add_address(const struct usp_address *address, uint64_t now_ns,
-			      struct usp_relay_target_status *status)
-{
-	uint64_t until_ns = atomic_load(&address->left_out_until_ns), ns = until_ns > now_ns ? until_ns - now_ns : 0;
-	int error = atomic_load(&address->last_error);
-
-	status->nr_connections += atomic_load(&address->nr_connections);
-	status->nr_connected += atomic_load(&address->nr_connected);
-	status->nr_failed += atomic_load(&address->nr_failed);
-	status->nr_addresses_up += ns == 0;
-	if (status->nr_addresses++ == 0 || ns < status->left_out_ns)
-		status->left_out_ns = ns;
-	if (error)
-		status->last_error = error;
-}
-
-static void relay_fill_target(const struct usp_target *target, struct usp_relay_target_status *ret_status)
-{
-	uint64_t now_ns = usp_sys_now_ns();
-
-	*ret_status = (struct usp_relay_target_status){.last_error = target->lookup_error};
-	for (unsigned i = 0; i < target->nr_addresses; i++)
-		relay_add_address(target->addresses[i], now_ns, ret_status);
-	strncpy(ret_status->name, target->name, sizeof(ret_status->name) - 1);
-}
-
-int usp_relay_target_status(struct usp_relay *relay, unsigned index, struct usp_relay_target_status *ret_status)
-{
-	struct usp_relay_target_status status;
-	int ret = -EINVAL;
-
-	pthread_mutex_lock(&relay->lock);
-	if (relay->targets && index < relay->targets->nr) {
-		relay_fill_target(&relay->targets->target[index], &status);
-		ret = 0;
-	}
-	pthread_mutex_unlock(&relay->lock);
-	if (ret == 0)
-		usp_sized_give(ret_status, &status, sizeof(status));
-	return ret;
-}

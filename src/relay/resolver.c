@@ -24,6 +24,7 @@
 #include "base/wait.h"
 #include "relay/fit.h"
 #include "relay/place.h"
+#include "relay/state.h"
 #include "relay/worker.h"
 
 #define RESOLVER_AT_ONCE 8		      /* look-ups, each in a thread */

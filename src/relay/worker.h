@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* worker - one thread of a relay: its loop, its connections, its counters; and the relay that all workers share. */
+/*
+ * worker - one thread of a relay: its loop, its connections, its counters; and the relay that all workers share.
+ *
+ * The files of this folder are stairs. Each calls those before it:
+ *
+ *   state < worker < account, admit, header, tell < work < conn < linger < flow < connect < client < handover < accept < run < relay
+ *
+ * What a lower stair needs of an upper one it reaches through a function that the upper one fills in: pause and has_room of a
+ * worker, fired of a timer, ready of a watch.
+ */
 #ifndef USP_RELAY_WORKER_H
 #define USP_RELAY_WORKER_H
 
@@ -69,6 +78,9 @@ struct usp_worker {
 	bool is_accepting;
 	bool is_tight; /* few descriptors are left: do not accept until there are more */
 	struct usp_handover handover;
+	/* What the floors above do for it: accept no more for a moment; and note that a connection has ended. */
+	void (*pause)(struct usp_worker *worker);
+	void (*has_room)(struct usp_worker *worker);
 	struct usp_timer accept_timer; /* to try again after a pause */
 	struct usp_timer trim_timer;   /* to give back memory that a burst of connections needed */
 	unsigned nr_rested;	       /* since the last trim */
@@ -132,9 +144,6 @@ static inline uint64_t usp_conn_now(const struct usp_conn *conn)
 int usp_worker_init(struct usp_worker *worker, struct usp_relay *relay);
 void usp_worker_fini(struct usp_worker *worker);
 
-/* Run in the caller's thread until the relay ends; 0 or -errno. */
-int usp_worker_run(struct usp_worker *worker);
-
 /* Count one connection more or less, from any thread. Clients on their way to a worker count as its own. */
 void usp_worker_count(struct usp_worker *worker, int change);
 
@@ -142,26 +151,11 @@ void usp_worker_count(struct usp_worker *worker, int change);
 void usp_worker_add(struct usp_worker *worker, struct usp_conn *conn);
 void usp_worker_remove(struct usp_worker *worker, struct usp_conn *conn);
 
-/* Wake all workers, because the state of the relay has changed. */
-void usp_relay_wake(struct usp_relay *relay);
-
-/*
- * Set new targets, which the relay takes, for connections to come. Called by the resolver, under
- * its lock.
- */
-void usp_relay_publish(struct usp_relay *relay, struct usp_targets *targets);
-
-/* Tell the keeper of the names, if there is one, that they have to go. */
-void usp_relay_call_keeper(struct usp_relay *relay);
-
 /* Note that something has moved, or a flow has ended. */
 void usp_worker_moved(struct usp_worker *worker);
 
 /* Note that a connection has freed what it needed while something moved. */
 void usp_worker_rested(struct usp_worker *worker);
-
-/* Stop accepting for a moment, because descriptors or memory are short. */
-void usp_worker_pause(struct usp_worker *worker);
 
 /* Tell whether an error means a shortage of this machine. */
 bool usp_worker_is_short(int error);
