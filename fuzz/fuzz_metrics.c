@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "relay/http.h"
-#include "relay/text.h"
+#include "metrics/http.h"
+#include "metrics/text.h"
 
 #define PREFIXES_MAX 600
 

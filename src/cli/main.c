@@ -14,7 +14,8 @@
  *   src/lanes/       floor 4     kernel pipes, the plan of each hop's lane, the probe that tries what the kernel does
  *   src/endpoints/   floor 5     one file per endpoint type; endpoints.c is their list, spec.c the grammar
  *   src/pump/        floor 5     source to sinks, until done
- *   src/relay/       floor 7     many connections at a time: workers, connections, targets, metrics
+ *   src/metrics/     floor 6     an HTTP server for a table of numbers
+ *   src/relay/       floor 7     many connections at a time: workers, connections, targets
  *   src/cli/         floor 8     this command, a client of the public headers like any other program:
  *       main.c       finds the command            cmd_copy.c    options of `usplice copy`
  *       option.c     option tables                copy_open.c   opens the endpoints, the report

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* relay - what a caller holds: configuration, targets, the run of all workers, and their status. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -150,12 +151,19 @@ int usp_relay_new(const struct usp_relay_params *params, struct usp_relay **ret_
 	return 0;
 }
 
+static void relay_close_metrics_doors(struct usp_relay *relay)
+{
+	while (relay->nr_metrics_doors)
+		usp_door_close(&relay->metrics_doors[--relay->nr_metrics_doors]);
+}
+
 void usp_relay_free(struct usp_relay *relay)
 {
 	if (!relay)
 		return;
 	usp_relay_call_keeper(relay);
 	usp_metrics_free(relay->metrics);
+	relay_close_metrics_doors(relay);
 	for (unsigned i = 0; i < relay->nr_workers; i++) {
 		usp_handover_fini(&relay->workers[i]);
 		usp_worker_fini(&relay->workers[i]);
@@ -250,17 +258,30 @@ int usp_relay_accept_proxy(struct usp_relay *relay, const char *blocks, const ch
 	return 0;
 }
 
+static int relay_make_metrics(struct usp_relay *relay)
+{
+	const struct usp_metrics_source source = usp_reporter_source(&relay->reporter);
+	int fds[USP_PLACE_DOORS_MAX];
+
+	static_assert(USP_PLACE_DOORS_MAX <= USP_METRICS_DOORS_MAX, "the server takes all doors of an address");
+	for (unsigned i = 0; i < relay->nr_metrics_doors; i++)
+		fds[i] = relay->metrics_doors[i].fd;
+	relay->reporter.relay = relay;
+	return usp_metrics_new(&source, fds, relay->nr_metrics_doors, &relay->metrics);
+}
+
 int usp_relay_serve_metrics(struct usp_relay *relay, const char *address, const char **ret_why)
 {
 	const char *why = NULL;
-	struct usp_door doors[USP_PLACE_DOORS_MAX];
-	int nr = relay->metrics ? -EINVAL : usp_place_listen(address, &relay->rights, RELAY_BACKLOG, doors, &why),
-	    ret = nr;
+	int nr, ret = -EINVAL;
 
-	if (nr >= 0)
-		ret = usp_metrics_new(relay, doors, (unsigned)nr, &relay->metrics);
-	for (int i = 0; ret < 0 && i < nr; i++)
-		usp_door_close(&doors[i]);
+	if (!relay->metrics) {
+		nr = usp_place_listen(address, &relay->rights, RELAY_BACKLOG, relay->metrics_doors, &why);
+		relay->nr_metrics_doors = nr < 0 ? 0 : (unsigned)nr;
+		ret = nr < 0 ? nr : relay_make_metrics(relay);
+		if (ret < 0)
+			relay_close_metrics_doors(relay);
+	}
 	if (ret < 0 && ret_why)
 		*ret_why = why;
 	return ret;
@@ -342,7 +363,7 @@ ssize_t usp_relay_address(struct usp_relay *relay, unsigned index, char *ret_tex
 
 ssize_t usp_relay_metrics_address(struct usp_relay *relay, char *ret_text, size_t len)
 {
-	return relay->metrics ? relay_print_address(usp_metrics_listener(relay->metrics), ret_text, len) : -EINVAL;
+	return relay->metrics ? relay_print_address(relay->metrics_doors[0].fd, ret_text, len) : -EINVAL;
 }
 
 /* --- Names that outlive the right to remove them ---------------------------------------------------------------- */
@@ -359,8 +380,8 @@ static void relay_for_doors(struct usp_relay *relay, void (*act)(struct usp_door
 {
 	for (unsigned i = 0; i < relay->nr_listeners; i++)
 		act(&relay->listeners[i]);
-	if (relay->metrics)
-		usp_metrics_for_doors(relay->metrics, act);
+	for (unsigned i = 0; i < relay->nr_metrics_doors; i++)
+		act(&relay->metrics_doors[i]);
 }
 
 /* The sockets with a name stay open here: so their inode numbers are not given to other files. */
@@ -449,6 +470,8 @@ int usp_relay_run(struct usp_relay *relay)
 		return -ESTALE; /* the loops have the epoll instances of the parent */
 	relay->has_run = true;
 	atomic_store(&relay->busy_ns, usp_sys_now_ns());
+	if (relay->metrics)
+		usp_reporter_begin(&relay->reporter, usp_loop_now(relay->workers[0].loop));
 	ret = relay->metrics ? usp_metrics_start(relay->metrics, relay->workers[0].loop) : 0;
 	if (ret == 0)
 		ret = usp_resolver_begin(&relay->resolver);
@@ -462,6 +485,7 @@ int usp_relay_run(struct usp_relay *relay)
 	usp_resolver_end(&relay->resolver);
 	usp_metrics_free(relay->metrics); /* before its loop */
 	relay->metrics = NULL;
+	relay_close_metrics_doors(relay);
 	return ret;
 }
 

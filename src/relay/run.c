@@ -7,10 +7,10 @@
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "event/uring.h"
+#include "metrics/server.h"
 #include "relay/accept.h"
 #include "relay/conn.h"
 #include "relay/handover.h"
-#include "relay/metrics.h"
 #include "relay/state.h"
 #include "relay/worker.h"
 
@@ -31,6 +31,22 @@ static bool run_is_done(const struct usp_worker *worker)
 	return !atomic_load(worker == &relay->workers[0] ? &relay->nr_connections : &worker->counters.connections);
 }
 
+/* Free the address of the metrics for a successor. A name whose lock is held keeps its socket, and so its inode number. */
+static void run_shut_metrics(struct usp_relay *relay)
+{
+	if (relay->metrics)
+		usp_metrics_shut(relay->metrics);
+	for (unsigned i = 0; i < relay->nr_metrics_doors; i++) {
+		struct usp_door *door = &relay->metrics_doors[i];
+
+		if (door->fd < 0)
+			continue;
+		usp_door_shut(door);
+		if (!door->name.is_bound)
+			usp_door_close(door);
+	}
+}
+
 /*
  * Let in the clients in the queue of each listener, then refuse new ones, so that they go elsewhere
  * instead of waiting for nothing. Only the first worker does this. Listeners made by another
@@ -47,8 +63,7 @@ static void run_close_doors(struct usp_worker *worker)
 			usp_accept_rest(&worker->listeners[i]);
 		usp_door_shut(&relay->listeners[i]);
 	}
-	if (relay->metrics)
-		usp_metrics_shut(relay->metrics);
+	run_shut_metrics(relay);
 	usp_relay_call_keeper(relay);
 }
 

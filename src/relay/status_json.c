@@ -107,7 +107,7 @@ static void json_rates(struct usp_text *text, const struct usp_history *history,
 {
 	usp_text_add(text, "\"%s\":[", usp_report_directions[to]);
 	for (unsigned i = 0; i < history->nr_moments; i++)
-		usp_text_add(text, "%s%" PRIu64, i ? "," : "", usp_history_at(history, i)->rate[to]);
+		usp_text_add(text, "%s%" PRIu64, i ? "," : "", usp_history_at(history, i)->value[to]);
 	usp_text_add(text, "],");
 }
 
@@ -119,7 +119,8 @@ static void json_history(struct usp_text *text, const struct usp_history *histor
 	json_rates(text, history, USP_TO_CLIENT);
 	usp_text_add(text, "\"connections\":[");
 	for (unsigned i = 0; i < history->nr_moments; i++)
-		usp_text_add(text, "%s%u", i ? "," : "", usp_history_at(history, i)->nr_connections);
+		usp_text_add(text, "%s%" PRIu64, i ? "," : "",
+			     usp_history_at(history, i)->value[USP_REPORT_NR_COUNTERS]);
 	usp_text_add(text, "]}");
 }
 

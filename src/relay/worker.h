@@ -23,8 +23,8 @@
 #include "relay/conn.h"
 #include "relay/handover.h"
 #include "relay/limits.h"
-#include "relay/metrics.h"
 #include "relay/place.h"
+#include "relay/report.h"
 #include "relay/resolver.h"
 #include "relay/rules.h"
 #include "relay/target.h"
@@ -94,7 +94,10 @@ struct usp_relay {
 	struct usp_door listeners[USP_RELAY_LISTENERS_MAX];
 	bool listener_is_tcp[USP_RELAY_LISTENERS_MAX];
 	unsigned nr_listeners;
-	struct usp_metrics *metrics;
+	struct usp_metrics *metrics; /* NULL: there are none */
+	struct usp_door metrics_doors[USP_PLACE_DOORS_MAX];
+	unsigned nr_metrics_doors;
+	struct usp_reporter reporter;
 	struct usp_name_rights rights; /* for the UNIX sockets that it makes */
 	int keeper_fd;		       /* closed when their names have to go; -1: no keeper removes them */
 	struct usp_shared_rate shared_rate;

@@ -16,7 +16,8 @@
 #include "base/compiler.h"
 #include "base/own.h"
 #include "fault.h"
-#include "relay/metrics.h"
+#include "metrics/server.h"
+#include "relay/report.h"
 
 #define ANSWER_ROOM (1 << 18)
 #define PATIENCE_S 4 /* of the client: longer than the second after which the server tries again */
@@ -105,16 +106,19 @@ static int open_listener(void)
 	return fd;
 }
 
-/* The server's life: 0, or why it could not begin. The listener goes with the server that took it. */
+/* The server's life: 0, or why it could not begin. */
 static int serve(struct client *client, struct usp_loop *loop)
 {
 	struct usp_metrics *metrics = NULL;
-	const struct usp_door door = {.fd = client->listener, .process = usp_own_nr()};
+	struct usp_reporter reporter = {.relay = NULL};
+	const struct usp_metrics_source source = usp_reporter_source(&reporter);
 	const char *why;
-	int ret = loop ? usp_metrics_new(NULL, &door, 1, &metrics) : -ENOMEM;
+	int ret = loop ? usp_metrics_new(&source, &client->listener, 1, &metrics) : -ENOMEM;
 
 	if (ret == 0)
 		ret = usp_metrics_add_host(metrics, "relay", &why);
+	if (ret == 0)
+		usp_reporter_begin(&reporter, usp_loop_now(loop));
 	if (ret == 0)
 		ret = usp_metrics_start(metrics, loop);
 	client->loop = ret == 0 ? loop : NULL;
@@ -123,9 +127,8 @@ static int serve(struct client *client, struct usp_loop *loop)
 		usp_loop_on_wake(loop, loop_ended, loop);
 		ret = usp_loop_run(loop);
 	}
-	if (!metrics)
-		close(client->listener);
 	usp_metrics_free(metrics);
+	close(client->listener);
 	return ret;
 }
 

@@ -2,7 +2,7 @@
 /* test_host - which hosts of requests are this server, and which texts are names. */
 #include <errno.h>
 
-#include "relay/host.h"
+#include "metrics/host.h"
 #include "support.h"
 
 static char *names[] = {"relay", "metrics.example.org", "xn--bcher-kva_1"};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_http - what a request asks for, whatever it looks like, and the head of an answer. */
-#include "relay/http.h"
+#include "metrics/http.h"
 #include "support.h"
 
 /* --- Request --------------------------------------------------------------------------------------- */

@@ -3,8 +3,7 @@
  * test_metrics - the server of a relay's metrics over real connections, good and bad ones. The relay is one of ours, which
  * counts how often it is asked; a loop of its own serves in a second thread.
  */
-#include "base/own.h"
-#include "relay/metrics.h"
+#include "metrics/server.h"
 
 #include <openssl/evp.h>
 #include <sys/resource.h>
@@ -13,6 +12,7 @@
 #include "base/sys.h"
 #include "net.h"
 #include "relay/page.h"
+#include "relay/report.h"
 
 #define MANY_TARGETS 4000 /* whose text is larger than what a socket of ours holds */
 #define CROWD 40	  /* more clients than the server has places */
@@ -92,8 +92,10 @@ static void release_clock(void)
 
 struct server {
 	struct usp_loop *loop;
+	struct usp_reporter reporter;
 	struct usp_metrics *metrics;
 	struct worker worker;
+	int listener;
 	unsigned port;
 };
 
@@ -109,16 +111,19 @@ static ssize_t server_run(void *arg)
 
 static void make_server(struct server *server, int listener)
 {
+	struct usp_metrics_source source;
+
 	assert_int_equal(listen(listener, 128), 0);
 	assert_int_equal(usp_loop_new(&server->loop), 0);
-	assert_int_equal(usp_metrics_new((struct usp_relay *)&nr_asked,
-					 &(struct usp_door){.fd = listener, .process = usp_own_nr()}, 1,
-					 &server->metrics),
-			 0);
+	server->listener = listener;
+	server->reporter.relay = (struct usp_relay *)&nr_asked;
+	source = usp_reporter_source(&server->reporter);
+	assert_int_equal(usp_metrics_new(&source, &listener, 1, &server->metrics), 0);
 }
 
 static void start_server(struct server *server)
 {
+	usp_reporter_begin(&server->reporter, usp_loop_now(server->loop));
 	assert_int_equal(usp_metrics_start(server->metrics, server->loop), 0);
 	usp_loop_on_wake(server->loop, server_stop, server->loop);
 	worker_start(&server->worker, server_run, server->loop);
@@ -141,6 +146,7 @@ static void close_server(struct server *server)
 	usp_loop_wake(server->loop);
 	assert_int_equal(worker_join(&server->worker), 0);
 	usp_metrics_free(server->metrics);
+	close(server->listener);
 	usp_loop_free(server->loop);
 }
 
@@ -562,7 +568,7 @@ static void await_queue(int listener, unsigned nr)
  * would lose patience with any of them. */
 static void assert_gets_in(const struct server *server, unsigned nr_waiting)
 {
-	int listener = usp_metrics_listener(server->metrics), fd;
+	int listener = server->listener, fd;
 	struct reply reply;
 
 	await_queue(listener, nr_waiting);
@@ -707,19 +713,18 @@ static void a_request_for_another_host_is_refused(void **state)
 
 static void a_server_has_sixty_four_names_at_most(void **state)
 {
+	unsigned port;
+	int listener = net_bound(SOCK_STREAM, &port);
 	struct usp_metrics *metrics;
 	const char *why;
-	unsigned port;
 
 	(void)state;
-	assert_int_equal(
-		usp_metrics_new(NULL, &(struct usp_door){.fd = net_bound(SOCK_STREAM, &port), .process = usp_own_nr()},
-				1, &metrics),
-		0);
+	assert_int_equal(usp_metrics_new(&(struct usp_metrics_source){.arg = NULL}, &listener, 1, &metrics), 0);
 	for (unsigned i = 0; i < USP_METRICS_HOSTS_MAX; i++)
 		assert_int_equal(usp_metrics_add_host(metrics, "relay", &why), 0);
 	assert_int_equal(usp_metrics_add_host(metrics, "relay", &why), -ENOSPC);
 	usp_metrics_free(metrics);
+	close(listener);
 }
 
 /* No page of a browser gets there. */
@@ -795,15 +800,14 @@ static void the_end_closes_what_is_open(void **state)
 static void a_server_that_never_started_is_freed(void **state)
 {
 	unsigned port;
+	int listener = net_bound(SOCK_STREAM, &port);
 	struct usp_metrics *metrics;
 
 	(void)state;
-	assert_int_equal(
-		usp_metrics_new(NULL, &(struct usp_door){.fd = net_bound(SOCK_STREAM, &port), .process = usp_own_nr()},
-				1, &metrics),
-		0);
+	assert_int_equal(usp_metrics_new(&(struct usp_metrics_source){.arg = NULL}, &listener, 1, &metrics), 0);
 	usp_metrics_free(metrics);
 	usp_metrics_free(NULL);
+	close(listener);
 }
 
 int main(void)

@@ -63,21 +63,23 @@ static void a_quoted_text_says_the_same_to_both_readers(void **state)
 
 /* --- History --------------------------------------------------------------------------------------- */
 
-static struct usp_relay_status moment(uint64_t to_target, uint64_t to_client, unsigned nr_connections)
+struct values {
+	uint64_t value[USP_REPORT_NR_SERIES];
+};
+
+static struct values moment(uint64_t to_target, uint64_t to_client, unsigned nr_connections)
 {
-	return (struct usp_relay_status){.size = sizeof(struct usp_relay_status),
-					 .delivered = {to_target, to_client},
-					 .nr_connections = nr_connections};
+	return (struct values){{to_target, to_client, nr_connections}};
 }
 
-static void add(struct usp_history *history, struct usp_relay_status status, uint64_t now_ns)
+static void add(struct usp_history *history, struct values values, uint64_t now_ns)
 {
-	usp_history_add(history, &status, now_ns);
+	usp_history_add(history, values.value, now_ns);
 }
 
-static void begin(struct usp_history *history, struct usp_relay_status status, uint64_t now_ns)
+static void begin(struct usp_history *history, struct values values, uint64_t now_ns)
 {
-	usp_history_begin(history, &status, now_ns);
+	usp_history_begin(history, values.value, USP_REPORT_NR_COUNTERS, USP_REPORT_NR_SERIES, now_ns);
 }
 
 static void assert_moment(const struct usp_history *history, unsigned index, uint64_t to_target, uint64_t to_client,
@@ -85,9 +87,9 @@ static void assert_moment(const struct usp_history *history, unsigned index, uin
 {
 	const struct usp_moment *at = usp_history_at(history, index);
 
-	assert_int_equal(at->rate[USP_TO_TARGET], to_target);
-	assert_int_equal(at->rate[USP_TO_CLIENT], to_client);
-	assert_int_equal(at->nr_connections, nr_connections);
+	assert_int_equal(at->value[USP_TO_TARGET], to_target);
+	assert_int_equal(at->value[USP_TO_CLIENT], to_client);
+	assert_int_equal(at->value[USP_REPORT_NR_COUNTERS], nr_connections);
 }
 
 static void a_sample_is_what_was_delivered_in_its_second(void **state)
@@ -302,7 +304,7 @@ static void every_sample_is_told_to_prometheus(void **state)
 	char *rest, *line;
 
 	(void)state;
-	usp_report_prometheus(&report, &text);
+	usp_report_numbers(&report, &(struct usp_numbers){.prefix = "usplice_relay", .text = &text});
 	rest = text.base;
 	while ((line = next_line(&rest))) {
 		if (line[0] == '#')
@@ -348,7 +350,7 @@ static void every_family_has_one_help_and_one_type_before_its_samples(void **sta
 	char name[128] = "", *rest, *line;
 
 	(void)state;
-	usp_report_prometheus(&report, &text);
+	usp_report_numbers(&report, &(struct usp_numbers){.prefix = "usplice_relay", .text = &text});
 	assert_int_equal(text.base[text.len - 1], '\n');
 	rest = text.base;
 	while ((line = next_line(&rest))) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* http - what a request of HTTP/1 asks for, and the head of the answer. */
-#include "relay/http.h"
+#include "metrics/http.h"
 
 #include <errno.h>
 #include <stdio.h>

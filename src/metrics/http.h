@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* http - what a request of HTTP/1 asks for, and the head of the answer. */
-#ifndef USP_RELAY_HTTP_H
-#define USP_RELAY_HTTP_H
+#ifndef USP_METRICS_HTTP_H
+#define USP_METRICS_HTTP_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,8 +3,8 @@
  * text - a text that grows. It remembers if memory was short, so that the caller checks once, at
  * the end.
  */
-#ifndef USP_RELAY_TEXT_H
-#define USP_RELAY_TEXT_H
+#ifndef USP_METRICS_TEXT_H
+#define USP_METRICS_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>

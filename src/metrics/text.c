@@ -3,7 +3,7 @@
  * text - a text that grows. It remembers if memory was short, so that the caller checks once, at
  * the end.
  */
-#include "relay/text.h"
+#include "metrics/text.h"
 
 #include <stdarg.h>
 #include <stdint.h>

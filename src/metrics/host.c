@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* host - the host that a request names, and whether it is this server. */
-#include "relay/host.h"
+#include "metrics/host.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

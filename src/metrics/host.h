@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* host - the host that a request names, and whether it is this server. */
-#ifndef USP_RELAY_HOST_H
-#define USP_RELAY_HOST_H
+#ifndef USP_METRICS_HOST_H
+#define USP_METRICS_HOST_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * metrics - a small HTTP server that reports the state of a relay: /metrics for Prometheus, / for
- * people.
+ * server - a small HTTP server that reports numbers: /metrics for Prometheus, / for people.
  *
  * Each client sends one request and gets one answer. Then it lingers until it has closed its side,
  * because unread bytes would reset the connection before the answer has arrived:
@@ -15,7 +14,7 @@
  * each may send. When all places are taken, a client that has had its time gives its place to a
  * waiting one. The client that has been asking for the longest goes first.
  */
-#include "relay/metrics.h"
+#include "metrics/server.h"
 
 #include <errno.h>
 #include <string.h>
@@ -24,11 +23,8 @@
 #include "base/compiler.h"
 #include "base/own.h"
 #include "base/sys.h"
-#include "relay/host.h"
-#include "relay/http.h"
-#include "relay/page.h"
-#include "relay/place.h"
-#include "relay/report.h"
+#include "metrics/host.h"
+#include "metrics/http.h"
 
 #define METRICS_CLIENTS_MAX 32
 #define METRICS_SPARE_FDS 4 /* kept for clients that come when the process has none left */
@@ -36,6 +32,7 @@
 #define METRICS_HEAD_MAX 2048		       /* of an answer */
 #define METRICS_LINGER_MAX ((size_t)256 << 10) /* bytes behind a request that are read and dropped */
 #define METRICS_PATIENCE_NS (5 * UINT64_C(1000000000))
+#define METRICS_TICK_NS UINT64_C(1000000000)
 #define METRICS_GRACE_NS UINT64_C(500000000) /* that each state has in any case, so that a crowd is served in turn */
 
 enum metrics_state {
@@ -66,14 +63,14 @@ struct metrics_client {
 struct metrics_door {
 	struct usp_watch watch;
 	struct usp_metrics *metrics;
-	struct usp_door door;
+	int fd; /* -1: it is not listened to any more */
 };
 
 struct usp_metrics {
-	struct usp_relay *relay;
+	struct usp_metrics_source source;
 	struct usp_loop *loop; /* NULL before the start */
 	struct usp_timer tick;
-	struct metrics_door doors[USP_PLACE_DOORS_MAX];
+	struct metrics_door doors[USP_METRICS_DOORS_MAX];
 	unsigned nr_doors;
 	bool is_unix; /* which no page in a browser can reach */
 	char *hosts[USP_METRICS_HOSTS_MAX];
@@ -82,39 +79,7 @@ struct usp_metrics {
 	struct metrics_client *clients[METRICS_CLIENTS_MAX];
 	int spare_fds[METRICS_SPARE_FDS];
 	unsigned nr_spare_fds;
-	uint64_t started_ns;
-	struct usp_history history;
 };
-
-/* --- The report ------------------------------------------------------------------------------------ */
-
-/*
- * Take a snapshot of everything. False without memory. Targets may be replaced meanwhile: those
- * that are left count.
- */
-static bool metrics_report(struct usp_metrics *metrics, struct usp_report *ret_report)
-{
-	struct usp_report report = {
-		.status.size = sizeof(report.status),
-		.uptime_ns = usp_loop_now(metrics->loop) - metrics->started_ns,
-		.history = &metrics->history,
-	};
-
-	usp_relay_status(metrics->relay, &report.status);
-	report.targets = usp_alloc_array(usp_max(report.status.nr_targets, 1), sizeof(report.targets[0]));
-	if (!report.targets)
-		return false;
-	while (report.nr_targets < report.status.nr_targets) {
-		struct usp_relay_target_status *target = &report.targets[report.nr_targets];
-
-		target->size = sizeof(*target);
-		if (usp_relay_target_status(metrics->relay, report.nr_targets, target) < 0)
-			break;
-		report.nr_targets++;
-	}
-	*ret_report = report;
-	return true;
-}
 
 /* --- Hosts ----------------------------------------------------------------------------------------- */
 
@@ -152,13 +117,25 @@ static bool metrics_is_for(const struct usp_metrics *metrics, const struct usp_h
 
 struct metrics_route {
 	const char *path, *type;
-	void (*write)(const struct usp_report *report, struct usp_text *text); /* NULL: the page */
+	void (*write)(const struct usp_metrics *metrics, struct usp_text *text); /* NULL: the page */
 };
+
+static void metrics_write_numbers(const struct usp_metrics *metrics, struct usp_text *text)
+{
+	struct usp_numbers numbers = {.prefix = metrics->source.prefix, .text = text};
+
+	metrics->source.write_numbers(metrics->source.arg, &numbers);
+}
+
+static void metrics_write_json(const struct usp_metrics *metrics, struct usp_text *text)
+{
+	metrics->source.write_json(metrics->source.arg, text);
+}
 
 static const struct metrics_route metrics_routes[] = {
 	{.path = "/", .type = "text/html; charset=utf-8"},
-	{.path = "/metrics", .type = "text/plain; version=0.0.4; charset=utf-8", .write = usp_report_prometheus},
-	{.path = "/status.json", .type = "application/json", .write = usp_report_json},
+	{.path = "/metrics", .type = "text/plain; version=0.0.4; charset=utf-8", .write = metrics_write_numbers},
+	{.path = "/status.json", .type = "application/json", .write = metrics_write_json},
 };
 
 static const struct metrics_route *metrics_find(const struct usp_http_request *request)
@@ -205,27 +182,22 @@ static void metrics_refuse(struct metrics_client *client, unsigned status)
 
 static void metrics_send_page(struct metrics_client *client, const struct metrics_route *route)
 {
-	client->body = usp_page;
-	client->body_len = usp_page_len;
-	metrics_answer(client, 200, route->type, usp_page_policy);
+	const struct usp_metrics_source *source = &client->metrics->source;
+
+	client->body = source->page;
+	client->body_len = source->page_len;
+	metrics_answer(client, 200, route->type, source->page_policy);
 }
 
 static void metrics_send_report(struct metrics_client *client, const struct metrics_route *route)
 {
-	struct usp_report report;
-	bool is_made = metrics_report(client->metrics, &report);
-
-	if (is_made) {
-		route->write(&report, &client->text);
-		usp_free(report.targets);
-		is_made = !client->text.has_failed;
-	}
+	route->write(client->metrics, &client->text);
 	client->body = client->text.base;
 	client->body_len = client->text.len;
-	if (is_made)
-		metrics_answer(client, 200, route->type, NULL);
-	else
+	if (client->text.has_failed)
 		metrics_refuse(client, 503);
+	else
+		metrics_answer(client, 200, route->type, NULL);
 }
 
 static void metrics_serve(struct metrics_client *client, const struct usp_http_request *request)
@@ -487,32 +459,19 @@ static bool metrics_accept_one(struct usp_metrics *metrics, int listener)
 static void metrics_accept(struct usp_metrics *metrics)
 {
 	for (unsigned i = 0; i < metrics->nr_doors; i++) {
-		while (metrics_accept_one(metrics, metrics->doors[i].door.fd))
+		while (metrics_accept_one(metrics, metrics->doors[i].fd))
 			;
 	}
 }
 
-void usp_metrics_for_doors(struct usp_metrics *metrics, void (*act)(struct usp_door *door))
-{
-	for (unsigned i = 0; i < metrics->nr_doors; i++)
-		act(&metrics->doors[i].door);
-}
-
-/*
- * See metrics.h. A name whose lock is held keeps its socket, so that its inode is not used again
- * before the name is removed.
- */
 void usp_metrics_shut(struct usp_metrics *metrics)
 {
 	for (unsigned i = 0; i < metrics->nr_doors; i++) {
-		struct usp_door *door = &metrics->doors[i].door;
+		struct metrics_door *door = &metrics->doors[i];
 
-		if (door->fd < 0)
-			continue;
-		usp_loop_unwatch(metrics->loop, door->fd);
-		usp_door_shut(door);
-		if (!door->name.is_bound)
-			usp_door_close(door);
+		if (door->fd >= 0)
+			usp_loop_unwatch(metrics->loop, door->fd);
+		door->fd = -1;
 	}
 }
 
@@ -526,42 +485,35 @@ static void metrics_door_ready(struct usp_watch *watch, unsigned events)
 static void metrics_ticked(struct usp_timer *timer)
 {
 	struct usp_metrics *metrics = usp_container_of(timer, struct usp_metrics, tick);
-	uint64_t now_ns = usp_loop_now(metrics->loop), next_ns = timer->when_ns + USP_HISTORY_STEP_NS;
-	struct usp_relay_status status = {.size = sizeof(status)};
+	uint64_t now_ns = usp_loop_now(metrics->loop), next_ns = timer->when_ns + METRICS_TICK_NS;
 
-	usp_loop_arm(metrics->loop, timer, next_ns > now_ns ? next_ns : now_ns + USP_HISTORY_STEP_NS);
-	usp_relay_status(metrics->relay, &status);
-	usp_history_add(&metrics->history, &status, now_ns);
+	usp_loop_arm(metrics->loop, timer, next_ns > now_ns ? next_ns : now_ns + METRICS_TICK_NS);
+	metrics->source.tick(metrics->source.arg, now_ns);
 	metrics_accept(metrics);
 	metrics_keep_fds(metrics);
 }
 
 /* --- Life ------------------------------------------------------------------------------------------ */
 
-int usp_metrics_new(struct usp_relay *relay, const struct usp_door *doors, unsigned nr_doors,
+int usp_metrics_new(const struct usp_metrics_source *source, const int *fds, unsigned nr_fds,
 		    struct usp_metrics **ret_metrics)
 {
 	struct usp_metrics *metrics = usp_alloc(sizeof(*metrics));
 
 	if (!metrics)
 		return -ENOMEM;
-	metrics->relay = relay;
-	for (metrics->nr_doors = 0; metrics->nr_doors < nr_doors; metrics->nr_doors++)
+	metrics->source = *source;
+	for (metrics->nr_doors = 0; metrics->nr_doors < nr_fds; metrics->nr_doors++)
 		metrics->doors[metrics->nr_doors] = (struct metrics_door){
 			.watch.ready = metrics_door_ready,
 			.metrics = metrics,
-			.door = doors[metrics->nr_doors],
+			.fd = fds[metrics->nr_doors],
 		};
-	metrics->is_unix = usp_sys_getsockopt_int(doors[0].fd, SOL_SOCKET, SO_DOMAIN) == AF_UNIX;
+	metrics->is_unix = usp_sys_getsockopt_int(fds[0], SOL_SOCKET, SO_DOMAIN) == AF_UNIX;
 	metrics->process = usp_own_nr();
 	metrics->tick.fired = metrics_ticked;
 	*ret_metrics = metrics;
 	return 0;
-}
-
-int usp_metrics_listener(const struct usp_metrics *metrics)
-{
-	return metrics->doors[0].door.fd;
 }
 
 /* Remove everything from the loop. */
@@ -577,23 +529,19 @@ static void metrics_stop(struct usp_metrics *metrics)
 	}
 	usp_loop_disarm(metrics->loop, &metrics->tick);
 	for (unsigned i = 0; i < metrics->nr_doors; i++) {
-		if (metrics->doors[i].door.fd >= 0)
-			usp_loop_unwatch(metrics->loop, metrics->doors[i].door.fd);
+		if (metrics->doors[i].fd >= 0)
+			usp_loop_unwatch(metrics->loop, metrics->doors[i].fd);
 	}
 	metrics->loop = NULL;
 }
 
 int usp_metrics_start(struct usp_metrics *metrics, struct usp_loop *loop)
 {
-	struct usp_relay_status status = {.size = sizeof(status)};
-	int ret;
+	uint64_t now_ns = usp_loop_now(loop);
+	int ret = usp_loop_arm(loop, &metrics->tick, now_ns + METRICS_TICK_NS);
 
-	metrics->started_ns = usp_loop_now(loop);
-	usp_relay_status(metrics->relay, &status);
-	usp_history_begin(&metrics->history, &status, metrics->started_ns);
-	ret = usp_loop_arm(loop, &metrics->tick, metrics->started_ns + USP_HISTORY_STEP_NS);
 	for (unsigned i = 0; i < metrics->nr_doors && ret == 0; i++)
-		ret = usp_loop_watch(loop, metrics->doors[i].door.fd, EPOLLIN | EPOLLET, &metrics->doors[i].watch);
+		ret = usp_loop_watch(loop, metrics->doors[i].fd, EPOLLIN | EPOLLET, &metrics->doors[i].watch);
 	metrics->loop = loop;
 	if (ret < 0)
 		metrics_stop(metrics);
@@ -608,8 +556,6 @@ void usp_metrics_free(struct usp_metrics *metrics)
 		return;
 	if (metrics->process == usp_own_nr() && metrics->loop)
 		metrics_stop(metrics);
-	for (unsigned i = 0; i < metrics->nr_doors; i++)
-		usp_door_close(&metrics->doors[i].door);
 	while (metrics->nr_spare_fds)
 		usp_sys_close(metrics->spare_fds[--metrics->nr_spare_fds]);
 	for (unsigned i = 0; i < metrics->nr_hosts; i++)
