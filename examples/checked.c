@@ -1,5 +1,6 @@
 /* checked - a kind of buf with a checksum, which is verified when somebody touches the bytes, and not before. */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

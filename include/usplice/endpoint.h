@@ -7,7 +7,6 @@
 #ifndef USPLICE_ENDPOINT_H
 #define USPLICE_ENDPOINT_H
 
-#include <stdatomic.h>
 #include <usplice.h>
 
 #ifdef __cplusplus
@@ -17,13 +16,30 @@ extern "C" {
 struct usp_pipe;
 struct usp_buf;
 
+/* Counters and flags that several threads use. Only the library reads and changes them. */
+struct usp_atomic_u32 {
+	uint32_t opaque;
+};
+
+struct usp_atomic_u64 {
+	uint64_t opaque;
+};
+
+struct usp_atomic_int {
+	int opaque;
+};
+
+struct usp_atomic_text {
+	const char *opaque;
+};
+
 /* --- Folios ---------------------------------------------------------------------------------------
  * A folio is contiguous memory with an atomic count of references. The library's own folios come
  * from a pool and are aligned to 4096 bytes. The others wrap memory of another owner, and release
  * tells the owner when it may be reused.
  */
 struct usp_folio {
-	atomic_uint refs;
+	struct usp_atomic_u32 refs;
 	uint32_t order; /* the size class in the pool; unused for wrapped memory */
 	size_t len;
 	unsigned char *base;
@@ -221,9 +237,9 @@ struct usp_lane {
 
 /* The account of one side of a file. */
 struct usp_account {
-	_Atomic(uint64_t) bytes[USP_NR_WAYS];
-	_Atomic(const char *) reason[USP_NR_WAYS];
-	_Atomic(uint64_t) nr_calls;
+	struct usp_atomic_u64 bytes[USP_NR_WAYS];
+	struct usp_atomic_text reason[USP_NR_WAYS];
+	struct usp_atomic_u64 nr_calls;
 };
 
 /* One side of a file: what belongs to reading from it, or to writing to it. */
@@ -232,7 +248,7 @@ struct usp_side {
 	const char *lane_reason;     /* why the bytes go this way; static, or NULL */
 	uint8_t lane_way;	     /* an enum usp_way: how bytes go on this lane, as far as it is known in advance */
 	bool lane_is_forced;	     /* a lane that refuses is an error; do not fall back */
-	atomic_int late_error;	     /* met after bytes had moved; the next call on this side returns it */
+	struct usp_atomic_int late_error; /* met after bytes had moved; the next call on this side returns it */
 	struct usp_account account;
 };
 
@@ -248,14 +264,15 @@ struct usp_side {
 
 struct usp_file {
 	const struct usp_file_ops *ops;
-	atomic_uint refs;
-	unsigned mode;		/* USP_READ | USP_WRITE */
-	unsigned traits;	/* USP_FILE_* */
-	atomic_uint flags;	/* USP_NONBLOCK ... */
-	int fd;			/* -1 without a descriptor */
-	atomic_bool is_drained; /* set by a hook that read all there is now: to read again would only give -EAGAIN */
-	int64_t pos;		/* position for calls without an offset */
-	size_t io_bytes;	/* most bytes that one write should move, or 0: chunk of a disk file, datagram of UDP */
+	struct usp_atomic_u32 refs;
+	unsigned mode;		     /* USP_READ | USP_WRITE */
+	unsigned traits;	     /* USP_FILE_* */
+	struct usp_atomic_u32 flags; /* USP_NONBLOCK ... */
+	int fd;			     /* -1 without a descriptor */
+	struct usp_atomic_u32
+		is_drained; /* set by a hook that read all there is now: to read again would only give -EAGAIN */
+	int64_t pos;	    /* position for calls without an offset */
+	size_t io_bytes;    /* most bytes that one write should move, or 0: chunk of a disk file, datagram of UDP */
 	char *spec;
 	void *priv;
 	struct usp_side sides[2]; /* see usp_file_side; the last member, so that a side may grow */

@@ -3,6 +3,7 @@
 #ifndef USP_CLI_COPY_H
 #define USP_CLI_COPY_H
 
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <usplice/spec.h>
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "base/atomic.h"
 #include "base/sys.h"
 #include "endpoints/endpoints.h"
 #include "endpoints/spec.h"
@@ -33,7 +34,7 @@ static int block_new(int fd, unsigned mode, unsigned traits, const char *name, s
 	if (ret < 0)
 		return ret;
 	usp_fd_find_pos(file);
-	atomic_store(&file->flags, fd_flags & O_DIRECT ? USP_DIRECT : 0);
+	atomic_store(usp_u32(&file->flags), fd_flags & O_DIRECT ? USP_DIRECT : 0);
 	*ret_file = file;
 	return 0;
 }

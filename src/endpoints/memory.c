@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "endpoints/endpoints.h"
 #include "endpoints/spec.h"
@@ -107,7 +108,7 @@ static struct usp_folio *memory_writable(struct memory *memory, size_t pos)
 
 	if (index == memory->nr_chunks && !memory_grow(memory))
 		return NULL;
-	if (memory->can_move && pos < memory->len && atomic_load(&memory->chunks[index]->refs) > 1 &&
+	if (memory->can_move && pos < memory->len && atomic_load(usp_u32(&memory->chunks[index]->refs)) > 1 &&
 	    !memory_copy_chunk(memory, index))
 		return NULL;
 	return memory->chunks[index];

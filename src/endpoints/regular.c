@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "base/atomic.h"
 #include "base/sys.h"
 #include "endpoints/endpoints.h"
 #include "endpoints/spec.h"
@@ -41,7 +42,7 @@ static void regular_set_traits(struct usp_file *file, int fd_flags)
 		file->traits |= USP_FILE_LOCKED_WRITES;
 	if (file->mode & USP_WRITE && !is_direct)
 		file->io_bytes = REGULAR_SINK_IO_BYTES;
-	atomic_store(&file->flags, (is_append ? USP_APPEND : 0) | (is_direct ? USP_DIRECT : 0));
+	atomic_store(usp_u32(&file->flags), (is_append ? USP_APPEND : 0) | (is_direct ? USP_DIRECT : 0));
 }
 
 static int regular_new(int fd, unsigned mode, unsigned traits, const char *name, struct usp_file **ret_file)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/addr.h"
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "base/wait.h"
@@ -361,7 +362,7 @@ int usp_stream_file_new(int fd, bool is_tcp, const char *name, struct usp_file *
 
 	if (ret == 0) {
 		socket_set_traits(*ret_file);
-		atomic_store(&(*ret_file)->flags, USP_NONBLOCK);
+		atomic_store(usp_u32(&(*ret_file)->flags), USP_NONBLOCK);
 	}
 	return ret;
 }
@@ -523,7 +524,7 @@ static int socket_adopt(int fd, const struct stat *st, unsigned mode, unsigned t
 	else
 		usp_dgram_init(file, ops == &usp_udp_ops ? USP_DATAGRAM_BYTES : USP_DATAGRAM_BYTES_MAX, false);
 	if (flags & O_NONBLOCK)
-		atomic_store(&file->flags, USP_NONBLOCK);
+		atomic_store(usp_u32(&file->flags), USP_NONBLOCK);
 	else if (traits & USP_FILE_SHARED)
 		file->traits &= ~USP_FILE_SPLICEABLE;
 	*ret_file = file;

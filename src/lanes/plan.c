@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "lanes/kpipe.h"
@@ -23,7 +24,8 @@ static bool plan_can_splice(const struct usp_file *file, unsigned side)
 {
 	if (!(file->traits & USP_FILE_SPLICEABLE) || file->fd < 0)
 		return false;
-	return side == USP_READ || !(atomic_load(&file->flags) & USP_APPEND || file->traits & USP_FILE_LOCKED_WRITES);
+	return side == USP_READ ||
+	       !(atomic_load(usp_u32(&file->flags)) & USP_APPEND || file->traits & USP_FILE_LOCKED_WRITES);
 }
 
 /* A sink that drops fits the kernel lane, too: its bytes never enter this process. */
@@ -187,7 +189,7 @@ void usp_plan_apply(struct usp_plan *plan)
 		struct usp_plan_hop *hop = &plan->hops[i];
 
 		plan_apply_hop(hop);
-		hop->file_flags = atomic_fetch_or(&hop->file->flags, USP_NONBLOCK);
+		hop->file_flags = atomic_fetch_or(usp_u32(&hop->file->flags), USP_NONBLOCK);
 	}
 	plan->is_applied = true;
 }
@@ -201,7 +203,7 @@ void usp_plan_undo(struct usp_plan *plan)
 		hop->lane = usp_file_side(hop->file, hop->side)->lane;
 		plan_apply_hop(&(struct usp_plan_hop){.file = hop->file, .side = hop->side});
 		if (!(hop->file_flags & USP_NONBLOCK))
-			atomic_fetch_and(&hop->file->flags, ~USP_NONBLOCK);
+			atomic_fetch_and(usp_u32(&hop->file->flags), ~USP_NONBLOCK);
 	}
 	plan->is_applied = false;
 }

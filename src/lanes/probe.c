@@ -26,6 +26,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/own.h"
 #include "base/sys.h"
@@ -378,7 +379,7 @@ static const char *probe_why_none(const struct usp_file *file)
 {
 	if (file->fd < 0)
 		return "there is no descriptor that the kernel could splice";
-	if (atomic_load(&file->flags) & USP_DIRECT)
+	if (atomic_load(usp_u32(&file->flags)) & USP_DIRECT)
 		return "O_DIRECT goes around the page cache, where the probe cannot look";
 	if (strcmp(usp_file_type(file), "block") == 0)
 		return "a device cannot be probed without writing to it";
@@ -394,7 +395,7 @@ void usp_probe(const struct usp_file *file, unsigned side, struct usp_probe_resu
 		*ret_result = (struct usp_probe_result){.way = USP_BY_REFERENCE, .reason = "dropped, not read"};
 		return;
 	}
-	if (!kind || file->fd < 0 || atomic_load(&file->flags) & USP_DIRECT) {
+	if (!kind || file->fd < 0 || atomic_load(usp_u32(&file->flags)) & USP_DIRECT) {
 		*ret_result = (struct usp_probe_result){.way = USP_UNKNOWN, .reason = probe_why_none(file)};
 		return;
 	}

@@ -17,6 +17,7 @@
 #include <sys/queue.h>
 
 #include "base/alloc.h"
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/own.h"
 #include "base/sys.h"
@@ -58,21 +59,21 @@ static atomic_size_t folio_nr_alive, folio_bytes_alive;
 void usp_folio_init(struct usp_folio *folio, void *base, size_t len, void (*release)(struct usp_folio *folio))
 {
 	*folio = (struct usp_folio){.len = len, .base = base, .release = release};
-	atomic_init(&folio->refs, 1);
+	atomic_init(usp_u32(&folio->refs), 1);
 	atomic_fetch_add_explicit(&folio_nr_alive, 1, memory_order_relaxed);
 }
 
 bool usp_folio_get(struct usp_folio *folio)
 {
-	if (atomic_load_explicit(&folio->refs, memory_order_relaxed) >= FOLIO_REFS_MAX)
+	if (atomic_load_explicit(usp_u32(&folio->refs), memory_order_relaxed) >= FOLIO_REFS_MAX)
 		return false;
-	atomic_fetch_add_explicit(&folio->refs, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(usp_u32(&folio->refs), 1, memory_order_relaxed);
 	return true;
 }
 
 void usp_folio_put(struct usp_folio *folio)
 {
-	if (atomic_fetch_sub_explicit(&folio->refs, 1, memory_order_acq_rel) != 1)
+	if (atomic_fetch_sub_explicit(usp_u32(&folio->refs), 1, memory_order_acq_rel) != 1)
 		return;
 	atomic_fetch_sub_explicit(&folio_nr_alive, 1, memory_order_relaxed);
 	folio->release(folio);

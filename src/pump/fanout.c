@@ -19,6 +19,7 @@
 #include <errno.h>
 
 #include "base/alloc.h"
+#include "base/atomic.h"
 #include "base/sys.h"
 #include "pump/inside.h"
 #include "splice/pipe.h"
@@ -310,7 +311,7 @@ int usp_fanout_advance(struct usp_pump *pump)
 	struct usp_pump_wait source_wait;
 	int filled;
 
-	atomic_store_explicit(&pump->source->is_drained, false, memory_order_relaxed); /* as for one sink */
+	atomic_store_explicit(usp_u32(&pump->source->is_drained), false, memory_order_relaxed); /* as for one sink */
 	do {
 		if (fanout_advance_sinks(pump)) {
 			pump->stage = USP_PUMP_DONE;

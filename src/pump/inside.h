@@ -11,6 +11,7 @@
 #define USP_PUMP_INSIDE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <usplice/endpoint.h>
 
 #include "lanes/plan.h"

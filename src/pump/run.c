@@ -16,6 +16,7 @@
 #include <poll.h>
 
 #include "base/alloc.h"
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/own.h"
 #include "base/sized.h"
@@ -115,7 +116,7 @@ static int run_begin(struct usp_pump *pump)
 
 	usp_rate_init(&pump->limits.rate, pump->params.rate, now_ns);
 	pump->limits.begun_ns = pump->limits.progress_ns = now_ns;
-	atomic_store(&pump->source->is_drained, false);
+	atomic_store(usp_u32(&pump->source->is_drained), false);
 	if (usp_file_shares_pos(pump->source, &pump->source->pos))
 		usp_file_seek(pump->source, 0, SEEK_CUR); /* others may have moved it since the last look */
 	ret = run_plan(pump);

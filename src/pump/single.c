@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "lanes/copy_range.h"
@@ -164,7 +165,7 @@ static int single_timed_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
 	int ret;
 
 	/* A short read of the last step may be out of date, and its event will not come again. */
-	atomic_store_explicit(&pump->source->is_drained, false, memory_order_relaxed);
+	atomic_store_explicit(usp_u32(&pump->source->is_drained), false, memory_order_relaxed);
 	ret = single_flow(pump, wait);
 	if (ret != -EAGAIN || !single_is_timed(pump))
 		return ret;

@@ -2,6 +2,7 @@
 /* source - the source's side of a pump: take one piece at a time into the pipe. */
 #include <errno.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "pump/inside.h"
 #include "splice/pipe.h"
@@ -19,7 +20,7 @@ static ssize_t source_move(struct usp_pump *pump, struct usp_pipe *from, size_t 
 
 static int source_blocked(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 {
-	atomic_store_explicit(&pump->source->is_drained, false, memory_order_relaxed);
+	atomic_store_explicit(usp_u32(&pump->source->is_drained), false, memory_order_relaxed);
 	return usp_pump_blocked(pump->source, USP_READ, ret_wait);
 }
 
@@ -29,7 +30,8 @@ ssize_t usp_pump_may_take(struct usp_pump *pump, size_t len, struct usp_pump_wai
 
 	if (allowed == 0)
 		atomic_store(&pump->has_all, true);
-	if (allowed > 0 && !pump->recheck && atomic_load_explicit(&pump->source->is_drained, memory_order_relaxed))
+	if (allowed > 0 && !pump->recheck &&
+	    atomic_load_explicit(usp_u32(&pump->source->is_drained), memory_order_relaxed))
 		return source_blocked(pump, ret_wait);
 	return allowed;
 }

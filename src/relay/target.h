@@ -3,6 +3,7 @@
 #ifndef USP_RELAY_TARGET_H
 #define USP_RELAY_TARGET_H
 
+#include <stdatomic.h>
 #include <usplice/relay.h>
 
 #include "relay/address.h"

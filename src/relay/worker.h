@@ -13,6 +13,7 @@
 #define USP_RELAY_WORKER_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <usplice/relay.h>
 
 #include "base/slab.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* buf - the doors to the buffer operations, and the three kinds of buf that the core makes itself. */
+#include "base/atomic.h"
 #include <usplice/endpoint.h>
 
 int usp_buf_confirm(struct usp_pipe *pipe, struct usp_buf *buf)
@@ -61,7 +62,7 @@ static bool folio_buf_try_steal(struct usp_pipe *pipe, struct usp_buf *buf)
 	struct usp_folio *folio = buf->store;
 
 	(void)pipe;
-	return atomic_load_explicit(&folio->refs, memory_order_acquire) == 1;
+	return atomic_load_explicit(usp_u32(&folio->refs), memory_order_acquire) == 1;
 }
 
 const struct usp_buf_ops usp_anon_buf_ops = {

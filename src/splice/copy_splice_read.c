@@ -2,6 +2,7 @@
 /* copy_splice_read - splice_read for anything that has read_iter: one copy, into fresh folios (H3). */
 #include <errno.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "splice/pipe.h"
 
@@ -66,7 +67,7 @@ ssize_t usp_copy_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe 
 	ret = usp_file_read_iter(in, &(struct usp_iter){.iov = iov, .nr_segs = nr, .count = count}, pos, flags);
 	copy_push(pipe, folios, nr, ret > 0 ? (size_t)ret : 0, slot_bytes);
 	if (ret > 0) {
-		is_direct = atomic_load(&in->flags) & USP_DIRECT;
+		is_direct = atomic_load(usp_u32(&in->flags)) & USP_DIRECT;
 		usp_file_account(in, USP_READ, is_direct ? USP_UNKNOWN : USP_COPIED, (size_t)ret,
 				 is_direct ? direct_reason : copy_reason);
 	}

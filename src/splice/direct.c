@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "splice/file.h"
@@ -28,7 +29,7 @@ static int direct_check(const struct usp_file *in, int64_t pos_in, const struct 
 		return -EBADF;
 	if (off_out && !(out->traits & USP_FILE_SEEKABLE))
 		return -EINVAL;
-	if (atomic_load(&out->flags) & USP_APPEND || !(in->traits & USP_FILE_SEEKABLE))
+	if (atomic_load(usp_u32(&out->flags)) & USP_APPEND || !(in->traits & USP_FILE_SEEKABLE))
 		return -EINVAL;
 	return usp_file_verify_area(pos_out, usp_min(len, USP_MAX_RW_COUNT));
 }

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <poll.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "splice/file.h"
@@ -90,7 +91,7 @@ static const int64_t *fd_place(const struct usp_file *file, unsigned side, const
 {
 	if (!(file->traits & USP_FILE_SEEKABLE) || usp_file_shares_pos(file, pos))
 		return NULL;
-	return side == USP_WRITE && atomic_load(&file->flags) & USP_APPEND ? NULL : pos;
+	return side == USP_WRITE && atomic_load(usp_u32(&file->flags)) & USP_APPEND ? NULL : pos;
 }
 
 static ssize_t fd_write_guarded(int fd, const struct usp_iter *iter)
@@ -202,7 +203,7 @@ static ssize_t fd_iter(struct usp_file *file, unsigned side, const struct usp_it
 	struct usp_iter clamped = fd_clamp(iter);
 	ssize_t ret;
 
-	if (atomic_load(&file->flags) & USP_DIRECT)
+	if (atomic_load(usp_u32(&file->flags)) & USP_DIRECT)
 		ret = fd_call_direct(file, side, &clamped, pos);
 	else
 		ret = fd_call(file, side, &clamped, pos);

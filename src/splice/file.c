@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "base/alloc.h"
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/sized.h"
 #include "base/sys.h"
@@ -37,7 +38,7 @@ int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec
 	file->mode = mode;
 	file->priv = priv;
 	file->fd = -1;
-	atomic_init(&file->refs, 1);
+	atomic_init(usp_u32(&file->refs), 1);
 	usp_file_side(file, USP_READ)->lane_way = usp_file_side(file, USP_WRITE)->lane_way = USP_UNKNOWN;
 	*ret_file = file;
 	return 0;
@@ -45,13 +46,13 @@ int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec
 
 struct usp_file *usp_file_get(struct usp_file *file)
 {
-	atomic_fetch_add_explicit(&file->refs, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(usp_u32(&file->refs), 1, memory_order_relaxed);
 	return file;
 }
 
 void usp_file_put(struct usp_file *file)
 {
-	if (!file || atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) != 1)
+	if (!file || atomic_fetch_sub_explicit(usp_u32(&file->refs), 1, memory_order_acq_rel) != 1)
 		return;
 	usp_file_close(file);
 	usp_free(file);
@@ -74,17 +75,17 @@ int usp_file_fd(const struct usp_file *file)
 
 unsigned usp_file_flags(const struct usp_file *file)
 {
-	return atomic_load(&file->flags);
+	return atomic_load(usp_u32(&file->flags));
 }
 
 int usp_file_set_flags(struct usp_file *file, unsigned flags)
 {
-	unsigned fixed = USP_APPEND | USP_DIRECT, old = atomic_load(&file->flags);
+	unsigned fixed = USP_APPEND | USP_DIRECT, old = atomic_load(usp_u32(&file->flags));
 	unsigned may = USP_NONBLOCK | (usp_file_pipe(file) && file->mode & USP_WRITE ? USP_PACKET : 0);
 
 	if ((flags & ~may) != (old & fixed))
 		return -EINVAL;
-	atomic_store(&file->flags, flags);
+	atomic_store(usp_u32(&file->flags), flags);
 	return 0;
 }
 
@@ -147,9 +148,9 @@ void usp_file_account(struct usp_file *file, unsigned side, enum usp_way way, si
 {
 	struct usp_account *account = &usp_file_side(file, side)->account;
 
-	atomic_fetch_add_explicit(&account->bytes[way], len, memory_order_relaxed);
-	atomic_fetch_add_explicit(&account->nr_calls, 1, memory_order_relaxed);
-	atomic_store_explicit(&account->reason[way], reason, memory_order_relaxed);
+	atomic_fetch_add_explicit(usp_u64(&account->bytes[way]), len, memory_order_relaxed);
+	atomic_fetch_add_explicit(usp_u64(&account->nr_calls), 1, memory_order_relaxed);
+	atomic_store_explicit(usp_text_of(&account->reason[way]), reason, memory_order_relaxed);
 }
 
 void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *ret_hop)
@@ -158,10 +159,10 @@ void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *re
 	const struct usp_account *account = &of->account;
 	struct usp_hop hop = {.lane = of->lane ? of->lane->name : "user"};
 
-	hop.nr_calls = atomic_load_explicit(&account->nr_calls, memory_order_relaxed);
+	hop.nr_calls = atomic_load_explicit(usp_u64(&account->nr_calls), memory_order_relaxed);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++) {
-		hop.bytes[way] = atomic_load_explicit(&account->bytes[way], memory_order_relaxed);
-		hop.reason[way] = atomic_load_explicit(&account->reason[way], memory_order_relaxed);
+		hop.bytes[way] = atomic_load_explicit(usp_u64(&account->bytes[way]), memory_order_relaxed);
+		hop.reason[way] = atomic_load_explicit(usp_text_of(&account->reason[way]), memory_order_relaxed);
 	}
 	usp_sized_give(ret_hop, &hop, sizeof(hop));
 }
@@ -171,14 +172,14 @@ void usp_file_take_account(struct usp_file *file, unsigned side, struct usp_hop 
 	struct usp_account *account = &usp_file_side(file, side)->account;
 
 	*ret_hop = (struct usp_hop){.nr_calls = 0};
-	if (!atomic_load_explicit(&account->nr_calls, memory_order_relaxed))
+	if (!atomic_load_explicit(usp_u64(&account->nr_calls), memory_order_relaxed))
 		return;
-	ret_hop->nr_calls = atomic_exchange_explicit(&account->nr_calls, 0, memory_order_relaxed);
+	ret_hop->nr_calls = atomic_exchange_explicit(usp_u64(&account->nr_calls), 0, memory_order_relaxed);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++) {
-		if (!atomic_load_explicit(&account->bytes[way], memory_order_relaxed))
+		if (!atomic_load_explicit(usp_u64(&account->bytes[way]), memory_order_relaxed))
 			continue;
-		ret_hop->bytes[way] = atomic_exchange_explicit(&account->bytes[way], 0, memory_order_relaxed);
-		ret_hop->reason[way] = atomic_load_explicit(&account->reason[way], memory_order_relaxed);
+		ret_hop->bytes[way] = atomic_exchange_explicit(usp_u64(&account->bytes[way]), 0, memory_order_relaxed);
+		ret_hop->reason[way] = atomic_load_explicit(usp_text_of(&account->reason[way]), memory_order_relaxed);
 	}
 }
 
@@ -193,7 +194,7 @@ void usp_ways_judge(uint64_t delivered, uint64_t copied, uint64_t unknown, uint6
 
 bool usp_file_blocks(const struct usp_file *file, unsigned flags)
 {
-	if (atomic_load_explicit(&file->flags, memory_order_relaxed) & USP_NONBLOCK)
+	if (atomic_load_explicit(usp_u32(&file->flags), memory_order_relaxed) & USP_NONBLOCK)
 		return false;
 	return file->traits & USP_FILE_SOCKET || !(flags & USP_SPLICE_NONBLOCK);
 }
@@ -242,13 +243,13 @@ ssize_t usp_file_progress(struct usp_file *file, unsigned side, size_t done, ssi
 	if (!done)
 		return ret;
 	if (ret < 0 && ret != -EAGAIN && ret != -EINTR)
-		atomic_store(&usp_file_side(file, side)->late_error, (int)ret);
+		atomic_store(usp_int(&usp_file_side(file, side)->late_error), (int)ret);
 	return (ssize_t)done;
 }
 
 static int file_take_error(struct usp_file *file, unsigned side)
 {
-	atomic_int *error = &usp_file_side(file, side)->late_error;
+	atomic_int *error = usp_int(&usp_file_side(file, side)->late_error);
 
 	return atomic_load_explicit(error, memory_order_relaxed) ? atomic_exchange(error, 0) : 0;
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "splice/pipe.h"
 
@@ -59,7 +60,7 @@ static void iter_account(struct usp_file *out, size_t len, bool was_mapped)
 {
 	if (was_mapped)
 		usp_file_account(out, USP_WRITE, USP_COPIED, len, map_reason);
-	else if (atomic_load(&out->flags) & USP_DIRECT)
+	else if (atomic_load(usp_u32(&out->flags)) & USP_DIRECT)
 		usp_file_account(out, USP_WRITE, USP_UNKNOWN, len, direct_reason);
 	else
 		usp_file_account(out, USP_WRITE, USP_COPIED, len, write_reason);

@@ -4,6 +4,7 @@
 #define USP_SPLICE_PIPE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <usplice/endpoint.h>
 
 #define USP_SPLICE_ALL (USP_SPLICE_MOVE | USP_SPLICE_NONBLOCK | USP_SPLICE_MORE | USP_SPLICE_GIFT)

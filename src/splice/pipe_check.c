@@ -6,6 +6,7 @@
 #undef NDEBUG
 #include <assert.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/own.h"
 #include "splice/pipe.h"
@@ -31,7 +32,7 @@ static void check_buf(const struct usp_pipe *pipe, const struct usp_buf *buf)
 	if (!check_is_folio(buf))
 		return;
 	assert(buf->offset <= folio->len && buf->len <= folio->len - buf->offset);
-	assert(atomic_load_explicit(&folio->refs, memory_order_relaxed) > 0);
+	assert(atomic_load_explicit(usp_u32(&folio->refs), memory_order_relaxed) > 0);
 }
 
 /* A folio has at least as many references as entries, and at most one of these may grow. */

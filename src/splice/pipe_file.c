@@ -5,6 +5,7 @@
 #include <poll.h>
 
 #include "base/alloc.h"
+#include "base/atomic.h"
 #include "base/own.h"
 #include "base/sized.h"
 #include "base/sys.h"
@@ -14,7 +15,7 @@
 /* USP_NONBLOCK of the end makes read and write nonblocking, as does the flag of a call. */
 static unsigned pipe_end_flags(const struct usp_file *end, unsigned flags)
 {
-	return atomic_load(&end->flags) & USP_NONBLOCK ? flags | USP_SPLICE_NONBLOCK : flags;
+	return atomic_load(usp_u32(&end->flags)) & USP_NONBLOCK ? flags | USP_SPLICE_NONBLOCK : flags;
 }
 
 static ssize_t pipe_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
@@ -26,7 +27,8 @@ static ssize_t pipe_read_iter(struct usp_file *in, const struct usp_iter *to, in
 static ssize_t pipe_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
 {
 	(void)pos;
-	return usp_pipe_write(out->priv, from, atomic_load(&out->flags) & USP_PACKET, pipe_end_flags(out, flags));
+	return usp_pipe_write(out->priv, from, atomic_load(usp_u32(&out->flags)) & USP_PACKET,
+			      pipe_end_flags(out, flags));
 }
 
 /* R30. A write end without a free slot is not writable, even if a write could merge (R31). */
@@ -96,8 +98,8 @@ int usp_pipe_open(const struct usp_pipe_params *params, struct usp_file *ret_end
 		return ret;
 	}
 	pipe->nr_files = 2;
-	atomic_store(&ends[0]->flags, flags & USP_NONBLOCK);
-	atomic_store(&ends[1]->flags, flags);
+	atomic_store(usp_u32(&ends[0]->flags), flags & USP_NONBLOCK);
+	atomic_store(usp_u32(&ends[1]->flags), flags);
 	ret_ends[0] = ends[0];
 	ret_ends[1] = ends[1];
 	return 0;

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "base/alloc.h"
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/own.h"
 #include "base/sys.h"
@@ -118,7 +119,7 @@ ssize_t usp_sock_read_iter(struct usp_file *in, const struct usp_iter *to, int64
 	usp_zerocopy_reap(in, &sock->zerocopy); /* poll(2) never sleeps while notices wait */
 	ret = usp_sys_recvmsg(in->fd, &message, MSG_DONTWAIT);
 	if (ret > 0 && sock->is_tcp)
-		atomic_store_explicit(&in->is_drained, (size_t)ret < to->count, memory_order_relaxed);
+		atomic_store_explicit(usp_u32(&in->is_drained), (size_t)ret < to->count, memory_order_relaxed);
 	return ret;
 }
 

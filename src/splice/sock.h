@@ -3,6 +3,8 @@
 #ifndef USP_SPLICE_SOCK_H
 #define USP_SPLICE_SOCK_H
 
+#include <stdatomic.h>
+
 #include "splice/zerocopy.h"
 
 #define USP_DATAGRAM_BYTES_MAX 65507 /* what UDP over IPv4 can carry */

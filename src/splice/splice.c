@@ -2,13 +2,14 @@
 /* splice - dispatch by the kinds of the two files, the checks in the kernel's order, and the positions (S1-S26). */
 #include <errno.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "splice/file.h"
 #include "splice/pipe.h"
 
 static bool file_is_nonblock(const struct usp_file *file)
 {
-	return atomic_load(&file->flags) & USP_NONBLOCK;
+	return atomic_load(usp_u32(&file->flags)) & USP_NONBLOCK;
 }
 
 /* The checks of S8, then the sink's hook. */
@@ -20,7 +21,7 @@ static ssize_t splice_pipe_to_file(struct usp_file *in, struct usp_file *out, in
 
 	if (off_out && !(out->traits & USP_FILE_SEEKABLE))
 		return -EINVAL;
-	if (atomic_load(&out->flags) & USP_APPEND)
+	if (atomic_load(usp_u32(&out->flags)) & USP_APPEND)
 		return -EINVAL;
 	ret = usp_file_verify_area(*pos, len);
 	if (ret < 0)

@@ -23,6 +23,7 @@
 #include <linux/errqueue.h> /* needs struct timespec */
 
 #include "base/alloc.h"
+#include "base/atomic.h"
 #include "base/own.h"
 #include "base/sys.h"
 
@@ -242,9 +243,9 @@ static void zerocopy_settle(struct usp_file *out, size_t len, enum usp_way way, 
 {
 	struct usp_account *account = &usp_file_side(out, USP_WRITE)->account;
 
-	atomic_store_explicit(&account->reason[way], reason, memory_order_relaxed);
-	atomic_fetch_add_explicit(&account->bytes[way], len, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&account->bytes[USP_UNKNOWN], len, memory_order_relaxed);
+	atomic_store_explicit(usp_text_of(&account->reason[way]), reason, memory_order_relaxed);
+	atomic_fetch_add_explicit(usp_u64(&account->bytes[way]), len, memory_order_relaxed);
+	atomic_fetch_sub_explicit(usp_u64(&account->bytes[USP_UNKNOWN]), len, memory_order_relaxed);
 }
 
 static void zerocopy_account(struct usp_file *out, size_t len, bool is_copied, bool is_aborted)

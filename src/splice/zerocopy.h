@@ -4,6 +4,7 @@
 #define USP_SPLICE_ZEROCOPY_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <usplice/endpoint.h>
 
 #include "splice/from_pipe.h"

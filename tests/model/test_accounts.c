@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/atomic.h"
 #include "mm/gift.h"
 #include "splice/pipe.h"
 #include "support.h"
@@ -351,7 +352,7 @@ static void check_entry(const struct usp_buf *buf)
 	if (buf->ops == &store_ops || buf->ops == &unmapped_store_ops)
 		return;
 	owners = count_owners(buf->store);
-	assert_int_equal(atomic_load(&folio->refs), owners.nr_entries + (folio == &walk.gift->folio));
+	assert_int_equal(atomic_load(usp_u32(&folio->refs)), owners.nr_entries + (folio == &walk.gift->folio));
 	assert_true(owners.nr_growing <= 1);
 }
 
@@ -398,7 +399,7 @@ static void walk_run(unsigned seed)
 	for (unsigned i = 0; i < NR_PIPES; i++)
 		close_pipe(walk.pipes[i].end);
 	assert_int_equal(nr_released, nr_inserted);
-	assert_int_equal(atomic_load(&walk.gift->folio.refs), 1);
+	assert_int_equal(atomic_load(usp_u32(&walk.gift->folio.refs)), 1);
 	usp_gift_put(walk.gift);
 	usp_file_put(walk.null);
 	walk.is_running = false;

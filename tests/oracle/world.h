@@ -6,6 +6,7 @@
 #ifndef USP_TESTS_WORLD_H
 #define USP_TESTS_WORLD_H
 
+#include <stdatomic.h>
 #include <sys/uio.h>
 #include <usplice.h>
 

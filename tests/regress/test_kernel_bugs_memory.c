@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "base/atomic.h"
 #include "ends.h"
 #include "lanes/kpipe.h"
 #include "mm/gift.h"
@@ -158,14 +159,14 @@ static void c02_a_count_near_its_end_is_refused_by_every_sharer(void **state)
 	open_pipe(a, 4, USP_NONBLOCK);
 	open_pipe(b, 4, USP_NONBLOCK);
 	gift = give(a[1], bytes, sizeof(bytes));
-	atomic_store(&gift->folio.refs, UINT_MAX / 2 + 1);
+	atomic_store(usp_u32(&gift->folio.refs), UINT_MAX / 2 + 1);
 	assert_int_equal(usp_tee(a[0], b[1], 100, 0), -EFAULT);
 	assert_int_equal(usp_splice(a[0], NULL, b[1], NULL, 99, 0), -EFAULT);
 	assert_int_equal(usp_gift_splice(gift, 0, 100, b[1], 0), -EFAULT);
-	assert_int_equal(atomic_load(&gift->folio.refs), UINT_MAX / 2 + 1);
+	assert_int_equal(atomic_load(usp_u32(&gift->folio.refs)), UINT_MAX / 2 + 1);
 	assert_int_equal(nr_bufs_in(b[0]), 0);
 	put_bytes(b[1], 0, 10); /* and nobody has kept a turn */
-	atomic_store(&gift->folio.refs, 2);
+	atomic_store(usp_u32(&gift->folio.refs), 2);
 	take_bytes(a[0], 0, 100);
 	usp_gift_put(gift);
 	close_pipe(a);

@@ -56,6 +56,34 @@ needs_plain_build() {
 	done
 }
 
+@test "the public headers compile as C++11 and C++20" {
+	for header in usplice.h usplice/endpoint.h usplice/relay.h usplice/spec.h; do
+		for compiler in g++ $(command -v clang++); do
+			for standard in c++11 c++20; do
+				echo "#include <$header>" | $compiler -std=$standard -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" \
+					-fsyntax-only -x c++ -
+			done
+		done
+	done
+}
+
+# cffi takes declarations as they are, without headers of the system and without attributes.
+@test "the public headers can be read by cffi" {
+	cd "$BATS_TEST_TMPDIR"
+	mkdir -p none/sys
+	touch none/{errno,stdbool,stddef,stdint,netdb}.h none/sys/{types,uio,socket,stat}.h
+	for header in usplice.h usplice/endpoint.h usplice/relay.h usplice/spec.h; do
+		echo "#include <$header>" | cpp -P -nostdinc -U__GNUC__ -Inone -I"$prefix/include" - >declarations
+		/usr/bin/python3 -c '
+import cffi
+ffi = cffi.FFI()
+ffi.cdef("struct iovec { void *iov_base; size_t iov_len; }; struct sockaddr;")
+ffi.cdef(open("declarations").read())
+ffi.typeof("struct usp_pump_params")
+'
+	done
+}
+
 # A small make of everything: the tree is a copy, without what was built in it.
 @test "the tree, the prefix, DESTDIR and TMPDIR may have spaces in their names" {
 	cd "$BATS_TEST_TMPDIR"

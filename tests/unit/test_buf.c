@@ -2,6 +2,7 @@
 /* test_buf - what may be asked of a buf, when it is asked, and who drops it (spec 0.2, O1-O8, C2, C10, C15). */
 #include <stdio.h>
 
+#include "base/atomic.h"
 #include "support.h"
 
 /* --- The doors and their defaults ----------------------------------------------------------------------- */
@@ -83,10 +84,10 @@ static void a_folio_near_the_limit_of_its_count_refuses_more_owners(void **state
 	struct usp_folio *folio = buf.store;
 
 	(void)state;
-	atomic_store(&folio->refs, 1u << 31);
+	atomic_store(usp_u32(&folio->refs), 1u << 31);
 	assert_false(usp_buf_get(NULL, &buf, &copy));
-	assert_int_equal(atomic_load(&folio->refs), 1u << 31);
-	atomic_store(&folio->refs, 1);
+	assert_int_equal(atomic_load(usp_u32(&folio->refs)), 1u << 31);
+	atomic_store(usp_u32(&folio->refs), 1);
 	usp_buf_release(NULL, &buf);
 }
 
@@ -458,11 +459,11 @@ static void a_count_near_overflow_leaves_both_rings_as_they_were(void **state)
 	open_pipe(a, 2, USP_NONBLOCK);
 	open_pipe(b, 2, USP_NONBLOCK);
 	inject(a[1], buf);
-	atomic_store(&folio->refs, 1u << 31);
+	atomic_store(usp_u32(&folio->refs), 1u << 31);
 	assert_int_equal(usp_tee(a[0], b[1], 10, 0), -EFAULT);
 	assert_int_equal(usp_splice(a[0], NULL, b[1], NULL, 9, 0), -EFAULT);
-	assert_int_equal(atomic_load(&folio->refs), 1u << 31);
-	atomic_store(&folio->refs, 1);
+	assert_int_equal(atomic_load(usp_u32(&folio->refs)), 1u << 31);
+	atomic_store(usp_u32(&folio->refs), 1);
 	assert_int_equal(usp_pipe_bytes(b[0]), 0);
 	take_bytes(a[0], 0, 10);
 	close_pipe(a);

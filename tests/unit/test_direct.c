@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_direct - sendfile between any two files (H19-H24): order of checks, positions, and what a short sink leaves behind. */
+#include "base/atomic.h"
 #include "splice/pipe.h"
 #include "support.h"
 
@@ -329,7 +330,7 @@ static void an_append_file_is_no_sink(void **state)
 	int64_t bad = -1;
 
 	(void)state;
-	sink->file->flags = USP_APPEND;
+	atomic_store(usp_u32(&sink->file->flags), USP_APPEND);
 	assert_int_equal(usp_splice_direct(source->file, NULL, sink->file, NULL, 1, 0, NULL), -EINVAL);
 	assert_int_equal(usp_splice_direct(source->file, NULL, sink->file, &bad, 1, 0, NULL), -EINVAL);
 	assert_int_equal(source->nr_calls, 0);

@@ -4,6 +4,7 @@
 
 #include <sys/mman.h>
 
+#include "base/atomic.h"
 #include "lanes/probe.h"
 
 static void assert_answer(const struct usp_probe_result *result)
@@ -145,7 +146,7 @@ static void what_cannot_be_shown_is_unknown(void **state)
 	assert_answer(&result);
 	drop(&file);
 	file = net_file(temporary_file("/tmp"), USP_READ);
-	atomic_store(&file->flags, USP_DIRECT);
+	atomic_store(usp_u32(&file->flags), USP_DIRECT);
 	usp_probe(file, USP_READ, &result);
 	assert_int_equal(result.way, USP_UNKNOWN);
 	assert_answer(&result);

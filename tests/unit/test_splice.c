@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_splice - dispatch: the order of the checks (S1-S12), positions (S13-S16), amounts and errors (S17-S20, T1-T8, C17). */
+#include "base/atomic.h"
 #include "support.h"
 
 #include <sys/eventfd.h>
@@ -105,7 +106,7 @@ static void an_append_file_is_no_sink_and_may_be_a_source(void **state)
 	int64_t bad = -1;
 
 	(void)state;
-	file->file->flags = USP_APPEND;
+	atomic_store(usp_u32(&file->file->flags), USP_APPEND);
 	open_pipe(end, 2, USP_NONBLOCK);
 	put_bytes(end[1], 0, 10);
 	assert_int_equal(usp_splice(end[0], NULL, file->file, NULL, 10, 0), -EINVAL);
@@ -501,7 +502,7 @@ static void a_source_that_blocks_is_eagain_and_nothing_moved(void **state)
 	struct usp_file *end[2];
 
 	(void)state;
-	source->file->flags = USP_NONBLOCK;
+	atomic_store(usp_u32(&source->file->flags), USP_NONBLOCK);
 	open_pipe(end, 1, USP_NONBLOCK);
 	SCRIPT(source, -EAGAIN);
 	assert_int_equal(usp_splice(source->file, NULL, end[1], NULL, 10, 0), -EAGAIN);
