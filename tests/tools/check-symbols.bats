@@ -54,3 +54,13 @@ setup() {
 	[ "${lines[0]}" = "libsome.so lacks usp_two" ]
 	[ "${lines[1]}" = "libsome.so has usp_internal, which no public header declares" ]
 }
+
+@test "every exported name has a manual page" {
+	listed=$(<"$USPLICE_SOURCE_DIR"/man/meson.build)
+	names=$(grep -o '\busp_[a-z0-9_]*' "$USPLICE_SOURCE_DIR"/src/usplice.map)
+	[ -n "$names" ]
+	for name in $names; do
+		[[ $listed == *"'$name'"* || $listed == *"'$name.3'"* ]] || echo "$name has no manual page"
+	done >missing
+	diff /dev/null missing
+}
