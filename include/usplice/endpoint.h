@@ -170,7 +170,8 @@ USP_EXPORT void usp_pipe_end_write(struct usp_pipe *pipe);
 /*
  * Push references to bytes [off, off + len) of a folio, as many as there is room for. The caller
  * holds the write turn and keeps its own reference. The memory must not change any more. Returns
- * the bytes pushed, -EFAULT if the folio's count is near overflow, or -EPIPE. Does not block.
+ * the bytes pushed, 0 if the pipe is full, -EINVAL for bytes outside the folio, or -EFAULT if the
+ * folio's count is near overflow. Does not block.
  */
 USP_EXPORT ssize_t usp_pipe_push_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len,
 				       unsigned buf_flags);
@@ -179,8 +180,8 @@ USP_EXPORT ssize_t usp_pipe_push_folio(struct usp_pipe *pipe, struct usp_folio *
  * Read from a pipe. begin_read waits for data and takes the read turn: 1, 0 at the end (empty and
  * no writers; no turn is taken), or -EAGAIN with NONBLOCK in flags. peek lends copies of the first
  * bufs and returns how many. set puts a buf that was mapped or confirmed back in its place. advance
- * consumes len bytes and releases the bufs that are used up. end_read gives the turn back and wakes
- * writers.
+ * consumes len bytes, releases the bufs that are used up, and wakes writers of a pipe that was full.
+ * end_read gives the turn back to the next reader.
  */
 USP_EXPORT int usp_pipe_begin_read(struct usp_pipe *pipe, unsigned flags);
 USP_EXPORT unsigned usp_pipe_peek(struct usp_pipe *pipe, struct usp_buf *ret_bufs, unsigned nr_bufs);
@@ -281,8 +282,8 @@ struct usp_file {
 /*
  * Allocate a file with one reference, fd -1 and no traits. spec is copied. The caller sets what
  * differs from the defaults before it shares the file. On failure priv stays with the caller:
- * -ENOMEM, or -EINVAL or -E2BIG for a table without its size or with hooks that this library does
- * not know. Does not block.
+ * -ENOMEM, or -EINVAL or -E2BIG for an unknown mode, or a table without its size or with hooks that
+ * this library does not know. Does not block.
  */
 USP_EXPORT int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec, void *priv,
 			    struct usp_file **ret_file);
@@ -329,8 +330,8 @@ USP_EXPORT ssize_t usp_copy_splice_read(struct usp_file *in, int64_t *pos, struc
 					unsigned flags);
 
 /*
- * splice_write of all ready bufs as one iovec by write_iter. Accounts for a copy. -EINVAL without
- * write_iter.
+ * splice_write of all ready bufs as one iovec by write_iter. Accounts for a copy; with USP_DIRECT it
+ * is unknown. -EINVAL without write_iter.
  */
 USP_EXPORT ssize_t usp_iter_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
 					 unsigned flags);

@@ -457,6 +457,18 @@ static bool kpipe_may_fall_back(const struct usp_file *file, unsigned side, ssiz
 	return (kpipe_is_refusal(ret) || kpipe_is_short(ret)) && !usp_file_side(file, side)->lane_is_forced;
 }
 
+/*
+ * The hook of the file's own, to fall back to: that of its table, or the copying helper where the table names the kernel's. NULL:
+ * there is none.
+ */
+static ssize_t (*kpipe_own_read(const struct usp_file *in))(struct usp_file *, int64_t *, struct usp_pipe *, size_t,
+							    unsigned)
+{
+	if (in->ops->splice_read != usp_kernel_splice_read)
+		return in->ops->splice_read;
+	return in->ops->read_iter ? usp_copy_splice_read : NULL;
+}
+
 ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
 {
 	struct kpipe *kp;
@@ -478,9 +490,9 @@ ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pip
 		if (ret == 0)
 			ret = kpipe_check_end(in, pos);
 	}
-	if (ret < 0 && kpipe_may_fall_back(in, USP_READ, ret) && in->ops->splice_read) {
+	if (ret < 0 && kpipe_may_fall_back(in, USP_READ, ret) && kpipe_own_read(in)) {
 		usp_file_side(in, USP_READ)->lane = NULL;
-		ret = in->ops->splice_read(in, pos, pipe, len, flags);
+		ret = kpipe_own_read(in)(in, pos, pipe, len, flags);
 	}
 	return ret;
 }
@@ -569,6 +581,15 @@ static ssize_t kpipe_write_step(struct usp_pipe *pipe, struct usp_file *out, int
 	return ret;
 }
 
+/* The same for a sink. */
+static ssize_t (*kpipe_own_write(const struct usp_file *out))(struct usp_pipe *, struct usp_file *, int64_t *, size_t,
+							      unsigned)
+{
+	if (out->ops->splice_write != usp_kernel_splice_write)
+		return out->ops->splice_write;
+	return out->ops->write_iter ? usp_iter_splice_write : NULL;
+}
+
 ssize_t usp_kernel_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
 	size_t done = 0, run = 0;
@@ -591,7 +612,7 @@ ssize_t usp_kernel_splice_write(struct usp_pipe *pipe, struct usp_file *out, int
 		usp_file_side(out, USP_WRITE)->lane = NULL;
 		run = len;
 	}
-	return out->ops->splice_write ? out->ops->splice_write(pipe, out, pos, run, flags) : -EINVAL;
+	return kpipe_own_write(out) ? kpipe_own_write(out)(pipe, out, pos, run, flags) : -EINVAL;
 }
 
 const struct usp_lane usp_kernel_lane = {

@@ -355,12 +355,12 @@ ssize_t usp_file_write_iter(struct usp_file *out, const struct usp_iter *from, i
  * Make three numbers equal: what a splice_read hook returned, what it pushed, and how far it moved the
  * position (C17). The ring decides: its bytes will be delivered, whatever the hook returned.
  */
-static ssize_t file_settle_read(const struct usp_file *in, int64_t start, int64_t *pos, size_t pushed, ssize_t ret)
+static ssize_t file_settle_read(struct usp_file *in, int64_t start, int64_t *pos, size_t pushed, ssize_t ret)
 {
 	if (pushed == 0 && ret > 0)
 		ret = -EIO;
 	else if (pushed > 0)
-		ret = (ssize_t)pushed;
+		ret = usp_file_progress(in, USP_READ, pushed, ret);
 	if (in->traits & USP_FILE_SEEKABLE)
 		*pos = start + (ret > 0 ? ret : 0);
 	return ret;

@@ -48,7 +48,8 @@ static void check_shares(struct usp_pipe *pipe, const struct usp_buf *buf)
 		nr_owners++;
 		nr_growing += (other->flags & USP_BUF_CAN_MERGE) != 0;
 	}
-	assert(nr_owners <= atomic_load_explicit(&((struct usp_folio *)buf->store)->refs, memory_order_relaxed));
+	assert(nr_owners <=
+	       atomic_load_explicit(usp_u32(&((struct usp_folio *)buf->store)->refs), memory_order_relaxed));
 	assert(nr_growing <= 1);
 }
 

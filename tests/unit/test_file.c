@@ -50,6 +50,54 @@ static void an_error_behind_progress_is_told_by_splices_too(void **state)
 	mock_close(mock);
 }
 
+/* write_iter says it once, behind bytes that it took. */
+static void an_error_that_a_helper_met_behind_progress_is_told_by_the_next_call(void **state)
+{
+	struct mock *mock = mock_open(&mock_copy_ops, USP_WRITE, 0);
+	struct usp_file *end[2];
+
+	(void)state;
+	open_pipe(end, 4, USP_NONBLOCK);
+	put_bytes(end[1], 0, 30);
+	SCRIPT(mock, 10, -EDQUOT);
+	assert_int_equal(usp_splice(end[0], NULL, mock->file, NULL, 20, 0), 10);
+	assert_int_equal(usp_pipe_bytes(end[0]), 20);
+	assert_int_equal(usp_splice(end[0], NULL, mock->file, NULL, 20, 0), -EDQUOT);
+	assert_int_equal(usp_pipe_bytes(end[0]), 20);
+	assert_int_equal(usp_splice(end[0], NULL, mock->file, NULL, 20, 0), 20);
+	assert_pattern(mock->bytes, 0, 30);
+	close_pipe(end);
+	mock_close(mock);
+}
+
+static ssize_t give_and_fail(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
+{
+	struct usp_buf buf = folio_buf(0, 10, 0);
+	unsigned *nr_calls = in->priv;
+
+	(void)pos, (void)len, (void)flags;
+	assert_int_equal(usp_pipe_push(pipe, &buf, 1), 1);
+	return (*nr_calls)++ ? 10 : -EIO;
+}
+
+static void an_error_of_a_hook_that_has_pushed_is_told_by_the_next_call(void **state)
+{
+	const struct usp_file_ops ops = {
+		.size = sizeof(struct usp_file_ops), .name = "fails", .splice_read = give_and_fail};
+	struct usp_file *file, *end[2];
+	unsigned nr_calls = 0;
+
+	(void)state;
+	open_pipe(end, 4, USP_NONBLOCK);
+	assert_int_equal(usp_file_new(&ops, USP_READ, "fails", &nr_calls, &file), 0);
+	assert_int_equal(usp_splice(file, NULL, end[1], NULL, 10, 0), 10);
+	assert_int_equal(usp_splice(file, NULL, end[1], NULL, 10, 0), -EIO);
+	assert_int_equal(nr_calls, 1);
+	assert_int_equal(usp_splice(file, NULL, end[1], NULL, 10, 0), 10);
+	drop(&file);
+	close_pipe(end);
+}
+
 /* Of any type, and whatever moved the bytes: the kernel lane keeps its error in the same place. */
 static void an_error_behind_progress_is_told_by_a_shutdown_or_a_sync_that_comes_next(void **state)
 {
@@ -361,6 +409,8 @@ int main(void)
 		CASE(an_error_behind_progress_is_told_once_by_the_next_read),
 		CASE(an_error_behind_progress_is_told_once_by_the_next_write),
 		CASE(an_error_behind_progress_is_told_by_splices_too),
+		CASE(an_error_that_a_helper_met_behind_progress_is_told_by_the_next_call),
+		CASE(an_error_of_a_hook_that_has_pushed_is_told_by_the_next_call),
 		CASE(an_error_behind_progress_is_told_by_a_shutdown_or_a_sync_that_comes_next),
 		CASE(waiting_behind_progress_is_no_error),
 		CASE(without_progress_the_error_is_the_result_and_not_kept),

@@ -705,9 +705,40 @@ static void tee_takes_no_share_of_a_buf_without_bytes(void **state)
 	}
 }
 
+/* --- The kernel's hooks in a table ---------------------------------------------------------------------------- */
+
+/* Bytes in memory are nothing for a kernel pipe, and a file without a descriptor is nothing for the kernel. */
+static void the_kernels_hooks_in_a_table_fall_back_to_the_copying_helpers(void **state)
+{
+	struct usp_file_ops ops = mock_copy_ops;
+	struct mock *mock;
+	struct usp_file *end[2];
+
+	(void)state;
+	ops.splice_read = usp_kernel_splice_read;
+	ops.splice_write = usp_kernel_splice_write;
+	mock = mock_open(&ops, USP_READ | USP_WRITE, 0);
+	open_pipe(end, 4, USP_NONBLOCK);
+	assert_int_equal(usp_splice(mock->file, NULL, end[1], NULL, 10, 0), 10);
+	assert_int_equal(usp_splice(end[0], NULL, mock->file, NULL, 10, 0), 10);
+	assert_pattern(mock->bytes, 0, 10);
+	mock_close(mock);
+
+	ops.read_iter = NULL;
+	ops.write_iter = NULL;
+	mock = mock_open(&ops, USP_READ | USP_WRITE, 0);
+	assert_int_equal(usp_splice(mock->file, NULL, end[1], NULL, 10, 0), -EINVAL);
+	put_bytes(end[1], 0, 10);
+	assert_int_equal(usp_splice(end[0], NULL, mock->file, NULL, 10, 0), -EINVAL);
+	take_bytes(end[0], 0, 10);
+	mock_close(mock);
+	close_pipe(end);
+}
+
 int main(void)
 {
 	const struct CMUnitTest copying[] = {
+		CASE(the_kernels_hooks_in_a_table_fall_back_to_the_copying_helpers),
 		CASE(copying_fills_one_folio_for_each_slot_by_one_read),
 		CASE(copying_keeps_only_the_folios_that_were_filled),
 		CASE(copying_passes_on_the_end_and_errors_and_leaves_no_folio),
