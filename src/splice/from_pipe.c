@@ -106,7 +106,7 @@ ssize_t usp_iter_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 		done += (size_t)ret;
 	}
 	usp_pipe_end_read(pipe);
-	return usp_file_progress(out, USP_WRITE, done, ret);
+	return done ? (ssize_t)done : ret;
 }
 
 /* H8-H10. Hold the read turn while the actor runs, and no lock. */
