@@ -30,7 +30,8 @@ struct spool {
 	uint64_t head, tail;  /* bytes put and taken; they never wrap */
 	uint64_t nr_dropped;
 	size_t nr_items; /* in the ring */
-	bool is_asleep, must_end, must_reopen;
+	bool is_asleep, must_end, must_reopen, has_ended;
+	pthread_cond_t ended; /* signalled with has_ended; by the monotonic clock */
 	char *ring;
 
 	/* Used by the writer. */
@@ -283,10 +284,9 @@ static bool spool_must_end(struct spool *spool)
 	return must_end;
 }
 
-static void *spool_run(void *arg)
+/* Write what comes until the spool ends, or is late. */
+static void spool_serve(struct spool *spool)
 {
-	struct spool *spool = arg;
-
 	for (;;) {
 		bool is_ending = spool_must_end(spool); /* read first: items put before that are in the ring */
 
@@ -295,14 +295,26 @@ static void *spool_run(void *arg)
 			while (spool->batch_done < spool->batch_len && !spool_is_late(spool))
 				spool_write_some(spool);
 			if (spool->batch_done < spool->batch_len)
-				return NULL;
+				return;
 		} else if (is_ending) {
-			return NULL;
+			return;
 		} else {
 			spool_wait(spool, -1, SPOOL_GATHER_MS);
 			spool_sleep(spool);
 		}
 	}
+}
+
+static void *spool_run(void *arg)
+{
+	struct spool *spool = arg;
+
+	spool_serve(spool);
+	pthread_mutex_lock(&spool->lock);
+	spool->has_ended = true;
+	pthread_cond_signal(&spool->ended);
+	pthread_mutex_unlock(&spool->lock);
+	return NULL;
 }
 
 /* --- Life ------------------------------------------------------------------------------------------- */
@@ -313,6 +325,7 @@ static void spool_destroy(struct spool *spool)
 		close(spool->fd);
 	if (spool->wake_fd >= 0)
 		close(spool->wake_fd);
+	pthread_cond_destroy(&spool->ended);
 	pthread_mutex_destroy(&spool->lock);
 	free(spool->path);
 	free(spool->ring);
@@ -346,6 +359,17 @@ static int spool_start(struct spool *spool)
 	return ret;
 }
 
+static void spool_init_lock(struct spool *spool)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&spool->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&spool->ended, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
 int spool_new(const struct spool_params *params, struct spool **ret_spool)
 {
 	struct spool *spool = calloc(1, sizeof(*spool));
@@ -355,7 +379,7 @@ int spool_new(const struct spool_params *params, struct spool **ret_spool)
 		return -ENOMEM;
 	spool->params = *params;
 	spool->fd = -1;
-	pthread_mutex_init(&spool->lock, NULL);
+	spool_init_lock(spool);
 	spool->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	ret = spool->wake_fd < 0 ? -errno : 0;
 	spool->ring = malloc(params->room);
@@ -387,11 +411,17 @@ void spool_reopen(struct spool *spool)
 static bool spool_join(struct spool *spool, unsigned ms)
 {
 	struct timespec until;
+	bool has_ended;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += (until.tv_nsec / 1000000 + ms) / 1000;
 	until.tv_nsec = (until.tv_nsec / 1000000 + ms) % 1000 * 1000000;
-	return pthread_clockjoin_np(spool->thread, NULL, CLOCK_MONOTONIC, &until) == 0;
+	pthread_mutex_lock(&spool->lock);
+	while (!spool->has_ended && pthread_cond_timedwait(&spool->ended, &spool->lock, &until) == 0)
+		continue;
+	has_ended = spool->has_ended;
+	pthread_mutex_unlock(&spool->lock);
+	return has_ended && pthread_join(spool->thread, NULL) == 0;
 }
 
 /* Count the lines in the batch and after it, once the writer has ended. */
