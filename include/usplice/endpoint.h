@@ -331,7 +331,8 @@ USP_EXPORT ssize_t usp_copy_splice_read(struct usp_file *in, int64_t *pos, struc
 
 /*
  * splice_write of all ready bufs as one iovec by write_iter. Accounts for a copy; with USP_DIRECT it
- * is unknown. -EINVAL without write_iter.
+ * is unknown. Keeps an error behind progress for the next call, unless the file is SEEKABLE. -EINVAL
+ * without write_iter.
  */
 USP_EXPORT ssize_t usp_iter_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
 					 unsigned flags);

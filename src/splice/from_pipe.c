@@ -106,7 +106,10 @@ ssize_t usp_iter_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 		done += (size_t)ret;
 	}
 	usp_pipe_end_read(pipe);
-	return done ? (ssize_t)done : ret;
+	/* The next write to a file with positions may go elsewhere and succeed, as in the kernel. */
+	if (done && out->traits & USP_FILE_SEEKABLE)
+		return (ssize_t)done;
+	return usp_file_progress(out, USP_WRITE, done, ret);
 }
 
 /* H8-H10. Hold the read turn while the actor runs, and no lock. */

@@ -50,6 +50,26 @@ static void an_error_behind_progress_is_told_by_splices_too(void **state)
 	mock_close(mock);
 }
 
+/* write_iter says it once, behind bytes that it took. */
+static void an_error_that_a_helper_met_behind_progress_is_told_by_the_next_call(void **state)
+{
+	struct mock *mock = mock_open(&mock_copy_ops, USP_WRITE, 0);
+	struct usp_file *end[2];
+
+	(void)state;
+	open_pipe(end, 4, USP_NONBLOCK);
+	put_bytes(end[1], 0, 30);
+	SCRIPT(mock, 10, -EDQUOT);
+	assert_int_equal(usp_splice(end[0], NULL, mock->file, NULL, 20, 0), 10);
+	assert_int_equal(usp_pipe_bytes(end[0]), 20);
+	assert_int_equal(usp_splice(end[0], NULL, mock->file, NULL, 20, 0), -EDQUOT);
+	assert_int_equal(usp_pipe_bytes(end[0]), 20);
+	assert_int_equal(usp_splice(end[0], NULL, mock->file, NULL, 20, 0), 20);
+	assert_pattern(mock->bytes, 0, 30);
+	close_pipe(end);
+	mock_close(mock);
+}
+
 static ssize_t give_and_fail(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
 {
 	struct usp_buf buf = folio_buf(0, 10, 0);
@@ -389,6 +409,7 @@ int main(void)
 		CASE(an_error_behind_progress_is_told_once_by_the_next_read),
 		CASE(an_error_behind_progress_is_told_once_by_the_next_write),
 		CASE(an_error_behind_progress_is_told_by_splices_too),
+		CASE(an_error_that_a_helper_met_behind_progress_is_told_by_the_next_call),
 		CASE(an_error_of_a_hook_that_has_pushed_is_told_by_the_next_call),
 		CASE(an_error_behind_progress_is_told_by_a_shutdown_or_a_sync_that_comes_next),
 		CASE(waiting_behind_progress_is_no_error),
