@@ -93,8 +93,9 @@ struct usp_buf_ops {
 	size_t size; /* sizeof(struct usp_buf_ops) */
 	const char *name;
 
-	/* Make the bytes valid; may block. Called right before the bytes are touched, maybe more
-	 * than once. 0, -ENODATA if the bytes are gone, or -errno. NULL: always valid. */
+	/* Make the bytes valid. Called right before the bytes are touched, maybe more than once. 0,
+	 * -ENODATA if the bytes are gone, or -errno. May block in a table without poll_fd. In a table
+	 * with it, -EAGAIN if the bytes are not there yet. NULL: always valid. */
 	int (*confirm)(struct usp_pipe *pipe, struct usp_buf *buf);
 
 	/* Drop the reference. Called exactly once for each live buf, from any thread. buf->ops is
@@ -115,6 +116,11 @@ struct usp_buf_ops {
 	 * copies, and the caller accounts for it. 0, or -errno with buf unchanged. NULL: the store
 	 * is a struct usp_folio and addressable already. */
 	int (*map)(struct usp_pipe *pipe, struct usp_buf *buf);
+
+	/* After confirm gave -EAGAIN: return a descriptor, and in *ret_events what to wait for on it
+	 * with poll(2) until confirm may succeed. The store owns it; it stays open while the buf
+	 * lives. Must not block. NULL: confirm never gives -EAGAIN. */
+	int (*poll_fd)(struct usp_pipe *pipe, const struct usp_buf *buf, short *ret_events);
 };
 
 /* The kinds of the core, all over folios. */
@@ -122,8 +128,12 @@ USP_EXPORT extern const struct usp_buf_ops usp_anon_buf_ops;  /* made by the pip
 USP_EXPORT extern const struct usp_buf_ops usp_folio_buf_ops; /* made by copying helpers; its only owner may steal it */
 USP_EXPORT extern const struct usp_buf_ops usp_gift_buf_ops;  /* memory of a caller; never stolen, never written */
 
-/* The doors to the ops: each supplies the default of a NULL op. */
-USP_EXPORT int usp_buf_confirm(struct usp_pipe *pipe, struct usp_buf *buf);
+/*
+ * The doors to the ops: each supplies the default of a NULL op. confirm waits for bytes that are not
+ * there yet, -EINTR after a signal; with USP_SPLICE_NONBLOCK in flags it gives -EAGAIN instead. -EIO
+ * for -EAGAIN from a table without poll_fd.
+ */
+USP_EXPORT int usp_buf_confirm(struct usp_pipe *pipe, struct usp_buf *buf, unsigned flags);
 USP_EXPORT void usp_buf_release(struct usp_pipe *pipe, struct usp_buf *buf);
 USP_EXPORT bool usp_buf_try_steal(struct usp_pipe *pipe, struct usp_buf *buf);
 USP_EXPORT bool usp_buf_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy);
@@ -220,12 +230,24 @@ struct usp_file_ops {
 	ssize_t (*splice_read)(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags);
 	/* Called without the read turn; takes it itself. */
 	ssize_t (*splice_write)(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags);
-	unsigned (*poll)(struct usp_file *file); /* NULL: poll(2) on fd, or always ready without one */
+	/* What is ready now, as usp_file_poll. NULL: poll(2) on what poll_fd says, or on fd; without
+	 * them always ready. */
+	unsigned (*poll)(struct usp_file *file);
 	int (*sync)(struct usp_file *file);	 /* NULL: nothing to do */
 	int (*shutdown)(struct usp_file *file);	 /* NULL: nothing to do */
 	int (*release)(struct usp_file *file); /* free priv and close: 0, or -errno of close(2); NULL: nothing to do */
 	/* Keep release from looking like the end, unless shutdown comes first. NULL: not possible. */
 	int (*abort)(struct usp_file *file);
+	/* What to wait for until side (USP_READ or USP_WRITE) is ready: a descriptor of the file, and
+	 * the events in *ret_events. Asked anew for each wait, so the answer may change: a protocol may
+	 * have to read before it can write. -EPERM: always ready. NULL: fd, if it is POLLABLE. */
+	int (*poll_fd)(struct usp_file *file, unsigned side, short *ret_events);
+	/* The size in bytes, or -EINVAL if it is unknown. NULL: fstat(2) of fd, of a file on disk or a
+	 * block device. */
+	int64_t (*get_size)(const struct usp_file *file);
+	/* Move the position, as lseek(2), for a SEEKABLE file: the new position, which the door notes in
+	 * file->pos, or -errno. NULL: file->pos is set, and get_size tells where SEEK_END is. */
+	int64_t (*seek)(struct usp_file *file, int64_t off, int whence);
 };
 
 /* A lane: it replaces the splice hook of one side of a file where the plan says so. */
@@ -271,8 +293,9 @@ struct usp_file {
 	struct usp_atomic_u32 flags; /* USP_NONBLOCK ... */
 	int fd;			     /* -1 without a descriptor */
 	struct usp_atomic_u32
-		is_drained; /* set by a hook that read all there is now: to read again would only give -EAGAIN */
+		is_drained; /* set by hooks of the library that read all there is now: the next read would give -EAGAIN */
 	int64_t pos;	    /* position for calls without an offset */
+	struct usp_file *below; /* of a file over a file (usp_stack_new), which owns it; else NULL */
 	size_t io_bytes;    /* most bytes that one write should move, or 0: chunk of a disk file, datagram of UDP */
 	char *spec;
 	void *priv;
@@ -309,9 +332,9 @@ USP_EXPORT ssize_t usp_file_progress(struct usp_file *file, unsigned side, size_
 /*
  * The doors: every hook is called through one of these, which check its contract. -EIO for a hook
  * that claims bytes which it was not given or did not push, -EBADF for the wrong direction, -EINVAL
- * without a hook. On -EAGAIN read_iter and write_iter poll fd and try again. They do not wait if
- * the file is USP_NONBLOCK, if NONBLOCK is in flags (sockets ignore it), or without an fd. The
- * caller of splice_read holds the write turn; the caller of splice_write holds none.
+ * without a hook. On -EAGAIN read_iter and write_iter wait for what poll_fd says and try again. They
+ * do not wait if the file is USP_NONBLOCK, if NONBLOCK is in flags (sockets ignore it), or if there
+ * is no descriptor to wait on. The caller of splice_read holds the write turn; the caller of splice_write holds none.
  */
 USP_EXPORT ssize_t usp_file_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
 USP_EXPORT ssize_t usp_file_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
@@ -368,6 +391,33 @@ USP_EXPORT ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, str
 					  unsigned flags);
 USP_EXPORT ssize_t usp_kernel_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
 					   unsigned flags);
+
+/*
+ * A file over a file. Make one with usp_stack_new, name these in its table where the call is for the
+ * file below, and call that file's doors in your own hooks.
+ *
+ * usp_stack_new is usp_file_new, and gives the new file `below`, whose reference it takes over. The
+ * new file has positions if below has them. On failure below stays with the caller.
+ */
+USP_EXPORT int usp_stack_new(const struct usp_file_ops *ops, struct usp_file *below, unsigned mode, const char *spec,
+			     void *priv, struct usp_file **ret_file);
+
+/*
+ * The hooks. read_iter and write_iter never wait: the door of the upper file does, by poll_fd. Where
+ * pos is the position of the upper file they use and move that of the file below, too. release
+ * closes the file below, and gives its result.
+ */
+USP_EXPORT ssize_t usp_stack_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
+USP_EXPORT ssize_t usp_stack_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos,
+					unsigned flags);
+USP_EXPORT unsigned usp_stack_poll(struct usp_file *file);
+USP_EXPORT int usp_stack_poll_fd(struct usp_file *file, unsigned side, short *ret_events);
+USP_EXPORT int64_t usp_stack_size(const struct usp_file *file);
+USP_EXPORT int64_t usp_stack_seek(struct usp_file *file, int64_t off, int whence);
+USP_EXPORT int usp_stack_sync(struct usp_file *file);
+USP_EXPORT int usp_stack_shutdown(struct usp_file *file);
+USP_EXPORT int usp_stack_abort(struct usp_file *file);
+USP_EXPORT int usp_stack_release(struct usp_file *file);
 
 /* For plain descriptors: preadv/readv and pwritev/writev at *pos or in stream order, fsync, close. */
 USP_EXPORT ssize_t usp_fd_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);

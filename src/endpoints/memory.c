@@ -247,6 +247,17 @@ static int memory_release(struct usp_file *file)
 	return 0;
 }
 
+static int64_t memory_size(const struct usp_file *file)
+{
+	struct memory *memory = file->priv;
+	int64_t len;
+
+	pthread_mutex_lock(&memory->lock);
+	len = (int64_t)memory->len;
+	pthread_mutex_unlock(&memory->lock);
+	return len;
+}
+
 static const struct usp_file_ops memory_ops = {
 	.size = sizeof(struct usp_file_ops),
 	.name = "memory",
@@ -255,6 +266,7 @@ static const struct usp_file_ops memory_ops = {
 	.splice_read = memory_splice_read,
 	.splice_write = usp_iter_splice_write,
 	.release = memory_release,
+	.get_size = memory_size,
 };
 
 /* --- The caller's memory -------------------------------------------------------------------------------- */

@@ -155,7 +155,7 @@ static ssize_t fanout_write(struct usp_sink *sink)
 	ssize_t ret;
 
 	do
-		ret = usp_sink_write(sink, USP_MAX_RW_COUNT, USP_SPLICE_NONBLOCK);
+		ret = usp_sink_write(sink, USP_MAX_RW_COUNT);
 	while (ret == -EINTR && !atomic_load(&sink->pump->is_stopped));
 	return ret == 0 && usp_pipe_len(sink->pipe) ? -EIO : ret; /* confirm found that the bytes are gone */
 }
@@ -262,13 +262,28 @@ static void fanout_add_wait(struct usp_pump *pump, const struct usp_pump_wait *w
 	pump->waits.told[pump->waits.nr++] = *wait;
 }
 
-/* Note what an open sink waits for, or close it because its time is over. */
+/* End the run as if the source had failed. The next steps only settle what was sent. */
+static void fanout_fail(struct usp_pump *pump, int error)
+{
+	atomic_store(&pump->source_error, error);
+	fanout_cut(pump, 0);
+}
+
+/*
+ * Note what an open sink waits for, or close it because its time is over. If it waits for bytes that the
+ * source's buf does not have yet, it is the source that is late.
+ */
 static int fanout_check_sink(struct usp_sink *sink)
 {
-	int ret = sink->stage == USP_SINK_OPEN ? usp_pump_check_time(sink->pump, sink, &sink->wait) : -EAGAIN;
+	bool is_source = sink->wait.side == USP_READ;
+	int ret = -EAGAIN;
 
+	if (sink->stage == USP_SINK_OPEN)
+		ret = usp_pump_check_time(sink->pump, is_source ? NULL : sink, &sink->wait);
 	if (ret == -EAGAIN)
 		fanout_add_wait(sink->pump, &sink->wait);
+	else if (is_source)
+		fanout_fail(sink->pump, ret);
 	else
 		fanout_close(sink, ret);
 	return ret;
@@ -324,13 +339,6 @@ int usp_fanout_advance(struct usp_pump *pump)
 		filled = fanout_fill(pump, &source_wait);
 	} while (filled > 0 || !fanout_note_waits(pump, filled == -EAGAIN ? &source_wait : NULL));
 	return -EAGAIN;
-}
-
-/* End the run as if the source had failed. The next steps only settle what was sent. */
-static void fanout_fail(struct usp_pump *pump, int error)
-{
-	atomic_store(&pump->source_error, error);
-	fanout_cut(pump, 0);
 }
 
 /* --- The run --------------------------------------------------------------------------------------------- */

@@ -38,6 +38,7 @@ struct usp_sink {
 	bool is_cut;		   /* at the end: the peer must not take what came for all */
 	atomic_bool is_whole;	   /* it has everything, and only has to end */
 	bool is_awaiting;	   /* at the end: wait until the peer has taken all */
+	atomic_bool is_late;	   /* the last wait was for bytes that a buf of the source did not have yet */
 	bool was_heard, has_ended; /* the peer sends something; the peer has ended, too */
 	_Atomic(uint64_t) bytes;
 	_Atomic(uint64_t) stranded;
@@ -45,6 +46,7 @@ struct usp_sink {
 	atomic_int give_error;	     /* why it is given no more */
 	atomic_int error;
 	_Atomic(uint64_t) progress_ns; /* when the sink or its peer last took something, as of the last look */
+	_Atomic(uint64_t) late_ns;     /* until then it last waited for bytes that the source's buf did not have */
 	atomic_int backlog;	       /* what the peer had not taken then */
 	int close_error;	       /* result so far; from here on, fields for the end */
 	int64_t nap_ns;
@@ -134,6 +136,12 @@ static inline const struct usp_lane *usp_pump_source_lane(const struct usp_pump 
 /* Note in *ret_wait that a file has to become ready on a side. Returns -EAGAIN. */
 int usp_pump_blocked(struct usp_file *file, unsigned side, struct usp_pump_wait *ret_wait);
 
+/*
+ * Tell whether the first buf of a pipe keeps a sink from going on, because its bytes are not there yet.
+ * Then *ret_wait is a wait for the source.
+ */
+bool usp_pump_is_late(struct usp_pump *pump, struct usp_pipe *pipe, struct usp_pump_wait *ret_wait);
+
 /* Note in *ret_wait that time has to pass. Returns -EAGAIN. */
 int usp_pump_pause(struct usp_pump_wait *ret_wait, int64_t timeout_ns);
 
@@ -147,10 +155,10 @@ int usp_pump_await(struct usp_pump *pump, const struct usp_pump_wait *wait);
 int usp_pump_await_any(struct usp_pump *pump);
 
 /*
- * Wait until the file of a sink can be written or has more_events of poll(2): 0. -ECANCELED after a
- * stop, -ETIMEDOUT after timeout_ns (negative: no limit).
+ * As usp_pump_await, in the thread of a sink: for what usp_sink_blocked noted. -ETIMEDOUT after
+ * timeout_ns (negative: no limit).
  */
-int usp_pump_await_sink(struct usp_pump *pump, struct usp_file *file, short more_events, int64_t timeout_ns);
+int usp_pump_await_sink(struct usp_pump *pump, const struct usp_pump_wait *wait, int64_t timeout_ns);
 
 /* Wake the thread of the source, which may be waiting for input that no sink needs. */
 void usp_pump_alarm(struct usp_pump *pump);
@@ -163,18 +171,25 @@ void usp_pump_hush(struct usp_pump *pump);
 bool usp_sink_may_detach(const struct usp_sink *sink);
 uint64_t usp_sink_slow_ns(const struct usp_sink *sink);
 
+/* Return since when the sink has taken nothing of what it could take. Bytes that came late do not make it slow. */
+uint64_t usp_sink_blocked_since_ns(const struct usp_sink *sink);
+
 /* Look whether the sink's peer has taken something since the last look, and note that as progress. */
 void usp_sink_look(struct usp_sink *sink);
 
 /* Look, and tell whether the sink has taken nothing for too long. */
 bool usp_sink_is_slow(struct usp_sink *sink);
 
-/* Write up to len bytes of the sink's pipe to its file, once, and count them: bytes, 0 at the end of the pipe, or -errno. */
-ssize_t usp_sink_write(struct usp_sink *sink, size_t len, unsigned flags);
+/*
+ * Write up to len bytes of the sink's pipe to its file, once and without waiting, and count them: bytes,
+ * 0 at the end of the pipe, or -errno.
+ */
+ssize_t usp_sink_write(struct usp_sink *sink, size_t len);
 
 /*
- * Note in *ret_wait what has to come after the sink gave -EAGAIN. Returns -EAGAIN. If the sink is
- * only written, what its peer sends is dropped, now and while waiting.
+ * Note in *ret_wait what has to come after the sink gave -EAGAIN: the sink, or bytes that a buf of the
+ * source does not have yet. Returns -EAGAIN. If the sink is only written, what its peer sends is
+ * dropped, now and while waiting.
  */
 int usp_sink_blocked(struct usp_sink *sink, struct usp_pump_wait *ret_wait);
 

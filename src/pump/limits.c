@@ -58,7 +58,7 @@ static uint64_t limits_deadline_ns(const struct usp_pump *pump, const struct usp
 	if (wait->file)
 		deadline_ns = usp_earlier(deadline_ns, limits_progress_ns(pump), pump->params.idle_ns);
 	if (sink && usp_sink_may_detach(sink))
-		deadline_ns = usp_earlier(deadline_ns, sink->progress_ns, usp_sink_slow_ns(sink));
+		deadline_ns = usp_earlier(deadline_ns, usp_sink_blocked_since_ns(sink), usp_sink_slow_ns(sink));
 	return deadline_ns;
 }
 

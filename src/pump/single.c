@@ -81,7 +81,7 @@ static int single_drain(struct usp_pump *pump, struct usp_pump_wait *wait)
 	size_t len;
 
 	while ((len = usp_pipe_len(pump->pipe))) {
-		ssize_t ret = usp_sink_write(sink, len, USP_SPLICE_NONBLOCK);
+		ssize_t ret = usp_sink_write(sink, len);
 
 		if (ret == -EAGAIN)
 			return usp_sink_blocked(sink, wait);

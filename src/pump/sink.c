@@ -23,6 +23,11 @@ bool usp_sink_may_detach(const struct usp_sink *sink)
 	return sink->pump->params.flags & USP_PUMP_DETACH_SLOW;
 }
 
+uint64_t usp_sink_blocked_since_ns(const struct usp_sink *sink)
+{
+	return usp_max(atomic_load(&sink->progress_ns), atomic_load(&sink->late_ns));
+}
+
 uint64_t usp_sink_slow_ns(const struct usp_sink *sink)
 {
 	uint64_t slow_ns = sink->pump->params.slow_ns;
@@ -32,13 +37,10 @@ uint64_t usp_sink_slow_ns(const struct usp_sink *sink)
 
 /* --- Delivering ------------------------------------------------------------------------------------------ */
 
-/*
- * Move references into a pipe of usplice. Does not wait for room: the step does, where a stop or a
- * time-out can end the wait.
- */
-static ssize_t sink_move(struct usp_sink *sink, struct usp_pipe *to, size_t len, unsigned flags)
+/* Move references into a pipe of usplice: the end of the sink's pipe comes before a full pipe behind it. */
+static ssize_t sink_move(struct usp_sink *sink, struct usp_pipe *to, size_t len)
 {
-	ssize_t ret = usp_pipe_begin_read(sink->pipe, flags);
+	ssize_t ret = usp_pipe_begin_read(sink->pipe, USP_SPLICE_NONBLOCK);
 
 	if (ret <= 0)
 		return ret;
@@ -50,16 +52,20 @@ static ssize_t sink_move(struct usp_sink *sink, struct usp_pipe *to, size_t len,
 	return ret;
 }
 
-ssize_t usp_sink_write(struct usp_sink *sink, size_t len, unsigned flags)
+ssize_t usp_sink_write(struct usp_sink *sink, size_t len)
 {
 	struct usp_pipe *to = usp_file_pipe(sink->file);
 	ssize_t ret;
 
+	if (atomic_load(&sink->is_late)) {
+		atomic_store(&sink->late_ns, usp_sys_now_ns());
+		atomic_store(&sink->is_late, false);
+	}
 	if (to) {
-		ret = sink_move(sink, to, len, flags);
+		ret = sink_move(sink, to, len);
 	} else {
 		len = usp_file_offer(sink->file, len);
-		ret = usp_file_splice_write(sink->pipe, sink->file, &sink->file->pos, len, flags);
+		ret = usp_file_splice_write(sink->pipe, sink->file, &sink->file->pos, len, USP_SPLICE_NONBLOCK);
 	}
 	if (ret > 0)
 		atomic_fetch_add(&sink->bytes, (uint64_t)ret);
@@ -85,6 +91,9 @@ bool usp_sink_overhear(struct usp_sink *sink)
 
 int usp_sink_blocked(struct usp_sink *sink, struct usp_pump_wait *ret_wait)
 {
+	atomic_store(&sink->is_late, usp_pump_is_late(sink->pump, sink->pipe, ret_wait));
+	if (atomic_load(&sink->is_late))
+		return -EAGAIN;
 	usp_pump_blocked(sink->file, USP_WRITE, ret_wait);
 	ret_wait->events |= usp_sink_overhear(sink) ? POLLIN : 0;
 	return -EAGAIN;
@@ -222,7 +231,8 @@ void usp_sink_look(struct usp_sink *sink)
 bool usp_sink_is_slow(struct usp_sink *sink)
 {
 	usp_sink_look(sink);
-	return usp_sys_now_ns() - atomic_load(&sink->progress_ns) >= usp_sink_slow_ns(sink);
+	return !atomic_load(&sink->is_late) &&
+	       usp_sys_now_ns() - usp_sink_blocked_since_ns(sink) >= usp_sink_slow_ns(sink);
 }
 
 /*

@@ -8,7 +8,6 @@
  * (fanout.c).
  */
 #include <errno.h>
-#include <poll.h>
 
 #include "base/sys.h"
 #include "pump/inside.h"
@@ -16,30 +15,54 @@
 
 /* --- A sink ---------------------------------------------------------------------------------------------- */
 
-/* Write as usp_sink_write, and wait for the sink. With flags 0, wait for the pipe as well. */
-static ssize_t thread_step(struct usp_sink *sink, size_t len, unsigned flags)
+/* Wait for the pipe of the sink: 1 if it has bytes, 0 at its end. */
+static int thread_await_pipe(struct usp_sink *sink)
+{
+	int ret = usp_pipe_begin_read(sink->pipe, 0);
+
+	if (ret > 0)
+		usp_pipe_end_read(sink->pipe);
+	return ret;
+}
+
+/*
+ * Wait for what keeps the sink from going on: 0 to write again, or -errno. Time that the source takes
+ * for its bytes does not make the sink slow.
+ */
+static int thread_await_sink(struct usp_sink *sink)
 {
 	int64_t patience_ns = usp_sink_may_detach(sink) ? (int64_t)usp_sink_slow_ns(sink) : -1;
-	short events;
-	ssize_t ret;
+	struct usp_pump_wait wait;
+	int ret;
 
-	for (;;) {
+	if (usp_sink_may_detach(sink))
+		usp_sink_look(sink);
+	usp_sink_blocked(sink, &wait);
+	ret = usp_pump_await_sink(sink->pump, &wait, patience_ns);
+	if (ret < 0 && ret != -ETIMEDOUT)
+		return ret;
+	return usp_sink_may_detach(sink) && usp_sink_is_slow(sink) ? -ETIMEDOUT : 0;
+}
+
+/* Write as usp_sink_write, and wait for the pipe and for the sink. */
+static ssize_t thread_step(struct usp_sink *sink)
+{
+	ssize_t ret = thread_await_pipe(sink);
+
+	while (ret > 0) {
 		if (atomic_load(&sink->pump->is_stopped))
 			return -ECANCELED;
 		if (atomic_load(&sink->must_leave))
 			return -ETIMEDOUT;
-		ret = usp_sink_write(sink, len, flags);
+		ret = usp_sink_write(sink, USP_MAX_RW_COUNT);
 		if (ret != -EAGAIN && ret != -EINTR)
 			return ret;
-		if (usp_sink_may_detach(sink))
-			usp_sink_look(sink);
-		events = usp_sink_overhear(sink) ? POLLIN : 0;
-		ret = usp_pump_await_sink(sink->pump, sink->file, events, patience_ns);
-		if (ret < 0 && ret != -ETIMEDOUT)
+		ret = thread_await_sink(sink);
+		if (ret < 0)
 			return ret;
-		if ((ret < 0 || events) && usp_sink_may_detach(sink) && usp_sink_is_slow(sink))
-			return -ETIMEDOUT;
+		ret = 1;
 	}
+	return ret;
 }
 
 static void thread_await_end(struct usp_sink *sink)
@@ -62,7 +85,7 @@ static void *thread_run(void *arg)
 	ssize_t ret;
 
 	do
-		ret = thread_step(sink, USP_MAX_RW_COUNT, 0);
+		ret = thread_step(sink);
 	while (ret > 0);
 	if (atomic_load(&sink->pump->is_stepped))
 		return NULL;

@@ -6,6 +6,7 @@
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "pump/inside.h"
+#include "splice/pipe.h"
 
 #define WAIT_LOOK_NS 100000000 /* without a stop descriptor */
 #define WAIT_NAP_NS 1000000    /* for a file that is not ready and cannot be polled */
@@ -19,6 +20,17 @@ int usp_pump_blocked(struct usp_file *file, unsigned side, struct usp_pump_wait 
 		ret_wait->timeout_ns = WAIT_NAP_NS;
 	}
 	return -EAGAIN;
+}
+
+bool usp_pump_is_late(struct usp_pump *pump, struct usp_pipe *pipe, struct usp_pump_wait *ret_wait)
+{
+	struct usp_pump_wait wait = {.file = pump->source, .side = USP_READ, .timeout_ns = -1};
+
+	wait.fd = usp_pipe_poll_first(pipe, &wait.events);
+	if (wait.fd < 0)
+		return false;
+	*ret_wait = wait;
+	return true;
 }
 
 int usp_pump_pause(struct usp_pump_wait *ret_wait, int64_t timeout_ns)
@@ -55,16 +67,12 @@ static int wait_poll(struct usp_pump *pump, struct pollfd *fds, unsigned nr_fds,
 	return ret == 0 ? -ETIMEDOUT : 0;
 }
 
-int usp_pump_await_sink(struct usp_pump *pump, struct usp_file *file, short more_events, int64_t timeout_ns)
+int usp_pump_await_sink(struct usp_pump *pump, const struct usp_pump_wait *wait, int64_t timeout_ns)
 {
-	struct pollfd fds[2] = {{.fd = -1}};
-	bool must_nap;
-	int ret;
+	struct pollfd fds[2] = {[1] = {.fd = wait->fd, .events = wait->events}};
+	bool must_nap = wait->fd < 0;
+	int ret = wait_poll(pump, fds, usp_array_len(fds), must_nap ? wait->timeout_ns : timeout_ns);
 
-	fds[1].fd = usp_file_poll_fd(file, USP_WRITE, &fds[1].events);
-	fds[1].events |= more_events;
-	must_nap = fds[1].fd < 0;
-	ret = wait_poll(pump, fds, usp_array_len(fds), must_nap ? WAIT_NAP_NS : timeout_ns);
 	return ret == -ETIMEDOUT && must_nap ? 0 : ret;
 }
 

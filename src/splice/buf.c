@@ -1,11 +1,49 @@
 /* SPDX-License-Identifier: MIT */
 /* buf - the doors to the buffer operations, and the three kinds of buf that the core makes itself. */
-#include "base/atomic.h"
-#include <usplice/endpoint.h>
+#include "splice/buf.h"
 
-int usp_buf_confirm(struct usp_pipe *pipe, struct usp_buf *buf)
+#include <errno.h>
+
+#include "base/atomic.h"
+#include "base/sys.h"
+
+/* The table of an older program may end before this op. */
+bool usp_buf_may_be_late(const struct usp_buf *buf)
 {
-	return buf->ops->confirm ? buf->ops->confirm(pipe, buf) : 0;
+	const struct usp_buf_ops *ops = buf->ops;
+
+	return ops->confirm && ops->size > offsetof(struct usp_buf_ops, poll_fd) && ops->poll_fd;
+}
+
+int usp_buf_poll_fd(struct usp_pipe *pipe, const struct usp_buf *buf, short *ret_events)
+{
+	return usp_buf_may_be_late(buf) ? buf->ops->poll_fd(pipe, buf, ret_events) : -EIO;
+}
+
+static int buf_await(struct usp_pipe *pipe, const struct usp_buf *buf, unsigned flags)
+{
+	struct pollfd fd = {.events = 0};
+	int ret;
+
+	fd.fd = usp_buf_poll_fd(pipe, buf, &fd.events);
+	if (fd.fd < 0)
+		return fd.fd;
+	if (flags & USP_SPLICE_NONBLOCK)
+		return -EAGAIN;
+	ret = usp_sys_poll(&fd, 1, -1);
+	return ret < 0 ? ret : fd.revents & POLLNVAL ? -EBADF : 0;
+}
+
+int usp_buf_confirm(struct usp_pipe *pipe, struct usp_buf *buf, unsigned flags)
+{
+	int ret = 0;
+
+	while (buf->ops->confirm && (ret = buf->ops->confirm(pipe, buf)) == -EAGAIN) {
+		ret = buf_await(pipe, buf, flags);
+		if (ret < 0)
+			break;
+	}
+	return ret;
 }
 
 /* Empty the struct first, so that the same struct is never released twice (spec 0.2). */

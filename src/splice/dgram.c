@@ -55,13 +55,13 @@ static ssize_t dgram_write_iter(struct usp_file *out, const struct usp_iter *fro
 }
 
 /* Send the ready bytes as one datagram. The kernel's own splice may send several, or lose one (H15). */
-static ssize_t dgram_send(struct usp_pipe *pipe, struct usp_file *out, size_t len)
+static ssize_t dgram_send(struct usp_pipe *pipe, struct usp_file *out, size_t len, unsigned flags)
 {
 	struct msghdr message;
 	struct usp_batch batch;
 	ssize_t ret;
 
-	if (!usp_pipe_gather(pipe, len, USP_BATCH_BUFS, &batch))
+	if (!usp_pipe_gather(pipe, len, USP_BATCH_BUFS, usp_file_blocks(out, flags) ? 0 : USP_SPLICE_NONBLOCK, &batch))
 		return batch.error == -ENODATA ? 0 : batch.error;
 	message = (struct msghdr){.msg_iov = batch.iov, .msg_iovlen = batch.nr_segs};
 	ret = usp_sys_sendmsg(out->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -83,9 +83,9 @@ static ssize_t dgram_splice_write(struct usp_pipe *pipe, struct usp_file *out, i
 	ret = usp_pipe_begin_read(pipe, flags);
 	if (ret <= 0)
 		return ret;
-	while ((ret = dgram_send(pipe, out, usp_min(len, sock->datagram_bytes))) == -EAGAIN &&
+	while ((ret = dgram_send(pipe, out, usp_min(len, sock->datagram_bytes), flags)) == -EAGAIN &&
 	       usp_file_blocks(out, flags)) {
-		ret = usp_file_wait(out, POLLOUT);
+		ret = usp_file_wait(out, USP_WRITE);
 		if (ret < 0)
 			break;
 	}
@@ -102,7 +102,7 @@ static int dgram_shutdown(struct usp_file *file)
 	if (!sock->sends_end)
 		return 0;
 	while ((ret = usp_sys_sendmsg(file->fd, &end, MSG_DONTWAIT | MSG_NOSIGNAL)) == -EAGAIN) {
-		ret = usp_file_wait(file, POLLOUT);
+		ret = usp_file_wait(file, USP_WRITE);
 		if (ret < 0)
 			break;
 	}

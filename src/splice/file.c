@@ -17,6 +17,10 @@
 #include "splice/iter.h"
 #include "splice/pipe.h"
 
+/* A hook that the table of an older program may end before. */
+#define FILE_HOOK(file, hook) \
+	((file)->ops->size > offsetof(struct usp_file_ops, hook) ? (file)->ops->hook : NULL)
+
 /* --- Life ---------------------------------------------------------------------------------------- */
 
 int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec, void *priv,
@@ -98,9 +102,13 @@ bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos)
 
 int64_t usp_file_size(const struct usp_file *file)
 {
+	int64_t (*get_size)(const struct usp_file *) = FILE_HOOK(file, get_size);
 	struct stat st;
-	int ret = !file->mode ? -EBADF : file->fd < 0 ? -EINVAL : usp_sys_fstat(file->fd, &st);
+	int ret;
 
+	if (get_size)
+		return get_size(file);
+	ret = !file->mode ? -EBADF : file->fd < 0 ? -EINVAL : usp_sys_fstat(file->fd, &st);
 	if (ret < 0)
 		return ret;
 	return S_ISBLK(st.st_mode) ? usp_sys_block_size(file->fd) : S_ISREG(st.st_mode) ? st.st_size : -EINVAL;
@@ -118,10 +126,16 @@ static int64_t file_seek_shared(struct usp_file *file, int64_t off, int whence)
 
 int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence)
 {
+	int64_t (*seek)(struct usp_file *, int64_t, int) = FILE_HOOK(file, seek);
 	int64_t base;
 
 	if (!(file->traits & USP_FILE_SEEKABLE))
 		return file->mode ? -ESPIPE : -EBADF;
+	if (seek) {
+		base = seek(file, off, whence);
+		file->pos = base < 0 ? file->pos : base;
+		return base;
+	}
 	if (whence != SEEK_SET && whence != SEEK_CUR && whence != SEEK_END)
 		return -EINVAL;
 	if (usp_file_shares_pos(file, &file->pos) && whence != SEEK_END)
@@ -199,18 +213,51 @@ bool usp_file_blocks(const struct usp_file *file, unsigned flags)
 	return file->traits & USP_FILE_SOCKET || !(flags & USP_SPLICE_NONBLOCK);
 }
 
-int usp_file_wait(struct usp_file *file, short events)
+int usp_file_poll_fd(struct usp_file *file, unsigned side, short *ret_events)
 {
-	struct pollfd fd = {.fd = file->fd, .events = events};
+	int (*poll_fd)(struct usp_file *, unsigned, short *) = FILE_HOOK(file, poll_fd);
+
+	if (side != USP_READ && side != USP_WRITE)
+		return -EINVAL;
+	if (poll_fd)
+		return poll_fd(file, side, ret_events);
+	if (file->fd < 0 || !(file->traits & USP_FILE_POLLABLE))
+		return -EPERM;
+	*ret_events = side == USP_READ ? POLLIN : POLLOUT;
+	return file->fd;
+}
+
+int usp_file_wait(struct usp_file *file, unsigned side)
+{
+	struct pollfd fd = {.events = side == USP_READ ? POLLIN : POLLOUT};
 	int64_t timeout_ns = 0;
 	int ret;
 
-	if (file->fd < 0)
+	fd.fd = usp_file_poll_fd(file, side, &fd.events);
+	if (fd.fd == -EPERM)
+		fd.fd = file->fd;
+	if (fd.fd < 0)
 		return -EAGAIN;		    /* nothing to wait on: keep the hook's result */
 	if (file->traits & USP_FILE_SOCKET) /* each time: others may change it */
-		timeout_ns = usp_sys_socket_timeout(file->fd, events & POLLIN ? SO_RCVTIMEO : SO_SNDTIMEO);
+		timeout_ns = usp_sys_socket_timeout(file->fd, side == USP_READ ? SO_RCVTIMEO : SO_SNDTIMEO);
 	ret = usp_sys_poll(&fd, 1, timeout_ns > 0 ? timeout_ns : -1);
-	return ret < 0 ? ret : ret == 0 ? -EAGAIN : 0;
+	return ret < 0 ? ret : ret == 0 ? -EAGAIN : fd.revents & POLLNVAL ? -EBADF : 0;
+}
+
+/* Ask what poll_fd says for one side; the answer as if the side had a descriptor of its own. */
+static unsigned file_poll_side(struct usp_file *file, unsigned side)
+{
+	unsigned bit = side == USP_READ ? POLLIN : POLLOUT;
+	struct pollfd fd = {.events = 0};
+
+	if (!(file->mode & side))
+		return 0;
+	fd.fd = usp_file_poll_fd(file, side, &fd.events);
+	if (fd.fd < 0)
+		return fd.fd == -EPERM ? bit : POLLERR;
+	if (usp_sys_poll(&fd, 1, 0) < 0)
+		return 0;
+	return (fd.revents & fd.events ? bit : 0) | ((unsigned)fd.revents & (POLLERR | POLLHUP));
 }
 
 unsigned usp_file_poll(struct usp_file *file)
@@ -220,6 +267,8 @@ unsigned usp_file_poll(struct usp_file *file)
 
 	if (file->ops->poll)
 		return file->ops->poll(file);
+	if (FILE_HOOK(file, poll_fd))
+		return file_poll_side(file, USP_READ) | file_poll_side(file, USP_WRITE);
 	if (file->fd < 0 || !(file->traits & USP_FILE_POLLABLE))
 		return always;
 	return usp_sys_poll(&fd, 1, 0) < 0 ? 0 : (unsigned)fd.revents;
@@ -283,14 +332,11 @@ int usp_file_shutdown(struct usp_file *file)
 	return ret < 0 || !file->ops->shutdown ? ret : file->ops->shutdown(file);
 }
 
-/* The table of an older program may end before this hook: check its size. */
 int usp_file_abort(struct usp_file *file)
 {
-	const struct usp_file_ops *ops = file->ops;
+	int (*abort)(struct usp_file *) = FILE_HOOK(file, abort);
 
-	if (!file->mode)
-		return -EBADF;
-	return ops->size > offsetof(struct usp_file_ops, abort) && ops->abort ? ops->abort(file) : 0;
+	return !file->mode ? -EBADF : abort ? abort(file) : 0;
 }
 
 /* --- The doors ----------------------------------------------------------------------------------- */
@@ -313,7 +359,7 @@ static ssize_t file_check_result(ssize_t ret, size_t len)
 	return ret > 0 && (size_t)ret > len ? -EIO : ret;
 }
 
-ssize_t usp_file_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
+ssize_t usp_file_try_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
 {
 	ssize_t ret;
 
@@ -322,17 +368,22 @@ ssize_t usp_file_read_iter(struct usp_file *in, const struct usp_iter *to, int64
 	if (!in->ops->read_iter)
 		return -EINVAL;
 	ret = file_take_error(in, USP_READ);
-	if (ret < 0)
-		return ret;
-	while ((ret = in->ops->read_iter(in, to, pos, flags)) == -EAGAIN && usp_file_blocks(in, flags)) {
-		ret = usp_file_wait(in, POLLIN);
+	return ret < 0 ? ret : file_check_result(in->ops->read_iter(in, to, pos, flags), to->count);
+}
+
+ssize_t usp_file_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
+{
+	ssize_t ret;
+
+	while ((ret = usp_file_try_read_iter(in, to, pos, flags)) == -EAGAIN && usp_file_blocks(in, flags)) {
+		ret = usp_file_wait(in, USP_READ);
 		if (ret < 0)
 			break;
 	}
-	return file_check_result(ret, to->count);
+	return ret;
 }
 
-ssize_t usp_file_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
+ssize_t usp_file_try_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
 {
 	ssize_t ret;
 
@@ -341,14 +392,19 @@ ssize_t usp_file_write_iter(struct usp_file *out, const struct usp_iter *from, i
 	if (!out->ops->write_iter)
 		return -EINVAL;
 	ret = file_take_error(out, USP_WRITE);
-	if (ret < 0)
-		return ret;
-	while ((ret = out->ops->write_iter(out, from, pos, flags)) == -EAGAIN && usp_file_blocks(out, flags)) {
-		ret = usp_file_wait(out, POLLOUT);
+	return ret < 0 ? ret : file_check_result(out->ops->write_iter(out, from, pos, flags), from->count);
+}
+
+ssize_t usp_file_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
+{
+	ssize_t ret;
+
+	while ((ret = usp_file_try_write_iter(out, from, pos, flags)) == -EAGAIN && usp_file_blocks(out, flags)) {
+		ret = usp_file_wait(out, USP_WRITE);
 		if (ret < 0)
 			break;
 	}
-	return file_check_result(ret, from->count);
+	return ret;
 }
 
 /*

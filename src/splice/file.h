@@ -9,11 +9,14 @@
 bool usp_file_blocks(const struct usp_file *file, unsigned flags);
 
 /*
- * Wait for POLLIN or POLLOUT on a file that is not a pipe: 0 or -errno (-EINTR too). SO_RCVTIMEO and
- * SO_SNDTIMEO of a socket limit the wait: -EAGAIN then (N3). -EAGAIN also for a file without a
- * descriptor.
+ * Wait until a side of a file may be ready: 0 or -errno (-EINTR too). SO_RCVTIMEO and SO_SNDTIMEO of a
+ * socket limit the wait: -EAGAIN then (N3). -EAGAIN also for a file without a descriptor.
  */
-int usp_file_wait(struct usp_file *file, short events);
+int usp_file_wait(struct usp_file *file, unsigned side);
+
+/* Call read_iter or write_iter as the door does, but without its wait: for a file that lies below another one. */
+ssize_t usp_file_try_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
+ssize_t usp_file_try_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
 
 /* Tell whether pos is the offset that the file shares. Then calls without an offset move it, and *pos only follows. */
 bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos);

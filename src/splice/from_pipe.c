@@ -16,9 +16,10 @@ static const char direct_reason[] = "O_DIRECT: as a rule the device reads the fo
 static const char drop_reason[] = "dropped, not read";
 
 /* Confirm a lent buf, and make its bytes addressable in the ring too. */
-static int from_pipe_prepare(struct usp_pipe *pipe, unsigned index, struct usp_buf *buf, size_t *mapped)
+static int from_pipe_prepare(struct usp_pipe *pipe, unsigned index, struct usp_buf *buf, unsigned flags,
+			     size_t *mapped)
 {
-	int ret = usp_buf_confirm(pipe, buf);
+	int ret = usp_buf_confirm(pipe, buf, flags);
 
 	if (ret < 0 || usp_buf_is_mapped(buf))
 		return ret;
@@ -30,7 +31,8 @@ static int from_pipe_prepare(struct usp_pipe *pipe, unsigned index, struct usp_b
 	return 0;
 }
 
-size_t usp_pipe_gather(struct usp_pipe *pipe, size_t len, unsigned max_bufs, struct usp_batch *ret_batch)
+size_t usp_pipe_gather(struct usp_pipe *pipe, size_t len, unsigned max_bufs, unsigned flags,
+		       struct usp_batch *ret_batch)
 {
 	struct usp_batch *batch = ret_batch;
 
@@ -46,7 +48,8 @@ size_t usp_pipe_gather(struct usp_pipe *pipe, size_t len, unsigned max_bufs, str
 			continue;
 		if (batch->count && !usp_buf_is_mapped(buf))
 			break;
-		batch->error = from_pipe_prepare(pipe, i, buf, &batch->mapped);
+		batch->error = from_pipe_prepare(pipe, i, buf, batch->count ? flags | USP_SPLICE_NONBLOCK : flags,
+						 &batch->mapped);
 		if (batch->error < 0)
 			break;
 		chunk = usp_min(buf->len, len - batch->count);
@@ -66,7 +69,10 @@ static void iter_account(struct usp_file *out, size_t len, bool was_mapped)
 		usp_file_account(out, USP_WRITE, USP_COPIED, len, write_reason);
 }
 
-/* Write all ready bytes in one call. If a confirm fails anywhere, the whole batch stays unwritten (H11). */
+/*
+ * Write all ready bytes in one call. If a confirm fails anywhere, the whole batch stays unwritten
+ * (H11). Bytes that are not there yet only end the batch.
+ */
 static ssize_t iter_write_batch(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
 	struct usp_batch batch;
@@ -75,8 +81,8 @@ static ssize_t iter_write_batch(struct usp_pipe *pipe, struct usp_file *out, int
 
 	if (out->io_bytes)
 		len = usp_min(len, out->io_bytes);
-	usp_pipe_gather(pipe, len, USP_BATCH_BUFS, &batch);
-	if (batch.error < 0)
+	usp_pipe_gather(pipe, len, USP_BATCH_BUFS, flags, &batch);
+	if (batch.error < 0 && !(batch.error == -EAGAIN && batch.count))
 		return batch.error == -ENODATA ? 0 : batch.error;
 	if (!batch.count)
 		return 0;
@@ -113,7 +119,7 @@ ssize_t usp_iter_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 }
 
 /* H8-H10. Hold the read turn while the actor runs, and no lock. */
-static ssize_t from_pipe_feed(struct usp_pipe *pipe, size_t len, usp_splice_actor *actor, void *arg)
+static ssize_t from_pipe_feed(struct usp_pipe *pipe, size_t len, unsigned flags, usp_splice_actor *actor, void *arg)
 {
 	size_t done = 0, mapped = 0;
 	struct usp_buf buf;
@@ -122,7 +128,7 @@ static ssize_t from_pipe_feed(struct usp_pipe *pipe, size_t len, usp_splice_acto
 	while (done < len && usp_pipe_peek(pipe, &buf, 1)) {
 		size_t chunk = usp_min(buf.len, len - done);
 
-		ret = from_pipe_prepare(pipe, 0, &buf, &mapped);
+		ret = from_pipe_prepare(pipe, 0, &buf, flags, &mapped);
 		if (ret < 0) {
 			ret = ret == -ENODATA ? 0 : ret;
 			break;
@@ -144,20 +150,20 @@ ssize_t usp_splice_from_pipe(struct usp_pipe *pipe, size_t len, unsigned flags, 
 
 	if (ret <= 0)
 		return ret;
-	ret = from_pipe_feed(pipe, len, actor, arg);
+	ret = from_pipe_feed(pipe, len, flags, actor, arg);
 	usp_pipe_end_read(pipe);
 	return ret;
 }
 
 /* Confirm the bufs of the next len bytes: how many bytes may go, and the error that stops behind them. */
-static size_t drop_confirm(struct usp_pipe *pipe, size_t len, int *ret_error)
+static size_t drop_confirm(struct usp_pipe *pipe, size_t len, unsigned flags, int *ret_error)
 {
 	struct usp_buf bufs[DROP_BUFS];
 	unsigned nr = usp_pipe_peek(pipe, bufs, usp_array_len(bufs));
 	size_t run = 0;
 
 	for (unsigned i = 0; i < nr && run < len && *ret_error == 0; i++) {
-		*ret_error = usp_buf_confirm(pipe, &bufs[i]);
+		*ret_error = usp_buf_confirm(pipe, &bufs[i], flags);
 		if (*ret_error == 0)
 			run += usp_min(bufs[i].len, len - run);
 	}
@@ -165,13 +171,13 @@ static size_t drop_confirm(struct usp_pipe *pipe, size_t len, int *ret_error)
 }
 
 /* Drop many bufs at a time: dropping is cheap, and alternating with the producer for each buf is not. */
-static ssize_t drop_bufs(struct usp_pipe *pipe, size_t len)
+static ssize_t drop_bufs(struct usp_pipe *pipe, size_t len, unsigned flags)
 {
 	size_t done = 0, run;
 	int error = 0;
 
 	do {
-		run = drop_confirm(pipe, len - done, &error);
+		run = drop_confirm(pipe, len - done, flags, &error);
 		usp_pipe_advance(pipe, run);
 		done += run;
 	} while (run && done < len && error == 0);
@@ -184,7 +190,7 @@ ssize_t usp_drop_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 
 	if (ret <= 0)
 		return ret;
-	ret = drop_bufs(pipe, len);
+	ret = drop_bufs(pipe, len, flags);
 	usp_pipe_end_read(pipe);
 	if (ret > 0) {
 		usp_file_account(out, USP_WRITE, USP_BY_REFERENCE, (size_t)ret, drop_reason);

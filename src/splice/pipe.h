@@ -85,6 +85,12 @@ int usp_pipe_take_write(struct usp_pipe *pipe, unsigned flags);
  */
 ssize_t usp_pipe_give_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len, unsigned flags);
 
+/*
+ * Return what the first buf waits for if its bytes are not there yet: a descriptor, and *ret_events for
+ * poll(2). -EPERM if they are there, or if a call that has the turn will find out. Does not block.
+ */
+int usp_pipe_poll_first(struct usp_pipe *pipe, short *ret_events);
+
 /* Let readers see what was pushed in this turn. Lock held. */
 void usp_pipe_publish(struct usp_pipe *pipe);
 

@@ -9,6 +9,7 @@
 #include "base/own.h"
 #include "base/sized.h"
 #include "base/sys.h"
+#include "splice/buf.h"
 #include "splice/iter.h"
 #include "splice/pipe.h"
 
@@ -31,12 +32,64 @@ static ssize_t pipe_write_iter(struct usp_file *out, const struct usp_iter *from
 			      pipe_end_flags(out, flags));
 }
 
+/* The eventfd of a side. Made at the first request; usp_pipe_unlock keeps it up to date. */
+static int pipe_event_fd(struct usp_pipe *pipe, struct usp_pipe_side *side)
+{
+	int fd;
+
+	pthread_mutex_lock(&pipe->lock);
+	if (side->event_fd >= 0 && side->event_process != usp_own_nr()) {
+		usp_sys_close(side->event_fd); /* the parent made it */
+		side->event_fd = -1;
+	}
+	if (side->event_fd < 0) {
+		side->event_fd = usp_sys_eventfd();
+		side->event_set = false;
+		side->event_process = usp_own_nr();
+	}
+	fd = side->event_fd;
+	usp_pipe_unlock(pipe);
+	return fd;
+}
+
+int usp_pipe_poll_first(struct usp_pipe *pipe, short *ret_events)
+{
+	struct usp_buf first = {.ops = NULL};
+	int fd = -EPERM;
+
+	pthread_mutex_lock(&pipe->lock);
+	if (!usp_pipe_is_empty(pipe))
+		first = *usp_pipe_slot(pipe, pipe->tail);
+	pthread_mutex_unlock(&pipe->lock);
+	if (!first.ops || !usp_buf_may_be_late(&first) || usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK) <= 0)
+		return fd;
+	if (usp_pipe_peek(pipe, &first, 1) && usp_buf_may_be_late(&first) &&
+	    usp_buf_confirm(pipe, &first, USP_SPLICE_NONBLOCK) == -EAGAIN)
+		fd = usp_buf_poll_fd(pipe, &first, ret_events);
+	usp_pipe_end_read(pipe);
+	return fd;
+}
+
+static int pipe_poll_fd(struct usp_file *end, unsigned side, short *ret_events)
+{
+	struct usp_pipe *pipe = end->priv;
+	int fd = side == USP_READ ? usp_pipe_poll_first(pipe, ret_events) : -EPERM;
+
+	if (fd != -EPERM)
+		return fd;
+	*ret_events = POLLIN;
+	return pipe_event_fd(pipe, side == USP_READ ? &pipe->rd : &pipe->wr);
+}
+
 /* R30. A write end without a free slot is not writable, even if a write could merge (R31). */
 static unsigned pipe_poll(struct usp_file *end)
 {
 	struct usp_pipe *pipe = end->priv;
 	unsigned bits = 0;
+	short events;
 
+	if (end->mode & USP_READ && usp_pipe_poll_first(pipe, &events) != -EPERM)
+		return 0; /* a read would wait for bytes that the first buf will have */
 	pthread_mutex_lock(&pipe->lock);
 	if (end->mode & USP_READ)
 		bits |= (usp_pipe_is_empty(pipe) ? 0 : POLLIN) | (pipe->wr.nr_open ? 0 : POLLHUP);
@@ -70,6 +123,7 @@ const struct usp_file_ops usp_pipe_file_ops = {
 	.write_iter = pipe_write_iter,
 	.poll = pipe_poll,
 	.release = pipe_release,
+	.poll_fd = pipe_poll_fd,
 };
 
 int usp_pipe_open(const struct usp_pipe_params *params, struct usp_file *ret_ends[2])
@@ -130,40 +184,4 @@ ssize_t usp_pipe_bytes(const struct usp_file *end)
 	struct usp_pipe *pipe = usp_file_pipe(end);
 
 	return pipe ? (ssize_t)usp_pipe_len(pipe) : -EBADF;
-}
-
-/* The eventfd of a side. Made at the first request; usp_pipe_unlock keeps it up to date. */
-static int pipe_event_fd(struct usp_pipe *pipe, struct usp_pipe_side *side)
-{
-	int fd;
-
-	pthread_mutex_lock(&pipe->lock);
-	if (side->event_fd >= 0 && side->event_process != usp_own_nr()) {
-		usp_sys_close(side->event_fd); /* the parent made it */
-		side->event_fd = -1;
-	}
-	if (side->event_fd < 0) {
-		side->event_fd = usp_sys_eventfd();
-		side->event_set = false;
-		side->event_process = usp_own_nr();
-	}
-	fd = side->event_fd;
-	usp_pipe_unlock(pipe);
-	return fd;
-}
-
-int usp_file_poll_fd(struct usp_file *file, unsigned side, short *ret_events)
-{
-	struct usp_pipe *pipe = usp_file_pipe(file);
-
-	if (side != USP_READ && side != USP_WRITE)
-		return -EINVAL;
-	if (pipe) {
-		*ret_events = POLLIN;
-		return pipe_event_fd(pipe, side & USP_READ ? &pipe->rd : &pipe->wr);
-	}
-	if (file->fd < 0 || !(file->traits & USP_FILE_POLLABLE))
-		return -EPERM;
-	*ret_events = side & USP_READ ? POLLIN : POLLOUT;
-	return file->fd;
 }

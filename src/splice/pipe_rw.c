@@ -149,9 +149,9 @@ ssize_t usp_pipe_write(struct usp_pipe *pipe, const struct usp_iter *from, bool 
 }
 
 /* Make the bytes of a lent buf valid and addressable, in the ring too. */
-static int pipe_read_prepare(struct usp_pipe *pipe, unsigned index, struct usp_buf *buf)
+static int pipe_read_prepare(struct usp_pipe *pipe, unsigned index, struct usp_buf *buf, unsigned flags)
 {
-	int ret = usp_buf_confirm(pipe, buf);
+	int ret = usp_buf_confirm(pipe, buf, flags);
 
 	if (ret < 0 || usp_buf_is_mapped(buf))
 		return ret;
@@ -166,7 +166,7 @@ static int pipe_read_prepare(struct usp_pipe *pipe, unsigned index, struct usp_b
  * *ret_is_last: the read ends with a packet; bytes of the packet that do not fit are lost (R22).
  */
 static ssize_t pipe_read_bufs(struct usp_pipe *pipe, const struct usp_iter *to, size_t done, size_t len,
-			      bool *ret_is_last)
+			      unsigned flags, bool *ret_is_last)
 {
 	struct usp_buf bufs[READ_BUFS];
 	unsigned nr_bufs = usp_pipe_peek(pipe, bufs, READ_BUFS);
@@ -178,7 +178,7 @@ static ssize_t pipe_read_bufs(struct usp_pipe *pipe, const struct usp_iter *to, 
 
 		if (!chunk)
 			continue;
-		ret = pipe_read_prepare(pipe, i, &bufs[i]);
+		ret = pipe_read_prepare(pipe, i, &bufs[i], flags);
 		if (ret < 0)
 			break;
 		usp_iter_copy_to(to, done + copied, usp_buf_bytes(&bufs[i]), chunk);
@@ -202,7 +202,7 @@ ssize_t usp_pipe_read(struct usp_pipe *pipe, const struct usp_iter *to, unsigned
 	if (ret <= 0)
 		return ret;
 	while (done < len && !is_last) {
-		ret = pipe_read_bufs(pipe, to, done, len - done, &is_last);
+		ret = pipe_read_bufs(pipe, to, done, len - done, flags, &is_last);
 		if (ret < 0)
 			break;
 		done += (size_t)ret;

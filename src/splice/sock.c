@@ -177,7 +177,7 @@ static ssize_t sock_send_batch(struct usp_pipe *pipe, struct usp_file *out, stru
 	struct usp_batch batch;
 	ssize_t ret;
 
-	if (!usp_pipe_gather(pipe, len, SOCK_BATCH_BUFS, &batch))
+	if (!usp_pipe_gather(pipe, len, SOCK_BATCH_BUFS, usp_file_blocks(out, flags) ? 0 : USP_SPLICE_NONBLOCK, &batch))
 		return batch.error == -ENODATA ? 0 : batch.error;
 	if (flags & USP_SPLICE_MORE || (batch.count < len && !batch.error))
 		send_flags |= MSG_MORE;
@@ -194,7 +194,7 @@ static ssize_t sock_send_or_wait(struct usp_pipe *pipe, struct usp_file *out, st
 	ssize_t ret;
 
 	while ((ret = sock_send_batch(pipe, out, sock, len, flags)) == -EAGAIN && usp_file_blocks(out, flags)) {
-		ret = usp_file_wait(out, POLLOUT);
+		ret = usp_file_wait(out, USP_WRITE);
 		if (ret < 0)
 			break;
 		if (sock)

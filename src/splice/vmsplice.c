@@ -85,12 +85,12 @@ static ssize_t vmsplice_to_pipe(struct usp_file *end, const struct usp_iter *fro
 }
 
 /* Copy the ready bytes to memory, and give their room back at once: bytes, 0 if they are gone (-ENODATA), or -errno. */
-static ssize_t vmsplice_take(struct usp_pipe *pipe, const struct usp_iter *to, size_t done, size_t len)
+static ssize_t vmsplice_take(struct usp_pipe *pipe, const struct usp_iter *to, size_t done, size_t len, unsigned flags)
 {
 	struct usp_batch batch;
 	size_t copied = 0;
 
-	if (!usp_pipe_gather(pipe, len, USP_BATCH_BUFS, &batch))
+	if (!usp_pipe_gather(pipe, len, USP_BATCH_BUFS, flags, &batch))
 		return batch.error == -ENODATA ? 0 : batch.error;
 	for (unsigned i = 0; i < batch.nr_segs; i++) {
 		usp_iter_copy_to(to, done + copied, batch.iov[i].iov_base, batch.iov[i].iov_len);
@@ -109,7 +109,7 @@ static ssize_t vmsplice_from_pipe(struct usp_file *end, const struct usp_iter *t
 	if (ret <= 0)
 		return ret;
 	do {
-		ret = vmsplice_take(pipe, to, done, len - done);
+		ret = vmsplice_take(pipe, to, done, len - done, flags);
 		done += ret > 0 ? (size_t)ret : 0;
 	} while (ret > 0 && done < len);
 	usp_pipe_end_read(pipe);

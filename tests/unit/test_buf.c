@@ -15,7 +15,7 @@ static void a_buf_without_optional_ops_is_valid_mapped_and_never_stolen(void **s
 	(void)state;
 	mock_store_init(&store);
 	buf = mock_buf(&store, &mock_minimal_buf_ops, 3, 10, 0);
-	assert_int_equal(usp_buf_confirm(NULL, &buf), 0);
+	assert_int_equal(usp_buf_confirm(NULL, &buf, 0), 0);
 	assert_false(usp_buf_try_steal(NULL, &buf));
 	assert_true(usp_buf_is_mapped(&buf));
 	assert_int_equal(usp_buf_map(NULL, &buf), 0);
@@ -33,7 +33,7 @@ static void the_doors_pass_on_what_the_ops_answer(void **state)
 	mock_store_init(&store);
 	buf = copy = mock_buf(&store, &mock_unmapped_buf_ops, 0, 10, 0);
 	store.confirm_error = -EIO;
-	assert_int_equal(usp_buf_confirm(NULL, &buf), -EIO);
+	assert_int_equal(usp_buf_confirm(NULL, &buf, 0), -EIO);
 	store.can_steal = true;
 	assert_true(usp_buf_try_steal(NULL, &buf));
 	store.refuses_get = true;

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* stack - a file over a file: hooks that hand a call to the file below. */
+#include <errno.h>
+
+#include "splice/file.h"
+
+int usp_stack_new(const struct usp_file_ops *ops, struct usp_file *below, unsigned mode, const char *spec, void *priv,
+		  struct usp_file **ret_file)
+{
+	int ret = mode & ~below->mode ? -EINVAL : usp_file_new(ops, mode, spec, priv, ret_file);
+
+	if (ret < 0)
+		return ret;
+	(*ret_file)->below = below;
+	(*ret_file)->traits = below->traits & USP_FILE_SEEKABLE;
+	(*ret_file)->pos = below->pos;
+	return 0;
+}
+
+/* --- Bytes --------------------------------------------------------------------------------------------- */
+
+typedef ssize_t stack_door(struct usp_file *file, const struct usp_iter *iter, int64_t *pos, unsigned flags);
+
+/* Use the position of the file below in place of the upper one's: others may share it, and expect it to move. */
+static ssize_t stack_iter(struct usp_file *file, stack_door *door, const struct usp_iter *iter, int64_t *pos,
+			  unsigned flags)
+{
+	struct usp_file *below = file->below;
+	ssize_t ret;
+
+	if (pos != &file->pos)
+		return door(below, iter, pos, flags | USP_SPLICE_NONBLOCK);
+	ret = door(below, iter, &below->pos, flags | USP_SPLICE_NONBLOCK);
+	file->pos = below->pos;
+	return ret;
+}
+
+ssize_t usp_stack_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
+{
+	return stack_iter(in, usp_file_try_read_iter, to, pos, flags);
+}
+
+ssize_t usp_stack_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
+{
+	return stack_iter(out, usp_file_try_write_iter, from, pos, flags);
+}
+
+/* --- Readiness, size, position --------------------------------------------------------------------------- */
+
+unsigned usp_stack_poll(struct usp_file *file)
+{
+	return usp_file_poll(file->below);
+}
+
+int usp_stack_poll_fd(struct usp_file *file, unsigned side, short *ret_events)
+{
+	return usp_file_poll_fd(file->below, side, ret_events);
+}
+
+int64_t usp_stack_size(const struct usp_file *file)
+{
+	return usp_file_size(file->below);
+}
+
+int64_t usp_stack_seek(struct usp_file *file, int64_t off, int whence)
+{
+	return usp_file_seek(file->below, off, whence);
+}
+
+/* --- The end ----------------------------------------------------------------------------------------------- */
+
+int usp_stack_sync(struct usp_file *file)
+{
+	return usp_file_sync(file->below);
+}
+
+int usp_stack_shutdown(struct usp_file *file)
+{
+	return usp_file_shutdown(file->below);
+}
+
+int usp_stack_abort(struct usp_file *file)
+{
+	return usp_file_abort(file->below);
+}
+
+int usp_stack_release(struct usp_file *file)
+{
+	int ret = usp_file_close(file->below);
+
+	usp_file_put(file->below);
+	file->below = NULL;
+	return ret;
+}
