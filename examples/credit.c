@@ -12,7 +12,6 @@
 
 struct credit {
 	size_t granted; /* bytes that may be sent */
-	bool is_full;	/* the socket took less than it was given */
 };
 
 /* Take in what the peer grants: 0, or -errno. */
@@ -37,28 +36,25 @@ static ssize_t credit_write_iter(struct usp_file *out, const struct usp_iter *fr
 	(void)pos, (void)flags;
 	if (ret < 0 && !credit->granted)
 		return ret;
-	credit->is_full = false;
 	if (!credit->granted)
 		return -EAGAIN;
 	if (len > credit->granted)
 		len = credit->granted;
 	sent = send(out->fd, from->iov[0].iov_base, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (sent < 0) {
-		credit->is_full = errno == EAGAIN;
+	if (sent < 0)
 		return -errno;
-	}
 	credit->granted -= (size_t)sent;
 	return sent;
 }
 
-/* To write, wait for the peer to grant something, or for room in the socket. */
+/* To write, wait for room in the socket, or for the peer to grant something. */
 static int credit_poll_fd(struct usp_file *file, unsigned side, short *ret_events)
 {
 	const struct credit *credit = file->priv;
 
 	if (side != USP_WRITE)
 		return -EPERM;
-	*ret_events = credit->is_full ? POLLOUT : POLLIN;
+	*ret_events = credit->granted ? POLLOUT : POLLIN;
 	return file->fd;
 }
 
@@ -77,8 +73,12 @@ static void peer(int fd)
 	char bytes[64];
 	ssize_t len;
 
-	while (write(fd, "+++++++", 7) == 7 && (len = read(fd, bytes, sizeof(bytes))) > 0)
-		printf("%.*s\n", (int)len, bytes);
+	do {
+		send(fd, "+++++++", 7, MSG_NOSIGNAL); /* in vain at the end */
+		len = read(fd, bytes, sizeof(bytes));
+		if (len > 0)
+			printf("%.*s\n", (int)len, bytes);
+	} while (len > 0);
 }
 
 int main(void)

@@ -18,7 +18,7 @@
 /* A page that a thread fills. The folio comes first: the core finds the bytes by it. */
 struct page {
 	struct usp_folio folio;
-	int event_fd;	   /* readable when state is set */
+	int event_fd;	    /* readable when state is set */
 	_Atomic(int) state; /* 0: on its way; 1: there; or -errno */
 	char bytes[PAGE_LEN];
 };
@@ -81,6 +81,10 @@ static struct page *page_new(void)
 	if (!page)
 		return NULL;
 	page->event_fd = eventfd(0, EFD_CLOEXEC);
+	if (page->event_fd < 0) {
+		free(page);
+		return NULL;
+	}
 	usp_folio_init(&page->folio, page->bytes, PAGE_LEN, page_free);
 	return page;
 }
@@ -88,7 +92,7 @@ static struct page *page_new(void)
 /* --- The source ------------------------------------------------------------------------------------ */
 
 struct later {
-	struct page *pages[NR_PAGES]; /* each with a reference of ours, until the thread has filled it */
+	struct page *pages[NR_PAGES]; /* a reference of ours to each */
 	unsigned next;
 	pthread_t thread;
 };
@@ -146,7 +150,7 @@ int main(int argc, char **argv)
 
 	for (unsigned i = 0; i < NR_PAGES && ret == 0; i++) {
 		later.pages[i] = page_new();
-		ret = later.pages[i] ? 0 : -ENOMEM;
+		ret = later.pages[i] ? 0 : -ENOMEM; /* or no descriptor was left */
 	}
 	if (ret == 0)
 		ret = usp_file_new(&later_ops, USP_READ, "later", &later, &source);

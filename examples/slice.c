@@ -44,7 +44,7 @@ static int64_t slice_seek(struct usp_file *file, int64_t off, int whence)
 
 	if (whence != SEEK_SET && whence != SEEK_CUR && whence != SEEK_END)
 		return -EINVAL;
-	return base + off < 0 || base + off > slice->len ? -EINVAL : base + off;
+	return off < -base || off > slice->len - base ? -EINVAL : base + off;
 }
 
 static int slice_release(struct usp_file *file)
@@ -76,7 +76,9 @@ static int slice_open(struct usp_file *below, int64_t first, int64_t len, struct
 		*slice = (struct slice){.first = first, .len = len};
 		ret = usp_stack_new(&slice_ops, below, USP_READ, "slice", slice, ret_file);
 	}
-	if (ret < 0)
+	if (ret == 0)
+		(*ret_file)->pos = 0; /* positions of its own, wherever the file below was */
+	else
 		free(slice);
 	return ret;
 }

@@ -217,8 +217,9 @@ USP_EXPORT ssize_t usp_writev(struct usp_file *file, const struct iovec *iov, un
 USP_EXPORT int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence);
 
 /*
- * Return the size in bytes of a file on disk or a block device. It is a hint: file systems may not
- * know it, and others may write. -EINVAL if the size is unknown. Does not block.
+ * Return the size in bytes of a file on disk, a block device or memory, or what the get_size hook of
+ * an endpoint says. It is a hint: file systems may not know it, and others may write. -EINVAL if the
+ * size is unknown. Does not block.
  */
 USP_EXPORT int64_t usp_file_size(const struct usp_file *file);
 
@@ -248,15 +249,16 @@ USP_EXPORT int usp_file_abort(struct usp_file *file);
 
 /*
  * Return what is ready now, as POLLIN | POLLOUT | POLLERR | POLLHUP of poll(2). Does not block.
- * Read end of a pipe: IN with a buf in it, HUP without writers. Write end: OUT with a free slot,
+ * Read end of a pipe: IN with a buf in it whose bytes are there, HUP without writers. Write end: OUT with a free slot,
  * ERR without readers.
  */
 USP_EXPORT unsigned usp_file_poll(struct usp_file *file);
 
 /*
  * Return a descriptor for the caller's poll or epoll, level-triggered. Wait on it for *ret_events
- * until side (USP_READ or USP_WRITE) is ready. For a pipe it is an eventfd and *ret_events is
- * POLLIN: it is readable exactly while that side of the pipe is ready or broken. Owned by the file.
+ * until side (USP_READ or USP_WRITE) is ready. Ask anew for each wait. For a pipe it is an eventfd and
+ * *ret_events is POLLIN: it is readable exactly while that side of the pipe is ready or broken. While
+ * the first buf of the pipe waits for its bytes, it is that buf's descriptor. Owned by the file.
  * -EPERM for a file that is always ready, such as a regular one.
  */
 USP_EXPORT int usp_file_poll_fd(struct usp_file *file, unsigned side, short *ret_events);
@@ -384,12 +386,14 @@ enum usp_lane_choice {
 #define USP_PUMP_REQUIRE_ZERO_COPY 0x2u /* -USP_EWOULDCOPY before a byte moves if a hop would copy or cannot tell */
 #define USP_PUMP_CONTINUE_ON_ERROR 0x4u /* a failed sink leaves; the others go on */
 #define USP_PUMP_DETACH_SLOW 0x8u	/* a sink that stays full for slow_ns leaves with -ETIMEDOUT */
-#define USP_PUMP_WIDEN_FIFOS 0x10u	/* make the FIFOs of the route large */
 #define USP_PUMP_KEEP_STRANDED 0x20u	/* keep what a failed sink left, for usp_pump_salvage */
-#define USP_PUMP_ADAPT_LANE 0x40u	/* for sockets: begin on the user lane, then change by the size of pieces */
-#define USP_PUMP_BATCH 0x80u		/* from pipe to pipe: run as SCHED_BATCH while busy, and preempt no thread */
 #define USP_PUMP_COUNT 0x100u		/* move at most params.count bytes */
 #define USP_PUMP_TURNS 0x200u		/* several sinks: serve them in turns in one thread; time-outs need that */
+
+/* These only tune: the bytes and the result are the same without them. */
+#define USP_PUMP_WIDEN_FIFOS 0x10u /* make the FIFOs of the route large */
+#define USP_PUMP_ADAPT_LANE 0x40u  /* for sockets: begin on the user lane, then change by the size of pieces */
+#define USP_PUMP_BATCH 0x80u	   /* from pipe to pipe: run as SCHED_BATCH while busy, and preempt no thread */
 
 struct usp_pump_params {
 	size_t size; /* sizeof(struct usp_pump_params) */
@@ -478,7 +482,8 @@ USP_EXPORT int usp_pump_check(struct usp_pump *pump);
 struct usp_pump_wait {
 	size_t size;	       /* sizeof(struct usp_pump_wait) */
 	struct usp_file *file; /* lent; NULL: only a time */
-	unsigned side;	       /* USP_READ: the source has nothing to give; USP_WRITE: the sink takes nothing */
+	unsigned side;	       /* USP_READ: the source has nothing to give, or what it gave is not there yet; USP_WRITE:
+				  the sink takes nothing */
 	int fd;		       /* wait on it for events, and for errors, which poll always reports; or -1 */
 	short events;
 	int64_t timeout_ns; /* step again after this time at the latest; negative: no limit; 0: it only yielded */

@@ -233,9 +233,9 @@ struct usp_file_ops {
 	/* What is ready now, as usp_file_poll. NULL: poll(2) on what poll_fd says, or on fd; without
 	 * them always ready. */
 	unsigned (*poll)(struct usp_file *file);
-	int (*sync)(struct usp_file *file);	 /* NULL: nothing to do */
-	int (*shutdown)(struct usp_file *file);	 /* NULL: nothing to do */
-	int (*release)(struct usp_file *file); /* free priv and close: 0, or -errno of close(2); NULL: nothing to do */
+	int (*sync)(struct usp_file *file);	/* NULL: nothing to do */
+	int (*shutdown)(struct usp_file *file); /* NULL: nothing to do */
+	int (*release)(struct usp_file *file);	/* free priv and close: 0, or -errno of close(2); NULL: nothing to do */
 	/* Keep release from looking like the end, unless shutdown comes first. NULL: not possible. */
 	int (*abort)(struct usp_file *file);
 	/* What to wait for until side (USP_READ or USP_WRITE) is ready: a descriptor of the file, and
@@ -296,7 +296,7 @@ struct usp_file {
 		is_drained; /* set by hooks of the library that read all there is now: the next read would give -EAGAIN */
 	int64_t pos;	    /* position for calls without an offset */
 	struct usp_file *below; /* of a file over a file (usp_stack_new), which owns it; else NULL */
-	size_t io_bytes;    /* most bytes that one write should move, or 0: chunk of a disk file, datagram of UDP */
+	size_t io_bytes;	/* most bytes that one write should move, or 0: chunk of a disk file, datagram of UDP */
 	char *spec;
 	void *priv;
 	struct usp_side sides[2]; /* see usp_file_side; the last member, so that a side may grow */

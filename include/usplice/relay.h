@@ -89,14 +89,14 @@ struct usp_relay_params {
 	enum usp_balance balance;
 	enum usp_lane_choice lane; /* AUTO: by the size of pieces, for each direction of each connection */
 	unsigned proxy_send;	   /* version of the PROXY header to targets, 1 or 2; 0: none */
-	bool no_batch;		   /* keep threads SCHED_OTHER even while they are busy with bulk */
-	bool no_uring;		   /* use recv(2) and send(2) for small messages even where io_uring works */
-	bool proxy_accept;	   /* clients send a PROXY header first, of either version */
-	unsigned mark;		   /* SO_MARK of the connections to targets; 0: none */
-	const char *source;	   /* local address of the connections to targets, "HOST" or "HOST:PORT", or NULL */
-	bool no_keepalive;	   /* TCP does not probe whether a silent peer is still there */
-	unsigned keepalive_probes; /* unanswered probes until a peer counts as lost; 0 means 6, at most 127 */
-	uint64_t keepalive_ns;	   /* silence before the first probe, in whole seconds up to 32767; 0 means 60 s */
+	bool no_batch;		   /* tunes only: keep threads SCHED_OTHER even while they are busy with bulk */
+	bool no_uring;	    /* tunes only: use recv(2) and send(2) for small messages even where io_uring works */
+	bool proxy_accept;  /* clients send a PROXY header first, of either version */
+	unsigned mark;	    /* SO_MARK of the connections to targets; 0: none */
+	const char *source; /* local address of the connections to targets, "HOST" or "HOST:PORT", or NULL */
+	bool no_keepalive;  /* TCP does not probe whether a silent peer is still there */
+	unsigned keepalive_probes;	/* unanswered probes until a peer counts as lost; 0 means 6, at most 127 */
+	uint64_t keepalive_ns;		/* silence before the first probe, in whole seconds up to 32767; 0 means 60 s */
 	uint64_t keepalive_interval_ns; /* between two probes, the same; 0 means 10 s */
 	uint64_t user_timeout_ns;	/* TCP_USER_TIMEOUT: longest wait for an acknowledgement; 0: none */
 	unsigned unix_mode; /* of the UNIX sockets that the relay makes, such as 0660; 0: as umask(2) says */

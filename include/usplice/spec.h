@@ -27,11 +27,10 @@ struct usp_spec;
 USP_EXPORT int usp_spec_parse(const char *text, struct usp_spec **ret_spec, const char **ret_why);
 USP_EXPORT void usp_spec_free(struct usp_spec *spec); /* NULL is allowed */
 
-/* Return the parts. The spec owns all strings. */
-USP_EXPORT const char *usp_spec_text(const struct usp_spec *spec);   /* as it was parsed */
-USP_EXPORT const char *usp_spec_scheme(const struct usp_spec *spec); /* "file" for every path, "-" for "-" */
-USP_EXPORT const char *usp_spec_address(
-	const struct usp_spec *spec); /* after the scheme, without options and backslashes */
+/* Return the parts. The spec owns all strings. The address is without options and backslashes. */
+USP_EXPORT const char *usp_spec_text(const struct usp_spec *spec);    /* as it was parsed */
+USP_EXPORT const char *usp_spec_scheme(const struct usp_spec *spec);  /* "file" for every path, "-" for "-" */
+USP_EXPORT const char *usp_spec_address(const struct usp_spec *spec); /* what follows the scheme */
 
 /* Return the number of options, or the name of one by its index; NULL: no such index. *ret_value is
  * NULL for an option without "=". */

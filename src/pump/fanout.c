@@ -275,7 +275,7 @@ static void fanout_fail(struct usp_pump *pump, int error)
  */
 static int fanout_check_sink(struct usp_sink *sink)
 {
-	bool is_source = sink->wait.side == USP_READ;
+	bool is_source = atomic_load(&sink->is_late);
 	int ret = -EAGAIN;
 
 	if (sink->stage == USP_SINK_OPEN)

@@ -153,6 +153,7 @@ static int run_result(const struct usp_pump *pump)
 static void run_unread(struct usp_pump *pump)
 {
 	struct usp_file *source = pump->source;
+	int64_t pos = source->pos;
 	uint64_t delivered = 0, left;
 
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
@@ -162,7 +163,7 @@ static void run_unread(struct usp_pump *pump)
 	}
 	left = atomic_load(&pump->bytes) - delivered;
 	if (left && !(pump->params.flags & USP_PUMP_KEEP_STRANDED) && usp_file_shares_pos(source, &source->pos) &&
-	    usp_sys_lseek(source->fd, 0, SEEK_CUR) == source->pos)
+	    usp_file_seek(source, 0, SEEK_CUR) == pos)
 		usp_file_seek(source, -(int64_t)left, SEEK_CUR);
 }
 
@@ -176,16 +177,6 @@ static int run_finish(struct usp_pump *pump)
 }
 
 /* --- In steps -------------------------------------------------------------------------------------------- */
-
-/* Run one step: -EAGAIN with pump->waits.told, or 0 when the run is over. */
-static int run_advance(struct usp_pump *pump)
-{
-	if (pump->nr_sinks > 1)
-		return usp_fanout_advance(pump);
-	pump->waits.told = &pump->only.wait;
-	pump->waits.nr = 1;
-	return usp_single_advance(pump, pump->waits.told);
-}
 
 int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 {
@@ -205,7 +196,14 @@ int usp_pump_step(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 		if (ret < 0)
 			return run_finish(pump), ret;
 	}
-	if (pump->stage == USP_PUMP_DONE || run_advance(pump) != -EAGAIN)
+	if (pump->nr_sinks == 1) {
+		pump->waits.told = &pump->only.wait;
+		pump->waits.nr = 1;
+	}
+	ret = pump->stage == USP_PUMP_DONE ? 0
+	      : pump->nr_sinks == 1	   ? usp_single_advance(pump, pump->waits.told)
+					   : usp_fanout_advance(pump);
+	if (ret != -EAGAIN)
 		return run_finish(pump);
 	usp_sized_give(ret_wait, &pump->waits.told[0], sizeof(pump->waits.told[0]));
 	return -EAGAIN;

@@ -52,20 +52,40 @@ static ssize_t sink_move(struct usp_sink *sink, struct usp_pipe *to, size_t len)
 	return ret;
 }
 
-ssize_t usp_sink_write(struct usp_sink *sink, size_t len)
+static ssize_t sink_try(struct usp_sink *sink, size_t len)
 {
 	struct usp_pipe *to = usp_file_pipe(sink->file);
+
+	if (to)
+		return sink_move(sink, to, len);
+	len = usp_file_offer(sink->file, len);
+	return usp_file_splice_write(sink->pipe, sink->file, &sink->file->pos, len, USP_SPLICE_NONBLOCK);
+}
+
+/*
+ * After -EAGAIN: tell whether it came because the bytes of a buf are not there yet. References move into a
+ * pipe without them.
+ */
+static bool sink_is_late(struct usp_sink *sink)
+{
+	struct usp_pump_wait wait;
+
+	return !usp_file_pipe(sink->file) && usp_pump_is_late(sink->pump, sink->pipe, &wait);
+}
+
+ssize_t usp_sink_write(struct usp_sink *sink, size_t len)
+{
 	ssize_t ret;
 
 	if (atomic_load(&sink->is_late)) {
 		atomic_store(&sink->late_ns, usp_sys_now_ns());
 		atomic_store(&sink->is_late, false);
 	}
-	if (to) {
-		ret = sink_move(sink, to, len);
-	} else {
-		len = usp_file_offer(sink->file, len);
-		ret = usp_file_splice_write(sink->pipe, sink->file, &sink->file->pos, len, USP_SPLICE_NONBLOCK);
+	ret = sink_try(sink, len);
+	if (ret == -EAGAIN && usp_pipe_may_be_late(sink->pipe)) {
+		atomic_store(&sink->is_late, sink_is_late(sink));
+		if (!atomic_load(&sink->is_late))
+			ret = sink_try(sink, len); /* they may have come meanwhile: now -EAGAIN is the sink's */
 	}
 	if (ret > 0)
 		atomic_fetch_add(&sink->bytes, (uint64_t)ret);
@@ -91,9 +111,8 @@ bool usp_sink_overhear(struct usp_sink *sink)
 
 int usp_sink_blocked(struct usp_sink *sink, struct usp_pump_wait *ret_wait)
 {
-	atomic_store(&sink->is_late, usp_pump_is_late(sink->pump, sink->pipe, ret_wait));
 	if (atomic_load(&sink->is_late))
-		return -EAGAIN;
+		return usp_pump_is_late(sink->pump, sink->pipe, ret_wait) ? -EAGAIN : usp_pump_pause(ret_wait, 0);
 	usp_pump_blocked(sink->file, USP_WRITE, ret_wait);
 	ret_wait->events |= usp_sink_overhear(sink) ? POLLIN : 0;
 	return -EAGAIN;

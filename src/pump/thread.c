@@ -8,6 +8,7 @@
  * (fanout.c).
  */
 #include <errno.h>
+#include <poll.h>
 
 #include "base/sys.h"
 #include "pump/inside.h"
@@ -33,6 +34,7 @@ static int thread_await_sink(struct usp_sink *sink)
 {
 	int64_t patience_ns = usp_sink_may_detach(sink) ? (int64_t)usp_sink_slow_ns(sink) : -1;
 	struct usp_pump_wait wait;
+	bool is_heard;
 	int ret;
 
 	if (usp_sink_may_detach(sink))
@@ -41,7 +43,8 @@ static int thread_await_sink(struct usp_sink *sink)
 	ret = usp_pump_await_sink(sink->pump, &wait, patience_ns);
 	if (ret < 0 && ret != -ETIMEDOUT)
 		return ret;
-	return usp_sink_may_detach(sink) && usp_sink_is_slow(sink) ? -ETIMEDOUT : 0;
+	is_heard = sink->file->traits & USP_FILE_SOCKET && wait.events & POLLIN; /* it may be what woke us */
+	return (ret < 0 || is_heard) && usp_sink_may_detach(sink) && usp_sink_is_slow(sink) ? -ETIMEDOUT : 0;
 }
 
 /* Write as usp_sink_write, and wait for the pipe and for the sink. */

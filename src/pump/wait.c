@@ -26,8 +26,7 @@ bool usp_pump_is_late(struct usp_pump *pump, struct usp_pipe *pipe, struct usp_p
 {
 	struct usp_pump_wait wait = {.file = pump->source, .side = USP_READ, .timeout_ns = -1};
 
-	wait.fd = usp_pipe_poll_first(pipe, &wait.events);
-	if (wait.fd < 0)
+	if (!usp_pipe_is_late(pipe, &wait.fd, &wait.events))
 		return false;
 	*ret_wait = wait;
 	return true;

@@ -74,8 +74,9 @@ static void direct_drain(struct usp_pipe *pipe)
 static void direct_rewind(struct usp_file *in, int64_t *pos, int64_t len)
 {
 	if (usp_file_shares_pos(in, pos))
-		usp_sys_lseek(in->fd, -len, SEEK_CUR);
-	*pos -= len;
+		usp_file_seek(in, -len, SEEK_CUR);
+	else
+		*pos -= len;
 }
 
 static ssize_t direct_run(struct usp_file *in, int64_t *pos_in, struct usp_file *out, int64_t *pos_out, size_t len,

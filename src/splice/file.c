@@ -18,8 +18,7 @@
 #include "splice/pipe.h"
 
 /* A hook that the table of an older program may end before. */
-#define FILE_HOOK(file, hook) \
-	((file)->ops->size > offsetof(struct usp_file_ops, hook) ? (file)->ops->hook : NULL)
+#define FILE_HOOK(file, hook) ((file)->ops->size > offsetof(struct usp_file_ops, hook) ? (file)->ops->hook : NULL)
 
 /* --- Life ---------------------------------------------------------------------------------------- */
 
@@ -127,6 +126,7 @@ static int64_t file_seek_shared(struct usp_file *file, int64_t off, int whence)
 int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence)
 {
 	int64_t (*seek)(struct usp_file *, int64_t, int) = FILE_HOOK(file, seek);
+	bool shares_offset;
 	int64_t base;
 
 	if (!(file->traits & USP_FILE_SEEKABLE))
@@ -138,14 +138,15 @@ int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence)
 	}
 	if (whence != SEEK_SET && whence != SEEK_CUR && whence != SEEK_END)
 		return -EINVAL;
-	if (usp_file_shares_pos(file, &file->pos) && whence != SEEK_END)
+	shares_offset = file->fd >= 0 && usp_file_shares_pos(file, &file->pos);
+	if (shares_offset && whence != SEEK_END)
 		return file_seek_shared(file, off, whence);
 	base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? file->pos : usp_file_size(file);
 	if (base < 0)
 		return base;
 	if (off > INT64_MAX - base || base + off < 0)
 		return -EINVAL;
-	if (usp_file_shares_pos(file, &file->pos))
+	if (shares_offset)
 		return file_seek_shared(file, base + off, SEEK_SET);
 	file->pos = base + off;
 	return file->pos;
@@ -334,9 +335,9 @@ int usp_file_shutdown(struct usp_file *file)
 
 int usp_file_abort(struct usp_file *file)
 {
-	int (*abort)(struct usp_file *) = FILE_HOOK(file, abort);
+	int (*hook)(struct usp_file *) = FILE_HOOK(file, abort);
 
-	return !file->mode ? -EBADF : abort ? abort(file) : 0;
+	return !file->mode ? -EBADF : hook ? hook(file) : 0;
 }
 
 /* --- The doors ----------------------------------------------------------------------------------- */

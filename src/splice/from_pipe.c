@@ -16,8 +16,7 @@ static const char direct_reason[] = "O_DIRECT: as a rule the device reads the fo
 static const char drop_reason[] = "dropped, not read";
 
 /* Confirm a lent buf, and make its bytes addressable in the ring too. */
-static int from_pipe_prepare(struct usp_pipe *pipe, unsigned index, struct usp_buf *buf, unsigned flags,
-			     size_t *mapped)
+static int from_pipe_prepare(struct usp_pipe *pipe, unsigned index, struct usp_buf *buf, unsigned flags, size_t *mapped)
 {
 	int ret = usp_buf_confirm(pipe, buf, flags);
 

@@ -85,11 +85,14 @@ int usp_pipe_take_write(struct usp_pipe *pipe, unsigned flags);
  */
 ssize_t usp_pipe_give_folio(struct usp_pipe *pipe, struct usp_folio *folio, size_t off, size_t len, unsigned flags);
 
+/* Tell whether the first buf is of a kind whose bytes may come later. */
+bool usp_pipe_may_be_late(struct usp_pipe *pipe);
+
 /*
- * Return what the first buf waits for if its bytes are not there yet: a descriptor, and *ret_events for
- * poll(2). -EPERM if they are there, or if a call that has the turn will find out. Does not block.
+ * Tell whether the bytes of the first buf are not there yet. Then *ret_fd, with *ret_events for poll(2),
+ * is what to wait for. Does not block, and takes no turn.
  */
-int usp_pipe_poll_first(struct usp_pipe *pipe, short *ret_events);
+bool usp_pipe_is_late(struct usp_pipe *pipe, int *ret_fd, short *ret_events);
 
 /* Let readers see what was pushed in this turn. Lock held. */
 void usp_pipe_publish(struct usp_pipe *pipe);

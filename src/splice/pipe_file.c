@@ -52,30 +52,48 @@ static int pipe_event_fd(struct usp_pipe *pipe, struct usp_pipe_side *side)
 	return fd;
 }
 
-int usp_pipe_poll_first(struct usp_pipe *pipe, short *ret_events)
+bool usp_pipe_may_be_late(struct usp_pipe *pipe)
 {
-	struct usp_buf first = {.ops = NULL};
-	int fd = -EPERM;
+	bool may_be_late;
 
 	pthread_mutex_lock(&pipe->lock);
-	if (!usp_pipe_is_empty(pipe))
-		first = *usp_pipe_slot(pipe, pipe->tail);
+	may_be_late = !usp_pipe_is_empty(pipe) && usp_buf_may_be_late(usp_pipe_slot(pipe, pipe->tail));
 	pthread_mutex_unlock(&pipe->lock);
-	if (!first.ops || !usp_buf_may_be_late(&first) || usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK) <= 0)
-		return fd;
-	if (usp_pipe_peek(pipe, &first, 1) && usp_buf_may_be_late(&first) &&
-	    usp_buf_confirm(pipe, &first, USP_SPLICE_NONBLOCK) == -EAGAIN)
-		fd = usp_buf_poll_fd(pipe, &first, ret_events);
-	usp_pipe_end_read(pipe);
-	return fd;
+	return may_be_late;
+}
+
+/* Ask a second owner of the buf: to take the turn would keep a reader from it. */
+bool usp_pipe_is_late(struct usp_pipe *pipe, int *ret_fd, short *ret_events)
+{
+	struct usp_buf first = {.ops = NULL};
+	bool is_late;
+	int fd = -1;
+
+	pthread_mutex_lock(&pipe->lock);
+	if (!usp_pipe_is_empty(pipe)) {
+		const struct usp_buf *buf = usp_pipe_slot(pipe, pipe->tail);
+
+		first = *buf;
+		if (!usp_buf_may_be_late(buf) || !usp_buf_get(pipe, buf, &first))
+			first.ops = NULL;
+	}
+	pthread_mutex_unlock(&pipe->lock);
+	if (!first.ops)
+		return false;
+	is_late = usp_buf_confirm(pipe, &first, USP_SPLICE_NONBLOCK) == -EAGAIN &&
+		  (fd = usp_buf_poll_fd(pipe, &first, ret_events)) >= 0;
+	usp_buf_release(pipe, &first);
+	if (is_late)
+		*ret_fd = fd;
+	return is_late;
 }
 
 static int pipe_poll_fd(struct usp_file *end, unsigned side, short *ret_events)
 {
 	struct usp_pipe *pipe = end->priv;
-	int fd = side == USP_READ ? usp_pipe_poll_first(pipe, ret_events) : -EPERM;
+	int fd;
 
-	if (fd != -EPERM)
+	if (side == USP_READ && usp_pipe_is_late(pipe, &fd, ret_events))
 		return fd;
 	*ret_events = POLLIN;
 	return pipe_event_fd(pipe, side == USP_READ ? &pipe->rd : &pipe->wr);
@@ -87,8 +105,9 @@ static unsigned pipe_poll(struct usp_file *end)
 	struct usp_pipe *pipe = end->priv;
 	unsigned bits = 0;
 	short events;
+	int fd;
 
-	if (end->mode & USP_READ && usp_pipe_poll_first(pipe, &events) != -EPERM)
+	if (end->mode & USP_READ && usp_pipe_is_late(pipe, &fd, &events))
 		return 0; /* a read would wait for bytes that the first buf will have */
 	pthread_mutex_lock(&pipe->lock);
 	if (end->mode & USP_READ)

@@ -165,8 +165,8 @@ static int pipe_read_prepare(struct usp_pipe *pipe, unsigned index, struct usp_b
  * Copy from the first bufs to the reader, and give their room back at once: bytes copied, or -errno.
  * *ret_is_last: the read ends with a packet; bytes of the packet that do not fit are lost (R22).
  */
-static ssize_t pipe_read_bufs(struct usp_pipe *pipe, const struct usp_iter *to, size_t done, size_t len,
-			      unsigned flags, bool *ret_is_last)
+static ssize_t pipe_read_bufs(struct usp_pipe *pipe, const struct usp_iter *to, size_t done, size_t len, unsigned flags,
+			      bool *ret_is_last)
 {
 	struct usp_buf bufs[READ_BUFS];
 	unsigned nr_bufs = usp_pipe_peek(pipe, bufs, READ_BUFS);

@@ -12,7 +12,7 @@ int usp_stack_new(const struct usp_file_ops *ops, struct usp_file *below, unsign
 	if (ret < 0)
 		return ret;
 	(*ret_file)->below = below;
-	(*ret_file)->traits = below->traits & USP_FILE_SEEKABLE;
+	(*ret_file)->traits = below->traits & (USP_FILE_SEEKABLE | USP_FILE_SHARED);
 	(*ret_file)->pos = below->pos;
 	return 0;
 }
@@ -21,14 +21,14 @@ int usp_stack_new(const struct usp_file_ops *ops, struct usp_file *below, unsign
 
 typedef ssize_t stack_door(struct usp_file *file, const struct usp_iter *iter, int64_t *pos, unsigned flags);
 
-/* Use the position of the file below in place of the upper one's: others may share it, and expect it to move. */
+/* An offset that others share has to move: then use the position of the file below, and follow it. */
 static ssize_t stack_iter(struct usp_file *file, stack_door *door, const struct usp_iter *iter, int64_t *pos,
 			  unsigned flags)
 {
 	struct usp_file *below = file->below;
 	ssize_t ret;
 
-	if (pos != &file->pos)
+	if (pos != &file->pos || !usp_file_shares_pos(below, &below->pos))
 		return door(below, iter, pos, flags | USP_SPLICE_NONBLOCK);
 	ret = door(below, iter, &below->pos, flags | USP_SPLICE_NONBLOCK);
 	file->pos = below->pos;
@@ -64,7 +64,11 @@ int64_t usp_stack_size(const struct usp_file *file)
 
 int64_t usp_stack_seek(struct usp_file *file, int64_t off, int whence)
 {
-	return usp_file_seek(file->below, off, whence);
+	struct usp_file *below = file->below;
+
+	if (!usp_file_shares_pos(below, &below->pos))
+		below->pos = file->pos;
+	return usp_file_seek(below, off, whence);
 }
 
 /* --- The end ----------------------------------------------------------------------------------------------- */

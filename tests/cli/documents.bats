@@ -87,6 +87,32 @@ shown_in() {
 	[ "$(cat report.txt)" = $'unix-listen:a.sock: 1988895 bytes\nunix-listen:b.sock: 10 bytes' ]
 }
 
+@test "examples/slice shows a part of a file, and refuses what has no positions" {
+	seq 1 1000 >numbers.txt
+	run "$examples"/slice numbers.txt 10 20
+	[ "$status" -eq 0 ]
+	"$examples"/slice numbers.txt 10 20 2>size.txt | cmp - <(tail -c +11 numbers.txt | head -c 20)
+	[ "$(cat size.txt)" = "20 bytes" ]
+	{ head -c 5 >/dev/null; "$examples"/slice - 10 20 2>/dev/null; } <numbers.txt | cmp - <(tail -c +11 numbers.txt | head -c 20)
+	run "$examples"/slice - 10 20 < <(cat numbers.txt)
+	[ "$status" -eq 1 ]
+	[ "$output" = "slice: Illegal seek" ]
+}
+
+@test "examples/credit sends what its peer grants" {
+	[ "$("$examples"/credit | tr -d '\n')" = "only what was granted is sent" ]
+	"$examples"/credit | awk 'length > 7 { exit 1 }'
+}
+
+@test "examples/later waits for bytes that come later, and moves them by reference" {
+	run "$examples"/later later.txt
+	[ "$status" -eq 0 ]
+	[ "$output" = "1048576 bytes; some were waited for: yes" ]
+	for letter in a b c d e f g h i j k l m n o p; do
+		head -c 65536 /dev/zero | tr '\0' "$letter"
+	done | cmp - later.txt
+}
+
 @test "the code in docs/writing-an-endpoint.md is that of the examples" {
 	shown_in "$source_dir"/docs/writing-an-endpoint.md '```c'
 }
@@ -129,14 +155,14 @@ shown_in() {
 	wait $!
 }
 
-@test "every function of usplice.h and usplice/relay.h has its prototype in a manual page, under a name that man finds" {
+@test "every function of the public headers has its prototype in a manual page, under a name that man finds" {
 	python3 - "$source_dir" <<-'PYTHON'
 	import re, sys
 	from pathlib import Path
 
 	top = Path(sys.argv[1])
 	words = lambda text: " ".join(re.sub(r"/\*.*?\*/", " ", text, flags=re.S).split())
-	header = "".join((top / "include" / name).read_text() for name in ["usplice.h", "usplice/relay.h"])
+	header = "".join((top / "include" / name).read_text() for name in ["usplice.h", "usplice/endpoint.h", "usplice/relay.h", "usplice/spec.h"])
 	prototypes = [words(found) for found in re.findall(r"^USP_EXPORT ([^;]*\(.*?\));", header, re.M | re.S)]
 	pages = {path.name: words(path.read_text()) for path in (top / "man").glob("*.3.scd")}
 	also = dict(re.findall(r"'(\w+)': \[(.*?)\]", (top / "man/meson.build").read_text(), re.S))

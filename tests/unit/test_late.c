@@ -211,9 +211,12 @@ static struct usp_file *open_blocking_stream(void)
 }
 
 static const struct way ways[] = {
-	{"read", take_by_read, NULL},		{"vmsplice", take_by_vmsplice, NULL},
-	{"actor", take_by_splice, open_look},	{"drop", take_by_splice, open_null},
-	{"memory", take_by_splice, open_memory}, {"socket", take_by_splice, open_stream},
+	{"read", take_by_read, NULL},
+	{"vmsplice", take_by_vmsplice, NULL},
+	{"actor", take_by_splice, open_look},
+	{"drop", take_by_splice, open_null},
+	{"memory", take_by_splice, open_memory},
+	{"socket", take_by_splice, open_stream},
 };
 
 static void finish(struct usp_file *end[2], struct usp_file **out, struct late *late)
@@ -480,6 +483,31 @@ static void a_step_waits_for_the_source_and_not_for_the_sink(void **state)
 	}
 }
 
+/* References move without their bytes: a full pipe is what it waits for. */
+static void a_pump_into_a_full_pipe_waits_for_the_pipe(void **state)
+{
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
+	struct usp_file *end[2];
+
+	(void)state;
+	source_open();
+	open_pipe(end, 4, 0);
+	assert_int_equal(usp_pump_new(source_file, NULL, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, end[1]), 0);
+	assert_int_equal(usp_pump_step(pump, &wait), -EAGAIN);
+	assert_ptr_equal(wait.file, end[1]);
+	assert_int_equal(wait.side, USP_WRITE);
+	for (unsigned i = 0; i < NR_PAGES; i++) {
+		late_arrive(source.pages[i]);
+		take_bytes(end[0], (uint64_t)i * PAGE, PAGE);
+		assert_int_equal(usp_pump_step(pump, &wait), i + 5 < NR_PAGES ? -EAGAIN : 0);
+		if (i + 5 >= NR_PAGES)
+			break;
+	}
+	close_pipe(end);
+	pump_close(0, false);
+}
+
 static ssize_t run_pump(void *arg)
 {
 	return usp_pump_run(arg);
@@ -597,6 +625,7 @@ int main(void)
 		CASE(references_move_between_pipes_before_their_bytes_are_there),
 		CASE(a_pipe_with_late_bytes_in_front_is_not_readable_yet),
 		CASE(a_step_waits_for_the_source_and_not_for_the_sink),
+		CASE(a_pump_into_a_full_pipe_waits_for_the_pipe),
 		CASE(a_run_sleeps_until_the_bytes_are_there),
 		CASE(a_stop_ends_a_run_that_waits_for_late_bytes),
 		CASE(a_time_out_for_late_bytes_is_that_of_the_source),
