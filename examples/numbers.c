@@ -61,14 +61,20 @@ static int counter_open(uint64_t last, struct usp_file **ret_file)
 
 /* --- A sink: how many lines went by? ----------------------------------------------------------------- */
 
+struct lines {
+	uint64_t nr;
+	size_t mapped; /* bytes of this call that the kernel held, and that were copied to be looked at */
+};
+
 static ssize_t lines_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
 {
 	const unsigned char *at = usp_buf_bytes(buf), *end = at + len;
-	uint64_t *nr_lines = arg;
+	struct lines *lines = arg;
 
 	(void)pipe;
+	lines->mapped += buf->flags & USP_BUF_MAPPED ? len : 0;
 	while ((at = memchr(at, '\n', (size_t)(end - at)))) {
-		++*nr_lines;
+		lines->nr++;
 		at++;
 	}
 	return (ssize_t)len;
@@ -76,11 +82,16 @@ static ssize_t lines_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t le
 
 static ssize_t lines_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
-	ssize_t ret = usp_splice_from_pipe(pipe, len, flags, lines_actor, out->priv);
+	struct lines *lines = out->priv;
+	ssize_t ret;
 
 	(void)pos;
-	if (ret > 0)
-		usp_file_account(out, USP_WRITE, USP_BY_REFERENCE, (size_t)ret, "looked at in place");
+	lines->mapped = 0;
+	ret = usp_splice_from_pipe(pipe, len, flags, lines_actor, lines);
+	if (lines->mapped)
+		usp_file_account(out, USP_WRITE, USP_COPIED, lines->mapped, "copied to be looked at");
+	if (ret > (ssize_t)lines->mapped)
+		usp_file_account(out, USP_WRITE, USP_BY_REFERENCE, (size_t)ret - lines->mapped, "looked at in place");
 	return ret;
 }
 
@@ -112,7 +123,7 @@ static int numbers_run(struct usp_file *source, struct usp_file *sink, struct us
 int main(int argc, char **argv)
 {
 	struct usp_file *source = NULL, *sink = NULL, *second = NULL;
-	uint64_t nr_lines = 0;
+	struct lines lines = {.nr = 0};
 	struct usp_hop hop = {.size = sizeof(hop)};
 	int ret = -EINVAL;
 
@@ -124,7 +135,7 @@ int main(int argc, char **argv)
 								   .mode = USP_READ},
 					 &source, NULL);
 	if (ret == 0)
-		ret = usp_file_new(&lines_ops, USP_WRITE, "lines", &nr_lines, &sink);
+		ret = usp_file_new(&lines_ops, USP_WRITE, "lines", &lines, &sink);
 	if (ret == 0 && argc == 3)
 		ret = usp_open(argv[2],
 			       &(struct usp_open_params){.size = sizeof(struct usp_open_params), .mode = USP_WRITE},
@@ -135,7 +146,7 @@ int main(int argc, char **argv)
 		ret = usp_file_close(second); /* some disks tell only here that they are full */
 	if (ret == 0) {
 		usp_file_hop(sink, USP_WRITE, &hop);
-		printf("%" PRIu64 " lines, %" PRIu64 " bytes %s\n", nr_lines, hop.bytes[USP_BY_REFERENCE],
+		printf("%" PRIu64 " lines, %" PRIu64 " bytes %s\n", lines.nr, hop.bytes[USP_BY_REFERENCE],
 		       hop.reason[USP_BY_REFERENCE] ? hop.reason[USP_BY_REFERENCE] : "at all");
 	} else {
 		fprintf(stderr, "numbers LAST|SPEC [SINK]: %s\n", strerror(-ret));

@@ -394,6 +394,7 @@ enum usp_lane_choice {
 #define USP_PUMP_WIDEN_FIFOS 0x10u /* make the FIFOs of the route large */
 #define USP_PUMP_ADAPT_LANE 0x40u  /* for sockets: begin on the user lane, then change by the size of pieces */
 #define USP_PUMP_BATCH 0x80u	   /* from pipe to pipe: run as SCHED_BATCH while busy, and preempt no thread */
+#define USP_PUMP_NO_PROBE 0x400u   /* find out nothing for the account: what the kernel carries is unknown */
 
 struct usp_pump_params {
 	size_t size; /* sizeof(struct usp_pump_params) */
@@ -544,8 +545,8 @@ USP_EXPORT void usp_pump_error(const struct usp_pump *pump, struct usp_pump_erro
 /*
  * Read the ledger: a hop of the route by its index, the sum, and the lane in one word: "kernel",
  * "user" or "mixed". Hop 0 leads from the source into the pipe, hop 1 + i out of the pipe to sink i.
- * When bytes go from file to file inside the kernel, both hops tell the same. Does not block; also
- * while the pump runs. -EINVAL if there is no such hop.
+ * When all bytes go from file to file inside the kernel there is no pipe, and hop 0 leads from the source
+ * to the sink. Does not block; also while the pump runs. -EINVAL if there is no such hop.
  */
 USP_EXPORT int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop);
 USP_EXPORT void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_total);

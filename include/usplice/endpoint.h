@@ -15,6 +15,7 @@ extern "C" {
 
 struct usp_pipe;
 struct usp_buf;
+struct usp_probe_result;
 
 /* Counters and flags that several threads use. Only the library reads and changes them. */
 struct usp_atomic_u32 {
@@ -82,6 +83,7 @@ struct usp_buf {
 #define USP_BUF_GIFT 0x04u	/* the owner promised not to touch the memory: it may be stolen */
 #define USP_BUF_PACKET 0x08u	/* a read ends with this buf and drops what it did not take */
 #define USP_BUF_CAN_MERGE 0x10u /* a write may append to it; only on folios that the pipe itself made */
+#define USP_BUF_MAPPED 0x20u	/* its bytes were copied into memory by usp_buf_map, on their way through a pipe */
 
 /*
  * The operations of a kind of buf. They are called with no pipe lock held, except where said. A
@@ -248,6 +250,9 @@ struct usp_file_ops {
 	/* Move the position, as lseek(2), for a SEEKABLE file: the new position, which the door notes in
 	 * file->pos, or -errno. NULL: file->pos is set, and get_size tells where SEEK_END is. */
 	int64_t (*seek)(struct usp_file *file, int64_t off, int whence);
+	/* Find out how the kernel carries the bytes of this file on one side, as usp_probe, and set way
+	 * and reason. May make objects for an experiment; must not change the file. NULL: unknown. */
+	void (*probe)(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result);
 };
 
 /* A lane: it replaces the splice hook of one side of a file where the plan says so. */
@@ -369,7 +374,7 @@ USP_EXPORT ssize_t usp_drop_splice_write(struct usp_pipe *pipe, struct usp_file 
  * other, confirmed, and returns the bytes it used, 1..len, or <= 0 to stop. The buf is lent,
  * confirmed and addressable. The actor may usp_buf_get a copy of it, and must not change the bytes.
  * It runs with the read turn held: it may block, but must not use the pipe. The caller of
- * usp_splice_from_pipe accounts.
+ * usp_splice_from_pipe accounts: bytes of a buf with USP_BUF_MAPPED were copied.
  */
 typedef ssize_t usp_splice_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg);
 USP_EXPORT ssize_t usp_splice_from_pipe(struct usp_pipe *pipe, size_t len, unsigned flags, usp_splice_actor *actor,

@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/ethtool.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/sockios.h>
+#include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/auxv.h>
@@ -28,6 +31,9 @@
 
 #ifndef SO_NETNS_COOKIE /* newer than the oldest supported headers */
 #define SO_NETNS_COOKIE 71
+#endif
+#ifndef STATX_ATTR_DAX
+#define STATX_ATTR_DAX 0x00200000
 #endif
 
 static int64_t sys_result(int64_t result)
@@ -181,6 +187,16 @@ ssize_t usp_sys_readlink(const char *path, char *ret_text, size_t len)
 	return result >= 0 && (size_t)result == len ? -ENAMETOOLONG : result;
 }
 
+int usp_sys_is_dax(int fd)
+{
+	struct statx stx;
+	int result = (int)sys_result(statx(fd, "", AT_EMPTY_PATH, 0, &stx));
+
+	if (result < 0)
+		return result;
+	return stx.stx_attributes_mask & STATX_ATTR_DAX ? (stx.stx_attributes & STATX_ATTR_DAX) != 0 : -ENODATA;
+}
+
 int64_t usp_sys_block_size(int fd)
 {
 	uint64_t len;
@@ -189,6 +205,57 @@ int64_t usp_sys_block_size(int fd)
 	if (result < 0)
 		return result;
 	return len > INT64_MAX ? -EOVERFLOW : (int64_t)len;
+}
+
+/* --- The page cache and extents -------------------------------------------------------------------- */
+
+int usp_sys_drop_cache(int fd, int64_t off, size_t len)
+{
+	return -posix_fadvise(fd, off, (off_t)len, POSIX_FADV_DONTNEED);
+}
+
+/* mincore(2) says "resident" to a process that neither owns the file nor may write to it. */
+static bool sys_may_mincore(int fd)
+{
+	char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0 || (fstat(fd, &st) == 0 && st.st_uid == geteuid());
+}
+
+static int sys_mincore(int fd, int64_t off)
+{
+	size_t page_len = (size_t)sysconf(_SC_PAGESIZE);
+	unsigned char is_resident = 0;
+	void *base;
+	int result;
+
+	if (!sys_may_mincore(fd))
+		return -EPERM;
+	base = mmap(NULL, page_len, PROT_READ, MAP_SHARED, fd, off - off % (int64_t)page_len);
+	if (base == MAP_FAILED)
+		return -errno;
+	result = (int)sys_result(mincore(base, page_len, &is_resident));
+	munmap(base, page_len);
+	return result < 0 ? result : is_resident & 1;
+}
+
+int usp_sys_is_cached(int fd, int64_t off)
+{
+	unsigned char byte;
+	ssize_t result = sys_result(preadv2(fd, &(struct iovec){.iov_base = &byte, .iov_len = 1}, 1, off, RWF_NOWAIT));
+
+	return result >= 0 ? result > 0 : result == -EAGAIN ? 0 : sys_mincore(fd, off);
+}
+
+int usp_sys_extents(int fd, int64_t off, uint64_t len, unsigned nr, struct fiemap *map)
+{
+	int result;
+
+	*map = (struct fiemap){.fm_start = (uint64_t)off, .fm_length = len, .fm_extent_count = nr};
+	result = (int)sys_result(ioctl(fd, FS_IOC_FIEMAP, map));
+	return result < 0 ? result : (int)map->fm_mapped_extents;
 }
 
 /* --- Bytes -------------------------------------------------------------------------------------- */
@@ -340,6 +407,62 @@ int64_t usp_sys_socket_timeout(int fd, int name)
 	int result = (int)sys_result(getsockopt(fd, SOL_SOCKET, name, &value, &len));
 
 	return result < 0 ? result : (int64_t)value.tv_sec * SYS_NS_PER_S + (int64_t)value.tv_usec * 1000;
+}
+
+int usp_sys_getpeername(int fd, struct sockaddr *ret_addr, socklen_t *len)
+{
+	return (int)sys_result(getpeername(fd, ret_addr, len));
+}
+
+int usp_sys_getsockopt(int fd, int level, int name, void *ret_value, socklen_t *len)
+{
+	return (int)sys_result(getsockopt(fd, level, name, ret_value, len));
+}
+
+/* Ask a device for something by its name, which *request gets first. */
+static int sys_device_ask(int fd, unsigned index, unsigned long what, struct ifreq *request)
+{
+	request->ifr_ifindex = (int)index;
+	if (ioctl(fd, SIOCGIFNAME, request) < 0 || (what != SIOCGIFNAME && ioctl(fd, what, request) < 0))
+		return -errno;
+	return 0;
+}
+
+int usp_sys_device_is_loopback(int fd, unsigned index)
+{
+	struct ifreq request = {.ifr_flags = 0};
+	int result = sys_device_ask(fd, index, SIOCGIFFLAGS, &request);
+
+	return result < 0 ? result : (request.ifr_flags & IFF_LOOPBACK) != 0;
+}
+
+int usp_sys_device_has(int fd, unsigned index, unsigned ethtool_get)
+{
+	struct ethtool_value value = {.cmd = ethtool_get};
+	struct ifreq request = {.ifr_flags = 0};
+	int result = sys_device_ask(fd, index, SIOCGIFNAME, &request);
+
+	if (result < 0)
+		return result;
+	request.ifr_data = (char *)&value;
+	result = (int)sys_result(ioctl(fd, SIOCETHTOOL, &request));
+	return result < 0 ? result : value.data != 0;
+}
+
+/* A veth, a bridge, a tunnel and a bond have no device of the hardware below them, and no bus. */
+int usp_sys_device_is_physical(int fd, unsigned index)
+{
+	char path[sizeof("/sys/class/net//device") + IFNAMSIZ];
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+	struct ifreq request = {.ifr_flags = 0};
+	int result = sys_device_ask(fd, index, SIOCGIFNAME, &request);
+
+	if (result < 0)
+		return result;
+	snprintf(path, sizeof(path), "/sys/class/net/%.*s/device", IFNAMSIZ, request.ifr_name);
+	request.ifr_data = (char *)&info;
+	result = (int)sys_result(ioctl(fd, SIOCETHTOOL, &request));
+	return result < 0 ? result : info.bus_info[0] && access(path, F_OK) == 0;
 }
 
 int64_t usp_sys_net_cookie(int fd)

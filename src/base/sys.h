@@ -35,7 +35,8 @@ int usp_sys_ftruncate(int fd, int64_t len);
 int usp_sys_fsync(int fd);
 int usp_sys_memfd(const char *name); /* name shows only in /proc; the file has no path */
 ssize_t usp_sys_readlink(const char *path, char *ret_text, size_t len); /* no 0 at the end; -ENAMETOOLONG if cut */
-int64_t usp_sys_block_size(int fd);					/* BLKGETSIZE64 */
+int usp_sys_is_dax(int fd); /* statx(2): 1 if the file goes around the page cache, always; 0; -ENODATA: unknown */
+int64_t usp_sys_block_size(int fd); /* BLKGETSIZE64 */
 
 /* Bytes. pos NULL: at the descriptor's own offset. A positional call does not change *pos. */
 ssize_t usp_sys_readv(int fd, const struct iovec *iov, unsigned nr_segs, const int64_t *pos);
@@ -44,6 +45,17 @@ ssize_t usp_sys_read(int fd, void *base, size_t len);
 ssize_t usp_sys_write(int fd, const void *base, size_t len);
 ssize_t usp_sys_sendmsg(int fd, const struct msghdr *msg, int flags);
 ssize_t usp_sys_recvmsg(int fd, struct msghdr *msg, int flags);
+
+/*
+ * The page cache. drop asks it to forget what it can of a range. is_cached tells whether the page at off
+ * is there, or -EPERM if the kernel does not tell this process the truth.
+ */
+int usp_sys_drop_cache(int fd, int64_t off, size_t len);
+int usp_sys_is_cached(int fd, int64_t off);
+
+/* Read the extents of a range by FIEMAP into *map, which has room for nr. Returns their number, or -errno. */
+struct fiemap;
+int usp_sys_extents(int fd, int64_t off, uint64_t len, unsigned nr, struct fiemap *map);
 
 /* splice(2) and its family. off: NULL, or the offset, which the kernel advances. */
 ssize_t usp_sys_splice(int in, int64_t *off_in, int out, int64_t *off_out, size_t len, unsigned flags);
@@ -63,6 +75,8 @@ int usp_sys_bind(int fd, const struct sockaddr *addr, socklen_t len);
 int usp_sys_listen(int fd, int backlog);
 int usp_sys_accept(int fd, struct sockaddr_storage *ret_peer); /* ret_peer may be NULL */
 int usp_sys_getsockname(int fd, struct sockaddr *ret_addr, socklen_t *len);
+int usp_sys_getpeername(int fd, struct sockaddr *ret_addr, socklen_t *len);
+int usp_sys_getsockopt(int fd, int level, int name, void *ret_value, socklen_t *len);
 int usp_sys_getsockopt_int(int fd, int level, int name);
 int64_t usp_sys_socket_timeout(int fd, int name); /* SO_RCVTIMEO or SO_SNDTIMEO in ns; 0: none */
 int64_t usp_sys_net_cookie(int fd);		  /* SO_NETNS_COOKIE: the number of its network namespace */
@@ -71,7 +85,11 @@ int usp_sys_setsockopt(int fd, int level, int name, const void *value, socklen_t
 int usp_sys_shutdown(int fd, int how);
 int usp_sys_socketpair(int domain, int type, int ret_fds[2]);
 int usp_sys_bytes_unsent(int fd); /* SIOCOUTQ: for TCP, bytes not acknowledged by the peer */
-int usp_sys_at_mark(int fd);	  /* 1 if the next byte of a stream is urgent, or 0 */
+/* A network device by its number: a flag or a feature of it (1, 0, or -errno). fd is any socket of its namespace. */
+int usp_sys_device_is_loopback(int fd, unsigned index);
+int usp_sys_device_has(int fd, unsigned index, unsigned ethtool_get); /* ETHTOOL_GSG, ETHTOOL_GTXCSUM */
+int usp_sys_device_is_physical(int fd, unsigned index);
+int usp_sys_at_mark(int fd); /* 1 if the next byte of a stream is urgent, or 0 */
 int usp_sys_unlink(const char *path);
 int usp_sys_fchmod(int fd, unsigned mode);	     /* also with O_PATH, which needs /proc */
 int usp_sys_fchown(int fd, uid_t user, gid_t group); /* also with O_PATH; -1: unchanged */

@@ -14,6 +14,12 @@
 
 /* --- The pump ------------------------------------------------------------------------------------------ */
 
+/* Without a report the way of the bytes is not looked for: that would take longer than to copy a small file. */
+static bool run_has_report(const struct copy *copy)
+{
+	return copy->request->json || copy->report_fd >= 0 || copy->request->verbose || copy->progress.is_on;
+}
+
 static struct usp_pump_params run_params(const struct copy *copy)
 {
 	const struct copy_request *request = copy->request;
@@ -25,7 +31,7 @@ static struct usp_pump_params run_params(const struct copy *copy)
 			 (request->require_zero_copy ? USP_PUMP_REQUIRE_ZERO_COPY : 0) |
 			 (request->continue_on_error ? USP_PUMP_CONTINUE_ON_ERROR : 0) |
 			 (request->slow_ns > 0 ? USP_PUMP_DETACH_SLOW : 0) | (request->no_batch ? 0 : USP_PUMP_BATCH) |
-			 (copy->count < 0 ? 0 : USP_PUMP_COUNT),
+			 (copy->count < 0 ? 0 : USP_PUMP_COUNT) | (run_has_report(copy) ? 0 : USP_PUMP_NO_PROBE),
 		.count = copy->count < 0 ? 0 : copy->count,
 		.rate = request->rate,
 		.slow_ns = request->slow_ns,
@@ -50,6 +56,12 @@ static const char *run_objection(const struct usp_hop *hop)
 	return hop->reason[USP_COPIED] ? hop->reason[USP_COPIED] : hop->reason[USP_UNKNOWN];
 }
 
+static void run_say_hop(const char *side, const char *spec, const struct usp_hop *hop)
+{
+	message_say("%s %s: %s: %s", side, spec, hop->reason[USP_COPIED] ? "would copy" : "may copy",
+		    run_objection(hop));
+}
+
 /* Name the first hop that is in the way of --require-zero-copy. */
 static bool run_say_objection(const struct copy *copy)
 {
@@ -58,13 +70,13 @@ static bool run_say_objection(const struct copy *copy)
 
 	usp_pump_hop(copy->pump, 0, &hop);
 	if (run_objection(&hop)) {
-		message_say("source %s: would copy: %s", copy->request->source, run_objection(&hop));
+		run_say_hop("source", copy->request->source, &hop);
 		return true;
 	}
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		if (usp_pump_hop(copy->pump, 1 + i, &hop) < 0 || !run_objection(&hop))
 			continue;
-		message_say("sink %s: would copy: %s", copy->sinks[i].spec, run_objection(&hop));
+		run_say_hop("sink", copy->sinks[i].spec, &hop);
 		return true;
 	}
 	return false;

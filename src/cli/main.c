@@ -4,6 +4,7 @@
  *
  *   include/usplice.h            what callers of the library need: files, pipes, splice, tee, vmsplice, pump, ledger
  *   include/usplice/relay.h      relays
+ *   include/usplice/probe.h      how the kernel carries the bytes of a file
  *   include/usplice/spec.h       texts that people write: specs, sizes, times
  *   include/usplice/endpoint.h   what authors of endpoints need: operations tables, bufs, folios, helpers
  *
@@ -35,6 +36,7 @@
  *       spool.c      a thread that writes lines   access_log.c    a line for each connection
  *       word_list.c  lines of a file              peer.c          addresses as text
  *       relay_reload.c  reads files again         relay_rules.c   which clients are served
+ *       cmd_probe.c  `usplice probe`              probe_objects.c one object of each kind
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
  * checks the tree.
@@ -59,6 +61,7 @@ static int main_version(int argc, char **argv);
 static const struct main_command main_commands[] = {
 	{"copy", "copy one source to one or many sinks", cmd_copy},
 	{"relay", "relay connections between clients and targets", cmd_relay},
+	{"probe", "find out how the kernel carries bytes", cmd_probe},
 	{"help", "explain the commands: usplice help [COMMAND]", main_help},
 	{"version", "print the version", main_version},
 };
@@ -72,7 +75,8 @@ static const struct main_command *main_find(const char *name)
 
 	if (strcmp(name, "-h") == 0)
 		name = "help";
-	if (strncmp(name, "--", 2) == 0 && strcmp(name, "--copy") != 0 && strcmp(name, "--relay") != 0)
+	if (strncmp(name, "--", 2) == 0 && strcmp(name, "--copy") != 0 && strcmp(name, "--relay") != 0 &&
+	    strcmp(name, "--probe") != 0)
 		name += 2;
 	for (i = 0; i < MAIN_NR_COMMANDS; i++) {
 		if (strcmp(name, main_commands[i].name) == 0)
@@ -109,7 +113,7 @@ static int main_help(int argc, char **argv)
 	command = main_find(argv[1]);
 	if (!command)
 		return main_unknown(argv[1]);
-	if (command->run == cmd_copy || command->run == cmd_relay)
+	if (command->run != main_help && command->run != main_version)
 		return command->run(2, (char *[]){argv[1], help, NULL});
 	printf("%s: %s\n", command->name, command->summary);
 	return message_close_stdout();

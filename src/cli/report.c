@@ -35,21 +35,27 @@ static struct report report_collect(const struct copy *copy)
 	return report;
 }
 
-/* Return hop 0, the source's, or hop i + 1, that of sink i. What --skip threw away is not included. */
-static void report_hop(const struct copy *copy, unsigned index, struct usp_hop *ret_hop)
+/* Find hop 0, the source's, or hop i + 1, that of sink i, if there is one. What --skip threw away is not included. */
+static bool report_hop(const struct copy *copy, unsigned index, struct usp_hop *ret_hop)
 {
 	unsigned way;
 
 	*ret_hop = (struct usp_hop){.size = sizeof(*ret_hop)};
-	usp_pump_hop(copy->pump, index, ret_hop);
+	if (usp_pump_hop(copy->pump, index, ret_hop) < 0)
+		return false;
 	for (way = 0; index == 0 && way < USP_NR_WAYS; way++)
 		ret_hop->bytes[way] -= copy->skipped.bytes[way];
+	return true;
 }
 
-static void report_hop_ends(const struct copy *copy, unsigned index, const char **ret_from, const char **ret_to)
+/* Name the ends as the user did. Only a hop without a pipe leads from the source to a sink. */
+static void report_hop_ends(const struct copy *copy, unsigned index, const struct usp_hop *hop, const char **ret_from,
+			    const char **ret_to)
 {
+	bool is_range = index == 0 && strcmp(hop->to, "pipe") != 0;
+
 	*ret_from = index == 0 ? copy->request->source : "pipe";
-	*ret_to = index == 0 ? "pipe" : copy->sinks[index - 1].spec;
+	*ret_to = index > 0 ? copy->sinks[index - 1].spec : is_range ? copy->sinks[0].spec : "pipe";
 }
 
 /*
@@ -86,8 +92,10 @@ static void report_json_hop(FILE *out, const struct copy *copy, unsigned index)
 	const char *from, *to;
 	struct usp_hop hop;
 
-	report_hop(copy, index, &hop);
-	report_hop_ends(copy, index, &from, &to);
+	if (!report_hop(copy, index, &hop))
+		return;
+	report_hop_ends(copy, index, &hop, &from, &to);
+	fputs(index > 0 ? "," : "", out);
 	fputs("{\"from\":", out);
 	json_string(out, from);
 	fputs(",\"to\":", out);
@@ -126,10 +134,8 @@ static void report_json(FILE *out, const struct copy *copy)
 	putc(',', out);
 	report_json_ways(out, report.total.by_reference, report.total.copied, report.total.unknown);
 	fputs(",\"hops\":[", out);
-	for (i = 0; copy->pump && i <= copy->request->nr_sinks; i++) {
-		fputs(i > 0 ? "," : "", out);
+	for (i = 0; copy->pump && i <= copy->request->nr_sinks; i++)
 		report_json_hop(out, copy, i);
-	}
 	fputs("],\"sinks\":[", out);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		fputs(i > 0 ? "," : "", out);
@@ -205,8 +211,9 @@ static void report_say_hop(const struct copy *copy, unsigned index)
 	const char *from, *to;
 	struct usp_hop hop;
 
-	report_hop(copy, index, &hop);
-	report_hop_ends(copy, index, &from, &to);
+	if (!report_hop(copy, index, &hop))
+		return;
+	report_hop_ends(copy, index, &hop, &from, &to);
 	report_ways(ways, sizeof(ways), hop.bytes[USP_BY_REFERENCE], hop.bytes[USP_COPIED], hop.bytes[USP_UNKNOWN]);
 	message_say("%s -> %s, %s lane: %s%s%s", from, to, hop.lane ? hop.lane : "no", ways,
 		    report_reason(&hop, reason) ? ": " : "", reason);

@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "endpoints/endpoints.h"
 #include "endpoints/spec.h"
+#include "lanes/probe.h"
 #include "splice/fd.h"
 
 static const struct usp_file_ops block_ops = {
@@ -18,6 +19,7 @@ static const struct usp_file_ops block_ops = {
 	.splice_write = usp_iter_splice_write,
 	.sync = usp_fd_sync,
 	.release = usp_fd_release,
+	.probe = usp_probe_block,
 };
 
 /* A drive without a medium can be opened with O_NONBLOCK, and has no bytes. */

@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include "endpoints/endpoints.h"
 #include "endpoints/spec.h"
+#include "lanes/probe.h"
 #include "splice/fd.h"
 
 static const struct usp_file_ops chardev_ops = {
@@ -40,6 +41,7 @@ static const struct usp_file_ops chardev_drop_ops = {
 	.splice_read = usp_copy_splice_read,
 	.splice_write = usp_drop_splice_write,
 	.release = usp_fd_release,
+	.probe = usp_probe_drop,
 };
 
 /* The device numbers are fixed in the kernel's list of devices. */

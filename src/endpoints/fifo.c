@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include "endpoints/endpoints.h"
 #include "endpoints/spec.h"
+#include "lanes/probe.h"
 #include "splice/fd.h"
 
 #define FIFO_TRAITS (USP_FILE_SPLICEABLE | USP_FILE_POLLABLE | USP_FILE_SIGPIPE)
@@ -18,6 +19,7 @@ static const struct usp_file_ops fifo_ops = {
 	.splice_read = usp_copy_splice_read,
 	.splice_write = usp_iter_splice_write,
 	.release = usp_fd_release,
+	.probe = usp_probe_fifo,
 };
 
 /* A descriptor that could not be made O_NONBLOCK. */
@@ -29,6 +31,7 @@ static const struct usp_file_ops fifo_polled_ops = {
 	.splice_read = usp_copy_splice_read,
 	.splice_write = usp_iter_splice_write,
 	.release = usp_fd_release,
+	.probe = usp_probe_fifo,
 };
 
 /*

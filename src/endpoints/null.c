@@ -4,6 +4,7 @@
 
 #include "endpoints/endpoints.h"
 #include "endpoints/spec.h"
+#include "lanes/probe.h"
 
 static ssize_t null_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
 {
@@ -30,6 +31,7 @@ static const struct usp_file_ops null_ops = {
 	.write_iter = null_write_iter,
 	.splice_read = null_splice_read,
 	.splice_write = usp_drop_splice_write,
+	.probe = usp_probe_drop,
 };
 
 static int null_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,

@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "endpoints/endpoints.h"
 #include "endpoints/spec.h"
+#include "lanes/probe.h"
 #include "splice/fd.h"
 
 /* Measured with new files on ext4: writes of 1 MiB have less than half the speed of these. */
@@ -21,6 +22,7 @@ static const struct usp_file_ops regular_ops = {
 	.splice_write = usp_iter_splice_write,
 	.sync = usp_fd_sync,
 	.release = usp_fd_release,
+	.probe = usp_probe_regular,
 };
 
 /*

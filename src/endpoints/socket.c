@@ -14,6 +14,7 @@
 #include "endpoints/endpoints.h"
 #include "endpoints/socket.h"
 #include "endpoints/spec.h"
+#include "lanes/probe.h"
 #include "splice/sock.h"
 
 #define SOCKET_PAUSE_MIN_NS 10000000
@@ -34,6 +35,7 @@ static const struct usp_file_ops tcp_ops = {
 	.shutdown = usp_sock_shutdown,
 	.release = usp_sock_release,
 	.abort = usp_sock_abort,
+	.probe = usp_probe_tcp,
 };
 
 static const struct usp_file_ops unix_ops = {
@@ -48,6 +50,7 @@ static const struct usp_file_ops unix_ops = {
 	.shutdown = usp_sock_shutdown,
 	.release = usp_sock_release,
 	.abort = usp_sock_abort,
+	.probe = usp_probe_unix,
 };
 
 /* --- Options ------------------------------------------------------------------------------------ */

@@ -3,12 +3,17 @@
 #include "lanes/copy_range.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 
 #include "base/sys.h"
+#include "lanes/extents.h"
 
 static const char clone_reason[] = "the file system shares the extents (reflink)";
-static const char copy_reason[] =
-	"copy_file_range: the kernel copies, because this file system cannot share extents here";
+static const char shared_reason[] = "the file system shares the extents, as FIEMAP shows";
+static const char copy_reason[] = "copy_file_range: the bytes have blocks of their own, as FIEMAP shows";
+static const char tmpfs_reason[] = "copy_file_range: files of a tmpfs do not share pages, so the kernel copies";
+static const char unknown_reason[] = "copy_file_range: the file system does not tell whether it shares the bytes";
+static const char unasked_reason[] = "copy_file_range: it was not asked whether the bytes are shared";
 
 static int64_t range_left(const struct usp_file *in)
 {
@@ -32,13 +37,33 @@ bool usp_copy_range_is_possible(const struct usp_file *in, const struct usp_file
 	return usp_sys_fstat(out->fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-static void range_account(struct usp_file *in, struct usp_file *out, enum usp_way way, size_t len, const char *reason)
+static void range_account(struct usp_file *in, struct usp_file *out, enum usp_way way, int64_t len, const char *reason)
 {
-	usp_file_account(in, USP_READ, way, len, reason);
-	usp_file_account(out, USP_WRITE, way, len, reason);
+	if (len <= 0)
+		return;
+	usp_file_account(in, USP_READ, way, (size_t)len, reason);
+	usp_file_account(out, USP_WRITE, way, (size_t)len, reason);
 }
 
-ssize_t usp_clone_range(struct usp_file *in, struct usp_file *out, uint64_t len)
+/* Find out how the last len bytes went, which lie before the positions, and account for them. */
+static void range_judge(struct usp_file *in, struct usp_file *out, int64_t len, const char *by_reference)
+{
+	struct usp_extents extents;
+
+	if (usp_extents_compare(in->fd, in->pos - len, out->fd, out->pos - len, (uint64_t)len, &extents) == 0) {
+		range_account(in, out, USP_BY_REFERENCE, (int64_t)extents.shared, by_reference);
+		range_account(in, out, USP_COPIED, (int64_t)extents.own, copy_reason);
+		range_account(in, out, USP_UNKNOWN, (int64_t)extents.unknown, unknown_reason);
+	} else if (by_reference == clone_reason) {
+		range_account(in, out, USP_BY_REFERENCE, len, by_reference); /* FICLONERANGE does nothing else */
+	} else if (usp_sys_fs_type(out->fd) == TMPFS_MAGIC) {
+		range_account(in, out, USP_COPIED, len, tmpfs_reason);
+	} else {
+		range_account(in, out, USP_UNKNOWN, len, unknown_reason);
+	}
+}
+
+ssize_t usp_clone_range(struct usp_file *in, struct usp_file *out, uint64_t len, bool must_judge)
 {
 	int64_t left = range_left(in);
 	int ret;
@@ -50,15 +75,20 @@ ssize_t usp_clone_range(struct usp_file *in, struct usp_file *out, uint64_t len)
 		return ret;
 	in->pos += left;
 	out->pos += left;
-	range_account(in, out, USP_BY_REFERENCE, (size_t)left, clone_reason);
+	if (must_judge)
+		range_judge(in, out, left, clone_reason);
+	else
+		range_account(in, out, USP_BY_REFERENCE, left, clone_reason);
 	return left;
 }
 
-ssize_t usp_copy_range(struct usp_file *in, struct usp_file *out, size_t len)
+ssize_t usp_copy_range(struct usp_file *in, struct usp_file *out, size_t len, bool must_judge)
 {
 	ssize_t ret = usp_sys_copy_file_range(in->fd, &in->pos, out->fd, &out->pos, len);
 
-	if (ret > 0)
-		range_account(in, out, USP_COPIED, (size_t)ret, copy_reason);
+	if (ret > 0 && must_judge)
+		range_judge(in, out, ret, shared_reason);
+	else
+		range_account(in, out, USP_UNKNOWN, ret, unasked_reason);
 	return ret;
 }

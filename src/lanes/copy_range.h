@@ -11,10 +11,14 @@ bool usp_copy_range_is_possible(const struct usp_file *in, const struct usp_file
 /*
  * Share the rest of in with out (FICLONERANGE), without a copy, and advance both positions: the bytes,
  * or -errno if the file system or the positions do not allow it. -EINVAL if len is less than the rest.
+ * Accounts: with must_judge for what the extents show.
  */
-ssize_t usp_clone_range(struct usp_file *in, struct usp_file *out, uint64_t len);
+ssize_t usp_clone_range(struct usp_file *in, struct usp_file *out, uint64_t len, bool must_judge);
 
-/* Copy up to len bytes, and advance both positions: bytes, 0 at the end, or -errno. */
-ssize_t usp_copy_range(struct usp_file *in, struct usp_file *out, size_t len);
+/*
+ * Copy up to len bytes, and advance both positions: bytes, 0 at the end, or -errno. Accounts: with must_judge
+ * for what the extents show, else for unknown.
+ */
+ssize_t usp_copy_range(struct usp_file *in, struct usp_file *out, size_t len, bool must_judge);
 
 #endif

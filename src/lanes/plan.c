@@ -48,14 +48,26 @@ bool usp_plan_adapts(const struct usp_file *source, const struct usp_pump_params
 
 /* --- Making ------------------------------------------------------------------------------------------ */
 
-static void plan_expect_kernel(struct usp_plan_hop *hop)
+/* Ask the probe, once for each hop: a flow that adapts takes the kernel lane again and again. */
+static void plan_probe(struct usp_plan_hop *hop)
 {
-	struct usp_probe_result found = {.way = USP_BY_REFERENCE, .reason = "dropped, not read"};
+	struct usp_probe_result found = {.size = sizeof(found), .way = USP_BY_REFERENCE, .reason = "dropped, not read"};
 
+	if (hop->is_probed)
+		return;
 	if (hop->side == USP_READ || !plan_drops(hop->file))
 		usp_probe(hop->file, hop->side, &found);
-	hop->way = found.way;
-	hop->reason = found.reason;
+	hop->probed_way = (uint8_t)found.way;
+	hop->probed_reason = found.reason;
+	hop->is_probed = true;
+}
+
+static void plan_expect_kernel(struct usp_plan_hop *hop, bool may_probe)
+{
+	if (may_probe)
+		plan_probe(hop);
+	hop->way = may_probe ? hop->probed_way : USP_UNKNOWN;
+	hop->reason = may_probe ? hop->probed_reason : NULL;
 }
 
 /* Expect the way of a file's own hooks: known if they are helpers of the core. */
@@ -64,7 +76,10 @@ static void plan_expect_user(struct usp_plan_hop *hop)
 	const struct usp_file_ops *ops = hop->file->ops;
 	bool is_source = hop->side == USP_READ;
 
-	if (is_source ? ops->splice_read == usp_copy_splice_read : ops->splice_write == usp_iter_splice_write) {
+	if (atomic_load(usp_u32(&hop->file->flags)) & USP_DIRECT) {
+		hop->way = USP_UNKNOWN;
+		hop->reason = "O_DIRECT: as a rule the device moves the bytes, but the kernel does not tell";
+	} else if (is_source ? ops->splice_read == usp_copy_splice_read : ops->splice_write == usp_iter_splice_write) {
 		hop->way = USP_COPIED;
 		hop->reason = is_source ? "it is read into memory of this process"
 					: "it is written from memory of this process";
@@ -74,11 +89,11 @@ static void plan_expect_user(struct usp_plan_hop *hop)
 	}
 }
 
-static void plan_set_hop(struct usp_plan_hop *hop, bool is_kernel)
+static void plan_set_hop(struct usp_plan_hop *hop, bool is_kernel, bool may_probe)
 {
 	hop->lane = is_kernel ? &usp_kernel_lane : NULL;
 	if (is_kernel)
-		plan_expect_kernel(hop);
+		plan_expect_kernel(hop, may_probe);
 	else
 		plan_expect_user(hop);
 }
@@ -112,7 +127,7 @@ static void plan_set_lanes(struct usp_plan *plan, bool may_kernel)
 	bool is_kernel = may_kernel && plan_fits(&plan->hops[0]) && plan_any_sink_fits(plan);
 
 	for (unsigned i = 0; i < plan->nr_hops; i++)
-		plan_set_hop(&plan->hops[i], is_kernel && plan_fits(&plan->hops[i]));
+		plan_set_hop(&plan->hops[i], is_kernel && plan_fits(&plan->hops[i]), plan->may_probe);
 }
 
 static void plan_force(struct usp_plan *plan)
@@ -121,9 +136,10 @@ static void plan_force(struct usp_plan *plan)
 		plan->hops[i].is_forced = true;
 }
 
-static int plan_init(struct usp_plan *plan, struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks)
+static int plan_init(struct usp_plan *plan, struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,
+		     bool may_probe)
 {
-	*plan = (struct usp_plan){.hops = plan->few, .nr_hops = nr_sinks + 1};
+	*plan = (struct usp_plan){.hops = plan->few, .nr_hops = nr_sinks + 1, .may_probe = may_probe};
 	if (plan->nr_hops > usp_array_len(plan->few))
 		plan->hops = usp_alloc_array(plan->nr_hops, sizeof(plan->hops[0]));
 	if (!plan->hops)
@@ -138,7 +154,8 @@ int usp_plan_make(struct usp_file *source, struct usp_file *const *sinks, unsign
 		  const struct usp_pump_params *params, struct usp_plan *ret_plan)
 {
 	bool is_snapshot = params->flags & USP_PUMP_SNAPSHOT, is_forced = params->lane == USP_LANE_KERNEL;
-	int ret = plan_init(ret_plan, source, sinks, nr_sinks);
+	bool may_probe = !(params->flags & USP_PUMP_NO_PROBE) || params->flags & USP_PUMP_REQUIRE_ZERO_COPY;
+	int ret = plan_init(ret_plan, source, sinks, nr_sinks, may_probe);
 
 	if (ret < 0)
 		return ret;

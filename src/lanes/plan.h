@@ -19,13 +19,17 @@ struct usp_plan_hop {
 	unsigned file_flags;	     /* as they were before the plan was applied */
 	uint8_t side;		     /* USP_READ or USP_WRITE */
 	uint8_t way;		     /* an enum usp_way: the expected way, USP_UNKNOWN if not known */
-	bool is_forced;		     /* no falling back: if the lane refuses, that is an error */
+	bool is_probed;		     /* the way on the kernel lane is known as far as it can be */
+	uint8_t probed_way;	     /* an enum usp_way */
+	const char *probed_reason;
+	bool is_forced; /* no falling back: if the lane refuses, that is an error */
 };
 
 struct usp_plan {
 	struct usp_plan_hop *hops; /* [0] out of the source, [1 + i] into sink i; NULL: no plan */
 	unsigned nr_hops;
 	bool is_applied;
+	bool may_probe;		    /* the ways on the kernel lane may be found out */
 	struct usp_plan_hop few[2]; /* storage of the hops if there is one sink */
 };
 

@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * probe - find out by experiment whether the kernel moves references or copies:
+ * probe - which experiment answers for a file, and what is remembered of it.
  *
- *        window (shared mapping)
- *             │ same page?
- *   file ──splice──▶ pipe ──splice──▶ [ object under test ] ──▶ what comes out: "old" or "new"?
- *                      └─tee──▶ control
- *
- * A page of 'o' goes into the object. Then 'n' is written through the window. If 'n' comes out, a
- * reference has moved. If 'o' comes out, the page was copied. The object copied it if 'n' comes out of
- * the control, a second reference to what the object got. If the kernel copies earlier, the experiment
- * cannot decide, and the answer is: unknown.
- *
- * All descriptors are O_NONBLOCK, and every wait has a limit. Of the file itself only its file system
- * is used.
+ * An answer is about one file, not about its relatives. A finding is kept for a mount, or for a protocol in
+ * one network namespace, because it holds there. What differs from file to file is asked each time: the
+ * protocol, the device on the way, encryption in the kernel.
  */
 #include "lanes/probe.h"
 
@@ -21,104 +12,124 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 
 #include "base/atomic.h"
 #include "base/compiler.h"
+#include "base/device.h"
 #include "base/own.h"
+#include "base/sized.h"
 #include "base/sys.h"
+#include "lanes/alias.h"
+#include "lanes/evict.h"
+#include "lanes/pieces.h"
 
-#define PROBE_LEN 4096 /* fits into one page of any machine */
-#define PROBE_WAIT_NS 100000000
-#define PROBE_CACHE_MAX 32
+#define PROBE_CACHE_MAX 64
 #define PROBE_PATH_MAX 4096
-#define SPLICE_NONBLOCK USP_SPLICE_NONBLOCK /* the kernel's value */
 
-static void probe_close(const int *fds, unsigned nr_fds)
+static void probe_say(struct usp_probe_result *ret_result, enum usp_way way, const char *reason)
 {
-	for (unsigned i = 0; i < nr_fds; i++)
-		usp_sys_close(fds[i]);
+	ret_result->way = way;
+	ret_result->reason = reason;
 }
 
-/* --- The page and its window ---------------------------------------------------------------------- */
+/* Say one of three sentences: for by reference, copied, and unknown. */
+static void probe_say_found(struct usp_probe_result *ret_result, enum usp_way way,
+			    const char *const reasons[USP_NR_WAYS])
+{
+	probe_say(ret_result, way, reasons[way]);
+}
 
-struct probe_page {
-	int fd;
-	char *window;
+/* --- Findings ------------------------------------------------------------------------------------------ */
+
+/* What a finding holds for. Fields that do not matter are 0. */
+struct probe_key {
+	enum usp_way (*experiment)(const struct usp_file *file, const struct probe_key *key);
+	dev_t mount;
+	int64_t net_cookie;
+	int protocol;
+	unsigned side;
 };
 
-/* Make the page in fd, an empty file, which this call takes. */
-static bool probe_page_open(struct probe_page *page, int fd)
-{
-	char old[PROBE_LEN];
-	void *window;
+static struct {
+	struct usp_own_lock lock;
+	struct {
+		struct probe_key key;
+		enum usp_way way;
+	} findings[PROBE_CACHE_MAX];
+	unsigned nr_findings;
+} probe_cache;
 
-	memset(old, 'o', sizeof(old));
-	if (fd >= 0 && usp_sys_write(fd, old, sizeof(old)) == PROBE_LEN &&
-	    usp_sys_map_file(fd, PROBE_LEN, &window) == 0) {
-		*page = (struct probe_page){.fd = fd, .window = window};
-		return true;
+static bool probe_is_same(const struct probe_key *a, const struct probe_key *b)
+{
+	return a->experiment == b->experiment && a->mount == b->mount && a->net_cookie == b->net_cookie &&
+	       a->protocol == b->protocol && a->side == b->side;
+}
+
+/* Return what was found for the key, or make the experiment. What it could not decide is tried again. */
+static enum usp_way probe_find(const struct usp_file *file, const struct probe_key *key)
+{
+	enum usp_way way;
+	unsigned i;
+
+	if (usp_own_lock(&probe_cache.lock))
+		probe_cache.nr_findings = 0; /* in a child: a thread of the parent may have been writing these */
+	for (i = 0; i < probe_cache.nr_findings; i++) {
+		if (probe_is_same(&probe_cache.findings[i].key, key))
+			break;
 	}
-	usp_sys_close(fd);
-	return false;
+	if (i < probe_cache.nr_findings) {
+		way = probe_cache.findings[i].way;
+	} else {
+		struct usp_sigpipe_guard guard;
+
+		usp_sigpipe_begin(&guard); /* the experiments write files, which may exceed RLIMIT_FSIZE */
+		way = key->experiment(file, key);
+		usp_sigpipe_end(&guard);
+		if (i < PROBE_CACHE_MAX) {
+			probe_cache.findings[i].key = *key;
+			probe_cache.findings[i].way = way;
+			probe_cache.nr_findings++;
+		}
+	}
+	usp_own_unlock(&probe_cache.lock);
+	return way;
 }
 
-static void probe_page_close(struct probe_page *page)
-{
-	usp_sys_unmap(page->window, PROBE_LEN);
-	usp_sys_close(page->fd);
-}
+/* --- Files on disk --------------------------------------------------------------------------------------- */
 
-/* Two ways to put a reference to the page into a pipe. A kernel may make a copy in one of them. */
-static bool probe_splice_page(struct probe_page *page, int pipe_wr)
-{
-	int64_t off = 0;
+static const char dax_reason[] = "DAX: the file has no pages in the page cache, and the kernel copies";
+static const char direct_reason[] = "O_DIRECT goes around the page cache, where the probe cannot look";
+static const char *const regular_reasons[2][USP_NR_WAYS] = {
+	{"the page cache's own pages, as probed on this mount",
+	 "the kernel copies out of the page cache, as probed on this mount",
+	 "no experiment could decide on this mount"},
+	{"the page cache takes the pages themselves, as probed on this mount",
+	 "the kernel copies into the page cache, as probed on this mount", "no experiment could decide on this mount"},
+};
+static const char *const evict_reasons[USP_NR_WAYS] = {
+	"the page cache keeps the page while a pipe has it, as probed on this file",
+	"the page cache drops the page while a pipe has it, so it was copied, as probed on this file",
+	"no experiment could decide for this file",
+};
 
-	return usp_sys_splice(page->fd, &off, pipe_wr, NULL, PROBE_LEN, SPLICE_NONBLOCK) == PROBE_LEN;
-}
-
-static bool probe_vmsplice_page(struct probe_page *page, int pipe_wr)
-{
-	const struct iovec iov = {.iov_base = page->window, .iov_len = PROBE_LEN};
-
-	return usp_sys_vmsplice(pipe_wr, &iov, 1, SPLICE_NONBLOCK) == PROBE_LEN;
-}
-
-static bool probe_await(int fd)
-{
-	struct pollfd pollfd = {.fd = fd, .events = POLLIN};
-
-	return usp_sys_poll(&pollfd, 1, PROBE_WAIT_NS) > 0;
-}
-
-/* Look at what comes out of fd after the change through the window. */
-static enum usp_way probe_look(int fd)
-{
-	char bytes[PROBE_LEN];
-	ssize_t len = probe_await(fd) ? usp_sys_read(fd, bytes, sizeof(bytes)) : 0;
-
-	if (len <= 0 || memcmp(bytes, bytes + 1, (size_t)len - 1) != 0)
-		return USP_UNKNOWN;
-	return bytes[0] == 'n' ? USP_BY_REFERENCE : bytes[0] == 'o' ? USP_COPIED : USP_UNKNOWN;
-}
-
-/* --- Scratch objects of the kind of a file ------------------------------------------------------------ */
-
-static int probe_tmpfile(const char *folder, long fs_type)
+/* Make an empty file without a name in a folder: its descriptor, or -1 if the folder is on another mount. */
+static int probe_tmpfile(const char *folder, dev_t mount)
 {
 	int fd = folder ? usp_sys_open(folder, O_TMPFILE | O_RDWR, 0600) : -1;
+	struct stat st;
 
-	if (fd >= 0 && usp_sys_fs_type(fd) == fs_type)
+	if (fd >= 0 && usp_sys_fstat(fd, &st) == 0 && st.st_dev == mount && usp_sys_is_dax(fd) <= 0)
 		return fd;
 	usp_sys_close(fd);
 	return -1;
 }
 
-/* Make the scratch file in the folder of the file itself. */
-static int probe_tmpfile_beside(const struct usp_file *file, long fs_type)
+/* The same in the folder of the file itself. */
+static int probe_tmpfile_beside(const struct usp_file *file, dev_t mount)
 {
 	char link[sizeof("/proc/self/fd/") + 3 * sizeof(int)], path[PROBE_PATH_MAX], *slash;
 	ssize_t len;
@@ -132,52 +143,173 @@ static int probe_tmpfile_beside(const struct usp_file *file, long fs_type)
 	if (!slash)
 		return -1;
 	slash[slash == path] = '\0';
-	return probe_tmpfile(path, fs_type);
+	return probe_tmpfile(path, mount);
 }
 
-/* Open an empty file without a name, on a file system of the same type; -1 if there is none. */
-static int probe_scratch(const struct usp_file *file)
+/* The mount of all memfds has no folder. */
+static int probe_memfd(dev_t mount)
 {
-	const char *const folders[] = {getenv("TMPDIR"), "/tmp", "/var/tmp"};
-	long fs_type = usp_sys_fs_type(file->fd);
-	int fd;
+	int fd = usp_sys_memfd("usplice-probe");
+	struct stat st;
 
-	if (fs_type == TMPFS_MAGIC)
-		return usp_sys_memfd("usplice-probe");
-	fd = probe_tmpfile_beside(file, fs_type);
+	if (fd >= 0 && usp_sys_fstat(fd, &st) == 0 && st.st_dev == mount)
+		return fd;
+	usp_sys_close(fd);
+	return -1;
+}
+
+/* Open an empty file without a name on the mount of the file; -1 if there can be none. */
+static int probe_scratch(const struct usp_file *file, dev_t mount)
+{
+	const char *const folders[] = {getenv("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"};
+	int fd = probe_tmpfile_beside(file, mount);
+
 	for (unsigned i = 0; fd < 0 && i < usp_array_len(folders); i++)
-		fd = probe_tmpfile(folders[i], fs_type);
-	return fd;
+		fd = probe_tmpfile(folders[i], mount);
+	return fd < 0 ? probe_memfd(mount) : fd;
 }
 
-/* Pairs: what goes into [1] comes out of [0], as with pipe(2). */
-static bool probe_make_file(const struct usp_file *file, int ret_pair[2])
+static bool probe_make_file(const struct usp_alias_maker *maker, int ret_pair[2])
 {
-	ret_pair[1] = probe_scratch(file);
+	struct stat st;
+
+	ret_pair[1] = usp_sys_fstat(maker->file->fd, &st) < 0 ? -1 : probe_scratch(maker->file, st.st_dev);
 	ret_pair[0] = ret_pair[1] < 0 ? -1 : usp_sys_reopen(ret_pair[1], O_RDONLY);
 	return ret_pair[0] >= 0;
 }
 
-static bool probe_make_pipe(const struct usp_file *file, int ret_pair[2])
+static enum usp_way probe_mount(const struct usp_file *file, const struct probe_key *key)
+{
+	const struct usp_alias_maker maker = {.make = probe_make_file, .file = file};
+
+	return key->side == USP_WRITE ? usp_alias_pair(&maker, USP_WRITE)
+				      : usp_alias_page_cache(probe_scratch(file, key->mount));
+}
+
+/* Look at a page of the file itself. */
+static void probe_evict(const struct usp_file *file, struct usp_probe_result *ret_result)
+{
+	int64_t size = usp_file_size(file);
+
+	probe_say_found(ret_result, usp_evict(file->fd, file->pos >= 0 && file->pos < size ? file->pos : 0),
+			evict_reasons);
+}
+
+/*
+ * The files of a FUSE mount differ: the server decides for each whether it has pages in the cache, and a
+ * scratch file says nothing about the others.
+ */
+void usp_probe_regular(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
+{
+	struct probe_key key = {.experiment = probe_mount, .side = side};
+	int is_dax = usp_sys_is_dax(file->fd);
+	long fs_type = usp_sys_fs_type(file->fd);
+	enum usp_way way = USP_UNKNOWN;
+	struct stat st;
+
+	if (is_dax > 0) {
+		probe_say(ret_result, USP_COPIED, dax_reason);
+		return;
+	}
+	if (is_dax < 0 && is_dax != -ENODATA) { /* ENODATA: an old kernel, where DAX belongs to the whole mount */
+		probe_say(ret_result, USP_UNKNOWN, regular_reasons[0][USP_UNKNOWN]);
+		return;
+	}
+	if (fs_type >= 0 && fs_type != FUSE_SUPER_MAGIC && usp_sys_fstat(file->fd, &st) == 0) {
+		key.mount = st.st_dev;
+		way = probe_find(file, &key);
+	}
+	probe_say_found(ret_result, way, regular_reasons[side == USP_WRITE]);
+	if (way == USP_UNKNOWN && side == USP_READ)
+		probe_evict(file, ret_result);
+}
+
+void usp_probe_block(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
+{
+	if (side == USP_READ)
+		probe_evict(file, ret_result);
+	else
+		probe_say(ret_result, USP_UNKNOWN, "how a device takes bytes could only be probed by writing to it");
+}
+
+void usp_probe_drop(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
 {
 	(void)file;
+	if (side == USP_WRITE)
+		probe_say(ret_result, USP_BY_REFERENCE, "dropped, not read");
+}
+
+/* --- Pipes ------------------------------------------------------------------------------------------------- */
+
+static const char *const fifo_reasons[USP_NR_WAYS] = {
+	"pipes hand their pages on, as probed on this kernel",
+	"the kernel copies between pipes, as probed on this kernel",
+	"the probe could not tell on this kernel",
+};
+
+static bool probe_make_pipe(const struct usp_alias_maker *maker, int ret_pair[2])
+{
+	(void)maker;
 	return usp_sys_pipe(ret_pair, O_NONBLOCK) == 0;
 }
 
-static bool probe_make_unix(const struct usp_file *file, int ret_pair[2])
+static enum usp_way probe_pipe(const struct usp_file *file, const struct probe_key *key)
 {
 	(void)file;
+	return usp_alias_pair(&(struct usp_alias_maker){.make = probe_make_pipe}, key->side);
+}
+
+void usp_probe_fifo(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
+{
+	probe_say_found(ret_result, probe_find(file, &(struct probe_key){.experiment = probe_pipe, .side = side}),
+			fifo_reasons);
+}
+
+/* --- Sockets ----------------------------------------------------------------------------------------------- */
+
+static const char *const unix_reasons[2][USP_NR_WAYS] = {
+	{"the pages that were received, as probed on this kernel",
+	 "the kernel copies out of the socket, as probed on this kernel",
+	 "it depends on the pieces that the peer writes: the kernel copies out of small ones"},
+	{"the socket passes the pages themselves, as probed on this kernel",
+	 "the kernel copies into the socket, as probed on this kernel", "the probe could not tell on this kernel"},
+};
+static const char *const tcp_reasons[2][USP_NR_WAYS] = {
+	{"the pages that were received, as probed over loopback on this kernel",
+	 "the kernel copies out of the socket, as probed over loopback on this kernel",
+	 "the probe could not tell over loopback on this kernel"},
+	{"the socket sends the pages themselves, as probed over loopback on this kernel",
+	 "the kernel copies into the socket, as probed over loopback on this kernel",
+	 "the probe could not tell over loopback on this kernel"},
+};
+static const char mptcp_copied_reason[] = "the kernel copies into a multipath connection, as probed over loopback";
+static const char foreign_reason[] = "the socket is of another network namespace, or the kernel does not say of which";
+static const char kernel_tls_reason[] =
+	"a protocol above TCP, such as TLS in the kernel, may make other bytes of these";
+static const char protocol_reason[] = "there is no experiment for the protocol of this socket";
+static const char no_device_reason[] = "the device on the way to the peer is not known";
+static const char veiled_reason[] = "the device does not show what the one below it does";
+static const char no_gather_reason[] = "the device takes no packets in pieces or no checksums, so the kernel copies";
+static const char receiver_reason[] = "how the device of the receiver stores packets is not known";
+static const char *const device_reasons[USP_NR_WAYS] = {
+	"the socket sends the pages themselves, as probed over loopback, and the device gathers them",
+	"the kernel copies into the socket, as probed over loopback on this kernel",
+	"the probe could not tell over loopback on this kernel",
+};
+
+static bool probe_make_unix(const struct usp_alias_maker *maker, int ret_pair[2])
+{
+	(void)maker;
 	return usp_sys_socketpair(AF_UNIX, SOCK_STREAM, ret_pair) == 0;
 }
 
-static bool probe_make_tcp(const struct usp_file *file, int ret_pair[2])
+static bool probe_make_tcp(const struct usp_alias_maker *maker, int ret_pair[2])
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct sockaddr *sockaddr = (struct sockaddr *)&address;
-	int listener = usp_sys_socket(AF_INET, SOCK_STREAM, 0), ret;
+	int listener = usp_sys_socket(AF_INET, SOCK_STREAM, maker->protocol), ret;
 	socklen_t len = sizeof(address);
 
-	(void)file;
 	ret = listener;
 	if (ret >= 0)
 		ret = usp_sys_bind(listener, sockaddr, len);
@@ -186,223 +318,125 @@ static bool probe_make_tcp(const struct usp_file *file, int ret_pair[2])
 	if (ret >= 0)
 		ret = usp_sys_getsockname(listener, sockaddr, &len);
 	if (ret >= 0)
-		ret = ret_pair[1] = usp_sys_socket(AF_INET, SOCK_STREAM, 0);
+		ret = ret_pair[1] = usp_sys_socket(AF_INET, SOCK_STREAM, maker->protocol);
 	if (ret >= 0)
 		ret = usp_sys_connect(ret_pair[1], sockaddr, len);
-	if ((ret >= 0 || ret == -EINPROGRESS) && probe_await(listener))
+	if ((ret >= 0 || ret == -EINPROGRESS) && usp_alias_await(listener))
 		ret_pair[0] = usp_sys_accept(listener, NULL);
 	usp_sys_close(listener);
 	return ret_pair[0] >= 0;
 }
 
-/* --- The experiments -------------------------------------------------------------------------------- */
-
-struct probe_kind {
-	const char *type; /* name of the endpoint type */
-	bool (*make_pair)(const struct usp_file *file, int ret_pair[2]);
-	const char *reason[2][2]; /* of reading and writing, by reference and copied */
-};
-
-/* The page cache as a source: splice a page into a pipe. */
-static enum usp_way probe_page_cache(const struct usp_file *file)
+/* The peer writes pieces of its own: pages that were spliced in say nothing about them. */
+static enum usp_way probe_socket_pair(const struct usp_alias_maker *maker, unsigned side)
 {
-	enum usp_way way = USP_UNKNOWN;
-	struct probe_page page;
-	int pipe[2];
+	enum usp_way way = usp_alias_pair(maker, side);
+	int pair[2] = {-1, -1};
 
-	if (!probe_page_open(&page, probe_scratch(file)))
-		return USP_UNKNOWN;
-	if (usp_sys_pipe(pipe, O_NONBLOCK) == 0) {
-		if (probe_splice_page(&page, pipe[1])) {
-			memset(page.window, 'n', PROBE_LEN);
-			way = probe_look(pipe[0]);
-		}
-		probe_close(pipe, 2);
-	}
-	probe_page_close(&page);
+	if (way == USP_BY_REFERENCE && side == USP_READ && !(maker->make(maker, pair) && usp_pieces_are_pages(pair)))
+		way = USP_UNKNOWN;
+	usp_sys_close(pair[0]);
+	usp_sys_close(pair[1]);
 	return way;
 }
 
-/*
- * Send the page from a pipe through a pair. To probe the pair as a source, splice it into another
- * pipe. This cannot tell on which of its two sides an object copies: so the caller also probes the
- * first side alone.
- */
-static enum usp_way probe_through(const int pair[2], struct probe_page *page, const int pipe[2], const int control[2],
-				  const int out[2], unsigned side)
+static enum usp_way probe_unix_pair(const struct usp_file *file, const struct probe_key *key)
 {
-	int end = pair[0];
-
-	if (usp_sys_tee(pipe[0], control[1], PROBE_LEN, SPLICE_NONBLOCK) != PROBE_LEN ||
-	    usp_sys_splice(pipe[0], NULL, pair[1], NULL, PROBE_LEN, SPLICE_NONBLOCK) != PROBE_LEN)
-		return USP_UNKNOWN;
-	if (side == USP_READ) {
-		end = out[0];
-		if (!probe_await(pair[0]) ||
-		    usp_sys_splice(pair[0], NULL, out[1], NULL, PROBE_LEN, SPLICE_NONBLOCK) <= 0)
-			return USP_UNKNOWN;
-	}
-	memset(page->window, 'n', PROBE_LEN);
-	return probe_look(control[0]) == USP_BY_REFERENCE ? probe_look(end) : USP_UNKNOWN;
+	(void)file;
+	return probe_socket_pair(&(struct usp_alias_maker){.make = probe_make_unix}, key->side);
 }
 
-static enum usp_way probe_pair(const struct probe_kind *kind, const struct usp_file *file, unsigned side,
-			       bool (*fill)(struct probe_page *page, int pipe_wr))
+static enum usp_way probe_tcp_pair(const struct usp_file *file, const struct probe_key *key)
 {
-	int fds[] = {-1, -1, -1, -1, -1, -1, -1, -1};
-	int *pair = fds, *pipe = fds + 2, *control = fds + 4, *out = fds + 6;
-	enum usp_way way = USP_UNKNOWN;
-	struct probe_page page;
-
-	if (!probe_page_open(&page, usp_sys_memfd("usplice-probe")))
-		return USP_UNKNOWN;
-	if (kind->make_pair(file, pair) && usp_sys_pipe(pipe, O_NONBLOCK) == 0 &&
-	    usp_sys_pipe(control, O_NONBLOCK) == 0 && usp_sys_pipe(out, O_NONBLOCK) == 0 && fill(&page, pipe[1]))
-		way = probe_through(pair, &page, pipe, control, out, side);
-	probe_close(fds, usp_array_len(fds));
-	probe_page_close(&page);
-	return way;
+	(void)file;
+	return probe_socket_pair(&(struct usp_alias_maker){.make = probe_make_tcp, .protocol = key->protocol},
+				 key->side);
 }
 
-static enum usp_way probe_experiment(const struct probe_kind *kind, const struct usp_file *file, unsigned side)
+void usp_probe_unix(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
 {
+	const struct probe_key key = {.experiment = probe_unix_pair, .side = side};
+
+	probe_say_found(ret_result, probe_find(file, &key), unix_reasons[side == USP_WRITE]);
+}
+
+/* Return the number of the network namespace that the socket shares with this process; negative: it does not. */
+static int64_t probe_net_cookie(int fd)
+{
+	int own = usp_sys_socket(AF_INET, SOCK_DGRAM, 0);
+	int64_t cookie = usp_sys_net_cookie(fd), own_cookie = own < 0 ? -1 : usp_sys_net_cookie(own);
+
+	usp_sys_close(own);
+	return cookie == own_cookie ? cookie : -1;
+}
+
+/* Tell whether no protocol above TCP changes the bytes, such as TLS. MPTCP is one for its own connections. */
+static bool probe_is_plain(int fd)
+{
+	char name[16] = "";
+	socklen_t len = sizeof(name);
+	int ret = usp_sys_getsockopt(fd, IPPROTO_TCP, TCP_ULP, name, &len);
+
+	return ret == 0 && (!name[0] || strncmp(name, "mptcp", sizeof(name)) == 0);
+}
+
+/* Say what is known of the device on the way: true if the experiment over loopback decides. */
+static bool probe_passes_device(const struct usp_file *file, unsigned side, struct usp_device *device,
+				struct usp_probe_result *ret_result)
+{
+	if (usp_device_of(file->fd, device) < 0)
+		probe_say(ret_result, USP_UNKNOWN, no_device_reason);
+	else if (device->is_loopback)
+		return true;
+	else if (side == USP_READ)
+		probe_say(ret_result, USP_UNKNOWN, receiver_reason);
+	else if (device->gathers == 0)
+		probe_say(ret_result, USP_COPIED, no_gather_reason);
+	else if (device->is_physical && device->gathers > 0)
+		return true;
+	else
+		probe_say(ret_result, USP_UNKNOWN, veiled_reason);
+	return false;
+}
+
+void usp_probe_tcp(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
+{
+	struct probe_key key = {.experiment = probe_tcp_pair, .side = side};
+	struct usp_device device = {.is_loopback = false};
 	enum usp_way way;
 
-	if (kind->make_pair == probe_make_file && side == USP_READ)
-		return probe_page_cache(file);
-	way = probe_pair(kind, file, side, probe_splice_page);
-	if (way == USP_UNKNOWN)
-		way = probe_pair(kind, file, side, probe_vmsplice_page);
-	if (way == USP_COPIED && side == USP_READ && probe_experiment(kind, file, USP_WRITE) != USP_BY_REFERENCE)
-		way = USP_UNKNOWN; /* the copy may have been made on the way in */
-	return way;
+	key.protocol = usp_sys_getsockopt_int(file->fd, SOL_SOCKET, SO_PROTOCOL);
+	key.net_cookie = probe_net_cookie(file->fd);
+	if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_MPTCP)
+		probe_say(ret_result, USP_UNKNOWN, protocol_reason);
+	else if (!probe_is_plain(file->fd))
+		probe_say(ret_result, USP_UNKNOWN, kernel_tls_reason);
+	else if (key.net_cookie < 0)
+		probe_say(ret_result, USP_UNKNOWN, foreign_reason);
+	else if (probe_passes_device(file, side, &device, ret_result)) {
+		way = probe_find(file, &key);
+		probe_say_found(ret_result, way, device.is_loopback ? tcp_reasons[side == USP_WRITE] : device_reasons);
+		if (way == USP_COPIED && key.protocol == IPPROTO_MPTCP && side == USP_WRITE)
+			ret_result->reason = mptcp_copied_reason;
+	}
 }
 
-/* --- The list, and the findings ----------------------------------------------------------------------- */
+/* --- The door ------------------------------------------------------------------------------------------------ */
 
-static const struct probe_kind probe_kinds[] = {
-	{
-		.type = "regular",
-		.make_pair = probe_make_file,
-		.reason = {{"the page cache's own pages, as probed on this kernel",
-			    "the kernel copies out of the page cache, as probed on this kernel"},
-			   {"the page cache takes the pages themselves, as probed on this kernel",
-			    "the kernel copies into the page cache, as probed on this kernel"}},
-	},
-	{
-		.type = "fifo",
-		.make_pair = probe_make_pipe,
-		.reason = {{"pipes hand their pages on, as probed on this kernel",
-			    "the kernel copies between pipes, as probed on this kernel"},
-			   {"pipes hand their pages on, as probed on this kernel",
-			    "the kernel copies between pipes, as probed on this kernel"}},
-	},
-	{
-		.type = "tcp",
-		.make_pair = probe_make_tcp,
-		.reason = {{"the pages that were received, as probed over loopback on this kernel",
-			    "the kernel copies out of the socket, as probed over loopback on this kernel"},
-			   {"the socket sends the pages themselves, as probed over loopback on this kernel",
-			    "the kernel copies into the socket, as probed over loopback on this kernel"}},
-	},
-	{
-		.type = "unix",
-		.make_pair = probe_make_unix,
-		.reason = {{"the pages that were received, as probed on this kernel",
-			    "the kernel copies out of the socket, as probed on this kernel"},
-			   {"the socket passes the pages themselves, as probed on this kernel",
-			    "the kernel copies into the socket, as probed on this kernel"}},
-	},
-};
-
-struct probe_finding {
-	const struct probe_kind *kind;
-	long fs_type; /* of a regular file, else 0 */
-	unsigned side;
-	enum usp_way way;
-};
-
-static struct {
-	struct usp_own_lock lock;
-	struct probe_finding findings[PROBE_CACHE_MAX];
-	unsigned nr_findings;
-} probe_cache;
-
-static enum usp_way probe_find(const struct probe_kind *kind, const struct usp_file *file, unsigned side)
+int usp_probe(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
 {
-	long fs_type = kind->make_pair == probe_make_file ? usp_sys_fs_type(file->fd) : 0;
-	enum usp_way way;
-	unsigned i;
+	const struct usp_file_ops *ops = file->ops;
+	bool has_hook = ops->size > offsetof(struct usp_file_ops, probe) && ops->probe;
+	struct usp_probe_result result = {.way = USP_UNKNOWN, .reason = "there is no experiment for this kind of file"};
 
-	if (usp_own_lock(&probe_cache.lock))
-		probe_cache.nr_findings = 0; /* in a child: a thread of the parent may have been writing these */
-	for (i = 0; i < probe_cache.nr_findings; i++) {
-		const struct probe_finding *finding = &probe_cache.findings[i];
-
-		if (finding->kind == kind && finding->fs_type == fs_type && finding->side == side)
-			break;
-	}
-	if (i < probe_cache.nr_findings) {
-		way = probe_cache.findings[i].way;
-	} else {
-		struct usp_sigpipe_guard guard;
-
-		usp_sigpipe_begin(&guard); /* the experiments write files, which may exceed RLIMIT_FSIZE */
-		way = probe_experiment(kind, file, side);
-		usp_sigpipe_end(&guard);
-		if (i < PROBE_CACHE_MAX)
-			probe_cache.findings[probe_cache.nr_findings++] =
-				(struct probe_finding){.kind = kind, .fs_type = fs_type, .side = side, .way = way};
-	}
-	usp_own_unlock(&probe_cache.lock);
-	return way;
-}
-
-static const struct probe_kind *probe_find_kind(const char *type)
-{
-	for (unsigned i = 0; i < usp_array_len(probe_kinds); i++) {
-		if (strcmp(probe_kinds[i].type, type) == 0)
-			return &probe_kinds[i];
-	}
-	return NULL;
-}
-
-static bool probe_is_null_device(const struct usp_file *file)
-{
-	struct stat st;
-
-	return usp_sys_fstat(file->fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
-}
-
-/* Explain why there is no experiment for a file. */
-static const char *probe_why_none(const struct usp_file *file)
-{
-	if (file->fd < 0)
-		return "there is no descriptor that the kernel could splice";
-	if (atomic_load(usp_u32(&file->flags)) & USP_DIRECT)
-		return "O_DIRECT goes around the page cache, where the probe cannot look";
-	if (strcmp(usp_file_type(file), "block") == 0)
-		return "a device cannot be probed without writing to it";
-	return "there is no experiment for this kind of file";
-}
-
-void usp_probe(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
-{
-	const struct probe_kind *kind = probe_find_kind(usp_file_type(file));
-	enum usp_way way;
-
-	if (file->fd >= 0 && side == USP_WRITE && probe_is_null_device(file)) {
-		*ret_result = (struct usp_probe_result){.way = USP_BY_REFERENCE, .reason = "dropped, not read"};
-		return;
-	}
-	if (!kind || file->fd < 0 || atomic_load(usp_u32(&file->flags)) & USP_DIRECT) {
-		*ret_result = (struct usp_probe_result){.way = USP_UNKNOWN, .reason = probe_why_none(file)};
-		return;
-	}
-	way = probe_find(kind, file, side);
-	*ret_result = (struct usp_probe_result){
-		.way = way,
-		.reason = way == USP_UNKNOWN ? "the probe could not tell on this kernel"
-					     : kind->reason[side == USP_WRITE][way == USP_COPIED],
-	};
+	if (side != USP_READ && side != USP_WRITE)
+		return -EINVAL;
+	if (!has_hook && file->fd < 0)
+		result.reason = "there is no descriptor that the kernel could splice";
+	else if (atomic_load(usp_u32(&file->flags)) & USP_DIRECT)
+		result.reason = direct_reason;
+	else if (has_hook)
+		ops->probe(file, side, &result);
+	usp_sized_give(ret_result, &result, sizeof(result));
+	return 0;
 }

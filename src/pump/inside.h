@@ -3,7 +3,7 @@
  * inside - a pump from the inside, for the files of this folder. Each file uses only those to its
  * left:
  *
- *   wait < sink < limits < source < rcvlowat < adapt < shortcut < single, fanout < thread < run
+ *   wait < sink < limits < source < rcvlowat < adapt < shortcut < range < single, fanout < thread < run
  *
  * pump and status stand beside them.
  */
@@ -114,7 +114,8 @@ struct usp_pump {
 	struct usp_adapt adapt;
 	struct usp_pump_limits limits;
 	struct usp_waits waits;
-	_Atomic(uint64_t) bytes; /* taken from the source */
+	_Atomic(uint64_t) bytes;	      /* taken from the source */
+	_Atomic(uint64_t) range[USP_NR_WAYS]; /* of these, from file to file without a pipe, by way */
 	atomic_int source_error;
 	atomic_bool has_all; /* all that the source had, or that was asked for, is taken */
 	atomic_bool is_stopped, is_done;
@@ -289,6 +290,20 @@ bool usp_shortcut_fits(const struct usp_pump *pump);
  * sink or a stop.
  */
 int usp_shortcut_go(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
+
+/* --- File to file (range.c) --------------------------------------------------------------------------- */
+
+/* Tell whether the kernel may share or copy the range from file to file, without a pipe. */
+bool usp_range_is_possible(const struct usp_pump *pump);
+
+/* Let the kernel share the extents: true if that covered the size that the source reported. */
+bool usp_range_clone(struct usp_pump *pump);
+
+/*
+ * Copy one piece: -EAGAIN with *ret_wait, or 0 at the end of the stage. The stage becomes USP_PUMP_FLOW if
+ * the flow must take over.
+ */
+int usp_range_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait);
 
 /* --- A pump with one sink (single.c) ------------------------------------------------------------------ */
 

@@ -30,25 +30,6 @@
 
 /* --- The beginning --------------------------------------------------------------------------------------- */
 
-static bool run_may_range(const struct usp_pump *pump)
-{
-	return pump->nr_sinks == 1 && usp_plan_lane(&pump->plan, 0) && usp_plan_lane(&pump->plan, 1) &&
-	       usp_copy_range_is_possible(pump->source, pump->sinks[0].file);
-}
-
-/* Let the kernel share the extents: true if that covered the size that the source reported. */
-static bool run_clone(struct usp_pump *pump)
-{
-	uint64_t len = pump->params.flags & USP_PUMP_COUNT ? (uint64_t)pump->params.count : UINT64_MAX;
-	ssize_t ret = usp_clone_range(pump->source, pump->sinks[0].file, len);
-
-	if (ret <= 0)
-		return false;
-	usp_pump_count(pump, ret);
-	atomic_fetch_add(&pump->sinks[0].bytes, (uint64_t)ret);
-	return true;
-}
-
 static int run_plan(struct usp_pump *pump)
 {
 	struct usp_file **sinks;
@@ -87,14 +68,14 @@ static int run_find_stage(struct usp_pump *pump)
 {
 	int ret = 0;
 
-	if (run_may_range(pump) && run_clone(pump)) {
+	if (usp_range_is_possible(pump) && usp_range_clone(pump)) {
 		run_go_behind_clone(pump);
 		return 0;
 	}
 	if (pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY)
 		ret = usp_plan_require(&pump->plan);
 	if (ret == 0)
-		pump->stage = run_may_range(pump) ? USP_PUMP_RANGE : USP_PUMP_FLOW;
+		pump->stage = usp_range_is_possible(pump) ? USP_PUMP_RANGE : USP_PUMP_FLOW;
 	return ret;
 }
 
@@ -103,7 +84,7 @@ int usp_pump_check(struct usp_pump *pump)
 	bool can_run = pump->nr_sinks && pump->stage == USP_PUMP_NEW && !atomic_load(&pump->is_done);
 	int ret = can_run ? run_plan(pump) : -EINVAL;
 
-	if (ret == 0 && pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY && !run_may_range(pump))
+	if (ret == 0 && pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY && !usp_range_is_possible(pump))
 		ret = usp_plan_require(&pump->plan);
 	return ret;
 }

@@ -18,59 +18,7 @@
 #include "splice/fd.h"
 #include "splice/pipe.h"
 
-#define SINGLE_RANGE ((size_t)16 << 20) /* see bench/README.md */
-#define SINGLE_SHORT_NS 10000000	/* while memory is short */
-
-/* --- File to file ---------------------------------------------------------------------------------------- */
-
-/*
- * Note the error of copy_file_range, which does not say which side failed. Try to read the source
- * there: if that fails, too, it was the source.
- */
-static void single_range_failed(struct usp_pump *pump, int error)
-{
-	struct usp_file *source = pump->source;
-
-	if (error != -ECANCELED && usp_fd_peek(source, &source->pos) < 0)
-		atomic_store(&pump->source_error, error);
-	else
-		atomic_store(&pump->sinks[0].error, error);
-}
-
-/*
- * Tell whether the flow must take over: the kernel does not begin, or the file goes on after an
- * st_size that is too small.
- */
-static bool single_range_gives_up(const struct usp_pump *pump, ssize_t ret)
-{
-	return ret <= 0 &&
-	       (!atomic_load(&pump->bytes) || (ret == 0 && usp_fd_peek(pump->source, &pump->source->pos) != 0));
-}
-
-/* Copy one piece. */
-static int single_range(struct usp_pump *pump, struct usp_pump_wait *wait)
-{
-	ssize_t ret = atomic_load(&pump->is_stopped) ? -ECANCELED : usp_pump_allowance(pump, SINGLE_RANGE, wait);
-
-	if (ret == -EAGAIN)
-		return -EAGAIN;
-	if (ret > 0) {
-		ret = usp_copy_range(pump->source, pump->sinks[0].file, (size_t)ret);
-		if (single_range_gives_up(pump, ret)) {
-			pump->stage = USP_PUMP_FLOW;
-			return usp_pump_pause(wait, 0);
-		}
-		usp_pump_count(pump, ret);
-	}
-	if (ret > 0)
-		atomic_fetch_add(&pump->sinks[0].bytes, (uint64_t)ret);
-	if (ret > 0 || ret == -EINTR)
-		return usp_pump_pause(wait, 0);
-	if (ret < 0)
-		single_range_failed(pump, (int)ret);
-	pump->stage = USP_PUMP_DONE;
-	return 0;
-}
+#define SINGLE_SHORT_NS 10000000 /* while memory is short */
 
 /* --- The flow -------------------------------------------------------------------------------------------- */
 
@@ -197,7 +145,7 @@ int usp_single_advance(struct usp_pump *pump, struct usp_pump_wait *ret_wait)
 	int ret;
 
 	if (pump->stage == USP_PUMP_RANGE)
-		return single_range(pump, ret_wait);
+		return usp_range_advance(pump, ret_wait);
 	if (pump->stage == USP_PUMP_FLOW) {
 		ret = single_timed_flow(pump, ret_wait);
 		if (ret == -EAGAIN) {

@@ -37,18 +37,35 @@ uint64_t usp_sink_slow_ns(const struct usp_sink *sink)
 
 /* --- Delivering ------------------------------------------------------------------------------------------ */
 
+/* Cut len to the first bufs that are all mapped or all not, and tell which. The caller holds the read turn. */
+static bool sink_is_mapped(struct usp_pipe *pipe, size_t *len)
+{
+	struct usp_buf bufs[16];
+	unsigned nr_bufs = usp_pipe_peek(pipe, bufs, usp_array_len(bufs));
+	bool is_mapped = nr_bufs && bufs[0].flags & USP_BUF_MAPPED;
+	size_t run = 0;
+
+	for (unsigned i = 0; i < nr_bufs && is_mapped == !!(bufs[i].flags & USP_BUF_MAPPED); i++)
+		run += bufs[i].len;
+	*len = run ? usp_min(*len, run) : *len;
+	return is_mapped;
+}
+
 /* Move references into a pipe of usplice: the end of the sink's pipe comes before a full pipe behind it. */
 static ssize_t sink_move(struct usp_sink *sink, struct usp_pipe *to, size_t len)
 {
 	ssize_t ret = usp_pipe_begin_read(sink->pipe, USP_SPLICE_NONBLOCK);
+	bool is_mapped;
 
 	if (ret <= 0)
 		return ret;
+	is_mapped = sink_is_mapped(sink->pipe, &len);
 	usp_pipe_end_read(sink->pipe);
 	ret = usp_pipe_transfer(sink->pipe, to, len, USP_SPLICE_NONBLOCK, true);
 	if (ret > 0)
-		usp_file_account(sink->file, USP_WRITE, USP_BY_REFERENCE, (size_t)ret,
-				 "references moved into the pipe");
+		usp_file_account(sink->file, USP_WRITE, is_mapped ? USP_COPIED : USP_BY_REFERENCE, (size_t)ret,
+				 is_mapped ? "bytes held by the kernel were read into a folio"
+					   : "references moved into the pipe");
 	return ret;
 }
 

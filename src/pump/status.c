@@ -96,6 +96,16 @@ void usp_pump_error(const struct usp_pump *pump, struct usp_pump_error *ret_erro
 	usp_sized_give(ret_error, &error, sizeof(error));
 }
 
+/* Tell whether all bytes went from file to file: then there is no pipe between two hops. */
+static bool status_is_range(const struct usp_pump *pump)
+{
+	uint64_t sum = 0;
+
+	for (unsigned way = 0; way < USP_NR_WAYS; way++)
+		sum += atomic_load(&pump->range[way]);
+	return sum && sum == atomic_load(&pump->sinks[0].bytes) + atomic_load(&pump->sinks[0].stranded);
+}
+
 /* A run that was refused moved no bytes, but its plan says why. */
 int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop)
 {
@@ -103,18 +113,27 @@ int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *re
 	const struct usp_file *file;
 	const struct usp_lane *lane;
 
-	if (index > pump->nr_sinks)
+	bool is_range = status_is_range(pump);
+
+	if (index > (is_range ? 0 : pump->nr_sinks))
 		return -EINVAL;
 	lane = usp_plan_lane(&pump->plan, index);
 	file = index ? pump->sinks[index - 1].file : pump->source;
 	usp_file_hop(file, index ? USP_WRITE : USP_READ, &hop);
 	hop.lane = lane ? lane->name : "user";
 	hop.from = index ? "pipe" : usp_file_spec(file);
-	hop.to = index ? usp_file_spec(file) : "pipe";
+	hop.to = index ? usp_file_spec(file) : is_range ? usp_file_spec(pump->sinks[0].file) : "pipe";
 	if (pump->stage == USP_PUMP_NEW && pump->plan.hops)
 		hop.reason[pump->plan.hops[index].way] = pump->plan.hops[index].reason;
 	usp_sized_give(ret_hop, &hop, sizeof(hop));
 	return 0;
+}
+
+/* Return the bytes of one way on both hops. What went from file to file stands in both accounts, and counts once. */
+static uint64_t status_sum(const struct usp_pump *pump, const struct usp_hop *from, const struct usp_hop *to,
+			   enum usp_way way)
+{
+	return from->bytes[way] + to->bytes[way] - atomic_load(&pump->range[way]);
 }
 
 void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_total)
@@ -122,13 +141,13 @@ void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_tot
 	struct usp_hop from = {.size = sizeof(from)}, to = {.size = sizeof(to)};
 	struct usp_route_total total = {.copied = 0};
 
-	usp_pump_hop(pump, 0, &from);
+	usp_file_hop(pump->source, USP_READ, &from);
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
 		uint64_t ways[USP_NR_WAYS];
 
-		usp_pump_hop(pump, 1 + i, &to);
-		usp_ways_judge(atomic_load(&pump->sinks[i].bytes), from.bytes[USP_COPIED] + to.bytes[USP_COPIED],
-			       from.bytes[USP_UNKNOWN] + to.bytes[USP_UNKNOWN], ways);
+		usp_file_hop(pump->sinks[i].file, USP_WRITE, &to);
+		usp_ways_judge(atomic_load(&pump->sinks[i].bytes), status_sum(pump, &from, &to, USP_COPIED),
+			       status_sum(pump, &from, &to, USP_UNKNOWN), ways);
 		total.copied += ways[USP_COPIED];
 		total.unknown += ways[USP_UNKNOWN];
 		total.by_reference += ways[USP_BY_REFERENCE];

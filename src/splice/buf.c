@@ -72,7 +72,11 @@ bool usp_buf_is_mapped(const struct usp_buf *buf)
 
 int usp_buf_map(struct usp_pipe *pipe, struct usp_buf *buf)
 {
-	return buf->ops->map ? buf->ops->map(pipe, buf) : 0;
+	int ret = buf->ops->map ? buf->ops->map(pipe, buf) : -EALREADY;
+
+	if (ret == 0)
+		buf->flags |= USP_BUF_MAPPED; /* the sink that the bytes go to counts them as copied */
+	return ret == -EALREADY ? 0 : ret;
 }
 
 unsigned char *usp_buf_bytes(const struct usp_buf *buf)

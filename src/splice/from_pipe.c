@@ -16,7 +16,7 @@ static const char direct_reason[] = "O_DIRECT: as a rule the device reads the fo
 static const char drop_reason[] = "dropped, not read";
 
 /* Confirm a lent buf, and make its bytes addressable in the ring too. */
-static int from_pipe_prepare(struct usp_pipe *pipe, unsigned index, struct usp_buf *buf, unsigned flags, size_t *mapped)
+static int from_pipe_prepare(struct usp_pipe *pipe, unsigned index, struct usp_buf *buf, unsigned flags)
 {
 	int ret = usp_buf_confirm(pipe, buf, flags);
 
@@ -26,7 +26,6 @@ static int from_pipe_prepare(struct usp_pipe *pipe, unsigned index, struct usp_b
 	if (ret < 0)
 		return ret;
 	usp_pipe_set(pipe, index, buf);
-	*mapped += buf->len;
 	return 0;
 }
 
@@ -47,22 +46,41 @@ size_t usp_pipe_gather(struct usp_pipe *pipe, size_t len, unsigned max_bufs, uns
 			continue;
 		if (batch->count && !usp_buf_is_mapped(buf))
 			break;
-		batch->error = from_pipe_prepare(pipe, i, buf, batch->count ? flags | USP_SPLICE_NONBLOCK : flags,
-						 &batch->mapped);
+		batch->error = from_pipe_prepare(pipe, i, buf, batch->count ? flags | USP_SPLICE_NONBLOCK : flags);
 		if (batch->error < 0)
 			break;
 		chunk = usp_min(buf->len, len - batch->count);
 		batch->iov[batch->nr_segs++] = (struct iovec){.iov_base = usp_buf_bytes(buf), .iov_len = chunk};
 		batch->count += chunk;
+		batch->mapped += buf->flags & USP_BUF_MAPPED ? chunk : 0;
 	}
 	return batch->count;
 }
 
-static void iter_account(struct usp_file *out, size_t len, bool was_mapped)
+/* Count how many of the first len bytes of a batch were copied to become addressable. */
+static size_t iter_mapped(const struct usp_batch *batch, size_t len)
 {
-	if (was_mapped)
-		usp_file_account(out, USP_WRITE, USP_COPIED, len, map_reason);
-	else if (atomic_load(usp_u32(&out->flags)) & USP_DIRECT)
+	size_t mapped = 0;
+
+	for (unsigned i = 0; i < batch->nr_bufs && len && batch->mapped; i++) {
+		size_t chunk = usp_min(batch->bufs[i].len, len);
+
+		mapped += batch->bufs[i].flags & USP_BUF_MAPPED ? chunk : 0;
+		len -= chunk;
+	}
+	return mapped;
+}
+
+static void iter_account(struct usp_file *out, const struct usp_batch *batch, size_t len)
+{
+	size_t mapped = iter_mapped(batch, len);
+
+	if (mapped)
+		usp_file_account(out, USP_WRITE, USP_COPIED, mapped, map_reason);
+	len -= mapped;
+	if (len == 0)
+		return;
+	if (atomic_load(usp_u32(&out->flags)) & USP_DIRECT)
 		usp_file_account(out, USP_WRITE, USP_UNKNOWN, len, direct_reason);
 	else
 		usp_file_account(out, USP_WRITE, USP_COPIED, len, write_reason);
@@ -90,7 +108,7 @@ static ssize_t iter_write_batch(struct usp_pipe *pipe, struct usp_file *out, int
 	if (ret <= 0)
 		return ret;
 	usp_pipe_advance(pipe, (size_t)ret);
-	iter_account(out, (size_t)ret, batch.mapped > 0);
+	iter_account(out, &batch, (size_t)ret);
 	return ret;
 }
 
@@ -120,14 +138,14 @@ ssize_t usp_iter_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 /* H8-H10. Hold the read turn while the actor runs, and no lock. */
 static ssize_t from_pipe_feed(struct usp_pipe *pipe, size_t len, unsigned flags, usp_splice_actor *actor, void *arg)
 {
-	size_t done = 0, mapped = 0;
+	size_t done = 0;
 	struct usp_buf buf;
 	ssize_t ret = 0;
 
 	while (done < len && usp_pipe_peek(pipe, &buf, 1)) {
 		size_t chunk = usp_min(buf.len, len - done);
 
-		ret = from_pipe_prepare(pipe, 0, &buf, flags, &mapped);
+		ret = from_pipe_prepare(pipe, 0, &buf, flags);
 		if (ret < 0) {
 			ret = ret == -ENODATA ? 0 : ret;
 			break;
@@ -155,7 +173,7 @@ ssize_t usp_splice_from_pipe(struct usp_pipe *pipe, size_t len, unsigned flags, 
 }
 
 /* Confirm the bufs of the next len bytes: how many bytes may go, and the error that stops behind them. */
-static size_t drop_confirm(struct usp_pipe *pipe, size_t len, unsigned flags, int *ret_error)
+static size_t drop_confirm(struct usp_pipe *pipe, size_t len, unsigned flags, size_t *mapped, int *ret_error)
 {
 	struct usp_buf bufs[DROP_BUFS];
 	unsigned nr = usp_pipe_peek(pipe, bufs, usp_array_len(bufs));
@@ -163,20 +181,22 @@ static size_t drop_confirm(struct usp_pipe *pipe, size_t len, unsigned flags, in
 
 	for (unsigned i = 0; i < nr && run < len && *ret_error == 0; i++) {
 		*ret_error = usp_buf_confirm(pipe, &bufs[i], flags);
-		if (*ret_error == 0)
-			run += usp_min(bufs[i].len, len - run);
+		if (*ret_error < 0)
+			break;
+		*mapped += bufs[i].flags & USP_BUF_MAPPED ? usp_min(bufs[i].len, len - run) : 0;
+		run += usp_min(bufs[i].len, len - run);
 	}
 	return run;
 }
 
 /* Drop many bufs at a time: dropping is cheap, and alternating with the producer for each buf is not. */
-static ssize_t drop_bufs(struct usp_pipe *pipe, size_t len, unsigned flags)
+static ssize_t drop_bufs(struct usp_pipe *pipe, size_t len, unsigned flags, size_t *mapped)
 {
 	size_t done = 0, run;
 	int error = 0;
 
 	do {
-		run = drop_confirm(pipe, len - done, flags, &error);
+		run = drop_confirm(pipe, len - done, flags, mapped, &error);
 		usp_pipe_advance(pipe, run);
 		done += run;
 	} while (run && done < len && error == 0);
@@ -185,14 +205,18 @@ static ssize_t drop_bufs(struct usp_pipe *pipe, size_t len, unsigned flags)
 
 ssize_t usp_drop_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
+	size_t mapped = 0;
 	ssize_t ret = usp_pipe_take_read(pipe, flags, &len);
 
 	if (ret <= 0)
 		return ret;
-	ret = drop_bufs(pipe, len, flags);
+	ret = drop_bufs(pipe, len, flags, &mapped);
 	usp_pipe_end_read(pipe);
 	if (ret > 0) {
-		usp_file_account(out, USP_WRITE, USP_BY_REFERENCE, (size_t)ret, drop_reason);
+		if (mapped)
+			usp_file_account(out, USP_WRITE, USP_COPIED, mapped, map_reason);
+		if ((size_t)ret > mapped)
+			usp_file_account(out, USP_WRITE, USP_BY_REFERENCE, (size_t)ret - mapped, drop_reason);
 		if (out->traits & USP_FILE_SEEKABLE)
 			*pos += ret;
 	}

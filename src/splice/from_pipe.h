@@ -12,7 +12,7 @@ struct usp_batch {
 	struct iovec iov[USP_BATCH_BUFS];
 	unsigned nr_bufs, nr_segs;
 	size_t count;  /* bytes in iov */
-	size_t mapped; /* bytes that had to be copied to become addressable */
+	size_t mapped; /* bytes that were copied to become addressable, now or earlier */
 	int error;     /* why the batch ends before len, or 0 */
 };
 

@@ -140,11 +140,11 @@ ssize_t usp_sock_write_iter(struct usp_file *out, const struct usp_iter *from, i
 
 static bool sock_wants_zerocopy(struct usp_file *out, struct usp_sock *sock, const struct usp_batch *batch)
 {
-	return sock && batch->count >= SOCK_ZEROCOPY_BYTES && !sock->nr_mapped &&
+	return sock && batch->count >= SOCK_ZEROCOPY_BYTES && !batch->mapped &&
 	       usp_zerocopy_is_on(out, &sock->zerocopy);
 }
 
-static ssize_t sock_send_copy(struct usp_file *out, struct usp_sock *sock, const struct usp_batch *batch, int flags)
+static ssize_t sock_send_copy(struct usp_file *out, const struct usp_batch *batch, int flags)
 {
 	const struct msghdr message = {.msg_iov = (struct iovec *)batch->iov, .msg_iovlen = batch->nr_segs};
 	ssize_t ret = usp_sys_sendmsg(out->fd, &message, flags);
@@ -152,8 +152,6 @@ static ssize_t sock_send_copy(struct usp_file *out, struct usp_sock *sock, const
 	if (ret <= 0)
 		return ret;
 	usp_file_account(out, USP_WRITE, USP_COPIED, (size_t)ret, batch->mapped ? map_reason : copy_reason);
-	if (sock)
-		sock->nr_mapped -= usp_min(sock->nr_mapped, (size_t)ret);
 	return ret;
 }
 
@@ -162,11 +160,9 @@ static ssize_t sock_send(struct usp_pipe *pipe, struct usp_file *out, struct usp
 {
 	ssize_t ret = -ENOBUFS;
 
-	if (sock && batch->mapped)
-		sock->nr_mapped = batch->mapped;
 	if (sock_wants_zerocopy(out, sock, batch))
 		ret = usp_zerocopy_send(out, &sock->zerocopy, pipe, batch, flags);
-	return ret == -ENOBUFS ? sock_send_copy(out, sock, batch, flags) : ret;
+	return ret == -ENOBUFS ? sock_send_copy(out, batch, flags) : ret;
 }
 
 /* Send the ready bytes with one sendmsg(2). If a confirm fails, the bytes in front of it are still sent (H13). */

@@ -13,12 +13,11 @@
 /* The priv of every file whose ops have usp_sock_release. */
 struct usp_sock {
 	struct usp_zerocopy zerocopy; /* of a stream */
-	_Atomic(size_t) nr_mapped; /* the next bytes to send were copied into memory: they cannot count as references */
-	size_t datagram_bytes;	   /* the largest to send */
-	bool is_tcp;		   /* a short read emptied it (a UNIX socket also stops where the sender changes) */
-	bool sends_end;		   /* the end of input is sent as an empty datagram */
-	bool is_ours;		   /* no other process has the connection, so none but this file ends it */
-	bool is_cut;		   /* the bytes sent are incomplete: release resets the connection */
+	size_t datagram_bytes;	      /* the largest to send */
+	bool is_tcp;		      /* a short read emptied it (a UNIX socket also stops where the sender changes) */
+	bool sends_end;		      /* the end of input is sent as an empty datagram */
+	bool is_ours;		      /* no other process has the connection, so none but this file ends it */
+	bool is_cut;		      /* the bytes sent are incomplete: release resets the connection */
 };
 
 /*

@@ -7,7 +7,8 @@ load support
 
 # nth_close: which close(2) of a copy is that of the new file, the last one of a file that was made without a name.
 nth_close() {
-	strace -y -e trace=close -o closes "$USPLICE" copy --atomic a b
+	strace -y -e trace=close -o closes "$USPLICE" copy --atomic --report counted a b
+	rm counted
 	awk '/^close\(/ { nr++ } /^close\([0-9]+<[^>]*\/#[0-9]+>\(deleted\)\)/ { nth = nr } END { print nth }' closes
 }
 

@@ -122,13 +122,22 @@ shown_in() {
 		"$source_dir"/man/usplice.3.scd | sed 's/\\\\/\\/g' | diff - "$source_dir"/examples/gift.c
 }
 
-@test "every shell block of docs/zero-copy.md runs without an error" {
+# runs_blocks DOCUMENT: its shell blocks, in order, on a port that is free.
+runs_blocks() {
 	head -c 3000001 /dev/urandom >big.img
 	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-	awk '$0 == "```sh" { inside = 1; next } /^```$/ { inside = 0 } inside' "$source_dir"/docs/zero-copy.md |
+	awk '$0 == "```sh" { inside = 1; next } /^```$/ { inside = 0 } inside' "$source_dir/$1" |
 		sed "s/:9000/:$port/" | sed -f "$BATS_TEST_DIRNAME/patiently.sed" >all.sh
-	[ "$(grep -c usplice all.sh)" -ge 5 ]
+	[ "$(grep -c usplice all.sh)" -ge "$2" ]
 	timeout 600 bash -eux -o pipefail all.sh
+}
+
+@test "every shell block of docs/is-it-zero-copy.md runs without an error" {
+	runs_blocks docs/is-it-zero-copy.md 5
+}
+
+@test "every shell block of docs/how-splice-works.md runs without an error" {
+	runs_blocks docs/how-splice-works.md 1
 }
 
 @test "every shell block of docs/relay.md runs without an error" {
@@ -162,7 +171,7 @@ shown_in() {
 
 	top = Path(sys.argv[1])
 	words = lambda text: " ".join(re.sub(r"/\*.*?\*/", " ", text, flags=re.S).split())
-	header = "".join((top / "include" / name).read_text() for name in ["usplice.h", "usplice/endpoint.h", "usplice/relay.h", "usplice/spec.h"])
+	header = "".join((top / "include" / name).read_text() for name in ["usplice.h", "usplice/endpoint.h", "usplice/probe.h", "usplice/relay.h", "usplice/spec.h"])
 	prototypes = [words(found) for found in re.findall(r"^USP_EXPORT ([^;]*\(.*?\));", header, re.M | re.S)]
 	pages = {path.name: words(path.read_text()) for path in (top / "man").glob("*.3.scd")}
 	also = dict(re.findall(r"'(\w+)': \[(.*?)\]", (top / "man/meson.build").read_text(), re.S))

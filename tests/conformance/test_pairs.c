@@ -65,9 +65,11 @@ static void check_ledger(const struct usp_pump *pump, enum usp_lane_choice lane)
 	struct usp_hop from = {.size = sizeof(from)}, to = {.size = sizeof(to)};
 
 	usp_pump_hop(pump, 0, &from);
-	assert_int_equal(usp_pump_hop(pump, 1, &to), 0);
 	check_hop(&from, lane);
-	check_hop(&to, lane);
+	if (usp_pump_hop(pump, 1, &to) == 0)
+		check_hop(&to, lane);
+	else
+		assert_string_not_equal(from.to, "pipe"); /* from file to file, and no pipe between them */
 	usp_pump_total(pump, &total);
 	assert_int_equal(total.by_reference + total.copied + total.unknown, stream.len);
 	assert_true(total.copied <= from.bytes[USP_COPIED] + to.bytes[USP_COPIED]);

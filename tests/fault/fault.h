@@ -68,6 +68,15 @@
 	X(usp_sys_listen, false, EADDRINUSE)                                                                          \
 	X(usp_sys_accept, false, EAGAIN, ECONNABORTED, EINTR, EMFILE, ENOBUFS)                                        \
 	X(usp_sys_getsockname, false, ENOBUFS)                                                                        \
+	X(usp_sys_getpeername, false, ENOTCONN)                                                                       \
+	X(usp_sys_getsockopt, false, ENOPROTOOPT)                                                                     \
+	X(usp_sys_device_is_loopback, false, ENODEV)                                                                  \
+	X(usp_sys_device_has, false, EOPNOTSUPP)                                                                      \
+	X(usp_sys_device_is_physical, false, ENODEV)                                                                  \
+	X(usp_sys_is_dax, false, ENODATA)                                                                             \
+	X(usp_sys_drop_cache, false, ESPIPE)                                                                          \
+	X(usp_sys_is_cached, false, EPERM)                                                                            \
+	X(usp_sys_extents, false, EOPNOTSUPP)                                                                         \
 	X(usp_sys_getsockopt_int, false, ENOPROTOOPT)                                                                 \
 	X(usp_sys_socket_timeout, false, ENOPROTOOPT)                                                                 \
 	X(usp_sys_net_cookie, false, ENOPROTOOPT)                                                                     \

@@ -288,7 +288,7 @@ static void run_adopt(const void *arg)
 /* What it says is what it says when nothing fails, or that it does not know. */
 static void probe_check(const struct usp_file *file, unsigned side, int64_t *truth)
 {
-	struct usp_probe_result found;
+	struct usp_probe_result found = {.size = sizeof(found)};
 
 	usp_probe(file, side, &found);
 	fault_check(found.reason != NULL);

@@ -93,7 +93,13 @@ WRAP(int, usp_sys_ftruncate, (int fd, int64_t len), (fd, len))
 WRAP(int, usp_sys_fsync, (int fd), (fd))
 WRAP(int, usp_sys_memfd, (const char *name), (name))
 WRAP(ssize_t, usp_sys_readlink, (const char *path, char *ret_text, size_t len), (path, ret_text, len))
+WRAP(int, usp_sys_is_dax, (int fd), (fd))
 WRAP(int64_t, usp_sys_block_size, (int fd), (fd))
+WRAP(int, usp_sys_drop_cache, (int fd, int64_t off, size_t len), (fd, off, len))
+WRAP(int, usp_sys_is_cached, (int fd, int64_t off), (fd, off))
+struct fiemap;
+WRAP(int, usp_sys_extents, (int fd, int64_t off, uint64_t len, unsigned nr, struct fiemap *map),
+     (fd, off, len, nr, map))
 WRAP(int, usp_sys_clone_range, (int in, int64_t off_in, int out, int64_t off_out, size_t len),
      (in, off_in, out, off_out, len))
 WRAP(int, usp_sys_pipe, (int ret_fds[2], int flags), (ret_fds, flags))
@@ -106,6 +112,12 @@ WRAP(int, usp_sys_bind, (int fd, const struct sockaddr *addr, socklen_t len), (f
 WRAP(int, usp_sys_listen, (int fd, int backlog), (fd, backlog))
 WRAP(int, usp_sys_accept, (int fd, struct sockaddr_storage *ret_peer), (fd, ret_peer))
 WRAP(int, usp_sys_getsockname, (int fd, struct sockaddr *ret_addr, socklen_t *len), (fd, ret_addr, len))
+WRAP(int, usp_sys_getpeername, (int fd, struct sockaddr *ret_addr, socklen_t *len), (fd, ret_addr, len))
+WRAP(int, usp_sys_getsockopt, (int fd, int level, int name, void *ret_value, socklen_t *len),
+     (fd, level, name, ret_value, len))
+WRAP(int, usp_sys_device_is_loopback, (int fd, unsigned index), (fd, index))
+WRAP(int, usp_sys_device_has, (int fd, unsigned index, unsigned ethtool_get), (fd, index, ethtool_get))
+WRAP(int, usp_sys_device_is_physical, (int fd, unsigned index), (fd, index))
 WRAP(int, usp_sys_getsockopt_int, (int fd, int level, int name), (fd, level, name))
 WRAP(int64_t, usp_sys_socket_timeout, (int fd, int name), (fd, name))
 WRAP(int64_t, usp_sys_net_cookie, (int fd), (fd))

@@ -205,7 +205,8 @@ static int close_after_a_pump(struct faulty *faulty, const char *faults, enum us
 	assert_int_equal(usp_pump_add_sink(pump, out), 0);
 	assert_int_equal(usp_pump_run(pump), 0);
 	ret = usp_file_close(out);
-	usp_pump_hop(pump, 1, &hop);
+	if (usp_pump_hop(pump, 1, &hop) < 0)
+		usp_pump_hop(pump, 0, &hop); /* from file to file, without a pipe */
 	assert_int_equal(hop.bytes[USP_COPIED] + hop.bytes[USP_UNKNOWN] + hop.bytes[USP_BY_REFERENCE], LEN);
 	assert_int_equal(usp_file_close(out), 0);
 	usp_pump_free(pump);

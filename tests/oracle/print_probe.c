@@ -86,7 +86,7 @@ static const char *const ways[] = {
 static int print_kind(unsigned kind, unsigned side)
 {
 	const char *name = kinds[kind].name;
-	struct usp_probe_result result;
+	struct usp_probe_result result = {.size = sizeof(result)};
 	struct usp_file *file;
 	int fd = kinds[kind].open(side), ret;
 

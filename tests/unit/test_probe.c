@@ -20,7 +20,7 @@ static void check_both_sides(const struct usp_file *file)
 	static const unsigned sides[] = {USP_READ, USP_WRITE};
 
 	for (unsigned i = 0; i < ARRAY_LEN(sides); i++) {
-		struct usp_probe_result first, again;
+		struct usp_probe_result first = {.size = sizeof(first)}, again = {.size = sizeof(again)};
 
 		usp_probe(file, sides[i], &first);
 		assert_answer(&first);
@@ -94,7 +94,7 @@ static void the_answer_for_a_file_is_what_happens_to_that_file(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_LEN(folders); i++) {
-		struct usp_probe_result result;
+		struct usp_probe_result result = {.size = sizeof(result)};
 		struct usp_file *file;
 		unsigned char *window, byte;
 		int fd, pipe[2];
@@ -121,7 +121,7 @@ static void the_answer_for_a_file_is_what_happens_to_that_file(void **state)
 
 static void the_null_device_drops(void **state)
 {
-	struct usp_probe_result result;
+	struct usp_probe_result result = {.size = sizeof(result)};
 	struct usp_file *file = net_file(open("/dev/null", O_RDWR | O_CLOEXEC), USP_READ | USP_WRITE);
 
 	(void)state;
@@ -133,7 +133,7 @@ static void the_null_device_drops(void **state)
 
 static void what_cannot_be_shown_is_unknown(void **state)
 {
-	struct usp_probe_result result;
+	struct usp_probe_result result = {.size = sizeof(result)};
 	struct mock *mock = mock_open(&mock_copy_ops, USP_READ | USP_WRITE, 0);
 	struct usp_file *file = net_file(open("/dev/zero", O_RDWR | O_CLOEXEC), USP_READ);
 
@@ -156,7 +156,7 @@ static void what_cannot_be_shown_is_unknown(void **state)
 
 static ssize_t probe_run(void *arg)
 {
-	struct usp_probe_result result;
+	struct usp_probe_result result = {.size = sizeof(result)};
 
 	usp_probe(arg, USP_WRITE, &result);
 	return (ssize_t)result.way;

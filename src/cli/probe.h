@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* probe - what `usplice probe` is asked, and the objects that it asks about. */
+#ifndef USP_CLI_PROBE_H
+#define USP_CLI_PROBE_H
+
+#include <stdbool.h>
+#include <usplice.h>
+
+#define PROBE_DIRS_MAX 16
+
+struct probe_request {
+	const char *dirs[PROBE_DIRS_MAX];
+	unsigned nr_dirs;
+	bool json, verbose, help;
+	const char *source, *sink; /* specs, or NULL */
+};
+
+/* One object of this machine, made to be asked about. */
+struct probe_object {
+	char name[128];
+	struct usp_file *files[2]; /* to read from, to write to; NULL where there is none, or the same file twice */
+};
+
+/*
+ * Make the objects that can be made here, those of the directories first: their number, or -errno without memory. Free
+ * them with probe_objects_free. Nothing of them has a name, and none reaches another machine.
+ */
+int probe_objects_make(const struct probe_request *request, struct probe_object **ret_objects);
+void probe_objects_free(struct probe_object *objects, int nr_objects);
+
+#endif

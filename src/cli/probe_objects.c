@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* probe_objects - the kinds of objects of this machine: one of each, without names, over loopback. */
+#include "probe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define OBJECTS_MAX (PROBE_DIRS_MAX + 16)
+
+#ifndef IPPROTO_MPTCP /* newer than the oldest supported headers */
+#define IPPROTO_MPTCP 262
+#endif
+
+/* Give the object a descriptor for reading, for writing, or for both. Closes what cannot be used. */
+static void object_take(struct probe_object *object, int fd, unsigned mode)
+{
+	struct usp_file *file;
+
+	if (fd < 0)
+		return;
+	if (usp_open_fd(fd, mode | USP_EXCLUSIVE, object->name, &file) < 0) {
+		close(fd);
+		return;
+	}
+	if (mode & USP_READ)
+		object->files[0] = file;
+	if (mode & USP_WRITE)
+		object->files[1] = mode & USP_READ ? usp_file_get(file) : file;
+}
+
+static void object_make_file(struct probe_object *object, const char *dir)
+{
+	snprintf(object->name, sizeof(object->name), "file in %s", dir);
+	object_take(object, open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), USP_READ | USP_WRITE);
+}
+
+static void object_make_memory_file(struct probe_object *object, const char *unused)
+{
+	(void)unused;
+	strcpy(object->name, "file in memory (memfd)");
+	object_take(object, memfd_create("usplice-probe", MFD_CLOEXEC), USP_READ | USP_WRITE);
+}
+
+static void object_make_pipe(struct probe_object *object, const char *unused)
+{
+	int fds[2];
+
+	(void)unused;
+	strcpy(object->name, "pipe");
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return;
+	object_take(object, fds[0], USP_READ);
+	object_take(object, fds[1], USP_WRITE);
+}
+
+static void object_make_unix(struct probe_object *object, const char *unused)
+{
+	int fds[2];
+
+	(void)unused;
+	strcpy(object->name, "UNIX stream");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return;
+	object_take(object, fds[0], USP_READ);
+	object_take(object, fds[1], USP_WRITE);
+}
+
+/* Connect two sockets over loopback. A connection is complete before it is accepted. */
+static void object_connect(struct probe_object *object, int protocol)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr *sockaddr = (struct sockaddr *)&address;
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, protocol);
+	int near = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, protocol);
+	socklen_t len = sizeof(address);
+
+	if (listener >= 0 && near >= 0 && bind(listener, sockaddr, len) == 0 && listen(listener, 1) == 0 &&
+	    getsockname(listener, sockaddr, &len) == 0 && connect(near, sockaddr, len) == 0) {
+		object_take(object, accept4(listener, NULL, NULL, SOCK_CLOEXEC), USP_READ);
+		object_take(object, near, USP_WRITE);
+		near = -1;
+	}
+	if (near >= 0)
+		close(near);
+	if (listener >= 0)
+		close(listener);
+}
+
+static void object_make_tcp(struct probe_object *object, const char *unused)
+{
+	(void)unused;
+	strcpy(object->name, "TCP over loopback");
+	object_connect(object, 0);
+}
+
+static void object_make_mptcp(struct probe_object *object, const char *unused)
+{
+	(void)unused;
+	strcpy(object->name, "MPTCP over loopback");
+	object_connect(object, IPPROTO_MPTCP);
+}
+
+static void object_make_device(struct probe_object *object, const char *path)
+{
+	snprintf(object->name, sizeof(object->name), "%s", path);
+	object_take(object, open(path, O_RDONLY | O_CLOEXEC), USP_READ);
+	object_take(object, open(path, O_WRONLY | O_CLOEXEC), USP_WRITE);
+}
+
+static void object_make_text(struct probe_object *object, const char *path)
+{
+	snprintf(object->name, sizeof(object->name), "%s", path);
+	object_take(object, open(path, O_RDONLY | O_CLOEXEC), USP_READ);
+}
+
+static const struct object_kind {
+	void (*make)(struct probe_object *object, const char *path);
+	const char *path;
+} object_kinds[] = {
+	{object_make_memory_file, NULL},   {object_make_pipe, NULL},
+	{object_make_tcp, NULL},	   {object_make_mptcp, NULL},
+	{object_make_unix, NULL},	   {object_make_device, "/dev/null"},
+	{object_make_device, "/dev/zero"}, {object_make_text, "/proc/self/status"},
+};
+
+static void objects_add(struct probe_object *objects, int *nr_objects, const struct object_kind *kind)
+{
+	struct probe_object *object = &objects[*nr_objects];
+
+	kind->make(object, kind->path);
+	*nr_objects += object->files[0] || object->files[1];
+}
+
+int probe_objects_make(const struct probe_request *request, struct probe_object **ret_objects)
+{
+	struct probe_object *objects = calloc(OBJECTS_MAX, sizeof(*objects));
+	int nr_objects = 0;
+	size_t i;
+
+	if (!objects)
+		return -ENOMEM;
+	for (i = 0; i < request->nr_dirs; i++)
+		objects_add(objects, &nr_objects, &(struct object_kind){object_make_file, request->dirs[i]});
+	for (i = 0; i < sizeof(object_kinds) / sizeof(object_kinds[0]); i++)
+		objects_add(objects, &nr_objects, &object_kinds[i]);
+	*ret_objects = objects;
+	return nr_objects;
+}
+
+void probe_objects_free(struct probe_object *objects, int nr_objects)
+{
+	for (int i = 0; i < nr_objects; i++) {
+		usp_file_put(objects[i].files[0]);
+		usp_file_put(objects[i].files[1]);
+	}
+	free(objects);
+}
