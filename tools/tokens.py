@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""tokens - count the tokens of tests/oracle/token_cells.c in the memory of a guest, for tools/test-kernels."""
+import json
+import mmap
+import socket
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+MEMORY_MIB = 256
+
+INIT = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t devtmpfs devtmpfs /dev && mkdir -p /tmp /var/tmp &&
+	mount -t tmpfs tmpfs /tmp && ip link set lo up && insmod /drivers/loop.ko && truncate -s 32M /disk &&
+	mke2fs -F /disk >/dev/null && mount -o loop -t ext4 /disk /var/tmp && dmesg -n 1 && stty -echo && echo "@begin" &&
+	/programs/token_cells
+poweroff -f
+"""
+
+
+class Qmp:
+    """The monitor of the emulator."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(path))
+        self.lines = self.socket.makefile("r")
+        self.lines.readline()
+        self.ask("qmp_capabilities")
+
+    def ask(self, command, **arguments):
+        self.socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+        while True:
+            answer = json.loads(self.lines.readline())
+            if "return" in answer:
+                return
+            if "error" in answer:
+                raise OSError(answer["error"]["desc"])
+
+
+def count_in_memory(qmp, dump, token):
+    """How often the token is in the memory of the stopped guest."""
+    qmp.ask("stop")
+    qmp.ask("pmemsave", val=0, size=MEMORY_MIB << 20, filename=str(dump))
+    qmp.ask("cont")
+    with open(dump, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+        found, at = 0, memory.find(token)
+        while at >= 0:
+            found, at = found + 1, memory.find(token, at + 1)
+    return found
+
+
+def run_cells(emulator, image, initramfs, seconds):
+    """Boot the guest, and answer its questions: [name, what, counts before and after] for each cell, and its last lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        monitor, dump = Path(folder, "monitor"), Path(folder, "dump")
+        command = [emulator, "-accel", "tcg", "-m", str(MEMORY_MIB), "-smp", "1", "-nodefaults", "-no-reboot", "-display",
+                   "none", "-serial", "stdio", "-qmp", f"unix:{monitor},server=on,wait=off", "-kernel", image, "-initrd",
+                   initramfs, "-append", "console=ttyS0 panic=-1 oops=panic"]
+        cells, console, qmp = [], [], None
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, errors="replace", bufsize=1) as guest:
+            alarm = threading.Timer(seconds, guest.kill)
+            alarm.start()
+            try:
+                for line in guest.stdout:
+                    line = line.rstrip("\r\n")
+                    console.append(line)
+                    if line == "@begin":
+                        qmp = Qmp(monitor)
+                    elif line.startswith("@cell "):
+                        cells.append([*line[6:].split("\t"), []])
+                    elif line.startswith("@count "):
+                        cells[-1][2].append(count_in_memory(qmp, dump, bytes.fromhex(line[7:])))
+                        guest.stdin.write("\n")
+                        guest.stdin.flush()
+            finally:
+                alarm.cancel()
+                guest.kill()
+        return cells, console
+
+
+def judge(cells, findings):
+    """What the counts say beside what the probe found: rows for the table, and sentences about what is wrong."""
+    rows, wrong = {}, []
+    for name, what, counts in cells:
+        if len(counts) != 2:
+            rows[f"{name}: {what}"] = "refused"
+            continue
+        way = "copied" if counts[1] > counts[0] else "by reference"
+        rows[f"{name}: {what}"] = way
+        expected = {"control as a copy": "copied", "control as a reference": "by reference"}.get(name, findings.get(name))
+        if expected in ("copied", "by reference") and expected != way:
+            wrong.append(f"{name} ({what}): {way} by its tokens, {counts[0]} before and {counts[1]} after, not {expected}")
+    return rows, wrong
