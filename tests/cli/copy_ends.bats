@@ -102,7 +102,7 @@ received() {
 @test "a copy whose source fails does not look whole to a TCP receiver" {
 	echo old >b
 	receive --atomic
-	python3 "$BATS_TEST_DIRNAME/reset_peer.py" 0 source 3>&- &
+	python3 "$BATS_TEST_DIRNAME/reset_peer.py" 0 source "$port" 3>&- &
 	eventually test -e source
 	copy "tcp:127.0.0.1:$(cat source)" "tcp:127.0.0.1:$port,retry=60"
 	exits 3

@@ -13,6 +13,10 @@
 
 #include "lanes/probe.h"
 
+#ifndef IPPROTO_MPTCP /* newer than the oldest supported headers */
+#define IPPROTO_MPTCP 262
+#endif
+
 /* Each opens a file to be read from or written to; other ends stay open until the program ends. */
 
 static int open_tmpfs(unsigned side)
@@ -50,18 +54,29 @@ static int open_unix(unsigned side)
 	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 ? -1 : fds[0];
 }
 
-static int open_tcp(unsigned side)
+static int open_connection(int protocol)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct sockaddr *sockaddr = (struct sockaddr *)&address;
-	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, protocol);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, protocol);
 	socklen_t len = sizeof(address);
 
-	(void)side;
 	if (bind(listener, sockaddr, len) < 0 || listen(listener, 1) < 0 || getsockname(listener, sockaddr, &len) < 0)
 		return -1;
 	return connect(fd, sockaddr, len) < 0 ? -1 : fd;
+}
+
+static int open_tcp(unsigned side)
+{
+	(void)side;
+	return open_connection(0);
+}
+
+static int open_mptcp(unsigned side)
+{
+	(void)side;
+	return open_connection(IPPROTO_MPTCP);
 }
 
 static int open_null(unsigned side)
@@ -74,7 +89,8 @@ static const struct {
 	int (*open)(unsigned side);
 } kinds[] = {
 	{"file on a disk", open_disk}, {"file on tmpfs", open_tmpfs}, {"pipe", open_pipe},
-	{"TCP socket", open_tcp},      {"UNIX socket", open_unix},    {"null device", open_null},
+	{"TCP socket", open_tcp},      {"MPTCP socket", open_mptcp},  {"UNIX socket", open_unix},
+	{"null device", open_null},
 };
 
 static const char *const ways[] = {

@@ -15,10 +15,46 @@ program() {
 
 program_path() {
 	case $1 in
-	print_probe) echo build/tests/oracle/print_probe ;;
+	print_probe | token_cells) echo "build/tests/oracle/$1" ;;
 	usplice) echo build/src/cli/usplice ;;
 	*) echo "build/tests/$1" ;;
 	esac
+}
+
+# A stand-in for the emulator: it shows ./console, or with a monitor it has the tokens that ./cells says in its memory.
+emulator() {
+	cat >bin/qemu-system-x86_64 <<-'PYTHON'
+	#!/usr/bin/env python3
+	import json, os, socket, sys, threading
+
+	if "-qmp" not in sys.argv:
+	    print(open("console").read(), end="")
+	    sys.exit()
+	server = socket.socket(socket.AF_UNIX)
+	server.bind(sys.argv[sys.argv.index("-qmp") + 1].split(":")[1].split(",")[0])
+	server.listen()
+	token, nr = bytes(range(16)), 0
+
+	def monitor():
+	    lines = (connection := server.accept()[0]).makefile("rw")
+	    print("{}", file=lines, flush=True)
+	    for line in lines:
+	        command = json.loads(line)
+	        if command["execute"] == "pmemsave":
+	            open(command["arguments"]["filename"], "wb").write(b"." + token * nr + b".")
+	        print('{"return": {}}', file=lines, flush=True)
+
+	threading.Thread(target=monitor, daemon=True).start()
+	print("@begin", flush=True)
+	for line in open("cells"):
+	    name, what, before, after = line.rstrip("\n").split("\t")
+	    print(f"@cell {name}\t{what}", flush=True)
+	    for nr in (int(before), int(after)):
+	        print(f"@count {token.hex()}", flush=True)
+	        sys.stdin.readline()
+	print("Kernel panic" if os.path.exists("panics") else "@cells done", flush=True)
+	PYTHON
+	chmod +x bin/qemu-system-x86_64
 }
 
 setup() {
@@ -32,7 +68,9 @@ setup() {
 	program usplice ''
 	stand_in ldd ''
 	stand_in dpkg-deb 'tar -C package -c .'
-	stand_in qemu-system-x86_64 'cat console'
+	emulator
+	program token_cells ''
+	printf '%s\t%s\t%d\t%d\n' "control as a copy" write 1 2 "control as a reference" tee 1 1 "pipe as a source" page 2 3 >cells
 	names=(print_probe test_probe test_oracle test_walks test_grid test_endpoints test_pairs test_uring test_relay_messages test_shared test_open_flags)
 	for name in "${names[@]}"; do program "$name" $'1..1\nok 1 - fits'; done
 	program print_probe $'pipe\tsource\tcopied\tbecause'
@@ -61,7 +99,8 @@ kernels() {
 	console | sed 's/$/\r/' >console
 	kernels
 	[ "$status" -eq 0 ]
-	[ "$last" = "10 passed, 0 failed" ]
+	[ "$last" = "13 passed, 0 failed" ]
+	grep -qx '| pipe as a source: page | copied | - |' <<<"$output"
 	grep -qx "| | 9.9 | $(uname -r) (here) |" <<<"$output"
 	grep -qx '| pipe as a source | copied | copied |' <<<"$output"
 	grep -qx '| scenarios that agree | 12 | 12 |' <<<"$output"
@@ -72,7 +111,7 @@ kernels() {
 	console | sed '/agrees/s/^ok 1 - agrees/3 != 4\nnot ok 1 - agrees/' >console
 	kernels
 	[ "$status" -eq 1 ]
-	[ "$last" = "7 passed, 3 failed" ]
+	[ "$last" = "10 passed, 3 failed" ]
 	grep -qx 'FAILED  9.9: test_oracle: agrees' <<<"$output"
 	grep -qx '3 != 4' <<<"$output"
 }
@@ -125,7 +164,32 @@ kernels() {
 	program test_pairs $'1..1\nnot ok 1 - fits'
 	kernels
 	[ "$status" -eq 1 ]
-	[ "$last" = "10 passed, 1 failed" ]
+	[ "$last" = "13 passed, 1 failed" ]
+}
+
+@test "tokens that say another thing than the probe are a failure" {
+	console >console
+	sed -i 's/^pipe.*/pipe as a source\tpage\t2\t2/' cells
+	kernels
+	[ "$status" -eq 1 ]
+	[ "$last" = "12 passed, 1 failed" ]
+	grep -q 'FAILED  9.9: pipe as a source (page): by reference by its tokens, 2 before and 2 after, not copied' <<<"$output"
+}
+
+@test "a control that is wrong is a failure, also where the probe says nothing" {
+	console >console
+	sed -i 's/^control as a copy.*/control as a copy\twrite\t1\t1/' cells
+	kernels
+	[ "$status" -eq 1 ]
+	grep -q 'FAILED  9.9: control as a copy (write): by reference' <<<"$output"
+}
+
+@test "a guest that ends before all tokens are counted is a failure" {
+	console >console
+	touch panics
+	kernels
+	[ "$status" -eq 1 ]
+	grep -qx 'FAILED  9.9: the guest ended before all tokens were counted' <<<"$output"
 }
 
 @test "a missing emulator is told with its package" {

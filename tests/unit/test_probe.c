@@ -2,6 +2,8 @@
 /* test_probe - what must be true of the probe's answers on any kernel, whichever they are. */
 #include "net.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/mman.h>
 
 #include "base/atomic.h"
@@ -119,6 +121,45 @@ static void the_answer_for_a_file_is_what_happens_to_that_file(void **state)
 	}
 }
 
+/* A connection with TLS in the kernel looks like TCP, and its peer gets other bytes. MUST_HAVE_TLS: a guest has the driver. */
+static void tls_in_the_kernel_is_unknown(void **state)
+{
+	static const unsigned sides[] = {USP_READ, USP_WRITE};
+	int fds[2], ret;
+
+	(void)state;
+	net_tcp_pair(fds, 0);
+	ret = setsockopt(fds[0], IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls"));
+	assert_true(ret == 0 || !getenv("MUST_HAVE_TLS"));
+	for (unsigned i = 0; i < 2; i++) {
+		struct usp_probe_result result = {.size = sizeof(result)};
+		struct usp_file *file = net_file(dup(fds[0]), USP_READ | USP_WRITE);
+
+		usp_probe(file, sides[i], &result);
+		if (ret == 0)
+			assert_int_equal(result.way, USP_UNKNOWN);
+		drop(&file);
+	}
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* DAX_DIR: a directory of a guest on persistent memory. Other files, asked before and after, have their own answers. */
+static void a_file_with_dax_is_copied(void **state)
+{
+	const char *folder = getenv("DAX_DIR");
+
+	(void)state;
+	for (unsigned i = 0; i < 3 && folder; i++) {
+		struct usp_probe_result result = {.size = sizeof(result)};
+		struct usp_file *file = net_file(temporary_file(i == 1 ? folder : "/var/tmp"), USP_READ | USP_WRITE);
+
+		usp_probe(file, USP_READ, &result);
+		assert_int_equal(result.way, i == 1 ? USP_COPIED : USP_BY_REFERENCE);
+		drop(&file);
+	}
+}
+
 static void the_null_device_drops(void **state)
 {
 	struct usp_probe_result result = {.size = sizeof(result)};
@@ -184,6 +225,8 @@ int main(void)
 		CASE(the_file_that_is_asked_about_is_not_touched),
 		CASE(every_kind_of_kernel_file_has_an_answer),
 		CASE(the_answer_for_a_file_is_what_happens_to_that_file),
+		CASE(tls_in_the_kernel_is_unknown),
+		CASE(a_file_with_dax_is_copied),
 		CASE(the_null_device_drops),
 		CASE(what_cannot_be_shown_is_unknown),
 	};
