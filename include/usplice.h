@@ -84,6 +84,7 @@ struct usp_hop {
 	const char *reason[USP_WAYS_MAX]; /* the last reason for each way, or NULL; static storage */
 	uint64_t nr_calls;		  /* calls into the endpoint or the kernel that moved bytes */
 	const char *from, *to; /* of a pump: the specs that the hop lies between, or "pipe"; owned by the files */
+	enum usp_way expected; /* of a pump: the way that the plan expects; USP_UNKNOWN without a plan */
 };
 
 /*

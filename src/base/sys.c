@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
+#include "base/trace.h"
 
 #define SYS_HUGE_LEN ((size_t)2 << 20)
 #define SYS_NS_PER_S 1000000000
@@ -36,10 +37,26 @@
 #define STATX_ATTR_DAX 0x00200000
 #endif
 
-static int64_t sys_result(int64_t result)
+static uint64_t sys_begin(void)
 {
-	return result < 0 ? -errno : result;
+	return atomic_load_explicit(&usp_trace_is_on, memory_order_relaxed) ? usp_sys_now_ns() : 0;
 }
+
+/* Return the result or -errno, and count the call if a trace was on when it began. */
+static int64_t sys_end(const char *wrapper, uint64_t begin_ns, int64_t result)
+{
+	int64_t ret = result < 0 ? -errno : result;
+
+	if (begin_ns)
+		usp_trace_note(wrapper, usp_sys_now_ns() - begin_ns, ret);
+	return ret;
+}
+
+#define sys_result(call)                              \
+	__extension__({                               \
+		uint64_t begin_ns_ = sys_begin();     \
+		sys_end(__func__, begin_ns_, (call)); \
+	})
 
 /* --- Descriptors ------------------------------------------------------------------------------- */
 

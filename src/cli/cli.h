@@ -56,5 +56,6 @@ int message_close_stdout(void);
 int cmd_copy(int argc, char **argv);
 int cmd_relay(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
 
 #endif

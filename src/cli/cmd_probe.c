@@ -160,21 +160,6 @@ static int probe_machine(struct probe_request *request)
 
 /* --- Two ends --------------------------------------------------------------------------------------------------- */
 
-/* Open an end without changing it: no file is made or cut. */
-static struct usp_file *probe_open(const char *spec, unsigned mode)
-{
-	const struct usp_open_params params = {
-		.size = sizeof(params), .mode = mode, .no_create = true, .keep_bytes = true};
-	struct usp_file *file = NULL;
-	const char *why = NULL;
-	int error = usp_open(spec, &params, &file, &why);
-
-	if (error < 0)
-		message_say("%s %s: %s%s%s", mode == USP_READ ? "source" : "sink", spec, strerror(-error),
-			    why ? ": " : "", why ? why : "");
-	return file;
-}
-
 static void probe_print_hop(const struct probe_request *request, const char *from, const char *to,
 			    const struct usp_probe_result *result, bool is_first)
 {

@@ -5,6 +5,7 @@
  *   include/usplice.h            what callers of the library need: files, pipes, splice, tee, vmsplice, pump, ledger
  *   include/usplice/relay.h      relays
  *   include/usplice/probe.h      how the kernel carries the bytes of a file
+ *   include/usplice/trace.h      counts of the system calls
  *   include/usplice/spec.h       texts that people write: specs, sizes, times
  *   include/usplice/endpoint.h   what authors of endpoints need: operations tables, bufs, folios, helpers
  *
@@ -37,6 +38,7 @@
  *       word_list.c  lines of a file              peer.c          addresses as text
  *       relay_reload.c  reads files again         relay_rules.c   which clients are served
  *       cmd_probe.c  `usplice probe`              probe_objects.c one object of each kind
+ *       cmd_explain.c  `usplice explain`          explain_draw.c  how it is shown
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
  * checks the tree.
@@ -62,6 +64,7 @@ static const struct main_command main_commands[] = {
 	{"copy", "copy one source to one or many sinks", cmd_copy},
 	{"relay", "relay connections between clients and targets", cmd_relay},
 	{"probe", "find out how the kernel carries bytes", cmd_probe},
+	{"explain", "show how a copy would go, and why", cmd_explain},
 	{"help", "explain the commands: usplice help [COMMAND]", main_help},
 	{"version", "print the version", main_version},
 };
@@ -76,7 +79,7 @@ static const struct main_command *main_find(const char *name)
 	if (strcmp(name, "-h") == 0)
 		name = "help";
 	if (strncmp(name, "--", 2) == 0 && strcmp(name, "--copy") != 0 && strcmp(name, "--relay") != 0 &&
-	    strcmp(name, "--probe") != 0)
+	    strcmp(name, "--probe") != 0 && strcmp(name, "--explain") != 0)
 		name += 2;
 	for (i = 0; i < MAIN_NR_COMMANDS; i++) {
 		if (strcmp(name, main_commands[i].name) == 0)

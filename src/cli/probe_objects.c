@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* probe_objects - the kinds of objects of this machine: one of each, without names, over loopback. */
+#include "cli.h"
 #include "probe.h"
 
 #include <errno.h>
@@ -161,4 +162,18 @@ void probe_objects_free(struct probe_object *objects, int nr_objects)
 		usp_file_put(objects[i].files[1]);
 	}
 	free(objects);
+}
+
+struct usp_file *probe_open(const char *spec, unsigned mode)
+{
+	const struct usp_open_params params = {
+		.size = sizeof(params), .mode = mode, .no_create = true, .keep_bytes = true};
+	struct usp_file *file = NULL;
+	const char *why = NULL;
+	int error = usp_open(spec, &params, &file, &why);
+
+	if (error < 0)
+		message_say("%s %s: %s%s%s", mode == USP_READ ? "source" : "sink", spec, strerror(-error),
+			    why ? ": " : "", why ? why : "");
+	return file;
 }

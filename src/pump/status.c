@@ -123,6 +123,7 @@ int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *re
 	hop.lane = lane ? lane->name : "user";
 	hop.from = index ? "pipe" : usp_file_spec(file);
 	hop.to = index ? usp_file_spec(file) : is_range ? usp_file_spec(pump->sinks[0].file) : "pipe";
+	hop.expected = pump->plan.hops ? (enum usp_way)pump->plan.hops[index].way : USP_UNKNOWN;
 	if (pump->stage == USP_PUMP_NEW && pump->plan.hops)
 		hop.reason[pump->plan.hops[index].way] = pump->plan.hops[index].reason;
 	usp_sized_give(ret_hop, &hop, sizeof(hop));

@@ -322,9 +322,11 @@ on_terminal() {
 	data a 1000
 	copy -v a b
 	exits 0
+	says "a -> b"
+	says "usplice: 1000 B in "
+	copy -v --lane user a b
 	says "a -> pipe"
 	says "pipe -> b"
-	says "usplice: 1000 B in "
 }
 
 @test "options may stand behind the operands, and -- ends them" {

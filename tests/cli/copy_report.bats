@@ -36,7 +36,8 @@ load support
 		copy --json $route
 		exits 0
 		jq -e '.by_reference + .copied + .unknown == ([.sinks[].bytes] | add)' <<<"$stderr"
-		jq -e '.hops as $h | .sinks | to_entries | all(. as $s | $h[.key + 1] |
+		# From file to file there is one hop, without a pipe.
+		jq -e '.hops as $h | .sinks | to_entries | all(. as $s | $h[if ($h | length) == 1 then 0 else .key + 1 end] |
 			.by_reference + .copied + .unknown == $s.value.bytes)' <<<"$stderr"
 		jq -e '.bytes as $bytes | .hops[0] | .by_reference + .copied + .unknown == $bytes' <<<"$stderr"
 		jq -e '.stranded == 0' <<<"$stderr"

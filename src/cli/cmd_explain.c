@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd_explain - `usplice explain`: plan a route, move a sample where that changes nothing, and show what happened. */
+#include "cli.h"
+#include "explain.h"
+#include "option.h"
+#include "probe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <usplice/spec.h>
+
+#define EXPLAIN_SAMPLE ((int64_t)1 << 20)
+
+#define FIELD(member) offsetof(struct explain_request, member)
+
+static const struct option_row explain_options[] = {
+	{"sample", 0, "N", "move at most N bytes as a sample (default: 1M; 0: none)", option_size, FIELD(sample)},
+	{"lane", 0, "LANE", "how the bytes travel: auto, the default, kernel\nor user", option_lane, FIELD(lane)},
+	{"trace", 0, NULL, "show the system calls that were made, with counts\nand times", option_flag, FIELD(trace)},
+	{"json", 0, NULL, "write the explanation as JSON", option_flag, FIELD(json)},
+	{"dot", 0, NULL, "write a graph for dot(1)", option_flag, FIELD(dot)},
+	{"help", 'h', NULL, "show this", option_flag, FIELD(help)},
+	{.name = NULL},
+};
+
+static int explain_help(void)
+{
+	fputs("usage: usplice explain [OPTIONS] SOURCE SINK...\n\n"
+	      "Show how a copy would go: each hop with its lane, what holds the bytes, whether\n"
+	      "they go by reference, and why. A sample is moved only where nobody sees it: a\n"
+	      "file without a name stands in for a file, and nothing is read from a stream or\n"
+	      "sent to a peer.\n\n",
+	      stdout);
+	option_print(explain_options);
+	fputs("\nSizes take k M G T (powers of 1024) and kB MB GB TB (powers of 1000).\n"
+	      "Exit code: 0 done, 2 usage, 3 source cannot be opened, 4 sink cannot be opened,\n"
+	      "1 anything else.\n",
+	      stdout);
+	return message_close_stdout();
+}
+
+/* --- The ends --------------------------------------------------------------------------------------------------- */
+
+/* Open a file without a name in the folder of path, in place of a regular file or of one to be made: or NULL. */
+static struct usp_file *explain_stand_in(const char *path, const char *name)
+{
+	const char *slash = strrchr(path, '/');
+	struct usp_file *file = NULL;
+	struct stat st;
+	char *folder;
+	int fd;
+
+	if (stat(path, &st) == 0 ? !S_ISREG(st.st_mode) : errno != ENOENT)
+		return NULL;
+	folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	fd = folder ? open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : -1;
+	free(folder);
+	if (fd >= 0 && usp_open_fd(fd, USP_WRITE | USP_EXCLUSIVE, name, &file) < 0)
+		close(fd);
+	return file;
+}
+
+/* Open a sink. *ret_is_safe: a sample may be written to it. */
+static struct usp_file *explain_open_sink(const char *text, bool *ret_is_safe)
+{
+	struct usp_spec *spec;
+	struct usp_file *file = NULL;
+	const char *why;
+
+	*ret_is_safe = true;
+	if (usp_spec_parse(text, &spec, &why) == 0) {
+		if (usp_spec_path(spec) && usp_spec_nr_options(spec) == 0)
+			file = explain_stand_in(usp_spec_path(spec), text);
+		usp_spec_free(spec);
+	}
+	if (file)
+		return file;
+	file = probe_open(text, USP_WRITE);
+	*ret_is_safe = file && (strcmp(usp_file_type(file), "null") == 0 || strcmp(usp_file_type(file), "memory") == 0);
+	return file;
+}
+
+/* Tell whether bytes can be read from the source so that nobody misses them. */
+static bool explain_can_read(const struct explain_request *request, const struct usp_file *source)
+{
+	static const char *const types[] = {"regular", "block", "memory", "zero", "null"};
+	struct usp_spec *spec;
+	const char *why;
+	bool is_own = false;
+	size_t i;
+
+	if (usp_spec_parse(request->source, &spec, &why) == 0) {
+		is_own = usp_spec_descriptor(spec, USP_READ) < 0;
+		usp_spec_free(spec);
+	}
+	for (i = 0; is_own && i < sizeof(types) / sizeof(types[0]); i++) {
+		if (strcmp(usp_file_type(source), types[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int explain_open(struct explanation *explanation)
+{
+	const struct explain_request *request = explanation->request;
+	bool is_safe, all_safe = true;
+	unsigned i;
+
+	explanation->source = probe_open(request->source, USP_READ);
+	if (!explanation->source)
+		return CLI_SOURCE;
+	for (i = 0; i < request->nr_sinks; i++) {
+		explanation->sinks[i] = explain_open_sink(request->sinks[i], &is_safe);
+		if (!explanation->sinks[i])
+			return CLI_SINK;
+		all_safe = all_safe && is_safe;
+	}
+	if (request->sample == 0)
+		explanation->why_no_sample = "none was asked for";
+	else if (!explain_can_read(request, explanation->source))
+		explanation->why_no_sample = "what is read from this source is missing afterwards";
+	else if (!all_safe)
+		explanation->why_no_sample = "a sink would take the bytes for the real ones";
+	return CLI_DONE;
+}
+
+static void explain_close(struct explanation *explanation)
+{
+	unsigned i;
+
+	usp_pump_free(explanation->pump);
+	usp_file_put(explanation->source);
+	for (i = 0; i < explanation->request->nr_sinks; i++)
+		usp_file_put(explanation->sinks[i]);
+	free(explanation->sinks);
+}
+
+/* --- The route ---------------------------------------------------------------------------------------------------- */
+
+/* Plan, or plan and move a sample. */
+static int explain_go(struct explanation *explanation)
+{
+	const struct explain_request *request = explanation->request;
+	const struct usp_pump_params params = {
+		.size = sizeof(params), .lane = request->lane, .flags = USP_PUMP_COUNT, .count = request->sample};
+	int error = usp_pump_new(explanation->source, &params, &explanation->pump);
+	unsigned i;
+
+	for (i = 0; i < request->nr_sinks && error == 0; i++)
+		error = usp_pump_add_sink(explanation->pump, explanation->sinks[i]);
+	if (error == 0)
+		error = usp_pump_check(explanation->pump); /* with the experiments, which are no part of the trace */
+	if (request->trace)
+		usp_trace_start();
+	if (error == 0 && !explanation->why_no_sample)
+		error = usp_pump_run(explanation->pump);
+	if (request->trace) {
+		usp_trace_stop();
+		explanation->calls[0].size = sizeof(explanation->calls[0]);
+		explanation->nr_calls = usp_trace_calls(explanation->calls, EXPLAIN_CALLS_MAX);
+	}
+	if (error == -EOPNOTSUPP) {
+		message_say("--lane kernel: splice(2) cannot carry the bytes of this route");
+		return CLI_USAGE;
+	}
+	if (error < 0)
+		message_say("%s", strerror(-error));
+	return error < 0 ? CLI_FAILED : CLI_DONE;
+}
+
+static int explain_main(const struct explain_request *request)
+{
+	struct explanation explanation = {.request = request,
+					  .sinks = calloc(request->nr_sinks, sizeof(explanation.sinks[0]))};
+	int code;
+
+	if (!explanation.sinks) {
+		message_say("%s", strerror(ENOMEM));
+		return CLI_FAILED;
+	}
+	code = explain_open(&explanation);
+	if (code == CLI_DONE)
+		code = explain_go(&explanation);
+	if (code == CLI_DONE) {
+		if (request->json)
+			explain_json(&explanation);
+		else if (request->dot)
+			explain_dot(&explanation);
+		else
+			explain_draw(&explanation);
+	}
+	explain_close(&explanation);
+	return code == CLI_DONE ? message_close_stdout() : code;
+}
+
+int cmd_explain(int argc, char **argv)
+{
+	struct explain_request request = {.sample = EXPLAIN_SAMPLE};
+	int first = option_parse(explain_options, argc, argv, &request);
+
+	if (first < 0)
+		return CLI_USAGE;
+	if (request.help)
+		return explain_help();
+	if (argc - first < 2) {
+		message_say("explain: needs a source and at least one sink (usplice explain --help tells more)");
+		return CLI_USAGE;
+	}
+	if (request.json && request.dot) {
+		message_say("explain: --json and --dot exclude each other");
+		return CLI_USAGE;
+	}
+	request.source = argv[first];
+	request.sinks = argv + first + 1;
+	request.nr_sinks = (unsigned)(argc - first - 1);
+	return explain_main(&request);
+}

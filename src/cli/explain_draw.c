@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/* explain_draw - an explanation as a drawing, as JSON, and as a graph. */
+#include "explain.h"
+#include "json.h"
+#include "size.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *const draw_ways[USP_NR_WAYS] = {
+	[USP_BY_REFERENCE] = "by reference", [USP_COPIED] = "copied", [USP_UNKNOWN] = "unknown"};
+
+/* One hop, with what follows from it. */
+struct draw_hop {
+	struct usp_hop hop;
+	const char *from, *to; /* as the user wrote them, or "pipe" */
+	bool is_range;	       /* from file to file, without a pipe */
+	uint64_t bytes;
+};
+
+/* Find a hop; false if there is none. */
+static bool draw_hop(const struct explanation *explanation, unsigned index, struct draw_hop *ret_hop)
+{
+	const struct explain_request *request = explanation->request;
+	struct draw_hop hop = {.hop = {.size = sizeof(hop.hop)}};
+	unsigned way;
+
+	if (usp_pump_hop(explanation->pump, index, &hop.hop) < 0)
+		return false;
+	hop.is_range = index == 0 && strcmp(hop.hop.to, "pipe") != 0;
+	hop.from = index == 0 ? request->source : "pipe";
+	hop.to = index > 0 ? request->sinks[index - 1] : hop.is_range ? request->sinks[0] : "pipe";
+	for (way = 0; way < USP_NR_WAYS; way++)
+		hop.bytes += hop.hop.bytes[way];
+	*ret_hop = hop;
+	return true;
+}
+
+/* Return the ways that bytes went, or the one that is expected, as text. */
+static const char *draw_way(const struct draw_hop *hop, char *text, size_t text_len)
+{
+	char size[SIZE_TEXT_MAX];
+	size_t len = 0;
+	unsigned way;
+
+	text[0] = '\0';
+	for (way = 0; way < USP_NR_WAYS; way++) {
+		if (hop->hop.bytes[way] > 0 && len < text_len)
+			len += (size_t)snprintf(text + len, text_len - len, "%s%s %s", len > 0 ? ", " : "",
+						size_format(size, (double)hop->hop.bytes[way]), draw_ways[way]);
+	}
+	if (len == 0)
+		snprintf(text, text_len, "%s", draw_ways[hop->hop.expected]);
+	return text;
+}
+
+static const char *draw_reason(const struct draw_hop *hop)
+{
+	const char *reason = hop->hop.reason[hop->hop.expected];
+	unsigned way;
+
+	for (way = 0; way < USP_NR_WAYS; way++) {
+		if (hop->hop.bytes[way] > 0 || !reason)
+			reason = hop->hop.reason[way] ? hop->hop.reason[way] : reason;
+	}
+	return reason ? reason : "nothing is known before the bytes have gone";
+}
+
+/* Return what holds the bytes between two hops. */
+static const char *draw_holder(const struct draw_hop *source_hop)
+{
+	if (strcmp(source_hop->hop.lane, "kernel") != 0)
+		return "a pipe of usplice: references to memory of this process";
+	if (source_hop->hop.expected == USP_BY_REFERENCE)
+		return "a pipe of the kernel: references to the pages of the source";
+	return "a pipe of the kernel: pages that hold a copy, or references; see above";
+}
+
+/* Return what would make a hop cheaper, or NULL. */
+static const char *draw_advice(const struct explanation *explanation, const struct draw_hop *hop, unsigned index)
+{
+	const struct usp_file *file = index == 0 ? explanation->source : explanation->sinks[index - 1];
+	const char *type = usp_file_type(file);
+	bool is_copied = hop->hop.bytes[USP_COPIED] > 0 || (hop->bytes == 0 && hop->hop.expected == USP_COPIED);
+
+	if (!is_copied)
+		return NULL;
+	if (hop->is_range)
+		return "a file system that shares extents, such as xfs or btrfs, would copy nothing";
+	if (explanation->request->lane == USP_LANE_USER)
+		return "without --lane user the kernel may carry it";
+	if (index > 0 && strcmp(type, "regular") == 0)
+		return "a file is always copied into the page cache; with the option direct the device may read the pages";
+	if (index == 0 && strcmp(hop->hop.lane, "kernel") != 0)
+		return "the bytes pass through this process: an end cannot be spliced, or the sinks need memory";
+	return NULL;
+}
+
+/* --- A drawing --------------------------------------------------------------------------------------------------- */
+
+static bool draw_has_utf8(void)
+{
+	static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const char *value = getenv(names[i]);
+
+		if (value && value[0])
+			return strcasestr(value, "utf-8") || strcasestr(value, "utf8");
+	}
+	return false;
+}
+
+static void draw_line(const char *bar, const char *text)
+{
+	printf("  %s   %s\n", bar, text);
+}
+
+static void draw_one(const struct explanation *explanation, unsigned index, const struct draw_hop *hop, const char *bar,
+		     const char *arrow)
+{
+	const char *advice = draw_advice(explanation, hop, index);
+	char line[512], way[256];
+	const char *call = hop->is_range			  ? "copy_file_range or shared extents"
+			   : strcmp(hop->hop.lane, "kernel") == 0 ? "splice(2)"
+			   : index == 0				  ? "read into memory, or lent"
+								  : "written from memory, or taken";
+
+	snprintf(line, sizeof(line), "%s lane, %s: %s", hop->hop.lane, call, draw_way(hop, way, sizeof(way)));
+	draw_line(bar, line);
+	snprintf(line, sizeof(line), "because: %s", draw_reason(hop));
+	draw_line(bar, line);
+	if (hop->hop.nr_calls > 0) {
+		snprintf(line, sizeof(line), "in %llu call%s", (unsigned long long)hop->hop.nr_calls,
+			 hop->hop.nr_calls == 1 ? "" : "s");
+		draw_line(bar, line);
+	}
+	if (advice) {
+		snprintf(line, sizeof(line), "cheaper: %s", advice);
+		draw_line(bar, line);
+	}
+	printf("  %s\n", arrow);
+}
+
+static void draw_calls(const struct explanation *explanation)
+{
+	unsigned i;
+
+	printf("\n%-24s %8s %8s %10s\n", "system call", "calls", "errors", "us");
+	for (i = 0; i < explanation->nr_calls; i++) {
+		const struct usp_trace_call *call = &explanation->calls[i];
+
+		printf("%-24s %8llu %8llu %10.1f\n", call->name, (unsigned long long)call->nr_calls,
+		       (unsigned long long)call->nr_errors, (double)call->ns / 1000);
+	}
+}
+
+void explain_draw(const struct explanation *explanation)
+{
+	bool has_utf8 = draw_has_utf8();
+	const char *bar = has_utf8 ? "\u2502" : "|", *arrow = has_utf8 ? "\u25bc" : "v";
+	const struct explain_request *request = explanation->request;
+	struct draw_hop hop, source_hop;
+	unsigned i;
+
+	draw_hop(explanation, 0, &source_hop);
+	if (explanation->why_no_sample)
+		printf("Nothing was moved: %s. This is the plan.\n\n", explanation->why_no_sample);
+	printf("%s\n", request->source);
+	draw_one(explanation, 0, &source_hop, bar, arrow);
+	if (source_hop.is_range) {
+		printf("%s\n", source_hop.to);
+	} else {
+		printf("[ %s ]\n", draw_holder(&source_hop));
+		for (i = 0; i < request->nr_sinks && draw_hop(explanation, 1 + i, &hop); i++) {
+			draw_one(explanation, 1 + i, &hop, bar, arrow);
+			printf("%s\n", hop.to);
+		}
+	}
+	if (request->trace)
+		draw_calls(explanation);
+}
+
+/* --- JSON --------------------------------------------------------------------------------------------------------- */
+
+static void json_hop(const struct explanation *explanation, unsigned index, const struct draw_hop *hop)
+{
+	fputs(index > 0 ? ",{\"from\":" : "{\"from\":", stdout);
+	json_string(stdout, hop->from);
+	fputs(",\"to\":", stdout);
+	json_string(stdout, hop->to);
+	fputs(",\"lane\":", stdout);
+	json_string(stdout, hop->hop.lane);
+	fputs(",\"expected\":", stdout);
+	json_string(stdout, draw_ways[hop->hop.expected]);
+	printf(",\"by_reference\":%llu,\"copied\":%llu,\"unknown\":%llu,\"calls\":%llu,\"reason\":",
+	       (unsigned long long)hop->hop.bytes[USP_BY_REFERENCE], (unsigned long long)hop->hop.bytes[USP_COPIED],
+	       (unsigned long long)hop->hop.bytes[USP_UNKNOWN], (unsigned long long)hop->hop.nr_calls);
+	json_string(stdout, draw_reason(hop));
+	fputs(",\"advice\":", stdout);
+	json_string(stdout, draw_advice(explanation, hop, index));
+	putchar('}');
+}
+
+void explain_json(const struct explanation *explanation)
+{
+	struct draw_hop hop;
+	unsigned i;
+
+	fputs("{\"hops\":[", stdout);
+	for (i = 0; draw_hop(explanation, i, &hop); i++)
+		json_hop(explanation, i, &hop);
+	fputs("],\"why_no_sample\":", stdout);
+	json_string(stdout, explanation->why_no_sample);
+	fputs(",\"system_calls\":", stdout);
+	if (!explanation->request->trace)
+		fputs("null", stdout);
+	for (i = 0; i < explanation->nr_calls; i++) {
+		const struct usp_trace_call *call = &explanation->calls[i];
+
+		printf("%s{\"name\":\"%s\",\"calls\":%llu,\"errors\":%llu,\"seconds\":%.9f}", i > 0 ? "," : "[",
+		       call->name, (unsigned long long)call->nr_calls, (unsigned long long)call->nr_errors,
+		       (double)call->ns / 1e9);
+	}
+	if (explanation->request->trace)
+		fputs(explanation->nr_calls > 0 ? "]" : "[]", stdout);
+	fputs("}\n", stdout);
+}
+
+/* --- A graph -------------------------------------------------------------------------------------------------------- */
+
+/* A name as a string of dot(1): quotes and backslashes are escaped, as in JSON. */
+static void dot_edge(const struct draw_hop *hop)
+{
+	static const char *const colours[USP_NR_WAYS] = {
+		[USP_BY_REFERENCE] = "darkgreen", [USP_COPIED] = "red", [USP_UNKNOWN] = "goldenrod"};
+	enum usp_way worst = hop->hop.expected;
+	char way[256];
+
+	if (hop->bytes > 0)
+		worst = hop->hop.bytes[USP_COPIED] > 0	  ? USP_COPIED
+			: hop->hop.bytes[USP_UNKNOWN] > 0 ? USP_UNKNOWN
+							  : USP_BY_REFERENCE;
+	putchar('\t');
+	json_string(stdout, hop->from);
+	fputs(" -> ", stdout);
+	json_string(stdout, hop->to);
+	printf(" [color=%s,label=\"%s lane\\n%s\"];\n", colours[worst], hop->hop.lane, draw_way(hop, way, sizeof(way)));
+}
+
+void explain_dot(const struct explanation *explanation)
+{
+	struct draw_hop hop;
+	unsigned i;
+
+	fputs("digraph route {\n\trankdir=LR;\n\tnode [shape=box];\n", stdout);
+	for (i = 0; draw_hop(explanation, i, &hop); i++)
+		dot_edge(&hop);
+	fputs("}\n", stdout);
+}

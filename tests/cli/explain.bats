@@ -1,0 +1,132 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# usplice explain: it draws what a copy does, and changes nothing.
+
+load support
+
+@test "a route is drawn, with lane, way and reason of each hop" {
+	data a 3000000
+	mkfifo fifo
+	sleep 60 <>fifo 3>&- &
+	for route in "a null:" "a b" "a b c" "zero: null:" "a mem:" "mem:text b" "a fifo" "--lane user a b" "--lane kernel a null:"; do
+		run "$USPLICE" explain $route
+		[ "$status" -eq 0 ]
+		[[ $output == *"lane, "*": "* ]]
+		[[ $output == *"because: "* ]]
+		[ ! -s b ] || return 1
+		rm -f b
+	done
+	[ "$(ls)" = $'a\nfifo' ]
+}
+
+@test "a file is never made, cut or written" {
+	data a 3000000
+	echo mine >b
+	touch -d @1000 a b
+	"$USPLICE" explain a b
+	"$USPLICE" explain a b,direct || [ $? -eq 4 ]
+	"$USPLICE" explain a new
+	[ "$(cat b)" = mine ]
+	[ "$(stat -c %Y a b | sort -u)" = 1000 ]
+	[ "$(ls)" = $'a\nb' ]
+}
+
+@test "nothing is read from a stream, or sent to a peer" {
+	data a 100000
+	run "$USPLICE" explain - null: < <(cat a)
+	[[ ${lines[0]} == "Nothing was moved: "* ]]
+	exec 7< <(cat a)
+	"$USPLICE" explain fd:7 null: >/dev/null
+	cmp a <(cat <&7)
+	port=$(free_port)
+	"$USPLICE" copy "tcp-listen:127.0.0.1:$port" got 3>&- &
+	run "$USPLICE" explain a "tcp:127.0.0.1:$port,retry=60"
+	wait $! || true
+	[[ ${lines[0]} == "Nothing was moved: "* ]]
+	[[ $output == *"the socket"* ]]
+	[ ! -s got ]
+}
+
+# agrees ROUTE: what it says of the bytes is what a copy of as many bytes reports.
+agrees() {
+	"$USPLICE" explain --json "$@" >said
+	rm -f b c
+	"$USPLICE" copy --count 1M --report report "$@"
+	[ "$(jq -c '[.hops[] | [.from, .to, .lane, .by_reference, .copied, .unknown, .reason]]' said)" = \
+		"$(jq -c '[.hops[] | [.from, .to, .lane, .by_reference, .copied, .unknown, .reason]]' report)" ] || {
+		cat said report
+		return 1
+	}
+	rm -f b c
+}
+
+@test "it agrees with the report of the real copy" {
+	data a 3000000
+	data small 1000
+	agrees a null:
+	agrees a b
+	agrees a b c
+	agrees --lane user a b
+	agrees --lane user a b c
+	agrees --lane kernel a null:
+	agrees a b mem:
+	agrees zero: b
+	agrees zero: null: mem:
+	agrees mem:text b
+	agrees small b
+}
+
+@test "the calls that it counts are those that strace sees" {
+	tracing
+	data a 3000000
+	for route in "a null:" "--lane user a null:" "--lane user a b" "a b c"; do
+		strace -f -o trace -e trace=splice,tee,preadv,pwritev,readv,writev,copy_file_range \
+			"$USPLICE" explain --json --trace $route >said 3>&-
+		# The experiments are made before; they splice and tee, but never read or write in pieces.
+		for call in readv writev copy_file_range; do
+			counted=$(jq "[.system_calls[] | select(.name == \"$call\") | .calls] | add // 0" said)
+			seen=$(grep -cE "^[0-9]+ +p?$call\(" trace || true)
+			[ "$counted" -le "$seen" ]
+			[ "$counted" -gt 0 ] || [ "$seen" -le 2 ]
+		done
+		counted=$(jq '[.system_calls[] | select(.name == "splice") | .calls] | add // 0' said)
+		[ "$counted" -le "$(grep -cE '^[0-9]+ +splice\(' trace || true)" ]
+		[[ $route == *user* ]] || [ "$counted" -gt 0 ]
+	done
+}
+
+@test "JSON and graphs are well formed" {
+	data 'a "quoted" \name' 1000
+	"$USPLICE" explain --json --trace 'a "quoted" \name' null: | jq -e '.hops | length == 2'
+	"$USPLICE" explain --json mem:x b,append 2>/dev/null | jq -e '.system_calls == null' || true
+	"$USPLICE" explain --dot 'a "quoted" \name' b >graph
+	grep -qx 'digraph route {' graph
+	grep -q 'color=' graph
+	! command -v dot >/dev/null || dot -Tsvg graph >/dev/null
+}
+
+@test "lines are plain where the locale is" {
+	data a 1000
+	LC_ALL=C run "$USPLICE" explain a null:
+	[[ $output != *$'\xe2\x94\x82'* ]]
+	LC_ALL=C.UTF-8 run "$USPLICE" explain a null:
+	[[ $output == *$'\xe2\x94\x82'* ]]
+}
+
+@test "what is wrong is said, with its exit code" {
+	data a 10
+	run "$USPLICE" explain missing null:
+	[ "$status" -eq 3 ]
+	run "$USPLICE" explain a missing/b
+	[ "$status" -eq 4 ]
+	run "$USPLICE" explain a
+	[ "$status" -eq 2 ]
+	run "$USPLICE" explain --json --dot a null:
+	[ "$status" -eq 2 ]
+	run "$USPLICE" explain --lane kernel mem:x null:
+	[ "$status" -eq 2 ]
+	run "$USPLICE" explain --help
+	[ "$status" -eq 0 ]
+	run sh -c '"$1" explain "$2" null: >/dev/full' sh "$USPLICE" a
+	[ "$status" -eq 1 ]
+}
