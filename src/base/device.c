@@ -50,20 +50,46 @@ static int device_add_address(struct device_request *request, unsigned short typ
 	return 0;
 }
 
+/* The port stands at the same place for both families. */
+static in_port_t device_port(const struct sockaddr_storage *at)
+{
+	return ((const struct sockaddr_in *)at)->sin_port;
+}
+
+/* Say what rules may ask for besides the addresses: the protocol, the ports, the user, the type of service. */
+static void device_add_flow(int fd, struct device_request *request, in_port_t peer_port, in_port_t own_port)
+{
+	int tos = usp_sys_getsockopt_int(fd, IPPROTO_IP, IP_TOS);
+	unsigned char protocol = IPPROTO_TCP;
+	struct stat st;
+
+	device_add(request, RTA_IP_PROTO, &protocol, sizeof(protocol));
+	device_add(request, RTA_DPORT, &peer_port, sizeof(peer_port));
+	device_add(request, RTA_SPORT, &own_port, sizeof(own_port));
+	if (usp_sys_fstat(fd, &st) == 0)
+		device_add(request, RTA_UID, &st.st_uid, sizeof(st.st_uid));
+	if (tos > 0 && request->route.rtm_family == AF_INET)
+		request->route.rtm_tos = (unsigned char)(tos & 0x1c);
+}
+
 /* Say what the kernel would look the route of this socket up by. */
 static int device_describe(int fd, struct device_request *request)
 {
 	struct sockaddr_storage at;
 	socklen_t len = sizeof(at);
+	in_port_t port;
 	int ret = usp_sys_getpeername(fd, (struct sockaddr *)&at, &len), number;
 
 	if (ret == 0)
 		ret = device_add_address(request, RTA_DST, &at);
+	port = ret == 0 ? device_port(&at) : 0;
 	len = sizeof(at);
 	if (ret == 0)
 		ret = usp_sys_getsockname(fd, (struct sockaddr *)&at, &len);
 	if (ret == 0)
 		ret = device_add_address(request, RTA_SRC, &at);
+	if (ret == 0)
+		device_add_flow(fd, request, port, device_port(&at));
 	number = ret == 0 ? usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_MARK) : 0;
 	if (number > 0)
 		device_add(request, RTA_MARK, &number, sizeof(number));

@@ -266,11 +266,14 @@ int usp_sys_is_cached(int fd, int64_t off)
 	return result >= 0 ? result > 0 : result == -EAGAIN ? 0 : sys_mincore(fd, off);
 }
 
-int usp_sys_extents(int fd, int64_t off, uint64_t len, unsigned nr, struct fiemap *map)
+int usp_sys_extents(int fd, int64_t off, uint64_t len, bool is_synced, unsigned nr, struct fiemap *map)
 {
 	int result;
 
-	*map = (struct fiemap){.fm_start = (uint64_t)off, .fm_length = len, .fm_extent_count = nr};
+	*map = (struct fiemap){.fm_start = (uint64_t)off,
+			       .fm_length = len,
+			       .fm_flags = is_synced ? FIEMAP_FLAG_SYNC : 0,
+			       .fm_extent_count = nr};
 	result = (int)sys_result(ioctl(fd, FS_IOC_FIEMAP, map));
 	return result < 0 ? result : (int)map->fm_mapped_extents;
 }

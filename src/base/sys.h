@@ -53,9 +53,12 @@ ssize_t usp_sys_recvmsg(int fd, struct msghdr *msg, int flags);
 int usp_sys_drop_cache(int fd, int64_t off, size_t len);
 int usp_sys_is_cached(int fd, int64_t off);
 
-/* Read the extents of a range by FIEMAP into *map, which has room for nr. Returns their number, or -errno. */
+/*
+ * Read the extents of a range by FIEMAP into *map, which has room for nr. With is_synced the file is written
+ * out first. Returns their number, or -errno.
+ */
 struct fiemap;
-int usp_sys_extents(int fd, int64_t off, uint64_t len, unsigned nr, struct fiemap *map);
+int usp_sys_extents(int fd, int64_t off, uint64_t len, bool is_synced, unsigned nr, struct fiemap *map);
 
 /* splice(2) and its family. off: NULL, or the offset, which the kernel advances. */
 ssize_t usp_sys_splice(int in, int64_t *off_in, int out, int64_t *off_out, size_t len, unsigned flags);

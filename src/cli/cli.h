@@ -3,6 +3,8 @@
 #ifndef USP_CLI_CLI_H
 #define USP_CLI_CLI_H
 
+#include <stdio.h>
+
 /* Exit codes for scripts. A signal n exits with CLI_SIGNAL + n. */
 enum cli_exit {
 	CLI_DONE = 0,
@@ -48,6 +50,9 @@ void message_divert(void (*take)(enum message_level level, const char *line));
  */
 void message_hold(void);
 void message_release(void);
+
+/* Write a text that a user gave, with control characters and what is not UTF-8 shown as '?'. */
+void message_put(FILE *out, const char *text);
 
 /* Close standard output, after all that was printed there: CLI_DONE, or CLI_FAILED after saying why. */
 int message_close_stdout(void);

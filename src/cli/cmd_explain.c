@@ -7,10 +7,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include <usplice/spec.h>
 
@@ -46,22 +48,49 @@ static int explain_help(void)
 
 /* --- The ends --------------------------------------------------------------------------------------------------- */
 
-/* Open a file without a name in the folder of path, in place of a regular file or of one to be made: or NULL. */
-static struct usp_file *explain_stand_in(const char *path, const char *name)
+/* Open a file without a name in a folder, on the file system of a file that it stands in for, if there is one. */
+static struct usp_file *explain_open_unnamed(const char *folder, const struct stat *like, const char *name)
 {
-	const char *slash = strrchr(path, '/');
 	struct usp_file *file = NULL;
 	struct stat st;
-	char *folder;
-	int fd;
+	int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
-	if (stat(path, &st) == 0 ? !S_ISREG(st.st_mode) : errno != ENOENT)
+	if (fd < 0)
 		return NULL;
-	folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-	fd = folder ? open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : -1;
-	free(folder);
-	if (fd >= 0 && usp_open_fd(fd, USP_WRITE | USP_EXCLUSIVE, name, &file) < 0)
+	if ((like && (fstat(fd, &st) < 0 || st.st_dev != like->st_dev)) ||
+	    usp_open_fd(fd, USP_WRITE | USP_EXCLUSIVE, name, &file) < 0)
 		close(fd);
+	return file;
+}
+
+/*
+ * Open a stand-in for a regular file, or for one that a copy would make. NULL if the path is neither, or if there
+ * can be none. *ret_error: a copy could not write there.
+ */
+static struct usp_file *explain_stand_in(const char *path, const char *name, int *ret_error)
+{
+	char *real = realpath(path, NULL), *folder;
+	struct usp_file *file = NULL;
+	const char *slash;
+	struct stat st, link;
+
+	*ret_error = 0;
+	if (real ? stat(real, &st) < 0 || !S_ISREG(st.st_mode) : errno != ENOENT) {
+		free(real);
+		return NULL;
+	}
+	if (real && access(real, W_OK) < 0)
+		*ret_error = errno;
+	else if (!real && lstat(path, &link) == 0)
+		*ret_error = ENOENT; /* a link that leads nowhere: a copy makes no file through it */
+	slash = strrchr(real ? real : path, '/');
+	folder = slash ? strndup(real ? real : path, (size_t)(slash - (real ? real : path)) + 1) : strdup(".");
+	if (folder && *ret_error == 0)
+		file = explain_open_unnamed(folder, real ? &st : NULL, name);
+	if (!file && !real && *ret_error == 0)
+		*ret_error = errno;
+	free(folder);
+	free(real);
 	return file;
 }
 
@@ -71,18 +100,37 @@ static struct usp_file *explain_open_sink(const char *text, bool *ret_is_safe)
 	struct usp_spec *spec;
 	struct usp_file *file = NULL;
 	const char *why;
+	int error = 0;
 
 	*ret_is_safe = true;
 	if (usp_spec_parse(text, &spec, &why) == 0) {
 		if (usp_spec_path(spec) && usp_spec_nr_options(spec) == 0)
-			file = explain_stand_in(usp_spec_path(spec), text);
+			file = explain_stand_in(usp_spec_path(spec), text, &error);
 		usp_spec_free(spec);
 	}
-	if (file)
+	if (error)
+		message_say("sink %s: %s", text, strerror(error));
+	if (file || error)
 		return file;
-	file = probe_open(text, USP_WRITE);
+	file = probe_open(text, USP_WRITE, true);
 	*ret_is_safe = file && (strcmp(usp_file_type(file), "null") == 0 || strcmp(usp_file_type(file), "memory") == 0);
 	return file;
+}
+
+/* Tell whether the bytes of a regular file are stored. Those that the kernel makes may be there only once. */
+static bool explain_is_stored(const struct usp_file *source)
+{
+	static const long generated[] = {PROC_SUPER_MAGIC, SYSFS_MAGIC, TRACEFS_MAGIC, DEBUGFS_MAGIC, SECURITYFS_MAGIC};
+	struct statfs fs;
+	size_t i;
+
+	if (usp_file_size(source) <= 0 || fstatfs(usp_file_fd(source), &fs) < 0)
+		return false;
+	for (i = 0; i < sizeof(generated) / sizeof(generated[0]); i++) {
+		if ((long)fs.f_type == generated[i])
+			return false;
+	}
+	return true;
 }
 
 /* Tell whether bytes can be read from the source so that nobody misses them. */
@@ -100,7 +148,7 @@ static bool explain_can_read(const struct explain_request *request, const struct
 	}
 	for (i = 0; is_own && i < sizeof(types) / sizeof(types[0]); i++) {
 		if (strcmp(usp_file_type(source), types[i]) == 0)
-			return true;
+			return strcmp(types[i], "regular") != 0 || explain_is_stored(source);
 	}
 	return false;
 }
@@ -111,7 +159,7 @@ static int explain_open(struct explanation *explanation)
 	bool is_safe, all_safe = true;
 	unsigned i;
 
-	explanation->source = probe_open(request->source, USP_READ);
+	explanation->source = probe_open(request->source, USP_READ, false);
 	if (!explanation->source)
 		return CLI_SOURCE;
 	for (i = 0; i < request->nr_sinks; i++) {
@@ -169,7 +217,7 @@ static int explain_go(struct explanation *explanation)
 		return CLI_USAGE;
 	}
 	if (error < 0)
-		message_say("%s", strerror(-error));
+		message_say("the sample ended: %s", strerror(-error));
 	return error < 0 ? CLI_FAILED : CLI_DONE;
 }
 
@@ -177,6 +225,7 @@ static int explain_main(const struct explain_request *request)
 {
 	struct explanation explanation = {.request = request,
 					  .sinks = calloc(request->nr_sinks, sizeof(explanation.sinks[0]))};
+	bool is_planned = false;
 	int code;
 
 	if (!explanation.sinks) {
@@ -184,9 +233,11 @@ static int explain_main(const struct explain_request *request)
 		return CLI_FAILED;
 	}
 	code = explain_open(&explanation);
-	if (code == CLI_DONE)
-		code = explain_go(&explanation);
 	if (code == CLI_DONE) {
+		code = explain_go(&explanation);
+		is_planned = explanation.pump && code != CLI_USAGE;
+	}
+	if (is_planned) {
 		if (request->json)
 			explain_json(&explanation);
 		else if (request->dot)
@@ -195,7 +246,7 @@ static int explain_main(const struct explain_request *request)
 			explain_draw(&explanation);
 	}
 	explain_close(&explanation);
-	return code == CLI_DONE ? message_close_stdout() : code;
+	return message_close_stdout() == CLI_DONE ? code : CLI_FAILED;
 }
 
 int cmd_explain(int argc, char **argv)

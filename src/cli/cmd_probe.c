@@ -120,7 +120,8 @@ static void probe_print_object(const struct probe_request *request, const struct
 		putchar('}');
 		return;
 	}
-	printf("%-26s", object->name);
+	message_put(stdout, object->name);
+	printf("%*s", strlen(object->name) < 26 ? 26 - (int)strlen(object->name) : 1, "");
 	probe_print_way(answers[0], 16, has_colour);
 	probe_print_way(answers[1], 0, has_colour);
 	putchar('\n');
@@ -173,20 +174,23 @@ static void probe_print_hop(const struct probe_request *request, const char *fro
 		putchar('}');
 		return;
 	}
-	printf("%s -> %s: ", from, to);
+	message_put(stdout, from);
+	fputs(" -> ", stdout);
+	message_put(stdout, to);
+	fputs(": ", stdout);
 	probe_print_way(result, 0, probe_has_colour());
 	printf(": %s\n", result->reason);
 }
 
 static int probe_ends(const struct probe_request *request)
 {
-	struct usp_file *source = probe_open(request->source, USP_READ), *sink = NULL;
+	struct usp_file *source = probe_open(request->source, USP_READ, false), *sink = NULL;
 	struct usp_probe_result into, out;
 
 	if (!source)
 		return CLI_SOURCE;
 	if (request->sink) {
-		sink = probe_open(request->sink, USP_WRITE);
+		sink = probe_open(request->sink, USP_WRITE, false);
 		if (!sink) {
 			usp_file_put(source);
 			return CLI_SINK;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* explain_draw - an explanation as a drawing, as JSON, and as a graph. */
+#include "cli.h"
 #include "explain.h"
 #include "json.h"
 #include "size.h"
@@ -88,7 +89,9 @@ static const char *draw_advice(const struct explanation *explanation, const stru
 	if (!is_copied)
 		return NULL;
 	if (hop->is_range)
-		return "a file system that shares extents, such as xfs or btrfs, would copy nothing";
+		return hop->hop.bytes[USP_BY_REFERENCE] > 0
+			       ? NULL
+			       : "a file system that shares extents (xfs, btrfs) copies no whole blocks";
 	if (explanation->request->lane == USP_LANE_USER)
 		return "without --lane user the kernel may carry it";
 	if (index > 0 && strcmp(type, "regular") == 0)
@@ -112,6 +115,12 @@ static bool draw_has_utf8(void)
 			return strcasestr(value, "utf-8") || strcasestr(value, "utf8");
 	}
 	return false;
+}
+
+static void draw_name(const char *name)
+{
+	message_put(stdout, name);
+	putchar('\n');
 }
 
 static void draw_line(const char *bar, const char *text)
@@ -169,15 +178,15 @@ void explain_draw(const struct explanation *explanation)
 	draw_hop(explanation, 0, &source_hop);
 	if (explanation->why_no_sample)
 		printf("Nothing was moved: %s. This is the plan.\n\n", explanation->why_no_sample);
-	printf("%s\n", request->source);
+	draw_name(request->source);
 	draw_one(explanation, 0, &source_hop, bar, arrow);
 	if (source_hop.is_range) {
-		printf("%s\n", source_hop.to);
+		draw_name(source_hop.to);
 	} else {
 		printf("[ %s ]\n", draw_holder(&source_hop));
 		for (i = 0; i < request->nr_sinks && draw_hop(explanation, 1 + i, &hop); i++) {
 			draw_one(explanation, 1 + i, &hop, bar, arrow);
-			printf("%s\n", hop.to);
+			draw_name(hop.to);
 		}
 	}
 	if (request->trace)

@@ -117,6 +117,17 @@ void message_note(enum message_level level, const char *format, ...)
 	va_end(args);
 }
 
+void message_put(FILE *out, const char *text)
+{
+	char *clean = strdup(text);
+
+	if (!clean)
+		return;
+	message_disarm(clean);
+	fputs(clean, out);
+	free(clean);
+}
+
 int message_close_stdout(void)
 {
 	bool is_good = !ferror(stdout);

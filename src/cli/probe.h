@@ -28,7 +28,10 @@ struct probe_object {
 int probe_objects_make(const struct probe_request *request, struct probe_object **ret_objects);
 void probe_objects_free(struct probe_object *objects, int nr_objects);
 
-/* Open an end without changing it: no file is made or cut. NULL after saying why not. */
-struct usp_file *probe_open(const char *spec, unsigned mode);
+/*
+ * Open an end without changing it: no file is made or cut, and a file on a disk is not even opened to be written,
+ * unless must_write is set. A pipe stands in for a FIFO. NULL after saying why not.
+ */
+struct usp_file *probe_open(const char *spec, unsigned mode, bool must_write);
 
 #endif

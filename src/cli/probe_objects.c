@@ -11,7 +11,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
+#include <usplice/spec.h>
 
 #define OBJECTS_MAX (PROBE_DIRS_MAX + 16)
 
@@ -80,8 +83,11 @@ static void object_connect(struct probe_object *object, int protocol)
 	struct sockaddr *sockaddr = (struct sockaddr *)&address;
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, protocol);
 	int near = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, protocol);
+	const struct timeval patience = {.tv_sec = 1};
 	socklen_t len = sizeof(address);
 
+	setsockopt(near, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (listener >= 0 && near >= 0 && bind(listener, sockaddr, len) == 0 && listen(listener, 1) == 0 &&
 	    getsockname(listener, sockaddr, &len) == 0 && connect(near, sockaddr, len) == 0) {
 		object_take(object, accept4(listener, NULL, NULL, SOCK_CLOEXEC), USP_READ);
@@ -147,8 +153,13 @@ int probe_objects_make(const struct probe_request *request, struct probe_object 
 
 	if (!objects)
 		return -ENOMEM;
-	for (i = 0; i < request->nr_dirs; i++)
+	for (i = 0; i < request->nr_dirs; i++) {
+		int before = nr_objects;
+
 		objects_add(objects, &nr_objects, &(struct object_kind){object_make_file, request->dirs[i]});
+		if (nr_objects == before)
+			message_say("no file can be made in %s: %s", request->dirs[i], strerror(errno));
+	}
 	for (i = 0; i < sizeof(object_kinds) / sizeof(object_kinds[0]); i++)
 		objects_add(objects, &nr_objects, &object_kinds[i]);
 	*ret_objects = objects;
@@ -164,16 +175,63 @@ void probe_objects_free(struct probe_object *objects, int nr_objects)
 	free(objects);
 }
 
-struct usp_file *probe_open(const char *spec, unsigned mode)
+/* Tell what a spec names on a disk: the type bits of its path, or 0. */
+static mode_t probe_path_type(const struct usp_spec *spec)
+{
+	struct stat st;
+
+	return usp_spec_path(spec) && stat(usp_spec_path(spec), &st) == 0 ? st.st_mode & S_IFMT : 0;
+}
+
+/* A pipe without a name stands in for a FIFO: to open one wakes, or ends, whoever waits at its other end. */
+static struct usp_file *probe_open_fifo(const char *text, unsigned mode)
+{
+	struct usp_file *file = NULL;
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return NULL;
+	if (usp_open_fd(fds[mode == USP_WRITE], mode | USP_EXCLUSIVE, text, &file) < 0)
+		close(fds[mode == USP_WRITE]);
+	close(fds[mode != USP_WRITE]);
+	return file;
+}
+
+/* Open what is not a FIFO. A file on a disk is only read, even if it is asked about as a sink. */
+static struct usp_file *probe_open_spec(const char *text, unsigned mode)
 {
 	const struct usp_open_params params = {
 		.size = sizeof(params), .mode = mode, .no_create = true, .keep_bytes = true};
 	struct usp_file *file = NULL;
 	const char *why = NULL;
-	int error = usp_open(spec, &params, &file, &why);
+	int error = usp_open(text, &params, &file, &why);
 
 	if (error < 0)
-		message_say("%s %s: %s%s%s", mode == USP_READ ? "source" : "sink", spec, strerror(-error),
+		message_say("%s %s: %s%s%s", mode == USP_READ ? "source" : "sink", text, strerror(-error),
 			    why ? ": " : "", why ? why : "");
 	return file;
+}
+
+struct usp_file *probe_open(const char *text, unsigned mode, bool must_write)
+{
+	const struct usp_open_params to_read = {.size = sizeof(to_read), .mode = USP_READ};
+	struct usp_file *file = NULL;
+	struct usp_spec *spec;
+	const char *why;
+	mode_t type;
+
+	if (usp_spec_parse(text, &spec, &why) < 0)
+		return probe_open_spec(text, mode);
+	type = probe_path_type(spec);
+	if (strstr(usp_spec_scheme(spec), "-listen")) {
+		message_say("%s waits for a client; ask about a connection instead", text);
+		usp_spec_free(spec);
+		return NULL;
+	}
+	usp_spec_free(spec);
+	if (type == S_IFIFO)
+		return probe_open_fifo(text, mode);
+	if (mode == USP_WRITE && !must_write && (type == S_IFREG || type == S_IFBLK))
+		usp_open(text, &to_read, &file, NULL);
+	return file ? file : probe_open_spec(text, mode);
 }

@@ -45,12 +45,40 @@ static void range_account(struct usp_file *in, struct usp_file *out, enum usp_wa
 	usp_file_account(out, USP_WRITE, way, (size_t)len, reason);
 }
 
-/* Find out how the last len bytes went, which lie before the positions, and account for them. */
-static void range_judge(struct usp_file *in, struct usp_file *out, int64_t len, const char *by_reference)
+/* Files of two file systems share nothing, whatever the numbers of their blocks are. */
+static bool range_is_one_device(const struct usp_file *in, const struct usp_file *out)
+{
+	struct stat of_in, of_out;
+
+	return usp_sys_fstat(in->fd, &of_in) == 0 && usp_sys_fstat(out->fd, &of_out) == 0 &&
+	       of_in.st_dev == of_out.st_dev;
+}
+
+/* Tell whether the sink already shares some of the next len bytes with the source: then a copy can look like sharing. */
+static bool range_is_shared_before(const struct usp_file *in, const struct usp_file *out, size_t len)
 {
 	struct usp_extents extents;
+	struct stat st;
 
-	if (usp_extents_compare(in->fd, in->pos - len, out->fd, out->pos - len, (uint64_t)len, &extents) == 0) {
+	if (usp_sys_fstat(out->fd, &st) == 0 && st.st_size <= out->pos)
+		return false;
+	return usp_extents_compare(in->fd, in->pos, out->fd, out->pos, len, false, &extents) == 0 && extents.shared;
+}
+
+/*
+ * Find out how the last len bytes went, which lie before the positions, and account for them. must_sync: write
+ * them out first.
+ */
+static void range_judge(struct usp_file *in, struct usp_file *out, int64_t len, bool must_sync,
+			const char *by_reference)
+{
+	struct usp_extents extents;
+	int ret =
+		usp_extents_compare(in->fd, in->pos - len, out->fd, out->pos - len, (uint64_t)len, must_sync, &extents);
+
+	if (ret == 0 && !range_is_one_device(in, out)) {
+		range_account(in, out, USP_COPIED, len, copy_reason);
+	} else if (ret == 0) {
 		range_account(in, out, USP_BY_REFERENCE, (int64_t)extents.shared, by_reference);
 		range_account(in, out, USP_COPIED, (int64_t)extents.own, copy_reason);
 		range_account(in, out, USP_UNKNOWN, (int64_t)extents.unknown, unknown_reason);
@@ -76,7 +104,7 @@ ssize_t usp_clone_range(struct usp_file *in, struct usp_file *out, uint64_t len,
 	in->pos += left;
 	out->pos += left;
 	if (must_judge)
-		range_judge(in, out, left, clone_reason);
+		range_judge(in, out, left, false, clone_reason);
 	else
 		range_account(in, out, USP_BY_REFERENCE, left, clone_reason);
 	return left;
@@ -84,10 +112,11 @@ ssize_t usp_clone_range(struct usp_file *in, struct usp_file *out, uint64_t len,
 
 ssize_t usp_copy_range(struct usp_file *in, struct usp_file *out, size_t len, bool must_judge)
 {
+	bool must_sync = must_judge && range_is_shared_before(in, out, len);
 	ssize_t ret = usp_sys_copy_file_range(in->fd, &in->pos, out->fd, &out->pos, len);
 
 	if (ret > 0 && must_judge)
-		range_judge(in, out, ret, shared_reason);
+		range_judge(in, out, ret, must_sync, shared_reason);
 	else
 		range_account(in, out, USP_UNKNOWN, ret, unasked_reason);
 	return ret;

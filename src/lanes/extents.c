@@ -2,8 +2,8 @@
 /*
  * extents - compare what FIEMAP says of two ranges.
  *
- * The ranges need not be written out first: to share a range the kernel writes the source out, and what was
- * copied has a block of its own, or none yet.
+ * A range that was copied has a block of its own, or none yet. Only a copy over blocks that were shared before
+ * looks like these until it is written out.
  */
 #include "lanes/extents.h"
 
@@ -23,7 +23,7 @@ struct extents_walk {
 	int fd, error;
 	uint64_t off, end;
 	unsigned next, nr;
-	bool is_last;
+	bool is_last, is_synced;
 	union {
 		struct fiemap map;
 		char room[sizeof(struct fiemap) + EXTENTS_NR * sizeof(struct fiemap_extent)];
@@ -33,7 +33,8 @@ struct extents_walk {
 /* Ask for the extents from walk->off on. */
 static void extents_fill(struct extents_walk *walk)
 {
-	int nr = usp_sys_extents(walk->fd, (int64_t)walk->off, walk->end - walk->off, EXTENTS_NR, &walk->at.map);
+	int nr = usp_sys_extents(walk->fd, (int64_t)walk->off, walk->end - walk->off, walk->is_synced, EXTENTS_NR,
+				 &walk->at.map);
 
 	walk->error = nr < 0 ? nr : 0;
 	walk->next = 0;
@@ -65,8 +66,9 @@ static struct extents_run extents_at(struct extents_walk *walk)
 				    .len = extents_less(left, extent->fe_logical + extent->fe_length - walk->off)};
 }
 
-static void extents_begin(struct extents_walk *walk, int fd, int64_t off, uint64_t len)
+static void extents_begin(struct extents_walk *walk, int fd, int64_t off, uint64_t len, bool is_synced)
 {
+	walk->is_synced = is_synced;
 	walk->fd = fd;
 	walk->off = (uint64_t)off;
 	walk->end = walk->off + len;
@@ -81,6 +83,8 @@ static enum extents_relation extents_relate(const struct fiemap_extent *in, uint
 {
 	const unsigned nowhere = FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_DATA_INLINE;
 
+	if (in && in->fe_flags & FIEMAP_EXTENT_UNWRITTEN)
+		in = NULL; /* preallocated: nothing was written there */
 	if (!in || !out)
 		return in == out ? EXTENTS_SHARED : EXTENTS_OWN;
 	if ((in->fe_flags | out->fe_flags) & nowhere)
@@ -94,13 +98,14 @@ static enum extents_relation extents_relate(const struct fiemap_extent *in, uint
 		       : EXTENTS_OWN;
 }
 
-int usp_extents_compare(int in, int64_t off_in, int out, int64_t off_out, uint64_t len, struct usp_extents *ret_extents)
+int usp_extents_compare(int in, int64_t off_in, int out, int64_t off_out, uint64_t len, bool is_synced,
+			struct usp_extents *ret_extents)
 {
 	uint64_t sums[] = {0, 0, 0};
 	struct extents_walk from, to;
 
-	extents_begin(&from, in, off_in, len);
-	extents_begin(&to, out, off_out, len);
+	extents_begin(&from, in, off_in, len, is_synced);
+	extents_begin(&to, out, off_out, len, is_synced);
 	while (from.error == 0 && to.error == 0 && from.off < from.end) {
 		struct extents_run of_in = extents_at(&from), of_out = extents_at(&to);
 		uint64_t run = extents_less(of_in.len, of_out.len);
@@ -121,6 +126,6 @@ bool usp_extents_has_inline(int fd)
 {
 	struct extents_walk walk;
 
-	extents_begin(&walk, fd, 0, INT64_MAX);
+	extents_begin(&walk, fd, 0, INT64_MAX, true);
 	return walk.nr && walk.at.map.fm_extents[0].fe_flags & FIEMAP_EXTENT_DATA_INLINE;
 }

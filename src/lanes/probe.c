@@ -29,6 +29,7 @@
 
 #define PROBE_CACHE_MAX 64
 #define PROBE_PATH_MAX 4096
+#define PROBE_LARGE_MSS 16384 /* more than any device but loopback takes */
 
 static void probe_say(struct usp_probe_result *ret_result, enum usp_way way, const char *reason)
 {
@@ -196,8 +197,8 @@ static void probe_evict(const struct usp_file *file, struct usp_probe_result *re
 }
 
 /*
- * The files of a FUSE mount differ: the server decides for each whether it has pages in the cache, and a
- * scratch file says nothing about the others.
+ * The files of a FUSE mount differ: the server decides for each whether it has pages in the cache. Those of an
+ * overlay lie on several file systems. There a scratch file says nothing about the others.
  */
 void usp_probe_regular(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
 {
@@ -215,7 +216,8 @@ void usp_probe_regular(const struct usp_file *file, unsigned side, struct usp_pr
 		probe_say(ret_result, USP_UNKNOWN, regular_reasons[0][USP_UNKNOWN]);
 		return;
 	}
-	if (fs_type >= 0 && fs_type != FUSE_SUPER_MAGIC && usp_sys_fstat(file->fd, &st) == 0) {
+	if (fs_type >= 0 && fs_type != FUSE_SUPER_MAGIC && fs_type != OVERLAYFS_SUPER_MAGIC &&
+	    usp_sys_fstat(file->fd, &st) == 0) {
 		key.mount = st.st_dev;
 		way = probe_find(file, &key);
 	}
@@ -288,6 +290,7 @@ static const char kernel_tls_reason[] =
 	"a protocol above TCP, such as TLS in the kernel, may make other bytes of these";
 static const char protocol_reason[] = "there is no experiment for the protocol of this socket";
 static const char no_device_reason[] = "the device on the way to the peer is not known";
+static const char rerouted_reason[] = "the route is loopback, but the packets are cut for another device";
 static const char veiled_reason[] = "the device does not show what the one below it does";
 static const char no_gather_reason[] = "the device takes no packets in pieces or no checksums, so the kernel copies";
 static const char receiver_reason[] = "how the device of the receiver stores packets is not known";
@@ -380,12 +383,24 @@ static bool probe_is_plain(int fd)
 	return ret == 0 && (!name[0] || strncmp(name, "mptcp", sizeof(name)) == 0);
 }
 
+/* Packets that are rewritten on their way to another device are cut for that one. */
+static bool probe_has_large_segments(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	memset(&info, 0, sizeof(info));
+	return usp_sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_snd_mss >= PROBE_LARGE_MSS;
+}
+
 /* Say what is known of the device on the way: true if the experiment over loopback decides. */
 static bool probe_passes_device(const struct usp_file *file, unsigned side, struct usp_device *device,
 				struct usp_probe_result *ret_result)
 {
 	if (usp_device_of(file->fd, device) < 0)
 		probe_say(ret_result, USP_UNKNOWN, no_device_reason);
+	else if (device->is_loopback && !probe_has_large_segments(file->fd))
+		probe_say(ret_result, USP_UNKNOWN, rerouted_reason);
 	else if (device->is_loopback)
 		return true;
 	else if (side == USP_READ)

@@ -106,6 +106,16 @@ static bool status_is_range(const struct usp_pump *pump)
 	return sum && sum == atomic_load(&pump->sinks[0].bytes) + atomic_load(&pump->sinks[0].stranded);
 }
 
+/* Return the way of most bytes. */
+static enum usp_way status_largest(const struct usp_hop *hop)
+{
+	enum usp_way largest = USP_BY_REFERENCE;
+
+	for (unsigned way = 0; way < USP_NR_WAYS; way++)
+		largest = hop->bytes[way] > hop->bytes[largest] ? (enum usp_way)way : largest;
+	return largest;
+}
+
 /* A run that was refused moved no bytes, but its plan says why. */
 int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop)
 {
@@ -124,6 +134,8 @@ int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *re
 	hop.from = index ? "pipe" : usp_file_spec(file);
 	hop.to = index ? usp_file_spec(file) : is_range ? usp_file_spec(pump->sinks[0].file) : "pipe";
 	hop.expected = pump->plan.hops ? (enum usp_way)pump->plan.hops[index].way : USP_UNKNOWN;
+	if (is_range) /* the plan expected a pipe */
+		hop.expected = status_largest(&hop);
 	if (pump->stage == USP_PUMP_NEW && pump->plan.hops)
 		hop.reason[pump->plan.hops[index].way] = pump->plan.hops[index].reason;
 	usp_sized_give(ret_hop, &hop, sizeof(hop));

@@ -119,6 +119,9 @@ agrees() {
 	[ "$status" -eq 3 ]
 	run "$USPLICE" explain a missing/b
 	[ "$status" -eq 4 ]
+	ln -s nowhere link
+	run "$USPLICE" explain a link
+	[ "$status" -eq 4 ]
 	run "$USPLICE" explain a
 	[ "$status" -eq 2 ]
 	run "$USPLICE" explain --json --dot a null:

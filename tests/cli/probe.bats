@@ -66,6 +66,44 @@ way() {
 	[ "$(ls)" = $'a\nold' ]
 }
 
+@test "names do not reach the terminal as commands" {
+	data $'e\033[31mx\nfake' 100
+	"$USPLICE" probe $'e\033[31mx\nfake' null: >out
+	never grep -q $'\033' out
+	[ "$(wc -l <out)" -eq 2 ]
+	"$USPLICE" explain $'e\033[31mx\nfake' null: >out
+	never grep -q $'\033' out
+	mkdir $'d\033[1m'
+	"$USPLICE" probe --dir $'d\033[1m' >out
+	never grep -q $'\033' out
+}
+
+@test "who waits at a FIFO is not woken, and a listener is not asked" {
+	mkfifo fifo
+	cat fifo >got 3>&- &
+	"$USPLICE" probe null: fifo
+	"$USPLICE" probe fifo null:
+	"$USPLICE" explain null: fifo
+	echo text >fifo
+	wait $!
+	[ "$(cat got)" = text ]
+	run "$USPLICE" probe unix-listen:sock
+	[ "$status" -eq 3 ]
+	[ ! -e sock ]
+}
+
+@test "what the kernel makes is not used up" {
+	[ "$(id -u)" -eq 0 ] || skip "not root"
+	run timeout 20 "$USPLICE" explain /proc/kmsg null:
+	[ "$status" -eq 0 ]
+	[[ ${lines[0]} == "Nothing was moved: "* ]]
+}
+
+@test "a directory where no file can be made is named" {
+	run "$USPLICE" probe --dir missing
+	[[ $output == *"no file can be made in missing: No such file or directory"* ]]
+}
+
 @test "what is wrong is said, with its exit code" {
 	run "$USPLICE" probe missing
 	[ "$status" -eq 3 ]

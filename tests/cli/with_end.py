@@ -45,9 +45,11 @@ def open_end(kind):
     name, _, argument = kind.partition(":")
     if name in ("mptcp-sink", "tcp-sink"):
         near, far = connection(MPTCP if name == "mptcp-sink" else 0)
+        near.setblocking(False)  # a socket that blocks is not spliced
         return near.detach(), far, lambda: read_all(far)
     if name == "unix-source":
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        near.setblocking(False)
         return near.detach(), far, lambda: write_pieces(far, int(argument))
     if name == "direct-source":
         return os.open(argument, os.O_RDONLY | os.O_DIRECT), None, lambda: None

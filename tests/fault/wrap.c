@@ -98,8 +98,8 @@ WRAP(int64_t, usp_sys_block_size, (int fd), (fd))
 WRAP(int, usp_sys_drop_cache, (int fd, int64_t off, size_t len), (fd, off, len))
 WRAP(int, usp_sys_is_cached, (int fd, int64_t off), (fd, off))
 struct fiemap;
-WRAP(int, usp_sys_extents, (int fd, int64_t off, uint64_t len, unsigned nr, struct fiemap *map),
-     (fd, off, len, nr, map))
+WRAP(int, usp_sys_extents, (int fd, int64_t off, uint64_t len, bool is_synced, unsigned nr, struct fiemap *map),
+     (fd, off, len, is_synced, nr, map))
 WRAP(int, usp_sys_clone_range, (int in, int64_t off_in, int out, int64_t off_out, size_t len),
      (in, off_in, out, off_out, len))
 WRAP(int, usp_sys_pipe, (int ret_fds[2], int flags), (ret_fds, flags))
