@@ -4,6 +4,7 @@
 #include "json.h"
 #include "option.h"
 #include "probe.h"
+#include "ways.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,8 +13,6 @@
 #include <unistd.h>
 #include <usplice/probe.h>
 
-static const char *const probe_ways[USP_NR_WAYS] = {
-	[USP_BY_REFERENCE] = "by reference", [USP_COPIED] = "copied", [USP_UNKNOWN] = "unknown"};
 static const char *const probe_colours[USP_NR_WAYS] = {
 	[USP_BY_REFERENCE] = "\033[32m", [USP_COPIED] = "\033[31m", [USP_UNKNOWN] = "\033[33m"};
 
@@ -77,9 +76,9 @@ static void probe_print_way(const struct usp_probe_result *result, int width, bo
 	if (!result)
 		printf("%-*s", width, "-");
 	else if (has_colour)
-		printf("%s%-*s\033[0m", probe_colours[result->way], width, probe_ways[result->way]);
+		printf("%s%-*s\033[0m", probe_colours[result->way], width, ways_names[result->way]);
 	else
-		printf("%-*s", width, probe_ways[result->way]);
+		printf("%-*s", width, ways_names[result->way]);
 }
 
 static void probe_json_answer(const char *name, const struct usp_probe_result *result)
@@ -90,7 +89,7 @@ static void probe_json_answer(const char *name, const struct usp_probe_result *r
 		return;
 	}
 	fputs("{\"way\":", stdout);
-	json_string(stdout, probe_ways[result->way]);
+	json_string(stdout, ways_names[result->way]);
 	fputs(",\"reason\":", stdout);
 	json_string(stdout, result->reason);
 	putchar('}');

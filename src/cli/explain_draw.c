@@ -3,15 +3,12 @@
 #include "cli.h"
 #include "explain.h"
 #include "json.h"
-#include "size.h"
+#include "ways.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-static const char *const draw_ways[USP_NR_WAYS] = {
-	[USP_BY_REFERENCE] = "by reference", [USP_COPIED] = "copied", [USP_UNKNOWN] = "unknown"};
 
 /* One hop, with what follows from it. */
 struct draw_hop {
@@ -40,32 +37,15 @@ static bool draw_hop(const struct explanation *explanation, unsigned index, stru
 }
 
 /* Return the ways that bytes went, or the one that is expected, as text. */
-static const char *draw_way(const struct draw_hop *hop, char *text, size_t text_len)
+static const char *draw_way(const struct draw_hop *hop, char text[WAYS_TEXT_MAX])
 {
-	char size[SIZE_TEXT_MAX];
-	size_t len = 0;
-	unsigned way;
-
-	text[0] = '\0';
-	for (way = 0; way < USP_NR_WAYS; way++) {
-		if (hop->hop.bytes[way] > 0 && len < text_len)
-			len += (size_t)snprintf(text + len, text_len - len, "%s%s %s", len > 0 ? ", " : "",
-						size_format(size, (double)hop->hop.bytes[way]), draw_ways[way]);
-	}
-	if (len == 0)
-		snprintf(text, text_len, "%s", draw_ways[hop->hop.expected]);
-	return text;
+	return hop->bytes > 0 ? ways_format(text, hop->hop.bytes) : ways_names[hop->hop.expected];
 }
 
-static const char *draw_reason(const struct draw_hop *hop)
+static const char *draw_reason(const struct draw_hop *hop, char text[WAYS_REASON_MAX])
 {
-	const char *reason = hop->hop.reason[hop->hop.expected];
-	unsigned way;
+	const char *reason = ways_reason(&hop->hop, text);
 
-	for (way = 0; way < USP_NR_WAYS; way++) {
-		if (hop->hop.bytes[way] > 0 || !reason)
-			reason = hop->hop.reason[way] ? hop->hop.reason[way] : reason;
-	}
 	return reason ? reason : "nothing is known before the bytes have gone";
 }
 
@@ -132,15 +112,15 @@ static void draw_one(const struct explanation *explanation, unsigned index, cons
 		     const char *arrow)
 {
 	const char *advice = draw_advice(explanation, hop, index);
-	char line[512], way[256];
+	char line[2 * WAYS_REASON_MAX], way[WAYS_TEXT_MAX], reason[WAYS_REASON_MAX];
 	const char *call = hop->is_range			  ? "copy_file_range or shared extents"
 			   : strcmp(hop->hop.lane, "kernel") == 0 ? "splice(2)"
 			   : index == 0				  ? "read into memory, or lent"
 								  : "written from memory, or taken";
 
-	snprintf(line, sizeof(line), "%s lane, %s: %s", hop->hop.lane, call, draw_way(hop, way, sizeof(way)));
+	snprintf(line, sizeof(line), "%s lane, %s: %s", hop->hop.lane, call, draw_way(hop, way));
 	draw_line(bar, line);
-	snprintf(line, sizeof(line), "because: %s", draw_reason(hop));
+	snprintf(line, sizeof(line), "because: %s", draw_reason(hop, reason));
 	draw_line(bar, line);
 	if (hop->hop.nr_calls > 0) {
 		snprintf(line, sizeof(line), "in %llu call%s", (unsigned long long)hop->hop.nr_calls,
@@ -197,6 +177,8 @@ void explain_draw(const struct explanation *explanation)
 
 static void json_hop(const struct explanation *explanation, unsigned index, const struct draw_hop *hop)
 {
+	char reason[WAYS_REASON_MAX];
+
 	fputs(index > 0 ? ",{\"from\":" : "{\"from\":", stdout);
 	json_string(stdout, hop->from);
 	fputs(",\"to\":", stdout);
@@ -204,11 +186,11 @@ static void json_hop(const struct explanation *explanation, unsigned index, cons
 	fputs(",\"lane\":", stdout);
 	json_string(stdout, hop->hop.lane);
 	fputs(",\"expected\":", stdout);
-	json_string(stdout, draw_ways[hop->hop.expected]);
+	json_string(stdout, ways_names[hop->hop.expected]);
 	printf(",\"by_reference\":%llu,\"copied\":%llu,\"unknown\":%llu,\"calls\":%llu,\"reason\":",
 	       (unsigned long long)hop->hop.bytes[USP_BY_REFERENCE], (unsigned long long)hop->hop.bytes[USP_COPIED],
 	       (unsigned long long)hop->hop.bytes[USP_UNKNOWN], (unsigned long long)hop->hop.nr_calls);
-	json_string(stdout, draw_reason(hop));
+	json_string(stdout, draw_reason(hop, reason));
 	fputs(",\"advice\":", stdout);
 	json_string(stdout, draw_advice(explanation, hop, index));
 	putchar('}');
@@ -247,7 +229,7 @@ static void dot_edge(const struct draw_hop *hop)
 	static const char *const colours[USP_NR_WAYS] = {
 		[USP_BY_REFERENCE] = "darkgreen", [USP_COPIED] = "red", [USP_UNKNOWN] = "goldenrod"};
 	enum usp_way worst = hop->hop.expected;
-	char way[256];
+	char way[WAYS_TEXT_MAX];
 
 	if (hop->bytes > 0)
 		worst = hop->hop.bytes[USP_COPIED] > 0	  ? USP_COPIED
@@ -257,7 +239,7 @@ static void dot_edge(const struct draw_hop *hop)
 	json_string(stdout, hop->from);
 	fputs(" -> ", stdout);
 	json_string(stdout, hop->to);
-	printf(" [color=%s,label=\"%s lane\\n%s\"];\n", colours[worst], hop->hop.lane, draw_way(hop, way, sizeof(way)));
+	printf(" [color=%s,label=\"%s lane\\n%s\"];\n", colours[worst], hop->hop.lane, draw_way(hop, way));
 }
 
 void explain_dot(const struct explanation *explanation)

@@ -39,6 +39,7 @@
  *       relay_reload.c  reads files again         relay_rules.c   which clients are served
  *       cmd_probe.c  `usplice probe`              probe_objects.c one object of each kind
  *       cmd_explain.c  `usplice explain`          explain_draw.c  how it is shown
+ *       ways.c       by reference, copied
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
  * checks the tree.
@@ -71,15 +72,14 @@ static const struct main_command main_commands[] = {
 
 #define MAIN_NR_COMMANDS (sizeof(main_commands) / sizeof(main_commands[0]))
 
-/* Find a command, which may be written as an option too: --help, --version. */
+/* Find a command. Two may be written as an option too: --help and --version. */
 static const struct main_command *main_find(const char *name)
 {
 	size_t i;
 
 	if (strcmp(name, "-h") == 0)
 		name = "help";
-	if (strncmp(name, "--", 2) == 0 && strcmp(name, "--copy") != 0 && strcmp(name, "--relay") != 0 &&
-	    strcmp(name, "--probe") != 0 && strcmp(name, "--explain") != 0)
+	if (strcmp(name, "--help") == 0 || strcmp(name, "--version") == 0)
 		name += 2;
 	for (i = 0; i < MAIN_NR_COMMANDS; i++) {
 		if (strcmp(name, main_commands[i].name) == 0)

@@ -5,6 +5,7 @@
 #include "copy.h"
 #include "json.h"
 #include "size.h"
+#include "ways.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,8 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define REPORT_REASON_MAX 512
 
 /* The data of a report; all zero for a copy that did not begin. */
 struct report {
@@ -58,26 +57,6 @@ static void report_hop_ends(const struct copy *copy, unsigned index, const struc
 	*ret_to = index > 0 ? copy->sinks[index - 1].spec : is_range ? copy->sinks[0].spec : "pipe";
 }
 
-/*
- * Join the reasons of all ways that bytes went, or those of the plan if no byte did. NULL without
- * reasons.
- */
-static const char *report_reason(const struct usp_hop *hop, char text[REPORT_REASON_MAX])
-{
-	bool has_bytes = hop->bytes[USP_BY_REFERENCE] + hop->bytes[USP_COPIED] + hop->bytes[USP_UNKNOWN] > 0;
-	size_t len = 0;
-	unsigned way;
-
-	text[0] = '\0';
-	for (way = 0; way < USP_NR_WAYS; way++) {
-		if (!hop->reason[way] || (has_bytes && hop->bytes[way] == 0) || len >= REPORT_REASON_MAX)
-			continue;
-		len += (size_t)snprintf(text + len, REPORT_REASON_MAX - len, "%s%s", len > 0 ? "; " : "",
-					hop->reason[way]);
-	}
-	return len > 0 ? text : NULL;
-}
-
 /* --- JSON ------------------------------------------------------------------------------------------------ */
 
 static void report_json_ways(FILE *out, uint64_t by_reference, uint64_t copied, uint64_t unknown)
@@ -88,7 +67,7 @@ static void report_json_ways(FILE *out, uint64_t by_reference, uint64_t copied, 
 
 static void report_json_hop(FILE *out, const struct copy *copy, unsigned index)
 {
-	char reason[REPORT_REASON_MAX];
+	char reason[WAYS_REASON_MAX];
 	const char *from, *to;
 	struct usp_hop hop;
 
@@ -105,7 +84,7 @@ static void report_json_hop(FILE *out, const struct copy *copy, unsigned index)
 	putc(',', out);
 	report_json_ways(out, hop.bytes[USP_BY_REFERENCE], hop.bytes[USP_COPIED], hop.bytes[USP_UNKNOWN]);
 	fputs(",\"reason\":", out);
-	json_string(out, report_reason(&hop, reason));
+	json_string(out, ways_reason(&hop, reason));
 	putc('}', out);
 }
 
@@ -189,46 +168,34 @@ int report_write_json(const struct copy *copy, int fd, const char *name)
 
 /* --- In words ---------------------------------------------------------------------------------------------- */
 
-/* Write "1.0 GiB by reference, 4.0 KiB copied", without the ways of no bytes. */
-static void report_ways(char *text, size_t text_len, uint64_t by_reference, uint64_t copied, uint64_t unknown)
-{
-	const uint64_t bytes[] = {by_reference, copied, unknown};
-	static const char *const names[] = {"by reference", "copied", "not known how"};
-	char size[SIZE_TEXT_MAX];
-	size_t len = 0, way;
-
-	snprintf(text, text_len, "nothing moved");
-	for (way = 0; way < USP_NR_WAYS; way++) {
-		if (bytes[way] > 0 && len < text_len)
-			len += (size_t)snprintf(text + len, text_len - len, "%s%s %s", len > 0 ? ", " : "",
-						size_format(size, (double)bytes[way]), names[way]);
-	}
-}
-
 static void report_say_hop(const struct copy *copy, unsigned index)
 {
-	char ways[4 * SIZE_TEXT_MAX], reason[REPORT_REASON_MAX];
+	char ways[WAYS_TEXT_MAX], reason[WAYS_REASON_MAX];
 	const char *from, *to;
 	struct usp_hop hop;
 
 	if (!report_hop(copy, index, &hop))
 		return;
 	report_hop_ends(copy, index, &hop, &from, &to);
-	report_ways(ways, sizeof(ways), hop.bytes[USP_BY_REFERENCE], hop.bytes[USP_COPIED], hop.bytes[USP_UNKNOWN]);
+	ways_format(ways, hop.bytes);
 	message_say("%s -> %s, %s lane: %s%s%s", from, to, hop.lane ? hop.lane : "no", ways,
-		    report_reason(&hop, reason) ? ": " : "", reason);
+		    ways_reason(&hop, reason) ? ": " : "", reason);
 }
 
 void report_say(const struct copy *copy)
 {
-	char moved[SIZE_TEXT_MAX], rate[SIZE_TEXT_MAX], ways[4 * SIZE_TEXT_MAX];
+	char moved[SIZE_TEXT_MAX], rate[SIZE_TEXT_MAX], ways[WAYS_TEXT_MAX];
 	struct report report = report_collect(copy);
 	double bytes = (double)report.status.bytes;
 	unsigned i;
 
 	if (!report.status.is_done)
 		return;
-	report_ways(ways, sizeof(ways), report.total.by_reference, report.total.copied, report.total.unknown);
+	ways_format(ways, (const uint64_t[USP_NR_WAYS]){
+				  [USP_BY_REFERENCE] = report.total.by_reference,
+				  [USP_COPIED] = report.total.copied,
+				  [USP_UNKNOWN] = report.total.unknown,
+			  });
 	message_say("%s in %.2f s (%s/s, %.2f s of CPU), %s lane: %s", size_format(moved, bytes), copy->seconds,
 		    size_format(rate, copy->seconds > 0 ? bytes / copy->seconds : 0), copy->cpu_seconds, report.lane,
 		    ways);

@@ -26,6 +26,7 @@
 #include "lanes/alias.h"
 #include "lanes/evict.h"
 #include "lanes/pieces.h"
+#include "splice/file.h"
 
 #define PROBE_CACHE_MAX 64
 #define PROBE_PATH_MAX 4096
@@ -70,7 +71,7 @@ static bool probe_is_same(const struct probe_key *a, const struct probe_key *b)
 	       a->protocol == b->protocol && a->side == b->side;
 }
 
-/* Return what was found for the key, or make the experiment. What it could not decide is tried again. */
+/* Return what was found for the key, or make the experiment. That it could not decide is a finding, too. */
 static enum usp_way probe_find(const struct usp_file *file, const struct probe_key *key)
 {
 	enum usp_way way;
@@ -444,18 +445,17 @@ void usp_probe_tcp(const struct usp_file *file, unsigned side, struct usp_probe_
 
 int usp_probe(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
 {
-	const struct usp_file_ops *ops = file->ops;
-	bool has_hook = ops->size > offsetof(struct usp_file_ops, probe) && ops->probe;
+	void (*probe)(const struct usp_file *, unsigned, struct usp_probe_result *) = USP_FILE_HOOK(file, probe);
 	struct usp_probe_result result = {.way = USP_UNKNOWN, .reason = "there is no experiment for this kind of file"};
 
 	if (side != USP_READ && side != USP_WRITE)
 		return -EINVAL;
-	if (!has_hook && file->fd < 0)
+	if (!probe && file->fd < 0)
 		result.reason = "there is no descriptor that the kernel could splice";
 	else if (atomic_load(usp_u32(&file->flags)) & USP_DIRECT)
 		result.reason = direct_reason;
-	else if (has_hook)
-		ops->probe(file, side, &result);
+	else if (probe)
+		probe(file, side, &result);
 	usp_sized_give(ret_result, &result, sizeof(result));
 	return 0;
 }

@@ -72,11 +72,14 @@ bool usp_buf_is_mapped(const struct usp_buf *buf)
 
 int usp_buf_map(struct usp_pipe *pipe, struct usp_buf *buf)
 {
-	int ret = buf->ops->map ? buf->ops->map(pipe, buf) : -EALREADY;
+	int ret;
 
+	if (!buf->ops->map)
+		return 0;
+	ret = buf->ops->map(pipe, buf);
 	if (ret == 0)
 		buf->flags |= USP_BUF_MAPPED; /* the sink that the bytes go to counts them as copied */
-	return ret == -EALREADY ? 0 : ret;
+	return ret;
 }
 
 unsigned char *usp_buf_bytes(const struct usp_buf *buf)

@@ -17,9 +17,6 @@
 #include "splice/iter.h"
 #include "splice/pipe.h"
 
-/* A hook that the table of an older program may end before. */
-#define FILE_HOOK(file, hook) ((file)->ops->size > offsetof(struct usp_file_ops, hook) ? (file)->ops->hook : NULL)
-
 /* --- Life ---------------------------------------------------------------------------------------- */
 
 int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec, void *priv,
@@ -101,7 +98,7 @@ bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos)
 
 int64_t usp_file_size(const struct usp_file *file)
 {
-	int64_t (*get_size)(const struct usp_file *) = FILE_HOOK(file, get_size);
+	int64_t (*get_size)(const struct usp_file *) = USP_FILE_HOOK(file, get_size);
 	struct stat st;
 	int ret;
 
@@ -125,7 +122,7 @@ static int64_t file_seek_shared(struct usp_file *file, int64_t off, int whence)
 
 int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence)
 {
-	int64_t (*seek)(struct usp_file *, int64_t, int) = FILE_HOOK(file, seek);
+	int64_t (*seek)(struct usp_file *, int64_t, int) = USP_FILE_HOOK(file, seek);
 	bool shares_offset;
 	int64_t base;
 
@@ -216,7 +213,7 @@ bool usp_file_blocks(const struct usp_file *file, unsigned flags)
 
 int usp_file_poll_fd(struct usp_file *file, unsigned side, short *ret_events)
 {
-	int (*poll_fd)(struct usp_file *, unsigned, short *) = FILE_HOOK(file, poll_fd);
+	int (*poll_fd)(struct usp_file *, unsigned, short *) = USP_FILE_HOOK(file, poll_fd);
 
 	if (side != USP_READ && side != USP_WRITE)
 		return -EINVAL;
@@ -268,7 +265,7 @@ unsigned usp_file_poll(struct usp_file *file)
 
 	if (file->ops->poll)
 		return file->ops->poll(file);
-	if (FILE_HOOK(file, poll_fd))
+	if (USP_FILE_HOOK(file, poll_fd))
 		return file_poll_side(file, USP_READ) | file_poll_side(file, USP_WRITE);
 	if (file->fd < 0 || !(file->traits & USP_FILE_POLLABLE))
 		return always;
@@ -335,7 +332,7 @@ int usp_file_shutdown(struct usp_file *file)
 
 int usp_file_abort(struct usp_file *file)
 {
-	int (*hook)(struct usp_file *) = FILE_HOOK(file, abort);
+	int (*hook)(struct usp_file *) = USP_FILE_HOOK(file, abort);
 
 	return !file->mode ? -EBADF : hook ? hook(file) : 0;
 }

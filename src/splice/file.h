@@ -5,6 +5,9 @@
 
 #include <usplice/endpoint.h>
 
+/* A hook that the table of an older program may end before: the hook, or NULL. */
+#define USP_FILE_HOOK(file, hook) ((file)->ops->size > offsetof(struct usp_file_ops, hook) ? (file)->ops->hook : NULL)
+
 /* Tell whether a call with these flags waits for this file. If not, it gives -EAGAIN. */
 bool usp_file_blocks(const struct usp_file *file, unsigned flags);
 

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* ways - how bytes went, in words, for reports, drawings and answers. */
+#include "ways.h"
+#include "size.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+const char *const ways_names[USP_NR_WAYS] = {
+	[USP_BY_REFERENCE] = "by reference", [USP_COPIED] = "copied", [USP_UNKNOWN] = "unknown"};
+
+const char *ways_format(char text[WAYS_TEXT_MAX], const uint64_t bytes[USP_NR_WAYS])
+{
+	char size[SIZE_TEXT_MAX];
+	size_t len = 0;
+	unsigned way;
+
+	snprintf(text, WAYS_TEXT_MAX, "nothing moved");
+	for (way = 0; way < USP_NR_WAYS; way++) {
+		if (bytes[way] > 0 && len < WAYS_TEXT_MAX)
+			len += (size_t)snprintf(text + len, WAYS_TEXT_MAX - len, "%s%s %s", len > 0 ? ", " : "",
+						size_format(size, (double)bytes[way]), ways_names[way]);
+	}
+	return text;
+}
+
+const char *ways_reason(const struct usp_hop *hop, char text[WAYS_REASON_MAX])
+{
+	bool has_bytes = hop->bytes[USP_BY_REFERENCE] + hop->bytes[USP_COPIED] + hop->bytes[USP_UNKNOWN] > 0;
+	size_t len = 0;
+	unsigned way;
+
+	text[0] = '\0';
+	for (way = 0; way < USP_NR_WAYS; way++) {
+		if (!hop->reason[way] || (has_bytes && hop->bytes[way] == 0) || len >= WAYS_REASON_MAX)
+			continue;
+		len += (size_t)snprintf(text + len, WAYS_REASON_MAX - len, "%s%s", len > 0 ? "; " : "",
+					hop->reason[way]);
+	}
+	return len > 0 ? text : NULL;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* ways - how bytes went, in words. */
+#ifndef USP_CLI_WAYS_H
+#define USP_CLI_WAYS_H
+
+#include <usplice.h>
+
+#define WAYS_TEXT_MAX 128
+#define WAYS_REASON_MAX 512
+
+extern const char *const ways_names[USP_NR_WAYS]; /* such as "by reference" */
+
+/* Write "1.0 GiB by reference, 4.0 KiB copied", without the ways of no bytes, or "nothing moved". Returns text. */
+const char *ways_format(char text[WAYS_TEXT_MAX], const uint64_t bytes[USP_NR_WAYS]);
+
+/* Join the reasons of all ways that bytes went, or those of the plan if no byte did. NULL without reasons. */
+const char *ways_reason(const struct usp_hop *hop, char text[WAYS_REASON_MAX]);
+
+#endif
