@@ -59,9 +59,33 @@ cut_the_cable() {
 	far python3 "$BATS_TEST_DIRNAME/relay_peer.py" keep 10.79.1.1:9000 1 <leash >kept 2>&1 3>&- &
 	exec 9>leash
 	eventually grep -qx "open 1" target.log
+	# The kernel probes only a peer that has acknowledged everything.
+	eventually has_all 9 # "you", and its own "word"
 	cut_the_cable
 	eventually grep -qx "reset (1)" target.log
 	[ "$(metric idle_closed_total)" -eq 0 ]
+	[ "$(metric reset_total)" -eq 1 ]
+	eventually shows connections 0
+	exec 9>&-
+	stops 0
+}
+
+# has_all LENGTH: the client's system has acknowledged so many bytes of the relay, and none is under way.
+has_all() {
+	near ss -tniH state established src 10.79.1.1:9000 >sockets
+	grep -q "bytes_acked:$1 " sockets && ! grep -q unacked: sockets
+}
+
+@test "a client that vanishes with bytes under way is found by --user-timeout" {
+	networking
+	truncate -s 64M large
+	relay_near send large --user-timeout 1s
+	mkfifo leash
+	far python3 "$BATS_TEST_DIRNAME/relay_peer.py" keep 10.79.1.1:9000 1 <leash >kept 2>&1 3>&- &
+	exec 9>leash
+	eventually grep -qx "open 1" target.log
+	cut_the_cable
+	eventually grep -qx "reset (1)" target.log
 	[ "$(metric reset_total)" -eq 1 ]
 	eventually shows connections 0
 	exec 9>&-
