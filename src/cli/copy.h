@@ -87,7 +87,7 @@ int copy_check_options(struct copy *copy);
  * Bring what is open to where the copy begins, except for what has to be read for that. The last
  * step of copy_open.
  */
-int copy_place(struct copy *copy);
+int copy_seek(struct copy *copy);
 
 /*
  * Read and drop copy->to_skip bytes of the source, after the last check that can refuse the copy.

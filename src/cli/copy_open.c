@@ -248,7 +248,7 @@ int copy_open(struct copy *copy)
 	int code = open_all(copy);
 
 	if (code == CLI_DONE)
-		code = copy_place(copy);
+		code = copy_seek(copy);
 	if (code != CLI_DONE)
 		copy_undo(copy);
 	return code;

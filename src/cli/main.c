@@ -23,7 +23,7 @@
  *       option.c     option tables                copy_open.c   opens the endpoints, the report
  *       size.c       1.5 GiB                      copy_check.c  refuses what cannot be done
  *                                                 copy_inherited.c  descriptors by number
- *       watch.c      signals and ticks            copy_place.c  where it begins
+ *       watch.c      signals and ticks            copy_seek.c   where it begins
  *       resume.c     compares what is there       copy_run.c    runs the pump, exit code
  *       cmd_relay.c  options of `usplice relay`     relay_run.c   sets it up
  *       relay_watch.c  takes signals              relay_targets.c  its target file

@@ -4,7 +4,7 @@
  *
  * One round: wait for events until the next timer. Call the watches whose descriptors are ready, then
  * the timers that are due. Then run the tasks that were deferred meanwhile. Timers sit in a binary
- * heap of pointers, the earliest at place 1. Each timer notes its place, so that it can be moved and
+ * heap of pointers, the earliest at index 1. Each timer notes its index, so that it can be moved and
  * removed.
  */
 #include "event/loop.h"
@@ -32,30 +32,30 @@ struct usp_loop {
 
 /* --- Timers --------------------------------------------------------------------------------------- */
 
-static void heap_put(struct usp_loop *loop, size_t place, struct usp_timer *timer)
+static void heap_put(struct usp_loop *loop, size_t index, struct usp_timer *timer)
 {
-	loop->heap[place] = timer;
-	timer->place = place;
+	loop->heap[index] = timer;
+	timer->index = index;
 }
 
-/* Move the timer at place to where it belongs, first up and then down. */
-static void heap_settle(struct usp_loop *loop, size_t place)
+/* Move the timer at index to where it belongs, first up and then down. */
+static void heap_settle(struct usp_loop *loop, size_t index)
 {
-	struct usp_timer *timer = loop->heap[place];
+	struct usp_timer *timer = loop->heap[index];
 
-	for (; place > 1 && loop->heap[place / 2]->when_ns > timer->when_ns; place /= 2)
-		heap_put(loop, place, loop->heap[place / 2]);
+	for (; index > 1 && loop->heap[index / 2]->when_ns > timer->when_ns; index /= 2)
+		heap_put(loop, index, loop->heap[index / 2]);
 	for (;;) {
-		size_t child = place * 2;
+		size_t child = index * 2;
 
 		if (child + 1 <= loop->nr_timers && loop->heap[child + 1]->when_ns < loop->heap[child]->when_ns)
 			child++;
 		if (child > loop->nr_timers || loop->heap[child]->when_ns >= timer->when_ns)
 			break;
-		heap_put(loop, place, loop->heap[child]);
-		place = child;
+		heap_put(loop, index, loop->heap[child]);
+		index = child;
 	}
-	heap_put(loop, place, timer);
+	heap_put(loop, index, timer);
 }
 
 static int heap_grow(struct usp_loop *loop)
@@ -75,27 +75,27 @@ static int heap_grow(struct usp_loop *loop)
 
 int usp_loop_arm(struct usp_loop *loop, struct usp_timer *timer, uint64_t when_ns)
 {
-	if (!timer->place) {
+	if (!timer->index) {
 		if (loop->nr_timers + 1 >= loop->heap_size && heap_grow(loop) < 0)
 			return -ENOMEM;
 		heap_put(loop, ++loop->nr_timers, timer);
 	}
 	timer->when_ns = when_ns;
-	heap_settle(loop, timer->place);
+	heap_settle(loop, timer->index);
 	return 0;
 }
 
 void usp_loop_disarm(struct usp_loop *loop, struct usp_timer *timer)
 {
-	size_t place = timer->place;
+	size_t index = timer->index;
 
-	if (!place)
+	if (!index)
 		return;
-	timer->place = 0;
-	if (place == loop->nr_timers--)
+	timer->index = 0;
+	if (index == loop->nr_timers--)
 		return;
-	heap_put(loop, place, loop->heap[loop->nr_timers + 1]);
-	heap_settle(loop, place);
+	heap_put(loop, index, loop->heap[loop->nr_timers + 1]);
+	heap_settle(loop, index);
 }
 
 static void loop_fire_timers(struct usp_loop *loop)

@@ -23,7 +23,7 @@ struct usp_watch {
 struct usp_timer {
 	void (*fired)(struct usp_timer *timer);
 	uint64_t when_ns;
-	size_t place; /* index in the heap, from 1 on; 0: not armed */
+	size_t index; /* index in the heap, from 1 on; 0: not armed */
 };
 
 /* A task to run after the events of this round: embedded in its owner, in one list at a time. */

@@ -12,7 +12,7 @@
 #include "base/sys.h"
 #include "relay/client.h"
 #include "relay/handover.h"
-#include "relay/place.h"
+#include "relay/sockaddr.h"
 #include "relay/state.h"
 #include "relay/worker.h"
 
@@ -138,7 +138,7 @@ static int accept_one(struct usp_listener *listener)
 	if (client.fd < 0)
 		return client.fd;
 	worker->is_tight = accept_needs_fds(worker, client.fd);
-	usp_place_take_peer(&peer, &client.peer);
+	usp_peer_take(&peer, &client.peer);
 	usp_counter_add(&worker->counters.accepted, 1);
 	if (worker->is_accepting && usp_handover_give(worker, &client))
 		return 0;
@@ -174,7 +174,7 @@ void usp_accept_rest(struct usp_listener *listener)
 /* A connection has ended, so there may be room again. */
 static void accept_again(struct usp_worker *worker)
 {
-	if (!worker->is_accepting && !accept_is_full(worker) && !worker->accept_timer.place)
+	if (!worker->is_accepting && !accept_is_full(worker) && !worker->accept_timer.index)
 		usp_accept_start(worker);
 }
 

@@ -16,7 +16,7 @@ static union usp_peer admit_client(const struct usp_conn *conn)
 	union usp_peer client = conn->story.peer;
 
 	if (conn->addresses && conn->addresses->is_known)
-		usp_place_take_peer(&conn->addresses->source, &client);
+		usp_peer_take(&conn->addresses->source, &client);
 	return client;
 }
 

@@ -13,8 +13,8 @@
 #include "relay/flow.h"
 #include "relay/header.h"
 #include "relay/linger.h"
-#include "relay/place.h"
 #include "relay/proxy.h"
+#include "relay/sockaddr.h"
 #include "relay/worker.h"
 #include "splice/sock.h"
 
@@ -101,7 +101,7 @@ static int client_find_addresses(struct usp_conn *conn)
 	conn->addresses = addresses;
 	memcpy(&addresses->source, &conn->story.peer, sizeof(conn->story.peer));
 	ret = usp_sys_getsockname(conn->ends[0].fd, (struct sockaddr *)&addresses->dest, &dest_len);
-	usp_place_unmap(&addresses->dest);
+	usp_sockaddr_unmap(&addresses->dest);
 	addresses->is_known = ret == 0 && addresses->source.ss_family != AF_UNIX; /* UNIX clients have none */
 	return ret;
 }

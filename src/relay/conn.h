@@ -9,7 +9,7 @@
 #include <usplice/relay.h>
 
 #include "event/loop.h"
-#include "relay/place.h"
+#include "relay/sockaddr.h"
 
 struct usp_worker;
 struct usp_pump;

@@ -15,8 +15,8 @@
 #include "relay/header.h"
 #include "relay/keepalive.h"
 #include "relay/linger.h"
-#include "relay/place.h"
 #include "relay/proxy.h"
+#include "relay/sockaddr.h"
 #include "relay/tell.h"
 #include "relay/worker.h"
 
@@ -172,7 +172,7 @@ static int connect_await_room(struct usp_conn *conn)
 	int ret = 0;
 
 	connect_watch_client(conn);
-	if (!conn->timer.place) {
+	if (!conn->timer.index) {
 		conn->timer.fired = connect_late_fired;
 		ret = usp_loop_arm(conn->worker->loop, &conn->timer, deadline_ns);
 	}
@@ -241,7 +241,7 @@ static int connect_prepare_socket(struct usp_conn *conn, int fd)
 	while (source && source->ai_family != conn->address->info.ai_family)
 		source = source->ai_next;
 	if (source)
-		ret = usp_place_bind(fd, source);
+		ret = usp_sockaddr_bind(fd, source);
 	usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	usp_keepalive_set(fd, &relay->params);
 	return ret;
@@ -340,7 +340,7 @@ static void connect_try_target(struct usp_conn *conn)
 
 static uint32_t connect_hash(const struct usp_conn *conn)
 {
-	return conn->addresses ? usp_place_hash((const struct sockaddr *)&conn->addresses->source) : 0;
+	return conn->addresses ? usp_sockaddr_hash((const struct sockaddr *)&conn->addresses->source) : 0;
 }
 
 void usp_connect_begin(struct usp_conn *conn)

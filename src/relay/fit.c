@@ -15,7 +15,8 @@
 
 #include "base/compiler.h"
 #include "base/sys.h"
-#include "relay/place.h"
+#include "relay/door.h"
+#include "relay/sockaddr.h"
 #include "relay/worker.h"
 
 /* --- Whether an address is ours -------------------------------------------------------------------- */
@@ -117,7 +118,7 @@ static bool fit_is_self(const struct usp_relay *relay, const struct addrinfo *at
 
 	if (!is_unix) {
 		memcpy(&to, at->ai_addr, at->ai_addrlen);
-		usp_place_unmap(&to);
+		usp_sockaddr_unmap(&to);
 		fit_name_loopback(&to);
 	}
 	for (unsigned i = 0; i < relay->nr_listeners; i++) {

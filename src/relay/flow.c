@@ -136,7 +136,7 @@ static void flow_count_wait(struct usp_conn *conn, unsigned direction, enum usp_
 /* Tell whether its sink is full, or its rate is used up. */
 static bool flow_is_held(const struct usp_flow *flow)
 {
-	return flow->wait == USP_FLOW_SINK || (flow->wait == USP_FLOW_TIME && flow->timer.place);
+	return flow->wait == USP_FLOW_SINK || (flow->wait == USP_FLOW_TIME && flow->timer.index);
 }
 
 /* Note what a flow waits for. */

@@ -12,7 +12,7 @@
 
 #include <stdint.h>
 
-#include "relay/place.h"
+#include "relay/sockaddr.h"
 
 #define USP_LIMITS_QUIET_MAX 65536
 

@@ -17,9 +17,10 @@
 #include "relay/accept.h"
 #include "relay/account.h"
 #include "relay/cidr.h"
+#include "relay/door.h"
 #include "relay/keepalive.h"
-#include "relay/place.h"
 #include "relay/run.h"
+#include "relay/sockaddr.h"
 #include "relay/state.h"
 #include "relay/worker.h"
 #include "splice/file.h"
@@ -79,7 +80,7 @@ static int relay_try_source(const struct usp_relay *relay)
 	if (relay->params.mark)
 		ret = usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_MARK, (int)relay->params.mark);
 	if (ret == 0 && source)
-		ret = usp_place_bind(fd, source);
+		ret = usp_sockaddr_bind(fd, source);
 	usp_sys_close(fd);
 	return ret;
 }
@@ -114,7 +115,7 @@ static int relay_init(struct usp_relay *relay, unsigned nr_workers)
 	};
 	relay->shared_rate.per_second = relay->params.rate_total;
 	if (ret == 0 && relay->params.source)
-		ret = usp_place_resolve_source(relay->params.source, &relay->source);
+		ret = usp_sockaddr_resolve_source(relay->params.source, &relay->source);
 	relay->params.source = NULL; /* it is the caller's text */
 	if (ret == 0)
 		ret = relay_try_source(relay);
@@ -174,7 +175,7 @@ void usp_relay_free(struct usp_relay *relay)
 	usp_resolver_fini(&relay->resolver);
 	usp_rules_put(relay->rules);
 	usp_limits_free(relay->limits);
-	usp_place_free(relay->source);
+	usp_sockaddr_free(relay->source);
 	usp_free(relay->proxy_from);
 	pthread_mutex_destroy(&relay->lock);
 	usp_free(relay);
@@ -221,9 +222,9 @@ int usp_relay_listen_fd(struct usp_relay *relay, int fd)
 int usp_relay_listen(struct usp_relay *relay, const char *address, const char **ret_why)
 {
 	const char *why = NULL;
-	struct usp_door doors[USP_PLACE_DOORS_MAX];
+	struct usp_door doors[USP_DOORS_MAX];
 	unsigned nr_before = relay->nr_listeners;
-	int nr = usp_place_listen(address, &relay->rights, (int)relay->params.backlog, doors, &why),
+	int nr = usp_door_listen(address, &relay->rights, (int)relay->params.backlog, doors, &why),
 	    ret = nr < 0 ? nr : 0;
 
 	for (int i = 0; i < nr; i++) {
@@ -261,9 +262,9 @@ int usp_relay_accept_proxy(struct usp_relay *relay, const char *blocks, const ch
 static int relay_make_metrics(struct usp_relay *relay)
 {
 	const struct usp_metrics_source source = usp_reporter_source(&relay->reporter);
-	int fds[USP_PLACE_DOORS_MAX];
+	int fds[USP_DOORS_MAX];
 
-	static_assert(USP_PLACE_DOORS_MAX <= USP_METRICS_DOORS_MAX, "the server takes all doors of an address");
+	static_assert(USP_DOORS_MAX <= USP_METRICS_DOORS_MAX, "the server takes all doors of an address");
 	for (unsigned i = 0; i < relay->nr_metrics_doors; i++)
 		fds[i] = relay->metrics_doors[i].fd;
 	relay->reporter.relay = relay;
@@ -276,7 +277,7 @@ int usp_relay_serve_metrics(struct usp_relay *relay, const char *address, const 
 	int nr, ret = -EINVAL;
 
 	if (!relay->metrics) {
-		nr = usp_place_listen(address, &relay->rights, RELAY_BACKLOG, relay->metrics_doors, &why);
+		nr = usp_door_listen(address, &relay->rights, RELAY_BACKLOG, relay->metrics_doors, &why);
 		relay->nr_metrics_doors = nr < 0 ? 0 : (unsigned)nr;
 		ret = nr < 0 ? nr : relay_make_metrics(relay);
 		if (ret < 0)
@@ -353,7 +354,7 @@ static ssize_t relay_print_address(int fd, char *ret_text, size_t len)
 
 	if (ret < 0)
 		return ret;
-	return (ssize_t)usp_place_print((struct sockaddr *)&address, address_len, ret_text, len);
+	return (ssize_t)usp_sockaddr_print((struct sockaddr *)&address, address_len, ret_text, len);
 }
 
 ssize_t usp_relay_address(struct usp_relay *relay, unsigned index, char *ret_text, size_t len)

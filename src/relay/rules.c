@@ -6,7 +6,7 @@
  *   allow 10.0.0.0/8    ──►  | allowed  | denied   | allowed  | others
  *
  * To make the row, walk over the blocks in the order of their first addresses, larger ones first. A
- * stack holds the blocks that contain the current place. The block of the stack that stands first
+ * stack holds the blocks that contain the current point. The block of the stack that stands first
  * in the list decides.
  */
 #include "relay/rules.h"
@@ -20,30 +20,30 @@
 #include "relay/cidr.h"
 
 #define RULES_ADDRESS_LEN 16
-#define RULES_PLACE_LEN (1 + RULES_ADDRESS_LEN) /* the family, then the address, so that families are apart */
+#define RULES_POINT_LEN (1 + RULES_ADDRESS_LEN) /* the family, then the address, so that families are apart */
 #define RULES_NESTED_MAX (8 * RULES_ADDRESS_LEN + 1)
 
-/* From this place on, clients get this answer. */
+/* From this point on, clients get this answer. */
 struct usp_rule_bound {
-	unsigned char place[RULES_PLACE_LEN];
+	unsigned char point[RULES_POINT_LEN];
 	bool is_allowed;
 };
 
 /* A block of the list. */
 struct rule {
-	unsigned char first[RULES_PLACE_LEN], last[RULES_PLACE_LEN];
+	unsigned char first[RULES_POINT_LEN], last[RULES_POINT_LEN];
 	unsigned nr_bits, index;
 	bool is_allowed;
 };
 
-/* --- Places ------------------------------------------------------------------------------------------ */
+/* --- Points ------------------------------------------------------------------------------------------ */
 
-static void rules_place(sa_family_t family, const void *address, size_t len, unsigned char ret_place[RULES_PLACE_LEN])
+static void rules_point(sa_family_t family, const void *address, size_t len, unsigned char ret_point[RULES_POINT_LEN])
 {
-	memset(ret_place, 0, RULES_PLACE_LEN);
-	ret_place[0] = (unsigned char)family;
+	memset(ret_point, 0, RULES_POINT_LEN);
+	ret_point[0] = (unsigned char)family;
 	if (len)
-		memcpy(ret_place + 1, address, len);
+		memcpy(ret_point + 1, address, len);
 }
 
 static size_t rules_address_len(sa_family_t family)
@@ -51,19 +51,19 @@ static size_t rules_address_len(sa_family_t family)
 	return family == AF_INET ? sizeof(struct in_addr) : family == AF_INET6 ? sizeof(struct in6_addr) : 0;
 }
 
-/* Set the last place of a rule: all bits behind the prefix are 1. */
-static void rules_last_place(struct rule *rule)
+/* Set the last point of a rule: all bits behind the prefix are 1. */
+static void rules_last_point(struct rule *rule)
 {
 	memcpy(rule->last, rule->first, sizeof(rule->last));
 	for (unsigned bit = rule->nr_bits; bit < 8 * RULES_ADDRESS_LEN; bit++)
 		rule->last[1 + bit / 8] |= (unsigned char)(0x80 >> bit % 8);
 }
 
-/* Return the place after it; false if there is none. */
-static bool rules_next_place(const unsigned char place[RULES_PLACE_LEN], unsigned char ret_next[RULES_PLACE_LEN])
+/* Return the point after it; false if there is none. */
+static bool rules_next_point(const unsigned char point[RULES_POINT_LEN], unsigned char ret_next[RULES_POINT_LEN])
 {
-	memcpy(ret_next, place, RULES_PLACE_LEN);
-	for (unsigned i = RULES_PLACE_LEN; i-- > 0;) {
+	memcpy(ret_next, point, RULES_POINT_LEN);
+	for (unsigned i = RULES_POINT_LEN; i-- > 0;) {
 		if (++ret_next[i])
 			return true;
 	}
@@ -94,8 +94,8 @@ static int rules_parse(const char *text, unsigned index, struct rule *ret_rules,
 	}
 	while (strcmp(block, "all") == 0 && nr < 3) {
 		ret_rules[nr] = (struct rule){.index = index, .is_allowed = is_allowed};
-		rules_place(families[nr], NULL, 0, ret_rules[nr].first);
-		rules_last_place(&ret_rules[nr++]);
+		rules_point(families[nr], NULL, 0, ret_rules[nr].first);
+		rules_last_point(&ret_rules[nr++]);
 	}
 	if (nr)
 		return (int)nr;
@@ -103,12 +103,12 @@ static int rules_parse(const char *text, unsigned index, struct rule *ret_rules,
 	if (ret < 0)
 		return ret;
 	*ret_rules = (struct rule){.nr_bits = cidr.nr_bits, .index = index, .is_allowed = is_allowed};
-	rules_place(cidr.family, cidr.prefix, rules_address_len(cidr.family), ret_rules->first);
-	rules_last_place(ret_rules);
+	rules_point(cidr.family, cidr.prefix, rules_address_len(cidr.family), ret_rules->first);
+	rules_last_point(ret_rules);
 	return 1;
 }
 
-/* Compare by first place; then the larger block first; of equal blocks the one that stands first. */
+/* Compare by first point; then the larger block first; of equal blocks the one that stands first. */
 static int rules_compare(const void *a, const void *b)
 {
 	const struct rule *one = a, *other = b;
@@ -123,7 +123,7 @@ static int rules_compare(const void *a, const void *b)
 
 /* --- The row ----------------------------------------------------------------------------------------- */
 
-/* The blocks that contain the current place: each is inside the one before it. */
+/* The blocks that contain the current point: each is inside the one before it. */
 struct rules_walk {
 	struct usp_rules *rules;
 	const struct rule *nested[RULES_NESTED_MAX];
@@ -141,28 +141,28 @@ static bool rules_answer(const struct rules_walk *walk)
 	return first ? first->is_allowed : walk->rules->allows_others;
 }
 
-static void rules_add_bound(struct rules_walk *walk, const unsigned char place[RULES_PLACE_LEN])
+static void rules_add_bound(struct rules_walk *walk, const unsigned char point[RULES_POINT_LEN])
 {
 	struct usp_rules *rules = walk->rules;
 	struct usp_rule_bound *bounds = rules->bounds, bound = {.is_allowed = rules_answer(walk)};
 
-	memcpy(bound.place, place, sizeof(bound.place));
-	if (rules->nr_bounds && memcmp(bounds[rules->nr_bounds - 1].place, place, RULES_PLACE_LEN) == 0)
+	memcpy(bound.point, point, sizeof(bound.point));
+	if (rules->nr_bounds && memcmp(bounds[rules->nr_bounds - 1].point, point, RULES_POINT_LEN) == 0)
 		rules->nr_bounds--; /* nothing lies between the two */
 	if (!rules->nr_bounds || bounds[rules->nr_bounds - 1].is_allowed != bound.is_allowed)
 		bounds[rules->nr_bounds++] = bound;
 }
 
-/* Leave the blocks that end before a place; NULL: all of them. */
-static void rules_leave(struct rules_walk *walk, const unsigned char *place)
+/* Leave the blocks that end before a point; NULL: all of them. */
+static void rules_leave(struct rules_walk *walk, const unsigned char *point)
 {
-	unsigned char next[RULES_PLACE_LEN];
+	unsigned char next[RULES_POINT_LEN];
 
 	while (walk->nr_nested &&
-	       (!place || memcmp(walk->nested[walk->nr_nested - 1]->last, place, RULES_PLACE_LEN) < 0)) {
+	       (!point || memcmp(walk->nested[walk->nr_nested - 1]->last, point, RULES_POINT_LEN) < 0)) {
 		const struct rule *rule = walk->nested[--walk->nr_nested];
 
-		if (rules_next_place(rule->last, next))
+		if (rules_next_point(rule->last, next))
 			rules_add_bound(walk, next);
 	}
 }
@@ -178,7 +178,7 @@ static bool rules_is_same(const struct rule *one, const struct rule *other)
 
 static void rules_fill(struct usp_rules *rules, struct rule *list, unsigned nr)
 {
-	static const unsigned char everywhere[RULES_PLACE_LEN];
+	static const unsigned char everywhere[RULES_POINT_LEN];
 	struct rules_walk walk = {.rules = rules};
 
 	qsort(list, nr, sizeof(list[0]), rules_compare);
@@ -254,17 +254,17 @@ void usp_rules_put(struct usp_rules *rules)
 
 bool usp_rules_allow(const struct usp_rules *rules, const struct sockaddr *client)
 {
-	unsigned char place[RULES_PLACE_LEN];
+	unsigned char point[RULES_POINT_LEN];
 	unsigned first = 0, behind = rules->nr_bounds;
 	const void *address = client->sa_family == AF_INET
 				      ? (const void *)&((const struct sockaddr_in *)client)->sin_addr
 				      : &((const struct sockaddr_in6 *)client)->sin6_addr;
 
-	rules_place(client->sa_family, address, rules_address_len(client->sa_family), place);
+	rules_point(client->sa_family, address, rules_address_len(client->sa_family), point);
 	while (behind - first > 1) { /* the answer is that of a bound in [first, behind) */
 		unsigned middle = first + (behind - first) / 2;
 
-		if (memcmp(rules->bounds[middle].place, place, sizeof(place)) <= 0)
+		if (memcmp(rules->bounds[middle].point, point, sizeof(point)) <= 0)
 			first = middle;
 		else
 			behind = middle;

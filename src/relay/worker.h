@@ -22,9 +22,9 @@
 #include "event/uring.h"
 #include "pump/rate.h"
 #include "relay/conn.h"
+#include "relay/door.h"
 #include "relay/handover.h"
 #include "relay/limits.h"
-#include "relay/place.h"
 #include "relay/report.h"
 #include "relay/resolver.h"
 #include "relay/rules.h"
@@ -96,7 +96,7 @@ struct usp_relay {
 	bool listener_is_tcp[USP_RELAY_LISTENERS_MAX];
 	unsigned nr_listeners;
 	struct usp_metrics *metrics; /* NULL: there are none */
-	struct usp_door metrics_doors[USP_PLACE_DOORS_MAX];
+	struct usp_door metrics_doors[USP_DOORS_MAX];
 	unsigned nr_metrics_doors;
 	struct usp_reporter reporter;
 	struct usp_name_rights rights; /* for the UNIX sockets that it makes */

@@ -87,7 +87,7 @@ static struct usp_iter fd_clamp(const struct usp_iter *iter)
 }
 
 /* NULL (the descriptor's own offset) for a stream, for a shared offset, and for appending: others may move the end. */
-static const int64_t *fd_place(const struct usp_file *file, unsigned side, const int64_t *pos)
+static const int64_t *fd_offset(const struct usp_file *file, unsigned side, const int64_t *pos)
 {
 	if (!(file->traits & USP_FILE_SEEKABLE) || usp_file_shares_pos(file, pos))
 		return NULL;
@@ -107,13 +107,13 @@ static ssize_t fd_write_guarded(int fd, const struct usp_iter *iter)
 
 static ssize_t fd_call(struct usp_file *file, unsigned side, const struct usp_iter *iter, const int64_t *pos)
 {
-	const int64_t *place = fd_place(file, side, pos);
+	const int64_t *offset = fd_offset(file, side, pos);
 
 	if (side == USP_READ)
-		return usp_sys_readv(file->fd, iter->iov, iter->nr_segs, place);
+		return usp_sys_readv(file->fd, iter->iov, iter->nr_segs, offset);
 	if (file->traits & USP_FILE_SIGPIPE)
 		return fd_write_guarded(file->fd, iter);
-	return usp_sys_writev(file->fd, iter->iov, iter->nr_segs, place);
+	return usp_sys_writev(file->fd, iter->iov, iter->nr_segs, offset);
 }
 
 int usp_fd_peek(const struct usp_file *file, const int64_t *pos)
@@ -193,7 +193,7 @@ static ssize_t fd_call_direct(struct usp_file *file, unsigned side, const struct
 
 static bool fd_knows_pos(const struct usp_file *file, unsigned side, const int64_t *pos)
 {
-	return fd_place(file, side, pos) || usp_file_shares_pos(file, pos);
+	return fd_offset(file, side, pos) || usp_file_shares_pos(file, pos);
 }
 
 /* --- The hooks ------------------------------------------------------------------------------------ */
@@ -239,7 +239,7 @@ ssize_t usp_fd_write_iter(struct usp_file *out, const struct usp_iter *from, int
 	ssize_t ret = fd_iter(out, USP_WRITE, from, pos);
 
 	(void)flags;
-	if (ret == -ESPIPE && pos == &out->pos && fd_place(out, USP_WRITE, pos))
+	if (ret == -ESPIPE && pos == &out->pos && fd_offset(out, USP_WRITE, pos))
 		return fd_write_in_order(out, from, pos);
 	return ret;
 }

@@ -54,7 +54,7 @@ static void mark_fired(struct usp_timer *timer)
 	struct mark *mark = usp_container_of(timer, struct mark, timer);
 
 	assert_true(usp_loop_now(loop) >= timer->when_ns);
-	assert_int_equal(timer->place, 0);
+	assert_int_equal(timer->index, 0);
 	note(mark->tag);
 	if (mark->also)
 		mark->also(mark);
@@ -193,7 +193,7 @@ static void a_thousand_timers_fire_in_order(void **state)
 	for (unsigned i = 0; i < NR_TIMERS; i++) {
 		if (i % 5 == 0)
 			usp_loop_disarm(loop, &many[i]);
-		nr_left += many[i].place != 0;
+		nr_left += many[i].index != 0;
 	}
 	assert_int_equal(nr_left, NR_TIMERS * 4 / 5);
 	mark_arm(&last, 1, 1 * MS);

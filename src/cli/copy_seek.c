@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* copy_place - bring the open endpoints of a copy to where it begins. The last step is to cut old files. */
+/* copy_seek - bring the open endpoints of a copy to where it begins. The last step is to cut old files. */
 #include "cli.h"
 #include "copy.h"
 #include "resume.h"
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define PLACE_LINK_MAX 64
+#define SEEK_LINK_MAX 64
 
 /* --- What was inherited ------------------------------------------------------------------------------- */
 
@@ -17,10 +17,10 @@
  * Return a descriptor to read what an inherited sink has: its own if it is readable, whose offset
  * stays; else one of a second description. -1 with errno.
  */
-static int place_readable(const struct copy_sink *sink)
+static int seek_readable(const struct copy_sink *sink)
 {
 	int fd = usp_file_fd(sink->file), flags = fcntl(fd, F_GETFL);
-	char path[PLACE_LINK_MAX];
+	char path[SEEK_LINK_MAX];
 
 	if (flags >= 0 && (flags & O_ACCMODE) == O_RDWR)
 		return fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -28,9 +28,9 @@ static int place_readable(const struct copy_sink *sink)
 	return open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC);
 }
 
-static int place_reopen(struct copy *copy, struct copy_sink *sink, struct usp_file **ret_file)
+static int seek_reopen(struct copy *copy, struct copy_sink *sink, struct usp_file **ret_file)
 {
-	int fd = place_readable(sink), error;
+	int fd = seek_readable(sink), error;
 
 	if (fd < 0)
 		return copy_sink_failed(copy, sink, -errno, NULL);
@@ -48,7 +48,7 @@ static int place_reopen(struct copy *copy, struct copy_sink *sink, struct usp_fi
  * Append. A file that the command opened appends already. An offset that others share is moved to
  * the end for all of them.
  */
-static int place_append(struct copy *copy, struct copy_sink *sink)
+static int seek_append(struct copy *copy, struct copy_sink *sink)
 {
 	int64_t at = sink->object.st_size;
 
@@ -60,12 +60,12 @@ static int place_append(struct copy *copy, struct copy_sink *sink)
 	return CLI_DONE;
 }
 
-static int place_sink(struct copy *copy, struct copy_sink *sink)
+static int seek_sink(struct copy *copy, struct copy_sink *sink)
 {
 	int64_t at;
 
 	if (S_ISREG(sink->object.st_mode) && (copy->request->append || usp_file_flags(sink->file) & USP_APPEND))
-		return place_append(copy, sink);
+		return seek_append(copy, sink);
 	at = usp_file_seek(sink->file, copy->request->seek > 0 ? copy->request->seek : 0, SEEK_CUR);
 	if (copy->request->seek >= 0 && at < 0)
 		return copy_sink_failed(copy, sink, (int)at, NULL);
@@ -77,7 +77,7 @@ static int place_sink(struct copy *copy, struct copy_sink *sink)
  * Return the bytes from the source's position to its end, or -1 for a stream and for files that do
  * not know, as in /proc.
  */
-static int64_t place_source_left(struct copy *copy)
+static int64_t seek_source_left(struct copy *copy)
 {
 	int64_t at = usp_file_seek(copy->source, 0, SEEK_CUR), end = usp_file_size(copy->source);
 
@@ -88,7 +88,7 @@ static int64_t place_source_left(struct copy *copy)
 	return end > at ? end - at : 0;
 }
 
-static int place_discard_to(struct copy *copy, struct usp_file *null)
+static int seek_discard_to(struct copy *copy, struct usp_file *null)
 {
 	const struct usp_pump_params params = {.size = sizeof(params), .flags = USP_PUMP_COUNT, .count = copy->to_skip};
 	struct usp_pump *pump = NULL;
@@ -113,14 +113,14 @@ int copy_skip(struct copy *copy)
 	int error = usp_open("null:", &params, &null, NULL);
 
 	if (error == 0) {
-		error = place_discard_to(copy, null);
+		error = seek_discard_to(copy, null);
 		usp_file_put(null);
 	}
 	usp_file_hop(copy->source, USP_READ, &copy->skipped);
 	return error < 0 ? copy_source_failed(copy, error, NULL) : CLI_DONE;
 }
 
-static int place_skip(struct copy *copy)
+static int seek_skip(struct copy *copy)
 {
 	int64_t skip = copy->request->skip, at = usp_file_seek(copy->source, skip > 0 ? skip : 0, SEEK_CUR);
 
@@ -131,7 +131,7 @@ static int place_skip(struct copy *copy)
 	return CLI_DONE;
 }
 
-static int place_resume_failed(struct copy *copy, struct copy_sink *sink, enum resume_result result, int64_t at)
+static int seek_resume_failed(struct copy *copy, struct copy_sink *sink, enum resume_result result, int64_t at)
 {
 	if (result == RESUME_STOPPED)
 		return copy_source_failed(copy, -EINTR, NULL);
@@ -151,7 +151,7 @@ static int place_resume_failed(struct copy *copy, struct copy_sink *sink, enum r
 }
 
 /* Go on behind what the sink has, if it equals the beginning of the source. */
-static int place_resume(struct copy *copy)
+static int seek_resume(struct copy *copy)
 {
 	struct copy_sink *sink = &copy->sinks[0];
 	struct usp_file *written = sink->file;
@@ -160,14 +160,14 @@ static int place_resume(struct copy *copy)
 	int64_t have;
 
 	if (sink->is_inherited)
-		code = place_reopen(copy, sink, &written);
+		code = seek_reopen(copy, sink, &written);
 	if (code != CLI_DONE)
 		return code;
 	result = resume_compare(copy->source, copy->source_start, written, copy->count, &copy->watch, &have);
 	if (written != sink->file)
 		usp_file_put(written);
 	if (result != RESUME_SAME)
-		return place_resume_failed(copy, sink, result, have);
+		return seek_resume_failed(copy, sink, result, have);
 	copy->source_start = usp_file_seek(copy->source, copy->source_start + have, SEEK_SET);
 	usp_file_seek(sink->file, have, SEEK_SET); /* for a file that appends this changes nothing */
 	sink->start = have;
@@ -182,7 +182,7 @@ static int place_resume(struct copy *copy)
  * Cut an old file. An inherited file was cut, or not, by the process that opened it. Where the pump
  * may refuse the run, the file is cut after the run, behind the new bytes.
  */
-static int place_truncate(struct copy *copy, struct copy_sink *sink)
+static int seek_truncate(struct copy *copy, struct copy_sink *sink)
 {
 	const struct copy_request *request = copy->request;
 
@@ -198,16 +198,16 @@ static int place_truncate(struct copy *copy, struct copy_sink *sink)
 }
 
 /* Return the number of bytes that will come, for the percentage. */
-static int64_t place_total(struct copy *copy)
+static int64_t seek_total(struct copy *copy)
 {
-	int64_t left = place_source_left(copy);
+	int64_t left = seek_source_left(copy);
 
 	if (left < 0 || (copy->count >= 0 && copy->count < left))
 		return copy->count;
 	return left;
 }
 
-int copy_place(struct copy *copy)
+int copy_seek(struct copy *copy)
 {
 	int code = CLI_DONE;
 	unsigned i;
@@ -217,15 +217,15 @@ int copy_place(struct copy *copy)
 	for (i = 0; i < copy->request->nr_sinks && code == CLI_DONE; i++) {
 		if (copy->sinks[i].is_inherited)
 			copy->sinks[i].was = usp_file_seek(copy->sinks[i].file, 0, SEEK_CUR);
-		code = place_sink(copy, &copy->sinks[i]);
+		code = seek_sink(copy, &copy->sinks[i]);
 	}
 	if (code == CLI_DONE)
-		code = place_skip(copy);
+		code = seek_skip(copy);
 	if (code == CLI_DONE && copy->request->resume)
-		code = place_resume(copy);
+		code = seek_resume(copy);
 	for (i = 0; i < copy->request->nr_sinks && code == CLI_DONE; i++)
-		code = place_truncate(copy, &copy->sinks[i]);
+		code = seek_truncate(copy, &copy->sinks[i]);
 	if (code == CLI_DONE)
-		copy->total = place_total(copy);
+		copy->total = seek_total(copy);
 	return code;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* test_place - the addresses of a relay: from text, to text, to numbers; and listening there. */
 #include "net.h"
-#include "relay/place.h"
+#include "relay/door.h"
+#include "relay/sockaddr.h"
 
 static char folder[] = "/tmp/usplice-place-XXXXXX";
 
@@ -24,7 +25,7 @@ static void assert_prints(const struct sockaddr *address, socklen_t len, const c
 {
 	char text[128];
 
-	assert_int_equal(usp_place_print(address, len, text, sizeof(text)), strlen(wanted));
+	assert_int_equal(usp_sockaddr_print(address, len, text, sizeof(text)), strlen(wanted));
 	assert_string_equal(text, wanted);
 }
 
@@ -47,12 +48,12 @@ static void a_text_and_its_address_mean_the_same(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-		assert_int_equal(usp_place_resolve(good[i].text, false, &list, &why), 0);
+		assert_int_equal(usp_sockaddr_resolve(good[i].text, false, &list, &why), 0);
 		assert_prints(list->ai_addr, list->ai_addrlen, good[i].printed);
 		assert_int_equal(list->ai_socktype, SOCK_STREAM);
-		usp_place_free(list);
+		usp_sockaddr_free(list);
 	}
-	usp_place_free(NULL);
+	usp_sockaddr_free(NULL);
 }
 
 #define PATH_52 "/2345678901234567890123456789012345678901234567890123"
@@ -80,7 +81,7 @@ static void a_text_that_is_no_address_is_refused_with_a_reason(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct addrinfo *list = NULL;
 		const char *why = NULL;
-		int ret = usp_place_resolve(bad[i].text, false, &list, &why);
+		int ret = usp_sockaddr_resolve(bad[i].text, false, &list, &why);
 
 		if (ret != bad[i].error)
 			fail_msg("'%s' gives %d", bad[i].text, ret);
@@ -119,7 +120,7 @@ static void what_is_too_long_is_cut(void **state)
 
 	(void)state;
 	memset(text, '!', sizeof(text));
-	assert_true(usp_place_print((const struct sockaddr *)&address, sizeof(address), text, 10) >= 9);
+	assert_true(usp_sockaddr_print((const struct sockaddr *)&address, sizeof(address), text, 10) >= 9);
 	assert_string_equal(text, "127.0.0.1");
 	assert_int_equal(text[10], '!');
 	assert_prints(&other, sizeof(other), "unknown");
@@ -133,9 +134,9 @@ static uint32_t hash_of(const char *text)
 	const char *why;
 	uint32_t hash;
 
-	assert_int_equal(usp_place_resolve(text, false, &list, &why), 0);
-	hash = usp_place_hash(list->ai_addr);
-	usp_place_free(list);
+	assert_int_equal(usp_sockaddr_resolve(text, false, &list, &why), 0);
+	hash = usp_sockaddr_hash(list->ai_addr);
+	usp_sockaddr_free(list);
 	return hash;
 }
 
@@ -181,13 +182,13 @@ static void a_source_needs_no_port(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
-		int ret = usp_place_resolve_source(sources[i].text, &list);
+		int ret = usp_sockaddr_resolve_source(sources[i].text, &list);
 
 		assert_int_equal(ret == 0, sources[i].printed != NULL);
 		if (ret < 0)
 			continue;
 		assert_prints(list->ai_addr, list->ai_addrlen, sources[i].printed);
-		usp_place_free(list);
+		usp_sockaddr_free(list);
 	}
 }
 
@@ -199,7 +200,7 @@ static void a_source_that_is_too_long_is_refused(void **state)
 	(void)state;
 	memset(text, 'x', sizeof(text));
 	text[sizeof(text) - 1] = '\0';
-	assert_int_equal(usp_place_resolve_source(text, &list), -EINVAL);
+	assert_int_equal(usp_sockaddr_resolve_source(text, &list), -EINVAL);
 }
 
 /* --- Listening --------------------------------------------------------------------------------------------------- */
@@ -209,8 +210,8 @@ static void a_listener_takes_clients_and_does_not_block(void **state)
 	struct sockaddr_in address;
 	socklen_t len = sizeof(address);
 	const char *why = NULL;
-	struct usp_door doors[USP_PLACE_DOORS_MAX], others[USP_PLACE_DOORS_MAX];
-	int nr = usp_place_listen("127.0.0.1:0", NULL, 5, doors, &why), fd = doors[0].fd, client;
+	struct usp_door doors[USP_DOORS_MAX], others[USP_DOORS_MAX];
+	int nr = usp_door_listen("127.0.0.1:0", NULL, 5, doors, &why), fd = doors[0].fd, client;
 	char text[64];
 
 	(void)state;
@@ -221,7 +222,7 @@ static void a_listener_takes_clients_and_does_not_block(void **state)
 	client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(net_connect(client, ntohs(address.sin_port)), 0);
 	snprintf(text, sizeof(text), "127.0.0.1:%u", ntohs(address.sin_port));
-	assert_int_equal(usp_place_listen(text, NULL, 5, others, &why), -EADDRINUSE);
+	assert_int_equal(usp_door_listen(text, NULL, 5, others, &why), -EADDRINUSE);
 	assert_string_equal(why, "somebody else listens there");
 	close(client);
 	close(fd);
@@ -230,7 +231,7 @@ static void a_listener_takes_clients_and_does_not_block(void **state)
 static void localhost_listens_on_both_families_with_one_port(void **state)
 {
 	const char *why = NULL;
-	struct usp_door doors[USP_PLACE_DOORS_MAX];
+	struct usp_door doors[USP_DOORS_MAX];
 	struct sockaddr_in6 in6;
 	struct sockaddr_in in;
 	socklen_t in6_len = sizeof(in6), in_len = sizeof(in);
@@ -239,7 +240,7 @@ static void localhost_listens_on_both_families_with_one_port(void **state)
 	(void)state;
 	if (!net_has_ipv6())
 		skip();
-	nr = usp_place_listen("localhost:0", NULL, 5, doors, &why);
+	nr = usp_door_listen("localhost:0", NULL, 5, doors, &why);
 	assert_int_equal(nr, 2);
 	assert_int_equal(getsockname(doors[0].fd, (struct sockaddr *)&in6, &in6_len), 0);
 	assert_int_equal(getsockname(doors[1].fd, (struct sockaddr *)&in, &in_len), 0);
@@ -253,10 +254,10 @@ static void localhost_listens_on_both_families_with_one_port(void **state)
 static void all_addresses_are_one_listener_for_both_families(void **state)
 {
 	const char *why = NULL;
-	struct usp_door doors[USP_PLACE_DOORS_MAX];
+	struct usp_door doors[USP_DOORS_MAX];
 
 	(void)state;
-	assert_int_equal(usp_place_listen(":0", NULL, 5, doors, &why), 1);
+	assert_int_equal(usp_door_listen(":0", NULL, 5, doors, &why), 1);
 	usp_door_close(&doors[0]);
 }
 
