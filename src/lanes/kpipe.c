@@ -11,10 +11,7 @@
  * consumer skipped are spliced to /dev/null just before the next byte is needed. A kpipe belongs to
  * exactly one buf; get makes a second one by tee(2).
  *
- * Drained kpipes wait in a pool, because making and widening one costs 8 us. A kpipe that still holds
- * data is destroyed. The kernel limits the pipe pages per user: past pipe-user-pages-soft a new pipe
- * has two pages, and widening it gives EPERM. Then use the small pipe, and ask for less from then on:
- * the size halves, and doubles again after successes.
+ * Drained kpipes wait in a pool (kpool). A kpipe that still holds data is destroyed.
  */
 #include "lanes/kpipe.h"
 
@@ -26,192 +23,28 @@
 #include "base/compiler.h"
 #include "base/own.h"
 #include "base/sys.h"
+#include "lanes/kpool.h"
 #include "mm/folio.h"
 #include "splice/fd.h"
 #include "splice/file.h"
 #include "splice/pipe.h"
 
-#define KPIPE_BYTES_WANTED ((size_t)1 << 20) /* pipe-max-size of an unprivileged user; see docs/lanes.md */
-#define KPIPE_BYTES_LEAST ((size_t)64 << 10) /* widening to less is not worth the call */
-#define KPIPE_POOL_MAX 16
-#define KPIPE_GROW_AFTER 64 /* successes before a larger size is tried again */
-#define KPIPE_LOOKS_MAX 64  /* splices into one kpipe before it is passed on */
+#define KPIPE_LOOKS_MAX 64 /* splices into one kpipe before it is passed on */
 #define KPIPE_ENOUGH ((size_t)128 << 10)
 
-struct kpipe_ends {
-	int rd, wr;
-	size_t capacity;
-	dev_t dev; /* with ino, by which a child recognises the pipe; 0: unknown */
-	ino_t ino;
-};
-
 struct kpipe {
-	struct kpipe_ends ends;
+	struct usp_kpipe_ends ends;
 	unsigned process; /* that made it; a child has a copy of this struct, and the same kernel pipe */
 	size_t held;	  /* bytes in it */
 	size_t taken;	  /* bytes that have left it since it was last empty in the pool */
 };
 
-/* --- The pool --------------------------------------------------------------------------------------
- *
- * The idle kernel pipes belong to one process. A child has the same descriptors, so its first call
- * that takes the lock closes them, if they still are the same pipes: the child may have closed them,
- * and opened other files under their numbers. Other threads of the parent may go on while it forks. So
- * an entry is written before is_here is set, and is_here is cleared before the entry is taken. An
- * entry stands in one page, because memory is copied to a child page by page.
- */
-
-struct kpipe_idle {
-	_Alignas(64) struct kpipe_ends ends;
-	atomic_bool is_here;
-};
-
-static struct {
-	struct usp_own_lock lock;
-	struct kpipe_idle idle[KPIPE_POOL_MAX]; /* a stack */
-	unsigned nr_idle;
-	size_t bytes_wanted; /* adapts to the budget */
-	unsigned nr_granted; /* since the last refusal */
-	int null_fd;
-	size_t nr_used;
-	uint64_t nr_destroyed;
-} pool;
-
-static void ends_close(const struct kpipe_ends *ends)
-{
-	usp_sys_close(ends->rd);
-	usp_sys_close(ends->wr);
-}
-
-static void ends_close_one_inherited(const struct kpipe_ends *ends, int fd)
-{
-	struct stat st;
-
-	if (ends->ino && usp_sys_fstat(fd, &st) == 0 && st.st_dev == ends->dev && st.st_ino == ends->ino)
-		usp_sys_close(fd);
-}
-
-/* Close in a child. The parent keeps the kernel pipe and its bytes. */
-static void ends_close_inherited(const struct kpipe_ends *ends)
-{
-	ends_close_one_inherited(ends, ends->rd);
-	ends_close_one_inherited(ends, ends->wr);
-}
-
-/* Empty the pool for a new process. The parent's /dev/null stays open: its number may name another file by now. */
-static void pool_begin(void)
-{
-	for (unsigned i = 0; i < KPIPE_POOL_MAX; i++) {
-		if (atomic_exchange(&pool.idle[i].is_here, false))
-			ends_close_inherited(&pool.idle[i].ends);
-	}
-	pool.nr_idle = 0;
-	pool.bytes_wanted = KPIPE_BYTES_WANTED;
-	pool.nr_granted = 0;
-	pool.null_fd = -1;
-	pool.nr_used = 0;
-	pool.nr_destroyed = 0;
-}
-
-static void pool_lock(void)
-{
-	if (usp_own_lock(&pool.lock))
-		pool_begin();
-}
-
-static void pool_unlock(void)
-{
-	usp_own_unlock(&pool.lock);
-}
-
-/* Take an idle kernel pipe out of the pool. Lock held. */
-static bool pool_pop(struct kpipe_ends *ret_ends)
-{
-	if (!pool.nr_idle)
-		return false;
-	atomic_store(&pool.idle[--pool.nr_idle].is_here, false);
-	*ret_ends = pool.idle[pool.nr_idle].ends;
-	return true;
-}
-
-static void pool_push(const struct kpipe_ends *ends)
-{
-	pool.idle[pool.nr_idle].ends = *ends;
-	atomic_store(&pool.idle[pool.nr_idle++].is_here, true);
-}
-
-/* Return the size to ask for in the next pipe. pool_learn gets the outcome. */
-static size_t pool_bytes_wanted(void)
-{
-	size_t wanted;
-
-	pool_lock();
-	wanted = pool.bytes_wanted;
-	pool_unlock();
-	return wanted;
-}
-
-static void pool_learn(bool was_granted)
-{
-	pool_lock();
-	if (!was_granted) {
-		pool.bytes_wanted = usp_max(pool.bytes_wanted / 2, KPIPE_BYTES_LEAST);
-		pool.nr_granted = 0;
-	} else if (++pool.nr_granted >= KPIPE_GROW_AFTER && pool.bytes_wanted < KPIPE_BYTES_WANTED) {
-		pool.bytes_wanted *= 2;
-		pool.nr_granted = 0;
-	}
-	pool_unlock();
-}
-
-/* Widen as far as the budget allows: halve the size until it is granted, or below KPIPE_BYTES_LEAST. */
-static size_t ends_widen(int fd)
-{
-	int size;
-
-	for (size_t wanted = pool_bytes_wanted(); wanted >= KPIPE_BYTES_LEAST; wanted /= 2) {
-		size = usp_sys_set_pipe_size(fd, wanted);
-		pool_learn(size > 0);
-		if (size > 0)
-			return (size_t)size;
-	}
-	size = usp_sys_get_pipe_size(fd);
-	return size > 0 ? (size_t)size : USP_PAGE; /* the least that a pipe holds, even past the budget */
-}
-
-static int ends_open(struct kpipe_ends *ret_ends)
-{
-	struct stat st;
-	int fds[2], ret = usp_sys_pipe(fds, O_NONBLOCK);
-
-	if (ret < 0)
-		return ret;
-	*ret_ends = (struct kpipe_ends){.rd = fds[0], .wr = fds[1], .capacity = ends_widen(fds[1])};
-	if (usp_sys_fstat(fds[0], &st) == 0) {
-		ret_ends->dev = st.st_dev;
-		ret_ends->ino = st.st_ino;
-	}
-	return 0;
-}
-
 static int kpipe_new(struct kpipe **ret_kp)
 {
 	struct kpipe *kp = usp_alloc(sizeof(*kp));
-	bool is_pooled;
-	int ret = 0;
+	int ret = kp ? usp_kpool_take(&kp->ends) : -ENOMEM;
 
-	if (!kp)
-		return -ENOMEM;
-	pool_lock();
-	is_pooled = pool_pop(&kp->ends);
-	pool.nr_used++;
-	pool_unlock();
-	if (!is_pooled)
-		ret = ends_open(&kp->ends);
 	if (ret < 0) {
-		pool_lock();
-		pool.nr_used--;
-		pool_unlock();
 		usp_free(kp);
 		return ret;
 	}
@@ -220,70 +53,16 @@ static int kpipe_new(struct kpipe **ret_kp)
 	return 0;
 }
 
-/*
- * Keep a drained kernel pipe for the next buf. One with bytes is destroyed: they must not mix with
- * those of another file.
- */
-static bool pool_keeps(const struct kpipe *kp)
-{
-	bool is_kept;
-
-	pool_lock();
-	pool.nr_used--;
-	is_kept = !kp->held && pool.nr_idle < KPIPE_POOL_MAX;
-	if (is_kept)
-		pool_push(&kp->ends);
-	else if (kp->held)
-		pool.nr_destroyed++;
-	pool_unlock();
-	return is_kept;
-}
-
 static void kpipe_put(struct kpipe *kp)
 {
 	if (kp->process != usp_own_nr())
-		ends_close_inherited(&kp->ends);
-	else if (!pool_keeps(kp))
-		ends_close(&kp->ends);
+		usp_kpool_close_inherited(&kp->ends);
+	else
+		usp_kpool_give(&kp->ends, !kp->held);
 	usp_free(kp);
 }
 
-void usp_kpipe_usage(size_t *ret_nr_used, size_t *ret_nr_idle, uint64_t *ret_nr_destroyed)
-{
-	pool_lock();
-	*ret_nr_used = pool.nr_used;
-	*ret_nr_idle = pool.nr_idle;
-	*ret_nr_destroyed = pool.nr_destroyed;
-	pool_unlock();
-}
-
-void usp_kpipe_trim(void)
-{
-	struct kpipe_ends ends;
-
-	pool_lock();
-	while (pool_pop(&ends))
-		ends_close(&ends);
-	if (pool.null_fd >= 0)
-		usp_sys_close(pool.null_fd);
-	pool.null_fd = -1;
-	pool_unlock();
-}
-
 /* --- The kind of buf ------------------------------------------------------------------------------ */
-
-static ssize_t kpipe_drop(struct kpipe *kp, size_t len)
-{
-	ssize_t ret;
-
-	pool_lock();
-	if (pool.null_fd < 0)
-		pool.null_fd = usp_sys_open("/dev/null", O_WRONLY, 0);
-	ret = pool.null_fd < 0 ? pool.null_fd
-			       : usp_sys_splice(kp->ends.rd, NULL, pool.null_fd, NULL, len, USP_SPLICE_NONBLOCK);
-	pool_unlock();
-	return ret;
-}
 
 static bool kpipe_is_short(ssize_t ret)
 {
@@ -304,7 +83,7 @@ static int kpipe_settle(struct kpipe *kp, size_t offset)
 	if (kp->process != usp_own_nr())
 		return -ESTALE;
 	while (kp->taken < offset) {
-		ssize_t ret = kpipe_drop(kp, offset - kp->taken);
+		ssize_t ret = usp_kpool_drop(&kp->ends, offset - kp->taken);
 
 		if (kpipe_is_short(ret))
 			ret = kpipe_skip(kp, offset - kp->taken);
@@ -515,7 +294,7 @@ static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 	if (out->io_bytes)
 		len = usp_min(len, out->io_bytes);
 	if (out->fd < 0) {
-		ret = kpipe_drop(kp, len); /* a sink without a descriptor is here only if it drops */
+		ret = usp_kpool_drop(&kp->ends, len); /* a sink without a descriptor is here only if it drops */
 	} else {
 		if (out->traits & USP_FILE_SIGPIPE)
 			usp_sigpipe_begin(&guard);

@@ -17,10 +17,4 @@ extern const struct usp_buf_ops usp_kpipe_buf_ops;
  */
 bool usp_kpipe_is_refused(struct usp_file *sink);
 
-/* Count the kernel pipes in use, those idle in the pool, and those destroyed because they still held data. */
-void usp_kpipe_usage(size_t *ret_nr_used, size_t *ret_nr_idle, uint64_t *ret_nr_destroyed);
-
-/* Close the idle kernel pipes of the pool. */
-void usp_kpipe_trim(void);
-
 #endif

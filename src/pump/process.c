@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* process - what belongs to the process as a whole: its caches, and the version. */
 #include "base/sized.h"
-#include "lanes/kpipe.h"
+#include "lanes/kpool.h"
 #include "mm/folio.h"
 
 void usp_trim(struct usp_usage *ret_usage)
@@ -10,11 +10,11 @@ void usp_trim(struct usp_usage *ret_usage)
 	size_t nr_idle;
 
 	usp_folio_trim();
-	usp_kpipe_trim();
+	usp_kpool_trim();
 	if (!ret_usage)
 		return;
 	usp_folio_usage(&usage.nr_folios, &usage.folio_bytes);
-	usp_kpipe_usage(&usage.nr_kpipes, &nr_idle, &usage.nr_kpipes_destroyed);
+	usp_kpool_usage(&usage.nr_kpipes, &nr_idle, &usage.nr_kpipes_destroyed);
 	usp_sized_give(ret_usage, &usage, sizeof(usage));
 }
 

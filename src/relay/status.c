@@ -6,7 +6,7 @@
 #include "base/compiler.h"
 #include "base/sized.h"
 #include "base/sys.h"
-#include "lanes/kpipe.h"
+#include "lanes/kpool.h"
 #include "relay/account.h"
 #include "relay/worker.h"
 #include "splice/file.h"
@@ -26,7 +26,7 @@ void usp_relay_status(struct usp_relay *relay, struct usp_relay_status *ret_stat
 		usp_ways_judge(status.delivered[i], from->bytes[USP_COPIED] + to->bytes[USP_COPIED],
 			       from->bytes[USP_UNKNOWN] + to->bytes[USP_UNKNOWN], status.ways[i]);
 	}
-	usp_kpipe_usage(&status.nr_kpipes, &status.nr_kpipes_idle, &status.nr_kpipes_destroyed);
+	usp_kpool_usage(&status.nr_kpipes, &status.nr_kpipes_idle, &status.nr_kpipes_destroyed);
 	pthread_mutex_lock(&relay->lock);
 	status.nr_targets = relay->targets ? relay->targets->nr : 0;
 	pthread_mutex_unlock(&relay->lock);

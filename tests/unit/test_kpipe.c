@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "lanes/kpipe.h"
+#include "lanes/kpool.h"
 
 #define SLOT 65536
 
@@ -48,7 +49,7 @@ static uint64_t nr_destroyed(void)
 	uint64_t nr;
 	size_t nr_used, nr_idle;
 
-	usp_kpipe_usage(&nr_used, &nr_idle, &nr);
+	usp_kpool_usage(&nr_used, &nr_idle, &nr);
 	return nr;
 }
 
