@@ -101,7 +101,7 @@ int main(void)
 		ret = usp_file_new(&credit_ops, USP_WRITE, "credit", &credit, &sink);
 	if (ret == 0) {
 		sink->fd = fds[0];
-		ret = usp_copy(source, sink, NULL, NULL);
+		ret = usp_copy_files(source, sink, NULL, NULL);
 	}
 	usp_file_put(source);
 	usp_file_put(sink);

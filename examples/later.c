@@ -157,7 +157,7 @@ int main(int argc, char **argv)
 	if (ret == 0)
 		ret = -pthread_create(&later.thread, NULL, later_fill, &later);
 	if (ret == 0) {
-		ret = usp_copy(source, sink, NULL, NULL);
+		ret = usp_copy_files(source, sink, NULL, NULL);
 		pthread_join(later.thread, NULL);
 		printf("%d bytes; some were waited for: %s\n", NR_PAGES * PAGE_LEN,
 		       atomic_load(&nr_late) ? "yes" : "no");

@@ -97,7 +97,7 @@ int main(int argc, char **argv)
 	if (ret == 0) {
 		below = NULL; /* the slice closes it */
 		fprintf(stderr, "%" PRId64 " bytes\n", usp_file_size(file));
-		ret = usp_copy(file, sink, NULL, NULL);
+		ret = usp_copy_files(file, sink, NULL, NULL);
 	}
 	usp_file_put(file);
 	usp_file_put(below);

@@ -280,20 +280,3 @@ int usp_pump_run(struct usp_pump *pump)
 		ret = usp_threads_run(pump);
 	return ret < 0 ? (run_finish(pump), ret) : run_finish(pump);
 }
-
-int usp_copy(struct usp_file *from, struct usp_file *to, const struct usp_pump_params *params,
-	     struct usp_route_total *ret_total)
-{
-	struct usp_pump *pump;
-	int ret = usp_pump_new(from, params, &pump);
-
-	if (ret < 0)
-		return ret;
-	ret = usp_pump_add_sink(pump, to);
-	if (ret == 0)
-		ret = usp_pump_run(pump);
-	if (ret_total)
-		usp_pump_total(pump, ret_total);
-	usp_pump_free(pump);
-	return ret;
-}

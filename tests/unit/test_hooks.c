@@ -480,7 +480,7 @@ static void a_route_goes_over_stacks_at_both_ends(void **state)
 	(void)state;
 	source = over(open_temporary(USP_READ, &fds[0]));
 	sink = over(open_temporary(USP_WRITE, &fds[1]));
-	assert_int_equal(usp_copy(source, sink, NULL, &total), 0);
+	assert_int_equal(usp_copy_files(source, sink, NULL, &total), 0);
 	assert_int_equal(nr_seen, 2 * (CARD_LEN - 100));
 	assert_int_equal(total.copied, CARD_LEN - 100);
 	assert_int_equal(total.by_reference + total.unknown, 0);
@@ -526,7 +526,7 @@ static void a_run_that_fails_gives_back_what_it_read_below(void **state)
 	(void)state;
 	file = over(open_temporary(USP_READ, &fd));
 	SCRIPT(sink, 40, -EIO);
-	assert_int_equal(usp_copy(file, sink->file, NULL, NULL), -EIO);
+	assert_int_equal(usp_copy_files(file, sink->file, NULL, NULL), -EIO);
 	assert_int_equal(lseek(fd, 0, SEEK_CUR), 140);
 	drop(&file);
 	close(fd);

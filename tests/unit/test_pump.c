@@ -486,13 +486,45 @@ static void one_call_copies_everything_and_tells_how(void **state)
 	struct usp_file *source = open_memory(bytes, sizeof(bytes)), *sink = open_memfd(0, USP_WRITE);
 
 	(void)state;
-	assert_int_equal(usp_copy(source, sink, NULL, &total), 0);
+	assert_int_equal(usp_copy_files(source, sink, NULL, &total), 0);
 	assert_int_equal(total.by_reference + total.copied + total.unknown, BUF_LEN);
-	assert_int_equal(usp_copy(source, sink, NULL, NULL), 0); /* it is at its end */
+	assert_int_equal(usp_copy_files(source, sink, NULL, NULL), 0); /* it is at its end */
 	assert_int_equal(usp_file_size(sink), BUF_LEN);
-	assert_int_equal(usp_copy(sink, source, NULL, NULL), -EINVAL);
+	assert_int_equal(usp_copy_files(sink, source, NULL, NULL), -EINVAL);
 	drop(&source);
 	drop(&sink);
+}
+
+static void two_specs_are_copied_and_one_file_never_onto_itself(void **state)
+{
+	struct usp_route_total total = {.size = sizeof(total)};
+	unsigned char bytes[BUF_LEN] = {1, 2, 3};
+	char from[] = "/tmp/usplice-XXXXXX", to[sizeof(from) + 8], spec[sizeof(to) + 8];
+	int fd = mkstemp(from);
+	struct stat st;
+
+	(void)state;
+	snprintf(to, sizeof(to), "%s.to", from);
+	assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
+	assert_int_equal(usp_copy(from, to, NULL, &total), 0);
+	assert_int_equal(total.by_reference + total.copied + total.unknown, BUF_LEN);
+	assert_int_equal(usp_copy("/nowhere/at/all", to, NULL, NULL), -ENOENT);
+	assert_int_equal(usp_copy(from, "/nowhere/at/all", NULL, NULL), -ENOENT);
+	assert_int_equal(usp_copy(from, "/dev/full", NULL, NULL), -ENOSPC);
+	assert_int_equal(stat(to, &st), 0);
+	assert_int_equal(st.st_size, BUF_LEN);
+
+	unlink(to);
+	assert_int_equal(link(from, to), 0);
+	snprintf(spec, sizeof(spec), "%s,append", to);
+	assert_int_equal(usp_copy(from, from, NULL, NULL), -EINVAL);
+	assert_int_equal(usp_copy(from, to, NULL, NULL), -EINVAL);
+	assert_int_equal(usp_copy(from, spec, NULL, NULL), -EINVAL);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, BUF_LEN);
+	close(fd);
+	unlink(from);
+	unlink(to);
 }
 
 static void parameters_that_are_zero_move_everything(void **state)
@@ -502,7 +534,7 @@ static void parameters_that_are_zero_move_everything(void **state)
 	struct usp_file *source = open_memory(bytes, sizeof(bytes)), *sink = open_memfd(0, USP_WRITE);
 
 	(void)state;
-	assert_int_equal(usp_copy(source, sink, &params, NULL), 0);
+	assert_int_equal(usp_copy_files(source, sink, &params, NULL), 0);
 	assert_int_equal(usp_file_size(sink), BUF_LEN);
 	drop(&source);
 	drop(&sink);
@@ -527,7 +559,7 @@ static void a_limit_is_said_by_its_flag_and_may_be_zero(void **state)
 		unsigned char bytes[BUF_LEN];
 		struct usp_file *source = open_memory(bytes, sizeof(bytes)), *sink = open_memfd(0, USP_WRITE);
 
-		assert_int_equal(usp_copy(source, sink, &params, NULL), rows[i].ret);
+		assert_int_equal(usp_copy_files(source, sink, &params, NULL), rows[i].ret);
 		assert_int_equal(usp_file_size(sink), rows[i].moved);
 		drop(&source);
 		drop(&sink);
@@ -652,6 +684,7 @@ int main(void)
 		CASE(a_pump_needs_files_of_the_right_direction_and_a_sink),
 		CASE(without_descriptors_a_run_goes_on_in_memory_and_sees_a_stop),
 		CASE(one_call_copies_everything_and_tells_how),
+		CASE(two_specs_are_copied_and_one_file_never_onto_itself),
 		CASE(parameters_that_are_zero_move_everything),
 		CASE(a_limit_is_said_by_its_flag_and_may_be_zero),
 		CASE(time_outs_of_several_sinks_need_turns),
