@@ -124,7 +124,7 @@ static void report_json(FILE *out, const struct copy *copy)
 }
 
 /* Report lost bytes: each close of a file does, also that of a second descriptor. 0 or -errno. */
-static int report_settle(int fd)
+static int report_late_error(int fd)
 {
 	int twin = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
@@ -145,7 +145,7 @@ static int report_write_all(int fd, const char *text, size_t len)
 		text += written > 0 ? written : 0;
 		len -= written > 0 ? (size_t)written : 0;
 	}
-	return report_settle(fd);
+	return report_late_error(fd);
 }
 
 int report_write_json(const struct copy *copy, int fd, const char *name)

@@ -39,7 +39,7 @@ static void heap_put(struct usp_loop *loop, size_t index, struct usp_timer *time
 }
 
 /* Move the timer at index to where it belongs, first up and then down. */
-static void heap_settle(struct usp_loop *loop, size_t index)
+static void heap_sift(struct usp_loop *loop, size_t index)
 {
 	struct usp_timer *timer = loop->heap[index];
 
@@ -81,7 +81,7 @@ int usp_loop_arm(struct usp_loop *loop, struct usp_timer *timer, uint64_t when_n
 		heap_put(loop, ++loop->nr_timers, timer);
 	}
 	timer->when_ns = when_ns;
-	heap_settle(loop, timer->index);
+	heap_sift(loop, timer->index);
 	return 0;
 }
 
@@ -95,7 +95,7 @@ void usp_loop_disarm(struct usp_loop *loop, struct usp_timer *timer)
 	if (index == loop->nr_timers--)
 		return;
 	heap_put(loop, index, loop->heap[loop->nr_timers + 1]);
-	heap_settle(loop, index);
+	heap_sift(loop, index);
 }
 
 static void loop_fire_timers(struct usp_loop *loop)

@@ -78,7 +78,7 @@ static ssize_t kpipe_skip(struct kpipe *kp, size_t len)
 }
 
 /* Drop bytes until the kernel pipe begins at offset: 0 or -errno. -ESTALE in a child: the parent has the bytes. */
-static int kpipe_settle(struct kpipe *kp, size_t offset)
+static int kpipe_skip_to(struct kpipe *kp, size_t offset)
 {
 	if (kp->process != usp_own_nr())
 		return -ESTALE;
@@ -108,7 +108,7 @@ static bool kpipe_buf_get(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 	ssize_t ret;
 
 	(void)pipe;
-	if (kpipe_settle(kp, buf->offset) < 0 || kpipe_new(&twin) < 0)
+	if (kpipe_skip_to(kp, buf->offset) < 0 || kpipe_new(&twin) < 0)
 		return false;
 	ret = usp_sys_tee(kp->ends.rd, twin->ends.wr, copy->len, USP_SPLICE_NONBLOCK);
 	twin->held = ret > 0 ? (size_t)ret : 0;
@@ -127,7 +127,7 @@ static int kpipe_buf_map(struct usp_pipe *pipe, struct usp_buf *buf)
 	struct kpipe *kp = buf->store;
 	struct usp_folio *folio;
 	size_t done = 0;
-	ssize_t ret = kpipe_settle(kp, buf->offset);
+	ssize_t ret = kpipe_skip_to(kp, buf->offset);
 
 	(void)pipe;
 	if (ret < 0)
@@ -286,7 +286,7 @@ static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 	bool is_seekable = out->traits & USP_FILE_SEEKABLE, has_pos = is_seekable && !usp_file_shares_pos(out, pos);
 	struct usp_sigpipe_guard guard;
 	int64_t at = *pos;
-	ssize_t ret = kpipe_settle(kp, buf->offset);
+	ssize_t ret = kpipe_skip_to(kp, buf->offset);
 
 	if (ret < 0)
 		return ret;

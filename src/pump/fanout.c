@@ -262,7 +262,7 @@ static void fanout_add_wait(struct usp_pump *pump, const struct usp_pump_wait *w
 	pump->waits.told[pump->waits.nr++] = *wait;
 }
 
-/* End the run as if the source had failed. The next steps only settle what was sent. */
+/* End the run as if the source had failed. The next steps only wait for what was sent. */
 static void fanout_fail(struct usp_pump *pump, int error)
 {
 	atomic_store(&pump->source_error, error);

@@ -50,7 +50,7 @@ static bool flow_has_broken(const struct usp_conn *conn)
 }
 
 /* End the flows that are over, after a side has ended or broken. The last flow ends the connection. */
-static void flow_settle(struct usp_conn *conn)
+static void flow_end_finished(struct usp_conn *conn)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		if (usp_conn_is_over(conn, i))
@@ -74,7 +74,7 @@ static void flow_lose(struct usp_conn *conn, bool *ret_how)
 											       : USP_WHY_TARGET_BROKE;
 	}
 	*ret_how = true;
-	flow_settle(conn);
+	flow_end_finished(conn);
 }
 
 /* --- Work ------------------------------------------------------------------------------------------- */
@@ -267,7 +267,7 @@ static void flow_step(struct usp_conn *conn, unsigned direction)
 		flow_lose_sink(conn, direction, ret);
 	} else {
 		conn->ends[direction].has_ended = true;
-		flow_settle(conn);
+		flow_end_finished(conn);
 	}
 }
 

@@ -409,7 +409,7 @@ ssize_t usp_file_write_iter(struct usp_file *out, const struct usp_iter *from, i
  * Make three numbers equal: what a splice_read hook returned, what it pushed, and how far it moved the
  * position (C17). The ring decides: its bytes will be delivered, whatever the hook returned.
  */
-static ssize_t file_settle_read(struct usp_file *in, int64_t start, int64_t *pos, size_t pushed, ssize_t ret)
+static ssize_t file_reconcile_read(struct usp_file *in, int64_t start, int64_t *pos, size_t pushed, ssize_t ret)
 {
 	if (pushed == 0 && ret > 0)
 		ret = -EIO;
@@ -441,7 +441,7 @@ ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe 
 	len = usp_min(len, USP_MAX_RW_COUNT);
 	before = pipe->turn_bytes; /* only the holder of the write turn changes it */
 	ret = hook(in, pos, pipe, len, flags);
-	return file_settle_read(in, start, pos, pipe->turn_bytes - before, ret);
+	return file_reconcile_read(in, start, pos, pipe->turn_bytes - before, ret);
 }
 
 ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)

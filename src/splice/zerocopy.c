@@ -239,7 +239,7 @@ static struct usp_zerocopy_send *zerocopy_unlink(struct usp_zerocopy *zerocopy, 
 }
 
 /* Move sent bytes in the account from unknown to the way that their notice names. */
-static void zerocopy_settle(struct usp_file *out, size_t len, enum usp_way way, const char *reason)
+static void zerocopy_rebook(struct usp_file *out, size_t len, enum usp_way way, const char *reason)
 {
 	struct usp_account *account = &usp_file_side(out, USP_WRITE)->account;
 
@@ -251,11 +251,11 @@ static void zerocopy_settle(struct usp_file *out, size_t len, enum usp_way way, 
 static void zerocopy_account(struct usp_file *out, size_t len, bool is_copied, bool is_aborted)
 {
 	if (is_aborted)
-		zerocopy_settle(out, len, USP_UNKNOWN, "sent from our memory, and the connection was aborted");
+		zerocopy_rebook(out, len, USP_UNKNOWN, "sent from our memory, and the connection was aborted");
 	else if (is_copied)
-		zerocopy_settle(out, len, USP_COPIED, "MSG_ZEROCOPY, but the kernel said that it copied");
+		zerocopy_rebook(out, len, USP_COPIED, "MSG_ZEROCOPY, but the kernel said that it copied");
 	else
-		zerocopy_settle(out, len, USP_BY_REFERENCE, "MSG_ZEROCOPY, as the kernel confirmed");
+		zerocopy_rebook(out, len, USP_BY_REFERENCE, "MSG_ZEROCOPY, as the kernel confirmed");
 }
 
 bool usp_zerocopy_reap(struct usp_file *out, struct usp_zerocopy *zerocopy)
