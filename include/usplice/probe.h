@@ -21,9 +21,8 @@ struct usp_probe_result {
 /*
  * Find out how splice(2) carries the bytes of one hop: out of a file into a kernel pipe (USP_READ), or out
  * of a kernel pipe into the file (USP_WRITE). The answer is about this file: its mount, its protocol, the
- * device that it sends through. The experiments use objects of their own, of the same kind. Where there can
- * be none, as on a mount that is read-only, a page of the file itself is dropped from the page cache and read
- * again; no byte and no offset changes.
+ * device that it sends through. The experiments use objects of their own, of the same kind. A page of a file
+ * that is read is also dropped from the page cache, and read again; no byte and no offset changes.
  *
  * Takes some milliseconds the first time, and remembers what holds for a whole mount or protocol. Safe from
  * several threads. -EINVAL for a side that is none. *ret_result has its size set.

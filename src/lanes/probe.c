@@ -104,6 +104,7 @@ static enum usp_way probe_find(const struct usp_file *file, const struct probe_k
 /* --- Files on disk --------------------------------------------------------------------------------------- */
 
 static const char dax_reason[] = "DAX: the file has no pages in the page cache, and the kernel copies";
+static const char differ_reason[] = "this file behaves otherwise than a scratch file on its mount";
 static const char direct_reason[] = "O_DIRECT goes around the page cache, where the probe cannot look";
 static const char *const regular_reasons[2][USP_NR_WAYS] = {
 	{"the page cache's own pages, as probed on this mount",
@@ -188,13 +189,28 @@ static enum usp_way probe_mount(const struct usp_file *file, const struct probe_
 				      : usp_alias_page_cache(probe_scratch(file, key->mount));
 }
 
-/* Look at a page of the file itself. */
-static void probe_evict(const struct usp_file *file, struct usp_probe_result *ret_result)
+/* Look at a page of the file itself. One without a size may be generated, and is not read. */
+static enum usp_way probe_evict(const struct usp_file *file)
 {
 	int64_t size = usp_file_size(file);
 
-	probe_say_found(ret_result, usp_evict(file->fd, file->pos >= 0 && file->pos < size ? file->pos : 0),
-			evict_reasons);
+	if (size <= 0)
+		return USP_UNKNOWN;
+	return usp_evict(file->fd, file->pos >= 0 && file->pos < size ? file->pos : 0);
+}
+
+/*
+ * A finding on a scratch file is about a file of our own, with a dirty page. The page of the file itself may
+ * be clean, and of another owner. Where the two differ, say that it is unknown.
+ */
+static void probe_cross_check(const struct usp_file *file, struct usp_probe_result *ret_result)
+{
+	enum usp_way way = probe_evict(file);
+
+	if (ret_result->way == USP_UNKNOWN)
+		probe_say_found(ret_result, way, evict_reasons);
+	else if (way != USP_UNKNOWN && way != ret_result->way)
+		probe_say(ret_result, USP_UNKNOWN, differ_reason);
 }
 
 /*
@@ -223,14 +239,14 @@ void usp_probe_regular(const struct usp_file *file, unsigned side, struct usp_pr
 		way = probe_find(file, &key);
 	}
 	probe_say_found(ret_result, way, regular_reasons[side == USP_WRITE]);
-	if (way == USP_UNKNOWN && side == USP_READ)
-		probe_evict(file, ret_result);
+	if (side == USP_READ)
+		probe_cross_check(file, ret_result);
 }
 
 void usp_probe_block(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
 {
 	if (side == USP_READ)
-		probe_evict(file, ret_result);
+		probe_say_found(ret_result, probe_evict(file), evict_reasons);
 	else
 		probe_say(ret_result, USP_UNKNOWN, "how a device takes bytes could only be probed by writing to it");
 }

@@ -35,6 +35,25 @@ tells_the_truth() {
 	done
 }
 
+# The file itself is asked, too: here the kernel says that its page left the page cache while a pipe had it.
+@test "a file that behaves otherwise than a scratch file on its mount is unknown" {
+	tracing
+	head -c 1M /dev/urandom >a
+	sync a
+	strace -f -o trace -e trace=preadv2 "$USPLICE" copy --report report a null:
+	[ "$(grep -c preadv2 trace)" -ge 6 ] || skip "no page of a file can be dropped here"
+	[ "$(jq '.hops[0].by_reference' report)" -eq 1048576 ]
+	differs=0
+	for look in {3..9}; do
+		gone=preadv2:error=EAGAIN:when=$look
+		strace -f -o trace -e trace=preadv2 -e inject="$gone" "$USPLICE" copy --report report a null:
+		[ "$(jq -r '.hops[0].reason' report)" = "this file behaves otherwise than a scratch file on its mount" ] || continue
+		[ "$(jq '.hops[0].unknown' report)" -eq 1048576 ]
+		differs=$((differs + 1))
+	done
+	[ "$differs" -ge 1 ]
+}
+
 # each_call CALLS ERRORS FILE... -- ARGUMENTS: let the first, second ... call fail, until none is left.
 each_call() {
 	local calls=$1 errors=$2 files=() error n
