@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* cmd_explain - `usplice explain`: plan a route, move a sample where that changes nothing, and show what happened. */
 #include "cli.h"
+#include "copy.h"
 #include "explain.h"
 #include "option.h"
 #include "probe.h"
@@ -153,6 +154,43 @@ static bool explain_can_read(const struct explain_request *request, const struct
 	return false;
 }
 
+/* Look at the object that a spec names, by its path or descriptor; st_mode is 0 if there is none. */
+static struct stat explain_look(const char *text, unsigned side)
+{
+	struct stat st = {.st_mode = 0};
+	struct usp_spec *spec;
+	const char *why;
+	int error;
+
+	if (usp_spec_parse(text, &spec, &why) == 0) {
+		error = usp_spec_path(spec) ? stat(usp_spec_path(spec), &st)
+					    : fstat(usp_spec_descriptor(spec, side), &st);
+		if (error < 0)
+			st.st_mode = 0;
+		usp_spec_free(spec);
+	}
+	return st;
+}
+
+/* Refuse what a copy refuses: an object that is both source and sink, or two sinks. */
+static int explain_check_same(const struct explain_request *request)
+{
+	struct stat source = explain_look(request->source, USP_READ), sink, other;
+	unsigned i, j;
+
+	for (i = 0; i < request->nr_sinks; i++) {
+		sink = explain_look(request->sinks[i], USP_WRITE);
+		if (copy_is_same(&source, &sink))
+			return copy_usage("sink", request->sinks[i], "is the same file as the source");
+		for (j = 0; j < i; j++) {
+			other = explain_look(request->sinks[j], USP_WRITE);
+			if (copy_is_same(&other, &sink))
+				return copy_usage("sink", request->sinks[i], "is given twice");
+		}
+	}
+	return CLI_DONE;
+}
+
 static int explain_open(struct explanation *explanation)
 {
 	const struct explain_request *request = explanation->request;
@@ -232,7 +270,9 @@ static int explain_main(const struct explain_request *request)
 		message_say("%s", strerror(ENOMEM));
 		return CLI_FAILED;
 	}
-	code = explain_open(&explanation);
+	code = explain_check_same(request);
+	if (code == CLI_DONE)
+		code = explain_open(&explanation);
 	if (code == CLI_DONE) {
 		code = explain_go(&explanation);
 		is_planned = explanation.pump && code != CLI_USAGE;

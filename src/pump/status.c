@@ -96,11 +96,16 @@ void usp_pump_error(const struct usp_pump *pump, struct usp_pump_error *ret_erro
 	usp_sized_give(ret_error, &error, sizeof(error));
 }
 
-/* Tell whether all bytes went from file to file: then there is no pipe between two hops. */
+static const char range_reason[] = "whether the kernel shares blocks or copies them shows when the bytes have gone";
+
+/* Tell whether all bytes went, or will go, from file to file: then there is no pipe between two hops. */
 static bool status_is_range(const struct usp_pump *pump)
 {
 	uint64_t sum = 0;
 
+	if (pump->stage == USP_PUMP_NEW)
+		return pump->plan.hops && usp_range_is_possible(pump) &&
+		       !(pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++)
 		sum += atomic_load(&pump->range[way]);
 	return sum && sum == atomic_load(&pump->sinks[0].bytes) + atomic_load(&pump->sinks[0].stranded);
@@ -135,9 +140,9 @@ int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *re
 	hop.to = index ? usp_file_spec(file) : is_range ? usp_file_spec(pump->sinks[0].file) : "pipe";
 	hop.expected = pump->plan.hops ? (enum usp_way)pump->plan.hops[index].way : USP_UNKNOWN;
 	if (is_range) /* the plan expected a pipe */
-		hop.expected = status_largest(&hop);
+		hop.expected = pump->stage == USP_PUMP_NEW ? USP_UNKNOWN : status_largest(&hop);
 	if (pump->stage == USP_PUMP_NEW && pump->plan.hops)
-		hop.reason[pump->plan.hops[index].way] = pump->plan.hops[index].reason;
+		hop.reason[hop.expected] = is_range ? range_reason : pump->plan.hops[index].reason;
 	usp_sized_give(ret_hop, &hop, sizeof(hop));
 	return 0;
 }

@@ -31,6 +31,31 @@ load support
 	[ "$(ls)" = $'a\nb' ]
 }
 
+@test "what a copy refuses is refused" {
+	data a 1000
+	ln a hard
+	ln -s a soft
+	touch b
+	for sinks in a hard soft "b a" "b b" "b ./b"; do
+		status=0
+		"$USPLICE" copy a $sinks 2>refused || status=$?
+		[ "$status" -eq 2 ]
+		run --separate-stderr "$USPLICE" explain a $sinks
+		[ "$status" -eq 2 ]
+		[ "$stderr" = "$(cat refused)" ]
+	done
+	run --separate-stderr "$USPLICE" explain - a <a
+	[ "$status" -eq 2 ]
+	[ "$stderr" = "usplice: sink a: is the same file as the source" ]
+}
+
+@test "a route from file to file is one hop in the plan, too" {
+	data a 1000
+	run "$USPLICE" explain --sample 0 --json a b
+	[ "$(jq -c '[.hops[] | [.from, .to, .expected]]' <<<"$output")" = '[["a","b","unknown"]]' ]
+	[ ! -e b ]
+}
+
 @test "nothing is read from a stream, or sent to a peer" {
 	data a 100000
 	run "$USPLICE" explain - null: < <(cat a)
