@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""tokens - count the tokens of tests/oracle/token_cells.c in the memory of a guest, for tools/test-kernels."""
+"""tokens - two opinions on tests/oracle/token_cells.c, for tools/test-kernels: its tokens in the memory of a guest, and the
+bytes that functions of the guest's kernel copied (kprobes)."""
 import json
 import mmap
 import socket
@@ -9,11 +10,13 @@ import threading
 from pathlib import Path
 
 MEMORY_MIB = 256
+COPIED_LEAST = 256  # bytes: the smallest piece of a cell has 512
+CONTROLS = {"control as a copy": "copied", "control as a reference": "by reference"}
 
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
-mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t devtmpfs devtmpfs /dev && mkdir -p /tmp /var/tmp &&
+mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t tracefs tracefs /sys/kernel/tracing ; mount -t devtmpfs devtmpfs /dev && mkdir -p /tmp /var/tmp &&
 	mount -t tmpfs tmpfs /tmp && ip link set lo up && insmod /drivers/loop.ko && truncate -s 32M /disk &&
 	mke2fs -F /disk >/dev/null && mount -o loop -t ext4 /disk /var/tmp && dmesg -n 1 && stty -echo && echo "@begin" &&
 	/programs/token_cells
@@ -54,7 +57,8 @@ def count_in_memory(qmp, dump, token):
 
 
 def run_cells(emulator, image, initramfs, seconds):
-    """Boot the guest, and answer its questions: [name, what, counts before and after] for each cell, and its last lines."""
+    """Boot the guest, and answer its questions. For each cell [name, what, counts before and after, bytes that were copied],
+    and the lines of its console."""
     with tempfile.TemporaryDirectory() as folder:
         monitor, dump = Path(folder, "monitor"), Path(folder, "dump")
         command = [emulator, "-accel", "tcg", "-m", str(MEMORY_MIB), "-smp", "1", "-nodefaults", "-no-reboot", "-display",
@@ -72,7 +76,9 @@ def run_cells(emulator, image, initramfs, seconds):
                     if line == "@begin":
                         qmp = Qmp(monitor)
                     elif line.startswith("@cell "):
-                        cells.append([*line[6:].split("\t"), []])
+                        cells.append([*line[6:].split("\t"), [], None])
+                    elif line.startswith("@copied "):
+                        cells[-1][3] = int(line[8:])
                     elif line.startswith("@count "):
                         cells[-1][2].append(count_in_memory(qmp, dump, bytes.fromhex(line[7:])))
                         guest.stdin.write("\n")
@@ -83,16 +89,25 @@ def run_cells(emulator, image, initramfs, seconds):
         return cells, console
 
 
+def has_kprobes(cells):
+    """Whether the sums of bytes can be believed: both controls are as they must be."""
+    return all(copied is not None and (copied >= COPIED_LEAST) == (CONTROLS[name] == "copied")
+               for name, _, _, copied in cells if name in CONTROLS)
+
+
 def judge(cells, findings):
     """What the counts say beside what the probe found: rows for the table, and sentences about what is wrong."""
-    rows, wrong = {}, []
-    for name, what, counts in cells:
+    seen = sum(1 for *_, copied in cells if has_kprobes(cells) and copied >= COPIED_LEAST)
+    rows, wrong = {"copied by kprobes, too": str(seen) if has_kprobes(cells) else "no kprobes"}, []
+    for name, what, counts, copied in cells:
         if len(counts) != 2:
             rows[f"{name}: {what}"] = "refused"
             continue
         way = "copied" if counts[1] > counts[0] else "by reference"
         rows[f"{name}: {what}"] = way
-        expected = {"control as a copy": "copied", "control as a reference": "by reference"}.get(name, findings.get(name))
+        expected = CONTROLS.get(name, findings.get(name))
         if expected in ("copied", "by reference") and expected != way:
             wrong.append(f"{name} ({what}): {way} by its tokens, {counts[0]} before and {counts[1]} after, not {expected}")
+        if has_kprobes(cells) and copied >= COPIED_LEAST and way != "copied":
+            wrong.append(f"{name} ({what}): {way} by its tokens, but kprobes saw {copied} bytes copied")
     return rows, wrong
