@@ -12,11 +12,13 @@
 #include <sys/auxv.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -168,6 +170,44 @@ int usp_sys_fsync(int fd)
 int usp_sys_memfd(const char *name)
 {
 	return (int)sys_result(memfd_create(name, MFD_CLOEXEC));
+}
+
+int usp_sys_memfd_huge(const char *name)
+{
+	return (int)sys_result(memfd_create(name, MFD_CLOEXEC | MFD_HUGETLB));
+}
+
+/* Raw: no line is collected, no byte is changed, nothing is written back. */
+static int sys_pty_set(int fd)
+{
+	struct termios settings;
+
+	if (ioctl(fd, TCGETS, &settings) < 0)
+		return -errno;
+	cfmakeraw(&settings);
+	return (int)sys_result(ioctl(fd, TCSETS, &settings));
+}
+
+int usp_sys_pty(int ret_fds[2])
+{
+	int master = (int)sys_result(open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+	int is_locked = 0, slave = -1, result = master;
+
+	if (result >= 0)
+		result = (int)sys_result(ioctl(master, TIOCSPTLCK, &is_locked));
+	if (result >= 0)
+		result = slave =
+			(int)sys_result(ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+	if (result >= 0)
+		result = sys_pty_set(slave);
+	if (result < 0) {
+		usp_sys_close(master);
+		usp_sys_close(slave);
+		return result;
+	}
+	ret_fds[0] = slave;
+	ret_fds[1] = master;
+	return 0;
 }
 
 ssize_t usp_sys_readlink(const char *path, char *ret_text, size_t len)
@@ -525,6 +565,20 @@ void usp_sys_random(void *base, size_t len)
 int usp_sys_pid(void)
 {
 	return getpid();
+}
+
+/* setfsuid(2) tells no error, only the value before. A value that is no user asks for it. */
+int usp_sys_set_file_user(uid_t user)
+{
+	if (user == geteuid())
+		return -EPERM;
+	setfsuid(user);
+	return (uid_t)setfsuid((uid_t)-1) == user ? 0 : -EPERM;
+}
+
+void usp_sys_restore_file_user(void)
+{
+	setfsuid(geteuid());
 }
 
 int usp_sys_get_policy(void)

@@ -33,7 +33,10 @@ int usp_sys_set_flags(int fd, int flags);
 int64_t usp_sys_lseek(int fd, int64_t off, int whence);
 int usp_sys_ftruncate(int fd, int64_t len);
 int usp_sys_fsync(int fd);
-int usp_sys_memfd(const char *name); /* name shows only in /proc; the file has no path */
+int usp_sys_memfd(const char *name);	  /* name shows only in /proc; the file has no path */
+int usp_sys_memfd_huge(const char *name); /* of huge pages; none is taken before the file is mapped and touched */
+/* A terminal in raw mode: what is written to ret_fds[1], the master, is read from ret_fds[0]. Nonblocking. */
+int usp_sys_pty(int ret_fds[2]);
 ssize_t usp_sys_readlink(const char *path, char *ret_text, size_t len); /* no 0 at the end; -ENAMETOOLONG if cut */
 int usp_sys_is_dax(int fd); /* statx(2): 1 if the file goes around the page cache, always; 0; -ENODATA: unknown */
 int64_t usp_sys_block_size(int fd); /* BLKGETSIZE64 */
@@ -117,6 +120,13 @@ uint64_t usp_sys_thread_cpu_ns(void); /* what the calling thread has used */
 int usp_sys_pid(void);
 unsigned usp_sys_fd_limit(void);	     /* RLIMIT_NOFILE: descriptors are below this number */
 void usp_sys_random(void *base, size_t len); /* unpredictable: getrandom(2), else AT_RANDOM */
+
+/*
+ * Let the calling thread, and no other one, reach files as another user does: 0, or -EPERM without an effect. A thread
+ * of root then has no right to pass over modes and owners. restore undoes it.
+ */
+int usp_sys_set_file_user(uid_t user);
+void usp_sys_restore_file_user(void);
 
 /* The scheduling policy of the calling thread: SCHED_OTHER and so on, see sched_getscheduler(2). */
 int usp_sys_get_policy(void);

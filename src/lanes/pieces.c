@@ -44,7 +44,7 @@ static bool pieces_drain(int fd)
 /* Send a piece, and return what it is charged; -1 if it did not go in one piece. */
 static int64_t pieces_charge(const int pair[2], size_t len)
 {
-	static const char bytes[65536 + PIECES_MORE];
+	static const char bytes[USP_PIECE_MAX + PIECES_MORE];
 	int64_t before = pieces_charged(pair[0]), after;
 
 	if (before < 0 || usp_sys_write(pair[1], bytes, len) != (ssize_t)len || !usp_alias_await(pair[0]) ||
@@ -54,14 +54,19 @@ static int64_t pieces_charge(const int pair[2], size_t len)
 	return pieces_drain(pair[0]) ? after - before : -1;
 }
 
+int usp_piece_is_pages(const int pair[2], size_t len)
+{
+	int64_t less = pieces_charge(pair, len), more = less < 0 ? -1 : pieces_charge(pair, len + PIECES_MORE);
+
+	return more < 0 ? -1 : more - less == PIECES_MORE;
+}
+
 bool usp_pieces_are_pages(const int pair[2])
 {
-	static const size_t lens[] = {512, 4096, 65536 - 4096};
+	static const size_t lens[] = {512, 4096, USP_PIECE_MAX};
 
 	for (unsigned i = 0; i < usp_array_len(lens); i++) {
-		int64_t less = pieces_charge(pair, lens[i]), more = pieces_charge(pair, lens[i] + PIECES_MORE);
-
-		if (less < 0 || more - less != PIECES_MORE)
+		if (usp_piece_is_pages(pair, lens[i]) != 1)
 			return false;
 	}
 	return true;

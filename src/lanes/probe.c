@@ -25,6 +25,7 @@
 #include "base/sys.h"
 #include "lanes/alias.h"
 #include "lanes/evict.h"
+#include "lanes/pairs.h"
 #include "lanes/pieces.h"
 #include "splice/file.h"
 
@@ -325,30 +326,7 @@ static bool probe_make_unix(const struct usp_alias_maker *maker, int ret_pair[2]
 
 static bool probe_make_tcp(const struct usp_alias_maker *maker, int ret_pair[2])
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct sockaddr *sockaddr = (struct sockaddr *)&address;
-	int listener = usp_sys_socket(AF_INET, SOCK_STREAM, maker->protocol), ret;
-	const struct linger reset = {.l_onoff = 1};
-	socklen_t len = sizeof(address);
-
-	ret = listener;
-	if (ret >= 0)
-		ret = usp_sys_bind(listener, sockaddr, len);
-	if (ret >= 0)
-		ret = usp_sys_listen(listener, 1);
-	if (ret >= 0)
-		ret = usp_sys_getsockname(listener, sockaddr, &len);
-	if (ret >= 0)
-		ret = ret_pair[1] = usp_sys_socket(AF_INET, SOCK_STREAM, maker->protocol);
-	if (ret >= 0)
-		ret = usp_sys_connect(ret_pair[1], sockaddr, len);
-	if ((ret >= 0 || ret == -EINPROGRESS) && usp_alias_await(listener))
-		ret_pair[0] = usp_sys_accept(listener, NULL);
-	usp_sys_close(listener);
-	/* Reset the connection when it is closed, so that no port is kept for it. */
-	usp_sys_setsockopt(ret_pair[0], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	usp_sys_setsockopt(ret_pair[1], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	return ret_pair[0] >= 0;
+	return usp_pair_stream(maker->protocol, ret_pair) == 0;
 }
 
 /* The peer writes pieces of its own: pages that were spliced in say nothing about them. */

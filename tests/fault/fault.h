@@ -44,6 +44,9 @@
 	X(usp_sys_ftruncate, false, EIO, EPERM)                                                                       \
 	X(usp_sys_fsync, false, EDQUOT, EIO, ENOSPC, EROFS)                                                           \
 	X(usp_sys_memfd, false, EMFILE, ENOMEM)                                                                       \
+	X(usp_sys_memfd_huge, false, EMFILE, ENOMEM)                                                                  \
+	X(usp_sys_pty, false, EIO, EMFILE, ENOSPC)                                                                    \
+	X(usp_sys_set_file_user, false, EPERM)                                                                        \
 	X(usp_sys_readlink, false, EACCES, ENAMETOOLONG)                                                              \
 	X(usp_sys_block_size, false, EIO, ENOTTY)                                                                     \
 	X(usp_sys_readv, true, EAGAIN, EINTR, EINVAL, EIO, ENOMEM)                                                    \
