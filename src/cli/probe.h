@@ -4,14 +4,16 @@
 #define USP_CLI_PROBE_H
 
 #include <stdbool.h>
-#include <usplice.h>
+#include <stdio.h>
+#include <time.h>
+#include <usplice/probe.h>
 
 #define PROBE_DIRS_MAX 16
 
 struct probe_request {
 	const char *dirs[PROBE_DIRS_MAX];
 	unsigned nr_dirs;
-	bool json, verbose, help;
+	bool json, verbose, no_cost, help;
 	const char *source, *sink; /* specs, or NULL */
 };
 
@@ -19,13 +21,15 @@ struct probe_request {
 struct probe_object {
 	char name[128];
 	struct usp_file *files[2]; /* to read from, to write to; NULL where there is none, or the same file twice */
+	struct usp_probe_result answers[2]; /* of usp_probe, where there is a file */
 };
 
 /*
  * Make the objects that can be made here, those of the directories first: their number, or -errno without memory. Free
- * them with probe_objects_free. Nothing of them has a name, and none reaches another machine.
+ * them with probe_objects_free. Nothing of them has a name, and none reaches another machine. A directory that can have
+ * no file is named on standard error, and taken out of the request.
  */
-int probe_objects_make(const struct probe_request *request, struct probe_object **ret_objects);
+int probe_objects_make(struct probe_request *request, struct probe_object **ret_objects);
 void probe_objects_free(struct probe_object *objects, int nr_objects);
 
 /*
@@ -33,5 +37,46 @@ void probe_objects_free(struct probe_object *objects, int nr_objects);
  * unless must_write is set. A pipe stands in for a FIFO. NULL after saying why not.
  */
 struct usp_file *probe_open(const char *spec, unsigned mode, bool must_write);
+
+/* What a run found on this machine: what the ledger uses, and the matrix. */
+struct probe_machine {
+	time_t when;
+	struct probe_object *objects;
+	int nr_objects;
+	struct usp_probe_cell *cells; /* with names of their own */
+	size_t nr_cells, max_cells;
+	struct usp_probe_matrix_result result;
+};
+
+/* Ask about this machine: 0, or -errno. It is to be freed also after a failure. */
+int probe_machine_ask(struct probe_request *request, struct probe_machine *ret_machine);
+void probe_machine_free(struct probe_machine *machine);
+
+/* Find the base cell of an object in one half; NULL if there is none. */
+const struct usp_probe_cell *probe_machine_base(const struct probe_machine *machine, enum usp_probe_half half,
+						const char *object);
+
+/* Count the routes that were run as a whole, and those of them that did as their halves say. */
+void probe_machine_routes(const struct probe_machine *machine, unsigned *ret_checked, unsigned *ret_agreed);
+
+/* Write all that was found as JSON, with a line feed at the end. */
+void probe_write_json(FILE *stream, const struct probe_machine *machine);
+
+/* Print it for people on standard output; with is_verbose every cell and its reason. */
+void probe_print_machine(const struct probe_machine *machine, bool is_verbose);
+
+extern const char *const probe_answer_names[USP_NR_PROBE_ANSWERS];
+extern const char *const probe_answer_colours[USP_NR_PROBE_ANSWERS]; /* "" for none */
+extern const char *const probe_half_names[];
+
+/* Return the name of an errno value, such as "EINVAL"; "errno" for one that no hop gives. */
+const char *probe_error_name(int error);
+
+/* Tell whether standard output is a terminal that shows colours, and NO_COLOR does not forbid them. */
+bool probe_has_colour(void);
+
+/* Seconds of the processor for a GiB, and GiB in a second; cost->bytes must not be 0. */
+double probe_cpu_s_per_gib(const struct usp_probe_cost *cost);
+double probe_gib_per_s(const struct usp_probe_cost *cost);
 
 #endif

@@ -39,10 +39,25 @@ static void object_take(struct probe_object *object, int fd, unsigned mode)
 		object->files[1] = mode & USP_READ ? usp_file_get(file) : file;
 }
 
+/* Some file systems know no file without a name: unlink it at once. */
+static int object_open_scratch(const char *dir)
+{
+	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	char path[4096];
+
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR) ||
+	    snprintf(path, sizeof(path), "%s/.usplice-probe-XXXXXX", dir) >= (int)sizeof(path))
+		return fd;
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd >= 0)
+		unlink(path);
+	return fd;
+}
+
 static void object_make_file(struct probe_object *object, const char *dir)
 {
 	snprintf(object->name, sizeof(object->name), "file in %s", dir);
-	object_take(object, open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), USP_READ | USP_WRITE);
+	object_take(object, object_open_scratch(dir), USP_READ | USP_WRITE);
 }
 
 static void object_make_memory_file(struct probe_object *object, const char *unused)
@@ -145,7 +160,24 @@ static void objects_add(struct probe_object *objects, int *nr_objects, const str
 	*nr_objects += object->files[0] || object->files[1];
 }
 
-int probe_objects_make(const struct probe_request *request, struct probe_object **ret_objects)
+/* Make a file in each directory. Those that can have none are named, and taken out of the request. */
+static void objects_add_files(struct probe_request *request, struct probe_object *objects, int *nr_objects)
+{
+	unsigned nr_dirs = 0, i;
+
+	for (i = 0; i < request->nr_dirs; i++) {
+		int before = *nr_objects;
+
+		objects_add(objects, nr_objects, &(struct object_kind){object_make_file, request->dirs[i]});
+		if (*nr_objects == before)
+			message_say("no file can be made in %s: %s", request->dirs[i], strerror(errno));
+		else
+			request->dirs[nr_dirs++] = request->dirs[i];
+	}
+	request->nr_dirs = nr_dirs;
+}
+
+int probe_objects_make(struct probe_request *request, struct probe_object **ret_objects)
 {
 	struct probe_object *objects = calloc(OBJECTS_MAX, sizeof(*objects));
 	int nr_objects = 0;
@@ -153,13 +185,7 @@ int probe_objects_make(const struct probe_request *request, struct probe_object 
 
 	if (!objects)
 		return -ENOMEM;
-	for (i = 0; i < request->nr_dirs; i++) {
-		int before = nr_objects;
-
-		objects_add(objects, &nr_objects, &(struct object_kind){object_make_file, request->dirs[i]});
-		if (nr_objects == before)
-			message_say("no file can be made in %s: %s", request->dirs[i], strerror(errno));
-	}
+	objects_add_files(request, objects, &nr_objects);
 	for (i = 0; i < sizeof(object_kinds) / sizeof(object_kinds[0]); i++)
 		objects_add(objects, &nr_objects, &object_kinds[i]);
 	*ret_objects = objects;

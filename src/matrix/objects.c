@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* objects - the kinds of objects that the matrix asks about, and one of each. */
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -15,6 +16,8 @@
 #endif
 
 #define OBJECT_SOCKET_LEN ((size_t)16384) /* fits into a datagram, and into the buffers of a new connection */
+
+#define OBJECT_PATH_MAX 4096
 
 static const char zero_reason[] = "the kernel makes these bytes: nothing can change them afterwards";
 static const char text_reason[] = "the kernel generates the text at each read: there is no page to change";
@@ -137,12 +140,31 @@ static const struct matrix_kind object_kinds[] = {
 	 .max_len = MATRIX_PAGE},
 };
 
+/* Some file systems know no file without a name: unlink it at once. */
+static int object_open_scratch(const char *dir)
+{
+	int fd = usp_sys_open(dir, O_TMPFILE | O_RDWR, 0600);
+	char path[OBJECT_PATH_MAX];
+	uint64_t random;
+
+	if (fd != -EOPNOTSUPP && fd != -EISDIR)
+		return fd;
+	usp_sys_random(&random, sizeof(random));
+	if (snprintf(path, sizeof(path), "%s/.usplice-probe-%016llx", dir, (unsigned long long)random) >=
+	    (int)sizeof(path))
+		return -ENAMETOOLONG;
+	fd = usp_sys_open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (fd >= 0)
+		usp_sys_unlink(path);
+	return fd;
+}
+
 int usp_matrix_object_file(const struct matrix_object *object)
 {
 	if (object->kind->is_huge)
 		return usp_sys_memfd_huge("usplice-probe");
 	if (object->kind->in_dir)
-		return usp_sys_open(object->dir, O_TMPFILE | O_RDWR, 0600);
+		return object_open_scratch(object->dir);
 	return usp_sys_memfd("usplice-probe");
 }
 

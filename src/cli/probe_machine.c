@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/* probe_machine - ask about one object of each kind of this machine, and keep what was found. */
+#include "cli.h"
+#include "probe.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MACHINE_CELLS_FIRST 256
+#define MACHINE_GIB 1073741824.0
+
+const char *const probe_answer_names[USP_NR_PROBE_ANSWERS] = {
+	[USP_PROBE_BY_REFERENCE] = "by reference", [USP_PROBE_COPIED] = "copied",
+	[USP_PROBE_BY_DEVICE] = "by the device",   [USP_PROBE_REFUSED] = "refused",
+	[USP_PROBE_UNDECIDABLE] = "undecidable",
+};
+const char *const probe_answer_colours[USP_NR_PROBE_ANSWERS] = {
+	[USP_PROBE_BY_REFERENCE] = "\033[32m", [USP_PROBE_COPIED] = "\033[31m",
+	[USP_PROBE_BY_DEVICE] = "\033[36m",    [USP_PROBE_REFUSED] = "",
+	[USP_PROBE_UNDECIDABLE] = "\033[33m",
+};
+const char *const probe_half_names[] = {
+	[USP_PROBE_INTO_PIPE] = "into a pipe",
+	[USP_PROBE_OUT_OF_PIPE] = "out of a pipe",
+	[USP_PROBE_DIRECT] = "direct",
+	[USP_PROBE_COMPOSED] = "composed",
+};
+
+static const struct machine_error {
+	int error;
+	const char *name;
+} machine_errors[] = {
+	{EACCES, "EACCES"},
+	{EAFNOSUPPORT, "EAFNOSUPPORT"},
+	{EAGAIN, "EAGAIN"},
+	{EBADF, "EBADF"},
+	{EFAULT, "EFAULT"},
+	{EFBIG, "EFBIG"},
+	{EINTR, "EINTR"},
+	{EINVAL, "EINVAL"},
+	{EIO, "EIO"},
+	{EISDIR, "EISDIR"},
+	{EMFILE, "EMFILE"},
+	{ENFILE, "ENFILE"},
+	{ENOBUFS, "ENOBUFS"},
+	{ENODEV, "ENODEV"},
+	{ENOENT, "ENOENT"},
+	{ENOMEM, "ENOMEM"},
+	{ENOPROTOOPT, "ENOPROTOOPT"},
+	{ENOSPC, "ENOSPC"},
+	{ENOSYS, "ENOSYS"},
+	{ENOTDIR, "ENOTDIR"},
+	{ENOTTY, "ENOTTY"},
+	{EOPNOTSUPP, "EOPNOTSUPP"},
+	{EPERM, "EPERM"},
+	{EPROTONOSUPPORT, "EPROTONOSUPPORT"},
+	{EROFS, "EROFS"},
+	{ESPIPE, "ESPIPE"},
+	{ETIMEDOUT, "ETIMEDOUT"},
+	{EXDEV, "EXDEV"},
+};
+
+const char *probe_error_name(int error)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(machine_errors) / sizeof(machine_errors[0]); i++) {
+		if (machine_errors[i].error == error)
+			return machine_errors[i].name;
+	}
+	return "errno";
+}
+
+double probe_cpu_s_per_gib(const struct usp_probe_cost *cost)
+{
+	return (double)cost->cpu_ns / 1e9 * MACHINE_GIB / (double)cost->bytes;
+}
+
+double probe_gib_per_s(const struct usp_probe_cost *cost)
+{
+	return (double)cost->bytes / MACHINE_GIB * 1e9 / (double)cost->wall_ns;
+}
+
+/* --- Cells --------------------------------------------------------------------------------------------------- */
+
+static int machine_grow(struct probe_machine *machine)
+{
+	size_t max = machine->max_cells ? 2 * machine->max_cells : MACHINE_CELLS_FIRST;
+	struct usp_probe_cell *cells = realloc(machine->cells, max * sizeof(*cells));
+
+	if (!cells)
+		return -ENOMEM;
+	machine->cells = cells;
+	machine->max_cells = max;
+	return 0;
+}
+
+/* Keep a cell, with its names, which are lent. */
+static int machine_take(const struct usp_probe_cell *cell, void *arg)
+{
+	struct probe_machine *machine = arg;
+	char *object, *peer;
+
+	if (machine->nr_cells == machine->max_cells && machine_grow(machine) < 0)
+		return -ENOMEM;
+	object = strdup(cell->object);
+	peer = cell->peer ? strdup(cell->peer) : NULL;
+	if (!object || (cell->peer && !peer)) {
+		free(object);
+		free(peer);
+		return -ENOMEM;
+	}
+	machine->cells[machine->nr_cells] = *cell;
+	machine->cells[machine->nr_cells].object = object;
+	machine->cells[machine->nr_cells++].peer = peer;
+	return 0;
+}
+
+const struct usp_probe_cell *probe_machine_base(const struct probe_machine *machine, enum usp_probe_half half,
+						const char *object)
+{
+	size_t i;
+
+	for (i = 0; i < machine->nr_cells; i++) {
+		const struct usp_probe_cell *cell = &machine->cells[i];
+
+		if (cell->is_base && cell->half == half && strcmp(cell->object, object) == 0)
+			return cell;
+	}
+	return NULL;
+}
+
+void probe_machine_routes(const struct probe_machine *machine, unsigned *ret_checked, unsigned *ret_agreed)
+{
+	size_t i;
+
+	*ret_checked = *ret_agreed = 0;
+	for (i = 0; i < machine->nr_cells; i++) {
+		const struct usp_probe_cell *cell = &machine->cells[i];
+
+		*ret_checked += cell->half == USP_PROBE_COMPOSED;
+		*ret_agreed += cell->half == USP_PROBE_COMPOSED && cell->answer == cell->expected;
+	}
+}
+
+/* --- A run --------------------------------------------------------------------------------------------------- */
+
+static void machine_set_dirs(struct probe_request *request)
+{
+	const char *tmpdir = getenv("TMPDIR");
+
+	if (request->nr_dirs > 0)
+		return;
+	request->dirs[request->nr_dirs++] = tmpdir && tmpdir[0] ? tmpdir : "/tmp";
+	request->dirs[request->nr_dirs++] = "/dev/shm";
+}
+
+/* Ask for what the ledger uses. */
+static void machine_ask_objects(struct probe_machine *machine)
+{
+	int i, side;
+
+	for (i = 0; i < machine->nr_objects; i++) {
+		for (side = 0; side < 2; side++) {
+			struct probe_object *object = &machine->objects[i];
+
+			object->answers[side].size = sizeof(object->answers[side]);
+			if (object->files[side])
+				usp_probe(object->files[side], side ? USP_WRITE : USP_READ, &object->answers[side]);
+		}
+	}
+}
+
+int probe_machine_ask(struct probe_request *request, struct probe_machine *ret_machine)
+{
+	struct usp_probe_matrix_params params = {.size = sizeof(params), .no_cost = request->no_cost};
+	int nr;
+
+	*ret_machine = (struct probe_machine){.when = time(NULL), .result.size = sizeof(ret_machine->result)};
+	machine_set_dirs(request);
+	nr = probe_objects_make(request, &ret_machine->objects); /* leaves the directories that can have files */
+	if (nr < 0)
+		return nr;
+	ret_machine->nr_objects = nr;
+	machine_ask_objects(ret_machine);
+	params.dirs = request->dirs;
+	params.nr_dirs = request->nr_dirs;
+	return usp_probe_matrix(&params, machine_take, ret_machine, &ret_machine->result);
+}
+
+void probe_machine_free(struct probe_machine *machine)
+{
+	size_t i;
+
+	for (i = 0; i < machine->nr_cells; i++) {
+		free((char *)machine->cells[i].object);
+		free((char *)machine->cells[i].peer);
+	}
+	free(machine->cells);
+	probe_objects_free(machine->objects, machine->nr_objects);
+}
