@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_matrix - the matrix of the probe on this kernel, and on kernels that copy where this one does not. Functions in
+ * front of splice and vmsplice play these.
+ */
+#include "net.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+#include <usplice/probe.h>
+
+#include "base/sys.h"
+
+/* --- A kernel that copies -------------------------------------------------------------------------------- */
+
+static struct {
+	bool vmsplice;	/* memory is copied into a pipe */
+	bool files;	/* files are copied into a pipe */
+	bool read_only; /* only files that are not open for writing */
+	bool disk;	/* what came from a disk is copied into a socket, and nothing else is */
+} copies;
+static bool came_from_disk;
+
+static ssize_t copy_through(int in, int64_t *off_in, int out, size_t len)
+{
+	static char bytes[1 << 16];
+	ssize_t ret;
+
+	if (len > sizeof(bytes))
+		len = sizeof(bytes);
+	ret = off_in ? pread(in, bytes, len, *off_in) : read(in, bytes, len);
+	if (ret > 0)
+		ret = write(out, bytes, (size_t)ret);
+	if (ret > 0 && off_in)
+		*off_in += ret;
+	return ret < 0 ? -errno : ret;
+}
+
+ssize_t __real_usp_sys_splice(int in, int64_t *off_in, int out, int64_t *off_out, size_t len, unsigned flags);
+ssize_t __wrap_usp_sys_splice(int in, int64_t *off_in, int out, int64_t *off_out, size_t len, unsigned flags);
+ssize_t __wrap_usp_sys_splice(int in, int64_t *off_in, int out, int64_t *off_out, size_t len, unsigned flags)
+{
+	struct stat from, to;
+	bool is_file, is_read_only = (fcntl(in, F_GETFL) & O_ACCMODE) == O_RDONLY;
+
+	fstat(in, &from);
+	fstat(out, &to);
+	is_file = S_ISREG(from.st_mode);
+	if (is_file)
+		came_from_disk = from.st_dev >> 8 != 0;
+	if (is_file && (copies.files || (copies.read_only && is_read_only)))
+		return copy_through(in, off_in, out, len);
+	if (copies.disk && came_from_disk && S_ISFIFO(from.st_mode) && S_ISSOCK(to.st_mode))
+		return copy_through(in, NULL, out, len);
+	return __real_usp_sys_splice(in, off_in, out, off_out, len, flags);
+}
+
+ssize_t __real_usp_sys_vmsplice(int fd, const struct iovec *iov, unsigned nr_segs, unsigned flags);
+ssize_t __wrap_usp_sys_vmsplice(int fd, const struct iovec *iov, unsigned nr_segs, unsigned flags);
+ssize_t __wrap_usp_sys_vmsplice(int fd, const struct iovec *iov, unsigned nr_segs, unsigned flags)
+{
+	ssize_t ret;
+
+	if (!copies.vmsplice || (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
+		return __real_usp_sys_vmsplice(fd, iov, nr_segs, flags);
+	ret = writev(fd, iov, (int)nr_segs);
+	return ret < 0 ? -errno : ret;
+}
+
+/* --- A run ------------------------------------------------------------------------------------------------- */
+
+struct found {
+	struct usp_probe_cell cells[1024];
+	unsigned nr, nr_differing, stop_at;
+	struct usp_probe_matrix_result result;
+};
+
+static int take_cell(const struct usp_probe_cell *cell, void *arg)
+{
+	struct found *found = arg;
+
+	assert_int_equal(cell->size, sizeof(*cell));
+	assert_true(found->nr < ARRAY_LEN(found->cells));
+	found->cells[found->nr] = *cell;
+	found->cells[found->nr].object = strdup(cell->object);
+	found->cells[found->nr++].peer = NULL;
+	found->nr_differing += cell->half == USP_PROBE_COMPOSED && cell->answer != cell->expected;
+	return found->nr == found->stop_at ? -ECANCELED : 0;
+}
+
+static void found_free(struct found *found)
+{
+	while (found->nr > 0)
+		free((char *)found->cells[--found->nr].object);
+	free(found);
+}
+
+static struct found *ask(struct usp_file *const *files, unsigned nr_files)
+{
+	static const char *const dirs[] = {"/var/tmp"};
+	const struct usp_probe_matrix_params params = {
+		.size = sizeof(params),
+		.dirs = dirs,
+		.nr_dirs = 1,
+		.files = files,
+		.nr_files = nr_files,
+		.no_cost = true,
+	};
+	struct found *found = calloc(1, sizeof(*found));
+
+	assert_non_null(found);
+	found->result.size = sizeof(found->result);
+	assert_int_equal(usp_probe_matrix(&params, take_cell, found, &found->result), 0);
+	assert_true(found->result.copies);
+	return found;
+}
+
+static const struct usp_probe_cell *base_of(const struct found *found, enum usp_probe_half half, const char *object)
+{
+	for (unsigned i = 0; i < found->nr; i++) {
+		if (found->cells[i].half == half && found->cells[i].is_base &&
+		    strcmp(found->cells[i].object, object) == 0)
+			return &found->cells[i];
+	}
+	fail_msg("no base cell of %s", object);
+	return NULL;
+}
+
+static enum usp_probe_answer answer_of(const struct found *found, enum usp_probe_half half, const char *object)
+{
+	return base_of(found, half, object)->answer;
+}
+
+/* --- Tests -------------------------------------------------------------------------------------------------- */
+
+static void every_cell_is_complete(void **state)
+{
+	struct found *found = ask(NULL, 0);
+
+	(void)state;
+	assert_true(found->nr > 100);
+	for (unsigned i = 0; i < found->nr; i++) {
+		const struct usp_probe_cell *cell = &found->cells[i];
+
+		assert_true(cell->answer < USP_NR_PROBE_ANSWERS);
+		assert_non_null(cell->reason);
+		assert_true(strlen(cell->reason) > 8);
+		assert_true(cell->answer != USP_PROBE_REFUSED || cell->error > 0);
+		assert_int_equal(cell->cost.bytes, 0);
+	}
+	found_free(found);
+}
+
+static void a_write_is_a_copy_and_a_null_device_drops(void **state)
+{
+	struct found *found = ask(NULL, 0);
+
+	(void)state;
+	assert_true(found->result.aliases);
+	assert_int_equal(answer_of(found, USP_PROBE_INTO_PIPE, "memory, by write"), USP_PROBE_COPIED);
+	assert_int_equal(answer_of(found, USP_PROBE_OUT_OF_PIPE, "memory, by read"), USP_PROBE_COPIED);
+	assert_int_equal(answer_of(found, USP_PROBE_INTO_PIPE, "pipe, by tee"), USP_PROBE_BY_REFERENCE);
+	assert_int_equal(answer_of(found, USP_PROBE_OUT_OF_PIPE, "/dev/null"), USP_PROBE_BY_REFERENCE);
+	assert_int_not_equal(answer_of(found, USP_PROBE_INTO_PIPE, "/proc/self/status"), USP_PROBE_BY_REFERENCE);
+	assert_int_equal(found->nr_differing, 0);
+	found_free(found);
+}
+
+static void a_kernel_whose_vmsplice_copies_is_found_out(void **state)
+{
+	struct found *found;
+
+	(void)state;
+	copies.vmsplice = true;
+	found = ask(NULL, 0);
+	copies.vmsplice = false;
+	assert_true(found->result.aliases);
+	assert_int_equal(answer_of(found, USP_PROBE_INTO_PIPE, "memory, by vmsplice"), USP_PROBE_COPIED);
+	assert_int_equal(answer_of(found, USP_PROBE_INTO_PIPE, "file in memory (memfd)"), USP_PROBE_BY_REFERENCE);
+	found_free(found);
+}
+
+static void a_kernel_whose_files_are_copied_is_found_out(void **state)
+{
+	struct found *found;
+
+	(void)state;
+	copies.files = true;
+	found = ask(NULL, 0);
+	copies.files = false;
+	assert_true(found->result.aliases); /* by vmsplice */
+	assert_int_equal(answer_of(found, USP_PROBE_INTO_PIPE, "file in memory (memfd)"), USP_PROBE_COPIED);
+	assert_int_equal(answer_of(found, USP_PROBE_INTO_PIPE, "memory, by vmsplice"), USP_PROBE_BY_REFERENCE);
+	assert_int_equal(answer_of(found, USP_PROBE_INTO_PIPE, "pipe"), USP_PROBE_BY_REFERENCE);
+	found_free(found);
+}
+
+static void a_copy_that_depends_on_the_right_to_write_is_found_out(void **state)
+{
+	struct found *found;
+	unsigned nr_read_only = 0;
+
+	(void)state;
+	copies.read_only = true;
+	found = ask(NULL, 0);
+	copies.read_only = false;
+	assert_int_equal(answer_of(found, USP_PROBE_INTO_PIPE, "file in memory (memfd)"), USP_PROBE_BY_REFERENCE);
+	for (unsigned i = 0; i < found->nr; i++) {
+		const struct usp_probe_cell *cell = &found->cells[i];
+
+		if (!cell->rights || strcmp(cell->rights, "read-only") != 0 || strcmp(cell->state, "mapped") != 0)
+			continue;
+		assert_int_equal(cell->answer, USP_PROBE_COPIED);
+		nr_read_only++;
+	}
+	assert_int_equal(nr_read_only, 2); /* a file on the disk, and a memfd */
+	found_free(found);
+}
+
+static void a_route_that_is_not_the_sum_of_its_halves_is_told(void **state)
+{
+	struct found *found;
+	struct stat st;
+
+	(void)state;
+	if (stat("/var/tmp", &st) < 0 || st.st_dev >> 8 == 0)
+		skip(); /* on no disk */
+	copies.disk = true;
+	found = ask(NULL, 0);
+	copies.disk = false;
+	assert_int_equal(answer_of(found, USP_PROBE_OUT_OF_PIPE, "UNIX stream"), USP_PROBE_BY_REFERENCE);
+	assert_true(found->nr_differing > 0);
+	found_free(found);
+}
+
+/* With neither way to put a page into a pipe by reference, nothing can be decided, and refusals stay what they are. */
+static void without_a_control_nothing_is_decided(void **state)
+{
+	struct found *found;
+
+	(void)state;
+	copies.vmsplice = copies.files = true;
+	found = ask(NULL, 0);
+	copies.vmsplice = copies.files = false;
+	assert_false(found->result.aliases);
+	for (unsigned i = 0; i < found->nr; i++)
+		assert_true(found->cells[i].answer == USP_PROBE_UNDECIDABLE ||
+			    found->cells[i].answer == USP_PROBE_REFUSED);
+	found_free(found);
+}
+
+static void author_probe(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
+{
+	(void)file;
+	ret_result->way = side == USP_READ ? USP_BY_REFERENCE : USP_COPIED;
+	ret_result->reason = "the author has tried it";
+}
+
+static void the_endpoint_of_an_author_is_a_row(void **state)
+{
+	struct usp_file_ops ops = mock_copy_ops;
+	struct mock *mock;
+	struct found *found;
+
+	(void)state;
+	ops.probe = author_probe;
+	mock = mock_open(&ops, USP_READ | USP_WRITE, 0);
+	found = ask(&mock->file, 1);
+	assert_int_equal(answer_of(found, USP_PROBE_INTO_PIPE, usp_file_spec(mock->file)), USP_PROBE_BY_REFERENCE);
+	assert_int_equal(answer_of(found, USP_PROBE_OUT_OF_PIPE, usp_file_spec(mock->file)), USP_PROBE_COPIED);
+	assert_string_equal(base_of(found, USP_PROBE_OUT_OF_PIPE, usp_file_spec(mock->file))->reason,
+			    "the author has tried it");
+	found_free(found);
+	mock_close(mock);
+}
+
+static void a_run_ends_when_its_caller_says_so(void **state)
+{
+	struct usp_probe_matrix_result result = {.size = sizeof(result)};
+	struct usp_probe_matrix_params wrong = {.size = 1};
+	struct found *found = calloc(1, sizeof(*found));
+
+	(void)state;
+	assert_non_null(found);
+	found->stop_at = 3;
+	assert_int_equal(usp_probe_matrix(NULL, take_cell, found, &result), -ECANCELED);
+	assert_int_equal(found->nr, 3);
+	assert_int_equal(usp_probe_matrix(&wrong, take_cell, found, &result), -EINVAL);
+	assert_int_equal(found->nr, 3);
+	found_free(found);
+}
+
+static int take_cost(const struct usp_probe_cell *cell, void *arg)
+{
+	unsigned *nr_measured = arg;
+
+	assert_true(cell->cost.bytes == 0 || (cell->is_base && cell->cost.wall_ns > 0));
+	*nr_measured += cell->cost.bytes > 0;
+	return 0;
+}
+
+static void base_cells_have_a_cost(void **state)
+{
+	struct usp_probe_matrix_result result = {.size = sizeof(result)};
+	unsigned nr_measured = 0;
+
+	(void)state;
+	assert_int_equal(usp_probe_matrix(NULL, take_cost, &nr_measured, &result), 0);
+	assert_true(nr_measured > 10);
+	assert_true(result.memory.bytes > 0 && result.memory.wall_ns > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(every_cell_is_complete),
+		CASE(a_write_is_a_copy_and_a_null_device_drops),
+		CASE(a_kernel_whose_vmsplice_copies_is_found_out),
+		CASE(a_kernel_whose_files_are_copied_is_found_out),
+		CASE(a_copy_that_depends_on_the_right_to_write_is_found_out),
+		CASE(a_route_that_is_not_the_sum_of_its_halves_is_told),
+		CASE(without_a_control_nothing_is_decided),
+		CASE(the_endpoint_of_an_author_is_a_row),
+		CASE(a_run_ends_when_its_caller_says_so),
+		CASE(base_cells_have_a_cost),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
