@@ -14,6 +14,7 @@
  *   src/mm/          floor 2     folios (counted pieces of memory), gifts (the caller's memory)
  *   src/splice/      floor 3     buf, pipe, file, and the acts: splice, tee, vmsplice, direct; helpers for tables
  *   src/lanes/       floor 4     kernel pipes, the plan of each hop's lane, the probe that tries what the kernel does
+ *   src/matrix/      floor 5     the probe of all kinds of objects, with each flag, right, state and length
  *   src/endpoints/   floor 5     one file per endpoint type; endpoints.c is their list, spec.c the grammar
  *   src/pump/        floor 5     source to sinks, until done
  *   src/metrics/     floor 6     an HTTP server for a table of numbers
@@ -38,6 +39,8 @@
  *       word_list.c  lines of a file              peer.c          addresses as text
  *       relay_reload.c  reads files again         relay_rules.c   which clients are served
  *       cmd_probe.c  `usplice probe`              probe_objects.c one object of each kind
+ *       probe_machine.c  asks about the machine   probe_table.c   for people
+ *                                                 probe_json.c    for programs
  *       cmd_explain.c  `usplice explain`          explain_draw.c  how it is shown
  *       ways.c       by reference, copied
  *

@@ -56,7 +56,10 @@ void probe_machine_free(struct probe_machine *machine);
 const struct usp_probe_cell *probe_machine_base(const struct probe_machine *machine, enum usp_probe_half half,
 						const char *object);
 
-/* Count the routes that were run as a whole, and those of them that did as their halves say. */
+/* Tell whether a cell is a route that was run as a whole and did not do as its halves say. */
+bool probe_is_differing(const struct usp_probe_cell *cell);
+
+/* Count the routes that were run as a whole and decided, and those of them that did as their halves say. */
 void probe_machine_routes(const struct probe_machine *machine, unsigned *ret_checked, unsigned *ret_agreed);
 
 /* Write all that was found as JSON, with a line feed at the end. */

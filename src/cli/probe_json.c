@@ -138,7 +138,7 @@ static void json_composed(FILE *stream, const struct probe_machine *machine)
 	for (i = 0; i < machine->nr_cells; i++) {
 		const struct usp_probe_cell *cell = &machine->cells[i];
 
-		if (cell->half != USP_PROBE_COMPOSED || cell->answer == cell->expected)
+		if (!probe_is_differing(cell))
 			continue;
 		fputs(is_first ? "{" : ",\n{", stream);
 		json_member(stream, "source", cell->object);

@@ -132,6 +132,12 @@ const struct usp_probe_cell *probe_machine_base(const struct probe_machine *mach
 	return NULL;
 }
 
+bool probe_is_differing(const struct usp_probe_cell *cell)
+{
+	return cell->half == USP_PROBE_COMPOSED && cell->answer != USP_PROBE_UNDECIDABLE &&
+	       cell->answer != cell->expected;
+}
+
 void probe_machine_routes(const struct probe_machine *machine, unsigned *ret_checked, unsigned *ret_agreed)
 {
 	size_t i;
@@ -140,8 +146,10 @@ void probe_machine_routes(const struct probe_machine *machine, unsigned *ret_che
 	for (i = 0; i < machine->nr_cells; i++) {
 		const struct usp_probe_cell *cell = &machine->cells[i];
 
-		*ret_checked += cell->half == USP_PROBE_COMPOSED;
-		*ret_agreed += cell->half == USP_PROBE_COMPOSED && cell->answer == cell->expected;
+		if (cell->half != USP_PROBE_COMPOSED || cell->answer == USP_PROBE_UNDECIDABLE)
+			continue;
+		++*ret_checked;
+		*ret_agreed += !probe_is_differing(cell);
 	}
 }
 

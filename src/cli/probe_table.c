@@ -395,7 +395,7 @@ static void table_checks(const struct probe_machine *machine)
 	for (i = 0; i < machine->nr_cells; i++) {
 		const struct usp_probe_cell *cell = &machine->cells[i];
 
-		if (cell->half != USP_PROBE_COMPOSED || cell->answer == cell->expected)
+		if (!probe_is_differing(cell))
 			continue;
 		fputs("  ", stdout);
 		message_put(stdout, cell->object);

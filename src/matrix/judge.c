@@ -129,8 +129,8 @@ struct matrix_verdict usp_matrix_judge_in(const struct matrix_run *run, const st
 		return judge_say(USP_PROBE_BY_DEVICE, "the page cache stayed empty, so the device filled the pages");
 	if (object->kind->fixed)
 		return judge_say(USP_PROBE_UNDECIDABLE, object->kind->fixed);
-	if (outcome.in == 0)
-		return judge_say(USP_PROBE_UNDECIDABLE, "it gave no byte");
+	if ((size_t)outcome.in < trial->len)
+		return judge_say(USP_PROBE_UNDECIDABLE, "it gave fewer bytes than it was asked for");
 	if (object->kind->is_written)
 		return judge_written(run, object, trial);
 	return judge_seen_in(run, object, trial, outcome.seen);
@@ -159,8 +159,8 @@ struct matrix_verdict usp_matrix_judge_out(const struct matrix_run *run, const s
 		return judge_unmade(trial, ret < 0 ? -ret : (int)-outcome.in);
 	if (outcome.out < 0)
 		return usp_matrix_failed((int)-outcome.out, true);
-	if (outcome.out == 0)
-		return judge_say(USP_PROBE_UNDECIDABLE, "it took no byte");
+	if ((size_t)outcome.out < trial->len)
+		return judge_say(USP_PROBE_UNDECIDABLE, "it took fewer bytes than it was given");
 	if (!object->kind->sink->look)
 		return judge_say(USP_PROBE_BY_REFERENCE, "dropped, not read");
 	if (outcome.out_by_device)

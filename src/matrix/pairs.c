@@ -16,13 +16,13 @@ int usp_matrix_pipe(size_t len, int ret_pipe[2])
 	return ret < 0 ? ret : 0;
 }
 
-/* Where the user may not have a pipe for the longest cells, their experiment says so: its own pipes need it, too. */
+/* As long as the user may have it. A cell for which it is too short says so. */
 int usp_matrix_make_pipe(const struct matrix_kind *kind, int ret_pair[2])
 {
 	int ret = usp_matrix_pipe(MATRIX_PIPE_DEFAULT, ret_pair);
 
-	if (ret == 0)
-		usp_sys_set_pipe_size(ret_pair[1], kind->max_len);
+	if (ret == 0 && usp_sys_set_pipe_size(ret_pair[1], kind->max_len) < 0)
+		usp_sys_set_pipe_size(ret_pair[1], kind->max_len / 2);
 	return ret;
 }
 

@@ -19,13 +19,111 @@ way() {
 	[ "$(way /dev/null out_of_pipe)" = "by reference" ]
 }
 
-@test "the table and the reasons are for people" {
+# cell HALF OBJECT: the answer of a base cell out of the file all.
+cell() {
+	jq -r --arg half "$1" --arg object "$2" \
+		'.cells[] | select(.base and .half == $half and .object == $object) | .answer' all
+}
+
+@test "the JSON of a run is complete" {
+	"$USPLICE" probe --json --dir . >all
+	jq -e '.system | (.kernel | length > 0) and (.machine | length > 0) and .cpus > 0' all
+	jq -e '.usplice and (.time | fromdateiso8601 > 0) and (.root | type == "boolean")' all
+	jq -e '.memcpy | .cpu_s_per_gib > 0 and .gib_per_s > 0' all
+	jq -e '.cells | length > 100' all
+	jq -e '[.cells[] | .half] | unique == ["direct", "into a pipe", "out of a pipe"]' all
+	jq -e '[.cells[] | .flag] | unique == ["GIFT", "MORE", "MOVE", "none"]' all
+	jq -e '[.cells[] | .rights | select(.)] | unique == ["foreign", "own", "read-only"]' all
+	jq -e '[.cells[] | .state | select(.)] | unique == ["clean", "dirty", "mapped"]' all
+	jq -e '[.cells[] | .bytes] | unique | contains([512, 4096, 16384, 1048576, 2097152])' all
+	jq -e '.cells | all((.reason | length > 8) and (.answer | IN("by reference", "copied", "refused", "by the device", "undecidable")))' all
+	jq -e '.cells | all((.half == "direct") == (.peer != null))' all
+	jq -e '.cells | group_by([.half, .object, .peer]) | all([.[] | select(.base)] | length == 1)' all
+	jq -e '.cells | group_by([.half, .object, .peer, .flag, .rights, .state, .bytes]) | all(length == 1)' all
+	jq -e '[.cells[] | select(.cost)] | length > 10 and all(.base and .cost.cpu_s_per_gib >= 0 and .cost.gib_per_s > 0)' all
+}
+
+@test "what is refused has the name of its error, and nothing else that was decided has one" {
+	"$USPLICE" probe --json --no-cost --dir . >all
+	jq -e '[.cells[] | select(.answer == "refused")] | length > 0 and all(.errno | test("^E[A-Z]+$"))' all
+	jq -e '[.cells[] | select(.answer | IN("by reference", "copied", "by the device"))] | all(.errno == null)' all
+}
+
+@test "both controls hold, and what is known of every kernel is what the cells say" {
+	"$USPLICE" probe --json --no-cost --dir . >all
+	jq -e '.controls == {"copies": true, "aliases": true}' all
+	[ "$(cell "into a pipe" "memory, by write")" = copied ]
+	[ "$(cell "out of a pipe" "memory, by read")" = copied ]
+	[ "$(cell "into a pipe" "pipe, by tee")" = "by reference" ]
+	[ "$(cell "into a pipe" "pipe")" = "by reference" ]
+	[ "$(cell "out of a pipe" /dev/null)" = "by reference" ]
+	[ "$(cell "out of a pipe" "file in .")" = copied ]
+	[[ $(cell "into a pipe" /proc/self/status) == @(refused|undecidable) ]]
+	[[ $(cell "into a pipe" /dev/zero) == @(refused|undecidable) ]]
+}
+
+@test "whole routes do as their halves say" {
+	"$USPLICE" probe --json --no-cost --dir . >all
+	jq -e '.composed | .checked >= 12 and .agreed == .checked and .differing == []' all
+}
+
+@test "the matrix contradicts no answer of the ledger" {
+	"$USPLICE" probe --json --no-cost --dir . >all
+	jq -r '.objects[] | [.object, .into_pipe.way, .out_of_pipe.way] | @tsv' all >ledger
+	[ "$(wc -l <ledger)" -ge 6 ]
+	while IFS=$'\t' read -r object into out; do
+		case "$into/$(cell "into a pipe" "$object")" in
+		"by reference/copied" | "copied/by reference") false ;;
+		esac
+		case "$out/$(cell "out of a pipe" "$object")" in
+		"by reference/copied" | "copied/by reference") false ;;
+		esac
+	done <ledger
+	run "$USPLICE" probe --no-cost --dir .
+	never grep -q "reports of usplice say" <<<"$output"
+}
+
+@test "--no-cost measures nothing" {
+	"$USPLICE" probe --json --no-cost --dir . >all
+	jq -e '.memcpy == null and (.cells | all(.cost == null))' all
+	run "$USPLICE" probe --no-cost --dir .
+	[[ $output != *memcpy* ]]
+	run "$USPLICE" probe --dir .
+	[[ $output == *"times that of memcpy"* ]]
+}
+
+@test "files of another owner and of a memory file system say why they are undecidable" {
+	"$USPLICE" probe --json --no-cost --dir /dev/shm >all
+	jq -e '[.cells[] | select(.object == "file in memory (memfd)" and .state == "clean")] | length > 0 and
+		all(.answer == "undecidable" and (.reason | test("never clean")))' all
+	[ "$(id -u)" -eq 0 ] || jq -e '[.cells[] | select(.rights == "foreign" and .state == "mapped")] | length > 0 and
+		all(.answer == "undecidable" and .errno == "EPERM")' all
+}
+
+@test "no file, port or descriptor is left behind" {
+	command -v strace >/dev/null || skip "no strace"
+	mkdir dir
+	strace -f -qq -o calls -e trace=clone,fork,vfork,clone3,rename,linkat,symlink,mkdir "$USPLICE" probe --no-cost --dir dir >/dev/null
+	[ -z "$(ls -A dir)" ]
+	never grep -v -e '+++' -e '---' calls
+	if unshare --net true 2>/dev/null; then
+		unshare --net sh -c 'ip link set lo up && "$1" probe --no-cost --dir dir >/dev/null && cat /proc/net/tcp' \
+			sh "$USPLICE" >sockets
+		[ "$(wc -l <sockets)" -eq 1 ]
+	fi
+}
+
+@test "the table, the routes and the reasons are for people" {
 	run "$USPLICE" probe
 	[ "$status" -eq 0 ]
 	[[ ${lines[0]} == *"into a pipe"*"out of a pipe"* ]]
 	[[ $output != *$'\033'* ]]
+	[[ $output == *$'\nRoutes from source to sink'* ]]
+	[[ $output == *"Controls: a write was copied, a page of the run went by reference."* ]]
+	[ "$(awk '{ print length }' <<<"$output" | sort -n | tail -1)" -le 100 ]
 	run "$USPLICE" probe -v
 	[[ $output == *"    into a pipe: "* ]]
+	[[ $output == *"    into a pipe: vmsplice, GIFT, 4.0 KiB: "* ]]
 }
 
 @test "a terminal has colours, unless NO_COLOR says no" {
@@ -112,6 +210,8 @@ way() {
 	[ "$status" -eq 2 ]
 	run "$USPLICE" probe --dir /tmp a
 	[ "$status" -eq 2 ]
+	run "$USPLICE" probe --no-cost a
+	[ "$status" -eq 2 ]
 	run "$USPLICE" probe --nonsense
 	[ "$status" -eq 2 ]
 	run "$USPLICE" probe --help
@@ -126,4 +226,8 @@ way() {
 	chmod 777 .
 	setpriv --reuid 65534 --regid 65534 --clear-groups "$USPLICE" probe --json --dir . >all
 	[ "$(way "file in ." into_pipe)" = "$("$USPLICE" probe --json --dir . | jq -r '.objects[0].into_pipe.way')" ]
+	jq -e '.root == false and .controls == {"copies": true, "aliases": true}' all
+	jq -e '.composed | .checked >= 12 and .agreed == .checked' all
+	jq -e '[.cells[] | select(.rights == "foreign" and .state == "mapped")] | length > 0 and
+		all(.answer == "undecidable" and .errno == "EPERM")' all
 }

@@ -6,6 +6,7 @@
 #include "net.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <usplice/probe.h>
 
@@ -84,7 +85,8 @@ static int take_cell(const struct usp_probe_cell *cell, void *arg)
 	found->cells[found->nr] = *cell;
 	found->cells[found->nr].object = strdup(cell->object);
 	found->cells[found->nr++].peer = NULL;
-	found->nr_differing += cell->half == USP_PROBE_COMPOSED && cell->answer != cell->expected;
+	found->nr_differing += cell->half == USP_PROBE_COMPOSED && cell->answer != USP_PROBE_UNDECIDABLE &&
+			       cell->answer != cell->expected;
 	return found->nr == found->stop_at ? -ECANCELED : 0;
 }
 
@@ -95,20 +97,18 @@ static void found_free(struct found *found)
 	free(found);
 }
 
+static const char *const dirs[] = {"/var/tmp"};
+static const struct usp_probe_matrix_params no_cost = {
+	.size = sizeof(no_cost), .dirs = dirs, .nr_dirs = 1, .no_cost = true};
+
 static struct found *ask(struct usp_file *const *files, unsigned nr_files)
 {
-	static const char *const dirs[] = {"/var/tmp"};
-	const struct usp_probe_matrix_params params = {
-		.size = sizeof(params),
-		.dirs = dirs,
-		.nr_dirs = 1,
-		.files = files,
-		.nr_files = nr_files,
-		.no_cost = true,
-	};
+	struct usp_probe_matrix_params params = no_cost;
 	struct found *found = calloc(1, sizeof(*found));
 
 	assert_non_null(found);
+	params.files = files;
+	params.nr_files = nr_files;
 	found->result.size = sizeof(found->result);
 	assert_int_equal(usp_probe_matrix(&params, take_cell, found, &found->result), 0);
 	assert_true(found->result.copies);
@@ -249,6 +249,53 @@ static void without_a_control_nothing_is_decided(void **state)
 	found_free(found);
 }
 
+static bool is_same_cell(const struct usp_probe_cell *a, const struct usp_probe_cell *b)
+{
+	return a->half == b->half && strcmp(a->object, b->object) == 0 && strcmp(a->call, b->call) == 0 &&
+	       strcmp(a->flag, b->flag) == 0 && a->rights == b->rights && a->state == b->state && a->len == b->len;
+}
+
+/* Compare with a run that had all it needed. */
+static void check_shortage(const struct found *found, const struct found *all)
+{
+	for (unsigned i = 0; i < found->nr; i++) {
+		const struct usp_probe_cell *cell = &found->cells[i];
+		unsigned j = 0;
+
+		if (cell->half == USP_PROBE_COMPOSED || cell->answer == USP_PROBE_UNDECIDABLE)
+			continue;
+		while (!is_same_cell(cell, &all->cells[j]))
+			j++;
+		assert_int_equal(cell->answer, all->cells[j].answer);
+	}
+}
+
+static void a_shortage_of_descriptors_is_no_answer(void **state)
+{
+	struct found *all = ask(NULL, 0);
+	struct rlimit old, few;
+	int next = dup(0);
+
+	(void)state;
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	few = old;
+	for (unsigned i = 0; i < 12; i++) {
+		struct usp_probe_matrix_result result = {.size = sizeof(result)};
+		struct found *found = calloc(1, sizeof(*found));
+
+		assert_non_null(found);
+		few.rlim_cur = (rlim_t)next + i;
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		assert_int_equal(usp_probe_matrix(&no_cost, take_cell, found, &result), 0);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+		assert_int_equal(found->nr_differing, 0);
+		check_shortage(found, all);
+		found_free(found);
+	}
+	found_free(all);
+}
+
 static void author_probe(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
 {
 	(void)file;
@@ -320,6 +367,7 @@ int main(void)
 		CASE(a_copy_that_depends_on_the_right_to_write_is_found_out),
 		CASE(a_route_that_is_not_the_sum_of_its_halves_is_told),
 		CASE(without_a_control_nothing_is_decided),
+		CASE(a_shortage_of_descriptors_is_no_answer),
 		CASE(the_endpoint_of_an_author_is_a_row),
 		CASE(a_run_ends_when_its_caller_says_so),
 		CASE(base_cells_have_a_cost),
