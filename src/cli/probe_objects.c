@@ -99,8 +99,10 @@ static void object_connect(struct probe_object *object, int protocol)
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, protocol);
 	int near = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, protocol);
 	const struct timeval patience = {.tv_sec = 1};
+	const struct linger reset = {.l_onoff = 1}; /* no port is kept after the end */
 	socklen_t len = sizeof(address);
 
+	setsockopt(near, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	setsockopt(near, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (listener >= 0 && near >= 0 && bind(listener, sockaddr, len) == 0 && listen(listener, 1) == 0 &&

@@ -100,7 +100,7 @@ cell() {
 		all(.answer == "undecidable" and .errno == "EPERM")' all
 }
 
-@test "no file, port or descriptor is left behind" {
+@test "no file, port or process is left behind" {
 	command -v strace >/dev/null || skip "no strace"
 	mkdir dir
 	strace -f -qq -o calls -e trace=clone,fork,vfork,clone3,rename,linkat,symlink,mkdir "$USPLICE" probe --no-cost --dir dir >/dev/null
