@@ -127,7 +127,7 @@ static void line_quote(struct line *line, const char *value)
 	FILE *out = open_memstream(&text, &len);
 
 	if (out)
-		json_string(out, value);
+		json_put(out, value);
 	if (out && fclose(out) == 0)
 		line_add(line, text);
 	else

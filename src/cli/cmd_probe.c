@@ -73,9 +73,9 @@ static void probe_print_way(const struct usp_probe_result *result)
 static void probe_json_answer(const struct usp_probe_result *result)
 {
 	fputs("\"answer\":{\"way\":", stdout);
-	json_string(stdout, ways_names[result->way]);
+	json_put(stdout, ways_names[result->way]);
 	fputs(",\"reason\":", stdout);
-	json_string(stdout, result->reason);
+	json_put(stdout, result->reason);
 	putchar('}');
 }
 
@@ -101,9 +101,9 @@ static void probe_print_hop(const struct probe_request *request, const char *fro
 {
 	if (request->json) {
 		fputs(is_first ? "{\"from\":" : ",{\"from\":", stdout);
-		json_string(stdout, from);
+		json_put(stdout, from);
 		fputs(",\"to\":", stdout);
-		json_string(stdout, to);
+		json_put(stdout, to);
 		printf(",");
 		probe_json_answer(result);
 		putchar('}');

@@ -180,19 +180,19 @@ static void json_hop(const struct explanation *explanation, unsigned index, cons
 	char reason[WAYS_REASON_MAX];
 
 	fputs(index > 0 ? ",{\"from\":" : "{\"from\":", stdout);
-	json_string(stdout, hop->from);
+	json_put(stdout, hop->from);
 	fputs(",\"to\":", stdout);
-	json_string(stdout, hop->to);
+	json_put(stdout, hop->to);
 	fputs(",\"lane\":", stdout);
-	json_string(stdout, hop->hop.lane);
+	json_put(stdout, hop->hop.lane);
 	fputs(",\"expected\":", stdout);
-	json_string(stdout, ways_names[hop->hop.expected]);
+	json_put(stdout, ways_names[hop->hop.expected]);
 	printf(",\"by_reference\":%llu,\"copied\":%llu,\"unknown\":%llu,\"calls\":%llu,\"reason\":",
 	       (unsigned long long)hop->hop.bytes[USP_BY_REFERENCE], (unsigned long long)hop->hop.bytes[USP_COPIED],
 	       (unsigned long long)hop->hop.bytes[USP_UNKNOWN], (unsigned long long)hop->hop.nr_calls);
-	json_string(stdout, draw_reason(hop, reason));
+	json_put(stdout, draw_reason(hop, reason));
 	fputs(",\"advice\":", stdout);
-	json_string(stdout, draw_advice(explanation, hop, index));
+	json_put(stdout, draw_advice(explanation, hop, index));
 	putchar('}');
 }
 
@@ -205,7 +205,7 @@ void explain_json(const struct explanation *explanation)
 	for (i = 0; draw_hop(explanation, i, &hop); i++)
 		json_hop(explanation, i, &hop);
 	fputs("],\"why_no_sample\":", stdout);
-	json_string(stdout, explanation->why_no_sample);
+	json_put(stdout, explanation->why_no_sample);
 	fputs(",\"system_calls\":", stdout);
 	if (!explanation->request->trace)
 		fputs("null", stdout);
@@ -236,9 +236,9 @@ static void dot_edge(const struct draw_hop *hop)
 			: hop->hop.bytes[USP_UNKNOWN] > 0 ? USP_UNKNOWN
 							  : USP_BY_REFERENCE;
 	putchar('\t');
-	json_string(stdout, hop->from);
+	json_put(stdout, hop->from);
 	fputs(" -> ", stdout);
-	json_string(stdout, hop->to);
+	json_put(stdout, hop->to);
 	printf(" [color=%s,label=\"%s lane\\n%s\"];\n", colours[worst], hop->hop.lane, draw_way(hop, way));
 }
 

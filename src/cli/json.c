@@ -26,7 +26,7 @@ static void json_char(FILE *out, const char *text, size_t len, uint32_t point)
 		fwrite(text, 1, len, out);
 }
 
-void json_string(FILE *out, const char *text)
+void json_put(FILE *out, const char *text)
 {
 	if (!text) {
 		fputs("null", out);

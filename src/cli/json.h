@@ -9,6 +9,6 @@
  * Write text as a quoted JSON string, or null if text is NULL. A file name may be any bytes: what is not UTF-8 becomes
  * U+FFFD, so the output is always valid JSON.
  */
-void json_string(FILE *out, const char *text);
+void json_put(FILE *out, const char *text);
 
 #endif

@@ -10,7 +10,7 @@
 static void json_member(FILE *stream, const char *name, const char *text)
 {
 	fprintf(stream, "\"%s\":", name);
-	json_string(stream, text);
+	json_put(stream, text);
 }
 
 static void json_cost(FILE *stream, const char *name, const struct usp_probe_cost *cost)

@@ -76,15 +76,15 @@ static void report_json_hop(FILE *out, const struct copy *copy, unsigned index)
 	report_hop_ends(copy, index, &hop, &from, &to);
 	fputs(index > 0 ? "," : "", out);
 	fputs("{\"from\":", out);
-	json_string(out, from);
+	json_put(out, from);
 	fputs(",\"to\":", out);
-	json_string(out, to);
+	json_put(out, to);
 	fputs(",\"lane\":", out);
-	json_string(out, hop.lane);
+	json_put(out, hop.lane);
 	putc(',', out);
 	report_json_ways(out, hop.bytes[USP_BY_REFERENCE], hop.bytes[USP_COPIED], hop.bytes[USP_UNKNOWN]);
 	fputs(",\"reason\":", out);
-	json_string(out, ways_reason(&hop, reason));
+	json_put(out, ways_reason(&hop, reason));
 	putc('}', out);
 }
 
@@ -96,9 +96,9 @@ static void report_json_sink(FILE *out, const struct copy *copy, unsigned index)
 	if (copy->pump)
 		usp_pump_sink_status(copy->pump, index, &status);
 	fputs("{\"spec\":", out);
-	json_string(out, sink->spec);
+	json_put(out, sink->spec);
 	fprintf(out, ",\"bytes\":%llu,\"error\":", (unsigned long long)status.bytes);
-	json_string(out, sink->error[0] != '\0' ? sink->error : NULL);
+	json_put(out, sink->error[0] != '\0' ? sink->error : NULL);
 	putc('}', out);
 }
 
@@ -109,7 +109,7 @@ static void report_json(FILE *out, const struct copy *copy)
 
 	fprintf(out, "{\"bytes\":%llu,\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"lane\":",
 		(unsigned long long)report.status.bytes, copy->seconds, copy->cpu_seconds);
-	json_string(out, report.lane);
+	json_put(out, report.lane);
 	putc(',', out);
 	report_json_ways(out, report.total.by_reference, report.total.copied, report.total.unknown);
 	fputs(",\"hops\":[", out);
