@@ -36,7 +36,7 @@ get() {
 # browse CHECK ARGUMENTS
 browse() {
 	local code=0
-	python3 "$USPLICE_SOURCE_DIR/tests/cli/browse.py" "$1" "http://127.0.0.1:$port/" "${@:2}" 8>&- || code=$?
+	python3 -B "$USPLICE_SOURCE_DIR/tests/cli/browse.py" "$1" "http://127.0.0.1:$port/" "${@:2}" 8>&- || code=$?
 	[ "$code" -ne 77 ] || skip "needs Chromium"
 	return "$code"
 }
@@ -89,7 +89,7 @@ browse() {
 	begin
 	browse starts
 	touch here
-	python3 "$USPLICE_SOURCE_DIR/tests/cli/browse.py" notices_the_end "http://127.0.0.1:$port/" here 2>job.err 8>&- &
+	python3 -B "$USPLICE_SOURCE_DIR/tests/cli/browse.py" notices_the_end "http://127.0.0.1:$port/" here 2>job.err 8>&- &
 	job=$!
 	eventually test ! -e here
 	kill -9 "$relay"
