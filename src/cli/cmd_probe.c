@@ -4,6 +4,7 @@
 #include "json.h"
 #include "option.h"
 #include "probe.h"
+#include "probe_page.h"
 #include "ways.h"
 
 #include <stdio.h>
@@ -31,6 +32,8 @@ static const struct option_row probe_options[] = {
 	 probe_parse_dir, 0},
 	{"verbose", 'v', NULL, "show every cell, and say why", option_flag, FIELD(verbose)},
 	{"json", 0, NULL, "write the answers as JSON", option_flag, FIELD(json)},
+	{"html", 0, "FILE", "write the answers to FILE as one page for a browser;\n- is standard output", option_text,
+	 FIELD(html)},
 	{"no-cost", 0, NULL, "measure no processor time and no throughput, which is faster", option_flag,
 	 FIELD(no_cost)},
 	{"help", 'h', NULL, "show this", option_flag, FIELD(help)},
@@ -79,19 +82,35 @@ static void probe_json_answer(const struct usp_probe_result *result)
 	putchar('}');
 }
 
+/* --- This machine --------------------------------------------------------------------------------------------- */
+
+static void probe_write_page_json(FILE *out, void *machine)
+{
+	probe_write_json(out, machine);
+}
+
+static int probe_tell_machine(const struct probe_request *request, struct probe_machine *machine)
+{
+	if (request->html)
+		return probe_page_save(request->html, probe_write_page_json, machine);
+	if (request->json)
+		probe_write_json(stdout, machine);
+	else
+		probe_print_machine(machine, request->verbose);
+	return message_close_stdout();
+}
+
 static int probe_show_machine(struct probe_request *request)
 {
 	struct probe_machine machine;
-	int ret = probe_machine_ask(request, &machine);
+	int error = probe_machine_ask(request, &machine), result = CLI_FAILED;
 
-	if (ret < 0)
-		message_say("%s", strerror(-ret));
-	else if (request->json)
-		probe_write_json(stdout, &machine);
+	if (error < 0)
+		message_say("%s", strerror(-error));
 	else
-		probe_print_machine(&machine, request->verbose);
+		result = probe_tell_machine(request, &machine);
 	probe_machine_free(&machine);
-	return ret < 0 ? CLI_FAILED : message_close_stdout();
+	return result;
 }
 
 /* --- Two ends --------------------------------------------------------------------------------------------------- */
@@ -146,6 +165,22 @@ static int probe_ends(const struct probe_request *request)
 	return message_close_stdout();
 }
 
+/* --- The command ------------------------------------------------------------------------------------------------ */
+
+/* Say what does not go together. False if something does not. */
+static bool probe_check(const struct probe_request *request)
+{
+	if (request->source && (request->nr_dirs || request->no_cost))
+		message_say("probe: --dir and --no-cost are for the machine, so they take no source");
+	else if (request->source && request->html)
+		message_say("probe: --html is for the machine, so it takes no source");
+	else if (request->json && request->html)
+		message_say("probe: --json and --html are two ways to write the answers; choose one");
+	else
+		return true;
+	return false;
+}
+
 int cmd_probe(int argc, char **argv)
 {
 	struct probe_request request = {.nr_dirs = 0};
@@ -161,9 +196,7 @@ int cmd_probe(int argc, char **argv)
 	}
 	request.source = first < argc ? argv[first] : NULL;
 	request.sink = first + 1 < argc ? argv[first + 1] : NULL;
-	if (request.source && (request.nr_dirs || request.no_cost)) {
-		message_say("probe: --dir and --no-cost are for the machine, so they take no source");
+	if (!probe_check(&request))
 		return CLI_USAGE;
-	}
 	return request.source ? probe_ends(&request) : probe_show_machine(&request);
 }

@@ -42,7 +42,7 @@
  *       probe_machine.c  asks about the machine   probe_table.c   for people
  *                                                 probe_json.c    for programs
  *       cmd_explain.c  `usplice explain`          explain_draw.c  how it is shown
- *       ways.c       by reference, copied
+ *       ways.c       by reference, copied         probe_page.c    what the probe found, for a browser
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
  * checks the tree.

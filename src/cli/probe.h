@@ -14,6 +14,7 @@ struct probe_request {
 	const char *dirs[PROBE_DIRS_MAX];
 	unsigned nr_dirs;
 	bool json, verbose, no_cost, help;
+	const char *html;	   /* where the page goes, or NULL */
 	const char *source, *sink; /* specs, or NULL */
 };
 
