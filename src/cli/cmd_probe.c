@@ -4,6 +4,7 @@
 #include "json.h"
 #include "option.h"
 #include "probe.h"
+#include "probe_compare.h"
 #include "probe_page.h"
 #include "ways.h"
 
@@ -36,13 +37,15 @@ static const struct option_row probe_options[] = {
 	 FIELD(html)},
 	{"no-cost", 0, NULL, "measure no processor time and no throughput, which is faster", option_flag,
 	 FIELD(no_cost)},
+	{"compare", 0, NULL, "say what differs between two files that --json wrote", option_flag, FIELD(compare)},
 	{"help", 'h', NULL, "show this", option_flag, FIELD(help)},
 	{.name = NULL},
 };
 
 static int probe_help(void)
 {
-	fputs("usage: usplice probe [OPTIONS] [SOURCE [SINK]]\n\n"
+	fputs("usage: usplice probe [OPTIONS] [SOURCE [SINK]]\n"
+	      "       usplice probe --compare [-v] [--json] BEFORE.json AFTER.json\n\n"
 	      "Find out by experiment how the kernel carries bytes: by reference, or as a copy.\n"
 	      "Without operands, for one object of each kind of this machine, with each flag,\n"
 	      "right, state and length, and what it costs. With operands, for this very file or\n"
@@ -50,7 +53,7 @@ static int probe_help(void)
 	      stdout);
 	option_print(probe_options);
 	fputs("\nExit code: 0 done, 2 usage, 3 source cannot be opened, 4 sink cannot be opened,\n"
-	      "1 anything else.\n",
+	      "1 anything else. With --compare: 0 the same answers, 1 different, 2 trouble.\n",
 	      stdout);
 	return message_close_stdout();
 }
@@ -165,6 +168,23 @@ static int probe_ends(const struct probe_request *request)
 	return message_close_stdout();
 }
 
+/* --- Two runs --------------------------------------------------------------------------------------------------- */
+
+static int probe_two_runs(const struct probe_request *request)
+{
+	const struct probe_comparison comparison = {request->source, request->sink, request->json, request->verbose};
+
+	if (!request->sink)
+		message_say("probe: --compare takes two files");
+	else if (request->nr_dirs || request->html || request->no_cost)
+		message_say("probe: --compare makes no experiment, so it takes no --dir, --html or --no-cost");
+	else if (strcmp(request->source, "-") == 0 && strcmp(request->sink, "-") == 0)
+		message_say("probe: only one of two files can be standard input");
+	else
+		return probe_compare(&comparison);
+	return CLI_USAGE;
+}
+
 /* --- The command ------------------------------------------------------------------------------------------------ */
 
 /* Say what does not go together. False if something does not. */
@@ -196,6 +216,8 @@ int cmd_probe(int argc, char **argv)
 	}
 	request.source = first < argc ? argv[first] : NULL;
 	request.sink = first + 1 < argc ? argv[first + 1] : NULL;
+	if (request.compare)
+		return probe_two_runs(&request);
 	if (!probe_check(&request))
 		return CLI_USAGE;
 	return request.source ? probe_ends(&request) : probe_show_machine(&request);

@@ -43,6 +43,7 @@
  *                                                 probe_json.c    for programs
  *       cmd_explain.c  `usplice explain`          explain_draw.c  how it is shown
  *       ways.c       by reference, copied         probe_page.c    what the probe found, for a browser
+ *       probe_compare.c  two runs of the probe    probe_load.c    reads a run
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
  * checks the tree.

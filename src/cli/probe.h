@@ -13,9 +13,9 @@
 struct probe_request {
 	const char *dirs[PROBE_DIRS_MAX];
 	unsigned nr_dirs;
-	bool json, verbose, no_cost, help;
+	bool json, verbose, no_cost, compare, help;
 	const char *html;	   /* where the page goes, or NULL */
-	const char *source, *sink; /* specs, or NULL */
+	const char *source, *sink; /* specs, or NULL; with compare, the names of two files */
 };
 
 /* One object of this machine, made to be asked about. */
