@@ -184,7 +184,9 @@ static void compare_say_cell(const struct probe_cell *cell)
 			message_put(stdout, words[i]);
 		}
 	}
-	printf(", %s)", size_format(size, (double)cell->bytes));
+	if (cell->bytes > 0)
+		printf(", %s", size_format(size, (double)cell->bytes));
+	putchar(')');
 }
 
 static void compare_say_answer(const struct probe_cell *cell)

@@ -101,6 +101,7 @@ def tells_the_changes(browser, *files):
     lines = browser.value("[...document.querySelectorAll('#into summary')].map(line => line.textContent)")
     changed = next(line for line in lines if "file in /tmp18 ms" in line)
     assert "But copied with state dirty, undecidable with another owner's file" in changed, changed
+    assert any("file in /dev/shm" in line and "the same in all other cases; undecidable with another owner's file" in line for line in lines), lines
     assert any("memory (write)" in line and "the same in all 4 cases" in line for line in lines), lines
     assert "only root can make a file of another owner" in browser.text("#into li")
     page.is_clean()
