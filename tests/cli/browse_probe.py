@@ -57,7 +57,7 @@ def shows_the_matrix(browser, *files):
     browser.until("bars", lambda: browser.value("document.querySelectorAll('#costs .bar').length") == costs)
     controls, composed = page.run["controls"], page.run["composed"]
     facts = browser.text("#facts")
-    for fact in (page.run["system"]["kernel"], page.run["system"]["machine"], f"{composed['agreed']} of {composed['checked']} pairs agree"):
+    for fact in (page.run["system"]["kernel"], page.run["system"]["machine"], f"{composed['agreed']} of {composed['checked']} as their halves say"):
         assert fact in facts, (fact, facts)
     alarms = browser.value("document.querySelectorAll('.alarm').length")
     assert alarms == (not controls["copies"]) + (not controls["aliases"]) + bool(composed["differing"]), browser.text("#alarms")

@@ -60,7 +60,7 @@ print(re.search(r"<script type=\"application/json\" id=\"data\">(.*?)</script>",
 	browse fits_every_window "$sample"
 }
 
-@test "the page warns of failed controls, and of pairs that do not compose" {
+@test "the page warns of failed controls, and of routes that do not compose" {
 	jq '.controls = {copies: false, aliases: false} | .memcpy = null | .cells[].cost = null |
 		.composed.differing = [{source: "here", sink: "there", expected: "copied", found: "by reference"}]' "$sample" >bad.json
 	browse warns bad.json
