@@ -11,6 +11,24 @@ from pathlib import Path
 
 MEMORY_MIB = 256
 COPIED_LEAST = 256  # bytes: the smallest piece of a cell has 512
+
+# What the matrix of usplice probe calls the objects of the cells, by the cell and by what it moves.
+OBJECTS = {
+    ("file on tmpfs", "page"): "file in /tmp",
+    ("file on a disk", "page"): "file in /var/tmp",
+    ("memory", "vmsplice"): "memory, by vmsplice",
+    ("memory", "vmsplice, GIFT"): "memory, by vmsplice",
+    ("pipe", "page"): "pipe",
+    ("pipe", "spliced page"): "pipe",
+    ("TCP socket", "page"): "TCP over loopback",
+    ("TCP socket", "spliced page"): "TCP over loopback",
+    ("TCP socket", "piece of 4096, at 3996"): "TCP, written pieces",
+    ("MPTCP socket", "page"): "MPTCP over loopback",
+    ("MPTCP socket", "spliced page"): "MPTCP over loopback",
+    ("UNIX socket", "page"): "UNIX stream",
+    ("UNIX socket", "spliced page"): "UNIX stream",
+    ("UNIX socket", "piece of 3000, at 2900"): "UNIX stream, written pieces",
+}
 CONTROLS = {"control as a copy": "copied", "control as a reference": "by reference"}
 
 INIT = """#!/bin/busybox sh
@@ -95,7 +113,23 @@ def has_kprobes(cells):
                for name, _, _, copied in cells if name in CONTROLS)
 
 
-def judge(cells, findings):
+def matrix_row(cell):
+    """The name of a cell of the matrix in the table."""
+    return f"{cell['object']}, {cell['half']}" if cell["half"] != "direct" else cell["peer"]
+
+
+def matrix_answer(matrix, name, what):
+    """What the matrix says of a cell of ours, if it has one."""
+    kind, _, side = name.rpartition(" as a ")
+    half = "into a pipe" if side == "source" else "out of a pipe"
+    flag = "GIFT" if what.endswith("GIFT") else "none"
+    for cell in matrix["cells"]:
+        if (cell["object"], cell["half"]) == (OBJECTS.get((kind, what)), half) and (cell["base"] or cell["flag"] == flag == "GIFT"):
+            return cell["answer"]
+    return None
+
+
+def judge(cells, findings, matrix):
     """What the counts say beside what the probe found: rows for the table, and sentences about what is wrong."""
     seen = sum(1 for *_, copied in cells if has_kprobes(cells) and copied >= COPIED_LEAST)
     rows, wrong = {"copied by kprobes, too": str(seen) if has_kprobes(cells) else "no kprobes"}, []
@@ -105,9 +139,9 @@ def judge(cells, findings):
             continue
         way = "copied" if counts[1] > counts[0] else "by reference"
         rows[f"{name}: {what}"] = way
-        expected = CONTROLS.get(name, findings.get(name))
-        if expected in ("copied", "by reference") and expected != way:
-            wrong.append(f"{name} ({what}): {way} by its tokens, {counts[0]} before and {counts[1]} after, not {expected}")
+        for expected in (CONTROLS.get(name, findings.get(name)), matrix_answer(matrix, name, what)):
+            if expected in ("copied", "by reference") and expected != way:
+                wrong.append(f"{name} ({what}): {way} by its tokens, {counts[0]} before and {counts[1]} after, not {expected}")
         if has_kprobes(cells) and copied >= COPIED_LEAST and way != "copied":
             wrong.append(f"{name} ({what}): {way} by its tokens, but kprobes saw {copied} bytes copied")
     return rows, wrong
