@@ -28,49 +28,11 @@ const char *const probe_half_names[] = {
 	[USP_PROBE_COMPOSED] = "composed",
 };
 
-static const struct machine_error {
-	int error;
-	const char *name;
-} machine_errors[] = {
-	{EACCES, "EACCES"},
-	{EAFNOSUPPORT, "EAFNOSUPPORT"},
-	{EAGAIN, "EAGAIN"},
-	{EBADF, "EBADF"},
-	{EFAULT, "EFAULT"},
-	{EFBIG, "EFBIG"},
-	{EINTR, "EINTR"},
-	{EINVAL, "EINVAL"},
-	{EIO, "EIO"},
-	{EISDIR, "EISDIR"},
-	{EMFILE, "EMFILE"},
-	{ENFILE, "ENFILE"},
-	{ENOBUFS, "ENOBUFS"},
-	{ENODEV, "ENODEV"},
-	{ENOENT, "ENOENT"},
-	{ENOMEM, "ENOMEM"},
-	{ENOPROTOOPT, "ENOPROTOOPT"},
-	{ENOSPC, "ENOSPC"},
-	{ENOSYS, "ENOSYS"},
-	{ENOTDIR, "ENOTDIR"},
-	{ENOTTY, "ENOTTY"},
-	{EOPNOTSUPP, "EOPNOTSUPP"},
-	{EPERM, "EPERM"},
-	{EPROTONOSUPPORT, "EPROTONOSUPPORT"},
-	{EROFS, "EROFS"},
-	{ESPIPE, "ESPIPE"},
-	{ETIMEDOUT, "ETIMEDOUT"},
-	{EXDEV, "EXDEV"},
-};
-
 const char *probe_error_name(int error)
 {
-	size_t i;
+	const char *name = strerrorname_np(error);
 
-	for (i = 0; i < sizeof(machine_errors) / sizeof(machine_errors[0]); i++) {
-		if (machine_errors[i].error == error)
-			return machine_errors[i].name;
-	}
-	return "errno";
+	return name ? name : "errno";
 }
 
 double probe_cpu_s_per_gib(const struct usp_probe_cost *cost)
