@@ -7,6 +7,8 @@
 #include "lanes/pieces.h"
 #include "matrix/inside.h"
 
+#define JUDGE_TRIES 8
+
 static const struct matrix_object judge_pages = {.kind = &usp_matrix_pages_kind, .name = "pages of the run"};
 
 static struct matrix_verdict judge_say(enum usp_probe_answer answer, const char *reason)
@@ -52,6 +54,25 @@ static struct matrix_verdict judge_unmade(const struct matrix_trial *trial, int 
 	else if (error == EPERM && trial->len > MATRIX_PIPE_DEFAULT)
 		verdict.reason = "this user may not have a pipe for so many bytes";
 	return verdict;
+}
+
+/*
+ * Try until an O_DIRECT hop has left the page cache empty, or give up: some pages stay for a moment after the file was
+ * written out, whatever the hop did.
+ */
+static int judge_try(const struct matrix_run *run, const struct matrix_object *from,
+		     const struct matrix_trial *in_trial, const struct matrix_object *to,
+		     const struct matrix_trial *out_trial, struct matrix_outcome *ret_outcome)
+{
+	const struct matrix_object *object = to ? to : from;
+	unsigned nr_tries = object->kind->is_direct && object->base_state == MATRIX_CLEAN ? JUDGE_TRIES : 1;
+	int ret;
+
+	do
+		ret = usp_matrix_try(run, from, in_trial, to, out_trial, ret_outcome);
+	while (--nr_tries > 0 && ret == 0 && !ret_outcome->in_by_device && !ret_outcome->out_by_device &&
+	       ret_outcome->in > 0 && ret_outcome->out >= 0);
+	return ret;
 }
 
 /* --- Into a pipe ------------------------------------------------------------------------------------------- */
@@ -119,7 +140,7 @@ struct matrix_verdict usp_matrix_judge_in(const struct matrix_run *run, const st
 					  const struct matrix_trial *trial)
 {
 	struct matrix_outcome outcome;
-	int ret = usp_matrix_try(run, object, trial, NULL, NULL, &outcome);
+	int ret = judge_try(run, object, trial, NULL, NULL, &outcome);
 
 	if (ret < 0)
 		return judge_unmade(trial, -ret);
@@ -153,7 +174,7 @@ struct matrix_verdict usp_matrix_judge_out(const struct matrix_run *run, const s
 {
 	const struct matrix_trial in = {.len = trial->len};
 	struct matrix_outcome outcome;
-	int ret = usp_matrix_try(run, &judge_pages, &in, object, trial, &outcome);
+	int ret = judge_try(run, &judge_pages, &in, object, trial, &outcome);
 
 	if (ret < 0 || outcome.in < 0)
 		return judge_unmade(trial, ret < 0 ? -ret : (int)-outcome.in);
