@@ -254,7 +254,7 @@ static bool sys_may_mincore(int fd)
 	return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0 || (fstat(fd, &st) == 0 && st.st_uid == geteuid());
 }
 
-static int sys_mincore(int fd, int64_t off)
+int usp_sys_is_resident(int fd, int64_t off)
 {
 	size_t page_len = (size_t)sysconf(_SC_PAGESIZE);
 	unsigned char is_resident = 0;
@@ -276,7 +276,7 @@ int usp_sys_is_cached(int fd, int64_t off)
 	unsigned char byte;
 	ssize_t result = sys_result(preadv2(fd, &(struct iovec){.iov_base = &byte, .iov_len = 1}, 1, off, RWF_NOWAIT));
 
-	return result >= 0 ? result > 0 : result == -EAGAIN ? 0 : sys_mincore(fd, off);
+	return result >= 0 ? result > 0 : result == -EAGAIN ? 0 : usp_sys_is_resident(fd, off);
 }
 
 int usp_sys_extents(int fd, int64_t off, uint64_t len, bool is_synced, unsigned nr, struct fiemap *map)

@@ -56,6 +56,9 @@ ssize_t usp_sys_recvmsg(int fd, struct msghdr *msg, int flags);
 int usp_sys_drop_cache(int fd, int64_t off, size_t len);
 int usp_sys_is_cached(int fd, int64_t off);
 
+/* The same by mincore(2) alone, which never makes the kernel read ahead. Maps the page for a moment. */
+int usp_sys_is_resident(int fd, int64_t off);
+
 /*
  * Read the extents of a range by FIEMAP into *map, which has room for nr. With is_synced the file is written
  * out first. Returns their number, or -errno.

@@ -190,6 +190,7 @@ struct matrix_outcome {
 	ssize_t in, out;    /* bytes of the two hops, or -errno */
 	char seen, control; /* what came out after the change: a letter, '?' for several, 0 for nothing */
 	bool in_by_device, out_by_device;
+	bool is_stale; /* the page cache of an O_DIRECT file does not tell how the hop went */
 };
 
 /* Send bytes through a pipe, and into the sink unless that is NULL. Change them, and look. 0, or -errno. */

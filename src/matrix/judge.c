@@ -9,6 +9,7 @@
 
 #define JUDGE_TRIES 8
 
+static const char stale_reason[] = "the page cache does not tell how the bytes went";
 static const struct matrix_object judge_pages = {.kind = &usp_matrix_pages_kind, .name = "pages of the run"};
 
 static struct matrix_verdict judge_say(enum usp_probe_answer answer, const char *reason)
@@ -56,22 +57,15 @@ static struct matrix_verdict judge_unmade(const struct matrix_trial *trial, int 
 	return verdict;
 }
 
-/*
- * Try until an O_DIRECT hop has left the page cache empty, or give up: some pages stay for a moment after the file was
- * written out, whatever the hop did.
- */
+/* Some pages stay in the cache for a moment after a file was written out: try until there was none before the hop. */
 static int judge_try(const struct matrix_run *run, const struct matrix_object *from,
 		     const struct matrix_trial *in_trial, const struct matrix_object *to,
 		     const struct matrix_trial *out_trial, struct matrix_outcome *ret_outcome)
 {
-	const struct matrix_object *object = to ? to : from;
-	unsigned nr_tries = object->kind->is_direct && object->base_state == MATRIX_CLEAN ? JUDGE_TRIES : 1;
-	int ret;
+	int ret = usp_matrix_try(run, from, in_trial, to, out_trial, ret_outcome);
 
-	do
+	for (unsigned i = 1; i < JUDGE_TRIES && ret == 0 && ret_outcome->is_stale; i++)
 		ret = usp_matrix_try(run, from, in_trial, to, out_trial, ret_outcome);
-	while (--nr_tries > 0 && ret == 0 && !ret_outcome->in_by_device && !ret_outcome->out_by_device &&
-	       ret_outcome->in > 0 && ret_outcome->out >= 0);
 	return ret;
 }
 
@@ -148,6 +142,8 @@ struct matrix_verdict usp_matrix_judge_in(const struct matrix_run *run, const st
 		return usp_matrix_failed((int)-outcome.in, true);
 	if (outcome.in_by_device)
 		return judge_say(USP_PROBE_BY_DEVICE, "the page cache stayed empty, so the device filled the pages");
+	if (outcome.is_stale)
+		return judge_say(USP_PROBE_UNDECIDABLE, stale_reason);
 	if (object->kind->fixed)
 		return judge_say(USP_PROBE_UNDECIDABLE, object->kind->fixed);
 	if ((size_t)outcome.in < trial->len)
@@ -186,6 +182,8 @@ struct matrix_verdict usp_matrix_judge_out(const struct matrix_run *run, const s
 		return judge_say(USP_PROBE_BY_REFERENCE, "dropped, not read");
 	if (outcome.out_by_device)
 		return judge_say(USP_PROBE_BY_DEVICE, "the page cache stayed empty, so the device read the pages");
+	if (outcome.is_stale)
+		return judge_say(USP_PROBE_UNDECIDABLE, stale_reason);
 	if (outcome.control != MATRIX_NEW)
 		return judge_say(USP_PROBE_UNDECIDABLE,
 				 "the page of the experiment did not enter the pipe by reference");

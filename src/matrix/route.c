@@ -64,13 +64,25 @@ static bool route_has_device(int fd)
 	       (major(st.st_dev) != 0 || usp_sys_fs_type(fd) == BTRFS_SUPER_MAGIC);
 }
 
-/*
- * An O_DIRECT hop has gone around the page cache if no page is there afterwards. It is not asked before: the question
- * itself makes some kernels read ahead.
- */
-static bool route_is_uncached(const struct matrix_object *object, const struct matrix_bytes *bytes)
+/* Whether the page cache has the page of an O_DIRECT file on a device. Of other objects it says nothing. */
+enum route_cache { ROUTE_OTHER, ROUTE_UNCACHED, ROUTE_CACHED, ROUTE_UNTOLD };
+
+static enum route_cache route_cache_of(const struct matrix_object *object, const struct matrix_bytes *bytes)
 {
-	return object->kind->is_direct && usp_sys_is_cached(bytes->fd, 0) == 0 && route_has_device(bytes->fd);
+	int ret;
+
+	if (!object->kind->is_direct || !route_has_device(bytes->fd))
+		return ROUTE_OTHER;
+	ret = usp_sys_is_resident(bytes->fd, 0);
+	return ret < 0 ? ROUTE_UNTOLD : ret ? ROUTE_CACHED : ROUTE_UNCACHED;
+}
+
+/* A hop that leaves no page in the cache has gone around it. A page that was there before says nothing of the hop. */
+static bool route_went_around(enum route_cache before, enum route_cache after, struct matrix_outcome *outcome)
+{
+	if (after == ROUTE_UNTOLD || (after == ROUTE_CACHED && before != ROUTE_UNCACHED))
+		outcome->is_stale = true;
+	return after == ROUTE_UNCACHED;
 }
 
 /* --- The route --------------------------------------------------------------------------------------------- */
@@ -79,19 +91,22 @@ static void route_drain(struct matrix_sink *sink, const int pipe[2], const int c
 			struct matrix_outcome *outcome)
 {
 	const struct matrix_sink_ops *ops = sink->object->kind->sink;
+	enum route_cache before = route_cache_of(sink->object, &sink->bytes);
 
 	usp_sys_tee(pipe[0], control[1], len, USP_SPLICE_NONBLOCK);
 	outcome->out = ops->hop(sink, pipe[0], len, flags);
 	if (ops->flush && flags)
 		ops->flush(sink);
-	outcome->out_by_device = route_is_uncached(sink->object, &sink->bytes);
+	outcome->out_by_device = route_went_around(before, route_cache_of(sink->object, &sink->bytes), outcome);
 }
 
 static void route_send(struct matrix_source *source, struct matrix_sink *sink, const int pipes[2][2], size_t len,
 		       const unsigned flags[2], struct matrix_outcome *outcome)
 {
+	enum route_cache before = route_cache_of(source->object, &source->bytes);
+
 	outcome->in = source->object->kind->source->hop(source, pipes[0][1], len, flags[0]);
-	outcome->in_by_device = route_is_uncached(source->object, &source->bytes);
+	outcome->in_by_device = route_went_around(before, route_cache_of(source->object, &source->bytes), outcome);
 	if (outcome->in <= 0)
 		return;
 	if (sink)

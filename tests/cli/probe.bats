@@ -10,7 +10,7 @@ way() {
 }
 
 @test "each object has an answer and a reason for each side" {
-	"$USPLICE" probe --json --dir . >all
+	"$USPLICE" probe --json --no-cost --dir . >all
 	jq -e '.objects | length >= 6' all
 	jq -e '[.objects[] | .into_pipe, .out_of_pipe | select(. != null)] |
 		all((.way == "by reference" or .way == "copied" or .way == "unknown") and (.reason | length > 5))' all
@@ -142,16 +142,16 @@ decided() {
 	[[ $output == *$'\nRoutes from source to sink'* ]]
 	[[ $output == *"Controls: a write was copied, a page of the run went by reference."* ]]
 	[ "$(awk '{ print length }' <<<"$output" | sort -n | tail -1)" -le 100 ]
-	run "$USPLICE" probe -v
+	run "$USPLICE" probe -v --no-cost
 	[[ $output == *"    into a pipe: "* ]]
 	[[ $output == *"    into a pipe: vmsplice, GIFT, 4.0 KiB: "* ]]
 }
 
 @test "a terminal has colours, unless NO_COLOR says no" {
 	command -v script >/dev/null || skip "no script(1)"
-	TERM=xterm script -qec "$USPLICE probe" /dev/null >typescript 3>&-
+	TERM=xterm script -qec "$USPLICE probe --no-cost" /dev/null >typescript 3>&-
 	grep -q $'\033\[3' typescript
-	NO_COLOR=1 TERM=xterm script -qec "$USPLICE probe" /dev/null >typescript 3>&-
+	NO_COLOR=1 TERM=xterm script -qec "$USPLICE probe --no-cost" /dev/null >typescript 3>&-
 	never grep -q $'\033\[3' typescript
 }
 
@@ -193,7 +193,7 @@ decided() {
 	"$USPLICE" explain $'e\033[31mx\nfake' null: >out
 	never grep -q $'\033' out
 	mkdir $'d\033[1m'
-	"$USPLICE" probe --dir $'d\033[1m' >out
+	"$USPLICE" probe --no-cost --dir $'d\033[1m' >out
 	never grep -q $'\033' out
 }
 
@@ -219,7 +219,7 @@ decided() {
 }
 
 @test "a directory where no file can be made is named" {
-	run "$USPLICE" probe --dir missing
+	run "$USPLICE" probe --no-cost --dir missing
 	[[ $output == *"no file can be made in missing: No such file or directory"* ]]
 }
 
@@ -245,8 +245,8 @@ decided() {
 @test "an ordinary user has answers, too" {
 	[ "$(id -u)" -eq 0 ] || skip "not root"
 	chmod 777 .
-	setpriv --reuid 65534 --regid 65534 --clear-groups "$USPLICE" probe --json --dir . >all
-	[ "$(way "file in ." into_pipe)" = "$("$USPLICE" probe --json --dir . | jq -r '.objects[0].into_pipe.way')" ]
+	setpriv --reuid 65534 --regid 65534 --clear-groups "$USPLICE" probe --json --no-cost --dir . >all
+	[ "$(way "file in ." into_pipe)" = "$("$USPLICE" probe --json --no-cost --dir . | jq -r '.objects[0].into_pipe.way')" ]
 	jq -e '.root == false and .controls == {"copies": true, "aliases": true}' all
 	jq -e '.composed | .checked >= 12 and .agreed == .checked' all
 	jq -e '[.cells[] | select(.rights == "foreign" and .state == "mapped")] | length > 0 and

@@ -209,6 +209,25 @@ tells_what_was_shared_before() {
 	tells_what_was_shared_before
 }
 
+# finds_shared: the matrix of the machine agrees, and leaves nothing behind.
+finds_shared() {
+	"$USPLICE" probe --json --no-cost --dir small >all
+	jq -e '[.cells[] | select(.half == "direct")] | length == 4 and all(.answer == "by reference")' all
+	jq -e '[.cells[] | select(.base and .object == "O_DIRECT file in small")] | length == 2 and all(.answer == "by the device")' all
+	jq -e '.composed | .checked >= 12 and .agreed == .checked' all
+	[ -z "$(ls -A small)" ]
+}
+
+@test "the matrix finds that files on xfs share blocks" {
+	disk xfs
+	finds_shared
+}
+
+@test "the matrix finds that files on btrfs share blocks" {
+	disk btrfs
+	finds_shared
+}
+
 @test "what was preallocated and never written is not copied" {
 	disk xfs
 	fallocate -l 1M small/a

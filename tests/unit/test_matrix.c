@@ -5,6 +5,7 @@
  */
 #include "net.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -14,6 +15,8 @@
 
 /* --- A kernel that copies -------------------------------------------------------------------------------- */
 
+static bool has_no_tmpfile; /* the file system knows no file without a name */
+static unsigned nr_named;   /* files that got a name */
 static struct {
 	bool vmsplice;	/* memory is copied into a pipe */
 	bool files;	/* files are copied into a pipe */
@@ -66,6 +69,16 @@ ssize_t __wrap_usp_sys_vmsplice(int fd, const struct iovec *iov, unsigned nr_seg
 		return __real_usp_sys_vmsplice(fd, iov, nr_segs, flags);
 	ret = writev(fd, iov, (int)nr_segs);
 	return ret < 0 ? -errno : ret;
+}
+
+int __real_usp_sys_open(const char *path, int flags, unsigned mode);
+int __wrap_usp_sys_open(const char *path, int flags, unsigned mode);
+int __wrap_usp_sys_open(const char *path, int flags, unsigned mode)
+{
+	if (has_no_tmpfile && (flags & O_TMPFILE) == O_TMPFILE)
+		return -EOPNOTSUPP;
+	nr_named += strncmp(path, "/var/tmp/", strlen("/var/tmp/")) == 0;
+	return __real_usp_sys_open(path, flags, mode);
 }
 
 /* --- A run ------------------------------------------------------------------------------------------------- */
@@ -233,6 +246,33 @@ static void a_route_that_is_not_the_sum_of_its_halves_is_told(void **state)
 	found_free(found);
 }
 
+static unsigned nr_left_behind(void)
+{
+	DIR *dir = opendir("/var/tmp");
+	const struct dirent *entry;
+	unsigned nr = 0;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir)))
+		nr += strncmp(entry->d_name, ".usplice-probe-", strlen(".usplice-probe-")) == 0;
+	closedir(dir);
+	return nr;
+}
+
+static void a_file_that_needs_a_name_keeps_none(void **state)
+{
+	struct found *found;
+
+	(void)state;
+	has_no_tmpfile = true;
+	found = ask(NULL, 0);
+	has_no_tmpfile = false;
+	assert_true(nr_named > 0);
+	assert_int_equal(nr_left_behind(), 0);
+	assert_int_equal(answer_of(found, USP_PROBE_OUT_OF_PIPE, "file in /var/tmp"), USP_PROBE_COPIED);
+	found_free(found);
+}
+
 /* With neither way to put a page into a pipe by reference, nothing can be decided, and refusals stay what they are. */
 static void without_a_control_nothing_is_decided(void **state)
 {
@@ -366,6 +406,7 @@ int main(void)
 		CASE(a_kernel_whose_files_are_copied_is_found_out),
 		CASE(a_copy_that_depends_on_the_right_to_write_is_found_out),
 		CASE(a_route_that_is_not_the_sum_of_its_halves_is_told),
+		CASE(a_file_that_needs_a_name_keeps_none),
 		CASE(without_a_control_nothing_is_decided),
 		CASE(a_shortage_of_descriptors_is_no_answer),
 		CASE(the_endpoint_of_an_author_is_a_row),
