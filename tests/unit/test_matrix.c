@@ -7,8 +7,10 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <sys/fsuid.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <usplice/probe.h>
 
 #include "base/sys.h"
@@ -21,9 +23,42 @@ static struct {
 	bool vmsplice;	/* memory is copied into a pipe */
 	bool files;	/* files are copied into a pipe */
 	bool read_only; /* only files that are not open for writing */
+	bool foreign;	/* only for a user that does not own them */
+	bool mapped;	/* only files that are mapped */
+	bool clean;	/* only files without a dirty page */
 	bool disk;	/* what came from a disk is copied into a socket, and nothing else is */
 } copies;
 static bool came_from_disk;
+
+static bool is_mapped(const struct stat *st)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	unsigned long inode = 0;
+	char line[512];
+
+	assert_non_null(maps);
+	while (inode != st->st_ino && fgets(line, sizeof(line), maps))
+		assert_int_equal(sscanf(line, "%*s %*s %*s %*s %lu", &inode), 1);
+	fclose(maps);
+	return inode == st->st_ino;
+}
+
+/* Ask cachestat(2) for the dirty pages of a file, or those on their way to the disk; -1 on a kernel without it. */
+static int64_t nr_dirty(int fd)
+{
+	const uint64_t range[2] = {0, 0};
+	uint64_t stat[5];
+
+	return syscall(451, fd, range, stat, 0) < 0 ? -1 : (int64_t)(stat[1] + stat[2]);
+}
+
+/* Tell whether this kernel copies what comes out of a file. */
+static bool copies_file(int fd, const struct stat *st)
+{
+	return copies.files || (copies.read_only && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY) ||
+	       (copies.foreign && (uid_t)setfsuid((uid_t)-1) != geteuid()) || (copies.mapped && is_mapped(st)) ||
+	       (copies.clean && nr_dirty(fd) == 0);
+}
 
 static ssize_t copy_through(int in, int64_t *off_in, int out, size_t len)
 {
@@ -45,14 +80,14 @@ ssize_t __wrap_usp_sys_splice(int in, int64_t *off_in, int out, int64_t *off_out
 ssize_t __wrap_usp_sys_splice(int in, int64_t *off_in, int out, int64_t *off_out, size_t len, unsigned flags)
 {
 	struct stat from, to;
-	bool is_file, is_read_only = (fcntl(in, F_GETFL) & O_ACCMODE) == O_RDONLY;
+	bool is_file;
 
 	fstat(in, &from);
 	fstat(out, &to);
 	is_file = S_ISREG(from.st_mode);
 	if (is_file)
 		came_from_disk = from.st_dev >> 8 != 0;
-	if (is_file && (copies.files || (copies.read_only && is_read_only)))
+	if (is_file && copies_file(in, &from))
 		return copy_through(in, off_in, out, len);
 	if (copies.disk && came_from_disk && S_ISFIFO(from.st_mode) && S_ISSOCK(to.st_mode))
 		return copy_through(in, NULL, out, len);
@@ -208,25 +243,124 @@ static void a_kernel_whose_files_are_copied_is_found_out(void **state)
 	found_free(found);
 }
 
+/*
+ * Check the files among the sources: those with this right, and this state, are copied, and all others go by reference.
+ * NULL is any.
+ */
+static void check_files(const struct found *found, const char *rights, const char *state)
+{
+	unsigned nr_copied = 0, nr_by_reference = 0;
+
+	for (unsigned i = 0; i < found->nr; i++) {
+		const struct usp_probe_cell *cell = &found->cells[i];
+		bool is_meant;
+
+		if (cell->half != USP_PROBE_INTO_PIPE || !cell->rights || cell->answer == USP_PROBE_UNDECIDABLE)
+			continue;
+		is_meant =
+			(!rights || strcmp(cell->rights, rights) == 0) && (!state || strcmp(cell->state, state) == 0);
+		assert_int_equal(cell->answer, is_meant ? USP_PROBE_COPIED : USP_PROBE_BY_REFERENCE);
+		nr_copied += is_meant;
+		nr_by_reference += !is_meant;
+	}
+	assert_true(nr_copied > 0);
+	assert_true(nr_by_reference > 0);
+}
+
+static void a_copy_of_files_of_another_owner_is_found_out(void **state)
+{
+	struct found *found;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	copies.foreign = true;
+	found = ask(NULL, 0);
+	copies.foreign = false;
+	check_files(found, "foreign", NULL);
+	assert_int_equal(setfsuid((uid_t)-1), 0);
+	found_free(found);
+}
+
+static void a_copy_of_mapped_files_is_found_out(void **state)
+{
+	struct found *found;
+
+	(void)state;
+	copies.mapped = true;
+	found = ask(NULL, 0);
+	copies.mapped = false;
+	assert_true(found->result.aliases);
+	check_files(found, NULL, "mapped");
+	found_free(found);
+}
+
+/* A mapped file is clean, too, until the change. The kernel does not tell another user what is dirty. */
+static void a_copy_of_clean_files_is_found_out(void **state)
+{
+	struct found *found;
+	struct stat st;
+
+	(void)state;
+	if (nr_dirty(0) < 0 || stat("/var/tmp", &st) < 0 || st.st_dev >> 8 == 0)
+		skip(); /* no cachestat(2), or no disk */
+	copies.clean = true;
+	found = ask(NULL, 0);
+	copies.clean = false;
+	for (unsigned i = 0; i < found->nr; i++) {
+		const struct usp_probe_cell *cell = &found->cells[i];
+
+		if (cell->half == USP_PROBE_INTO_PIPE && strcmp(cell->object, "file in /var/tmp") == 0 &&
+		    cell->len == PAGE && strcmp(cell->rights, "foreign") != 0)
+			assert_int_equal(cell->answer,
+					 strcmp(cell->state, "dirty") == 0 ? USP_PROBE_BY_REFERENCE : USP_PROBE_COPIED);
+	}
+	found_free(found);
+}
+
 static void a_copy_that_depends_on_the_right_to_write_is_found_out(void **state)
 {
 	struct found *found;
-	unsigned nr_read_only = 0;
+	unsigned nr_read_only = 0, nr_own = 0;
 
 	(void)state;
 	copies.read_only = true;
 	found = ask(NULL, 0);
 	copies.read_only = false;
-	assert_int_equal(answer_of(found, USP_PROBE_INTO_PIPE, "file in memory (memfd)"), USP_PROBE_BY_REFERENCE);
 	for (unsigned i = 0; i < found->nr; i++) {
 		const struct usp_probe_cell *cell = &found->cells[i];
 
-		if (!cell->rights || strcmp(cell->rights, "read-only") != 0 || strcmp(cell->state, "mapped") != 0)
+		if (cell->half != USP_PROBE_INTO_PIPE || !cell->rights || cell->answer == USP_PROBE_UNDECIDABLE)
 			continue;
-		assert_int_equal(cell->answer, USP_PROBE_COPIED);
-		nr_read_only++;
+		if (strcmp(cell->rights, "own") == 0) {
+			assert_int_equal(cell->answer, USP_PROBE_BY_REFERENCE);
+			nr_own++;
+		} else {
+			assert_int_equal(cell->answer, USP_PROBE_COPIED);
+			nr_read_only++;
+		}
 	}
-	assert_int_equal(nr_read_only, 2); /* a file on the disk, and a memfd */
+	assert_true(nr_own > 5);
+	assert_true(nr_read_only >= 5);
+	found_free(found);
+}
+
+/* What comes out of a socket that copies on the way in would be old in any case. */
+static void a_socket_that_copies_on_the_way_in_is_undecidable_on_the_way_out(void **state)
+{
+	static const char *const sockets[] = {"TCP over loopback", "MPTCP over loopback", "UDP over loopback",
+					      "UNIX stream",	   "UNIX datagram",	  "UNIX seqpacket"};
+	struct found *found = ask(NULL, 0);
+	unsigned nr_copied = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(sockets); i++) {
+		if (answer_of(found, USP_PROBE_OUT_OF_PIPE, sockets[i]) != USP_PROBE_COPIED)
+			continue;
+		assert_int_not_equal(answer_of(found, USP_PROBE_INTO_PIPE, sockets[i]), USP_PROBE_COPIED);
+		nr_copied++;
+	}
+	assert_true(nr_copied > 0); /* datagrams of UNIX sockets always */
 	found_free(found);
 }
 
@@ -404,6 +538,10 @@ int main(void)
 		CASE(a_write_is_a_copy_and_a_null_device_drops),
 		CASE(a_kernel_whose_vmsplice_copies_is_found_out),
 		CASE(a_kernel_whose_files_are_copied_is_found_out),
+		CASE(a_copy_of_files_of_another_owner_is_found_out),
+		CASE(a_copy_of_mapped_files_is_found_out),
+		CASE(a_copy_of_clean_files_is_found_out),
+		CASE(a_socket_that_copies_on_the_way_in_is_undecidable_on_the_way_out),
 		CASE(a_copy_that_depends_on_the_right_to_write_is_found_out),
 		CASE(a_route_that_is_not_the_sum_of_its_halves_is_told),
 		CASE(a_file_that_needs_a_name_keeps_none),
