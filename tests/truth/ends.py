@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import random
 import select
 import shutil
 import socket
@@ -73,6 +74,7 @@ class End:
     has_object = True  # a descriptor of the command, which a trace shows
     kernel_lane = True  # splice serves it
     small = False  # few bytes only
+    must_not_know = False  # as a source: it depends on the peer whether bytes are copied, and nothing tells
     nr_probed = 0  # bytes that the probe reads before it asks whether the page cache has them
 
     def __init__(self, place):
@@ -503,6 +505,7 @@ class Listening(Socket):
 class UnixSocket(Socket):
     family = socket.AF_UNIX
     raw = "unix"
+    must_not_know = True
 
 
 class SplicedUnixSocket(UnixSocket):
@@ -512,6 +515,7 @@ class SplicedUnixSocket(UnixSocket):
 class UnixListening(Listening):
     family = socket.AF_UNIX
     raw = "unix"
+    must_not_know = True
 
 
 class Datagrams(Stream):
@@ -551,22 +555,17 @@ def is_bound(port):
 
 
 def free_port(kind):
-    """A port that the kernel will not choose for another program."""
+    """A port that nothing uses now, and that the kernel will not choose for another program."""
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in range(first - 1 - os.getpid() % 2000, 1024, -1):
-        if (port, kind) in free_port.used:
-            continue
+    while True:
+        port = random.randrange(1024, first) if first > 2048 else 0
         with socket.socket(type=kind) as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        free_port.used.add((port, kind))
-        return port
-    raise OSError("no free port")
+            return probe.getsockname()[1]
 
-
-free_port.used = set()
 
 SOURCES = [TmpfsFile, File, Memfd, DirectFile, TmpfsDirectFile, Fifo, Pipe, SplicedPipe, Socket, SplicedSocket, Listening,
            UnixSocket, SplicedUnixSocket, UnixListening, Zeros, ZeroMemory, Text, Datagrams, Proc]
