@@ -42,6 +42,7 @@ class Place:
         self.roots = roots  # a folder, and another one on a tmpfs: the same for all runs
         self.folder, self.tmpfs = (Path(tempfile.mkdtemp(dir=root)) for root in roots)
         self.names = 0
+        self.fds = []  # to close at the end
         self.ended = Ended()
         self.threads, self.errors = [], []
 
@@ -50,6 +51,8 @@ class Place:
         return Path(folder or self.folder) / f"end{self.names}"
 
     def remove(self):
+        for fd in self.fds:
+            os.close(fd)
         for folder in self.folder, self.tmpfs:
             shutil.rmtree(folder)
 
@@ -70,6 +73,8 @@ class End:
     stdin = stdout = None
     fds = ()
     is_file = False  # a regular file
+    is_standard = False  # standard input or output, of which there is one
+    keeps_rest = False  # as a sink: it was opened before, so the command does not cut it
     has_pos = False  # it skips bytes without reading them
     has_object = True  # a descriptor of the command, which a trace shows
     kernel_lane = True  # splice serves it
@@ -89,7 +94,10 @@ class End:
         raise NotImplementedError
 
     def after_start(self):
-        """The command has the descriptors by now."""
+        """The command has its standard input and output by now."""
+        for fd in self.stdin, self.stdout:
+            if fd is not None:
+                os.close(fd)
 
     def names(self, trace):
         """As what a trace shows it."""
@@ -154,6 +162,24 @@ class TmpfsDirectFile(DirectFile):
     is_on_tmpfs = True
 
 
+class Redirected(File):
+    """A file as standard input or output."""
+    is_standard = True
+
+    def prepare(self, data):
+        self.stdin = os.open(super().prepare(data), os.O_RDONLY)
+        return "-"
+
+    def expect(self, has_old):
+        self.stdout = os.open(super().expect(has_old), os.O_WRONLY | os.O_CREAT, 0o666)
+        return "-"
+
+
+class RedirectedSink(Redirected):
+    kernel_lane = False
+    keeps_rest = True
+
+
 class Memfd(End):
     """An inherited file, whose offset other processes may share."""
     raw = "memfd"
@@ -164,6 +190,7 @@ class Memfd(End):
         self.label = f"truth-{self.place.names}"
         self.fd = os.memfd_create(self.label)
         self.fds = (self.fd,)
+        self.place.fds.append(self.fd)
         return f"fd:{self.fd}"
 
     def prepare(self, data):
@@ -182,13 +209,12 @@ class Memfd(End):
         return {f"/memfd:{self.label}"}
 
     def got(self):
-        data = os.pread(self.fd, os.fstat(self.fd).st_size, 0)
-        os.close(self.fd)
-        return data
+        return os.pread(self.fd, os.fstat(self.fd).st_size, 0)
 
 
 class MemfdSink(Memfd):
     kernel_lane = False
+    keeps_rest = True
 
 
 class Proc(End):
@@ -327,8 +353,9 @@ class Stream(End):
 
 
 class Pipe(Stream):
-    """Standard input or output."""
+    """A pipe as standard input or output."""
     raw = "pipe"
+    is_standard = True
 
     def prepare(self, data):
         self.stdin, wr = os.pipe()
@@ -347,9 +374,6 @@ class Pipe(Stream):
         self.inode = os.fstat(rd).st_ino
         self.place.start(lambda: self.collect(rd))
         return "-"
-
-    def after_start(self):
-        os.close(self.stdin if self.stdout is None else self.stdout)
 
     def names(self, trace):
         return {f"pipe:[{self.inode}]"}
@@ -567,7 +591,7 @@ def free_port(kind):
             return probe.getsockname()[1]
 
 
-SOURCES = [TmpfsFile, File, Memfd, DirectFile, TmpfsDirectFile, Fifo, Pipe, SplicedPipe, Socket, SplicedSocket, Listening,
-           UnixSocket, SplicedUnixSocket, UnixListening, Zeros, ZeroMemory, Text, Datagrams, Proc]
-SINKS = [TmpfsFile, File, DirectFile, TmpfsDirectFile, MemfdSink, DevNull, Null, Memory, Pipe, Fifo, Socket, Listening,
-         UnixSocket, UnixListening, Datagrams]
+SOURCES = [TmpfsFile, File, Redirected, Memfd, DirectFile, TmpfsDirectFile, Fifo, Pipe, SplicedPipe, Socket,
+           SplicedSocket, Listening, UnixSocket, SplicedUnixSocket, UnixListening, Zeros, ZeroMemory, Text, Datagrams, Proc]
+SINKS = [TmpfsFile, File, RedirectedSink, DirectFile, TmpfsDirectFile, MemfdSink, DevNull, Null, Memory, Pipe, Fifo,
+         Socket, Listening, UnixSocket, UnixListening, Datagrams]
