@@ -91,9 +91,9 @@ int copy_seek(struct copy *copy);
 
 /*
  * Read and drop copy->to_skip bytes of the source, after the last check that can refuse the copy.
- * An exit code.
+ * run_flags are those of the run that follows (USP_PUMP_*). An exit code.
  */
-int copy_skip(struct copy *copy);
+int copy_skip(struct copy *copy, unsigned run_flags);
 
 /*
  * Return the number of the inherited descriptor that name means: COPY_NO_NUMBER if it means none,

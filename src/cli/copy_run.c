@@ -407,7 +407,7 @@ static int run_transfer(struct copy *copy)
 		error = usp_pump_check(copy->pump); /* refused means untouched */
 	if (error < 0)
 		return run_not_begun(copy, error);
-	code = copy->to_skip > 0 ? copy_skip(copy) : CLI_DONE;
+	code = copy->to_skip > 0 ? copy_skip(copy, run_params(copy).flags) : CLI_DONE;
 	if (code != CLI_DONE) {
 		copy_undo(copy);
 		return code;

@@ -88,9 +88,15 @@ static int64_t seek_source_left(struct copy *copy)
 	return end > at ? end - at : 0;
 }
 
-static int seek_discard_to(struct copy *copy, struct usp_file *null)
+/* What is thrown away goes through memory where the rest does, and is probed only where the rest is. */
+static int seek_discard_to(struct copy *copy, unsigned run_flags, struct usp_file *null)
 {
-	const struct usp_pump_params params = {.size = sizeof(params), .flags = USP_PUMP_COUNT, .count = copy->to_skip};
+	const struct usp_pump_params params = {
+		.size = sizeof(params),
+		.lane = copy->request->lane == USP_LANE_USER ? USP_LANE_USER : USP_LANE_AUTO,
+		.flags = USP_PUMP_COUNT | (run_flags & (USP_PUMP_SNAPSHOT | USP_PUMP_NO_PROBE)),
+		.count = copy->to_skip,
+	};
 	struct usp_pump *pump = NULL;
 	int error = usp_pump_new(copy->source, &params, &pump);
 
@@ -106,14 +112,14 @@ static int seek_discard_to(struct copy *copy, struct usp_file *null)
 }
 
 /* See copy.h. A signal can interrupt it. */
-int copy_skip(struct copy *copy)
+int copy_skip(struct copy *copy, unsigned run_flags)
 {
 	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE};
 	struct usp_file *null;
 	int error = usp_open("null:", &params, &null, NULL);
 
 	if (error == 0) {
-		error = seek_discard_to(copy, null);
+		error = seek_discard_to(copy, run_flags, null);
 		usp_file_put(null);
 	}
 	usp_file_hop(copy->source, USP_READ, &copy->skipped);

@@ -64,3 +64,24 @@ leaves_all() {
 	grep -q "stopped by signal 2" job.err
 	tail -n 1 job.err | jq -e '.bytes == 0'
 }
+
+# seen CALLS ARGUMENTS: which of these calls a copy makes of standard input, once each.
+seen() {
+	local calls=$1
+	shift
+	strace -f -qq -o trace -e "trace=$calls" "$USPLICE" copy "$@" 3>&-
+	grep -oE "($(tr , '|' <<<"$calls"))\(" trace | sort -u || true
+}
+
+@test "what is skipped is spliced only if the rest may be, and is not probed without a report" {
+	tracing
+	data a 100000
+	for options in "--lane user" --no-splice --snapshot; do
+		# shellcheck disable=SC2086
+		[ -z "$(cat a | seen splice,tee,memfd_create --skip 1000 $options - b)" ]
+		tail -c +1001 a | cmp - b
+	done
+	[ "$(cat a | seen splice,tee,memfd_create --skip 1000 - b)" = "splice(" ]
+	tail -c +1001 a | cmp - b
+	cat a | seen memfd_create --skip 1000 --report report - b | grep -qx "memfd_create("
+}
