@@ -83,6 +83,10 @@ class Trace:
         self.taken[source][how] += length
         self.given[sink][how] += length
 
+    def objects(self):
+        """The names of all objects whose bytes moved."""
+        return {name for counts in (self.taken, self.given) for name in counts if counts[name]}
+
     def sockets_of(self, address):
         return self.sockets[address]
 
