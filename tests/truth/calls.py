@@ -9,7 +9,7 @@ MOVES = ["splice", "tee", "vmsplice", "copy_file_range", "sendfile"]
 NAMES = ["connect", "bind", "accept", "accept4"]
 UNSEEN = ["io_uring_enter", "process_vm_readv", "sendmmsg", "recvmmsg"]  # whose bytes are not counted: there must be none
 STRACE = ["strace", "-f", "-qq", "-y", "-s", "0", "-e", "signal=none",
-          "-e", "trace=ioctl," + ",".join(f"?{name}" for name in READS + WRITES + MOVES + NAMES + UNSEEN)]
+          "-e", "trace=ioctl,?fadvise64," + ",".join(f"?{name}" for name in READS + WRITES + MOVES + NAMES + UNSEEN)]
 
 CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)(?:<([^>]*)>)?")
 FD = re.compile(r"\b\d+<([^>]*)>")
@@ -31,6 +31,21 @@ def calls(path):
             yield found[1], found[2], int(found[3]), found[4]
 
 
+def asks_the_cache(name, arguments):
+    """Whether a call only asks what the page cache has, or makes it drop pages."""
+    return name == "preadv2" and "RWF_NOWAIT" in arguments or name == "fadvise64" and "DONTNEED" in arguments
+
+
+def moves(path):
+    """The calls that move bytes for the route. An experiment on the source itself asks the page cache after each of its calls."""
+    ended = list(calls(path))
+    for call, following in zip(ended, ended[1:] + [("", "", 0, None)]):
+        is_tried = (call[0] in ("preadv", "splice") and asks_the_cache(*following[:2]) and
+                    FD.findall(call[1])[:1] == FD.findall(following[1])[:1])
+        if not is_tried and not asks_the_cache(*call[:2]):
+            yield call
+
+
 class Trace:
     """
     taken and given are counts for each name of an object, by how the bytes went: "splice" (splice, vmsplice),
@@ -43,7 +58,7 @@ class Trace:
         self.sockets = defaultdict(set)  # the names of the sockets of an address
         self.followed = []  # (from, to) of all that splice and tee moved
         self.unseen = set()
-        for name, arguments, result, made in calls(path):
+        for name, arguments, result, made in moves(path):
             self.note_name(name, arguments, made)
             if name in UNSEEN:
                 self.unseen.add(name)
