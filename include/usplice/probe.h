@@ -62,7 +62,7 @@ struct usp_probe_cell {
 	enum usp_probe_half half;
 	const char *object; /* such as "file in /tmp" */
 	const char *peer;   /* the sink of a direct or composed cell; else NULL */
-	const char *call;   /* such as "splice"; "splice, splice" for a composed cell */
+	const char *call;   /* such as "splice"; of a composed cell, that of its source */
 	const char *flag;   /* "none", "MOVE", "GIFT" or "MORE" */
 	const char *rights; /* "own", "read-only" or "foreign"; NULL where they have no meaning */
 	const char *state;  /* "clean", "dirty" or "mapped"; NULL where it has no meaning */

@@ -98,7 +98,12 @@ struct matrix_kind {
 	const struct matrix_sink_ops *sink;
 	const char *fixed; /* why nothing can change its bytes */
 	size_t max_len;
-	bool in_dir, is_file, is_direct, is_huge, is_pipe, is_written;
+	bool in_dir;	 /* one for each directory */
+	bool is_file;	 /* rights and states are varied */
+	bool is_direct;	 /* opened with O_DIRECT */
+	bool is_huge;	 /* of huge pages, and never filled */
+	bool is_pipe;	 /* fed at once; another pair is fed through a pipe */
+	bool is_written; /* fed by writes of a peer */
 };
 
 struct matrix_verdict {

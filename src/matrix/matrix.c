@@ -292,7 +292,7 @@ static int route_compare(const struct matrix_run *run, const struct matrix_objec
 		.half = USP_PROBE_COMPOSED,
 		.object = source->name,
 		.peer = sink->name,
-		.call = "splice, splice",
+		.call = source->kind->source->call,
 		.flag = "none",
 		.len = MATRIX_PAGE,
 		.expected = is_reference ? USP_PROBE_BY_REFERENCE : USP_PROBE_COPIED,
