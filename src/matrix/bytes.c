@@ -66,9 +66,10 @@ int usp_matrix_bytes_file(int fd, size_t len, char letter, enum matrix_state sta
 	return fd < 0 ? fd : bytes_fill(ret_bytes, letter, state);
 }
 
+/* A fork in another thread must not leave its page to the child, and a new one to the change. */
 int usp_matrix_bytes_memory(size_t len, struct matrix_bytes *ret_bytes)
 {
-	*ret_bytes = (struct matrix_bytes){.fd = -1, .window = usp_sys_map_anon(len), .len = len};
+	*ret_bytes = (struct matrix_bytes){.fd = -1, .window = usp_sys_map_own(len), .len = len};
 	if (!ret_bytes->window)
 		return -ENOMEM;
 	memset(ret_bytes->window, MATRIX_OLD, len);

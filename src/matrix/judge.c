@@ -174,6 +174,8 @@ struct matrix_verdict usp_matrix_judge_out(const struct matrix_run *run, const s
 
 	if (ret < 0 || outcome.in < 0)
 		return judge_unmade(trial, ret < 0 ? -ret : (int)-outcome.in);
+	if ((size_t)outcome.in < trial->len)
+		return judge_say(USP_PROBE_UNDECIDABLE, "the pages of the experiment did not all enter the pipe");
 	if (outcome.out < 0)
 		return usp_matrix_failed((int)-outcome.out, true);
 	if ((size_t)outcome.out < trial->len)

@@ -55,13 +55,15 @@ static char look_at_sink(struct matrix_sink *sink, size_t len)
 
 /* --- Devices ----------------------------------------------------------------------------------------------- */
 
-/* Tell whether the file lies on a device. Files of btrfs have the number of none. */
-static bool route_has_device(int fd)
+/* Tell whether the file lies on a device: 1, 0, or -errno. Files of btrfs have the number of none. */
+static int route_has_device(int fd)
 {
 	struct stat st;
+	int ret = usp_sys_fstat(fd, &st);
 
-	return usp_sys_fstat(fd, &st) == 0 && !usp_matrix_is_memory(fd) && usp_sys_is_dax(fd) <= 0 &&
-	       (major(st.st_dev) != 0 || usp_sys_fs_type(fd) == BTRFS_SUPER_MAGIC);
+	if (ret < 0 || usp_matrix_is_memory(fd) || usp_sys_is_dax(fd) > 0)
+		return ret < 0 ? ret : 0;
+	return major(st.st_dev) != 0 || usp_sys_fs_type(fd) == BTRFS_SUPER_MAGIC;
 }
 
 /* Whether the page cache has the page of an O_DIRECT file on a device. Of other objects it says nothing. */
@@ -69,11 +71,12 @@ enum route_cache { ROUTE_OTHER, ROUTE_UNCACHED, ROUTE_CACHED, ROUTE_UNTOLD };
 
 static enum route_cache route_cache_of(const struct matrix_object *object, const struct matrix_bytes *bytes)
 {
-	int ret;
+	int ret = object->kind->is_direct ? route_has_device(bytes->fd) : 0;
 
-	if (!object->kind->is_direct || !route_has_device(bytes->fd))
+	if (ret == 0)
 		return ROUTE_OTHER;
-	ret = usp_sys_is_resident(bytes->fd, 0);
+	if (ret > 0)
+		ret = usp_sys_is_resident(bytes->fd, 0);
 	return ret < 0 ? ROUTE_UNTOLD : ret ? ROUTE_CACHED : ROUTE_UNCACHED;
 }
 
