@@ -266,15 +266,15 @@ static const char *try_splices(const char *source_kind, const char *sink_kind)
 /* A file system that shares blocks copies a page when it is changed: only the map of the blocks tells. */
 static bool shares_blocks(int fd)
 {
-	struct {
-		struct fiemap map;
-		struct fiemap_extent extents[8];
+	union {
+		struct fiemap map; /* with extents behind it */
+		unsigned char room[sizeof(struct fiemap) + 8 * sizeof(struct fiemap_extent)];
 	} of = {.map = {.fm_length = PAGE_LEN, .fm_flags = FIEMAP_FLAG_SYNC, .fm_extent_count = 8}};
 
 	if (ioctl(fd, FS_IOC_FIEMAP, &of.map) < 0)
 		return errno != EOPNOTSUPP;
 	for (unsigned i = 0; i < of.map.fm_mapped_extents; i++)
-		if (of.extents[i].fe_flags & FIEMAP_EXTENT_SHARED)
+		if (of.map.fm_extents[i].fe_flags & FIEMAP_EXTENT_SHARED)
 			return true;
 	return false;
 }
