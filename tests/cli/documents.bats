@@ -113,6 +113,20 @@ shown_in() {
 	done | cmp - later.txt
 }
 
+@test "examples/packet lends fragments of packets, and fills a packet again when both are released" {
+	for i in {0..999}; do
+		echo "packet $i"
+		printf "%1400s" | tr ' ' "$(printf "\\$(printf %o $((97 + i % 26)))")"
+	done >expected
+	for sink in packets.txt packets.txt,direct; do
+		run "$examples"/packet $sink
+		[ "$status" -eq 0 ] || [[ $output == *"direct I/O"* ]]
+		[ "$output" = "1000 packets sent, 1000 done" ]
+		cmp expected packets.txt
+	done
+	"$examples"/packet fd:5 5>&1 >/dev/null | { sleep 0.2; cmp - expected; }
+}
+
 @test "the code in docs/writing-an-endpoint.md is that of the examples" {
 	shown_in "$source_dir"/docs/writing-an-endpoint.md '```c'
 }
