@@ -18,6 +18,7 @@
 #define SO_MEMINFO 55
 #endif
 
+#define PIECES_TRIES 3
 #define PIECES_MORE 8 /* bytes: less than the step between two sizes of buffers */
 
 /* Return how many bytes of memory the socket holds for what it has received, or -errno. */
@@ -54,11 +55,23 @@ static int64_t pieces_charge(const int pair[2], size_t len)
 	return pieces_drain(pair[0]) ? after - before : -1;
 }
 
+/*
+ * A socket that is new may cut a large piece into two packets, each with its own overhead, and the next one not. So
+ * a difference of another size is looked at again. No size of a buffer looks like pages by chance.
+ */
 int usp_piece_is_pages(const int pair[2], size_t len)
 {
-	int64_t less = pieces_charge(pair, len), more = less < 0 ? -1 : pieces_charge(pair, len + PIECES_MORE);
+	int ret = -1;
 
-	return more < 0 ? -1 : more - less == PIECES_MORE;
+	for (unsigned i = 0; i < PIECES_TRIES && ret != 1; i++) {
+		int64_t less = pieces_charge(pair, len), more = less < 0 ? -1 : pieces_charge(pair, len + PIECES_MORE);
+
+		if (more >= 0)
+			ret = more - less == PIECES_MORE;
+		else if (!pieces_drain(pair[0]))
+			return -1;
+	}
+	return ret;
 }
 
 bool usp_pieces_are_pages(const int pair[2])
