@@ -8,10 +8,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -48,6 +50,20 @@ static int explain_help(void)
 }
 
 /* --- The ends --------------------------------------------------------------------------------------------------- */
+
+/* Give the stand-in what a file on btrfs may have from chattr(1): with +C it shares no blocks. */
+static void explain_copy_attributes(const char *path, int stand_in)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), wanted = 0, own = 0;
+
+	if (fd >= 0 && ioctl(fd, FS_IOC_GETFLAGS, &wanted) == 0 && ioctl(stand_in, FS_IOC_GETFLAGS, &own) == 0 &&
+	    (wanted ^ own) & FS_NOCOW_FL) {
+		own ^= FS_NOCOW_FL;
+		ioctl(stand_in, FS_IOC_SETFLAGS, &own);
+	}
+	if (fd >= 0)
+		close(fd);
+}
 
 /* Open a file without a name in a folder, on the file system of a file that it stands in for, if there is one. */
 static struct usp_file *explain_open_unnamed(const char *folder, const struct stat *like, const char *name)
@@ -88,6 +104,8 @@ static struct usp_file *explain_stand_in(const char *path, const char *name, int
 	folder = slash ? strndup(real ? real : path, (size_t)(slash - (real ? real : path)) + 1) : strdup(".");
 	if (folder && *ret_error == 0)
 		file = explain_open_unnamed(folder, real ? &st : NULL, name);
+	if (file && real)
+		explain_copy_attributes(real, usp_file_fd(file));
 	if (!file && !real && *ret_error == 0)
 		*ret_error = errno;
 	free(folder);

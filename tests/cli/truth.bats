@@ -267,6 +267,28 @@ finds_shared() {
 	[ "$shared" -gt 0 ]
 }
 
+@test "explain knows a file of btrfs that shares no blocks (chattr +C)" {
+	disk btrfs
+	data small/a 3000000
+	mkdir small/own
+	chattr +C small/own || skip "no chattr +C here"
+	touch small/own/b # has the attribute of its folder
+	sync small/a
+	for sink in small/own/b small/own/new small/c; do
+		"$USPLICE" explain --json small/a $sink >said
+		"$USPLICE" copy --count 1M --report report small/a $sink
+		[ "$(jq -c '[.hops[] | [.by_reference, .copied, .unknown]]' said)" = \
+			"$(jq -c '[.hops[] | [.by_reference, .copied, .unknown]]' report)" ]
+	done
+	# The existing file alone has it.
+	touch small/own/d
+	mv small/own/d small/d
+	"$USPLICE" explain --json small/a small/d >said
+	"$USPLICE" copy --count 1M --report report small/a small/d
+	[ "$(jq -c '[.hops[] | [.by_reference, .copied, .unknown]]' said)" = \
+		"$(jq -c '[.hops[] | [.by_reference, .copied, .unknown]]' report)" ]
+}
+
 @test "a file that stands beside its inode cannot be shared" {
 	disk btrfs
 	data small/a 100
