@@ -104,8 +104,7 @@ struct usp_open_params {
 	bool no_create;	 /* a regular sink must exist already */
 	bool keep_bytes; /* do not truncate a regular sink */
 	bool append; /* a regular sink is O_APPEND; -EINVAL for what has positions and no end, such as a block device */
-	bool no_peer;		       /* -EINPROGRESS where opening involves another process: sockets and FIFOs */
-	const struct usp_file *source; /* -EINVAL for a regular sink that is this very file; NULL: do not compare */
+	bool no_peer; /* -EINPROGRESS where opening involves another process: sockets and FIFOs */
 };
 
 /*
@@ -556,17 +555,18 @@ USP_EXPORT const char *usp_pump_lane(const struct usp_pump *pump);
 
 /*
  * Move everything from one endpoint to another: open both as usp_open does, copy as usp_copy_files does,
- * and close them. A late error of the sink, as of close(2), is an error of the call. -EINVAL if both are
- * one regular file, which stays as it is. params and ret_total may be NULL. Blocks. The result is 0, or
- * that of usp_open, usp_copy_files or usp_file_close.
+ * and close them. A late error of the sink, as of close(2), is an error of the call. An old file is cut
+ * behind the new bytes at the end; a run that is refused leaves it as it is. A descriptor of the caller
+ * ("-", "fd:N") stays open. params and ret_total may be NULL. Blocks. The result is 0, or that of usp_open,
+ * usp_copy_files or usp_file_close.
  */
 USP_EXPORT int usp_copy(const char *from, const char *to, const struct usp_pump_params *params,
 			struct usp_route_total *ret_total);
 
 /*
  * Move everything from one open file to another: make a pump, run it, free it. params and ret_total may be
- * NULL. Blocks. The files stay open. The result is that of usp_pump_new or usp_pump_run; *ret_total is
- * the account, of a run that failed, too.
+ * NULL. Blocks. The files stay open. The result is that of usp_pump_new or usp_pump_run, or -EINVAL if both
+ * are one regular file, pipe or block device; *ret_total is the account, of a run that failed, too.
  */
 USP_EXPORT int usp_copy_files(struct usp_file *from, struct usp_file *to, const struct usp_pump_params *params,
 			      struct usp_route_total *ret_total);

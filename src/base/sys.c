@@ -50,6 +50,11 @@ int usp_sys_open(const char *path, int flags, unsigned mode)
 	return fd;
 }
 
+int usp_sys_dup(int fd)
+{
+	return (int)sys_result(fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+}
+
 int usp_sys_reopen(int fd, int flags)
 {
 	char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)];

@@ -16,6 +16,7 @@
 /* Descriptors. O_CLOEXEC is always added. */
 int usp_sys_open(const char *path, int flags, unsigned mode);
 int usp_sys_open_waiting(const char *path, int flags); /* for a FIFO: a signal ends the wait with -EINTR */
+int usp_sys_dup(int fd);			       /* a number above the standard ones, close-on-exec */
 int usp_sys_reopen(int fd, int flags);		       /* a new description of the same object, through /proc/self/fd */
 int usp_sys_replace(int fd, int target);	       /* dup3(2) fd to target, and close fd on success */
 

@@ -190,10 +190,47 @@ static struct stat explain_look(const char *text, unsigned side)
 	return st;
 }
 
+/* Tell whether two paths where nothing is yet name one new file. */
+static bool explain_is_same_name(const char *a, const char *b)
+{
+	const char *names[] = {a, b}, *slash;
+	struct stat folders[2];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		char *folder;
+
+		slash = strrchr(names[i], '/');
+		folder = slash ? strndup(names[i], (size_t)(slash - names[i]) + 1) : strdup(".");
+		if (!folder || stat(folder, &folders[i]) < 0)
+			folders[i].st_ino = 0;
+		free(folder);
+		names[i] = slash ? slash + 1 : names[i];
+	}
+	return folders[0].st_ino && folders[0].st_ino == folders[1].st_ino && folders[0].st_dev == folders[1].st_dev &&
+	       strcmp(names[0], names[1]) == 0;
+}
+
+/* Tell whether two sinks are one object, or one new file. */
+static bool explain_is_same_sink(const char *a, const char *b)
+{
+	struct stat of_a = explain_look(a, USP_WRITE), of_b = explain_look(b, USP_WRITE);
+	struct usp_spec *specs[2] = {NULL, NULL};
+	const char *why;
+	bool is_same = copy_is_same(&of_a, &of_b);
+
+	if (of_a.st_mode == 0 && of_b.st_mode == 0 && usp_spec_parse(a, &specs[0], &why) == 0 &&
+	    usp_spec_parse(b, &specs[1], &why) == 0 && usp_spec_path(specs[0]) && usp_spec_path(specs[1]))
+		is_same = explain_is_same_name(usp_spec_path(specs[0]), usp_spec_path(specs[1]));
+	usp_spec_free(specs[0]);
+	usp_spec_free(specs[1]);
+	return is_same;
+}
+
 /* Refuse what a copy refuses: an object that is both source and sink, or two sinks. */
 static int explain_check_same(const struct explain_request *request)
 {
-	struct stat source = explain_look(request->source, USP_READ), sink, other;
+	struct stat source = explain_look(request->source, USP_READ), sink;
 	unsigned i, j;
 
 	for (i = 0; i < request->nr_sinks; i++) {
@@ -201,8 +238,7 @@ static int explain_check_same(const struct explain_request *request)
 		if (copy_is_same(&source, &sink))
 			return copy_usage("sink", request->sinks[i], "is the same file as the source");
 		for (j = 0; j < i; j++) {
-			other = explain_look(request->sinks[j], USP_WRITE);
-			if (copy_is_same(&other, &sink))
+			if (explain_is_same_sink(request->sinks[j], request->sinks[i]))
 				return copy_usage("sink", request->sinks[i], "is given twice");
 		}
 	}
@@ -226,6 +262,8 @@ static int explain_open(struct explanation *explanation)
 	}
 	if (request->sample == 0)
 		explanation->why_no_sample = "none was asked for";
+	else if (strcmp(usp_file_type(explanation->source), "regular") == 0 && usp_file_size(explanation->source) <= 0)
+		explanation->why_no_sample = "the source is empty, or does not tell its size";
 	else if (!explain_can_read(request, explanation->source))
 		explanation->why_no_sample = "what is read from this source is missing afterwards";
 	else if (!all_safe)

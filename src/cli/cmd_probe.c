@@ -23,6 +23,7 @@ static const char *probe_parse_dir(const char *value, void *field)
 	if (request->nr_dirs == PROBE_DIRS_MAX)
 		return "is one directory too many";
 	request->dirs[request->nr_dirs++] = value;
+	request->has_dirs = true;
 	return NULL;
 }
 
@@ -112,6 +113,8 @@ static int probe_show_machine(struct probe_request *request)
 		message_say("%s", strerror(-error));
 	else
 		result = probe_tell_machine(request, &machine);
+	if (request->lacks_dir || (error == 0 && !(machine.result.copies && machine.result.aliases)))
+		result = CLI_FAILED; /* what was asked for is not all there */
 	probe_machine_free(&machine);
 	return result;
 }

@@ -71,7 +71,7 @@ static const char *draw_advice(const struct explanation *explanation, const stru
 	if (hop->is_range)
 		return hop->hop.bytes[USP_BY_REFERENCE] > 0
 			       ? NULL
-			       : "a file system that shares extents (xfs, btrfs) copies no whole blocks";
+			       : "whole blocks need no copy on a file system that shares extents (xfs, btrfs)";
 	if (explanation->request->lane == USP_LANE_USER)
 		return "without --lane user the kernel may carry it";
 	if (index > 0 && strcmp(type, "regular") == 0)

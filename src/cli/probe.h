@@ -13,6 +13,8 @@
 struct probe_request {
 	const char *dirs[PROBE_DIRS_MAX];
 	unsigned nr_dirs;
+	bool has_dirs;	/* they are the user's */
+	bool lacks_dir; /* one that was asked for can have no file */
 	bool json, verbose, no_cost, compare, help;
 	const char *html;	   /* where the page goes, or NULL */
 	const char *source, *sink; /* specs, or NULL; with compare, the names of two files */

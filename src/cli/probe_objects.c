@@ -171,10 +171,12 @@ static void objects_add_files(struct probe_request *request, struct probe_object
 		int before = *nr_objects;
 
 		objects_add(objects, nr_objects, &(struct object_kind){object_make_file, request->dirs[i]});
-		if (*nr_objects == before)
-			message_say("no file can be made in %s: %s", request->dirs[i], strerror(errno));
-		else
+		if (*nr_objects > before) {
 			request->dirs[nr_dirs++] = request->dirs[i];
+			continue;
+		}
+		message_say("no file can be made in %s: %s", request->dirs[i], strerror(errno));
+		request->lacks_dir = request->has_dirs;
 	}
 	request->nr_dirs = nr_dirs;
 }
@@ -240,6 +242,17 @@ static struct usp_file *probe_open_spec(const char *text, unsigned mode)
 	return file;
 }
 
+/* Open a duplicate: the answer may have to go to that very descriptor. NULL if it cannot be used. */
+static struct usp_file *probe_open_number(int number, const char *text, unsigned mode)
+{
+	int fd = fcntl(number, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	struct usp_file *file = NULL;
+
+	if (fd >= 0 && usp_open_fd(fd, mode, text, &file) < 0)
+		close(fd);
+	return file;
+}
+
 struct usp_file *probe_open(const char *text, unsigned mode, bool must_write)
 {
 	const struct usp_open_params to_read = {.size = sizeof(to_read), .mode = USP_READ};
@@ -247,6 +260,7 @@ struct usp_file *probe_open(const char *text, unsigned mode, bool must_write)
 	struct usp_spec *spec;
 	const char *why;
 	mode_t type;
+	int number;
 
 	if (usp_spec_parse(text, &spec, &why) < 0)
 		return probe_open_spec(text, mode);
@@ -256,10 +270,13 @@ struct usp_file *probe_open(const char *text, unsigned mode, bool must_write)
 		usp_spec_free(spec);
 		return NULL;
 	}
+	number = usp_spec_descriptor(spec, mode);
 	usp_spec_free(spec);
 	if (type == S_IFIFO)
 		return probe_open_fifo(text, mode);
-	if (mode == USP_WRITE && !must_write && (type == S_IFREG || type == S_IFBLK))
+	if (number >= 0)
+		file = probe_open_number(number, text, mode);
+	else if (mode == USP_WRITE && !must_write && (type == S_IFREG || type == S_IFBLK))
 		usp_open(text, &to_read, &file, NULL);
 	return file ? file : probe_open_spec(text, mode);
 }

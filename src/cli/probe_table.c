@@ -130,6 +130,7 @@ static bool table_is_new_reason(const struct probe_machine *machine, size_t inde
 static void table_undecided(const struct probe_machine *machine)
 {
 	unsigned nr = 0;
+	const char *last = NULL;
 	size_t i, j;
 
 	for (i = 0; i < machine->nr_cells; i++) {
@@ -143,10 +144,11 @@ static void table_undecided(const struct probe_machine *machine)
 			const struct usp_probe_cell *other = &machine->cells[j];
 
 			if (!other->is_base || other->answer != USP_PROBE_UNDECIDABLE ||
-			    strcmp(other->reason, cell->reason) != 0)
+			    strcmp(other->reason, cell->reason) != 0 || (j > i && strcmp(other->object, last) == 0))
 				continue;
 			fputs(j > i ? "; " : "", stdout);
 			message_put(stdout, other->object);
+			last = other->object;
 		}
 		putchar('\n');
 	}

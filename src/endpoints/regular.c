@@ -154,16 +154,8 @@ static int regular_open_fd(const struct usp_spec *spec, const struct usp_open_pa
 	return fd;
 }
 
-static bool regular_is_same(const struct stat *st, const struct usp_file *file)
-{
-	struct stat there;
-
-	return file && file->fd >= 0 && usp_sys_fstat(file->fd, &there) == 0 && there.st_dev == st->st_dev &&
-	       there.st_ino == st->st_ino;
-}
-
-/* Return the length of the file, or -errno: it must be a regular one, and another than the source. */
-static int64_t regular_len(int fd, const struct usp_file *source, const char **ret_why)
+/* Return the length of the file, or -errno. */
+static int64_t regular_len(int fd, const char **ret_why)
 {
 	struct stat st;
 	int ret = usp_sys_fstat(fd, &st);
@@ -173,10 +165,6 @@ static int64_t regular_len(int fd, const struct usp_file *source, const char **r
 	if (!S_ISREG(st.st_mode)) {
 		*ret_why = "something else took the place of the file while it was opened";
 		return -ESTALE;
-	}
-	if (regular_is_same(&st, source)) {
-		*ret_why = "it is the source";
-		return -EINVAL;
 	}
 	return st.st_size;
 }
@@ -195,7 +183,7 @@ static int regular_open(const struct usp_spec *spec, const struct usp_open_param
 	fd = regular_open_fd(spec, params, &is_new, ret_why);
 	if (fd < 0)
 		return fd;
-	len = regular_len(fd, params->source, ret_why);
+	len = regular_len(fd, ret_why);
 	ret = len < 0 ? (int)len : regular_new(fd, params->mode, 0, usp_spec_text(spec), &file);
 	if (ret < 0) {
 		usp_sys_close(fd);

@@ -106,6 +106,7 @@ static enum usp_way probe_find(const struct usp_file *file, const struct probe_k
 
 static const char dax_reason[] = "DAX: the file has no pages in the page cache, and the kernel copies";
 static const char differ_reason[] = "this file behaves otherwise than a scratch file on its mount";
+static const char append_reason[] = "splice(2) refuses a file that appends, and a write copies";
 static const char direct_reason[] = "O_DIRECT goes around the page cache, where the probe cannot look";
 static const char *const regular_reasons[2][USP_NR_WAYS] = {
 	{"the page cache's own pages, as probed on this mount",
@@ -448,6 +449,8 @@ int usp_probe(const struct usp_file *file, unsigned side, struct usp_probe_resul
 		result.reason = "there is no descriptor that the kernel could splice";
 	else if (atomic_load(usp_u32(&file->flags)) & USP_DIRECT)
 		result.reason = direct_reason;
+	else if (side == USP_WRITE && file->fd >= 0 && atomic_load(usp_u32(&file->flags)) & USP_APPEND)
+		probe_say(&result, USP_COPIED, append_reason);
 	else if (probe)
 		probe(file, side, &result);
 	usp_sized_give(ret_result, &result, sizeof(result));

@@ -55,7 +55,10 @@ static char look_at_sink(struct matrix_sink *sink, size_t len)
 
 /* --- Devices ----------------------------------------------------------------------------------------------- */
 
-/* Tell whether the file lies on a device: 1, 0, or -errno. Files of btrfs have the number of none. */
+/*
+ * Tell whether the file lies on a device: 1, 0, or -errno. Files of btrfs have the number of none. So have those
+ * of an overlay and of a network file system, where it cannot be known: -ENODEV.
+ */
 static int route_has_device(int fd)
 {
 	struct stat st;
@@ -63,7 +66,7 @@ static int route_has_device(int fd)
 
 	if (ret < 0 || usp_matrix_is_memory(fd) || usp_sys_is_dax(fd) > 0)
 		return ret < 0 ? ret : 0;
-	return major(st.st_dev) != 0 || usp_sys_fs_type(fd) == BTRFS_SUPER_MAGIC;
+	return major(st.st_dev) != 0 || usp_sys_fs_type(fd) == BTRFS_SUPER_MAGIC ? 1 : -ENODEV;
 }
 
 /* Whether the page cache has the page of an O_DIRECT file on a device. Of other objects it says nothing. */

@@ -1,6 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* copy - one call for one source and one sink. */
-#include <usplice.h>
+#include <errno.h>
+#include <usplice/spec.h>
+
+#include "base/atomic.h"
+#include "base/sys.h"
+#include "splice/file.h"
+
+/* Tell whether a copy from one to the other would read what it has written. */
+static bool copy_is_same(const struct usp_file *from, const struct usp_file *to)
+{
+	struct stat a, b;
+
+	if (from->fd < 0 || to->fd < 0 || usp_sys_fstat(from->fd, &a) < 0 || usp_sys_fstat(to->fd, &b) < 0 ||
+	    (a.st_mode & S_IFMT) != (b.st_mode & S_IFMT))
+		return false;
+	if (S_ISBLK(a.st_mode))
+		return a.st_rdev == b.st_rdev;
+	return (S_ISREG(a.st_mode) || S_ISFIFO(a.st_mode)) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
 
 int usp_copy_files(struct usp_file *from, struct usp_file *to, const struct usp_pump_params *params,
 		   struct usp_route_total *ret_total)
@@ -10,7 +28,7 @@ int usp_copy_files(struct usp_file *from, struct usp_file *to, const struct usp_
 
 	if (ret < 0)
 		return ret;
-	ret = usp_pump_add_sink(pump, to);
+	ret = copy_is_same(from, to) ? -EINVAL : usp_pump_add_sink(pump, to);
 	if (ret == 0)
 		ret = usp_pump_run(pump);
 	if (ret_total)
@@ -19,22 +37,76 @@ int usp_copy_files(struct usp_file *from, struct usp_file *to, const struct usp_
 	return ret;
 }
 
+/* Return the descriptor that a text names, or a negative number. */
+static int copy_number(const char *text, unsigned mode)
+{
+	struct usp_spec *spec;
+	const char *why;
+	int fd = -1;
+
+	if (usp_spec_parse(text, &spec, &why) == 0) {
+		fd = usp_spec_descriptor(spec, mode);
+		usp_spec_free(spec);
+	}
+	return fd;
+}
+
+/* Open a duplicate of a descriptor, which stays the caller's. */
+static int copy_open_number(int number, const char *text, unsigned mode, struct usp_file **ret_file)
+{
+	int fd = usp_sys_dup(number), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = usp_open_fd(fd, mode, text, ret_file);
+	if (ret < 0)
+		usp_sys_close(fd);
+	return ret;
+}
+
+static int copy_open(const char *text, const struct usp_open_params *params, struct usp_file **ret_file)
+{
+	int number = copy_number(text, params->mode);
+
+	return number < 0 ? usp_open(text, params, ret_file, NULL)
+			  : copy_open_number(number, text, params->mode, ret_file);
+}
+
+/* Cut an old file behind the new bytes, unless nothing has moved, because the run was refused. */
+static int copy_cut(const struct usp_file *sink, int error)
+{
+	struct stat st;
+
+	if ((error < 0 && sink->pos == 0) || atomic_load(usp_u32(&sink->flags)) & USP_APPEND ||
+	    usp_sys_fstat(sink->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= sink->pos)
+		return 0;
+	return usp_sys_ftruncate(sink->fd, sink->pos);
+}
+
+/* Run, and end with a sink that was opened by its name, or is the caller's descriptor. */
+static int copy_run(struct usp_file *source, struct usp_file *sink, bool is_named, const struct usp_pump_params *params,
+		    struct usp_route_total *ret_total)
+{
+	int ret = usp_copy_files(source, sink, params, ret_total);
+	int cut = is_named ? copy_cut(sink, ret) : 0, late = usp_file_close(sink);
+
+	if (ret == 0)
+		ret = cut < 0 ? cut : late;
+	return ret;
+}
+
 int usp_copy(const char *from, const char *to, const struct usp_pump_params *params, struct usp_route_total *ret_total)
 {
 	const struct usp_open_params to_read = {.size = sizeof(to_read), .mode = USP_READ};
-	struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE};
+	const struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE, .keep_bytes = true};
 	struct usp_file *source, *sink;
-	int ret = usp_open(from, &to_read, &source, NULL), late;
+	int ret = copy_open(from, &to_read, &source);
 
 	if (ret < 0)
 		return ret;
-	to_write.source = source;
-	ret = usp_open(to, &to_write, &sink, NULL);
-	if (ret == 0) {
-		ret = usp_copy_files(source, sink, params, ret_total);
-		late = usp_file_close(sink);
-		ret = ret < 0 ? ret : late;
-	}
+	ret = copy_open(to, &to_write, &sink);
+	if (ret == 0)
+		ret = copy_run(source, sink, copy_number(to, USP_WRITE) < 0, params, ret_total);
 	usp_file_put(source);
 	return ret;
 }

@@ -36,7 +36,7 @@ load support
 	ln a hard
 	ln -s a soft
 	touch b
-	for sinks in a hard soft "b a" "b b" "b ./b"; do
+	for sinks in a hard soft "b a" "b b" "b ./b" "new new" "new ./new"; do
 		status=0
 		"$USPLICE" copy a $sinks 2>refused || status=$?
 		[ "$status" -eq 2 ]
@@ -47,6 +47,21 @@ load support
 	run --separate-stderr "$USPLICE" explain - a <a
 	[ "$status" -eq 2 ]
 	[ "$stderr" = "usplice: sink a: is the same file as the source" ]
+}
+
+@test "an answer about standard output goes to standard output" {
+	data a 100000
+	"$USPLICE" explain a - | grep -q "lane, "
+	"$USPLICE" explain --json a fd:1 | jq -e '.hops | length == 2'
+	"$USPLICE" probe a - | grep -q "^pipe -> -: "
+	"$USPLICE" probe --json - - <a | jq -e '.hops | length == 2'
+}
+
+@test "there is no sample of an empty file" {
+	: >empty
+	run "$USPLICE" explain empty null:
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = "Nothing was moved: the source is empty, or does not tell its size. This is the plan." ]
 }
 
 @test "a route from file to file is one hop in the plan, too" {

@@ -9,6 +9,22 @@ way() {
 	jq -r --arg object "$1" --arg side "$2" '.objects[] | select(.object == $object) | .[$side].way' all
 }
 
+@test "a file that appends is written, whatever its mount does with pages" {
+	data a 100000
+	run "$USPLICE" probe a a,append
+	[[ ${lines[1]} == "pipe -> a,append: copied: splice(2) refuses a file that appends, and a write copies" ]]
+}
+
+@test "a directory that can have no file is an error, and the rest is told" {
+	mkdir here
+	run --separate-stderr "$USPLICE" probe --no-cost --json --dir here --dir /nonexistent
+	[ "$status" -eq 1 ]
+	[ "$stderr" = "usplice: no file can be made in /nonexistent: No such file or directory" ]
+	jq -e '[.cells[].object] | index("file in here")' <<<"$output"
+	(ulimit -n 8 && "$USPLICE" probe --no-cost --dir here >all 2>&1) && return 1
+	"$USPLICE" probe --no-cost --dir here >all
+}
+
 @test "each object has an answer and a reason for each side" {
 	"$USPLICE" probe --json --no-cost --dir . >all
 	jq -e '.objects | length >= 6' all

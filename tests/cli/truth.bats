@@ -228,6 +228,16 @@ finds_shared() {
 	finds_shared
 }
 
+@test "the matrix does not know what is below an overlay" {
+	disk ext4
+	mkdir -p small/lower small/up small/work all
+	mount -t overlay usplice-test -o "lowerdir=small/lower,upperdir=small/up,workdir=small/work" all || skip "no overlay here"
+	"$USPLICE" probe --json --no-cost --dir all >found || true
+	umount all
+	jq -e '[.cells[] | select(.base and .object == "O_DIRECT file in all") | .answer] | length == 2 and
+		all(. == "undecidable" or . == "refused")' found
+}
+
 @test "what was preallocated and never written is not copied" {
 	disk xfs
 	fallocate -l 1M small/a

@@ -31,6 +31,7 @@
 	X(pthread_create, false, EAGAIN)                                                                              \
 	X(usp_sys_open, false, EACCES, EMFILE, ENOMEM)                                                                \
 	X(usp_sys_open_waiting, false, EACCES, EINTR, EMFILE, ENXIO)                                                  \
+	X(usp_sys_dup, false, EMFILE)                                                                                 \
 	X(usp_sys_reopen, false, EACCES, EMFILE, ENXIO)                                                               \
 	X(usp_sys_replace, false, EMFILE)                                                                             \
 	X(usp_sys_close, false, EDQUOT, EIO, ENOSPC)                                                                  \

@@ -80,6 +80,7 @@ WRAP_NULL(struct io_uring_sqe *, usp_uring_request, (struct usp_uring * uring), 
 
 WRAP(int, usp_sys_open, (const char *path, int flags, unsigned mode), (path, flags, mode))
 WRAP(int, usp_sys_open_waiting, (const char *path, int flags), (path, flags))
+WRAP(int, usp_sys_dup, (int fd), (fd))
 WRAP(int, usp_sys_reopen, (int fd, int flags), (fd, flags))
 WRAP(int, usp_sys_replace, (int fd, int target), (fd, target))
 WRAP(int, usp_sys_stat, (const char *path, struct stat *ret_stat), (path, ret_stat))

@@ -495,36 +495,109 @@ static void one_call_copies_everything_and_tells_how(void **state)
 	drop(&sink);
 }
 
-static void two_specs_are_copied_and_one_file_never_onto_itself(void **state)
+/* A file that holds the pattern, by its name. */
+static void make_named(char *name, size_t len)
 {
-	struct usp_route_total total = {.size = sizeof(total)};
-	unsigned char bytes[BUF_LEN] = {1, 2, 3};
-	char from[] = "/tmp/usplice-XXXXXX", to[sizeof(from) + 8], spec[sizeof(to) + 8];
-	int fd = mkstemp(from);
+	unsigned char bytes[BUF_LEN];
+	int fd = mkstemp(name);
+
+	pattern_fill(bytes, 0, len);
+	assert_int_equal(write(fd, bytes, len), len);
+	close(fd);
+}
+
+static int64_t size_of(const char *name)
+{
 	struct stat st;
 
-	(void)state;
-	snprintf(to, sizeof(to), "%s.to", from);
-	assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
-	assert_int_equal(usp_copy(from, to, NULL, &total), 0);
-	assert_int_equal(total.by_reference + total.copied + total.unknown, BUF_LEN);
-	assert_int_equal(usp_copy("/nowhere/at/all", to, NULL, NULL), -ENOENT);
-	assert_int_equal(usp_copy(from, "/nowhere/at/all", NULL, NULL), -ENOENT);
-	assert_int_equal(usp_copy(from, "/dev/full", NULL, NULL), -ENOSPC);
-	assert_int_equal(stat(to, &st), 0);
-	assert_int_equal(st.st_size, BUF_LEN);
+	return stat(name, &st) < 0 ? -1 : st.st_size;
+}
 
-	unlink(to);
-	assert_int_equal(link(from, to), 0);
-	snprintf(spec, sizeof(spec), "%s,append", to);
-	assert_int_equal(usp_copy(from, from, NULL, NULL), -EINVAL);
-	assert_int_equal(usp_copy(from, to, NULL, NULL), -EINVAL);
-	assert_int_equal(usp_copy(from, spec, NULL, NULL), -EINVAL);
-	assert_int_equal(fstat(fd, &st), 0);
-	assert_int_equal(st.st_size, BUF_LEN);
-	close(fd);
+static void two_specs_are_copied_with_what_was_there_before_cut(void **state)
+{
+	struct usp_route_total total = {.size = sizeof(total)};
+	char from[] = "/tmp/usplice-XXXXXX", to[] = "/tmp/usplice-XXXXXX";
+
+	(void)state;
+	make_named(from, 1000);
+	make_named(to, BUF_LEN);
+	assert_int_equal(usp_copy(from, to, NULL, &total), 0);
+	assert_int_equal(total.by_reference + total.copied + total.unknown, 1000);
+	assert_int_equal(size_of(to), 1000);
+	assert_int_equal(usp_copy("mem:", to, NULL, NULL), 0);
+	assert_int_equal(size_of(to), 0);
+	assert_int_equal(usp_copy(from, "/dev/full", NULL, NULL), -ENOSPC);
+	assert_int_equal(usp_copy(from, "/nowhere/at/all", NULL, NULL), -ENOENT);
 	unlink(from);
 	unlink(to);
+}
+
+static void a_copy_that_is_refused_leaves_the_sink_as_it_is(void **state)
+{
+	const struct usp_pump_params rows[] = {
+		{.size = sizeof(rows[0]), .flags = USP_PUMP_REQUIRE_ZERO_COPY},
+		{.size = sizeof(rows[0]), .lane = USP_LANE_KERNEL},
+		{.size = sizeof(rows[0]), .lane = 99},
+		{.size = sizeof(rows[0]), .count = 7},
+		{.size = 0},
+	};
+	char from[] = "/tmp/usplice-XXXXXX", to[] = "/tmp/usplice-XXXXXX", other[sizeof(from) + 16];
+
+	(void)state;
+	make_named(from, 1000);
+	make_named(to, BUF_LEN);
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+		assert_true(usp_copy("mem:hello", to, &rows[i], NULL) < 0);
+	assert_int_equal(usp_copy("/nowhere/at/all", to, NULL, NULL), -ENOENT);
+	assert_int_equal(size_of(to), BUF_LEN);
+
+	assert_int_equal(usp_copy(from, from, NULL, NULL), -EINVAL);
+	unlink(to);
+	assert_int_equal(link(from, to), 0);
+	assert_int_equal(usp_copy(from, to, NULL, NULL), -EINVAL);
+	snprintf(other, sizeof(other), "%s,append", to);
+	assert_int_equal(usp_copy(from, other, NULL, NULL), -EINVAL);
+	assert_int_equal(size_of(from), 1000);
+	unlink(from);
+	unlink(to);
+}
+
+/* Neither by its number: it would not end, or begin in the middle. */
+static void a_file_is_not_copied_onto_a_descriptor_of_it(void **state)
+{
+	char from[] = "/tmp/usplice-XXXXXX", to[16];
+	int fd;
+
+	(void)state;
+	make_named(from, 1000);
+	fd = open(from, O_RDWR | O_APPEND);
+	snprintf(to, sizeof(to), "fd:%d", fd);
+	assert_int_equal(usp_copy(from, to, NULL, NULL), -EINVAL);
+	assert_int_equal(usp_copy(to, from, NULL, NULL), -EINVAL);
+	assert_int_equal(size_of(from), 1000);
+	close(fd);
+	unlink(from);
+}
+
+static void a_descriptor_of_the_caller_stays_open(void **state)
+{
+	char from[] = "/tmp/usplice-XXXXXX", to[16];
+	unsigned char bytes[2000];
+	int pipe[2];
+
+	(void)state;
+	make_named(from, 1000);
+	assert_int_equal(pipe2(pipe, O_CLOEXEC), 0);
+	snprintf(to, sizeof(to), "fd:%d", pipe[1]);
+	assert_int_equal(usp_copy(from, to, NULL, NULL), 0);
+	assert_int_equal(usp_copy(from, to, NULL, NULL), 0);
+	assert_int_equal(read(pipe[0], bytes, sizeof(bytes)), 2000);
+	assert_pattern(bytes, 0, 1000);
+	assert_pattern(bytes + 1000, 0, 1000);
+	close(pipe[0]);
+	close(pipe[1]);
+	assert_int_equal(usp_copy(from, to, NULL, NULL), -EBADF);
+	unlink(from);
 }
 
 static void parameters_that_are_zero_move_everything(void **state)
@@ -684,7 +757,10 @@ int main(void)
 		CASE(a_pump_needs_files_of_the_right_direction_and_a_sink),
 		CASE(without_descriptors_a_run_goes_on_in_memory_and_sees_a_stop),
 		CASE(one_call_copies_everything_and_tells_how),
-		CASE(two_specs_are_copied_and_one_file_never_onto_itself),
+		CASE(two_specs_are_copied_with_what_was_there_before_cut),
+		CASE(a_copy_that_is_refused_leaves_the_sink_as_it_is),
+		CASE(a_file_is_not_copied_onto_a_descriptor_of_it),
+		CASE(a_descriptor_of_the_caller_stays_open),
 		CASE(parameters_that_are_zero_move_everything),
 		CASE(a_limit_is_said_by_its_flag_and_may_be_zero),
 		CASE(time_outs_of_several_sinks_need_turns),
