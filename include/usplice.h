@@ -110,7 +110,8 @@ struct usp_open_params {
 /*
  * Open the endpoint that spec names (usplice-endpoints(7)). A regular sink is created if it does
  * not exist, and truncated unless keep_bytes or append is set. A symbolic link that leads nowhere
- * is -ENOENT: no file is made through it.
+ * is -ENOENT: no file is made through it. A descriptor ("-", "fd:N") belongs to the file, and is
+ * closed with it; the numbers 0 to 2 then lead to /dev/null.
  *
  * Blocks while a name is looked up, and while a connection is made or awaited: -EINTR after a
  * signal, -ETIMEDOUT after the timeout= of the spec. With no_peer such an open is refused, after

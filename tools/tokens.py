@@ -139,7 +139,7 @@ def judge(cells, findings, matrix):
             continue
         way = "copied" if counts[1] > counts[0] else "by reference"
         rows[f"{name}: {what}"] = way
-        for expected in (CONTROLS.get(name, findings.get(name)), matrix_answer(matrix, name, what)):
+        for expected in dict.fromkeys((CONTROLS.get(name, findings.get(name)), matrix_answer(matrix, name, what))):
             if expected in ("copied", "by reference") and expected != way:
                 wrong.append(f"{name} ({what}): {way} by its tokens, {counts[0]} before and {counts[1]} after, not {expected}")
         if has_kprobes(cells) and copied >= COPIED_LEAST and way != "copied":

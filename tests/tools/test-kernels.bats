@@ -13,6 +13,12 @@ program() {
 	chmod +x "$(program_path "$1")"
 }
 
+# matrix ANSWER CONTROL: what usplice probe says of a pipe as a source, and whether its controls hold.
+matrix() {
+	program matrix '{"controls":{"copies":true,"aliases":'$2'},"composed":{"agreed":0,"differing":[]},"cells":[
+		{"half":"into a pipe","object":"pipe","peer":null,"flag":"none","base":true,"answer":"'"$1"'"}]}'
+}
+
 program_path() {
 	case $1 in
 	print_probe | token_cells) echo "build/tests/oracle/$1" ;;
@@ -47,11 +53,13 @@ emulator() {
 	threading.Thread(target=monitor, daemon=True).start()
 	print("@begin", flush=True)
 	for line in open("cells"):
-	    name, what, before, after = line.rstrip("\n").split("\t")
+	    name, what, before, after, *copied = line.rstrip("\n").split("\t")
 	    print(f"@cell {name}\t{what}", flush=True)
 	    for nr in (int(before), int(after)):
 	        print(f"@count {token.hex()}", flush=True)
 	        sys.stdin.readline()
+	    for number in copied:
+	        print(f"@copied {number}", flush=True)
 	print("Kernel panic" if os.path.exists("panics") else "@cells done", flush=True)
 	PYTHON
 	chmod +x bin/qemu-system-x86_64
@@ -71,9 +79,10 @@ setup() {
 	emulator
 	program token_cells ''
 	printf '%s\t%s\t%d\t%d\n' "control as a copy" write 1 2 "control as a reference" tee 1 1 "pipe as a source" page 2 3 >cells
-	names=(print_probe test_probe test_oracle test_walks test_grid test_endpoints test_pairs test_uring test_relay_messages test_shared test_open_flags)
+	names=(print_probe test_probe test_oracle test_walks test_grid test_endpoints test_pairs test_uring test_relay_messages test_shared test_open_flags matrix)
 	for name in "${names[@]}"; do program "$name" $'1..1\nok 1 - fits'; done
 	program print_probe $'pipe\tsource\tcopied\tbecause'
+	matrix copied true
 	program test_oracle $'1..1\nok 1 - agrees\n# 12 scenarios agree, 3 more differ as documented'
 	program test_walks $'1..1\nok 1 - agrees\n# 5 walks from seed 1 on, 900 steps'
 	program test_grid $'1..1\nok 1 - agrees\n# 7 of the 21 scenarios of the grid, of which 2 differ as documented'
@@ -103,6 +112,7 @@ kernels() {
 	grep -qx '| pipe as a source: page | copied | - |' <<<"$output"
 	grep -qx "| | 9.9 | $(uname -r) (here) |" <<<"$output"
 	grep -qx '| pipe as a source | copied | copied |' <<<"$output"
+	grep -qx '| pipe, into a pipe | copied | copied |' <<<"$output"
 	grep -qx '| scenarios that agree | 12 | 12 |' <<<"$output"
 	grep -qx '| of them differ as documented | 2 | 2 |' <<<"$output"
 }
@@ -182,6 +192,44 @@ kernels() {
 	kernels
 	[ "$status" -eq 1 ]
 	grep -q 'FAILED  9.9: control as a copy (write): by reference' <<<"$output"
+}
+
+@test "a matrix that the tokens contradict, whose control fails, or that is cut is a failure" {
+	matrix "by reference" true
+	sed -i '/^pipe as a source/s/page/spliced page/' cells
+	console >console
+	kernels
+	[ "$status" -eq 1 ]
+	grep -q 'FAILED  9.9: pipe as a source (spliced page): copied by its tokens, 2 before and 3 after, not by reference' <<<"$output"
+	matrix copied false
+	console >console
+	kernels
+	[ "$status" -eq 1 ]
+	grep -qx 'FAILED  9.9: matrix: a control does not hold' <<<"$output"
+	matrix copied true
+	console | sed '/"half"/d' >console
+	kernels
+	[ "$status" -eq 1 ]
+	grep -q 'FAILED  9.9: matrix: Expecting' <<<"$output"
+}
+
+# probed WRITE TEE PAGE: how many bytes kprobes saw copied in the three cells; the tokens say that the page was not.
+probed() {
+	printf '%s\t%s\t%d\t%d\t%d\n' "control as a copy" write 1 2 $1 "control as a reference" tee 1 1 $2 \
+		"memory as a source" page 2 2 $3 >cells
+}
+
+@test "kprobes that saw bytes copied where the tokens did not are a failure, if their controls are right" {
+	console >console
+	probed 4096 0 4096
+	kernels
+	[ "$status" -eq 1 ]
+	grep -qx 'FAILED  9.9: memory as a source (page): by reference by its tokens, but kprobes saw 4096 bytes copied' <<<"$output"
+	for sums in "4096 0 0" "0 0 4096" "4096 4096 4096"; do
+		probed $sums
+		kernels
+		[ "$status" -eq 0 ]
+	done
 }
 
 @test "a guest that ends before all tokens are counted is a failure" {
