@@ -541,6 +541,8 @@ static void a_copy_that_is_refused_leaves_the_sink_as_it_is(void **state)
 		{.size = sizeof(rows[0]), .count = 7},
 		{.size = 0},
 	};
+	const struct usp_pump_params bounded = {
+		.size = sizeof(bounded), .flags = USP_PUMP_COUNT, .count = (int64_t)1 << 20};
 	char from[] = "/tmp/usplice-XXXXXX", to[] = "/tmp/usplice-XXXXXX", other[sizeof(from) + 16];
 
 	(void)state;
@@ -556,7 +558,7 @@ static void a_copy_that_is_refused_leaves_the_sink_as_it_is(void **state)
 	assert_int_equal(link(from, to), 0);
 	assert_int_equal(usp_copy(from, to, NULL, NULL), -EINVAL);
 	snprintf(other, sizeof(other), "%s,append", to);
-	assert_int_equal(usp_copy(from, other, NULL, NULL), -EINVAL);
+	assert_int_equal(usp_copy(from, other, &bounded, NULL), -EINVAL);
 	assert_int_equal(size_of(from), 1000);
 	unlink(from);
 	unlink(to);
@@ -565,6 +567,8 @@ static void a_copy_that_is_refused_leaves_the_sink_as_it_is(void **state)
 /* Neither by its number: it would not end, or begin in the middle. */
 static void a_file_is_not_copied_onto_a_descriptor_of_it(void **state)
 {
+	const struct usp_pump_params bounded = {
+		.size = sizeof(bounded), .flags = USP_PUMP_COUNT, .count = (int64_t)1 << 20};
 	char from[] = "/tmp/usplice-XXXXXX", to[16];
 	int fd;
 
@@ -572,8 +576,8 @@ static void a_file_is_not_copied_onto_a_descriptor_of_it(void **state)
 	make_named(from, 1000);
 	fd = open(from, O_RDWR | O_APPEND);
 	snprintf(to, sizeof(to), "fd:%d", fd);
-	assert_int_equal(usp_copy(from, to, NULL, NULL), -EINVAL);
-	assert_int_equal(usp_copy(to, from, NULL, NULL), -EINVAL);
+	assert_int_equal(usp_copy(from, to, &bounded, NULL), -EINVAL);
+	assert_int_equal(usp_copy(to, from, &bounded, NULL), -EINVAL);
 	assert_int_equal(size_of(from), 1000);
 	close(fd);
 	unlink(from);
