@@ -72,13 +72,17 @@ static int copy_open(const char *text, const struct usp_open_params *params, str
 			  : copy_open_number(number, text, params->mode, ret_file);
 }
 
-/* Cut an old file behind the new bytes, unless nothing has moved, because the run was refused. */
+/*
+ * Cut an old file behind the new bytes, unless nothing has moved, because the run was refused. A file without
+ * positions, as in tracefs, does not tell where the new bytes end.
+ */
 static int copy_cut(const struct usp_file *sink, int error)
 {
 	struct stat st;
 
-	if ((error < 0 && sink->pos == 0) || atomic_load(usp_u32(&sink->flags)) & USP_APPEND ||
-	    usp_sys_fstat(sink->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= sink->pos)
+	if ((error < 0 && sink->pos == 0) || !(sink->traits & USP_FILE_SEEKABLE) ||
+	    atomic_load(usp_u32(&sink->flags)) & USP_APPEND || usp_sys_fstat(sink->fd, &st) < 0 ||
+	    !S_ISREG(st.st_mode) || st.st_size <= sink->pos)
 		return 0;
 	return usp_sys_ftruncate(sink->fd, sink->pos);
 }
