@@ -87,13 +87,14 @@ static int copy_cut(const struct usp_file *sink, int error)
 	return usp_sys_ftruncate(sink->fd, sink->pos);
 }
 
-/* Run, and end with a sink that was opened by its name, or is the caller's descriptor. */
+/* Run, and take the sink, which was opened by its name, or is a duplicate of the caller's descriptor. */
 static int copy_run(struct usp_file *source, struct usp_file *sink, bool is_named, const struct usp_pump_params *params,
 		    struct usp_route_total *ret_total)
 {
 	int ret = usp_copy_files(source, sink, params, ret_total);
 	int cut = is_named ? copy_cut(sink, ret) : 0, late = usp_file_close(sink);
 
+	usp_file_put(sink);
 	if (ret == 0)
 		ret = cut < 0 ? cut : late;
 	return ret;

@@ -117,7 +117,7 @@ cell() {
 }
 
 @test "no file, port or process is left behind" {
-	command -v strace >/dev/null || skip "no strace"
+	tracing
 	mkdir dir
 	strace -f -qq -o calls -e trace=clone,fork,vfork,clone3,rename,linkat,symlink,mkdir "$USPLICE" probe --no-cost --dir dir >/dev/null
 	[ -z "$(ls -A dir)" ]
@@ -136,12 +136,13 @@ decided() {
 }
 
 @test "calls that fail now and then leave cells undecided, and change no answer" {
+	tracing
 	strace -qq -o calls -e trace=tee -e inject=tee:error=ENOMEM true 2>/dev/null || skip "no strace that injects"
 	"$USPLICE" probe --json --no-cost --dir . >all
 	decided all >right
 	for call in splice tee vmsplice pwritev preadv read memfd_create pipe2 socket ppoll; do
 		strace -qq -o calls -e trace=$call -e inject=$call:error=ENOMEM:when=5+31 \
-			"$USPLICE" probe --json --no-cost --dir . >some
+			"$USPLICE" probe --json --no-cost --dir . >some || [ $? -eq 1 ] # a control may have failed
 		jq -e '.composed.differing == []' some
 		decided some >left
 		grep -q INJECTED calls
