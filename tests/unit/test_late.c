@@ -584,11 +584,11 @@ static void a_sink_that_waited_for_late_bytes_is_not_slow(void **state)
 	for (unsigned i = 0; i < ARRAY_LEN(runs); i++) {
 		struct worker worker;
 
-		pump_open(runs[i].nr_sinks,
-			  (struct usp_pump_params){.flags = runs[i].flags | USP_PUMP_DETACH_SLOW, .slow_ns = 5000000});
+		pump_open(runs[i].nr_sinks, (struct usp_pump_params){.flags = runs[i].flags | USP_PUMP_DETACH_SLOW,
+								     .slow_ns = 300000000});
 		worker_start(&worker, run_pump, pump);
 		worker_await_sleep(&worker);
-		usleep(30000); /* longer than slow_ns */
+		usleep(900000); /* longer than slow_ns, which a busy machine does not reach */
 		for (unsigned j = 0; j < NR_PAGES; j++)
 			late_arrive(source.pages[j]);
 		assert_int_equal(worker_join(&worker), 0);
