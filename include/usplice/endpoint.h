@@ -15,6 +15,7 @@ extern "C" {
 
 struct usp_pipe;
 struct usp_buf;
+struct usp_mapping;
 struct usp_probe_result;
 
 /* Counters and flags that several threads use. Only the library reads and changes them. */
@@ -97,7 +98,9 @@ struct usp_buf_ops {
 
 	/* Make the bytes valid. Called right before the bytes are touched, maybe more than once. 0,
 	 * -ENODATA if the bytes are gone, or -errno. May block in a table without poll_fd. In a table
-	 * with it, -EAGAIN if the bytes are not there yet. NULL: always valid. */
+	 * with it, -EAGAIN if the bytes are not there yet. If only the first bytes are valid, it may
+	 * cut buf->len of the lent copy to these; the next confirm says what is wrong with the rest.
+	 * NULL: always valid. */
 	int (*confirm)(struct usp_pipe *pipe, struct usp_buf *buf);
 
 	/* Drop the reference. Called exactly once for each live buf, from any thread. buf->ops is
@@ -290,6 +293,14 @@ struct usp_side {
 #define USP_FILE_SHARED 0x40u	     /* others share the description of fd: change it only as read(2) and write(2) do */
 #define USP_FILE_LOCKED_WRITES 0x80u /* only write(2) moves data and offset under one lock: no sink for splice(2) */
 
+/* How a file over a mapping is being read: file_ra_state of the kernel. Only the library reads and changes it. */
+struct usp_readahead {
+	int64_t next;  /* where a read in order goes on */
+	int64_t ahead; /* up to here folios were asked for */
+	size_t window; /* bytes to have ahead; 0: not read in order */
+	uint64_t last; /* the folio of the last read */
+};
+
 struct usp_file {
 	const struct usp_file_ops *ops;
 	struct usp_atomic_u32 refs;
@@ -300,8 +311,10 @@ struct usp_file {
 	struct usp_atomic_u32
 		is_drained; /* set by hooks of the library that read all there is now: the next read would give -EAGAIN */
 	int64_t pos;	    /* position for calls without an offset */
-	struct usp_file *below; /* of a file over a file (usp_stack_new), which owns it; else NULL */
-	size_t io_bytes;	/* most bytes that one write should move, or 0: chunk of a disk file, datagram of UDP */
+	struct usp_file *below;	     /* of a file over a file (usp_stack_new), which owns it; else NULL */
+	struct usp_mapping *mapping; /* of a file with a page cache; it has a reference; else NULL */
+	struct usp_readahead ra;
+	size_t io_bytes; /* most bytes that one write should move, or 0: chunk of a disk file, datagram of UDP */
 	char *spec;
 	void *priv;
 	struct usp_side sides[2]; /* see usp_file_side; the last member, so that a side may grow */
@@ -423,6 +436,18 @@ USP_EXPORT int usp_stack_sync(struct usp_file *file);
 USP_EXPORT int usp_stack_shutdown(struct usp_file *file);
 USP_EXPORT int usp_stack_abort(struct usp_file *file);
 USP_EXPORT int usp_stack_release(struct usp_file *file);
+
+/*
+ * The hooks of a file over a mapping (usplice/mapping.h), which is file->mapping, and which release gives
+ * back. splice_read lends folios by reference, also those that are still being read. read_iter copies. Both
+ * give -EAGAIN only where the budget of the mapping is used up: poll_fd says what to wait for.
+ */
+USP_EXPORT ssize_t usp_filemap_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len,
+					   unsigned flags);
+USP_EXPORT ssize_t usp_filemap_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
+USP_EXPORT int usp_filemap_poll_fd(struct usp_file *file, unsigned side, short *ret_events);
+USP_EXPORT int64_t usp_filemap_size(const struct usp_file *file);
+USP_EXPORT int usp_filemap_release(struct usp_file *file);
 
 /* For plain descriptors: preadv/readv and pwritev/writev at *pos or in stream order, fsync, close. */
 USP_EXPORT ssize_t usp_fd_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);

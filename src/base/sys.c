@@ -27,6 +27,7 @@
 
 #define SYS_HUGE_LEN ((size_t)2 << 20)
 #define SYS_NS_PER_S 1000000000
+#define SYS_STAMP_NS 20000000
 #define SYS_NS_PER_MS 1000000
 
 #ifndef STATX_ATTR_DAX /* newer than the oldest supported headers */
@@ -541,6 +542,17 @@ static uint64_t sys_clock_ns(clockid_t clock)
 uint64_t usp_sys_now_ns(void)
 {
 	return sys_clock_ns(CLOCK_MONOTONIC);
+}
+
+/* The kernel stamps files by a coarse clock, of 10 ms at most. A time ahead of it comes from another clock. */
+bool usp_sys_is_recent(const struct timespec *when)
+{
+	struct timespec now;
+	int64_t age_ns;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	age_ns = (now.tv_sec - when->tv_sec) * (int64_t)1000000000 + now.tv_nsec - when->tv_nsec;
+	return age_ns < SYS_STAMP_NS;
 }
 
 uint64_t usp_sys_thread_cpu_ns(void)

@@ -118,7 +118,9 @@ void *usp_sys_map_anon(size_t len); /* NULL if memory is short; asks for huge pa
 void *usp_sys_map_own(size_t len);  /* zeroed, and zeroed again in a child (MADV_WIPEONFORK); NULL if impossible */
 int usp_sys_map_file(int fd, size_t len, void **ret_base); /* shared, readable and writable */
 void usp_sys_unmap(void *base, size_t len);
-uint64_t usp_sys_now_ns(void);	      /* CLOCK_MONOTONIC */
+uint64_t usp_sys_now_ns(void); /* CLOCK_MONOTONIC */
+bool usp_sys_is_recent(
+	const struct timespec *when); /* of a file: a change now may get the same time, or an older one */
 uint64_t usp_sys_thread_cpu_ns(void); /* what the calling thread has used */
 
 int usp_sys_pid(void);

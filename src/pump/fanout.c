@@ -217,7 +217,7 @@ static int fanout_fill(struct usp_pump *pump, struct usp_pump_wait *wait)
 	if (pump->is_source_over || !fanout_has_room(pump))
 		return 0;
 	if (!usp_pipe_len(pump->pipe)) {
-		taken = atomic_load(&pump->has_failed) ? 0 : usp_pump_take(pump, wait);
+		taken = atomic_load(&pump->has_failed) || usp_pump_was_cut(pump) ? 0 : usp_pump_take(pump, wait);
 		if (taken == -EAGAIN)
 			return -EAGAIN;
 		if (taken <= 0) {

@@ -117,7 +117,8 @@ struct usp_pump {
 	_Atomic(uint64_t) bytes;	      /* taken from the source */
 	_Atomic(uint64_t) range[USP_NR_WAYS]; /* of these, from file to file without a pipe, by way */
 	atomic_int source_error;
-	atomic_bool has_all; /* all that the source had, or that was asked for, is taken */
+	_Atomic(uint64_t) end; /* the source failed or ended here, in bytes that were taken already; else UINT64_MAX */
+	atomic_bool has_all;   /* all that the source had, or that was asked for, is taken */
 	atomic_bool is_stopped, is_done;
 	atomic_bool is_stepped; /* run in steps, because no threads can be had for the sinks */
 	bool is_source_over;	/* take no more */
@@ -183,9 +184,16 @@ bool usp_sink_is_slow(struct usp_sink *sink);
 
 /*
  * Write up to len bytes of the sink's pipe to its file, once and without waiting, and count them: bytes,
- * 0 at the end of the pipe, or -errno.
+ * 0 at the end of the pipe, or -errno. Bytes of the source that turn out to be missing are the end of the
+ * pipe, and cut the pump.
  */
 ssize_t usp_sink_write(struct usp_sink *sink, size_t len);
+
+/* Tell whether the source has failed or ended behind what it gave: then nothing more is taken or written. */
+static inline bool usp_pump_was_cut(const struct usp_pump *pump)
+{
+	return atomic_load(&pump->end) != UINT64_MAX;
+}
 
 /*
  * Note in *ret_wait what has to come after the sink gave -EAGAIN: the sink, or bytes that a buf of the

@@ -37,6 +37,7 @@ int usp_pump_new(struct usp_file *source, const struct usp_pump_params *params, 
 	if (!pump)
 		return -ENOMEM;
 	atomic_init(&pump->waits.stop_fd, -1);
+	atomic_init(&pump->end, UINT64_MAX);
 	pump->params = own;
 	pump->source = usp_file_get(source);
 	*ret_pump = pump;

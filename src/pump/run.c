@@ -148,9 +148,23 @@ static void run_unread(struct usp_pump *pump)
 		usp_file_seek(source, -(int64_t)left, SEEK_CUR);
 }
 
+/* Count only what the source really had, if that turned out late. */
+static void run_cut(struct usp_pump *pump)
+{
+	struct usp_file *source = pump->source;
+	uint64_t end = atomic_load(&pump->end), taken;
+
+	if (!usp_pump_was_cut(pump))
+		return;
+	taken = atomic_exchange(&pump->bytes, end);
+	if (source->traits & USP_FILE_SEEKABLE)
+		source->pos -= (int64_t)(taken - end);
+}
+
 static int run_finish(struct usp_pump *pump)
 {
 	usp_plan_undo(&pump->plan);
+	run_cut(pump);
 	run_unread(pump);
 	pump->stage = USP_PUMP_DONE;
 	atomic_store(&pump->is_done, true);

@@ -33,6 +33,8 @@ static int single_drain(struct usp_pump *pump, struct usp_pump_wait *wait)
 
 		if (ret == -EAGAIN)
 			return usp_sink_blocked(sink, wait);
+		if (ret == 0 && usp_pump_was_cut(pump))
+			return 0;
 		if (ret <= 0 && (ret != -EINTR || atomic_load(&pump->is_stopped)))
 			return ret < 0 ? (int)ret : -EIO; /* 0: confirm found that the bytes are gone */
 	}
@@ -86,7 +88,7 @@ static int single_flow(struct usp_pump *pump, struct usp_pump_wait *wait)
 		return pump->undelivered.ops ? usp_pump_pause(wait, SINGLE_SHORT_NS) : ret;
 	for (;;) {
 		ret = atomic_load(&pump->is_stopped) ? -ECANCELED : single_drain(pump, wait);
-		if (ret < 0)
+		if (ret < 0 || usp_pump_was_cut(pump))
 			return ret;
 		if (atomic_load(&pump->bytes) >= until)
 			return usp_pump_pause(wait, 0);

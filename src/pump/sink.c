@@ -90,9 +90,28 @@ static bool sink_is_late(struct usp_sink *sink)
 	return !usp_file_pipe(sink->file) && usp_pump_is_late(sink->pump, sink->pipe, &wait);
 }
 
+/*
+ * The bytes that come next will not come: the read of the source failed (error), or it is shorter than it
+ * was (-ENODATA). End here, as if the source had said so before it gave them.
+ */
+static void sink_cut_pump(struct usp_sink *sink, int error)
+{
+	struct usp_pump *pump = sink->pump;
+	uint64_t end = atomic_load(&pump->end), here = atomic_load(&sink->bytes);
+
+	while (here < end && !atomic_compare_exchange_weak(&pump->end, &end, here))
+		;
+	if (error != -ENODATA)
+		atomic_store(&pump->source_error, error);
+	atomic_store(&pump->has_all, true);
+	usp_pipe_close_read(sink->pipe);
+	usp_sink_discard(sink->pipe, usp_pipe_len(sink->pipe));
+}
+
 ssize_t usp_sink_write(struct usp_sink *sink, size_t len)
 {
 	ssize_t ret;
+	int error;
 
 	if (atomic_load(&sink->is_late)) {
 		atomic_store(&sink->late_ns, usp_sys_now_ns());
@@ -106,7 +125,13 @@ ssize_t usp_sink_write(struct usp_sink *sink, size_t len)
 	}
 	if (ret > 0)
 		atomic_fetch_add(&sink->bytes, (uint64_t)ret);
-	return ret;
+	if (ret > 0 || ret == -EAGAIN || ret == -EINTR || !usp_pipe_may_be_late(sink->pipe))
+		return ret;
+	error = usp_pipe_confirm_first(sink->pipe);
+	if (error == 0 || error == -EAGAIN)
+		return ret;
+	sink_cut_pump(sink, error);
+	return 0;
 }
 
 /* See inside.h. The peer is an echo server, for example. */

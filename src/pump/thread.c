@@ -94,6 +94,8 @@ static void *thread_run(void *arg)
 		return NULL;
 	if (ret == 0 && usp_pipe_len(sink->pipe))
 		ret = -EIO; /* confirm found that the bytes are gone */
+	if (usp_pump_was_cut(sink->pump))
+		usp_pump_alarm(sink->pump);
 	usp_sink_close(sink, (int)ret);
 	thread_await_end(sink);
 	if (atomic_load(&sink->pump->has_failed))
@@ -155,13 +157,14 @@ static ssize_t thread_take(struct usp_pump *pump)
 	struct usp_pump_wait wait;
 	ssize_t ret;
 
-	while ((ret = atomic_load(&pump->is_stopped) ? -ECANCELED : usp_pump_take(pump, &wait)) == -EAGAIN) {
-		ret = usp_pump_await(pump, &wait);
-		if (ret < 0)
-			break;
-		if (atomic_load(&pump->has_failed))
+	do {
+		if (atomic_load(&pump->has_failed) || usp_pump_was_cut(pump))
 			return 0;
-	}
+		ret = atomic_load(&pump->is_stopped) ? -ECANCELED : usp_pump_take(pump, &wait);
+		if (ret != -EAGAIN)
+			break;
+		ret = usp_pump_await(pump, &wait);
+	} while (ret == 0);
 	if (ret < 0 && ret != -ECANCELED)
 		atomic_store(&pump->source_error, (int)ret);
 	return ret;

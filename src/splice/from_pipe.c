@@ -40,9 +40,9 @@ size_t usp_pipe_gather(struct usp_pipe *pipe, size_t len, unsigned max_bufs, uns
 	batch->nr_bufs = usp_pipe_peek(pipe, batch->bufs, (unsigned)usp_min(max_bufs, USP_BATCH_BUFS));
 	for (unsigned i = 0; i < batch->nr_bufs && batch->count < len; i++) {
 		struct usp_buf *buf = &batch->bufs[i];
-		size_t chunk;
+		size_t chunk, whole = buf->len;
 
-		if (buf->len == 0)
+		if (whole == 0)
 			continue;
 		if (batch->count && !usp_buf_is_mapped(buf))
 			break;
@@ -53,6 +53,8 @@ size_t usp_pipe_gather(struct usp_pipe *pipe, size_t len, unsigned max_bufs, uns
 		batch->iov[batch->nr_segs++] = (struct iovec){.iov_base = usp_buf_bytes(buf), .iov_len = chunk};
 		batch->count += chunk;
 		batch->mapped += buf->flags & USP_BUF_MAPPED ? chunk : 0;
+		if (buf->len < whole)
+			break;
 	}
 	return batch->count;
 }
@@ -143,13 +145,14 @@ static ssize_t from_pipe_feed(struct usp_pipe *pipe, size_t len, unsigned flags,
 	ssize_t ret = 0;
 
 	while (done < len && usp_pipe_peek(pipe, &buf, 1)) {
-		size_t chunk = usp_min(buf.len, len - done);
+		size_t chunk;
 
 		ret = from_pipe_prepare(pipe, 0, &buf, flags);
 		if (ret < 0) {
 			ret = ret == -ENODATA ? 0 : ret;
 			break;
 		}
+		chunk = usp_min(buf.len, len - done);
 		ret = actor(pipe, &buf, chunk, arg);
 		if (ret > 0 && (size_t)ret > chunk)
 			ret = -EIO;
@@ -180,11 +183,15 @@ static size_t drop_confirm(struct usp_pipe *pipe, size_t len, unsigned flags, si
 	size_t run = 0;
 
 	for (unsigned i = 0; i < nr && run < len && *ret_error == 0; i++) {
+		size_t whole = bufs[i].len;
+
 		*ret_error = usp_buf_confirm(pipe, &bufs[i], flags);
 		if (*ret_error < 0)
 			break;
 		*mapped += bufs[i].flags & USP_BUF_MAPPED ? usp_min(bufs[i].len, len - run) : 0;
 		run += usp_min(bufs[i].len, len - run);
+		if (bufs[i].len < whole)
+			break;
 	}
 	return run;
 }

@@ -174,17 +174,20 @@ static ssize_t pipe_read_bufs(struct usp_pipe *pipe, const struct usp_iter *to, 
 	int ret = 0;
 
 	for (unsigned i = 0; i < nr_bufs && copied < len && !*ret_is_last; i++) {
-		size_t chunk = usp_min(bufs[i].len, len - copied);
+		size_t chunk, whole = bufs[i].len;
 
-		if (!chunk)
+		if (!whole)
 			continue;
 		ret = pipe_read_prepare(pipe, i, &bufs[i], flags);
 		if (ret < 0)
 			break;
+		chunk = usp_min(bufs[i].len, len - copied);
 		usp_iter_copy_to(to, done + copied, usp_buf_bytes(&bufs[i]), chunk);
 		*ret_is_last = bufs[i].flags & USP_BUF_PACKET;
 		copied += chunk;
 		used += *ret_is_last ? bufs[i].len : chunk;
+		if (bufs[i].len < whole)
+			break;
 	}
 	usp_pipe_advance(pipe, used);
 	return copied ? (ssize_t)copied : ret;

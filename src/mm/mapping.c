@@ -1,0 +1,709 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mapping - a page cache over a source.
+ *
+ *   reader ── lend ──► index ──► folio ──► buf in a pipe ──► confirm: is it filled?
+ *                        │ miss                                  ▲
+ *                        └──► new folio ──► filler's thread ─────┘
+ *
+ * A cached folio has one reference of the cache, one of its fill while that lasts, and one for each buf. The
+ * budget counts all memory of folios. When it is used up the cache gives up a folio that nobody else refers to.
+ * Without one the reader waits until a reference is dropped.
+ *
+ * The lock covers index, queues and counters, and is held for short times. Nobody reads the source with it. The
+ * filler's lock comes behind it.
+ */
+#include "mm/mapping.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "base/alloc.h"
+#include "base/atomic.h"
+#include "base/compiler.h"
+#include "base/own.h"
+#include "base/sized.h"
+#include "base/sys.h"
+#include "mm/fill.h"
+#include "mm/index.h"
+#include "mm/reclaim.h"
+
+#define PAGE_SHIFT 12
+#define FOLIO_BYTES_MAX ((size_t)2 << 20)
+#define BUDGET_MIN ((size_t)256 << 10)
+#define BUDGET_DEFAULT ((size_t)64 << 20)
+#define AHEAD_FIRST ((size_t)128 << 10)
+#define AHEAD_MAX ((size_t)8 << 20)
+#define AHEAD_PIECES 4			/* folios in one window: they are read side by side */
+#define RANDOM_PIECE ((size_t)64 << 10) /* a longer read out of order is cut in pieces */
+#define NR_THREADS_MAX 16
+
+struct usp_mapping {
+	atomic_uint refs;	/* of the struct: one for all users, one for each folio */
+	atomic_uint nr_users;	/* files, and the maker */
+	unsigned process;	/* that has the threads */
+	atomic_bool is_starved; /* a reader waits for memory */
+	pthread_mutex_t lock;
+	pthread_cond_t filled, room;
+	const struct usp_mapping_ops *ops;
+	void *source;
+	struct usp_mapping_params params;
+	struct usp_filler *filler;
+	struct usp_index index;
+	struct usp_reclaim reclaim;
+	struct usp_mapping_state state; /* of the source, at the last look */
+	struct usp_mapping_usage usage; /* bytes: of all folios */
+	int room_fd;			/* -1 until asked for */
+};
+
+struct usp_cached {
+	struct usp_folio folio; /* first: bufs refer to it; over the bytes of memory */
+	struct usp_folio *memory;
+	struct usp_mapping *mapping;
+	struct usp_reclaim_entry entry;
+	struct usp_fill fill;
+	unsigned order;
+	bool is_indexed; /* the cache has a reference */
+	bool is_evicted; /* the holder of the lock drops the last reference */
+	atomic_bool is_filled;
+	atomic_size_t nr_lent; /* bytes, from the first one on, that were lent once */
+	atomic_int event_fd;   /* of those who wait for the fill; -1 until asked for */
+};
+
+static struct usp_cached *cached_of(struct usp_folio *folio)
+{
+	return usp_container_of(folio, struct usp_cached, folio);
+}
+
+static struct usp_cached *cached_of_entry(struct usp_reclaim_entry *entry)
+{
+	return usp_container_of(entry, struct usp_cached, entry);
+}
+
+static uint32_t cached_refs(const struct usp_cached *cached)
+{
+	return atomic_load_explicit(usp_u32(&cached->folio.refs), memory_order_acquire);
+}
+
+static int64_t cached_off(const struct usp_cached *cached)
+{
+	return cached->fill.off;
+}
+
+static uint64_t page_of(int64_t off)
+{
+	return (uint64_t)off >> PAGE_SHIFT;
+}
+
+/* A child of fork(2) has neither the threads nor, maybe, the lock. */
+static bool mapping_is_ours(const struct usp_mapping *mapping)
+{
+	return mapping->process == usp_own_nr();
+}
+
+/* --- The end of folios and mappings ------------------------------------------------------------------------ */
+
+static void mapping_unref(struct usp_mapping *mapping)
+{
+	if (atomic_fetch_sub(&mapping->refs, 1) != 1)
+		return;
+	usp_reclaim_fini(&mapping->reclaim);
+	pthread_mutex_destroy(&mapping->lock);
+	pthread_cond_destroy(&mapping->filled);
+	pthread_cond_destroy(&mapping->room);
+	if (mapping->room_fd >= 0)
+		usp_sys_close(mapping->room_fd);
+	usp_free(mapping);
+}
+
+/* The last reference to a folio is gone. */
+static void cached_release(struct usp_folio *folio)
+{
+	struct usp_cached *cached = cached_of(folio);
+	struct usp_mapping *mapping = cached->mapping;
+	bool is_locked = cached->is_evicted || !mapping_is_ours(mapping);
+
+	if (!is_locked)
+		pthread_mutex_lock(&mapping->lock);
+	mapping->usage.bytes -= cached->folio.len;
+	if (!is_locked)
+		pthread_mutex_unlock(&mapping->lock);
+	if (atomic_load(&cached->event_fd) >= 0)
+		usp_sys_close(atomic_load(&cached->event_fd));
+	usp_folio_put(cached->memory);
+	usp_free(cached);
+	mapping_unref(mapping);
+}
+
+/* Wake those who wait for memory. */
+static void mapping_tell_room(struct usp_mapping *mapping)
+{
+	if (!atomic_load(&mapping->is_starved))
+		return;
+	pthread_mutex_lock(&mapping->lock);
+	atomic_store(&mapping->is_starved, false);
+	if (mapping->room_fd >= 0)
+		usp_sys_eventfd_set(mapping->room_fd, true);
+	pthread_cond_broadcast(&mapping->room);
+	pthread_mutex_unlock(&mapping->lock);
+}
+
+/* Close the descriptor of a folio that nobody but the cache refers to any more. */
+static void cached_close_fd(struct usp_cached *cached)
+{
+	struct usp_mapping *mapping = cached->mapping;
+
+	pthread_mutex_lock(&mapping->lock);
+	if (cached->is_indexed && cached_refs(cached) == 2)
+		usp_sys_close(atomic_exchange(&cached->event_fd, -1));
+	pthread_mutex_unlock(&mapping->lock);
+}
+
+void usp_cached_put(struct usp_folio *folio)
+{
+	struct usp_cached *cached = cached_of(folio);
+	struct usp_mapping *mapping = cached->mapping;
+
+	if (!mapping_is_ours(mapping)) {
+		usp_folio_put(folio);
+		return;
+	}
+	atomic_fetch_add_explicit(&mapping->refs, 1, memory_order_relaxed);
+	if (atomic_load(&cached->event_fd) >= 0)
+		cached_close_fd(cached);
+	usp_folio_put(folio);
+	mapping_tell_room(mapping);
+	mapping_unref(mapping);
+}
+
+/* Take a folio out of the index and the queues. Its reference of the cache is then the caller's. Lock held. */
+static void mapping_forget(struct usp_mapping *mapping, struct usp_cached *cached, bool is_queued)
+{
+	usp_index_remove(&mapping->index, page_of(cached_off(cached)), cached->order);
+	if (is_queued)
+		usp_reclaim_remove(&mapping->reclaim, &cached->entry);
+	cached->is_indexed = false;
+}
+
+/* Drop the cached folios of a range. Lock held; it is dropped meanwhile. */
+static void mapping_drop(struct usp_mapping *mapping, int64_t from, int64_t to)
+{
+	struct usp_reclaim_queue *queues[] = {&mapping->reclaim.small, &mapping->reclaim.main}, dead;
+	struct usp_reclaim_entry *entry, *next;
+
+	TAILQ_INIT(&dead);
+	for (unsigned i = 0; i < usp_array_len(queues); i++) {
+		for (entry = TAILQ_FIRST(queues[i]); entry; entry = next) {
+			struct usp_cached *cached = cached_of_entry(entry);
+
+			next = TAILQ_NEXT(entry, link);
+			if (cached_off(cached) >= to || cached_off(cached) + (int64_t)cached->folio.len <= from)
+				continue;
+			mapping_forget(mapping, cached, true);
+			TAILQ_INSERT_TAIL(&dead, entry, link);
+		}
+	}
+	pthread_mutex_unlock(&mapping->lock);
+	while ((entry = TAILQ_FIRST(&dead))) {
+		TAILQ_REMOVE(&dead, entry, link);
+		usp_cached_put(&cached_of_entry(entry)->folio);
+	}
+	pthread_mutex_lock(&mapping->lock);
+}
+
+/* --- Filling ------------------------------------------------------------------------------------------------ */
+
+static ssize_t mapping_read(void *arg, const struct iovec *iov, unsigned nr_segs, int64_t off)
+{
+	struct usp_mapping *mapping = arg;
+
+	return mapping->ops->read_folios(mapping->source, iov, nr_segs, off);
+}
+
+/* Tell whether the fill brought less than the source seemed to have there. Such a folio is not kept. */
+static bool cached_is_short(const struct usp_mapping *mapping, const struct usp_cached *cached)
+{
+	int64_t left = mapping->state.bytes - cached_off(cached);
+
+	return left > 0 && cached->fill.nr_read < usp_min((size_t)left, cached->fill.len);
+}
+
+static void mapping_done(void *arg, struct usp_fill *fill)
+{
+	struct usp_mapping *mapping = arg;
+	struct usp_cached *cached = usp_container_of(fill, struct usp_cached, fill);
+	bool is_dropped;
+
+	pthread_mutex_lock(&mapping->lock);
+	mapping->usage.read_bytes += fill->nr_read;
+	is_dropped = cached->is_indexed && (fill->error < 0 || cached_is_short(mapping, cached));
+	if (is_dropped)
+		mapping_forget(mapping, cached, true);
+	atomic_store(&cached->is_filled, true);
+	if (atomic_load(&cached->event_fd) >= 0)
+		usp_sys_eventfd_set(atomic_load(&cached->event_fd), true);
+	pthread_cond_broadcast(&mapping->filled);
+	pthread_mutex_unlock(&mapping->lock);
+	if (is_dropped)
+		usp_folio_put(&cached->folio); /* the reference of the fill is still there */
+	usp_cached_put(&cached->folio);
+}
+
+static bool cached_may_go(const struct usp_reclaim_entry *entry)
+{
+	const struct usp_cached *cached = usp_container_of(entry, struct usp_cached, entry);
+
+	return cached_refs(cached) == 1;
+}
+
+/* Evict until len more bytes fit in the budget. False if nothing more can go. Lock held. */
+static bool mapping_make_room(struct usp_mapping *mapping, size_t len)
+{
+	while (mapping->usage.bytes + len > mapping->params.budget) {
+		struct usp_reclaim_entry *entry = usp_reclaim_take(&mapping->reclaim, cached_may_go);
+		struct usp_cached *cached = entry ? cached_of_entry(entry) : NULL;
+
+		if (!cached)
+			return false;
+		mapping_forget(mapping, cached, false);
+		mapping->usage.nr_evicted++;
+		cached->is_evicted = true;
+		usp_folio_put(&cached->folio);
+	}
+	return true;
+}
+
+/* Make a folio for 2^order pages around off, with two references: of the cache and of the fill. Lock held. */
+static struct usp_cached *mapping_add(struct usp_mapping *mapping, int64_t off, unsigned order)
+{
+	size_t len = (size_t)1 << (order + PAGE_SHIFT);
+	struct usp_cached *cached = mapping_make_room(mapping, len) ? usp_alloc(sizeof(*cached)) : NULL;
+	struct usp_folio *memory = cached ? usp_folio_new(len) : NULL;
+
+	off = off / (int64_t)len * (int64_t)len;
+	if (!memory || usp_index_insert(&mapping->index, page_of(off), order, cached) < 0) {
+		if (memory)
+			usp_folio_put(memory);
+		usp_free(cached);
+		return NULL;
+	}
+	usp_folio_init(&cached->folio, memory->base, len, cached_release);
+	usp_folio_get(&cached->folio);
+	cached->memory = memory;
+	cached->mapping = mapping;
+	atomic_fetch_add_explicit(&mapping->refs, 1, memory_order_relaxed);
+	cached->order = order;
+	cached->is_indexed = true;
+	atomic_init(&cached->event_fd, -1);
+	cached->fill = (struct usp_fill){.base = memory->base, .len = len, .off = off};
+	cached->entry = (struct usp_reclaim_entry){.key = page_of(off) + 1, .len = len};
+	usp_reclaim_add(&mapping->reclaim, &cached->entry);
+	mapping->usage.bytes += len;
+	return cached;
+}
+
+/* Choose the size of the folio at off: what is wanted, cut to the end of the source and to what is free. Lock held. */
+static unsigned mapping_order(const struct usp_mapping *mapping, int64_t off, size_t want)
+{
+	size_t least = mapping->params.folio_bytes, most = usp_min(FOLIO_BYTES_MAX, mapping->params.budget / 8);
+	unsigned order = 0;
+
+	most = usp_max(most, least);
+	while (((size_t)1 << (order + PAGE_SHIFT)) < usp_max(usp_min(want, most), least))
+		order++;
+	for (; ((size_t)1 << (order + PAGE_SHIFT)) > least; order--) {
+		int64_t len = (int64_t)1 << (order + PAGE_SHIFT), first = off / len * len;
+
+		if (len <= (int64_t)most && first + len / 2 < mapping->state.bytes &&
+		    usp_index_is_free(&mapping->index, page_of(off), order))
+			break;
+	}
+	return order;
+}
+
+/* --- Lending ------------------------------------------------------------------------------------------------ */
+
+/* Fills that no thread could be had for. */
+TAILQ_HEAD(mapping_own_fills, usp_fill);
+
+/* Make a folio for off, and have it read. NULL if memory or the budget is used up. Lock held. */
+static struct usp_cached *mapping_ask(struct usp_mapping *mapping, int64_t off, size_t want, bool is_urgent,
+				      struct mapping_own_fills *own)
+{
+	struct usp_cached *cached = mapping_add(mapping, off, mapping_order(mapping, off, want));
+
+	if (cached && !usp_filler_ask(mapping->filler, &cached->fill, is_urgent))
+		TAILQ_INSERT_TAIL(own, &cached->fill, link);
+	return cached;
+}
+
+/* Find or ask for the folio that a reader wants now. Lock held. */
+static struct usp_cached *mapping_want(struct usp_mapping *mapping, struct usp_readahead *ra, int64_t off, size_t len,
+				       struct mapping_own_fills *own)
+{
+	struct usp_cached *cached = usp_index_find(&mapping->index, page_of(off));
+
+	if (!cached) {
+		size_t piece = usp_max(ra->window, len > RANDOM_PIECE ? len : AHEAD_PIECES * len) / AHEAD_PIECES;
+
+		mapping->usage.nr_misses++;
+		cached = mapping_ask(mapping, off, piece, true, own);
+	} else if (ra->last != cached->entry.key) {
+		mapping->usage.nr_hits++;
+		usp_reclaim_use(&cached->entry);
+		if (!atomic_load(&cached->is_filled))
+			usp_filler_hurry(mapping->filler, &cached->fill);
+	}
+	if (cached)
+		ra->last = cached->entry.key;
+	return cached;
+}
+
+/* Note where a read begins, and how much to have ahead. Lock held. */
+static void readahead_begin(const struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len)
+{
+	size_t most = usp_min(AHEAD_MAX, mapping->params.budget / AHEAD_PIECES);
+
+	if (pos != ra->next || mapping->state.is_unsettled) {
+		ra->window = 0;
+		ra->ahead = 0;
+	} else if (ra->window == 0) {
+		ra->window = usp_min(AHEAD_FIRST, most);
+	} else if (pos + (int64_t)(len + ra->window / 2) > ra->ahead) {
+		ra->window = usp_min(2 * ra->window, most);
+	}
+}
+
+/* Ask for what lies ahead, once half of the window is used up. Lock held. */
+static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, struct mapping_own_fills *own)
+{
+	int64_t end = ra->next + (int64_t)ra->window, off = usp_max(ra->ahead, ra->next);
+
+	if (ra->window == 0 || ra->next + (int64_t)(ra->window / 2) <= ra->ahead)
+		return;
+	while (off < end && off < mapping->state.bytes) {
+		struct usp_cached *cached = usp_index_find(&mapping->index, page_of(off));
+
+		if (!cached) {
+			cached = mapping_ask(mapping, off, ra->window / AHEAD_PIECES, false, own);
+			mapping->usage.nr_ahead++;
+		}
+		if (!cached)
+			break;
+		off = cached_off(cached) + (int64_t)cached->folio.len;
+	}
+	ra->ahead = off;
+}
+
+static unsigned mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len,
+			     struct usp_lent *ret_lents, unsigned nr_lents, struct mapping_own_fills *own)
+{
+	unsigned nr = 0;
+
+	readahead_begin(mapping, ra, pos, len);
+	while (nr < nr_lents && len) {
+		struct usp_cached *cached = mapping_want(mapping, ra, pos, len, own);
+		size_t offset;
+
+		if (!cached || !usp_folio_get(&cached->folio))
+			break;
+		offset = (size_t)(pos - cached_off(cached));
+		ret_lents[nr] = (struct usp_lent){
+			.folio = &cached->folio, .offset = offset, .len = usp_min(len, cached->folio.len - offset)};
+		pos += (int64_t)ret_lents[nr].len;
+		len -= ret_lents[nr++].len;
+	}
+	if (nr) {
+		ra->next = pos;
+		readahead_go(mapping, ra, own);
+	}
+	return nr;
+}
+
+/* Say first that a reader is starved, and look again: so no reference is dropped unseen in between. Lock held. */
+static void mapping_starve(struct usp_mapping *mapping)
+{
+	if (mapping->room_fd >= 0)
+		usp_sys_eventfd_set(mapping->room_fd, false);
+	atomic_store(&mapping->is_starved, true);
+}
+
+unsigned usp_mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len,
+			  struct usp_lent *ret_lents, unsigned nr_lents)
+{
+	struct mapping_own_fills own = TAILQ_HEAD_INITIALIZER(own);
+	struct usp_fill *fill;
+	unsigned nr;
+
+	pthread_mutex_lock(&mapping->lock);
+	nr = mapping_lend(mapping, ra, pos, len, ret_lents, nr_lents, &own);
+	if (nr == 0) {
+		mapping_starve(mapping);
+		nr = mapping_lend(mapping, ra, pos, len, ret_lents, nr_lents, &own);
+	}
+	pthread_mutex_unlock(&mapping->lock);
+	while ((fill = TAILQ_FIRST(&own))) {
+		TAILQ_REMOVE(&own, fill, link);
+		usp_filler_run(mapping->filler, fill);
+	}
+	return nr;
+}
+
+static bool state_differs(const struct usp_mapping_state *a, const struct usp_mapping_state *b)
+{
+	return a->bytes != b->bytes || a->version[0] != b->version[0] || a->version[1] != b->version[1];
+}
+
+int64_t usp_mapping_look(struct usp_mapping *mapping)
+{
+	struct usp_mapping_state state = {.bytes = 0};
+	int ret = mapping_is_ours(mapping) ? mapping->ops->get_state(mapping->source, &state) : -ESTALE;
+
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&mapping->lock);
+	if (mapping->state.is_unsettled || state_differs(&state, &mapping->state)) {
+		mapping->state = state;
+		mapping_drop(mapping, 0, INT64_MAX);
+	}
+	pthread_mutex_unlock(&mapping->lock);
+	return state.bytes;
+}
+
+int usp_mapping_poll_fd(struct usp_mapping *mapping)
+{
+	int fd;
+
+	if (!mapping_is_ours(mapping))
+		return -ESTALE;
+	pthread_mutex_lock(&mapping->lock);
+	if (mapping->room_fd < 0) {
+		mapping->room_fd = usp_sys_eventfd();
+		if (mapping->room_fd >= 0 && !atomic_load(&mapping->is_starved))
+			usp_sys_eventfd_set(mapping->room_fd, true);
+	}
+	fd = mapping->room_fd;
+	pthread_mutex_unlock(&mapping->lock);
+	return fd;
+}
+
+void usp_mapping_await_room(struct usp_mapping *mapping)
+{
+	pthread_mutex_lock(&mapping->lock);
+	while (atomic_load(&mapping->is_starved))
+		pthread_cond_wait(&mapping->room, &mapping->lock);
+	pthread_mutex_unlock(&mapping->lock);
+}
+
+void usp_mapping_ways(const struct usp_mapping *mapping, enum usp_way *ret_way, const char **ret_reason)
+{
+	*ret_way = mapping->params.way;
+	*ret_reason = mapping->params.reason;
+}
+
+/* --- What the buffer operations need ---------------------------------------------------------------------- */
+
+ssize_t usp_cached_valid(struct usp_folio *folio, size_t offset, size_t len)
+{
+	const struct usp_cached *cached = cached_of(folio);
+
+	if (!atomic_load_explicit(&cached->is_filled, memory_order_acquire))
+		return mapping_is_ours(cached->mapping) ? -EAGAIN : -ESTALE;
+	if (offset >= cached->fill.nr_read)
+		return cached->fill.error ? cached->fill.error : -ENODATA;
+	return (ssize_t)usp_min(len, cached->fill.nr_read - offset);
+}
+
+size_t usp_cached_charge(struct usp_folio *folio, size_t offset, size_t len)
+{
+	struct usp_cached *cached = cached_of(folio);
+	size_t lent = atomic_load(&cached->nr_lent), end = offset + len;
+
+	while (lent < end && !atomic_compare_exchange_weak(&cached->nr_lent, &lent, end))
+		;
+	return lent < end ? end - usp_max(offset, lent) : 0;
+}
+
+int usp_cached_poll_fd(struct usp_folio *folio)
+{
+	struct usp_cached *cached = cached_of(folio);
+	struct usp_mapping *mapping = cached->mapping;
+	int fd;
+
+	if (!mapping_is_ours(mapping))
+		return -ESTALE;
+	pthread_mutex_lock(&mapping->lock);
+	if (atomic_load(&cached->event_fd) < 0) {
+		fd = usp_sys_eventfd();
+		if (fd >= 0)
+			atomic_store(&cached->event_fd, fd);
+		if (fd >= 0 && atomic_load(&cached->is_filled))
+			usp_sys_eventfd_set(fd, true);
+	} else {
+		fd = atomic_load(&cached->event_fd);
+	}
+	pthread_mutex_unlock(&mapping->lock);
+	return fd;
+}
+
+void usp_cached_await(struct usp_folio *folio)
+{
+	struct usp_cached *cached = cached_of(folio);
+	struct usp_mapping *mapping = cached->mapping;
+
+	pthread_mutex_lock(&mapping->lock);
+	while (!atomic_load(&cached->is_filled))
+		pthread_cond_wait(&mapping->filled, &mapping->lock);
+	pthread_mutex_unlock(&mapping->lock);
+}
+
+bool usp_cached_steal(struct usp_folio *folio)
+{
+	struct usp_cached *cached = cached_of(folio);
+	struct usp_mapping *mapping = cached->mapping;
+	bool is_indexed, is_ours;
+
+	if (!mapping_is_ours(mapping) || !atomic_load(&cached->is_filled))
+		return false;
+	pthread_mutex_lock(&mapping->lock);
+	is_indexed = cached->is_indexed;
+	is_ours = cached_refs(cached) == (is_indexed ? 2 : 1);
+	if (is_ours && is_indexed)
+		mapping_forget(mapping, cached, true);
+	pthread_mutex_unlock(&mapping->lock);
+	if (is_ours && is_indexed)
+		usp_folio_put(folio);
+	return is_ours;
+}
+
+/* --- Life ------------------------------------------------------------------------------------------------- */
+
+static int mapping_check(const struct usp_mapping_params *params)
+{
+	size_t least = params->folio_bytes;
+
+	return params->budget < BUDGET_MIN || least < 1 << PAGE_SHIFT || least > FOLIO_BYTES_MAX ||
+			       least & (least - 1) || least > params->budget / 8 ||
+			       params->nr_threads > NR_THREADS_MAX || params->way >= USP_NR_WAYS
+		       ? -EINVAL
+		       : 0;
+}
+
+static int mapping_take_params(struct usp_mapping_params *own, const struct usp_mapping_params *params)
+{
+	int ret = params ? usp_sized_take(own, sizeof(*own), params) : 0;
+
+	if (ret < 0)
+		return ret;
+	if (!own->budget)
+		own->budget = BUDGET_DEFAULT;
+	if (!own->folio_bytes)
+		own->folio_bytes = (size_t)1 << PAGE_SHIFT;
+	if (!own->nr_threads)
+		own->nr_threads = 1;
+	return mapping_check(own);
+}
+
+static int mapping_init(struct usp_mapping *mapping)
+{
+	const struct usp_filler_params filler = {
+		.read = mapping_read, .done = mapping_done, .arg = mapping, .nr_threads = mapping->params.nr_threads};
+	int ret = usp_filler_new(&filler, &mapping->filler);
+
+	if (ret < 0)
+		return ret;
+	pthread_mutex_init(&mapping->lock, NULL);
+	pthread_cond_init(&mapping->filled, NULL);
+	pthread_cond_init(&mapping->room, NULL);
+	usp_reclaim_init(&mapping->reclaim,
+			 (unsigned)usp_min(mapping->params.budget / mapping->params.folio_bytes, 1 << 20));
+	mapping->process = usp_own_nr();
+	mapping->room_fd = -1;
+	atomic_init(&mapping->refs, 1);
+	atomic_init(&mapping->nr_users, 1);
+	return 0;
+}
+
+int usp_mapping_new(const struct usp_mapping_ops *ops, void *source, const struct usp_mapping_params *params,
+		    struct usp_mapping **ret_mapping)
+{
+	int ret = usp_sized_check(ops, sizeof(*ops), offsetof(struct usp_mapping_ops, release) + sizeof(ops->release));
+	struct usp_mapping *mapping = ret == 0 ? usp_alloc(sizeof(*mapping)) : NULL;
+
+	if (ret < 0)
+		return ret;
+	if (!mapping)
+		return -ENOMEM;
+	mapping->ops = ops;
+	mapping->source = source;
+	ret = ops->read_folios && ops->get_state ? mapping_take_params(&mapping->params, params) : -EINVAL;
+	if (ret == 0)
+		ret = mapping_init(mapping);
+	if (ret < 0)
+		usp_free(mapping);
+	else
+		*ret_mapping = mapping;
+	return ret;
+}
+
+struct usp_mapping *usp_mapping_get(struct usp_mapping *mapping)
+{
+	atomic_fetch_add(&mapping->nr_users, 1);
+	return mapping;
+}
+
+/* Take back what is read ahead and stands in no pipe. Lock held. */
+static void mapping_cancel(struct usp_mapping *mapping, struct usp_reclaim_queue *queue)
+{
+	struct usp_reclaim_entry *entry;
+
+	TAILQ_FOREACH(entry, queue, link)
+	{
+		struct usp_cached *cached = cached_of_entry(entry);
+
+		if (cached_refs(cached) == 2 && !atomic_load(&cached->is_filled) &&
+		    usp_filler_cancel(mapping->filler, &cached->fill))
+			usp_folio_put(&cached->folio);
+	}
+}
+
+void usp_mapping_put(struct usp_mapping *mapping)
+{
+	if (!mapping || atomic_fetch_sub(&mapping->nr_users, 1) != 1)
+		return;
+	if (mapping_is_ours(mapping)) {
+		pthread_mutex_lock(&mapping->lock);
+		mapping_cancel(mapping, &mapping->reclaim.small);
+		mapping_cancel(mapping, &mapping->reclaim.main);
+		mapping_drop(mapping, 0, INT64_MAX);
+		pthread_mutex_unlock(&mapping->lock);
+		usp_filler_free(mapping->filler);
+	}
+	if (mapping->ops->release)
+		mapping->ops->release(mapping->source);
+	mapping_unref(mapping);
+}
+
+void usp_mapping_invalidate(struct usp_mapping *mapping, int64_t off, size_t len)
+{
+	int64_t end;
+
+	if (!mapping_is_ours(mapping))
+		return;
+	if (!len || len > INT64_MAX || __builtin_add_overflow(off, (int64_t)len, &end))
+		end = INT64_MAX;
+	pthread_mutex_lock(&mapping->lock);
+	mapping_drop(mapping, off, end);
+	pthread_mutex_unlock(&mapping->lock);
+}
+
+void usp_mapping_usage(struct usp_mapping *mapping, struct usp_mapping_usage *ret_usage)
+{
+	struct usp_mapping_usage usage;
+
+	pthread_mutex_lock(&mapping->lock);
+	usage = mapping->usage;
+	pthread_mutex_unlock(&mapping->lock);
+	usage.budget = mapping->params.budget;
+	usp_sized_give(ret_usage, &usage, sizeof(usage));
+}
