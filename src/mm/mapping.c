@@ -228,25 +228,33 @@ static bool cached_is_short(const struct usp_mapping *mapping, const struct usp_
 	return left > 0 && cached->fill.nr_read < usp_min((size_t)left, cached->fill.len);
 }
 
+/*
+ * A folio that the cache keeps loses the reference of its fill before others see that it is filled: from then on
+ * its count tells who refers to it.
+ */
 static void mapping_done(void *arg, struct usp_fill *fill)
 {
 	struct usp_mapping *mapping = arg;
 	struct usp_cached *cached = usp_container_of(fill, struct usp_cached, fill);
-	bool is_dropped;
+	bool was_indexed, is_kept;
 
 	pthread_mutex_lock(&mapping->lock);
 	mapping->usage.read_bytes += fill->nr_read;
-	is_dropped = cached->is_indexed && (fill->error < 0 || cached_is_short(mapping, cached));
-	if (is_dropped)
+	was_indexed = cached->is_indexed;
+	is_kept = was_indexed && fill->error == 0 && !cached_is_short(mapping, cached);
+	if (was_indexed && !is_kept)
 		mapping_forget(mapping, cached, true);
+	if (was_indexed)
+		usp_folio_put(&cached->folio); /* one of the two: of the cache and of the fill */
 	atomic_store(&cached->is_filled, true);
 	if (atomic_load(&cached->event_fd) >= 0)
 		usp_sys_eventfd_set(atomic_load(&cached->event_fd), true);
 	pthread_cond_broadcast(&mapping->filled);
 	pthread_mutex_unlock(&mapping->lock);
-	if (is_dropped)
-		usp_folio_put(&cached->folio); /* the reference of the fill is still there */
-	usp_cached_put(&cached->folio);
+	if (is_kept)
+		mapping_tell_room(mapping);
+	else
+		usp_cached_put(&cached->folio);
 }
 
 static bool cached_may_go(const struct usp_reclaim_entry *entry)
@@ -395,27 +403,36 @@ static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, 
 	ra->ahead = off;
 }
 
-static unsigned mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len,
-			     struct usp_lent *ret_lents, unsigned nr_lents, struct mapping_own_fills *own)
+/* What a lend was asked for, and what it gives. */
+struct lend {
+	int64_t pos;
+	size_t len, piece;
+	struct usp_lent *lents;
+	unsigned nr_lents;
+	struct mapping_own_fills own;
+};
+
+static unsigned mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, struct lend *lend)
 {
 	unsigned nr = 0;
 
-	readahead_begin(mapping, ra, pos, len);
-	while (nr < nr_lents && len) {
-		struct usp_cached *cached = mapping_want(mapping, ra, pos, len, own);
-		size_t offset;
+	readahead_begin(mapping, ra, lend->pos, lend->len);
+	while (nr < lend->nr_lents && lend->len) {
+		struct usp_cached *cached = mapping_want(mapping, ra, lend->pos, lend->len, &lend->own);
+		struct usp_lent *lent = &lend->lents[nr];
 
 		if (!cached || !usp_folio_get(&cached->folio))
 			break;
-		offset = (size_t)(pos - cached_off(cached));
-		ret_lents[nr] = (struct usp_lent){
-			.folio = &cached->folio, .offset = offset, .len = usp_min(len, cached->folio.len - offset)};
-		pos += (int64_t)ret_lents[nr].len;
-		len -= ret_lents[nr++].len;
+		lent->folio = &cached->folio;
+		lent->offset = (size_t)(lend->pos - cached_off(cached));
+		lent->len = usp_min(usp_min(lend->len, lend->piece), cached->folio.len - lent->offset);
+		lend->pos += (int64_t)lent->len;
+		lend->len -= lent->len;
+		nr++;
 	}
 	if (nr) {
-		ra->next = pos;
-		readahead_go(mapping, ra, own);
+		ra->next = lend->pos;
+		readahead_go(mapping, ra, &lend->own);
 	}
 	return nr;
 }
@@ -428,22 +445,28 @@ static void mapping_starve(struct usp_mapping *mapping)
 	atomic_store(&mapping->is_starved, true);
 }
 
-unsigned usp_mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len,
+unsigned usp_mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len, size_t piece,
 			  struct usp_lent *ret_lents, unsigned nr_lents)
 {
-	struct mapping_own_fills own = TAILQ_HEAD_INITIALIZER(own);
+	/* No more than a part of the budget in one call: a pipe that takes all would drive out what others use. */
+	struct lend lend = {.pos = pos,
+			    .len = usp_min(len, mapping->params.budget / AHEAD_PIECES),
+			    .piece = piece,
+			    .lents = ret_lents,
+			    .nr_lents = nr_lents};
 	struct usp_fill *fill;
 	unsigned nr;
 
+	TAILQ_INIT(&lend.own);
 	pthread_mutex_lock(&mapping->lock);
-	nr = mapping_lend(mapping, ra, pos, len, ret_lents, nr_lents, &own);
+	nr = mapping_lend(mapping, ra, &lend);
 	if (nr == 0) {
 		mapping_starve(mapping);
-		nr = mapping_lend(mapping, ra, pos, len, ret_lents, nr_lents, &own);
+		nr = mapping_lend(mapping, ra, &lend);
 	}
 	pthread_mutex_unlock(&mapping->lock);
-	while ((fill = TAILQ_FIRST(&own))) {
-		TAILQ_REMOVE(&own, fill, link);
+	while ((fill = TAILQ_FIRST(&lend.own))) {
+		TAILQ_REMOVE(&lend.own, fill, link);
 		usp_filler_run(mapping->filler, fill);
 	}
 	return nr;

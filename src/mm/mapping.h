@@ -19,11 +19,11 @@ struct usp_lent {
 int64_t usp_mapping_look(struct usp_mapping *mapping);
 
 /*
- * Lend the folios of [pos, pos + len), in order and at most nr_lents, and have the missing ones read. Returns
- * their number; 0 if the budget is used up: then usp_mapping_poll_fd says what to wait for. ra is the state of
+ * Lend the bytes [pos, pos + len) in order, in at most nr_lents pieces of at most `piece` bytes, and have what
+ * is missing read. Returns the number of pieces; 0 if the budget is used up: then usp_mapping_poll_fd says what to wait for. ra is the state of
  * one reader. Does not block where the mapping has threads.
  */
-unsigned usp_mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len,
+unsigned usp_mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len, size_t piece,
 			  struct usp_lent *ret_lents, unsigned nr_lents);
 
 /* Return a descriptor that is readable when memory may have become free, since a lend gave 0. Or -errno. */

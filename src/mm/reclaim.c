@@ -128,8 +128,3 @@ struct usp_reclaim_entry *usp_reclaim_take(struct usp_reclaim *reclaim,
 		ghost_add(reclaim, entry->key);
 	return entry;
 }
-
-struct usp_reclaim_entry *usp_reclaim_first(const struct usp_reclaim *reclaim)
-{
-	return TAILQ_EMPTY(&reclaim->small) ? TAILQ_FIRST(&reclaim->main) : TAILQ_FIRST(&reclaim->small);
-}

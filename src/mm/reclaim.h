@@ -55,7 +55,4 @@ static inline void usp_reclaim_use(struct usp_reclaim_entry *entry)
 struct usp_reclaim_entry *usp_reclaim_take(struct usp_reclaim *reclaim,
 					   bool (*may_go)(const struct usp_reclaim_entry *entry));
 
-/* Return some entry, or NULL: to remove them all. */
-struct usp_reclaim_entry *usp_reclaim_first(const struct usp_reclaim *reclaim);
-
 #endif

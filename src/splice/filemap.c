@@ -10,7 +10,7 @@
 #include "splice/iter.h"
 #include "splice/pipe.h"
 
-#define FILEMAP_BUFS 32 /* in one look at the mapping */
+#define FILEMAP_LENTS 64 /* in one look at the mapping */
 
 static const char cached_reason[] = "in the cache already";
 
@@ -74,12 +74,12 @@ static ssize_t filemap_cut(struct usp_file *in, int64_t pos, size_t len)
 }
 
 /* Lend pieces, and wait for memory where the call blocks: their number, or -EAGAIN. */
-static int filemap_lend(struct usp_file *in, int64_t pos, size_t len, struct usp_lent *ret_lents, unsigned nr_lents,
-			unsigned flags)
+static int filemap_lend(struct usp_file *in, int64_t pos, size_t len, size_t piece, struct usp_lent *ret_lents,
+			unsigned nr_lents, unsigned flags)
 {
 	unsigned nr;
 
-	while (!(nr = usp_mapping_lend(in->mapping, &in->ra, pos, len, ret_lents, nr_lents))) {
+	while (!(nr = usp_mapping_lend(in->mapping, &in->ra, pos, len, piece, ret_lents, nr_lents))) {
 		if (!usp_file_blocks(in, flags))
 			return -EAGAIN;
 		usp_mapping_await_room(in->mapping);
@@ -99,50 +99,34 @@ static void filemap_account(struct usp_file *in, size_t fresh, size_t done)
 		usp_file_account(in, USP_READ, USP_BY_REFERENCE, done - fresh, cached_reason);
 }
 
-/* Push a piece as bufs of at most the length of a slot: the bytes that fit. */
-static size_t filemap_push(struct usp_pipe *pipe, const struct usp_lent *lent)
-{
-	size_t done = 0, room, slot_bytes = usp_pipe_slot_bytes(pipe);
-
-	while (done < lent->len && usp_pipe_room(pipe, &room) && room) {
-		size_t chunk = usp_min(usp_min(lent->len - done, room), slot_bytes);
-
-		if (!usp_folio_get(lent->folio))
-			break;
-		usp_pipe_push(pipe,
-			      &(struct usp_buf){.ops = &usp_filemap_buf_ops,
-						.store = lent->folio,
-						.offset = lent->offset + done,
-						.len = chunk},
-			      1);
-		done += chunk;
-	}
-	return done;
-}
-
+/* Each piece that is lent becomes a buf, which takes over its reference. */
 ssize_t usp_filemap_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
 {
-	struct usp_lent lents[FILEMAP_BUFS];
+	struct usp_lent lents[FILEMAP_LENTS];
 	ssize_t ret = filemap_cut(in, *pos, len);
 	size_t done = 0, fresh = 0, room;
+	unsigned nr_slots;
 	int nr;
 
 	if (ret <= 0)
 		return ret;
-	usp_pipe_room(pipe, &room);
-	nr = filemap_lend(in, *pos, usp_min((size_t)ret, room), lents, FILEMAP_BUFS, flags);
-	if (nr < 0)
-		return nr;
+	nr_slots = (unsigned)usp_min(usp_pipe_room(pipe, &room), FILEMAP_LENTS);
+	nr = filemap_lend(in, *pos, usp_min((size_t)ret, room), usp_pipe_slot_bytes(pipe), lents, nr_slots, flags);
 	for (int i = 0; i < nr; i++) {
-		size_t pushed = filemap_push(pipe, &lents[i]);
+		const struct usp_lent *lent = &lents[i];
 
-		fresh += usp_cached_charge(lents[i].folio, lents[i].offset, pushed);
-		done += pushed;
-		usp_cached_put(lents[i].folio);
+		fresh += usp_cached_charge(lent->folio, lent->offset, lent->len);
+		done += lent->len;
+		usp_pipe_push(pipe,
+			      &(struct usp_buf){.ops = &usp_filemap_buf_ops,
+						.store = lent->folio,
+						.offset = lent->offset,
+						.len = lent->len},
+			      1);
 	}
 	filemap_account(in, fresh, done);
 	*pos += (int64_t)done;
-	return done ? (ssize_t)done : -EAGAIN;
+	return nr < 0 ? nr : (ssize_t)done;
 }
 
 /* Copy what is there of a piece. The first one is waited for, as a read from a disk waits. */
@@ -159,14 +143,14 @@ static ssize_t filemap_copy(const struct usp_iter *to, size_t off, const struct 
 
 ssize_t usp_filemap_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
 {
-	struct usp_lent lents[FILEMAP_BUFS];
+	struct usp_lent lents[FILEMAP_LENTS];
 	ssize_t ret = filemap_cut(in, *pos, to->count);
 	size_t done = 0;
 	int nr;
 
 	if (ret <= 0)
 		return ret;
-	nr = filemap_lend(in, *pos, (size_t)ret, lents, FILEMAP_BUFS, flags);
+	nr = filemap_lend(in, *pos, (size_t)ret, SIZE_MAX, lents, FILEMAP_LENTS, flags);
 	if (nr < 0)
 		return nr;
 	ret = 0;
