@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 
-from measure import Bar, Case, Contender, Run, Stopwatch, finish, start
+from measure import CPU, Bar, Case, Contender, Run, Stopwatch, finish, start
 from relay import RELAY_CASES
 
 MIB = 1 << 20
@@ -237,7 +237,28 @@ def threads_cases(bench):
                [Bar(["usplice"], ["kernel"], 20), Bar(["usplice"], ["vmsplice-64k"], 2.5), Bar(["usplice"], ["vmsplice-1m"], 2)])
 
 
+# --- The page cache ----------------------------------------------------------------------------------
+
+def cache_case(bench, name, path, factors, bars, metrics=None):
+    contenders = [Contender(what, lambda what=what, size=bench.size * factor: own_time_run(
+                      [bench.peer("cache_peer"), what, path, str(size)]), bench.size * factor)
+                  for what, factor in factors.items()]
+    return Case(name, contenders, bars, **({"metrics": metrics} if metrics else {}))
+
+
+def cache_cases(bench):
+    memory, disk = bench.source(bench.tmpfs, bench.size), bench.source(bench.disk, bench.size)
+    for piece, factor in (("4k", 8), ("64k", 16), ("1m", 64)):
+        yield cache_case(bench, f"warm, {piece} at a time", memory, {f"cached-{piece}": factor, f"pread-{piece}": 2},
+                         [Bar([f"cached-{piece}"], [f"pread-{piece}"], 5)])
+    yield cache_case(bench, "cold, in order, O_DIRECT", disk, {"direct-cached": 1, "direct-pread": 1},
+                     [Bar(["direct-cached"], ["direct-pread"], 0.95)])
+    yield cache_case(bench, "readers of one cold source", disk, {"readers-1": 1, "readers-8": 1},
+                     [Bar(["readers-8"], ["readers-1"], 1.2, CPU)])
+
+
 CASES = {
+    "cache": cache_cases,
     "tcp": tcp_cases,
     "files": file_cases,
     "pipeline": pipeline_cases,
