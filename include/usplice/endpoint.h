@@ -124,7 +124,8 @@ struct usp_buf_ops {
 
 	/* After confirm gave -EAGAIN: return a descriptor, and in *ret_events what to wait for on it
 	 * with poll(2) until confirm may succeed. The store owns it; it stays open while the buf
-	 * lives. Must not block. NULL: confirm never gives -EAGAIN. */
+	 * lives. -EAGAIN: there is nothing to wait for, ask confirm again. Must not block. NULL:
+	 * confirm never gives -EAGAIN. */
 	int (*poll_fd)(struct usp_pipe *pipe, const struct usp_buf *buf, short *ret_events);
 };
 

@@ -51,7 +51,7 @@ static ssize_t cached_read_folios(void *arg, const struct iovec *iov, unsigned n
 
 	for (unsigned i = 0; i < nr_segs; i++)
 		iter.count += iov[i].iov_len;
-	return usp_file_try_read_iter(source->below, &iter, &off, 0);
+	return usp_file_read_iter(source->below, &iter, &off, 0);
 }
 
 /* Without a descriptor only the size can tell of a change. */

@@ -56,7 +56,7 @@ static size_t fill_read(struct usp_filler *filler, struct iovec *iov, unsigned n
 		done += (size_t)ret;
 		nr_segs = fill_skip(iov, nr_segs, (size_t)ret);
 	}
-	*ret_error = ret < 0 ? (int)ret : 0;
+	*ret_error = ret == -EAGAIN ? -EIO : ret < 0 ? (int)ret : 0; /* later is not an answer of a source */
 	return done;
 }
 

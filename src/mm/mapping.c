@@ -281,13 +281,28 @@ static bool mapping_make_room(struct usp_mapping *mapping, size_t len)
 	return true;
 }
 
-/* Make a folio for 2^order pages around off, with two references: of the cache and of the fill. Lock held. */
-static struct usp_cached *mapping_add(struct usp_mapping *mapping, int64_t off, unsigned order)
+/* What a lend was asked for, what it gives, and why it gives no more. */
+struct lend {
+	int64_t pos;
+	size_t len, piece;
+	struct usp_lent *lents;
+	unsigned nr_lents;
+	int error;				  /* -EAGAIN: the budget is used up; -ENOMEM */
+	TAILQ_HEAD(lend_own_fills, usp_fill) own; /* fills that no thread could be had for */
+};
+
+/*
+ * Make a folio for 2^order pages around off, with two references: of the cache and of the fill. NULL with
+ * lend->error. Lock held.
+ */
+static struct usp_cached *mapping_add(struct usp_mapping *mapping, int64_t off, unsigned order, struct lend *lend)
 {
 	size_t len = (size_t)1 << (order + PAGE_SHIFT);
-	struct usp_cached *cached = mapping_make_room(mapping, len) ? usp_alloc(sizeof(*cached)) : NULL;
+	bool has_room = mapping_make_room(mapping, len);
+	struct usp_cached *cached = has_room ? usp_alloc(sizeof(*cached)) : NULL;
 	struct usp_folio *memory = cached ? usp_folio_new(len) : NULL;
 
+	lend->error = has_room ? -ENOMEM : -EAGAIN;
 	off = off / (int64_t)len * (int64_t)len;
 	if (!memory || usp_index_insert(&mapping->index, page_of(off), order, cached) < 0) {
 		if (memory)
@@ -296,7 +311,7 @@ static struct usp_cached *mapping_add(struct usp_mapping *mapping, int64_t off, 
 		return NULL;
 	}
 	usp_folio_init(&cached->folio, memory->base, len, cached_release);
-	usp_folio_get(&cached->folio);
+	atomic_store(usp_u32(&cached->folio.refs), 2);
 	cached->memory = memory;
 	cached->mapping = mapping;
 	atomic_fetch_add_explicit(&mapping->refs, 1, memory_order_relaxed);
@@ -331,31 +346,27 @@ static unsigned mapping_order(const struct usp_mapping *mapping, int64_t off, si
 
 /* --- Lending ------------------------------------------------------------------------------------------------ */
 
-/* Fills that no thread could be had for. */
-TAILQ_HEAD(mapping_own_fills, usp_fill);
-
 /* Make a folio for off, and have it read. NULL if memory or the budget is used up. Lock held. */
 static struct usp_cached *mapping_ask(struct usp_mapping *mapping, int64_t off, size_t want, bool is_urgent,
-				      struct mapping_own_fills *own)
+				      struct lend *lend)
 {
-	struct usp_cached *cached = mapping_add(mapping, off, mapping_order(mapping, off, want));
+	struct usp_cached *cached = mapping_add(mapping, off, mapping_order(mapping, off, want), lend);
 
 	if (cached && !usp_filler_ask(mapping->filler, &cached->fill, is_urgent))
-		TAILQ_INSERT_TAIL(own, &cached->fill, link);
+		TAILQ_INSERT_TAIL(&lend->own, &cached->fill, link);
 	return cached;
 }
 
 /* Find or ask for the folio that a reader wants now. Lock held. */
-static struct usp_cached *mapping_want(struct usp_mapping *mapping, struct usp_readahead *ra, int64_t off, size_t len,
-				       struct mapping_own_fills *own)
+static struct usp_cached *mapping_want(struct usp_mapping *mapping, struct usp_readahead *ra, struct lend *lend)
 {
-	struct usp_cached *cached = usp_index_find(&mapping->index, page_of(off));
+	struct usp_cached *cached = usp_index_find(&mapping->index, page_of(lend->pos));
 
 	if (!cached) {
-		size_t piece = usp_max(ra->window, len > RANDOM_PIECE ? len : AHEAD_PIECES * len) / AHEAD_PIECES;
+		size_t pieces = lend->len > RANDOM_PIECE ? lend->len : AHEAD_PIECES * lend->len;
 
 		mapping->usage.nr_misses++;
-		cached = mapping_ask(mapping, off, piece, true, own);
+		cached = mapping_ask(mapping, lend->pos, usp_max(ra->window, pieces) / AHEAD_PIECES, true, lend);
 	} else if (ra->last != cached->entry.key) {
 		mapping->usage.nr_hits++;
 		usp_reclaim_use(&cached->entry);
@@ -383,7 +394,7 @@ static void readahead_begin(const struct usp_mapping *mapping, struct usp_readah
 }
 
 /* Ask for what lies ahead, once half of the window is used up. Lock held. */
-static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, struct mapping_own_fills *own)
+static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, struct lend *lend)
 {
 	int64_t end = ra->next + (int64_t)ra->window, off = usp_max(ra->ahead, ra->next);
 
@@ -393,7 +404,7 @@ static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, 
 		struct usp_cached *cached = usp_index_find(&mapping->index, page_of(off));
 
 		if (!cached) {
-			cached = mapping_ask(mapping, off, ra->window / AHEAD_PIECES, false, own);
+			cached = mapping_ask(mapping, off, ra->window / AHEAD_PIECES, false, lend);
 			mapping->usage.nr_ahead++;
 		}
 		if (!cached)
@@ -403,26 +414,21 @@ static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, 
 	ra->ahead = off;
 }
 
-/* What a lend was asked for, and what it gives. */
-struct lend {
-	int64_t pos;
-	size_t len, piece;
-	struct usp_lent *lents;
-	unsigned nr_lents;
-	struct mapping_own_fills own;
-};
-
-static unsigned mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, struct lend *lend)
+static int mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, struct lend *lend)
 {
 	unsigned nr = 0;
 
 	readahead_begin(mapping, ra, lend->pos, lend->len);
 	while (nr < lend->nr_lents && lend->len) {
-		struct usp_cached *cached = mapping_want(mapping, ra, lend->pos, lend->len, &lend->own);
+		struct usp_cached *cached = mapping_want(mapping, ra, lend);
 		struct usp_lent *lent = &lend->lents[nr];
 
-		if (!cached || !usp_folio_get(&cached->folio))
+		if (!cached)
 			break;
+		if (!usp_folio_get(&cached->folio)) {
+			lend->error = -ENOMEM;
+			break;
+		}
 		lent->folio = &cached->folio;
 		lent->offset = (size_t)(lend->pos - cached_off(cached));
 		lent->len = usp_min(usp_min(lend->len, lend->piece), cached->folio.len - lent->offset);
@@ -430,11 +436,11 @@ static unsigned mapping_lend(struct usp_mapping *mapping, struct usp_readahead *
 		lend->len -= lent->len;
 		nr++;
 	}
-	if (nr) {
-		ra->next = lend->pos;
-		readahead_go(mapping, ra, &lend->own);
-	}
-	return nr;
+	if (nr == 0)
+		return lend->error;
+	ra->next = lend->pos;
+	readahead_go(mapping, ra, lend);
+	return (int)nr;
 }
 
 /* Say first that a reader is starved, and look again: so no reference is dropped unseen in between. Lock held. */
@@ -445,8 +451,8 @@ static void mapping_starve(struct usp_mapping *mapping)
 	atomic_store(&mapping->is_starved, true);
 }
 
-unsigned usp_mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len, size_t piece,
-			  struct usp_lent *ret_lents, unsigned nr_lents)
+int usp_mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len, size_t piece,
+		     struct usp_lent *ret_lents, unsigned nr_lents)
 {
 	/* No more than a part of the budget in one call: a pipe that takes all would drive out what others use. */
 	struct lend lend = {.pos = pos,
@@ -455,21 +461,21 @@ unsigned usp_mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra,
 			    .lents = ret_lents,
 			    .nr_lents = nr_lents};
 	struct usp_fill *fill;
-	unsigned nr;
+	int ret;
 
 	TAILQ_INIT(&lend.own);
 	pthread_mutex_lock(&mapping->lock);
-	nr = mapping_lend(mapping, ra, &lend);
-	if (nr == 0) {
+	ret = mapping_lend(mapping, ra, &lend);
+	if (ret == -EAGAIN) {
 		mapping_starve(mapping);
-		nr = mapping_lend(mapping, ra, &lend);
+		ret = mapping_lend(mapping, ra, &lend);
 	}
 	pthread_mutex_unlock(&mapping->lock);
 	while ((fill = TAILQ_FIRST(&lend.own))) {
 		TAILQ_REMOVE(&lend.own, fill, link);
 		usp_filler_run(mapping->filler, fill);
 	}
-	return nr;
+	return ret;
 }
 
 static bool state_differs(const struct usp_mapping_state *a, const struct usp_mapping_state *b)
@@ -558,6 +564,8 @@ int usp_cached_poll_fd(struct usp_folio *folio)
 	pthread_mutex_lock(&mapping->lock);
 	if (atomic_load(&cached->event_fd) < 0) {
 		fd = usp_sys_eventfd();
+		while (fd < 0 && !atomic_load(&cached->is_filled))
+			pthread_cond_wait(&mapping->filled, &mapping->lock);
 		if (fd >= 0)
 			atomic_store(&cached->event_fd, fd);
 		if (fd >= 0 && atomic_load(&cached->is_filled))
@@ -566,7 +574,7 @@ int usp_cached_poll_fd(struct usp_folio *folio)
 		fd = atomic_load(&cached->event_fd);
 	}
 	pthread_mutex_unlock(&mapping->lock);
-	return fd;
+	return fd < 0 ? -EAGAIN : fd;
 }
 
 void usp_cached_await(struct usp_folio *folio)

@@ -20,13 +20,14 @@ int64_t usp_mapping_look(struct usp_mapping *mapping);
 
 /*
  * Lend the bytes [pos, pos + len) in order, in at most nr_lents pieces of at most `piece` bytes, and have what
- * is missing read. Returns the number of pieces; 0 if the budget is used up: then usp_mapping_poll_fd says what to wait for. ra is the state of
- * one reader. Does not block where the mapping has threads.
+ * is missing read. Returns the number of pieces, -ENOMEM, or -EAGAIN if the budget is used up: then
+ * usp_mapping_poll_fd says what to wait for. ra is the state of one reader. Does not block where the mapping
+ * has threads.
  */
-unsigned usp_mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len, size_t piece,
-			  struct usp_lent *ret_lents, unsigned nr_lents);
+int usp_mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len, size_t piece,
+		     struct usp_lent *ret_lents, unsigned nr_lents);
 
-/* Return a descriptor that is readable when memory may have become free, since a lend gave 0. Or -errno. */
+/* Return a descriptor that is readable when memory may have become free, since a lend gave -EAGAIN. Or -errno. */
 int usp_mapping_poll_fd(struct usp_mapping *mapping);
 
 /* Sleep until memory may have become free. */
@@ -43,7 +44,10 @@ void usp_mapping_ways(const struct usp_mapping *mapping, enum usp_way *ret_way, 
  */
 ssize_t usp_cached_valid(struct usp_folio *folio, size_t offset, size_t len);
 
-/* Return a descriptor that is readable when the folio is filled: it stays open while the folio is lent. Or -errno. */
+/*
+ * Return a descriptor that is readable when the folio is filled; it stays open while the folio is lent. Without
+ * descriptors it waits itself, and returns -EAGAIN.
+ */
 int usp_cached_poll_fd(struct usp_folio *folio);
 
 /* Sleep until the folio is filled. */

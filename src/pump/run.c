@@ -157,8 +157,14 @@ static void run_cut(struct usp_pump *pump)
 	if (!usp_pump_was_cut(pump))
 		return;
 	taken = atomic_exchange(&pump->bytes, end);
+	usp_file_unaccount(source, USP_READ, taken - end);
 	if (source->traits & USP_FILE_SEEKABLE)
 		source->pos -= (int64_t)(taken - end);
+	for (unsigned i = 0; i < pump->nr_sinks; i++) {
+		struct usp_sink *sink = &pump->sinks[i];
+
+		atomic_store(&sink->stranded, usp_min(atomic_load(&sink->stranded), end - atomic_load(&sink->bytes)));
+	}
 }
 
 static int run_finish(struct usp_pump *pump)

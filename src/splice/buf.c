@@ -27,7 +27,7 @@ static int buf_await(struct usp_pipe *pipe, const struct usp_buf *buf, unsigned 
 
 	fd.fd = usp_buf_poll_fd(pipe, buf, &fd.events);
 	if (fd.fd < 0)
-		return fd.fd;
+		return fd.fd == -EAGAIN ? 0 : fd.fd;
 	if (flags & USP_SPLICE_NONBLOCK)
 		return -EAGAIN;
 	ret = usp_sys_poll(&fd, 1, -1);

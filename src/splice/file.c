@@ -165,6 +165,18 @@ void usp_file_account(struct usp_file *file, unsigned side, enum usp_way way, si
 	atomic_store_explicit(usp_text_of(&account->reason[way]), reason, memory_order_relaxed);
 }
 
+void usp_file_unaccount(struct usp_file *file, unsigned side, size_t len)
+{
+	struct usp_account *account = &usp_file_side(file, side)->account;
+
+	for (unsigned way = USP_NR_WAYS; way-- > 0;) {
+		size_t there = atomic_load(usp_u64(&account->bytes[way]));
+
+		atomic_fetch_sub(usp_u64(&account->bytes[way]), usp_min(there, len));
+		len -= usp_min(there, len);
+	}
+}
+
 void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *ret_hop)
 {
 	const struct usp_side *of = usp_file_side(file, side);

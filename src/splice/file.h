@@ -27,6 +27,12 @@ bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos);
 /* Cut len to what one splice may offer a sink: one splice is one datagram, and a longer one is an error. */
 size_t usp_file_offer(const struct usp_file *out, size_t len);
 
+/*
+ * Take len bytes back from the account of a side: they were lent, and turned out to be missing. Those that
+ * were read for it go first.
+ */
+void usp_file_unaccount(struct usp_file *file, unsigned side, size_t len);
+
 /* Take the account of a side since the last call, and reset it to 0. ret_hop->lane is not set. */
 void usp_file_take_account(struct usp_file *file, unsigned side, struct usp_hop *ret_hop);
 

@@ -73,18 +73,16 @@ static ssize_t filemap_cut(struct usp_file *in, int64_t pos, size_t len)
 	return size < 0 ? size : pos >= size ? 0 : (ssize_t)usp_min(len, (size_t)(size - pos));
 }
 
-/* Lend pieces, and wait for memory where the call blocks: their number, or -EAGAIN. */
+/* Lend pieces, and wait for memory where the call blocks: their number, -EAGAIN or -ENOMEM. */
 static int filemap_lend(struct usp_file *in, int64_t pos, size_t len, size_t piece, struct usp_lent *ret_lents,
 			unsigned nr_lents, unsigned flags)
 {
-	unsigned nr;
+	int ret;
 
-	while (!(nr = usp_mapping_lend(in->mapping, &in->ra, pos, len, piece, ret_lents, nr_lents))) {
-		if (!usp_file_blocks(in, flags))
-			return -EAGAIN;
+	while ((ret = usp_mapping_lend(in->mapping, &in->ra, pos, len, piece, ret_lents, nr_lents)) == -EAGAIN &&
+	       usp_file_blocks(in, flags))
 		usp_mapping_await_room(in->mapping);
-	}
-	return (int)nr;
+	return ret;
 }
 
 static void filemap_account(struct usp_file *in, size_t fresh, size_t done)
@@ -111,6 +109,8 @@ ssize_t usp_filemap_splice_read(struct usp_file *in, int64_t *pos, struct usp_pi
 	if (ret <= 0)
 		return ret;
 	nr_slots = (unsigned)usp_min(usp_pipe_room(pipe, &room), FILEMAP_LENTS);
+	if (!nr_slots || !room)
+		return -EAGAIN;
 	nr = filemap_lend(in, *pos, usp_min((size_t)ret, room), usp_pipe_slot_bytes(pipe), lents, nr_slots, flags);
 	for (int i = 0; i < nr; i++) {
 		const struct usp_lent *lent = &lents[i];

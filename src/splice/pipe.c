@@ -275,7 +275,7 @@ int usp_pipe_take_write(struct usp_pipe *pipe, unsigned flags)
 
 int usp_pipe_await_room(struct usp_pipe *pipe, uint64_t timeout_ns)
 {
-	uint64_t end_ns = usp_sys_now_ns() + timeout_ns;
+	uint64_t end_ns = timeout_ns ? usp_sys_now_ns() + timeout_ns : 0; /* a time in the past: only look */
 	struct timespec end = {.tv_sec = (time_t)(end_ns / 1000000000), .tv_nsec = (long)(end_ns % 1000000000)};
 	int ret = 0;
 

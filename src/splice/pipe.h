@@ -94,9 +94,6 @@ bool usp_pipe_may_be_late(struct usp_pipe *pipe);
  */
 bool usp_pipe_is_late(struct usp_pipe *pipe, int *ret_fd, short *ret_events);
 
-/* Confirm the first buf without waiting: 0, -EAGAIN if its bytes are not there yet, or why they will not come. Takes no turn. */
-int usp_pipe_confirm_first(struct usp_pipe *pipe);
-
 /* Let readers see what was pushed in this turn. Lock held. */
 void usp_pipe_publish(struct usp_pipe *pipe);
 

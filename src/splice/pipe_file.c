@@ -62,41 +62,23 @@ bool usp_pipe_may_be_late(struct usp_pipe *pipe)
 	return may_be_late;
 }
 
-/* Become a second owner of the first buf, if its bytes may come later: to take the turn would keep a reader from it. */
-static bool pipe_get_late(struct usp_pipe *pipe, struct usp_buf *ret_first)
+/* Ask a second owner of the buf: to take the turn would keep a reader from it. */
+bool usp_pipe_is_late(struct usp_pipe *pipe, int *ret_fd, short *ret_events)
 {
-	bool may_be_late = false;
+	struct usp_buf first = {.ops = NULL};
+	bool is_late;
+	int fd = -1;
 
 	pthread_mutex_lock(&pipe->lock);
 	if (!usp_pipe_is_empty(pipe)) {
 		const struct usp_buf *buf = usp_pipe_slot(pipe, pipe->tail);
 
-		*ret_first = *buf;
-		may_be_late = usp_buf_may_be_late(buf) && usp_buf_get(pipe, buf, ret_first);
+		first = *buf;
+		if (!usp_buf_may_be_late(buf) || !usp_buf_get(pipe, buf, &first))
+			first.ops = NULL;
 	}
 	pthread_mutex_unlock(&pipe->lock);
-	return may_be_late;
-}
-
-int usp_pipe_confirm_first(struct usp_pipe *pipe)
-{
-	struct usp_buf first;
-	int ret;
-
-	if (!pipe_get_late(pipe, &first))
-		return 0;
-	ret = usp_buf_confirm(pipe, &first, USP_SPLICE_NONBLOCK);
-	usp_buf_release(pipe, &first);
-	return ret;
-}
-
-bool usp_pipe_is_late(struct usp_pipe *pipe, int *ret_fd, short *ret_events)
-{
-	struct usp_buf first;
-	bool is_late;
-	int fd = -1;
-
-	if (!pipe_get_late(pipe, &first))
+	if (!first.ops)
 		return false;
 	is_late = usp_buf_confirm(pipe, &first, USP_SPLICE_NONBLOCK) == -EAGAIN &&
 		  (fd = usp_buf_poll_fd(pipe, &first, ret_events)) >= 0;

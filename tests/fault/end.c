@@ -146,6 +146,8 @@ void end_prepare(struct end *end, enum end_kind kind, unsigned mode)
 		end->bytes = calloc(1, end_len);
 	if (kind == END_FIFO || kind == END_TCP || kind == END_UNIX)
 		end_prepare_stream(end);
+	if (kind == END_CACHED)
+		end->far_fd = dup(end_file_fd);
 	if (kind != END_FILE)
 		return;
 	end->far_fd = mode == USP_WRITE ? memfd_create("sink", MFD_CLOEXEC) : dup(end_file_fd);
@@ -161,6 +163,16 @@ static void end_done(void *arg)
 	end->nr_done++;
 }
 
+/* The fills read from a descriptor of the cache, which end->fd names. */
+static void end_open_cached(struct end *end, const struct usp_open_params *params)
+{
+	char spec[64];
+
+	snprintf(spec, sizeof(spec), "cached:/proc/self/fd/%d,budget=256k", end->far_fd);
+	end->error = usp_open(spec, params, &end->file, NULL);
+	end->fd = end->error == 0 ? usp_file_fd(end->file) : -1;
+}
+
 void end_open(struct end *end)
 {
 	const struct usp_open_params params = {.size = sizeof(params), .mode = end->mode};
@@ -172,6 +184,8 @@ void end_open(struct end *end)
 	else if (end->kind == END_MEMORY)
 		end->error = usp_open_memory(end->mode == USP_WRITE ? end->bytes : end_bytes, end_len, end->mode,
 					     end_done, end, &end->file);
+	else if (end->kind == END_CACHED)
+		end_open_cached(end, &params);
 	else
 		end->error = usp_open_fd(end->fd, end->mode | USP_EXCLUSIVE, "end", &end->file);
 	fault_check(end->error == 0 ? end->file != NULL : end->file == NULL);
@@ -195,7 +209,7 @@ void end_close(struct end *end)
 	end->close_result = end->file ? usp_file_close(end->file) : 0;
 	usp_file_put(end->file);
 	end->file = NULL;
-	if (end->was_open)
+	if (end->was_open && end->kind != END_CACHED)
 		end_check_close(end);
 	if (!end->was_open && end->fd >= 0)
 		fault_check(close(end->fd) == 0); /* a failed open leaves it with the caller */

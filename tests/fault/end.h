@@ -12,8 +12,9 @@ enum end_kind {
 	END_TCP,
 	END_UNIX,
 	END_MEMORY,
-	END_ZERO, /* source only */
-	END_NULL, /* sink only */
+	END_ZERO,   /* source only */
+	END_NULL,   /* sink only */
+	END_CACHED, /* source only: a file through a page cache */
 };
 
 /* What every source of this program gives, and the zeros of END_ZERO. Made by end_init, before the first run. */

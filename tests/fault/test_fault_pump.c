@@ -321,6 +321,12 @@ static const struct fault_scenario scenarios[] = {
 	 DRIVEN(DRIVE_STEPS, END_FILE, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_AUTO, 0)},
 	{.name = "a_fan_out_in_steps_goes_on_without_a_failed_sink",
 	 DRIVEN(DRIVE_STEPS, END_FIFO, {END_MEMORY, END_FIFO, END_TCP}, 3, USP_LANE_AUTO, USP_PUMP_CONTINUE_ON_ERROR)},
+	{.name = "a_cache_goes_to_a_file", ROUTE(END_CACHED, {END_FILE}, 1, USP_LANE_AUTO, 0)},
+	{.name = "a_cache_goes_to_tcp_in_steps", DRIVEN(DRIVE_STEPS, END_CACHED, {END_TCP}, 1, USP_LANE_AUTO, 0)},
+	{.name = "a_cache_fans_out", ROUTE(END_CACHED, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_AUTO, 0)},
+	{.name = "a_cache_fans_out_in_steps",
+	 DRIVEN(DRIVE_STEPS, END_CACHED, {END_FILE, END_FIFO, END_MEMORY}, 3, USP_LANE_AUTO,
+		USP_PUMP_CONTINUE_ON_ERROR)},
 	{.name = "a_fan_out_with_a_time_out",
 	 DRIVEN(DRIVE_TIMED, END_TCP, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_USER, 0)},
 };
