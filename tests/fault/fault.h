@@ -152,6 +152,12 @@ void fault_complain(const char *format, ...) __attribute__((format(printf, 1, 2)
 
 /* What a scenario leaves to its later runs: the first one, without a fault, may note what the others must match. */
 extern int64_t *fault_notes;
+
+/*
+ * How many times as fast as else the time of the library passes while it waits: its clock moves on by what a wait leaves
+ * out. Set it before fault_main. Time-outs that bound the test's own threads have to be as many times longer.
+ */
+extern unsigned fault_haste;
 #define FAULT_NR_NOTES 64
 
 struct fault_scenario {

@@ -340,15 +340,15 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "open_memory_with_a_text", OPENING("mem:text\\,with a comma", USP_READ, 0)},
 	{.name = "open_memory_to_fill", OPENING("mem:,max=64M", USP_WRITE, 0)},
 	{.name = "connect_to_tcp", OPENING("tcp:127.0.0.1:%u,nodelay", BOTH, 0)},
-	{.name = "connect_to_tcp_by_name", OPENING("tcp:localhost:%u,timeout=20", BOTH, BY_NAME)},
-	{.name = "wait_for_tcp", OPENING("tcp-listen:127.0.0.1:%u,timeout=20", BOTH, NEEDS_CLIENT)},
+	{.name = "connect_to_tcp_by_name", OPENING("tcp:localhost:%u,timeout=200", BOTH, BY_NAME)},
+	{.name = "wait_for_tcp", OPENING("tcp-listen:127.0.0.1:%u,timeout=200", BOTH, NEEDS_CLIENT)},
 	{.name = "connect_to_unix", OPENING("unix:%s/socket", BOTH, 0)},
-	{.name = "wait_for_unix", OPENING("unix-listen:%s/listen,timeout=20", BOTH, NEEDS_CLIENT)},
+	{.name = "wait_for_unix", OPENING("unix-listen:%s/listen,timeout=200", BOTH, NEEDS_CLIENT)},
 	{.name = "take_over_a_stale_unix_socket",
-	 OPENING("unix-listen:%s/listen,timeout=20", BOTH, NEEDS_CLIENT | IS_STALE)},
+	 OPENING("unix-listen:%s/listen,timeout=200", BOTH, NEEDS_CLIENT | IS_STALE)},
 	{.name = "open_udp", OPENING("udp:127.0.0.1:%u,eof", USP_WRITE, 0)},
 	{.name = "open_udp_to_listen", OPENING("udp-listen:127.0.0.1:%u", USP_READ, 0)},
-	{.name = "open_udp_by_name", OPENING("udp:localhost:%u,timeout=20", USP_WRITE, BY_NAME)},
+	{.name = "open_udp_by_name", OPENING("udp:localhost:%u,timeout=200", USP_WRITE, BY_NAME)},
 	{.name = "open_udp_to_listen_by_name", OPENING("udp-listen:localhost:%u", USP_READ, BY_NAME)},
 	{.name = "adopt_a_file", ADOPTION(run_adopt, make_file, BOTH)},
 	{.name = "adopt_null", ADOPTION(run_adopt, make_null, USP_WRITE)},
@@ -428,6 +428,7 @@ int main(void)
 	int ret = 1;
 
 	end_init(PAGE);
+	fault_haste = 10; /* the patience with a lock that another program holds */
 	if (prepare())
 		ret = fault_main(scenarios, ARRAY_LEN(scenarios));
 	else

@@ -26,10 +26,13 @@
 #define CHUNK 50000
 #define SHORT_LEN 20001
 #define TEXT_ROOM 128
-#define PATIENCE_MS 60	/* with a fault that does not pass by itself */
+#define HASTE 10	/* in waits of the relay: else most of the test would be pauses before a retry */
+#define PATIENCE_MS 20	/* with a fault that does not pass by itself */
 #define HESITATION_MS 2 /* of a client that is to send a header: the relay has heard by then that it may write to it */
-#define WAITS_MAX 50	/* in a row, until nothing will happen any more */
+#define TRIES_MAX 20	/* of the relay to get through to the target, with such a fault */
+#define WAITS_MAX 150	/* in a row, until nothing will happen any more */
 #define NS_PER_MS UINT64_C(1000000)
+#define REAL_MS (HASTE * NS_PER_MS) /* of a wait */
 #define HEADER "PROXY TCP4 192.0.2.1 198.51.100.7 1111 80\r\n"
 #define HEADER_LEN (sizeof(HEADER) - 1)
 
@@ -246,30 +249,31 @@ static void exchange_prepare(struct exchange *exchange, const struct scene *it)
 	}
 }
 
-/* A connection that the relay opened and gave up before it had anything to say: another may come. */
-static void exchange_forget_server(struct exchange *exchange, const struct scene *it)
+/* Tell whether the relay opened a connection and gave it up before it had anything to say: another may come. */
+static bool exchange_forget_server(struct exchange *exchange, const struct scene *it)
 {
 	struct exchange fresh;
 
 	if (exchange->server.fd < 0 || !side_is_done(&exchange->server) || exchange->server.nr_taken)
-		return;
+		return false;
 	close(exchange->server.fd);
 	exchange_prepare(&fresh, it);
 	exchange->server = fresh.server;
+	return true;
 }
 
 static unsigned exchange_patience(void)
 {
 	struct fault_hit hit = fault_hit();
 
-	return is_lie(&hit) ? 2 : WAITS_MAX;
+	return is_lie(&hit) ? 6 : WAITS_MAX;
 }
 
 /* Until the client is done, and the target if it was reached. A fault that does not pass by itself passes after a while. */
 static void exchange_go(struct exchange *exchange, const struct scene *it)
 {
 	struct side *client = &exchange->client, *server = &exchange->server;
-	unsigned nr_waits = 0;
+	unsigned nr_waits = 0, nr_tries = 0;
 
 	while (nr_waits < exchange_patience() && (!side_is_done(client) || !side_is_done(server))) {
 		struct pollfd fds[] = {
@@ -279,14 +283,14 @@ static void exchange_go(struct exchange *exchange, const struct scene *it)
 		};
 
 		nr_waits = poll(fds, usp_array_len(fds), PATIENCE_MS) ? 0 : nr_waits + 1;
-		if (nr_waits && fault_hit().has_fired)
+		if ((nr_waits || nr_tries > TRIES_MAX) && fault_hit().has_fired)
 			fault_disarm();
 		side_go(client, fds[0].revents);
 		side_go(server, fds[1].revents);
 		if (fds[2].revents)
 			server->fd = accept4(it->listener, NULL, NULL, SOCK_CLOEXEC);
 		if (!side_is_done(client))
-			exchange_forget_server(exchange, it);
+			nr_tries += exchange_forget_server(exchange, it);
 	}
 	exchange->is_stuck = nr_waits;
 }
@@ -509,7 +513,7 @@ static void run_busy(const void *arg)
 #define PARAMS(...)                                         \
 	.params = {.size = sizeof(struct usp_relay_params), \
 		   .retry_after_ns = 1,                     \
-		   .connect_timeout_ns = 70 * NS_PER_MS,    \
+		   .connect_timeout_ns = 70 * REAL_MS,      \
 		   __VA_ARGS__}
 #define SETTING(...)                                       \
 	.run = run_setting, .arg = &(const struct setting) \
@@ -533,17 +537,17 @@ static const struct fault_scenario scenarios[] = {
 					.is_named = true,
 					.params = {.size = sizeof(struct usp_relay_params),
 						   .retry_after_ns = 1,
-						   .connect_timeout_ns = 10000 * NS_PER_MS,
+						   .connect_timeout_ns = 3000 * REAL_MS,
 						   .no_uring = true}}},
 	/* Time enough for the header also on a machine that is busy: the client may be a thread that waits for its turn. */
 	{.name = "a_header_is_passed_on",
 	 SETTING(.is_short = true, .params = {.size = sizeof(struct usp_relay_params),
 					      .retry_after_ns = 1,
-					      .connect_timeout_ns = 3000 * NS_PER_MS,
+					      .connect_timeout_ns = 3000 * REAL_MS,
 					      .proxy_accept = true,
 					      .proxy_send = 1})},
 	{.name = "a_connection_with_limits",
-	 SETTING(.is_short = true, PARAMS(.rate = 1 << 26, .rate_total = 1 << 26, .idle_timeout_ns = 20000 * NS_PER_MS,
+	 SETTING(.is_short = true, PARAMS(.rate = 1 << 26, .rate_total = 1 << 26, .idle_timeout_ns = 20000 * REAL_MS,
 					  .connections_max = 1, .source = "127.0.0.1"))},
 	{.name = "a_client_with_an_address",
 	 SETTING(.is_short = true, .has_rules = true,
@@ -560,6 +564,7 @@ int main(void)
 	long_len = len ? strtoul(len, NULL, 0) : long_len;
 	if (!mkdtemp(folder))
 		return 1;
+	fault_haste = HASTE;
 	ret = fault_main(scenarios, usp_array_len(scenarios));
 	remove_folder();
 	return ret;

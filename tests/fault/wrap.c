@@ -137,29 +137,12 @@ WRAP(int, usp_sys_unlink, (const char *path), (path))
 WRAP(int, usp_sys_fchmod, (int fd, unsigned mode), (fd, mode))
 WRAP(int, usp_sys_fchown, (int fd, uid_t user, gid_t group), (fd, user, group))
 WRAP(int, usp_sys_flock, (int fd), (fd))
-WRAP(int, usp_sys_poll, (struct pollfd * fds, unsigned nr_fds, int64_t timeout_ns), (fds, nr_fds, timeout_ns))
 WRAP(int, usp_sys_eventfd, (void), ())
 WRAP(int, usp_sys_epoll, (void), ())
 WRAP(int, usp_sys_epoll_ctl, (int epoll_fd, int op, int fd, struct epoll_event *event), (epoll_fd, op, fd, event))
-WRAP(int, usp_sys_epoll_wait, (int epoll_fd, struct epoll_event *ret_events, unsigned nr_events, int64_t timeout_ns),
-     (epoll_fd, ret_events, nr_events, timeout_ns))
 WRAP(int, usp_sys_map_file, (int fd, size_t len, void **ret_base), (fd, len, ret_base))
 WRAP(int, usp_sys_get_policy, (void), ())
 WRAP(int, usp_sys_set_policy, (int policy), (policy))
-
-/* Ahead of all that this run may wait for, and not so far that a sum overflows. */
-#define WRAP_JUMP_NS (UINT64_C(3600) * 1000000000)
-
-uint64_t __real_usp_sys_now_ns(void);
-uint64_t __wrap_usp_sys_now_ns(void);
-uint64_t __wrap_usp_sys_now_ns(void)
-{
-	static atomic_bool is_ahead;
-
-	if (fault_fires(FAULT_usp_sys_now_ns, -1, -1))
-		atomic_store(&is_ahead, true);
-	return __real_usp_sys_now_ns() + (atomic_load(&is_ahead) ? WRAP_JUMP_NS : 0);
-}
 
 /* It gives an error of its own, and a list that must be freed like memory. */
 int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **ret_list);
@@ -199,6 +182,54 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 {
 	return fault_fires(FAULT_pthread_create, -1, -1) ? fault_error()
 							 : __real_pthread_create(thread, attr, run, arg);
+}
+
+/* --- Time: a wait is cut short, and the clock moves on by what it left out ---------------------------------- */
+
+/* Ahead of all that this run may wait for, and not so far that a sum overflows. */
+#define WRAP_JUMP_NS (UINT64_C(3600) * 1000000000)
+
+unsigned fault_haste = 1;
+static atomic_uint_fast64_t wrap_left_out_ns;
+
+static int64_t wrap_shorten(int64_t timeout_ns)
+{
+	return timeout_ns > fault_haste ? timeout_ns / fault_haste : timeout_ns;
+}
+
+/* Only a wait to its end leaves something out. */
+static int wrap_end_wait(int ret, int64_t timeout_ns)
+{
+	if (ret == 0)
+		atomic_fetch_add(&wrap_left_out_ns, (uint64_t)(timeout_ns - wrap_shorten(timeout_ns)));
+	return ret;
+}
+
+#define WRAP_WAIT(name, params, args)                                                                   \
+	int __real_##name params;                                                                       \
+	int __wrap_##name params;                                                                       \
+	int __wrap_##name params                                                                        \
+	{                                                                                               \
+		int64_t whole_ns = timeout_ns;                                                          \
+                                                                                                        \
+		timeout_ns = wrap_shorten(whole_ns);                                                    \
+		return fault_fires(FAULT_##name, -1, -1) ? -fault_error()                               \
+							 : wrap_end_wait(__real_##name args, whole_ns); \
+	}
+
+WRAP_WAIT(usp_sys_poll, (struct pollfd * fds, unsigned nr_fds, int64_t timeout_ns), (fds, nr_fds, timeout_ns))
+WRAP_WAIT(usp_sys_epoll_wait, (int epoll_fd, struct epoll_event *ret_events, unsigned nr_events, int64_t timeout_ns),
+	  (epoll_fd, ret_events, nr_events, timeout_ns))
+
+uint64_t __real_usp_sys_now_ns(void);
+uint64_t __wrap_usp_sys_now_ns(void);
+uint64_t __wrap_usp_sys_now_ns(void)
+{
+	static atomic_bool is_ahead;
+
+	if (fault_fires(FAULT_usp_sys_now_ns, -1, -1))
+		atomic_store(&is_ahead, true);
+	return __real_usp_sys_now_ns() + atomic_load(&wrap_left_out_ns) + (atomic_load(&is_ahead) ? WRAP_JUMP_NS : 0);
 }
 
 /* --- Calls that move bytes: an error, or the call with less to move -------------------------------------- */
