@@ -20,7 +20,8 @@
 #include "relay/report.h"
 
 #define ANSWER_ROOM (1 << 18)
-#define PATIENCE_S 4 /* of the client: longer than the second after which the server tries again */
+#define HASTE 5	     /* in waits of the server, which gives a client five seconds */
+#define PATIENCE_S 1 /* of the client: longer than the tick after which the server tries again */
 
 /* --- The relay ------------------------------------------------------------------------------------- */
 
@@ -176,5 +177,6 @@ static const struct fault_scenario scenarios[] = {
 
 int main(void)
 {
+	fault_haste = HASTE;
 	return fault_main(scenarios, usp_array_len(scenarios));
 }

@@ -16,11 +16,13 @@
 
 #define CONTENT_MAX ((size_t)16 << 20) /* a file that somebody wrote to the end of is longer, and nothing but zeros */
 #define SLEEPERS_NS 3000000000
+#define DOUBTFUL_NS 100000000
 #define NR_BUFFERS 4 /* for each world: of its steps, and of the step that sleeps */
 
 static unsigned char *buffers[NR_BUFFERS], *constant;
 static uint64_t stream_off; /* of what write writes: no two writes have the same bytes */
 static struct worker workers[2];
+static uint64_t sleepers_ns = SLEEPERS_NS;
 
 bool oracle_is_possible(void)
 {
@@ -240,7 +242,7 @@ static void sleepers_start(struct oracle *oracle, const struct step *step)
 static void sleepers_await(const struct oracle *oracle)
 {
 	struct worker *const workers_of[2] = {oracle->sleepers[0].worker, oracle->sleepers[1].worker};
-	uint64_t end = world_now_ns() + SLEEPERS_NS;
+	uint64_t end = world_now_ns() + sleepers_ns;
 
 	do {
 		for (unsigned i = 0; i < 2; i++)
@@ -401,6 +403,16 @@ bool oracle_play(struct oracle *oracle, const char *script)
 	return is_same;
 }
 
+bool oracle_play_doubtful(struct oracle *oracle, const char *script)
+{
+	bool is_same;
+
+	sleepers_ns = DOUBTFUL_NS;
+	is_same = oracle_play(oracle, script);
+	sleepers_ns = SLEEPERS_NS;
+	return is_same;
+}
+
 ssize_t oracle_ask(const char *script)
 {
 	char letters[ORACLE_OBJECTS_MAX + 1];
@@ -442,7 +454,7 @@ bool oracle_play_difference(struct oracle *oracle, const char *script, const cha
 		snprintf(oracle->why, sizeof(oracle->why), "docs/differences.md has no section '%s'", section);
 		return false;
 	}
-	if (!oracle_play(oracle, script))
+	if (!oracle_play_doubtful(oracle, script))
 		return true;
 	snprintf(oracle->why, sizeof(oracle->why), "the worlds agree, although '%s' says that they differ", section);
 	return false;

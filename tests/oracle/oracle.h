@@ -42,6 +42,9 @@ bool oracle_step(struct oracle *oracle, const struct step *step);
 /* A whole script in a new oracle. False with why set if the worlds differ, or something still sleeps at the end. */
 bool oracle_play(struct oracle *oracle, const char *script);
 
+/* The same for scripts that may differ: soon believes that what sleeps in one world only goes on sleeping. */
+bool oracle_play_doubtful(struct oracle *oracle, const char *script);
+
 /*
  * The same for scripts of which it is known that the worlds differ, and where that is written: the heading of a section
  * of docs/differences.md. It must exist, and the script must differ.
