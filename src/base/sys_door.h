@@ -8,6 +8,8 @@
 #include "base/sys.h"
 #include "base/trace.h"
 
+#define SYS_NS_PER_S 1000000000
+
 static inline uint64_t sys_begin(void)
 {
 	return atomic_load_explicit(&usp_trace_is_on, memory_order_relaxed) ? usp_sys_now_ns() : 0;

@@ -11,8 +11,6 @@
 
 #include "base/sys_door.h"
 
-#define SYS_NS_PER_S 1000000000
-
 #ifndef SO_NETNS_COOKIE /* newer than the oldest supported headers */
 #define SO_NETNS_COOKIE 71
 #endif
