@@ -64,10 +64,13 @@ static int copy_open_number(int number, const char *text, unsigned mode, struct 
 	return ret;
 }
 
-static int copy_open(const char *text, const struct usp_open_params *params, struct usp_file **ret_file)
+/* Open an end. *ret_is_named: it is no descriptor of the caller. */
+static int copy_open(const char *text, const struct usp_open_params *params, struct usp_file **ret_file,
+		     bool *ret_is_named)
 {
 	int number = copy_number(text, params->mode);
 
+	*ret_is_named = number < 0;
 	return number < 0 ? usp_open(text, params, ret_file, NULL)
 			  : copy_open_number(number, text, params->mode, ret_file);
 }
@@ -105,13 +108,14 @@ int usp_copy(const char *from, const char *to, const struct usp_pump_params *par
 	const struct usp_open_params to_read = {.size = sizeof(to_read), .mode = USP_READ};
 	const struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE, .keep_bytes = true};
 	struct usp_file *source, *sink;
-	int ret = copy_open(from, &to_read, &source);
+	bool is_named;
+	int ret = copy_open(from, &to_read, &source, &is_named);
 
 	if (ret < 0)
 		return ret;
-	ret = copy_open(to, &to_write, &sink);
+	ret = copy_open(to, &to_write, &sink, &is_named);
 	if (ret == 0)
-		ret = copy_run(source, sink, copy_number(to, USP_WRITE) < 0, params, ret_total);
+		ret = copy_run(source, sink, is_named, params, ret_total);
 	usp_file_put(source);
 	return ret;
 }
