@@ -65,6 +65,15 @@ static void explain_copy_attributes(const char *path, int stand_in)
 		close(fd);
 }
 
+/* Return the folder of a path, with the slash behind it, to be freed; and where the name begins. */
+static char *explain_split(const char *path, const char **ret_name)
+{
+	const char *slash = strrchr(path, '/');
+
+	*ret_name = slash ? slash + 1 : path;
+	return slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+}
+
 /* Open a file without a name in a folder, on the file system of a file that it stands in for, if there is one. */
 static struct usp_file *explain_open_unnamed(const char *folder, const struct stat *like, const char *name)
 {
@@ -88,8 +97,8 @@ static struct usp_file *explain_stand_in(const char *path, const char *name, int
 {
 	char *real = realpath(path, NULL), *folder;
 	struct usp_file *file = NULL;
-	const char *slash;
 	struct stat st, link;
+	const char *last;
 
 	*ret_error = 0;
 	if (real ? stat(real, &st) < 0 || !S_ISREG(st.st_mode) : errno != ENOENT) {
@@ -100,8 +109,7 @@ static struct usp_file *explain_stand_in(const char *path, const char *name, int
 		*ret_error = errno;
 	else if (!real && lstat(path, &link) == 0)
 		*ret_error = ENOENT; /* a link that leads nowhere: a copy makes no file through it */
-	slash = strrchr(real ? real : path, '/');
-	folder = slash ? strndup(real ? real : path, (size_t)(slash - (real ? real : path)) + 1) : strdup(".");
+	folder = explain_split(real ? real : path, &last);
 	if (folder && *ret_error == 0)
 		file = explain_open_unnamed(folder, real ? &st : NULL, name);
 	if (file && real)
@@ -113,27 +121,29 @@ static struct usp_file *explain_stand_in(const char *path, const char *name, int
 	return file;
 }
 
-/* Open a sink. *ret_is_safe: a sample may be written to it. */
-static struct usp_file *explain_open_sink(const char *text, bool *ret_is_safe)
+/* Open a sink: the exit code. *ret_is_safe: a sample may be written to it. */
+static int explain_open_sink(const char *text, struct usp_file **ret_file, bool *ret_is_safe)
 {
 	struct usp_spec *spec;
-	struct usp_file *file = NULL;
 	const char *why;
-	int error = 0;
+	int error = 0, code;
 
 	*ret_is_safe = true;
 	if (usp_spec_parse(text, &spec, &why) == 0) {
 		if (usp_spec_path(spec) && usp_spec_nr_options(spec) == 0)
-			file = explain_stand_in(usp_spec_path(spec), text, &error);
+			*ret_file = explain_stand_in(usp_spec_path(spec), text, &error);
 		usp_spec_free(spec);
 	}
-	if (error)
+	if (error) {
 		message_say("sink %s: %s", text, strerror(error));
-	if (file || error)
-		return file;
-	file = probe_open(text, USP_WRITE, true);
-	*ret_is_safe = file && (strcmp(usp_file_type(file), "null") == 0 || strcmp(usp_file_type(file), "memory") == 0);
-	return file;
+		return CLI_SINK;
+	}
+	if (*ret_file)
+		return CLI_DONE;
+	code = probe_open(text, USP_WRITE, true, ret_file);
+	*ret_is_safe = code == CLI_DONE && (strcmp(usp_file_type(*ret_file), "null") == 0 ||
+					    strcmp(usp_file_type(*ret_file), "memory") == 0);
+	return code;
 }
 
 /* Tell whether the bytes of a regular file are stored. Those that the kernel makes may be there only once. */
@@ -143,7 +153,7 @@ static bool explain_is_stored(const struct usp_file *source)
 	struct statfs fs;
 	size_t i;
 
-	if (usp_file_size(source) <= 0 || fstatfs(usp_file_fd(source), &fs) < 0)
+	if (fstatfs(usp_file_fd(source), &fs) < 0)
 		return false;
 	for (i = 0; i < sizeof(generated) / sizeof(generated[0]); i++) {
 		if ((long)fs.f_type == generated[i])
@@ -193,19 +203,16 @@ static struct stat explain_look(const char *text, unsigned side)
 /* Tell whether two paths where nothing is yet name one new file. */
 static bool explain_is_same_name(const char *a, const char *b)
 {
-	const char *names[] = {a, b}, *slash;
+	const char *names[] = {a, b};
 	struct stat folders[2];
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		char *folder;
+		char *folder = explain_split(names[i], &names[i]);
 
-		slash = strrchr(names[i], '/');
-		folder = slash ? strndup(names[i], (size_t)(slash - names[i]) + 1) : strdup(".");
 		if (!folder || stat(folder, &folders[i]) < 0)
 			folders[i].st_ino = 0;
 		free(folder);
-		names[i] = slash ? slash + 1 : names[i];
 	}
 	return folders[0].st_ino && folders[0].st_ino == folders[1].st_ino && folders[0].st_dev == folders[1].st_dev &&
 	       strcmp(names[0], names[1]) == 0;
@@ -249,17 +256,15 @@ static int explain_open(struct explanation *explanation)
 {
 	const struct explain_request *request = explanation->request;
 	bool is_safe, all_safe = true;
+	int code = probe_open(request->source, USP_READ, false, &explanation->source);
 	unsigned i;
 
-	explanation->source = probe_open(request->source, USP_READ, false);
-	if (!explanation->source)
-		return CLI_SOURCE;
-	for (i = 0; i < request->nr_sinks; i++) {
-		explanation->sinks[i] = explain_open_sink(request->sinks[i], &is_safe);
-		if (!explanation->sinks[i])
-			return CLI_SINK;
+	for (i = 0; i < request->nr_sinks && code == CLI_DONE; i++) {
+		code = explain_open_sink(request->sinks[i], &explanation->sinks[i], &is_safe);
 		all_safe = all_safe && is_safe;
 	}
+	if (code != CLI_DONE)
+		return code;
 	if (request->sample == 0)
 		explanation->why_no_sample = "none was asked for";
 	else if (strcmp(usp_file_type(explanation->source), "regular") == 0 && usp_file_size(explanation->source) <= 0)

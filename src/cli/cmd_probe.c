@@ -144,17 +144,15 @@ static void probe_print_hop(const struct probe_request *request, const char *fro
 
 static int probe_ends(const struct probe_request *request)
 {
-	struct usp_file *source = probe_open(request->source, USP_READ, false), *sink = NULL;
+	struct usp_file *source = NULL, *sink = NULL;
 	struct usp_probe_result into, out;
+	int code = probe_open(request->source, USP_READ, false, &source);
 
-	if (!source)
-		return CLI_SOURCE;
-	if (request->sink) {
-		sink = probe_open(request->sink, USP_WRITE, false);
-		if (!sink) {
-			usp_file_put(source);
-			return CLI_SINK;
-		}
+	if (code == CLI_DONE && request->sink)
+		code = probe_open(request->sink, USP_WRITE, false, &sink);
+	if (code != CLI_DONE) {
+		usp_file_put(source);
+		return code;
 	}
 	into = probe_ask(source, USP_READ);
 	if (request->json)

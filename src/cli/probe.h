@@ -37,9 +37,9 @@ void probe_objects_free(struct probe_object *objects, int nr_objects);
 
 /*
  * Open an end without changing it: no file is made or cut, and a file on a disk is not even opened to be written,
- * unless must_write is set. A pipe stands in for a FIFO. NULL after saying why not.
+ * unless must_write is set. A pipe stands in for a FIFO. CLI_DONE, or another exit code after saying why.
  */
-struct usp_file *probe_open(const char *spec, unsigned mode, bool must_write);
+int probe_open(const char *spec, unsigned mode, bool must_write, struct usp_file **ret_file);
 
 /* What a run found on this machine: what the ledger uses, and the matrix. */
 struct probe_machine {

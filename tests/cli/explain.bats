@@ -162,6 +162,10 @@ agrees() {
 	ln -s nowhere link
 	run "$USPLICE" explain a link
 	[ "$status" -eq 4 ]
+	run "$USPLICE" explain tcp:no-port null:
+	[ "$status" -eq 2 ]
+	run "$USPLICE" explain a tcp:no-port
+	[ "$status" -eq 2 ]
 	run "$USPLICE" explain a
 	[ "$status" -eq 2 ]
 	run "$USPLICE" explain --json --dot a null:

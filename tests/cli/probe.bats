@@ -247,6 +247,10 @@ decided() {
 	run "$USPLICE" probe missing
 	[ "$status" -eq 3 ]
 	[[ $output == *"source missing: No such file or directory"* ]]
+	run "$USPLICE" probe tcp:no-port
+	[ "$status" -eq 2 ]
+	run "$USPLICE" probe null: zero:,count=1
+	[ "$status" -eq 2 ]
 	run "$USPLICE" probe a b c
 	[ "$status" -eq 2 ]
 	run "$USPLICE" probe --dir /tmp a
