@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* test_pump - moments of a pump that whole transfers meet only by chance; tests/conformance has the transfers. */
+#include "base/sys.h"
 #include "net.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -172,6 +174,15 @@ static ssize_t read_on(void *fd)
 	return 0;
 }
 
+static atomic_bool is_always_busy; /* among many others no thread gets a quarter of a processor */
+
+uint64_t __real_usp_sys_thread_cpu_ns(void);
+uint64_t __wrap_usp_sys_thread_cpu_ns(void);
+uint64_t __wrap_usp_sys_thread_cpu_ns(void)
+{
+	return is_always_busy ? usp_sys_now_ns() : __real_usp_sys_thread_cpu_ns();
+}
+
 #define WATCH_NS 5000000 /* until the next look */
 
 /* A runner, and how often its policy is looked at. */
@@ -228,9 +239,10 @@ static void a_run_between_pipes_is_a_batch_thread_if_it_may(void **state)
 {
 	(void)state;
 	signal(SIGPIPE, SIG_IGN); /* of the writer, whose reader goes first */
-	/* It has to be busy first: among many others that takes until it once gets a quarter of a processor. */
+	is_always_busy = true;
 	assert_true(is_batch_between_pipes(USP_PUMP_BATCH, 20000));
 	assert_false(is_batch_between_pipes(0, 200));
+	is_always_busy = false;
 }
 
 /* --- Plans are for one run --------------------------------------------------------------------------------- */
