@@ -3,9 +3,10 @@
  * memory - bytes in memory as a file: the caller's memory, a text in the spec, or a store that grows
  * as it is written.
  *
- * All three are a rope. Reading gives references to its pieces, and writing copies into them. Before a
- * growing store changes bytes that other references may see, it copies the piece. The caller's memory
- * cannot be moved: there the caller must prevent such a change.
+ * All three are a rope. Reading gives references to its pieces. Writing copies into them; with MOVE a
+ * growing store takes over the memory of a buf that has no other owner. Before a growing store changes
+ * bytes that other references may see, it copies the piece. The caller's memory cannot be moved: there
+ * the caller must prevent such a change.
  */
 #include <errno.h>
 #include <limits.h>
@@ -44,7 +45,77 @@ static struct memory *memory_new(size_t max_len)
 	return memory;
 }
 
-/* --- The hooks ------------------------------------------------------------------------------------------ */
+/* --- Out of a pipe ------------------------------------------------------------------------------------- */
+
+/* What one splice_write did. */
+struct memory_work {
+	struct usp_file *out;
+	int64_t *pos;
+	unsigned flags;
+	size_t taken, copied, mapped; /* bytes */
+	const char *why;	      /* the last ones were copied */
+};
+
+/* Tell why the buf itself cannot be taken over, or NULL. */
+static const char *memory_refusal(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, unsigned flags)
+{
+	if (!(flags & USP_SPLICE_MOVE))
+		return "MOVE was not asked for";
+	if (len < buf->len)
+		return "only a part of a buf was asked for";
+	return usp_buf_try_steal(pipe, buf) ? NULL : "others refer to the memory";
+}
+
+static void memory_count(struct memory_work *work, const struct usp_buf *buf, size_t len, const char *why)
+{
+	if (buf->flags & USP_BUF_MAPPED)
+		work->mapped += len;
+	else if (why)
+		work->copied += len;
+	else
+		work->taken += len;
+	work->why = why ? why : work->why;
+}
+
+static ssize_t memory_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
+{
+	const struct iovec bytes = {.iov_base = usp_buf_bytes(buf), .iov_len = len};
+	const struct usp_iter from = {.iov = &bytes, .nr_segs = 1, .count = len};
+	struct memory_work *work = arg;
+	struct memory *memory = work->out->priv;
+	const char *why = memory_refusal(pipe, buf, len, work->flags);
+	ssize_t ret = (ssize_t)len;
+
+	pthread_mutex_lock(&memory->lock);
+	if (!why)
+		why = usp_rope_take(&memory->rope, buf->store, buf->offset, len, *work->pos);
+	if (why)
+		ret = usp_rope_write(&memory->rope, &from, *work->pos);
+	pthread_mutex_unlock(&memory->lock);
+	if (ret > 0) {
+		*work->pos += ret;
+		memory_count(work, buf, (size_t)ret, why);
+	}
+	return ret;
+}
+
+static ssize_t memory_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len,
+				   unsigned flags)
+{
+	struct memory_work work = {.out = out, .pos = pos, .flags = flags};
+	ssize_t ret = usp_splice_from_pipe(pipe, len, flags, memory_actor, &work);
+
+	if (work.mapped)
+		usp_file_account(out, USP_WRITE, USP_COPIED, work.mapped,
+				 "bytes held by the kernel were read into a folio");
+	if (work.copied)
+		usp_file_account(out, USP_WRITE, USP_COPIED, work.copied, work.why);
+	if (work.taken)
+		usp_file_account(out, USP_WRITE, USP_BY_REFERENCE, work.taken, "the memory was taken over");
+	return ret;
+}
+
+/* --- The other hooks ------------------------------------------------------------------------------------ */
 
 static ssize_t memory_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
 {
@@ -112,7 +183,7 @@ static const struct usp_file_ops memory_ops = {
 	.read_iter = memory_read_iter,
 	.write_iter = memory_write_iter,
 	.splice_read = memory_splice_read,
-	.splice_write = usp_iter_splice_write,
+	.splice_write = memory_splice_write,
 	.release = memory_release,
 	.get_size = memory_size,
 };

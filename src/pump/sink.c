@@ -70,6 +70,16 @@ static ssize_t sink_move(struct usp_sink *sink, struct usp_pipe *to, size_t len)
 	return ret;
 }
 
+/*
+ * Return the flags for the sink's hook. The bufs in the pipe are the pump's own, so the sink may keep those that have
+ * no other owner: MOVE. The kernel gets no MOVE. It has no effect there, except that the device of FUSE may take
+ * pages out of the page cache of the source.
+ */
+static unsigned sink_flags(const struct usp_sink *sink)
+{
+	return USP_SPLICE_NONBLOCK | (usp_file_side(sink->file, USP_WRITE)->lane ? 0 : USP_SPLICE_MOVE);
+}
+
 static ssize_t sink_try(struct usp_sink *sink, size_t len)
 {
 	struct usp_pipe *to = usp_file_pipe(sink->file);
@@ -77,7 +87,7 @@ static ssize_t sink_try(struct usp_sink *sink, size_t len)
 	if (to)
 		return sink_move(sink, to, len);
 	len = usp_file_offer(sink->file, len);
-	return usp_file_splice_write(sink->pipe, sink->file, &sink->file->pos, len, USP_SPLICE_NONBLOCK);
+	return usp_file_splice_write(sink->pipe, sink->file, &sink->file->pos, len, sink_flags(sink));
 }
 
 /*

@@ -2,16 +2,22 @@
 /*
  * rope - bytes in memory as a row of pieces, in order of their positions.
  *
- *   pieces   [ copied, 256 KiB ][ copied, 256 KiB ][ copied | room ]
- *            0                  start              start   len
+ *   pieces   [ copied, 256 KiB ][ taken over ][ taken over ][ copied | room ]
+ *            0                  start         start         start   len
  *
- * Reading lends references to the folios of the pieces. A piece is one of two kinds:
+ * Reading lends references to the folios of the pieces. A piece is one of three kinds:
  *
  * - Made by the rope, for bytes that are copied. Only the last one has room behind its bytes. References that were
  *   lent end before this room, so it may be filled while they are in use.
+ * - Taken over. Its memory beyond the piece is never used: a pipe may still append to the same folio. Only memory of
+ *   the pool is taken over. Other memory has an owner that may need it back to go on, and that is told of the release,
+ *   while the caller holds its lock.
  * - The caller's, the only piece of its rope. The caller must prevent that bytes change which others refer to.
  *
  * Before bytes change, the rope makes sure that it is the only owner of their folio. If it is not, it copies the piece.
+ *
+ * Memory is bounded by the length: a folio is not taken over if less than half of it is in use, or if all pieces
+ * together then have more than twice the memory that their bytes need, and ROPE_PIECE_LEN.
  */
 #include "splice/rope.h"
 
@@ -25,6 +31,7 @@
 #include "splice/iter.h"
 
 #define ROPE_PIECE_LEN ((size_t)256 << 10)
+#define ROPE_TAKE_MAX ((size_t)2 << 20) /* a piece is copied whole before a byte of it changes */
 
 /* --- Pieces ------------------------------------------------------------------------------------------- */
 
@@ -228,4 +235,32 @@ ssize_t usp_rope_write(struct usp_rope *rope, const struct usp_iter *from, int64
 		return -ENOMEM;
 	done = rope_put(rope, start, from, usp_min(from->count, rope->max_len - start));
 	return done ? (ssize_t)done : -ENOMEM;
+}
+
+/* --- Taking over ---------------------------------------------------------------------------------------- */
+
+/* Tell whether enough of a folio is in use, so that the memory stays within its bounds. */
+static bool rope_has_use(const struct usp_rope *rope, const struct usp_folio *folio, size_t len)
+{
+	return len >= USP_PAGE && len >= folio->len / 2 && folio->len <= ROPE_TAKE_MAX &&
+	       rope->capacity + folio->len <= 2 * (rope->len + len) + ROPE_PIECE_LEN;
+}
+
+const char *usp_rope_take(struct usp_rope *rope, struct usp_folio *folio, size_t off, size_t len, int64_t pos)
+{
+	if (rope->is_fixed)
+		return "it goes into memory of the caller";
+	if (pos < 0 || (size_t)pos != rope->len)
+		return "not at the end of what the sink has";
+	if (len > rope->max_len - rope->len)
+		return "the sink has no room for all of it";
+	if (folio->order == 0)
+		return "the memory has another owner";
+	if (!rope_has_use(rope, folio, len))
+		return "too small a part of a folio";
+	if (!rope_make_room(rope) || !usp_folio_get(folio))
+		return "memory was short";
+	rope_append(rope, folio, off, len);
+	rope->len += len;
+	return NULL;
 }

@@ -36,6 +36,13 @@ size_t usp_rope_read(const struct usp_rope *rope, const struct usp_iter *to, int
  */
 ssize_t usp_rope_write(struct usp_rope *rope, const struct usp_iter *from, int64_t pos);
 
+/*
+ * Take over bytes [off, off + len) of a folio at pos, with one more reference. The caller of the rope
+ * is the only owner of these bytes, and no other code will change them. Returns NULL, or why it has to be
+ * copied.
+ */
+const char *usp_rope_take(struct usp_rope *rope, struct usp_folio *folio, size_t off, size_t len, int64_t pos);
+
 /* Push references to at most len bytes at pos, while the pipe has room. Returns bytes, 0 at the end, or -errno. */
 ssize_t usp_rope_lend(const struct usp_rope *rope, int64_t pos, struct usp_pipe *pipe, size_t len);
 

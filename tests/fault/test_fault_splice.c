@@ -459,6 +459,44 @@ static void run_growing_memory(const void *arg)
 	usp_file_put(pipe[1]);
 }
 
+/* --- Memory that takes pages over -------------------------------------------------------------------------------- */
+
+/* Each page that goes in is taken over, or copied where memory for the list of pages is short. Nothing is lost. */
+static void run_taking_memory(const void *arg)
+{
+	const struct usp_pipe_params params = {
+		.size = sizeof(params), .nr_slots = PIPE_SLOTS, .slot_bytes = PAGE, .flags = USP_NONBLOCK};
+	const struct usp_open_params both = {.size = sizeof(both), .mode = USP_READ | USP_WRITE};
+	struct work work = {.job = arg};
+	struct usp_hop hop = {.size = sizeof(hop)};
+	bool is_open, goes_on;
+
+	fault_arm();
+	goes_on = is_open =
+		usp_open("mem:", &both, &work.sink.file, NULL) == 0 && usp_pipe_open(&params, work.pipe) == 0;
+	while (goes_on && work.out < end_len)
+		goes_on = work.in == work.out ? write_in(&work)
+					      : work_count(&work, &work.out,
+							   usp_splice(work.pipe[0], NULL, work.sink.file, NULL, end_len,
+								      USP_SPLICE_MOVE));
+	fault_disarm();
+	fault_check(is_open || fault_hit().has_fired);
+	if (is_open && !(fault_hit().has_fired && fault_hit().plan.is_sticky))
+		fault_check(work.out == end_len);
+	if (is_open) {
+		unsigned char *bytes = calloc(1, end_len);
+
+		fault_check(usp_pread(work.sink.file, bytes, end_len, 0) == (ssize_t)work.out);
+		fault_check(memcmp(bytes, end_bytes, work.out) == 0);
+		usp_file_hop(work.sink.file, USP_WRITE, &hop);
+		fault_check(hop.bytes[USP_COPIED] + hop.bytes[USP_BY_REFERENCE] == work.out);
+		fault_check(hop.bytes[USP_BY_REFERENCE] > 0 || fault_hit().has_fired);
+		free(bytes);
+	}
+	usp_file_put(work.sink.file);
+	work_close_pipes(&work);
+}
+
 /* --- The scenarios ------------------------------------------------------------------------------------------ */
 
 #define JOB(function, ...)                          \
@@ -503,6 +541,7 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "c11_what_failed_steps_shared_of_kernel_pipes_is_given_back",
 	 JOB(run_shared, END_FILE, END_FILE, true, false)},
 	{.name = "memory_that_grows_with_a_gap_and_is_changed_under_a_pipe", .run = run_growing_memory},
+	{.name = "memory_that_takes_pages_over", .run = run_taking_memory},
 	{.name = "a_lock_of_the_process_needs_no_memory_of_its_own", .run = run_own_lock},
 	{.name = "a_gift_goes_to_a_file", JOB(run_gift, END_ZERO, END_FILE, false, true)},
 };
