@@ -146,6 +146,13 @@ USP_EXPORT bool usp_buf_get(struct usp_pipe *pipe, const struct usp_buf *buf, st
 USP_EXPORT int usp_buf_map(struct usp_pipe *pipe, struct usp_buf *buf);
 USP_EXPORT bool usp_buf_is_mapped(const struct usp_buf *buf);
 
+/*
+ * After usp_buf_confirm gave -EAGAIN: return a descriptor, and in *ret_events what to wait for on it
+ * with poll(2). For the poll_fd of a file that holds bufs back. Does not block. -EIO if the bytes of
+ * this kind of buf never come later. The store owns the descriptor.
+ */
+USP_EXPORT int usp_buf_poll_fd(struct usp_pipe *pipe, const struct usp_buf *buf, short *ret_events);
+
 /* Return the bytes of a mapped buf. */
 USP_EXPORT unsigned char *usp_buf_bytes(const struct usp_buf *buf);
 

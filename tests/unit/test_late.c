@@ -112,6 +112,23 @@ static void late_put(struct late *late)
 	usp_folio_put(&late->folio);
 }
 
+static void a_buf_tells_what_to_wait_on(void **state)
+{
+	struct late *late = late_new(0);
+	struct usp_buf buf = late_buf(late), mute = {.ops = &mute_ops, .store = late, .len = PAGE},
+		       folio = folio_buf(0, PAGE, 0);
+	short events = 0;
+
+	(void)state;
+	assert_int_equal(usp_buf_confirm(NULL, &buf, USP_SPLICE_NONBLOCK), -EAGAIN);
+	assert_int_equal(usp_buf_poll_fd(NULL, &buf, &events), late->event_fd);
+	assert_int_equal(events, POLLIN);
+	assert_int_equal(usp_buf_poll_fd(NULL, &mute, &events), -EIO);
+	assert_int_equal(usp_buf_poll_fd(NULL, &folio, &events), -EIO);
+	usp_buf_release(NULL, &folio);
+	usp_buf_release(NULL, &buf);
+}
+
 /* --- Every way out of a pipe --------------------------------------------------------------------------------- */
 
 static unsigned char taken[4 * PAGE];
@@ -616,6 +633,7 @@ static void a_failed_fill_ends_the_run_with_its_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		CASE(a_buf_tells_what_to_wait_on),
 		CASE(a_call_that_does_not_wait_says_eagain_for_late_bytes),
 		CASE(the_bytes_in_front_of_late_ones_go_at_once),
 		CASE(an_error_of_late_bytes_comes_when_they_are_used),
