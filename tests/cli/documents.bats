@@ -127,6 +127,26 @@ shown_in() {
 	"$examples"/packet fd:5 5>&1 >/dev/null | { sleep 0.2; cmp - expected; }
 }
 
+@test "examples/keep keeps pages, and copies what others refer to" {
+	head -c 3000000 /dev/urandom >data
+	"$examples"/keep data 2>said | cmp - data
+	[ "$(cat said)" = "3000000 bytes by reference, 0 copied" ]
+	[ "$("$examples"/keep mem:hello 2>said)" = hello ]
+	[ "$(cat said)" = "0 bytes by reference, 5 copied" ]
+	run "$examples"/keep missing
+	[ "$status" -eq 1 ]
+	[ "$output" = "keep SPEC: No such file or directory" ]
+}
+
+@test "examples/upper changes letters in place, or in a copy where others refer to them" {
+	seq 1 200000 | tr 0-9 a-j >data
+	"$examples"/upper data 2>said | cmp - <(tr a-z A-Z <data)
+	[ "$(cat said)" = "1288895 bytes changed in place, 0 in a copy" ]
+	[ "$("$examples"/upper mem:hello 2>said)" = HELLO ]
+	[ "$(cat said)" = "0 bytes changed in place, 5 in a copy" ]
+	[ "$({ printf some; sleep 0.1; printf where; } | "$examples"/upper - 2>/dev/null)" = SOMEWHERE ]
+}
+
 @test "the code in docs/writing-an-endpoint.md is that of the examples" {
 	shown_in "$source_dir"/docs/writing-an-endpoint.md '```c'
 }
