@@ -72,6 +72,7 @@ enum usp_way {
 	USP_BY_REFERENCE, /* only a reference moved */
 	USP_COPIED,	  /* the bytes were copied, by us or by the kernel */
 	USP_UNKNOWN,	  /* the kernel carried them and no experiment could tell how */
+	USP_REWRITTEN,	  /* a transform computed new bytes: no copy of the old ones, and no reference */
 	USP_NR_WAYS,
 };
 #define USP_WAYS_MAX 8 /* length of arrays by way; leaves room for more ways */
@@ -446,6 +447,7 @@ struct usp_route_total {
 	uint64_t by_reference; /* delivered bytes that no hop copied, summed over the sinks */
 	uint64_t copied;       /* delivered bytes that some hop copied */
 	uint64_t unknown;      /* delivered bytes that no hop is known to have copied, while some hop cannot tell */
+	uint64_t rewritten;    /* delivered bytes that a transform computed, and that no hop behind it copied */
 };
 
 /*
@@ -547,10 +549,13 @@ USP_EXPORT void usp_pump_error(const struct usp_pump *pump, struct usp_pump_erro
 /*
  * Read the ledger: a hop of the route by its index, the sum, and the lane in one word: "kernel",
  * "user" or "mixed". Hop 0 leads from the source into the pipe, hop 1 + i out of the pipe to sink i.
+ * A source that is a file over a file (usp_stack_new, usp_transform_open) has a hop for each file of its
+ * chain, and they come first: out of the lowest file into the next one, and so on, into the pipe.
  * When all bytes go from file to file inside the kernel there is no pipe, and hop 0 leads from the source
  * to the sink. Does not block; also while the pump runs. -EINVAL if there is no such hop.
  */
 USP_EXPORT int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop);
+USP_EXPORT unsigned usp_pump_nr_hops(const struct usp_pump *pump);
 USP_EXPORT void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_total);
 USP_EXPORT const char *usp_pump_lane(const struct usp_pump *pump);
 

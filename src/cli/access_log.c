@@ -61,7 +61,11 @@ static const char *const access_whys[] = {
 
 static const char *const access_directions[] = {[USP_TO_TARGET] = "to_target", [USP_TO_CLIENT] = "to_client"};
 static const char *const access_ways[] = {
-	[USP_BY_REFERENCE] = "by_reference", [USP_COPIED] = "copied", [USP_UNKNOWN] = "unknown"};
+	[USP_BY_REFERENCE] = "by_reference",
+	[USP_COPIED] = "copied",
+	[USP_UNKNOWN] = "unknown",
+	[USP_REWRITTEN] = "rewritten",
+};
 
 /* --- A line ------------------------------------------------------------------------------------------ */
 

@@ -12,7 +12,11 @@
 #include <string.h>
 
 static const char *const probe_colours[USP_NR_WAYS] = {
-	[USP_BY_REFERENCE] = "\033[32m", [USP_COPIED] = "\033[31m", [USP_UNKNOWN] = "\033[33m"};
+	[USP_BY_REFERENCE] = "\033[32m",
+	[USP_COPIED] = "\033[31m",
+	[USP_UNKNOWN] = "\033[33m",
+	[USP_REWRITTEN] = "\033[36m",
+};
 
 /* --- Options ------------------------------------------------------------------------------------------------ */
 

@@ -53,7 +53,9 @@ static int run_new_pump(struct copy *copy)
 /* Return why a hop is not by reference, or NULL. */
 static const char *run_objection(const struct usp_hop *hop)
 {
-	return hop->reason[USP_COPIED] ? hop->reason[USP_COPIED] : hop->reason[USP_UNKNOWN];
+	return hop->reason[USP_COPIED]	  ? hop->reason[USP_COPIED]
+	       : hop->reason[USP_UNKNOWN] ? hop->reason[USP_UNKNOWN]
+					  : hop->reason[USP_REWRITTEN];
 }
 
 static void run_say_hop(const char *side, const char *spec, const struct usp_hop *hop)
@@ -66,17 +68,15 @@ static void run_say_hop(const char *side, const char *spec, const struct usp_hop
 static bool run_say_objection(const struct copy *copy)
 {
 	struct usp_hop hop = {.size = sizeof(hop)};
-	unsigned i;
+	unsigned i, nr_sources = usp_pump_nr_hops(copy->pump) - copy->request->nr_sinks;
 
-	usp_pump_hop(copy->pump, 0, &hop);
-	if (run_objection(&hop)) {
-		run_say_hop("source", copy->request->source, &hop);
-		return true;
-	}
-	for (i = 0; i < copy->request->nr_sinks; i++) {
-		if (usp_pump_hop(copy->pump, 1 + i, &hop) < 0 || !run_objection(&hop))
+	for (i = 0; usp_pump_hop(copy->pump, i, &hop) == 0; i++) {
+		if (!run_objection(&hop))
 			continue;
-		run_say_hop("sink", copy->sinks[i].spec, &hop);
+		if (i < nr_sources)
+			run_say_hop("source", i == 0 ? copy->request->source : hop.from, &hop);
+		else
+			run_say_hop("sink", copy->sinks[i - nr_sources].spec, &hop);
 		return true;
 	}
 	return false;

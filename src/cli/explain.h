@@ -21,6 +21,7 @@ struct explain_request {
 struct explanation {
 	const struct explain_request *request;
 	struct usp_file *source, **sinks;
+	struct usp_file *bottom; /* below the stages that are the source; NULL without these */
 	struct usp_pump *pump;
 	const char *why_no_sample; /* NULL: a sample was moved */
 	struct usp_trace_call calls[EXPLAIN_CALLS_MAX];

@@ -13,8 +13,10 @@
 /* One hop, with what follows from it. */
 struct draw_hop {
 	struct usp_hop hop;
-	const char *from, *to; /* as the user wrote them, or "pipe" */
-	bool is_range;	       /* from file to file, without a pipe */
+	const char *from, *to;	     /* as the user wrote them, or "pipe" */
+	bool is_range;		     /* from file to file, without a pipe */
+	bool is_sink;		     /* it leads to a sink */
+	const struct usp_file *file; /* the end that is no pipe; NULL for a stage over the source */
 	uint64_t bytes;
 };
 
@@ -23,13 +25,19 @@ static bool draw_hop(const struct explanation *explanation, unsigned index, stru
 {
 	const struct explain_request *request = explanation->request;
 	struct draw_hop hop = {.hop = {.size = sizeof(hop.hop)}};
-	unsigned way;
+	unsigned way, nr_left;
 
 	if (usp_pump_hop(explanation->pump, index, &hop.hop) < 0)
 		return false;
-	hop.is_range = index == 0 && strcmp(hop.hop.to, "pipe") != 0;
-	hop.from = index == 0 ? request->source : "pipe";
-	hop.to = index > 0 ? request->sinks[index - 1] : hop.is_range ? request->sinks[0] : "pipe";
+	nr_left = usp_pump_nr_hops(explanation->pump) - index;
+	hop.is_sink = nr_left <= request->nr_sinks;
+	hop.is_range = index == 0 && hop.is_sink;
+	hop.from = index == 0 ? request->source : hop.hop.from;
+	hop.to = hop.is_sink ? request->sinks[request->nr_sinks - nr_left] : hop.hop.to;
+	if (index == 0)
+		hop.file = explanation->bottom ? explanation->bottom : explanation->source;
+	else if (hop.is_sink)
+		hop.file = explanation->sinks[request->nr_sinks - nr_left];
 	for (way = 0; way < USP_NR_WAYS; way++)
 		hop.bytes += hop.hop.bytes[way];
 	*ret_hop = hop;
@@ -60,13 +68,11 @@ static const char *draw_holder(const struct draw_hop *source_hop)
 }
 
 /* Return what would make a hop cheaper, or NULL. */
-static const char *draw_advice(const struct explanation *explanation, const struct draw_hop *hop, unsigned index)
+static const char *draw_advice(const struct explanation *explanation, const struct draw_hop *hop)
 {
-	const struct usp_file *file = index == 0 ? explanation->source : explanation->sinks[index - 1];
-	const char *type = usp_file_type(file);
 	bool is_copied = hop->hop.bytes[USP_COPIED] > 0 || (hop->bytes == 0 && hop->hop.expected == USP_COPIED);
 
-	if (!is_copied)
+	if (!is_copied || !hop->file)
 		return NULL;
 	if (hop->is_range)
 		return hop->hop.bytes[USP_BY_REFERENCE] > 0
@@ -74,9 +80,9 @@ static const char *draw_advice(const struct explanation *explanation, const stru
 			       : "whole blocks need no copy on a file system that shares extents (xfs, btrfs)";
 	if (explanation->request->lane == USP_LANE_USER)
 		return "without --lane user the kernel may carry it";
-	if (index > 0 && strcmp(type, "regular") == 0)
+	if (hop->is_sink && strcmp(usp_file_type(hop->file), "regular") == 0)
 		return "a file is always copied into the page cache; with the option direct the device may read the pages";
-	if (index == 0 && strcmp(hop->hop.lane, "kernel") != 0)
+	if (!hop->is_sink && strcmp(hop->hop.lane, "kernel") != 0)
 		return "the bytes pass through this process: an end cannot be spliced, or the sinks need memory";
 	return NULL;
 }
@@ -108,15 +114,16 @@ static void draw_line(const char *bar, const char *text)
 	printf("  %s   %s\n", bar, text);
 }
 
-static void draw_one(const struct explanation *explanation, unsigned index, const struct draw_hop *hop, const char *bar,
+static void draw_one(const struct explanation *explanation, const struct draw_hop *hop, const char *bar,
 		     const char *arrow)
 {
-	const char *advice = draw_advice(explanation, hop, index);
+	const char *advice = draw_advice(explanation, hop);
 	char line[2 * WAYS_REASON_MAX], way[WAYS_TEXT_MAX], reason[WAYS_REASON_MAX];
 	const char *call = hop->is_range			  ? "copy_file_range or shared extents"
 			   : strcmp(hop->hop.lane, "kernel") == 0 ? "splice(2)"
-			   : index == 0				  ? "read into memory, or lent"
-								  : "written from memory, or taken";
+			   : hop->is_sink			  ? "written from memory, or taken"
+			   : hop->file				  ? "read into memory, or lent"
+								  : "passed on";
 
 	snprintf(line, sizeof(line), "%s lane, %s: %s", hop->hop.lane, call, draw_way(hop, way));
 	draw_line(bar, line);
@@ -152,22 +159,18 @@ void explain_draw(const struct explanation *explanation)
 	bool has_utf8 = draw_has_utf8();
 	const char *bar = has_utf8 ? "\u2502" : "|", *arrow = has_utf8 ? "\u25bc" : "v";
 	const struct explain_request *request = explanation->request;
-	struct draw_hop hop, source_hop;
+	struct draw_hop hop;
 	unsigned i;
 
-	draw_hop(explanation, 0, &source_hop);
 	if (explanation->why_no_sample)
 		printf("Nothing was moved: %s. This is the plan.\n\n", explanation->why_no_sample);
 	draw_name(request->source);
-	draw_one(explanation, 0, &source_hop, bar, arrow);
-	if (source_hop.is_range) {
-		draw_name(source_hop.to);
-	} else {
-		printf("[ %s ]\n", draw_holder(&source_hop));
-		for (i = 0; i < request->nr_sinks && draw_hop(explanation, 1 + i, &hop); i++) {
-			draw_one(explanation, 1 + i, &hop, bar, arrow);
+	for (i = 0; draw_hop(explanation, i, &hop); i++) {
+		draw_one(explanation, &hop, bar, arrow);
+		if (strcmp(hop.to, "pipe") == 0 && !hop.is_sink)
+			printf("[ %s ]\n", draw_holder(&hop));
+		else
 			draw_name(hop.to);
-		}
 	}
 	if (request->trace)
 		draw_calls(explanation);
@@ -187,12 +190,12 @@ static void json_hop(const struct explanation *explanation, unsigned index, cons
 	json_put(stdout, hop->hop.lane);
 	fputs(",\"expected\":", stdout);
 	json_put(stdout, ways_names[hop->hop.expected]);
-	printf(",\"by_reference\":%llu,\"copied\":%llu,\"unknown\":%llu,\"calls\":%llu,\"reason\":",
-	       (unsigned long long)hop->hop.bytes[USP_BY_REFERENCE], (unsigned long long)hop->hop.bytes[USP_COPIED],
-	       (unsigned long long)hop->hop.bytes[USP_UNKNOWN], (unsigned long long)hop->hop.nr_calls);
+	putchar(',');
+	ways_json(stdout, hop->hop.bytes);
+	printf(",\"calls\":%llu,\"reason\":", (unsigned long long)hop->hop.nr_calls);
 	json_put(stdout, draw_reason(hop, reason));
 	fputs(",\"advice\":", stdout);
-	json_put(stdout, draw_advice(explanation, hop, index));
+	json_put(stdout, draw_advice(explanation, hop));
 	putchar('}');
 }
 
@@ -227,14 +230,19 @@ void explain_json(const struct explanation *explanation)
 static void dot_edge(const struct draw_hop *hop)
 {
 	static const char *const colours[USP_NR_WAYS] = {
-		[USP_BY_REFERENCE] = "darkgreen", [USP_COPIED] = "red", [USP_UNKNOWN] = "goldenrod"};
+		[USP_BY_REFERENCE] = "darkgreen",
+		[USP_COPIED] = "red",
+		[USP_UNKNOWN] = "goldenrod",
+		[USP_REWRITTEN] = "blue",
+	};
 	enum usp_way worst = hop->hop.expected;
 	char way[WAYS_TEXT_MAX];
 
 	if (hop->bytes > 0)
-		worst = hop->hop.bytes[USP_COPIED] > 0	  ? USP_COPIED
-			: hop->hop.bytes[USP_UNKNOWN] > 0 ? USP_UNKNOWN
-							  : USP_BY_REFERENCE;
+		worst = hop->hop.bytes[USP_COPIED] > 0	    ? USP_COPIED
+			: hop->hop.bytes[USP_UNKNOWN] > 0   ? USP_UNKNOWN
+			: hop->hop.bytes[USP_REWRITTEN] > 0 ? USP_REWRITTEN
+							    : USP_BY_REFERENCE;
 	putchar('\t');
 	json_put(stdout, hop->from);
 	fputs(" -> ", stdout);

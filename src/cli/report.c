@@ -34,7 +34,16 @@ static struct report report_collect(const struct copy *copy)
 	return report;
 }
 
-/* Find hop 0, the source's, or hop i + 1, that of sink i, if there is one. What --skip threw away is not included. */
+/* Return the bytes of the whole route by way. */
+static void report_ways(const struct report *report, uint64_t ret_bytes[USP_NR_WAYS])
+{
+	ret_bytes[USP_BY_REFERENCE] = report->total.by_reference;
+	ret_bytes[USP_COPIED] = report->total.copied;
+	ret_bytes[USP_UNKNOWN] = report->total.unknown;
+	ret_bytes[USP_REWRITTEN] = report->total.rewritten;
+}
+
+/* Find a hop of the pump by its index, if there is one. What --skip threw away is not included. */
 static bool report_hop(const struct copy *copy, unsigned index, struct usp_hop *ret_hop)
 {
 	unsigned way;
@@ -47,23 +56,17 @@ static bool report_hop(const struct copy *copy, unsigned index, struct usp_hop *
 	return true;
 }
 
-/* Name the ends as the user did. Only a hop without a pipe leads from the source to a sink. */
+/* Name the ends as the user did. A stage over the source has a name of its own. */
 static void report_hop_ends(const struct copy *copy, unsigned index, const struct usp_hop *hop, const char **ret_from,
 			    const char **ret_to)
 {
-	bool is_range = index == 0 && strcmp(hop->to, "pipe") != 0;
+	unsigned nr_hops = usp_pump_nr_hops(copy->pump), nr_left = nr_hops - index, nr_sinks = copy->request->nr_sinks;
 
-	*ret_from = index == 0 ? copy->request->source : "pipe";
-	*ret_to = index > 0 ? copy->sinks[index - 1].spec : is_range ? copy->sinks[0].spec : "pipe";
+	*ret_from = index == 0 ? copy->request->source : hop->from;
+	*ret_to = nr_left <= nr_sinks ? copy->sinks[nr_sinks - nr_left].spec : hop->to;
 }
 
 /* --- JSON ------------------------------------------------------------------------------------------------ */
-
-static void report_json_ways(FILE *out, uint64_t by_reference, uint64_t copied, uint64_t unknown)
-{
-	fprintf(out, "\"by_reference\":%llu,\"copied\":%llu,\"unknown\":%llu", (unsigned long long)by_reference,
-		(unsigned long long)copied, (unsigned long long)unknown);
-}
 
 static void report_json_hop(FILE *out, const struct copy *copy, unsigned index)
 {
@@ -82,7 +85,7 @@ static void report_json_hop(FILE *out, const struct copy *copy, unsigned index)
 	fputs(",\"lane\":", out);
 	json_put(out, hop.lane);
 	putc(',', out);
-	report_json_ways(out, hop.bytes[USP_BY_REFERENCE], hop.bytes[USP_COPIED], hop.bytes[USP_UNKNOWN]);
+	ways_json(out, hop.bytes);
 	fputs(",\"reason\":", out);
 	json_put(out, ways_reason(&hop, reason));
 	putc('}', out);
@@ -105,15 +108,17 @@ static void report_json_sink(FILE *out, const struct copy *copy, unsigned index)
 static void report_json(FILE *out, const struct copy *copy)
 {
 	struct report report = report_collect(copy);
+	uint64_t ways[USP_NR_WAYS];
 	unsigned i;
 
+	report_ways(&report, ways);
 	fprintf(out, "{\"bytes\":%llu,\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"lane\":",
 		(unsigned long long)report.status.bytes, copy->seconds, copy->cpu_seconds);
 	json_put(out, report.lane);
 	putc(',', out);
-	report_json_ways(out, report.total.by_reference, report.total.copied, report.total.unknown);
+	ways_json(out, ways);
 	fputs(",\"hops\":[", out);
-	for (i = 0; copy->pump && i <= copy->request->nr_sinks; i++)
+	for (i = 0; copy->pump && i < usp_pump_nr_hops(copy->pump); i++)
 		report_json_hop(out, copy, i);
 	fputs("],\"sinks\":[", out);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
@@ -185,20 +190,18 @@ static void report_say_hop(const struct copy *copy, unsigned index)
 void report_say(const struct copy *copy)
 {
 	char moved[SIZE_TEXT_MAX], rate[SIZE_TEXT_MAX], ways[WAYS_TEXT_MAX];
+	uint64_t bytes_by_way[USP_NR_WAYS];
 	struct report report = report_collect(copy);
 	double bytes = (double)report.status.bytes;
 	unsigned i;
 
 	if (!report.status.is_done)
 		return;
-	ways_format(ways, (const uint64_t[USP_NR_WAYS]){
-				  [USP_BY_REFERENCE] = report.total.by_reference,
-				  [USP_COPIED] = report.total.copied,
-				  [USP_UNKNOWN] = report.total.unknown,
-			  });
+	report_ways(&report, bytes_by_way);
+	ways_format(ways, bytes_by_way);
 	message_say("%s in %.2f s (%s/s, %.2f s of CPU), %s lane: %s", size_format(moved, bytes), copy->seconds,
 		    size_format(rate, copy->seconds > 0 ? bytes / copy->seconds : 0), copy->cpu_seconds, report.lane,
 		    ways);
-	for (i = 0; copy->request->verbose && i <= copy->request->nr_sinks; i++)
+	for (i = 0; copy->request->verbose && i < usp_pump_nr_hops(copy->pump); i++)
 		report_say_hop(copy, i);
 }

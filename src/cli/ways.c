@@ -7,7 +7,11 @@
 #include <stdio.h>
 
 const char *const ways_names[USP_NR_WAYS] = {
-	[USP_BY_REFERENCE] = "by reference", [USP_COPIED] = "copied", [USP_UNKNOWN] = "unknown"};
+	[USP_BY_REFERENCE] = "by reference",
+	[USP_COPIED] = "copied",
+	[USP_UNKNOWN] = "unknown",
+	[USP_REWRITTEN] = "rewritten",
+};
 
 const char *ways_format(char text[WAYS_TEXT_MAX], const uint64_t bytes[USP_NR_WAYS])
 {
@@ -24,13 +28,29 @@ const char *ways_format(char text[WAYS_TEXT_MAX], const uint64_t bytes[USP_NR_WA
 	return text;
 }
 
+void ways_json(FILE *out, const uint64_t bytes[USP_NR_WAYS])
+{
+	static const char *const keys[USP_NR_WAYS] = {
+		[USP_BY_REFERENCE] = "by_reference",
+		[USP_COPIED] = "copied",
+		[USP_UNKNOWN] = "unknown",
+		[USP_REWRITTEN] = "rewritten",
+	};
+	unsigned way;
+
+	for (way = 0; way < USP_NR_WAYS; way++)
+		fprintf(out, "%s\"%s\":%llu", way > 0 ? "," : "", keys[way], (unsigned long long)bytes[way]);
+}
+
 const char *ways_reason(const struct usp_hop *hop, char text[WAYS_REASON_MAX])
 {
-	bool has_bytes = hop->bytes[USP_BY_REFERENCE] + hop->bytes[USP_COPIED] + hop->bytes[USP_UNKNOWN] > 0;
+	bool has_bytes = false;
 	size_t len = 0;
 	unsigned way;
 
 	text[0] = '\0';
+	for (way = 0; way < USP_NR_WAYS; way++)
+		has_bytes |= hop->bytes[way] > 0;
 	for (way = 0; way < USP_NR_WAYS; way++) {
 		if (!hop->reason[way] || (has_bytes && hop->bytes[way] == 0) || len >= WAYS_REASON_MAX)
 			continue;

@@ -3,6 +3,7 @@
 #ifndef USP_CLI_WAYS_H
 #define USP_CLI_WAYS_H
 
+#include <stdio.h>
 #include <usplice.h>
 
 #define WAYS_TEXT_MAX 128
@@ -12,6 +13,9 @@ extern const char *const ways_names[USP_NR_WAYS]; /* such as "by reference" */
 
 /* Write "1.0 GiB by reference, 4.0 KiB copied", without the ways of no bytes, or "nothing moved". Returns text. */
 const char *ways_format(char text[WAYS_TEXT_MAX], const uint64_t bytes[USP_NR_WAYS]);
+
+/* Write the bytes by way as members of a JSON object: "by_reference":0,"copied":0 and so on. */
+void ways_json(FILE *out, const uint64_t bytes[USP_NR_WAYS]);
 
 /* Join the reasons of all ways that bytes went, or those of the plan if no byte did. NULL without reasons. */
 const char *ways_reason(const struct usp_hop *hop, char text[WAYS_REASON_MAX]);

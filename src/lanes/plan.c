@@ -100,7 +100,7 @@ static void plan_set_hop(struct usp_plan_hop *hop, bool is_kernel, bool may_prob
 
 static bool plan_any_sink_fits(const struct usp_plan *plan)
 {
-	for (unsigned i = 1; i < plan->nr_hops; i++) {
+	for (unsigned i = plan->nr_sources; i < plan->nr_hops; i++) {
 		if (plan_fits(&plan->hops[i]))
 			return true;
 	}
@@ -122,12 +122,14 @@ static bool plan_all_fit(const struct usp_plan *plan)
 	return true;
 }
 
+/* A stage sees the bytes, so the files below it give them on the user lane. */
 static void plan_set_lanes(struct usp_plan *plan, bool may_kernel)
 {
-	bool is_kernel = may_kernel && plan_fits(&plan->hops[0]) && plan_any_sink_fits(plan);
+	unsigned source = plan->nr_sources - 1;
+	bool is_kernel = may_kernel && plan_fits(&plan->hops[source]) && plan_any_sink_fits(plan);
 
 	for (unsigned i = 0; i < plan->nr_hops; i++)
-		plan_set_hop(&plan->hops[i], is_kernel && plan_fits(&plan->hops[i]), plan->may_probe);
+		plan_set_hop(&plan->hops[i], is_kernel && i >= source && plan_fits(&plan->hops[i]), plan->may_probe);
 }
 
 static void plan_force(struct usp_plan *plan)
@@ -136,26 +138,31 @@ static void plan_force(struct usp_plan *plan)
 		plan->hops[i].is_forced = true;
 }
 
-static int plan_init(struct usp_plan *plan, struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,
-		     bool may_probe)
+static int plan_init(struct usp_plan *plan, const struct usp_plan_ends *ends, bool may_probe)
 {
-	*plan = (struct usp_plan){.hops = plan->few, .nr_hops = nr_sinks + 1, .may_probe = may_probe};
+	*plan = (struct usp_plan){
+		.hops = plan->few,
+		.nr_hops = ends->nr_sources + ends->nr_sinks,
+		.nr_sources = ends->nr_sources,
+		.may_probe = may_probe,
+	};
 	if (plan->nr_hops > usp_array_len(plan->few))
 		plan->hops = usp_alloc_array(plan->nr_hops, sizeof(plan->hops[0]));
 	if (!plan->hops)
 		return -ENOMEM;
-	plan->hops[0] = (struct usp_plan_hop){.file = source, .side = USP_READ};
-	for (unsigned i = 0; i < nr_sinks; i++)
-		plan->hops[1 + i] = (struct usp_plan_hop){.file = sinks[i], .side = USP_WRITE};
+	for (unsigned i = 0; i < ends->nr_sources; i++)
+		plan->hops[i] = (struct usp_plan_hop){.file = ends->sources[i], .side = USP_READ};
+	for (unsigned i = 0; i < ends->nr_sinks; i++)
+		plan->hops[ends->nr_sources + i] = (struct usp_plan_hop){.file = ends->sinks[i], .side = USP_WRITE};
 	return 0;
 }
 
-int usp_plan_make(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,
-		  const struct usp_pump_params *params, struct usp_plan *ret_plan)
+int usp_plan_make(const struct usp_plan_ends *ends, const struct usp_pump_params *params, struct usp_plan *ret_plan)
 {
+	const struct usp_file *source = ends->sources[ends->nr_sources - 1];
 	bool is_snapshot = params->flags & USP_PUMP_SNAPSHOT, is_forced = params->lane == USP_LANE_KERNEL;
 	bool may_probe = !(params->flags & USP_PUMP_NO_PROBE) || params->flags & USP_PUMP_REQUIRE_ZERO_COPY;
-	int ret = plan_init(ret_plan, source, sinks, nr_sinks, may_probe);
+	int ret = plan_init(ret_plan, ends, may_probe);
 
 	if (ret < 0)
 		return ret;
@@ -267,9 +274,9 @@ void usp_plan_widen_fifos(const struct usp_plan *plan)
 
 size_t usp_plan_step_bytes(const struct usp_plan *plan, const struct usp_pump_params *params)
 {
-	if (usp_plan_lane(plan, 0))
+	if (usp_plan_source_lane(plan))
 		return PLAN_KERNEL_STEP;
-	return usp_plan_adapts(plan->hops[0].file, params) ? USP_PLAN_ADAPT_BYTES : PLAN_USER_STEP;
+	return usp_plan_adapts(plan->hops[plan->nr_sources - 1].file, params) ? USP_PLAN_ADAPT_BYTES : PLAN_USER_STEP;
 }
 
 void usp_plan_switch(struct usp_plan *plan, bool is_kernel)

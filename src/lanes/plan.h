@@ -26,11 +26,18 @@ struct usp_plan_hop {
 };
 
 struct usp_plan {
-	struct usp_plan_hop *hops; /* [0] out of the source, [1 + i] into sink i; NULL: no plan */
+	struct usp_plan_hop *hops; /* out of each source, the lowest first, then into each sink; NULL: no plan */
 	unsigned nr_hops;
+	unsigned nr_sources; /* the last of them gives into the pipe; 1 unless it is a file over a file */
 	bool is_applied;
 	bool may_probe;		    /* the ways on the kernel lane may be found out */
-	struct usp_plan_hop few[2]; /* storage of the hops if there is one sink */
+	struct usp_plan_hop few[2]; /* storage of the hops if there is one source and one sink */
+};
+
+/* The ends of a route. A file over a file is a source for each file of its chain, the lowest first. */
+struct usp_plan_ends {
+	struct usp_file *const *sources, *const *sinks;
+	unsigned nr_sources, nr_sinks;
 };
 
 /*
@@ -38,8 +45,7 @@ struct usp_plan {
  * -EOPNOTSUPP if the kernel lane is forced and a file cannot take it, or -ENOMEM. Do not copy or move
  * the plan before usp_plan_fini.
  */
-int usp_plan_make(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,
-		  const struct usp_pump_params *params, struct usp_plan *ret_plan);
+int usp_plan_make(const struct usp_plan_ends *ends, const struct usp_pump_params *params, struct usp_plan *ret_plan);
 
 /* Require zero copy: 0 if every hop is known to move references; then no hop may fall back. Else -USP_EWOULDCOPY. */
 int usp_plan_require(struct usp_plan *plan);
@@ -55,6 +61,17 @@ void usp_plan_fini(struct usp_plan *plan);
 
 /* Return the lane of a hop now: NULL for the user lane, or without a plan. */
 const struct usp_lane *usp_plan_lane(const struct usp_plan *plan, unsigned index);
+
+/* The same for the hop into the pipe, and for the hop out of the pipe into a sink. */
+static inline const struct usp_lane *usp_plan_source_lane(const struct usp_plan *plan)
+{
+	return plan->hops ? usp_plan_lane(plan, plan->nr_sources - 1) : NULL;
+}
+
+static inline const struct usp_lane *usp_plan_sink_lane(const struct usp_plan *plan, unsigned sink)
+{
+	return plan->hops ? usp_plan_lane(plan, plan->nr_sources + sink) : NULL;
+}
 
 /* Widen the FIFOs of the route. If the kernel refuses, as past the user's budget, they stay as they are. */
 void usp_plan_widen_fifos(const struct usp_plan *plan);

@@ -102,6 +102,9 @@ struct usp_waits {
 
 struct usp_pump {
 	struct usp_file *source;
+	struct usp_file *
+		*sources; /* the source behind the files that lie below it, the lowest first; &source without these */
+	unsigned nr_sources;
 	struct usp_pump_params params;
 	enum usp_pump_stage stage;
 	unsigned process;	      /* number of the process that began the run */
@@ -130,7 +133,7 @@ struct usp_pump {
 /* Return the lane of the source's hop; NULL on the user lane. */
 static inline const struct usp_lane *usp_pump_source_lane(const struct usp_pump *pump)
 {
-	return usp_plan_lane(&pump->plan, 0);
+	return usp_plan_source_lane(&pump->plan);
 }
 
 /* --- Waiting (wait.c) --------------------------------------------------------------------------------- */

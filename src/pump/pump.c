@@ -23,6 +23,30 @@ static bool pump_can(const struct usp_pump_params *params)
 	       params->linger_ns <= INT64_MAX && (params->flags & USP_PUMP_COUNT ? params->count >= 0 : !params->count);
 }
 
+/* Take references to the source and to the files below it, whose accounts are hops of the route. */
+static int pump_note_sources(struct usp_pump *pump)
+{
+	unsigned nr = 0;
+
+	for (const struct usp_file *file = pump->source; file; file = file->below)
+		nr++;
+	pump->sources = nr == 1 ? &pump->source : usp_alloc_array(nr, sizeof(pump->sources[0]));
+	if (!pump->sources)
+		return -ENOMEM;
+	pump->nr_sources = nr;
+	for (struct usp_file *file = pump->source; file; file = file->below)
+		pump->sources[--nr] = usp_file_get(file);
+	return 0;
+}
+
+static void pump_put_sources(struct usp_pump *pump)
+{
+	for (unsigned i = pump->nr_sources; i-- > 0;)
+		usp_file_put(pump->sources[i]);
+	if (pump->sources != &pump->source)
+		usp_free(pump->sources);
+}
+
 int usp_pump_new(struct usp_file *source, const struct usp_pump_params *params, struct usp_pump **ret_pump)
 {
 	struct usp_pump_params own = {.count = 0};
@@ -39,7 +63,11 @@ int usp_pump_new(struct usp_file *source, const struct usp_pump_params *params, 
 	atomic_init(&pump->waits.stop_fd, -1);
 	atomic_init(&pump->end, UINT64_MAX);
 	pump->params = own;
-	pump->source = usp_file_get(source);
+	pump->source = source;
+	if (pump_note_sources(pump) < 0) {
+		usp_free(pump);
+		return -ENOMEM;
+	}
 	*ret_pump = pump;
 	return 0;
 }
@@ -91,7 +119,7 @@ void usp_pump_free(struct usp_pump *pump)
 	usp_pipe_free(pump->pipe);
 	if (pump->undelivered.ops)
 		usp_buf_release(NULL, &pump->undelivered);
-	usp_file_put(pump->source);
+	pump_put_sources(pump);
 	usp_sys_close(atomic_load(&pump->waits.stop_fd));
 	usp_free(pump->waits.fds);
 	if (pump->waits.told != &pump->only.wait)

@@ -12,7 +12,7 @@
 
 bool usp_range_is_possible(const struct usp_pump *pump)
 {
-	return pump->nr_sinks == 1 && usp_plan_lane(&pump->plan, 0) && usp_plan_lane(&pump->plan, 1) &&
+	return pump->nr_sinks == 1 && usp_pump_source_lane(pump) && usp_plan_sink_lane(&pump->plan, 0) &&
 	       usp_copy_range_is_possible(pump->source, pump->sinks[0].file);
 }
 

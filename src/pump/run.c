@@ -32,18 +32,25 @@
 
 static int run_plan(struct usp_pump *pump)
 {
+	struct usp_plan_ends ends = {
+		.sources = pump->sources,
+		.nr_sources = pump->nr_sources,
+		.sinks = &pump->only.file,
+		.nr_sinks = pump->nr_sinks,
+	};
 	struct usp_file **sinks;
 	int ret;
 
 	usp_plan_fini(&pump->plan);
 	if (pump->nr_sinks == 1)
-		return usp_plan_make(pump->source, &pump->only.file, 1, &pump->params, &pump->plan);
+		return usp_plan_make(&ends, &pump->params, &pump->plan);
 	sinks = usp_alloc_array(pump->nr_sinks, sizeof(sinks[0]));
 	if (!sinks)
 		return -ENOMEM;
 	for (unsigned i = 0; i < pump->nr_sinks; i++)
 		sinks[i] = pump->sinks[i].file;
-	ret = usp_plan_make(pump->source, sinks, pump->nr_sinks, &pump->params, &pump->plan);
+	ends.sinks = sinks;
+	ret = usp_plan_make(&ends, &pump->params, &pump->plan);
 	usp_free(sinks);
 	return ret;
 }
@@ -89,6 +96,17 @@ int usp_pump_check(struct usp_pump *pump)
 	return ret;
 }
 
+static void run_look_at_sources(struct usp_pump *pump)
+{
+	for (unsigned i = 0; i < pump->nr_sources; i++) {
+		struct usp_file *source = pump->sources[i];
+
+		atomic_store(usp_u32(&source->is_drained), false);
+		if (usp_file_shares_pos(source, &source->pos))
+			usp_file_seek(source, 0, SEEK_CUR); /* others may have moved it since the last look */
+	}
+}
+
 /* Begin a run: 0, or -errno before a byte has moved. */
 static int run_begin(struct usp_pump *pump)
 {
@@ -97,9 +115,7 @@ static int run_begin(struct usp_pump *pump)
 
 	usp_rate_init(&pump->limits.rate, pump->params.rate, now_ns);
 	pump->limits.begun_ns = pump->limits.progress_ns = now_ns;
-	atomic_store(usp_u32(&pump->source->is_drained), false);
-	if (usp_file_shares_pos(pump->source, &pump->source->pos))
-		usp_file_seek(pump->source, 0, SEEK_CUR); /* others may have moved it since the last look */
+	run_look_at_sources(pump);
 	ret = run_plan(pump);
 	if (ret == 0)
 		ret = run_find_stage(pump);

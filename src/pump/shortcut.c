@@ -20,8 +20,8 @@ bool usp_shortcut_fits(const struct usp_pump *pump)
 {
 	const struct usp_file *source = pump->source, *sink = pump->sinks[0].file;
 
-	return pump->params.flags & USP_PUMP_ADAPT_LANE && !pump->pipe && !usp_plan_lane(&pump->plan, 0) &&
-	       !usp_plan_lane(&pump->plan, 1) && source->ops->splice_read == usp_copy_splice_read &&
+	return pump->params.flags & USP_PUMP_ADAPT_LANE && !pump->pipe && !usp_pump_source_lane(pump) &&
+	       !usp_plan_sink_lane(&pump->plan, 0) && source->ops->splice_read == usp_copy_splice_read &&
 	       sink->ops->splice_write == usp_sock_splice_write && sink->ops->write_iter;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* status - what a pump did, and what it left behind. */
 #include <errno.h>
+#include <string.h>
 
 #include "base/compiler.h"
 #include "base/sized.h"
@@ -121,23 +122,41 @@ static enum usp_way status_largest(const struct usp_hop *hop)
 	return largest;
 }
 
+unsigned usp_pump_nr_hops(const struct usp_pump *pump)
+{
+	return status_is_range(pump) ? 1 : pump->nr_sources + pump->nr_sinks;
+}
+
+/* Look at the account of a hop, and name its ends. The last source gives into the pipe. */
+static void status_look_at_hop(const struct usp_pump *pump, unsigned index, bool is_range, struct usp_hop *ret_hop)
+{
+	if (index >= pump->nr_sources) {
+		const struct usp_file *sink = pump->sinks[index - pump->nr_sources].file;
+
+		usp_file_hop(sink, USP_WRITE, ret_hop);
+		ret_hop->from = "pipe";
+		ret_hop->to = usp_file_spec(sink);
+		return;
+	}
+	usp_file_hop(pump->sources[index], USP_READ, ret_hop);
+	ret_hop->from = usp_file_spec(pump->sources[index]);
+	ret_hop->to = is_range			     ? usp_file_spec(pump->sinks[0].file)
+		      : index + 1 < pump->nr_sources ? usp_file_spec(pump->sources[index + 1])
+						     : "pipe";
+}
+
 /* A run that was refused moved no bytes, but its plan says why. */
 int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *ret_hop)
 {
 	struct usp_hop hop = {.size = sizeof(hop)};
-	const struct usp_file *file;
 	const struct usp_lane *lane;
-
 	bool is_range = status_is_range(pump);
 
-	if (index > (is_range ? 0 : pump->nr_sinks))
+	if (index >= usp_pump_nr_hops(pump))
 		return -EINVAL;
 	lane = usp_plan_lane(&pump->plan, index);
-	file = index ? pump->sinks[index - 1].file : pump->source;
-	usp_file_hop(file, index ? USP_WRITE : USP_READ, &hop);
+	status_look_at_hop(pump, index, is_range, &hop);
 	hop.lane = lane ? lane->name : "user";
-	hop.from = index ? "pipe" : usp_file_spec(file);
-	hop.to = index ? usp_file_spec(file) : is_range ? usp_file_spec(pump->sinks[0].file) : "pipe";
 	hop.expected = pump->plan.hops ? (enum usp_way)pump->plan.hops[index].way : USP_UNKNOWN;
 	if (is_range) /* the plan expected a pipe */
 		hop.expected = pump->stage == USP_PUMP_NEW ? USP_UNKNOWN : status_largest(&hop);
@@ -147,28 +166,43 @@ int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *re
 	return 0;
 }
 
-/* Return the bytes of one way on both hops. What went from file to file stands in both accounts, and counts once. */
-static uint64_t status_sum(const struct usp_pump *pump, const struct usp_hop *from, const struct usp_hop *to,
-			   enum usp_way way)
+static void status_add_hop(const struct usp_file *file, unsigned side, uint64_t sums[USP_NR_WAYS])
 {
-	return from->bytes[way] + to->bytes[way] - atomic_load(&pump->range[way]);
+	struct usp_hop hop = {.size = sizeof(hop)};
+
+	usp_file_hop(file, side, &hop);
+	for (unsigned way = 0; way < USP_NR_WAYS; way++)
+		sums[way] += hop.bytes[way];
+}
+
+/*
+ * Add up the hops of the source's side, without what went from file to file, which stands in the account of
+ * the sink, too. What lies below a stage that computed new bytes moved other bytes than those delivered.
+ */
+static void status_sum_sources(const struct usp_pump *pump, uint64_t ret_sums[USP_NR_WAYS])
+{
+	for (unsigned way = 0; way < USP_NR_WAYS; way++)
+		ret_sums[way] = -atomic_load(&pump->range[way]);
+	for (unsigned i = pump->nr_sources; i-- > 0 && !ret_sums[USP_REWRITTEN];)
+		status_add_hop(pump->sources[i], USP_READ, ret_sums);
 }
 
 void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_total)
 {
-	struct usp_hop from = {.size = sizeof(from)}, to = {.size = sizeof(to)};
 	struct usp_route_total total = {.copied = 0};
+	uint64_t of_sources[USP_NR_WAYS];
 
-	usp_file_hop(pump->source, USP_READ, &from);
+	status_sum_sources(pump, of_sources);
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
-		uint64_t ways[USP_NR_WAYS];
+		uint64_t sums[USP_NR_WAYS], ways[USP_NR_WAYS];
 
-		usp_file_hop(pump->sinks[i].file, USP_WRITE, &to);
-		usp_ways_judge(atomic_load(&pump->sinks[i].bytes), status_sum(pump, &from, &to, USP_COPIED),
-			       status_sum(pump, &from, &to, USP_UNKNOWN), ways);
+		memcpy(sums, of_sources, sizeof(sums));
+		status_add_hop(pump->sinks[i].file, USP_WRITE, sums);
+		usp_ways_judge(atomic_load(&pump->sinks[i].bytes), sums, ways);
 		total.copied += ways[USP_COPIED];
 		total.unknown += ways[USP_UNKNOWN];
 		total.by_reference += ways[USP_BY_REFERENCE];
+		total.rewritten += ways[USP_REWRITTEN];
 	}
 	usp_sized_give(ret_total, &total, sizeof(total));
 }
@@ -178,7 +212,7 @@ const char *usp_pump_lane(const struct usp_pump *pump)
 	bool is_kernel = usp_pump_source_lane(pump), is_mixed = false;
 
 	for (unsigned i = 0; i < pump->nr_sinks; i++)
-		is_mixed |= !usp_plan_lane(&pump->plan, 1 + i) == is_kernel;
+		is_mixed |= !usp_plan_sink_lane(&pump->plan, i) == is_kernel;
 	return is_mixed ? "mixed" : is_kernel ? "kernel" : "user";
 }
 

@@ -13,6 +13,7 @@ const char *const usp_report_ways[] = {
 	[USP_BY_REFERENCE] = "by_reference",
 	[USP_COPIED] = "copied",
 	[USP_UNKNOWN] = "unknown",
+	[USP_REWRITTEN] = "rewritten",
 };
 const char *const usp_report_header_faults[] = {
 	[USP_HEADER_MALFORMED] = "malformed",

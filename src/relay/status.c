@@ -22,9 +22,11 @@ void usp_relay_status(struct usp_relay *relay, struct usp_relay_status *ret_stat
 		usp_account_sum(&relay->workers[i].counters, &status);
 	for (unsigned i = 0; i < usp_array_len(status.hops); i++) {
 		const struct usp_relay_hop *from = &status.hops[i][0], *to = &status.hops[i][1];
+		uint64_t sums[USP_NR_WAYS];
 
-		usp_ways_judge(status.delivered[i], from->bytes[USP_COPIED] + to->bytes[USP_COPIED],
-			       from->bytes[USP_UNKNOWN] + to->bytes[USP_UNKNOWN], status.ways[i]);
+		for (unsigned way = 0; way < USP_NR_WAYS; way++)
+			sums[way] = from->bytes[way] + to->bytes[way];
+		usp_ways_judge(status.delivered[i], sums, status.ways[i]);
 	}
 	usp_kpool_usage(&status.nr_kpipes, &status.nr_kpipes_idle, &status.nr_kpipes_destroyed);
 	pthread_mutex_lock(&relay->lock);

@@ -33,7 +33,10 @@ void usp_tell_ended(struct usp_conn *conn)
 		return;
 	for (unsigned i = 0; i < 2; i++) {
 		ended.delivered[i] = story->delivered[i];
-		usp_ways_judge(story->delivered[i], story->copied[i], story->unknown[i], ended.ways[i]);
+		usp_ways_judge(story->delivered[i],
+			       (const uint64_t[USP_NR_WAYS]){
+				       [USP_COPIED] = story->copied[i], [USP_UNKNOWN] = story->unknown[i]},
+			       ended.ways[i]);
 	}
 	if (!params->ended(params->told_arg, &ended))
 		usp_counter_add(&usp_conn_counters(conn)->untold, 1);

@@ -207,11 +207,16 @@ void usp_file_take_account(struct usp_file *file, unsigned side, struct usp_hop 
 	}
 }
 
-void usp_ways_judge(uint64_t delivered, uint64_t copied, uint64_t unknown, uint64_t ret_ways[USP_NR_WAYS])
+void usp_ways_judge(uint64_t delivered, const uint64_t sums[USP_NR_WAYS], uint64_t ret_ways[USP_NR_WAYS])
 {
-	ret_ways[USP_COPIED] = usp_min(copied, delivered);
-	ret_ways[USP_UNKNOWN] = usp_min(unknown, delivered - ret_ways[USP_COPIED]);
-	ret_ways[USP_BY_REFERENCE] = delivered - ret_ways[USP_COPIED] - ret_ways[USP_UNKNOWN];
+	static const enum usp_way worst_first[] = {USP_COPIED, USP_UNKNOWN, USP_REWRITTEN};
+	uint64_t left = delivered;
+
+	for (unsigned i = 0; i < usp_array_len(worst_first); i++) {
+		ret_ways[worst_first[i]] = usp_min(sums[worst_first[i]], left);
+		left -= ret_ways[worst_first[i]];
+	}
+	ret_ways[USP_BY_REFERENCE] = left;
 }
 
 /* --- Waiting ------------------------------------------------------------------------------------- */

@@ -37,11 +37,11 @@ void usp_file_unaccount(struct usp_file *file, unsigned side, size_t len);
 void usp_file_take_account(struct usp_file *file, unsigned side, struct usp_hop *ret_hop);
 
 /*
- * Split delivered bytes into the USP_NR_WAYS ways. copied and unknown are the sums over the hops of
+ * Split delivered bytes into the USP_NR_WAYS ways. sums has the bytes by way, added up over the hops of
  * the route. A byte counts as copied if any hop may have copied it. So copied is an upper bound where
  * hops went several ways: the ledger does not record which bytes those were.
  */
-void usp_ways_judge(uint64_t delivered, uint64_t copied, uint64_t unknown, uint64_t ret_ways[USP_NR_WAYS]);
+void usp_ways_judge(uint64_t delivered, const uint64_t sums[USP_NR_WAYS], uint64_t ret_ways[USP_NR_WAYS]);
 
 /* Check a position before bytes move (S10): 0 or -EINVAL. */
 int usp_file_verify_area(int64_t pos, size_t len);

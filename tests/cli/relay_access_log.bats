@@ -15,7 +15,7 @@ lines() {
 	relay --access-log access 127.0.0.1:0 "${at[target]}"
 	[ "$(ask hello)" = hello ]
 	eventually lines 1
-	lines 1 "^time=$time client=127\.0\.0\.1:[0-9]+ listener=$here target=${at[target]} to_target=5 to_client=5 by_reference=0 copied=10 unknown=0 duration=[0-9]+\.[0-9]{3} end=closed\$"
+	lines 1 "^time=$time client=127\.0\.0\.1:[0-9]+ listener=$here target=${at[target]} to_target=5 to_client=5 by_reference=0 copied=10 unknown=0 rewritten=0 duration=[0-9]+\.[0-9]{3} end=closed\$"
 	[ "$(stat -c %a access)" = 640 ]
 	stops 0
 	lines 1
