@@ -107,7 +107,7 @@ test-kernels:
 
 check-style:
 	tools/check-layers
-	tools/check-symbols src/usplice.map include/usplice.h include/usplice/endpoint.h include/usplice/mapping.h include/usplice/probe.h include/usplice/relay.h include/usplice/spec.h include/usplice/trace.h
+	tools/check-symbols src/usplice.map include/usplice.h include/usplice/endpoint.h include/usplice/mapping.h include/usplice/probe.h include/usplice/relay.h include/usplice/spec.h include/usplice/trace.h include/usplice/transform.h
 	clang-format --dry-run -Werror $(C_FILES)
 
 format:

@@ -429,11 +429,14 @@ USP_EXPORT int usp_stack_new(const struct usp_file_ops *ops, struct usp_file *be
 			     void *priv, struct usp_file **ret_file);
 
 /*
- * The hooks. read_iter and write_iter never wait: the door of the upper file does, by poll_fd. Where
- * pos is the position of the upper file they use and move that of the file below, too. release
+ * The hooks. read_iter and write_iter never wait: the door of the upper file does, by poll_fd.
+ * splice_read takes bufs of the file below as they are, also out of a pipe; the file below accounts, and
+ * its own USP_NONBLOCK counts. Where pos is the position of the upper file they use and move that of the file below, too. release
  * closes the file below, and gives its result.
  */
 USP_EXPORT ssize_t usp_stack_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
+USP_EXPORT ssize_t usp_stack_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len,
+					 unsigned flags);
 USP_EXPORT ssize_t usp_stack_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos,
 					unsigned flags);
 USP_EXPORT unsigned usp_stack_poll(struct usp_file *file);

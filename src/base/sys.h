@@ -125,6 +125,7 @@ uint64_t usp_sys_thread_cpu_ns(void); /* what the calling thread has used */
 
 int usp_sys_pid(void);
 unsigned usp_sys_fd_limit(void);	     /* RLIMIT_NOFILE: descriptors are below this number */
+unsigned usp_sys_nr_processors(void);	     /* that this thread may run on; at least 1 */
 void usp_sys_random(void *base, size_t len); /* unpredictable: getrandom(2), else AT_RANDOM */
 
 /*

@@ -146,3 +146,11 @@ void usp_sys_restore_signals(const sigset_t *old_mask)
 {
 	pthread_sigmask(SIG_SETMASK, old_mask, NULL);
 }
+
+/* 1 also where the kernel has more processors than fit into the set. */
+unsigned usp_sys_nr_processors(void)
+{
+	cpu_set_t may_run;
+
+	return sched_getaffinity(0, sizeof(may_run), &may_run) == 0 ? (unsigned)CPU_COUNT(&may_run) : 1;
+}

@@ -360,6 +360,39 @@ unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsign
 	return nr;
 }
 
+unsigned usp_pipe_nr_pushed(struct usp_pipe *pipe)
+{
+	unsigned nr;
+
+	pthread_mutex_lock(&pipe->lock);
+	nr = pipe->turn_head - pipe->head;
+	pthread_mutex_unlock(&pipe->lock);
+	return nr;
+}
+
+struct usp_buf usp_pipe_peek_pushed(struct usp_pipe *pipe, unsigned index)
+{
+	struct usp_buf buf;
+
+	pthread_mutex_lock(&pipe->lock);
+	assert(pipe->wr.is_taken && index < pipe->turn_head - pipe->head);
+	buf = *usp_pipe_slot(pipe, pipe->head + index);
+	pthread_mutex_unlock(&pipe->lock);
+	return buf;
+}
+
+void usp_pipe_set_pushed(struct usp_pipe *pipe, unsigned index, const struct usp_buf *buf)
+{
+	struct usp_buf *slot;
+
+	pthread_mutex_lock(&pipe->lock);
+	assert(pipe->wr.is_taken && index < pipe->turn_head - pipe->head);
+	slot = usp_pipe_slot(pipe, pipe->head + index);
+	assert(slot->len == buf->len);
+	*slot = *buf;
+	usp_pipe_unlock(pipe);
+}
+
 /* Return what the next buf takes of a folio. In slots of a page, a gift goes page by page, as in the kernel (V2). */
 static size_t pipe_folio_chunk(const struct usp_pipe *pipe, const unsigned char *base, size_t len, unsigned buf_flags)
 {
@@ -576,6 +609,19 @@ static int pipe_rebase(struct usp_pipe *pipe, unsigned nr_slots)
 	pipe->turn_head = nr_live;
 	usp_pipe_wake(&pipe->wr); /* after max_usage, or the wake-up is lost (C13) */
 	return 0;
+}
+
+int usp_pipe_reserve(struct usp_pipe *pipe, unsigned nr_slots)
+{
+	unsigned nr_live;
+	int ret = 0;
+
+	pthread_mutex_lock(&pipe->lock);
+	nr_live = pipe->turn_head - pipe->tail;
+	if (nr_slots > pipe->max_usage - nr_live)
+		ret = pipe_rebase(pipe, pipe_round_slots((size_t)nr_live + nr_slots));
+	usp_pipe_unlock(pipe);
+	return ret;
 }
 
 ssize_t usp_pipe_set_size(struct usp_pipe *pipe, size_t len)

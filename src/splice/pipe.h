@@ -94,6 +94,20 @@ bool usp_pipe_may_be_late(struct usp_pipe *pipe);
  */
 bool usp_pipe_is_late(struct usp_pipe *pipe, int *ret_fd, short *ret_events);
 
+/*
+ * The bufs that were pushed in this turn and that readers do not see yet, by index from the first one on: their
+ * number, a copy of one, and its replacement by one of the same length. The caller holds the write turn.
+ */
+unsigned usp_pipe_nr_pushed(struct usp_pipe *pipe);
+struct usp_buf usp_pipe_peek_pushed(struct usp_pipe *pipe, unsigned index);
+void usp_pipe_set_pushed(struct usp_pipe *pipe, unsigned index, const struct usp_buf *buf);
+
+/* Make sure that nr_slots more bufs fit. The ring grows and never shrinks: 0 or -ENOMEM. */
+int usp_pipe_reserve(struct usp_pipe *pipe, unsigned nr_slots);
+
+/* Return a descriptor that is readable while the pipe has room, or has no readers. Owned by the pipe. */
+int usp_pipe_room_fd(struct usp_pipe *pipe);
+
 /* Let readers see what was pushed in this turn. Lock held. */
 void usp_pipe_publish(struct usp_pipe *pipe);
 

@@ -88,6 +88,11 @@ bool usp_pipe_is_late(struct usp_pipe *pipe, int *ret_fd, short *ret_events)
 	return is_late;
 }
 
+int usp_pipe_room_fd(struct usp_pipe *pipe)
+{
+	return pipe_event_fd(pipe, &pipe->wr);
+}
+
 static int pipe_poll_fd(struct usp_file *end, unsigned side, short *ret_events)
 {
 	struct usp_pipe *pipe = end->priv;

@@ -2,7 +2,9 @@
 /* stack - a file over a file: hooks that hand a call to the file below. */
 #include <errno.h>
 
+#include "base/compiler.h"
 #include "splice/file.h"
+#include "splice/pipe.h"
 
 int usp_stack_new(const struct usp_file_ops *ops, struct usp_file *below, unsigned mode, const char *spec, void *priv,
 		  struct usp_file **ret_file)
@@ -38,6 +40,59 @@ static ssize_t stack_iter(struct usp_file *file, stack_door *door, const struct 
 ssize_t usp_stack_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
 {
 	return stack_iter(in, usp_file_try_read_iter, to, pos, flags);
+}
+
+/*
+ * Push references to what the pipe below has, as much as fits. The caller's write turn keeps a transfer out. A
+ * second owner loses the flags of the first, as in tee.
+ */
+static ssize_t stack_push(struct usp_pipe *from, struct usp_pipe *pipe, size_t len)
+{
+	size_t done = 0, room, chunk;
+	struct usp_buf buf, copy;
+
+	while (done < len && usp_pipe_room(pipe, &room) && usp_pipe_peek(from, &buf, 1)) {
+		chunk = usp_min(usp_min(buf.len, len - done), usp_min(room, usp_pipe_slot_bytes(pipe)));
+		copy = buf;
+		copy.len = chunk;
+		copy.flags &= ~(USP_BUF_GIFT | USP_BUF_CAN_MERGE);
+		if (!usp_buf_get(from, &buf, &copy))
+			return done ? (ssize_t)done : -EFAULT;
+		usp_pipe_push(pipe, &copy, 1);
+		usp_pipe_advance(from, chunk);
+		done += chunk;
+	}
+	return (ssize_t)done;
+}
+
+static ssize_t stack_pull_pipe(struct usp_file *below, struct usp_pipe *pipe, size_t len, unsigned flags)
+{
+	struct usp_pipe *from = usp_file_pipe(below);
+	ssize_t ret;
+
+	ret = usp_pipe_take_read(from, usp_file_blocks(below, flags) ? flags : flags | USP_SPLICE_NONBLOCK, &len);
+	if (ret <= 0)
+		return ret;
+	ret = stack_push(from, pipe, len);
+	usp_pipe_end_read(from);
+	if (ret > 0)
+		usp_file_account(below, USP_READ, USP_BY_REFERENCE, (size_t)ret, "references moved out of the pipe");
+	return ret;
+}
+
+ssize_t usp_stack_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
+{
+	struct usp_file *below = in->below;
+	bool has_pos = in->traits & USP_FILE_SEEKABLE;
+	int64_t *at = has_pos && !(pos == &in->pos && usp_file_shares_pos(below, &below->pos)) ? pos : &below->pos;
+	ssize_t ret;
+
+	if (usp_file_pipe(below))
+		return stack_pull_pipe(below, pipe, len, flags);
+	ret = usp_file_splice_read(below, at, pipe, len, flags);
+	if (has_pos)
+		*pos = *at;
+	return ret;
 }
 
 ssize_t usp_stack_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)

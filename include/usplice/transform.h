@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * transform.h - transforms: stages that look at the bytes of a source, or rewrite them, on their way into the
+ * pipe. What stands behind the pipe, such as a fan-out, pays for it once. See usp_transform(3).
+ */
+#ifndef USPLICE_TRANSFORM_H
+#define USPLICE_TRANSFORM_H
+
+#include <usplice.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define USP_TRANSFORM_LENGTH 0x1u /* the input ends after params.length bytes, or at its own end before that */
+#define USP_TRANSFORM_INLINE 0x2u /* do all work in the thread of the caller */
+#define USP_TRANSFORM_THREAD \
+	0x4u /* work in a thread of the stage from the first byte on; without both: where that pays */
+
+struct usp_transform_params {
+	size_t size;	/* sizeof(struct usp_transform_params) */
+	unsigned flags; /* USP_TRANSFORM_* */
+	int64_t length; /* with LENGTH: the bytes of the input, 0 too; else 0 */
+};
+
+/*
+ * Make a file that gives the bytes of the file below through a transform. spec names the transform and its
+ * options:
+ *
+ *   digest:ALG[:HEX][,ALG[:HEX]...]   compute checksums; with HEX compare them
+ *
+ * The algorithms are sha256, sha512, blake2b (of 512 bits), crc32c, xxh64, xxh3 (of 64 bits) and xxh128.
+ *
+ * The new file is a stream. It owns below, also its position, and closes it. On failure below stays with the
+ * caller. params may be NULL. Does not block. -EINVAL for a spec that does not parse or a file that cannot be
+ * read, -EOPNOTSUPP for what this build lacks, -ENOMEM. ret_why is as in usp_open.
+ *
+ * A digest passes bufs on as they are, by reference. What the kernel holds is read into memory first, so that
+ * all get the bytes that were hashed. Hashing runs behind, in a thread, and holds the flow back when it is too
+ * slow. Before it tells the end of input the stage waits for the hashes. If one is not the expected one, it
+ * gives -EBADMSG instead of the end: a pump then fails before it ends its sinks.
+ *
+ * The stage waits, or not, by its own USP_NONBLOCK, and for a socket below by that of the socket; a pump sets
+ * both. In a child of fork(2) a stage with a thread gives -ESTALE.
+ */
+USP_EXPORT int usp_transform_open(const char *spec, struct usp_file *below, const struct usp_transform_params *params,
+				  struct usp_file **ret_file, const char **ret_why);
+
+/* Tell whether usp_transform_open would accept a spec: 0, -EINVAL or -EOPNOTSUPP, and ret_why. */
+USP_EXPORT int usp_transform_check(const char *spec, const char **ret_why);
+
+struct usp_digest_result {
+	size_t size;	       /* sizeof(struct usp_digest_result) */
+	const char *algorithm; /* static */
+	const char *hex;       /* lower case; owned by the stage */
+	const char *expected;  /* lower case, or NULL; owned by the stage */
+	bool is_expected;      /* there is no other expectation than this */
+};
+
+/*
+ * Return the digest of this index, in the order of the spec, after the stage has told the end of input or
+ * -EBADMSG. -EAGAIN before that, -EINVAL if there is none. Does not block. Valid until the stage is closed.
+ */
+USP_EXPORT int usp_digest_result(const struct usp_file *stage, unsigned index, struct usp_digest_result *ret_result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* transforms - the list of transforms, and how a spec finds one. */
+#include "transforms/transforms.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/compiler.h"
+#include "base/sized.h"
+
+#define TRANSFORM_FLAGS (USP_TRANSFORM_LENGTH | USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD)
+
+static const struct usp_transform *const transforms[] = {&usp_digest_transform};
+
+/* Find the transform that spec names, and its options. */
+static const struct usp_transform *transform_find(const char *spec, const char **ret_options)
+{
+	size_t len = strcspn(spec, ":");
+
+	*ret_options = spec + len + (spec[len] == ':');
+	for (unsigned i = 0; i < usp_array_len(transforms); i++) {
+		if (strlen(transforms[i]->name) == len && memcmp(transforms[i]->name, spec, len) == 0)
+			return transforms[i];
+	}
+	return NULL;
+}
+
+int usp_transform_check(const char *spec, const char **ret_why)
+{
+	const char *options, *why = "there is no such transform";
+	const struct usp_transform *transform = transform_find(spec, &options);
+	int ret = transform ? transform->check(options, &why) : -EINVAL;
+
+	if (ret_why)
+		*ret_why = ret < 0 ? why : NULL;
+	return ret;
+}
+
+static bool transform_can(const struct usp_transform_params *params)
+{
+	const unsigned ways = USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD;
+
+	return !(params->flags & ~TRANSFORM_FLAGS) && (params->flags & ways) != ways &&
+	       (params->flags & USP_TRANSFORM_LENGTH ? params->length >= 0 : !params->length);
+}
+
+int usp_transform_open(const char *spec, struct usp_file *below, const struct usp_transform_params *params,
+		       struct usp_file **ret_file, const char **ret_why)
+{
+	struct usp_transform_params own = {.length = 0};
+	const struct usp_transform *transform;
+	const char *options;
+	int ret = usp_transform_check(spec, ret_why);
+
+	if (ret == 0 && params)
+		ret = usp_sized_take(&own, sizeof(own), params);
+	if (ret == 0 && (!transform_can(&own) || !(below->mode & USP_READ)))
+		ret = -EINVAL;
+	if (ret < 0)
+		return ret;
+	transform = transform_find(spec, &options);
+	return transform->open(options, below, &own, ret_file);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* transforms - what the list knows of a transform. */
+#ifndef USP_TRANSFORMS_TRANSFORMS_H
+#define USP_TRANSFORMS_TRANSFORMS_H
+
+#include <usplice/endpoint.h>
+#include <usplice/transform.h>
+
+struct usp_transform {
+	const char *name; /* before the colon of a spec */
+
+	/* Check the text behind the colon: 0, -EINVAL or -EOPNOTSUPP, with a sentence. */
+	int (*check)(const char *options, const char **ret_why);
+
+	/* Open as usp_transform_open, with options that check accepts and parameters that are valid. */
+	int (*open)(const char *options, struct usp_file *below, const struct usp_transform_params *params,
+		    struct usp_file **ret_file);
+};
+
+extern const struct usp_transform usp_digest_transform;
+
+#endif
