@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "copy.h"
 #include "option.h"
+#include "sums.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,14 @@ static const struct option_row copy_options[] = {
 	{"snapshot", 0, NULL, "write bytes as they were when they were read, even\nif the source changes meanwhile",
 	 option_flag, FIELD(snapshot)},
 	{"no-batch", 0, NULL, "stay SCHED_OTHER also while busy between two pipes", option_flag, FIELD(no_batch)},
+	{"digest", 0, "ALG,...",
+	 "print digests of what was copied: sha256, sha512,\nblake2b, crc32c, xxh64, xxh3, xxh128", option_digest,
+	 FIELD(digests)},
+	{"verify", 0, "ALG:HEX", "fail at the end, with 3, unless this is the digest", option_verify, FIELD(digests)},
+	{"verify-file", 0, "FILE", "the same with the digest that FILE has of the source,\nsuch as SHA256SUMS",
+	 option_text, FIELD(verify_file)},
+	{"verify-written", 0, NULL, "read back what the sinks have, past the cache, and\ncompare", option_flag,
+	 FIELD(verify_written)},
 	{"progress", 0, NULL, "show progress also where standard error is no\nterminal", option_flag, FIELD(progress)},
 	{"quiet", 'q', NULL, "show no progress and no summary", option_flag, FIELD(quiet)},
 	{"verbose", 'v', NULL, "say at the end how each hop went, and why", option_flag, FIELD(verbose)},
@@ -100,11 +109,41 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return "--snapshot copies, so it excludes --require-zero-copy";
 	if (request->snapshot && request->lane == USP_LANE_KERNEL)
 		return "--snapshot reads into this process, so it excludes --lane kernel";
+	if (request->lane == USP_LANE_KERNEL && (request->digests.nr > 0 || request->verify_file))
+		return "a digest needs the bytes in this process, so it excludes --lane kernel";
+	if (request->lane == USP_LANE_KERNEL && request->verify_written)
+		return "--verify-written needs the bytes in this process, so it excludes --lane kernel";
 	if (request->quiet && request->progress)
 		return "--quiet and --progress exclude each other";
 	if (request->quiet && request->verbose)
 		return "--quiet and --verbose exclude each other";
 	return NULL;
+}
+
+/* Find the digest of the source in the file of --verify-file. An exit code. */
+static int copy_find_sums(struct copy_request *request)
+{
+	const char *name = request->source;
+	struct usp_spec *spec = NULL;
+	int code;
+
+	if (!request->verify_file)
+		return CLI_DONE;
+	if (usp_spec_parse(request->source, &spec, NULL) == 0 && copy_path(spec))
+		name = copy_path(spec); /* without options */
+	code = sums_find(request->verify_file, name, &request->digests);
+	usp_spec_free(spec);
+	return code;
+}
+
+/* To compare what was written, know a digest of what was copied: a fast one that this build has. */
+static void copy_add_digest(struct copy_request *request)
+{
+	static const char *const names[] = {"xxh128", "sha256", "crc32c"};
+	size_t i;
+
+	for (i = 0; request->verify_written && request->digests.nr == 0 && i < sizeof(names) / sizeof(names[0]); i++)
+		digest_list_add(&request->digests, names[i], strlen(names[i]), NULL, 0, false);
 }
 
 int cmd_copy(int argc, char **argv)
@@ -129,6 +168,9 @@ int cmd_copy(int argc, char **argv)
 		message_say("copy: %s", why);
 		return CLI_USAGE;
 	}
+	if (copy_find_sums(&request) != CLI_DONE)
+		return CLI_USAGE;
+	copy_add_digest(&request);
 	if (request.no_splice)
 		request.lane = USP_LANE_USER;
 	return copy_main(&request);

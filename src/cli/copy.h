@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <usplice/spec.h>
 
+#include "digest_list.h"
 #include "progress.h"
 #include "watch.h"
 
@@ -26,6 +27,9 @@ struct copy_request {
 	bool continue_on_error;
 	bool json, progress, quiet, verbose, help;
 	const char *report;
+	struct digest_list digests;
+	const char *verify_file;
+	bool verify_written;
 };
 
 #define COPY_ERROR_MAX 256
@@ -51,6 +55,7 @@ struct copy {
 	const struct copy_request *request;
 	struct usp_spec *source_name; /* NULL if it does not parse */
 	struct usp_file *source;
+	struct usp_file *stage; /* over the source, if digests are asked for; else NULL */
 	struct stat source_object;
 	int source_number;    /* of its descriptor: copy_inherited */
 	int64_t source_was;   /* the offset of an inherited source, before it was moved */
@@ -60,7 +65,9 @@ struct copy {
 	struct copy_sink *sinks;
 	struct usp_pump *pump;	       /* NULL until everything is open */
 	int64_t to_skip;	       /* bytes of a source without positions that --skip reads and throws away */
-	struct usp_hop skipped;	       /* what --skip read and threw away: not part of the report */
+	struct usp_hop skipped;	       /* what was read and not copied, as for --skip: not part of the report */
+	struct usp_hop skipped_stage;  /* the same of the stage */
+	int64_t resumed;	       /* bytes that the sink of --resume has already */
 	_Atomic(const char *) opening; /* the spec that is being opened, or NULL */
 	struct watch watch;
 	struct progress progress;

@@ -92,6 +92,15 @@ static int check_resume(const struct copy *copy)
 	return CLI_DONE;
 }
 
+/* Check --verify-written. A new file is a regular one. */
+static int check_read_back(const struct copy_sink *sink)
+{
+	if (sink->has_peer || (sink->file && !S_ISREG(sink->object.st_mode) && !S_ISBLK(sink->object.st_mode)))
+		return copy_usage("sink", sink->spec,
+				  "is no regular file and no block device, so --verify-written is not possible");
+	return CLI_DONE;
+}
+
 /*
  * Tell whether a sink can be given up when it is slow. A write to a disk cannot be taken back, and
  * what has no descriptor is never slow.
@@ -123,6 +132,8 @@ int copy_check_options(struct copy *copy)
 	for (i = 0; i < request->nr_sinks && code == CLI_DONE; i++) {
 		if (request->seek >= 0)
 			code = check_seek(&copy->sinks[i]);
+		if (request->verify_written && code == CLI_DONE)
+			code = check_read_back(&copy->sinks[i]);
 	}
 	return code == CLI_DONE && request->resume ? check_resume(copy) : code;
 }

@@ -3,6 +3,7 @@
 #include "atomic.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_digest.h"
 #include "report.h"
 
 #include <errno.h>
@@ -31,8 +32,9 @@ static struct usp_pump_params run_params(const struct copy *copy)
 			 (request->require_zero_copy ? USP_PUMP_REQUIRE_ZERO_COPY : 0) |
 			 (request->continue_on_error ? USP_PUMP_CONTINUE_ON_ERROR : 0) |
 			 (request->slow_ns > 0 ? USP_PUMP_DETACH_SLOW : 0) | (request->no_batch ? 0 : USP_PUMP_BATCH) |
-			 (copy->count < 0 ? 0 : USP_PUMP_COUNT) | (run_has_report(copy) ? 0 : USP_PUMP_NO_PROBE),
-		.count = copy->count < 0 ? 0 : copy->count,
+			 (copy->count < 0 || copy->stage ? 0 : USP_PUMP_COUNT) |
+			 (run_has_report(copy) ? 0 : USP_PUMP_NO_PROBE),
+		.count = copy->count < 0 || copy->stage ? 0 : copy->count, /* a stage has its own length */
 		.rate = request->rate,
 		.slow_ns = request->slow_ns,
 		.linger_ns = request->linger_ns,
@@ -42,7 +44,7 @@ static struct usp_pump_params run_params(const struct copy *copy)
 static int run_new_pump(struct copy *copy)
 {
 	struct usp_pump_params params = run_params(copy);
-	int error = usp_pump_new(copy->source, &params, &copy->pump);
+	int error = usp_pump_new(copy->stage ? copy->stage : copy->source, &params, &copy->pump);
 	unsigned i;
 
 	for (i = 0; i < copy->request->nr_sinks && error == 0; i++)
@@ -201,6 +203,15 @@ static void run_sync(struct copy_sink *sink, uint64_t bytes)
 		run_sink_failed(sink, bytes, strerror(-error));
 }
 
+static void run_read_back(struct copy *copy, struct copy_sink *sink, uint64_t bytes)
+{
+	char text[COPY_ERROR_MAX];
+	const char *why = copy_digest_read_back(copy, sink, bytes, text);
+
+	if (why)
+		run_sink_failed(sink, bytes, why);
+}
+
 /* Give the file a name now: a file without one cannot get it after it is closed. */
 static void run_link(struct copy_sink *sink, uint64_t bytes)
 {
@@ -253,8 +264,11 @@ static bool run_finish_sink(struct copy *copy, struct copy_sink *sink, unsigned 
 		run_tell_sink(copy, sink, &status);
 	if (sink->is_cut_late && (is_whole || status.bytes > 0)) /* a run that never began leaves the old file */
 		run_cut_late(sink, status.bytes);
-	if (is_whole && sink->error[0] == '\0' && (copy->request->sync || sink->atomic))
+	if (is_whole && sink->error[0] == '\0' &&
+	    (copy->request->sync || sink->atomic || copy->request->verify_written))
 		run_sync(sink, status.bytes);
+	if (is_whole && sink->error[0] == '\0' && copy->request->verify_written)
+		run_read_back(copy, sink, status.bytes);
 	if (is_whole && sink->error[0] == '\0' && sink->atomic)
 		run_link(sink, status.bytes);
 	if (sink->error[0] == '\0')
@@ -332,6 +346,8 @@ static int run_judge_source(const struct copy *copy, const struct usp_pump_statu
 {
 	if (status->source_error == 0 || status->source_error == -ECANCELED)
 		return CLI_DONE;
+	if (status->source_error == -EBADMSG && copy_digest_say_wrong(copy, status->bytes))
+		return CLI_SOURCE;
 	message_say("source %s: at byte %lld: %s%s", copy->request->source,
 		    (long long)copy->source_start + (long long)status->bytes,
 		    status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"
@@ -400,9 +416,14 @@ static int run_judge(struct copy *copy, int result)
 
 static int run_transfer(struct copy *copy)
 {
-	int error = run_new_pump(copy), code;
+	int code = copy_digest_open(copy), error;
 	double cpu_seconds, started;
 
+	if (code != CLI_DONE) {
+		copy_undo(copy);
+		return code;
+	}
+	error = run_new_pump(copy);
 	if (error == 0 && copy->to_skip > 0)
 		error = usp_pump_check(copy->pump); /* refused means untouched */
 	if (error < 0)
@@ -490,6 +511,8 @@ static int run_all(struct copy *copy)
 	}
 	if (copy->progress.is_on || (copy->request->verbose && copy->pump))
 		report_say(copy);
+	if (!copy->request->json)
+		copy_digest_say(copy);
 	if ((copy->request->json && report_write_json(copy, STDERR_FILENO, "standard error") < 0) ||
 	    (copy->report_fd >= 0 && report_write_json(copy, copy->report_fd, copy->request->report) < 0))
 		code = code == CLI_DONE ? CLI_FAILED : code;
@@ -501,6 +524,7 @@ static void run_close(struct copy *copy)
 	unsigned i;
 
 	usp_pump_free(copy->pump);
+	usp_file_put(copy->stage);
 	usp_file_put(copy->source);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		atomic_discard(copy->sinks[i].atomic);

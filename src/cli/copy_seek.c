@@ -177,6 +177,7 @@ static int seek_resume(struct copy *copy)
 	copy->source_start = usp_file_seek(copy->source, copy->source_start + have, SEEK_SET);
 	usp_file_seek(sink->file, have, SEEK_SET); /* for a file that appends this changes nothing */
 	sink->start = have;
+	copy->resumed = have;
 	if (copy->count >= 0)
 		copy->count -= have;
 	return CLI_DONE;

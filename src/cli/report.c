@@ -3,6 +3,7 @@
 #include "report.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_digest.h"
 #include "json.h"
 #include "size.h"
 #include "ways.h"
@@ -53,6 +54,8 @@ static bool report_hop(const struct copy *copy, unsigned index, struct usp_hop *
 		return false;
 	for (way = 0; index == 0 && way < USP_NR_WAYS; way++)
 		ret_hop->bytes[way] -= copy->skipped.bytes[way];
+	for (way = 0; index == 1 && copy->stage && way < USP_NR_WAYS; way++)
+		ret_hop->bytes[way] -= copy->skipped_stage.bytes[way];
 	return true;
 }
 
@@ -125,7 +128,9 @@ static void report_json(FILE *out, const struct copy *copy)
 		fputs(i > 0 ? "," : "", out);
 		report_json_sink(out, copy, i);
 	}
-	fprintf(out, "],\"stranded\":%llu}\n", (unsigned long long)report.status.stranded);
+	fprintf(out, "],\"stranded\":%llu,\"digests\":", (unsigned long long)report.status.stranded);
+	copy_digest_json(out, copy);
+	fputs("}\n", out);
 }
 
 /* Report lost bytes: each close of a file does, also that of a second descriptor. 0 or -errno. */

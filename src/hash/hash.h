@@ -9,10 +9,11 @@
 #define USP_HASH_LEN_MAX 64			    /* bytes of the longest digest */
 #define USP_HASH_HEX_MAX (2 * USP_HASH_LEN_MAX + 1) /* as hexadecimal text, with the 0 at its end */
 
-/* An algorithm. A build without the library that it needs has the table, with needs set and no functions. */
+/* An algorithm. */
 struct usp_hash_ops {
-	const char *name;    /* such as "sha256" */
-	const char *needs;   /* a sentence about the library that is missing, or NULL */
+	const char *name; /* such as "sha256" */
+	const char *(*missing)(
+		void);	     /* what it lacks here, as "needs X, ..."; NULL from the call, or no hook: nothing */
 	size_t len;	     /* bytes of the digest */
 	bool is_heavy;	     /* slower than memory: worth a thread of its own */
 	void *(*open)(void); /* the state before the first byte; NULL without memory */

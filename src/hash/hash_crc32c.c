@@ -8,26 +8,49 @@
 
 #ifdef USP_HAVE_ISAL
 
+#include <dlfcn.h>
 #include <isa-l/crc.h>
+#include <pthread.h>
 
 #include "base/compiler.h"
 
+#define CRC32C_LIBRARY "libisal.so.2"
 #define CRC32C_IS_HEAVY false
+
+/* Loaded when the first checksum is asked for: most copies need none. NULL where it is not installed. */
+static __typeof__(crc32_iscsi) *crc32c_isal;
+
+static void crc32c_load(void)
+{
+	void *library = dlopen(CRC32C_LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+
+	if (library)
+		*(void **)&crc32c_isal = dlsym(library, "crc32_iscsi");
+}
 
 /* crc32_iscsi takes an int for the length, and neither begins nor ends with the inversion. */
 static uint32_t crc32c_add(uint32_t crc, const void *bytes, size_t len)
 {
 	unsigned char *at = (unsigned char *)bytes; /* it only reads */
 
+	if (!crc32c_isal)
+		return usp_crc32c(crc, bytes, len);
 	crc = ~crc;
 	while (len) {
 		size_t chunk = usp_min(len, (size_t)1 << 30);
 
-		crc = crc32_iscsi(at, (int)chunk, crc);
+		crc = crc32c_isal(at, (int)chunk, crc);
 		at += chunk;
 		len -= chunk;
 	}
 	return ~crc;
+}
+
+static void crc32c_prepare(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, crc32c_load);
 }
 
 #else
@@ -39,10 +62,15 @@ static uint32_t crc32c_add(uint32_t crc, const void *bytes, size_t len)
 	return usp_crc32c(crc, bytes, len);
 }
 
+static void crc32c_prepare(void)
+{
+}
+
 #endif
 
 static void *crc32c_open(void)
 {
+	crc32c_prepare();
 	return usp_alloc(sizeof(uint32_t));
 }
 

@@ -1,17 +1,72 @@
 /* SPDX-License-Identifier: MIT */
-/* hash_openssl - SHA-256, SHA-512 and BLAKE2b-512 by libcrypto. */
+/*
+ * hash_openssl - SHA-256, SHA-512 and BLAKE2b-512 by libcrypto.
+ *
+ * libcrypto is loaded when the first digest is asked for. To load it takes longer than to copy a small file, and
+ * most copies need no digest.
+ */
 #include "hash/hash.h"
 
 #ifdef USP_HAVE_OPENSSL
 
+#include <dlfcn.h>
 #include <openssl/evp.h>
+#include <pthread.h>
+
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+#define OPENSSL_LIBRARY "libcrypto.so.3"
+#else
+#define OPENSSL_LIBRARY "libcrypto.so.1.1"
+#endif
+
+static struct {
+	pthread_once_t once;
+	bool is_there;
+	__typeof__(EVP_MD_CTX_new) *ctx_new;
+	__typeof__(EVP_MD_CTX_free) *ctx_free;
+	__typeof__(EVP_DigestInit_ex) *init;
+	__typeof__(EVP_DigestUpdate) *update;
+	__typeof__(EVP_DigestFinal_ex) *final;
+	__typeof__(EVP_sha256) *sha256;
+	__typeof__(EVP_sha512) *sha512;
+	__typeof__(EVP_blake2b512) *blake2b512;
+} openssl = {.once = PTHREAD_ONCE_INIT};
+
+/* Find a function: true. */
+static bool openssl_find(void *library, const char *name, void *ret_function)
+{
+	void **function = ret_function;
+
+	*function = dlsym(library, name);
+	return *function;
+}
+
+static void openssl_load(void)
+{
+	void *library = dlopen(OPENSSL_LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+
+	openssl.is_there = library && openssl_find(library, "EVP_MD_CTX_new", &openssl.ctx_new) &&
+			   openssl_find(library, "EVP_MD_CTX_free", &openssl.ctx_free) &&
+			   openssl_find(library, "EVP_DigestInit_ex", &openssl.init) &&
+			   openssl_find(library, "EVP_DigestUpdate", &openssl.update) &&
+			   openssl_find(library, "EVP_DigestFinal_ex", &openssl.final) &&
+			   openssl_find(library, "EVP_sha256", &openssl.sha256) &&
+			   openssl_find(library, "EVP_sha512", &openssl.sha512) &&
+			   openssl_find(library, "EVP_blake2b512", &openssl.blake2b512);
+}
+
+static const char *openssl_missing(void)
+{
+	pthread_once(&openssl.once, openssl_load);
+	return openssl.is_there ? NULL : "needs " OPENSSL_LIBRARY " of OpenSSL, which cannot be loaded";
+}
 
 static void *openssl_open(const EVP_MD *type)
 {
-	EVP_MD_CTX *state = EVP_MD_CTX_new();
+	EVP_MD_CTX *state = openssl.ctx_new();
 
-	if (state && EVP_DigestInit_ex(state, type, NULL) != 1) {
-		EVP_MD_CTX_free(state);
+	if (state && openssl.init(state, type, NULL) != 1) {
+		openssl.ctx_free(state);
 		return NULL;
 	}
 	return state;
@@ -19,42 +74,48 @@ static void *openssl_open(const EVP_MD *type)
 
 static void *openssl_open_sha256(void)
 {
-	return openssl_open(EVP_sha256());
+	return openssl_missing() ? NULL : openssl_open(openssl.sha256());
 }
 
 static void *openssl_open_sha512(void)
 {
-	return openssl_open(EVP_sha512());
+	return openssl_missing() ? NULL : openssl_open(openssl.sha512());
 }
 
 static void *openssl_open_blake2b(void)
 {
-	return openssl_open(EVP_blake2b512());
+	return openssl_missing() ? NULL : openssl_open(openssl.blake2b512());
 }
 
 /* An update of a digest that was opened has no way to fail. */
 static void openssl_update(void *state, const void *bytes, size_t len)
 {
-	EVP_DigestUpdate(state, bytes, len);
+	openssl.update(state, bytes, len);
 }
 
 static void openssl_finish(void *state, unsigned char *ret_digest)
 {
-	EVP_DigestFinal_ex(state, ret_digest, NULL);
+	openssl.final(state, ret_digest, NULL);
 }
 
 static void openssl_free(void *state)
 {
-	EVP_MD_CTX_free(state);
+	if (state)
+		openssl.ctx_free(state);
 }
 
-#define OPENSSL_HOOKS(open_hook) \
-	.open = (open_hook), .update = openssl_update, .finish = openssl_finish, .free = openssl_free
+#define OPENSSL_HOOKS(open_hook)                                                                             \
+	.missing = openssl_missing, .open = (open_hook), .update = openssl_update, .finish = openssl_finish, \
+	.free = openssl_free
 
 #else
 
-#define OPENSSL_HOOKS(open_hook) \
-	.needs = "this usplice was built without OpenSSL, which sha256, sha512 and blake2b need"
+static const char *openssl_missing(void)
+{
+	return "needs OpenSSL, without which this usplice was built";
+}
+
+#define OPENSSL_HOOKS(open_hook) .missing = openssl_missing
 
 #endif
 

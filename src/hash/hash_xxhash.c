@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* hash_xxhash - XXH64, and XXH3 of 64 and 128 bits, by libxxhash: fast, and no protection from malice. */
+/* hash_xxhash - XXH64, and XXH3 of 64 and 128 bits, by xxHash: fast, and no protection from malice. */
 #include "hash/hash.h"
 
 #ifdef USP_HAVE_XXHASH
 
+#define XXH_INLINE_ALL /* no library to load, which would take longer than to copy a small file */
 #include <xxhash.h>
 
 static void *xxhash_open_64(void)
@@ -79,7 +80,12 @@ static void xxhash_free_3(void *state)
 
 #else
 
-#define XXHASH_HOOKS(bits, state_of) .needs = "this usplice was built without xxHash, which xxh64, xxh3 and xxh128 need"
+static const char *xxhash_missing(void)
+{
+	return "needs xxHash, without which this usplice was built";
+}
+
+#define XXHASH_HOOKS(bits, state_of) .missing = xxhash_missing
 
 #endif
 

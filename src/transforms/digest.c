@@ -89,8 +89,8 @@ static int digest_parse_sum(const char *text, size_t len, struct digest_sum *ret
 			"there is no such algorithm: sha256, sha512, blake2b, crc32c, xxh64, xxh3 and xxh128 are known";
 		return -EINVAL;
 	}
-	*ret_why = ret_sum->ops->needs;
-	if (ret_sum->ops->needs)
+	*ret_why = ret_sum->ops->missing ? ret_sum->ops->missing() : NULL;
+	if (*ret_why)
 		return -EOPNOTSUPP;
 	*ret_why = "the digest has another length, or other characters than hexadecimal digits";
 	if (colon && !usp_hash_is_hex(colon + 1, hex_len, ret_sum->ops->len))

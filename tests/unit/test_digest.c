@@ -18,7 +18,9 @@ static const unsigned thread_flags[] = {0, USP_TRANSFORM_INLINE, USP_TRANSFORM_T
 
 static bool has(const char *algorithm)
 {
-	return !usp_hash_named(algorithm, strlen(algorithm))->needs;
+	const struct usp_hash_ops *ops = usp_hash_named(algorithm, strlen(algorithm));
+
+	return !ops->missing || !ops->missing();
 }
 
 /* Put a stage over file, whose reference it takes. */

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* copy_digest - the digests of a copy: the stage over its source, and what it found. */
+#include "copy_digest.h"
+#include "cli.h"
+#include "copy.h"
+#include "json.h"
+#include "sums.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <usplice/transform.h>
+
+#define DIGEST_LINK_MAX 64
+
+/* --- The stage -------------------------------------------------------------------------------------------- */
+
+/* Move bytes of a source to nowhere: 0 or -errno. count: how many, or -1 for all. */
+static int digest_drain(struct copy *copy, struct usp_file *source, int64_t count)
+{
+	const struct usp_open_params open_params = {.size = sizeof(open_params), .mode = USP_WRITE};
+	const struct usp_pump_params params = {
+		.size = sizeof(params),
+		.flags = USP_PUMP_NO_PROBE | (count >= 0 ? USP_PUMP_COUNT : 0),
+		.count = count >= 0 ? count : 0,
+	};
+	struct usp_pump *pump = NULL;
+	struct usp_file *null;
+	int error = usp_open("null:", &open_params, &null, NULL);
+
+	if (error < 0)
+		return error;
+	error = usp_pump_new(source, &params, &pump);
+	if (error == 0)
+		error = usp_pump_add_sink(pump, null);
+	if (error == 0) {
+		watch_set_pump(&copy->watch, pump);
+		error = usp_pump_run(pump);
+		watch_set_pump(&copy->watch, NULL);
+	}
+	usp_pump_free(pump);
+	usp_file_put(null);
+	return error == -ECANCELED ? -EINTR : error;
+}
+
+/* Let the stage see what the sink of --resume has already, and which equals the source. */
+static int digest_see_resumed(struct copy *copy)
+{
+	int error = 0;
+
+	if (copy->resumed > 0)
+		error = digest_drain(copy, copy->stage, copy->resumed);
+	usp_file_hop(copy->source, USP_READ, &copy->skipped);
+	usp_file_hop(copy->stage, USP_READ, &copy->skipped_stage);
+	return error;
+}
+
+int copy_digest_open(struct copy *copy)
+{
+	const struct digest_list *list = &copy->request->digests;
+	const struct usp_transform_params params = {
+		.size = sizeof(params),
+		.flags = copy->count >= 0 ? USP_TRANSFORM_LENGTH : 0,
+		.length = copy->count >= 0 ? copy->count + copy->resumed : 0,
+	};
+	char spec[DIGEST_SPEC_MAX];
+	const char *why = NULL;
+	int error;
+
+	if (list->nr == 0)
+		return CLI_DONE;
+	digest_list_spec(list, spec);
+	if (copy->resumed > 0)
+		usp_file_seek(copy->source, copy->source_start - copy->resumed, SEEK_SET);
+	error = usp_transform_open(spec, usp_file_get(copy->source), &params, &copy->stage, &why);
+	if (error < 0)
+		usp_file_put(copy->source);
+	else if (copy->resumed > 0)
+		error = digest_see_resumed(copy);
+	return error < 0 ? copy_source_failed(copy, error, why) : CLI_DONE;
+}
+
+/* --- What it found ------------------------------------------------------------------------------------------ */
+
+/* Ask for the digest of an item: false if it is not known. */
+static bool digest_ask(const struct copy *copy, unsigned index, struct usp_digest_result *ret_result)
+{
+	*ret_result = (struct usp_digest_result){.size = sizeof(*ret_result)};
+	return copy->stage && usp_digest_result(copy->stage, index, ret_result) == 0;
+}
+
+bool copy_digest_say_wrong(const struct copy *copy, uint64_t bytes)
+{
+	struct usp_digest_result result;
+	bool has_said = false;
+	unsigned i;
+
+	for (i = 0; i < copy->request->digests.nr; i++) {
+		if (!digest_ask(copy, i, &result) || result.is_expected)
+			continue;
+		message_say("source %s: at byte %lld: its %s is %s, and not %s", copy->request->source,
+			    (long long)copy->source_start + (long long)bytes, result.algorithm, result.hex,
+			    result.expected);
+		has_said = true;
+	}
+	return has_said;
+}
+
+/* Print the name of an algorithm as sha256sum --tag and b2sum --tag do. */
+static void digest_print_tag(const char *algorithm)
+{
+	if (strcmp(algorithm, "blake2b") == 0) {
+		fputs("BLAKE2b", stderr);
+		return;
+	}
+	for (; *algorithm != '\0'; algorithm++)
+		fputc(toupper((unsigned char)*algorithm), stderr);
+}
+
+void copy_digest_say(const struct copy *copy)
+{
+	struct usp_digest_result result;
+	bool is_escaped;
+	char *name;
+	unsigned i;
+
+	is_escaped = sums_escape(copy->request->source, &name);
+	for (i = 0; i < copy->request->digests.nr; i++) {
+		if (!copy->request->digests.items[i].is_told || !digest_ask(copy, i, &result))
+			continue;
+		fputs(is_escaped ? "\\" : "", stderr);
+		digest_print_tag(result.algorithm);
+		fputs(" (", stderr);
+		message_put(stderr, name ? name : "?");
+		fprintf(stderr, ") = %s\n", result.hex);
+	}
+	free(name);
+}
+
+void copy_digest_json(FILE *out, const struct copy *copy)
+{
+	struct usp_digest_result result;
+	unsigned i;
+
+	putc('{', out);
+	for (i = 0; i < copy->request->digests.nr; i++) {
+		bool is_known = digest_ask(copy, i, &result);
+
+		if (i > 0)
+			putc(',', out);
+		json_put(out, copy->request->digests.items[i].name);
+		putc(':', out);
+		json_put(out, is_known ? result.hex : NULL);
+	}
+	putc('}', out);
+}
+
+/* --- Reading back ------------------------------------------------------------------------------------------- */
+
+/*
+ * Open what a sink wrote, which may have no name, for reading past the page cache. What O_DIRECT does not reach, as the
+ * tail of a file, is dropped from the cache before.
+ */
+static int digest_reopen(const struct copy_sink *sink)
+{
+	char path[DIGEST_LINK_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", usp_file_fd(sink->file));
+	fd = open(path, O_RDONLY | O_DIRECT | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 && errno == EINVAL)
+		fd = open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+	if (fd >= 0 && fdatasync(fd) == 0)
+		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Compare bytes of a file with the digest of what was copied: 0, -EBADMSG or -errno. Takes the descriptor. */
+static int digest_compare(struct copy *copy, int fd, const struct copy_sink *sink, uint64_t bytes)
+{
+	const struct usp_transform_params params = {
+		.size = sizeof(params), .flags = USP_TRANSFORM_LENGTH, .length = copy->resumed + (int64_t)bytes};
+	struct usp_digest_result copied;
+	struct usp_file *file, *stage;
+	char spec[DIGEST_SPEC_MAX];
+	int64_t error = usp_open_fd(fd, USP_READ | USP_EXCLUSIVE, sink->spec, &file);
+
+	if (error < 0) {
+		close(fd);
+		return (int)error;
+	}
+	if (!digest_ask(copy, 0, &copied))
+		error = -EIO;
+	if (error == 0)
+		error = usp_file_seek(file, sink->start - copy->resumed, SEEK_SET);
+	if (error >= 0) {
+		snprintf(spec, sizeof(spec), "digest:%s:%s", copied.algorithm, copied.hex);
+		error = usp_transform_open(spec, file, &params, &stage, NULL);
+	}
+	if (error < 0) {
+		usp_file_put(file);
+		return (int)error;
+	}
+	error = digest_drain(copy, stage, -1);
+	usp_file_put(stage);
+	return (int)error;
+}
+
+const char *copy_digest_read_back(struct copy *copy, const struct copy_sink *sink, uint64_t bytes, char *text)
+{
+	int fd = digest_reopen(sink), error = fd < 0 ? fd : digest_compare(copy, fd, sink, bytes);
+
+	if (error == 0)
+		return NULL;
+	if (error == -EBADMSG)
+		snprintf(text, COPY_ERROR_MAX, "what was read back is not what was written");
+	else
+		snprintf(text, COPY_ERROR_MAX, "what was written cannot be read back: %s", strerror(-error));
+	return text;
+}

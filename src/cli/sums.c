@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sums - files of digests, as sha256sum(1) and its like write and check them.
+ *
+ *   HEX  NAME            text mode
+ *   HEX *NAME            binary mode; the same here
+ *   SHA256 (NAME) = HEX  with the algorithm: --tag
+ *   \HEX  NA\nME         an escaped name
+ *
+ * The algorithm of a line without one follows from the length of the digest. Lines of another form, such as
+ * comments and signatures, are no entries.
+ */
+#include "sums.h"
+#include "cli.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+struct sums_entry {
+	const char *algorithm; /* as the library calls it; NULL for one that it does not know */
+	const char *hex;
+	size_t hex_len;
+	char *name; /* points into the line */
+};
+
+/* What a line with the algorithm calls it. */
+static const char *const sums_tags[][2] = {
+	{"SHA256", "sha256"}, {"SHA512", "sha512"}, {"BLAKE2b", "blake2b"}, {"BLAKE2b-512", "blake2b"},
+	{"CRC32C", "crc32c"}, {"XXH64", "xxh64"},   {"XXH3", "xxh3"},	    {"XXH128", "xxh128"},
+};
+
+static const char *sums_find_tag(const char *tag, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(sums_tags) / sizeof(sums_tags[0]); i++) {
+		if (strlen(sums_tags[i][0]) == len && strncasecmp(sums_tags[i][0], tag, len) == 0)
+			return sums_tags[i][1];
+	}
+	return NULL;
+}
+
+/* Name the algorithm of a digest by its length. SHA-512 and BLAKE2b share one: the name of the file tells. */
+static const char *sums_algorithm(size_t hex_len, const char *path)
+{
+	const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
+
+	if (hex_len == 64)
+		return "sha256";
+	if (hex_len == 128)
+		return strcasestr(file, "b2") || strcasestr(file, "blake2") ? "blake2b" : "sha512";
+	return hex_len == 16 ? "xxh64" : NULL;
+}
+
+/* Undo the escapes of a name in place. False for what is no escape. */
+static bool sums_unescape(char *name)
+{
+	char *to = name;
+
+	for (; *name != '\0'; name++) {
+		if (*name != '\\') {
+			*to++ = *name;
+			continue;
+		}
+		name++;
+		if (*name != '\\' && *name != 'n' && *name != 'r')
+			return false;
+		*to++ = *name == 'n' ? '\n' : *name == 'r' ? '\r' : '\\';
+	}
+	*to = '\0';
+	return true;
+}
+
+bool sums_escape(const char *name, char **ret_name)
+{
+	char *to = *ret_name = malloc(2 * strlen(name) + 1);
+	bool is_escaped = false;
+
+	for (; to && *name != '\0'; name++) {
+		bool must_escape = *name == '\\' || *name == '\n' || *name == '\r';
+
+		if (must_escape)
+			*to++ = '\\';
+		*to++ = *name == '\n' ? 'n' : *name == '\r' ? 'r' : *name;
+		is_escaped |= must_escape;
+	}
+	if (to)
+		*to = '\0';
+	return is_escaped;
+}
+
+static size_t sums_count_hex(const char *text)
+{
+	return strspn(text, "0123456789abcdefABCDEF");
+}
+
+/* Parse "ALG (NAME) = HEX". The name ends at the last ") = ". */
+static bool sums_parse_tagged(char *line, struct sums_entry *ret_entry)
+{
+	char *open = strstr(line, " ("), *close = NULL, *at;
+
+	for (at = open; at && (at = strstr(at, ") = ")) != NULL; at++)
+		close = at;
+	if (!open || !close || close < open + 2)
+		return false;
+	*close = '\0';
+	*ret_entry = (struct sums_entry){
+		.algorithm = sums_find_tag(line, (size_t)(open - line)),
+		.hex = close + strlen(") = "),
+		.name = open + 2,
+	};
+	ret_entry->hex_len = sums_count_hex(ret_entry->hex);
+	return ret_entry->hex_len > 0 && ret_entry->hex[ret_entry->hex_len] == '\0';
+}
+
+/* Parse "HEX  NAME" or "HEX *NAME". */
+static bool sums_parse_plain(char *line, const char *path, struct sums_entry *ret_entry)
+{
+	size_t len = sums_count_hex(line);
+
+	if (len == 0 || line[len] != ' ' || (line[len + 1] != ' ' && line[len + 1] != '*') || line[len + 2] == '\0')
+		return false;
+	*ret_entry = (struct sums_entry){
+		.algorithm = sums_algorithm(len, path), .hex = line, .hex_len = len, .name = line + len + 2};
+	return true;
+}
+
+/* Parse a line without its end. False if it is no entry. */
+static bool sums_parse(char *line, const char *path, struct sums_entry *ret_entry)
+{
+	bool is_escaped = line[0] == '\\';
+
+	line += is_escaped;
+	if (!sums_parse_plain(line, path, ret_entry) && !sums_parse_tagged(line, ret_entry))
+		return false;
+	return !is_escaped || sums_unescape(ret_entry->name);
+}
+
+static const char *sums_without_dot(const char *name)
+{
+	while (strncmp(name, "./", 2) == 0)
+		name += 2;
+	return name;
+}
+
+/* What is looked for, and what was found. */
+struct sums_search {
+	const char *path, *name;
+	struct digest_list *list;
+	unsigned nr_entries; /* of that name */
+	const char *why;     /* the first contradiction */
+};
+
+static void sums_take(struct sums_search *search, const struct sums_entry *entry)
+{
+	const char *why;
+
+	if (strcmp(sums_without_dot(entry->name), sums_without_dot(search->name)) != 0 || !entry->algorithm)
+		return;
+	search->nr_entries++;
+	why = digest_list_add(search->list, entry->algorithm, strlen(entry->algorithm), entry->hex, entry->hex_len,
+			      false);
+	search->why = search->why ? search->why : why;
+}
+
+static void sums_search(struct sums_search *search, FILE *file)
+{
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t len;
+
+	rewind(file);
+	while ((len = getline(&line, &room, file)) >= 0) {
+		struct sums_entry entry;
+
+		while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
+			line[--len] = '\0';
+		if (strlen(line) == (size_t)len && sums_parse(line, search->path, &entry))
+			sums_take(search, &entry);
+	}
+	free(line);
+}
+
+static int sums_search_all(struct sums_search *search, FILE *file)
+{
+	const char *slash = strrchr(search->name, '/');
+
+	sums_search(search, file);
+	if (search->nr_entries == 0 && slash) {
+		search->name = slash + 1;
+		sums_search(search, file);
+	}
+	if (ferror(file))
+		message_say("--verify-file %s: %s", search->path, strerror(errno));
+	else if (search->nr_entries == 0)
+		message_say("--verify-file %s: has no digest of %s that is known", search->path, search->name);
+	else if (search->why)
+		message_say("--verify-file %s: what it says of %s %s", search->path, search->name, search->why);
+	else
+		return CLI_DONE;
+	return CLI_USAGE;
+}
+
+int sums_find(const char *path, const char *name, struct digest_list *list)
+{
+	struct sums_search search = {.path = path, .name = name, .list = list};
+	FILE *file = fopen(path, "re");
+	int code;
+
+	if (!file) {
+		message_say("--verify-file %s: %s", path, strerror(errno));
+		return CLI_USAGE;
+	}
+	code = sums_search_all(&search, file);
+	fclose(file);
+	return code;
+}
