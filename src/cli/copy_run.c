@@ -568,6 +568,7 @@ int copy_main(const struct copy_request *request)
 		.watch = {.status = run_on_status, .kill = run_on_kill},
 		.report_fd = -1,
 		.skipped.size = sizeof(copy.skipped),
+		.skipped_stage.size = sizeof(copy.skipped_stage),
 	};
 	int code, error;
 

@@ -150,7 +150,7 @@ static const char *sums_without_dot(const char *name)
 /* What is looked for, and what was found. */
 struct sums_search {
 	const char *path, *name;
-	struct digest_list *list;
+	struct digest_list list;
 	unsigned nr_entries; /* of that name */
 	const char *why;     /* the first contradiction */
 };
@@ -162,40 +162,38 @@ static void sums_take(struct sums_search *search, const struct sums_entry *entry
 	if (strcmp(sums_without_dot(entry->name), sums_without_dot(search->name)) != 0 || !entry->algorithm)
 		return;
 	search->nr_entries++;
-	why = digest_list_add(search->list, entry->algorithm, strlen(entry->algorithm), entry->hex, entry->hex_len,
+	why = digest_list_add(&search->list, entry->algorithm, strlen(entry->algorithm), entry->hex, entry->hex_len,
 			      false);
 	search->why = search->why ? search->why : why;
 }
 
-static void sums_search(struct sums_search *search, FILE *file)
+/* Look through the file once, for each search: it may be a pipe. 0 or -errno. */
+static int sums_search_all(FILE *file, struct sums_search *searches, unsigned nr_searches)
 {
 	char *line = NULL;
 	size_t room = 0;
 	ssize_t len;
+	unsigned i;
 
-	rewind(file);
 	while ((len = getline(&line, &room, file)) >= 0) {
 		struct sums_entry entry;
 
 		while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
 			line[--len] = '\0';
-		if (strlen(line) == (size_t)len && sums_parse(line, search->path, &entry))
-			sums_take(search, &entry);
+		if (strlen(line) != (size_t)len || !sums_parse(line, searches[0].path, &entry))
+			continue;
+		for (i = 0; i < nr_searches; i++)
+			sums_take(&searches[i], &entry);
 	}
 	free(line);
+	return ferror(file) ? -errno : 0;
 }
 
-static int sums_search_all(struct sums_search *search, FILE *file)
+/* Say what is wrong with what was found: an exit code. */
+static int sums_judge(const struct sums_search *search, int error)
 {
-	const char *slash = strrchr(search->name, '/');
-
-	sums_search(search, file);
-	if (search->nr_entries == 0 && slash) {
-		search->name = slash + 1;
-		sums_search(search, file);
-	}
-	if (ferror(file))
-		message_say("--verify-file %s: %s", search->path, strerror(errno));
+	if (error < 0)
+		message_say("--verify-file %s: %s", search->path, strerror(-error));
 	else if (search->nr_entries == 0)
 		message_say("--verify-file %s: has no digest of %s that is known", search->path, search->name);
 	else if (search->why)
@@ -207,15 +205,22 @@ static int sums_search_all(struct sums_search *search, FILE *file)
 
 int sums_find(const char *path, const char *name, struct digest_list *list)
 {
-	struct sums_search search = {.path = path, .name = name, .list = list};
+	const char *slash = strrchr(name, '/');
+	struct sums_search searches[] = {{.path = path, .name = name, .list = *list},
+					 {.path = path, .name = slash ? slash + 1 : name, .list = *list}};
+	const struct sums_search *found;
 	FILE *file = fopen(path, "re");
-	int code;
+	int error;
 
 	if (!file) {
 		message_say("--verify-file %s: %s", path, strerror(errno));
 		return CLI_USAGE;
 	}
-	code = sums_search_all(&search, file);
+	error = sums_search_all(file, searches, 2);
 	fclose(file);
-	return code;
+	found = &searches[searches[0].nr_entries == 0];
+	if (sums_judge(found, error) != CLI_DONE)
+		return CLI_USAGE;
+	*list = found->list;
+	return CLI_DONE;
 }

@@ -268,3 +268,19 @@ teardown() {
 	says "this file system has no direct I/O"
 	[ ! -e small/b ]
 }
+
+@test "a digest that cannot be had, or cannot be compared, is refused" {
+	data a 10
+	data b 10
+	sha256sum b >sums
+	for options in "--digest md5" "--verify sha256" "--verify sha256:00" "--verify-file sums" "--verify-file none" \
+		"--lane kernel --digest sha256" "--lane kernel --verify-written" "--verify crc32c:00000000 --verify crc32c:00000001"; do
+		refuses 2 $options a b
+		refuses 2 $options --report report a b c
+	done
+	for sink in null: mem: - /dev/full tcp:127.0.0.1:1; do
+		refuses 2 --verify-written a c "$sink"
+		says "is no regular file and no block device"
+	done
+	refuses 5 --require-zero-copy --digest sha256 a b
+}
