@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <usplice/transform.h>
+
 #include "base/compiler.h"
+#include "base/crc32c.h"
 #include "end.h"
 #include "fault.h"
 #include "support.h"
@@ -23,22 +26,48 @@ struct route {
 	enum usp_lane_choice lane;
 	unsigned flags; /* USP_PUMP_* */
 	enum drive drive;
+	bool has_stage;	      /* a digest over the source */
+	unsigned stage_flags; /* USP_TRANSFORM_* */
 };
 
 /* A route on its way, and what the pump says of it in the end. */
 struct journey {
 	const struct route *route;
 	struct end source, sinks[ROUTE_SINKS_MAX];
+	struct usp_file *stage; /* or NULL */
 	struct usp_pump *pump;
 	bool has_run;
 	int result;
 	int64_t pos; /* of a source that has one */
+	int digest_error;
+	char digest[16];
 	struct usp_pump_status status;
 	struct usp_sink_status sink_status[ROUTE_SINKS_MAX];
 	struct usp_hop source_hop, sink_hops[ROUTE_SINKS_MAX];
 };
 
 /* --- The run --------------------------------------------------------------------------------------------- */
+
+/* The stage takes over a reference, and closes what is already closed. */
+static int journey_open_stage(struct journey *journey)
+{
+	const struct usp_transform_params params = {.size = sizeof(params), .flags = journey->route->stage_flags};
+	int ret =
+		usp_transform_open("digest:crc32c", usp_file_get(journey->source.file), &params, &journey->stage, NULL);
+
+	if (ret < 0)
+		usp_file_put(journey->source.file);
+	return ret;
+}
+
+static void journey_look_at_stage(struct journey *journey)
+{
+	struct usp_digest_result result = {.size = sizeof(result)};
+
+	journey->digest_error = usp_digest_result(journey->stage, 0, &result);
+	if (journey->digest_error == 0)
+		snprintf(journey->digest, sizeof(journey->digest), "%s", result.hex);
+}
 
 static int journey_open(struct journey *journey)
 {
@@ -55,8 +84,10 @@ static int journey_open(struct journey *journey)
 
 	end_open(&journey->source);
 	ret = journey->source.error;
+	if (ret == 0 && route->has_stage)
+		ret = journey_open_stage(journey);
 	if (ret == 0)
-		ret = usp_pump_new(journey->source.file, &params, &journey->pump);
+		ret = usp_pump_new(journey->stage ? journey->stage : journey->source.file, &params, &journey->pump);
 	for (unsigned i = 0; i < route->nr_sinks && ret == 0; i++) {
 		end_open(&journey->sinks[i]);
 		ret = journey->sinks[i].error;
@@ -73,11 +104,13 @@ static void journey_look(struct journey *journey)
 	usp_pump_status(journey->pump, &journey->status);
 	usp_pump_hop(journey->pump, 0, &journey->source_hop);
 	journey->pos = usp_file_seek(journey->source.file, 0, SEEK_CUR);
+	if (journey->stage)
+		journey_look_at_stage(journey);
 	for (unsigned i = 0; i < journey->route->nr_sinks; i++) {
 		journey->sink_status[i].size = sizeof(journey->sink_status[i]);
 		journey->sink_hops[i].size = sizeof(journey->sink_hops[i]);
 		fault_check(usp_pump_sink_status(journey->pump, i, &journey->sink_status[i]) == 0);
-		if (usp_pump_hop(journey->pump, 1 + i, &journey->sink_hops[i]) < 0) {
+		if (usp_pump_hop(journey->pump, 1 + journey->route->has_stage + i, &journey->sink_hops[i]) < 0) {
 			fault_check(strcmp(journey->source_hop.to, "pipe") !=
 				    0); /* from file to file: one hop is all */
 			journey->sink_hops[i] = journey->source_hop;
@@ -120,6 +153,7 @@ static void journey_go(struct journey *journey)
 	}
 	usp_pump_free(journey->pump);
 	end_close(&journey->source);
+	usp_file_put(journey->stage);
 	for (unsigned i = 0; i < journey->route->nr_sinks; i++)
 		end_close(&journey->sinks[i]);
 	fault_disarm();
@@ -186,6 +220,17 @@ static void check_source(const struct journey *journey)
 	fault_check(journey->pos < 0 || (uint64_t)journey->pos == taken);
 	if (journey->result == 0)
 		fault_check(taken == end_len && journey->status.source_error == 0);
+}
+
+/* A digest is told of all bytes, and then it is right. */
+static void check_digest(const struct journey *journey)
+{
+	char right[16];
+
+	snprintf(right, sizeof(right), "%08x", usp_crc32c(0, end_expected(journey->route->source), end_len));
+	fault_check(journey->digest_error == 0 || journey->digest_error == -EAGAIN);
+	fault_check(journey->digest_error == 0 || journey->result < 0);
+	fault_check(journey->digest_error < 0 || strcmp(journey->digest, right) == 0);
 }
 
 static int journey_sink_error(const struct journey *journey)
@@ -279,6 +324,8 @@ static void route_run(const void *arg)
 		for (unsigned i = 0; i < nr_sinks; i++)
 			check_sink(&journey, i);
 		check_source(&journey);
+		if (journey.stage)
+			check_digest(&journey);
 		check_result(&journey);
 	}
 	for (unsigned i = 0; i < nr_sinks; i++)
@@ -293,6 +340,12 @@ static void route_run(const void *arg)
 		__VA_ARGS__, .drive = (how)            \
 	}
 #define ROUTE(...) DRIVEN(DRIVE_RUN, __VA_ARGS__)
+
+#define STAGED(how, flags, ...)                                                                          \
+	.run = route_run, .arg = &(const struct route)                                                   \
+	{                                                                                                \
+		__VA_ARGS__, USP_LANE_AUTO, 0, .drive = (how), .has_stage = true, .stage_flags = (flags) \
+	}
 
 static const struct fault_scenario scenarios[] = {
 	{.name = "a_file_is_copied_by_range", ROUTE(END_FILE, {END_FILE}, 1, USP_LANE_AUTO, 0)},
@@ -327,6 +380,13 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "a_cache_fans_out_in_steps",
 	 DRIVEN(DRIVE_STEPS, END_CACHED, {END_FILE, END_FIFO, END_MEMORY}, 3, USP_LANE_AUTO,
 		USP_PUMP_CONTINUE_ON_ERROR)},
+	{.name = "a_file_is_hashed_and_copied", STAGED(DRIVE_RUN, USP_TRANSFORM_INLINE, END_FILE, {END_FILE}, 1)},
+	{.name = "a_file_is_hashed_in_a_thread_and_copied",
+	 STAGED(DRIVE_RUN, USP_TRANSFORM_THREAD, END_FILE, {END_FILE}, 1)},
+	{.name = "a_fifo_is_hashed_in_a_thread_and_fans_out",
+	 STAGED(DRIVE_RUN, USP_TRANSFORM_THREAD, END_FIFO, {END_FILE, END_TCP}, 2)},
+	{.name = "memory_is_hashed_in_a_thread_and_sent_in_steps",
+	 STAGED(DRIVE_STEPS, USP_TRANSFORM_THREAD, END_MEMORY, {END_TCP, END_FIFO}, 2)},
 	{.name = "a_fan_out_with_a_time_out",
 	 DRIVEN(DRIVE_TIMED, END_TCP, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_USER, 0)},
 };
