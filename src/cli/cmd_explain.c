@@ -18,6 +18,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 #include <usplice/spec.h>
+#include <usplice/transform.h>
 
 #define EXPLAIN_SAMPLE ((int64_t)1 << 20)
 
@@ -26,6 +27,7 @@
 static const struct option_row explain_options[] = {
 	{"sample", 0, "N", "move at most N bytes as a sample (default: 1M; 0: none)", option_size, FIELD(sample)},
 	{"lane", 0, "LANE", "how the bytes travel: auto, the default, kernel\nor user", option_lane, FIELD(lane)},
+	{"digest", 0, "ALG,...", "with digests, as usplice copy computes them", option_digest, FIELD(digests)},
 	{"trace", 0, NULL, "show the system calls that were made, with counts\nand times", option_flag, FIELD(trace)},
 	{"json", 0, NULL, "write the explanation as JSON", option_flag, FIELD(json)},
 	{"dot", 0, NULL, "write a graph for dot(1)", option_flag, FIELD(dot)},
@@ -276,12 +278,31 @@ static int explain_open(struct explanation *explanation)
 	return CLI_DONE;
 }
 
+/* Put a stage over the source, if digests are asked for. It becomes the source. */
+static int explain_put_stage(struct explanation *explanation)
+{
+	char spec[DIGEST_SPEC_MAX];
+	struct usp_file *stage;
+	int error;
+
+	if (explanation->request->digests.nr == 0)
+		return 0;
+	digest_list_spec(&explanation->request->digests, spec);
+	error = usp_transform_open(spec, explanation->source, NULL, &stage, NULL);
+	if (error < 0)
+		return error;
+	explanation->bottom = usp_file_get(explanation->source);
+	explanation->source = stage;
+	return 0;
+}
+
 static void explain_close(struct explanation *explanation)
 {
 	unsigned i;
 
 	usp_pump_free(explanation->pump);
 	usp_file_put(explanation->source);
+	usp_file_put(explanation->bottom);
 	for (i = 0; i < explanation->request->nr_sinks; i++)
 		usp_file_put(explanation->sinks[i]);
 	free(explanation->sinks);
@@ -295,9 +316,11 @@ static int explain_go(struct explanation *explanation)
 	const struct explain_request *request = explanation->request;
 	const struct usp_pump_params params = {
 		.size = sizeof(params), .lane = request->lane, .flags = USP_PUMP_COUNT, .count = request->sample};
-	int error = usp_pump_new(explanation->source, &params, &explanation->pump);
+	int error = explain_put_stage(explanation);
 	unsigned i;
 
+	if (error == 0)
+		error = usp_pump_new(explanation->source, &params, &explanation->pump);
 	for (i = 0; i < request->nr_sinks && error == 0; i++)
 		error = usp_pump_add_sink(explanation->pump, explanation->sinks[i]);
 	if (error == 0)

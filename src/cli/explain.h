@@ -3,6 +3,8 @@
 #ifndef USP_CLI_EXPLAIN_H
 #define USP_CLI_EXPLAIN_H
 
+#include "digest_list.h"
+
 #include <stdbool.h>
 #include <usplice.h>
 #include <usplice/trace.h>
@@ -15,6 +17,7 @@ struct explain_request {
 	unsigned nr_sinks;
 	int64_t sample; /* most bytes to move */
 	enum usp_lane_choice lane;
+	struct digest_list digests;
 	bool json, dot, trace, help;
 };
 

@@ -177,3 +177,20 @@ agrees() {
 	run sh -c '"$1" explain "$2" null: >/dev/full' sh "$USPLICE" a
 	[ "$status" -eq 1 ]
 }
+
+@test "a digest is a stage of its own, with two hops" {
+	data a 100000
+	run --separate-stderr "$USPLICE" explain --json --digest crc32c,xxh64 a b
+	exits 0
+	[ "$(jq -c '[.hops[] | [.from, .to, .expected, .by_reference + .copied]]' <<<"$output")" = \
+		'[["a","digest:crc32c,xxh64","copied",100000],["digest:crc32c,xxh64","pipe","by reference",100000],["pipe","b","copied",100000]]' ]
+	run --separate-stderr "$USPLICE" explain --digest crc32c a b
+	exits 0
+	[[ $output == *"user lane, passed on: "*" by reference"* ]]
+	[[ $output == *"because: hashed, and passed on as it is"* ]]
+	run --separate-stderr "$USPLICE" explain --lane kernel --digest crc32c a b
+	exits 2
+	run --separate-stderr "$USPLICE" explain --digest md5 a b
+	exits 2
+	says "is no algorithm that is known"
+}
