@@ -216,6 +216,32 @@ def fan_out_cases(bench):
     yield from fan_out_case(bench, "/dev/null", bench.tmpfs, ["/dev/null"] * NR_SINKS, bench.size, 2)
 
 
+# --- A digest on the way -------------------------------------------------------------------------
+
+def digest_commands(bench, source, sinks):
+    names = " ".join(sinks)
+    return {
+        "usplice --digest": [bench.usplice, "copy", "-q", "--digest", "sha256", source, *sinks],
+        "tee | sha256sum": ["bash", "-c", f"tee {names} < {source} | sha256sum"],
+        "tee | openssl dgst": ["bash", "-c", f"tee {names} < {source} | openssl dgst -sha256"],
+        "copy alone": [bench.usplice, "copy", "-q", source, *sinks],
+        "digest alone": [bench.usplice, "copy", "-q", "--digest", "sha256", source, "null:"],
+        "usplice --digest crc32c": [bench.usplice, "copy", "-q", "--digest", "crc32c", source, *sinks],
+    }
+
+
+def digest_cases(bench):
+    for folder, name, size in ((bench.tmpfs, "tmpfs", bench.size // 2), (bench.disk, "disk", bench.size // 4)):
+        source, sinks = bench.source(folder, size), [os.path.join(folder, f"sink-{index}") for index in range(NR_SINKS)]
+        contenders = [Contender(what, lambda command=command, sinks=sinks: file_run(
+                          command, sinks, True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), size)
+                      for what, command in digest_commands(bench, source, sinks).items()]
+        yield Case(f"one to {NR_SINKS} with SHA-256, fresh files on {name}", contenders,
+                   [Bar(["usplice --digest"], ["tee | sha256sum"], 3),
+                    Bar(["usplice --digest"], ["copy alone", "digest alone"], 1 / 1.1, is_with_worst=True)])
+        remove(sinks)
+
+
 # --- Inside one process --------------------------------------------------------------------------
 
 def own_time_run(command):
@@ -263,6 +289,7 @@ CASES = {
     "files": file_cases,
     "pipeline": pipeline_cases,
     "fan-out": fan_out_cases,
+    "digest": digest_cases,
     "threads": threads_cases,
     **RELAY_CASES,
 }

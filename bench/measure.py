@@ -61,12 +61,13 @@ FOREIGN = Metric("foreign", lambda contender, run: run.foreign, 2, has_plot=Fals
 
 @dataclasses.dataclass
 class Bar:
-    """The best of `ours` should reach `ratio` times the best of `peers`; without peers, `ratio` itself."""
+    """The best of `ours` should reach `ratio` times the best of `peers`, or the worst; without peers, `ratio` itself."""
 
     ours: list
     peers: list
     ratio: float
     metric: Metric = RATE
+    is_with_worst: bool = False
 
 
 @dataclasses.dataclass
@@ -161,10 +162,10 @@ def run_case(case, rounds):
         print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def best(case, names, metric):
-    """The best of the contenders of these names that have come through, or None."""
+def best(case, names, metric, is_worst=False):
+    """The best, or the worst, of the contenders of these names that have come through, or None."""
     able = [contender for contender in case.contenders if contender.name in names and is_measured(contender)]
-    choose = max if metric.is_more_better else min
+    choose = max if metric.is_more_better != is_worst else min
     return choose(able, key=lambda contender: contender.median(metric), default=None)
 
 
@@ -182,7 +183,7 @@ def over(mine, theirs):
 
 def verdict(case, bar):
     """The ratio of the medians, and the range of the ratios round by round. None if somebody is missing."""
-    ours, peer = best(case, bar.ours, bar.metric), best(case, bar.peers, bar.metric)
+    ours, peer = best(case, bar.ours, bar.metric), best(case, bar.peers, bar.metric, bar.is_with_worst)
     if not ours or (bar.peers and not peer):
         return None
     ratio = over(ours.median(bar.metric), peer.median(bar.metric) if peer else 1)
