@@ -6,6 +6,7 @@
 
 #include "base/atomic.h"
 #include "base/compiler.h"
+#include "splice/buf.h"
 #include "splice/pipe.h"
 
 #define DROP_BUFS 32
@@ -47,8 +48,11 @@ size_t usp_pipe_gather(struct usp_pipe *pipe, size_t len, unsigned max_bufs, uns
 		if (batch->count && !usp_buf_is_mapped(buf))
 			break;
 		batch->error = from_pipe_prepare(pipe, i, buf, batch->count ? flags | USP_SPLICE_NONBLOCK : flags);
-		if (batch->error < 0)
+		if (batch->error < 0) {
+			if (batch->count && usp_buf_may_be_late(buf))
+				batch->error = -EAGAIN; /* the next batch says why */
 			break;
+		}
 		chunk = usp_min(buf->len, len - batch->count);
 		batch->iov[batch->nr_segs++] = (struct iovec){.iov_base = usp_buf_bytes(buf), .iov_len = chunk};
 		batch->count += chunk;
@@ -90,7 +94,7 @@ static void iter_account(struct usp_file *out, const struct usp_batch *batch, si
 
 /*
  * Write all ready bytes in one call. If a confirm fails anywhere, the whole batch stays unwritten
- * (H11). Bytes that are not there yet only end the batch.
+ * (H11). Bytes that come later, or a read of these that failed, only end the batch.
  */
 static ssize_t iter_write_batch(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {

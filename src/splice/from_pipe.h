@@ -20,8 +20,8 @@ struct usp_batch {
  * Collect up to len bytes from the front of the pipe, confirmed and addressable, in at most max_bufs
  * bufs. Bytes in a kernel pipe are mapped if they come first; else they end the batch. So do bytes
  * that are not there yet; for the first ones the call waits, or with NONBLOCK in flags the error is
- * -EAGAIN. The caller holds the read turn. Returns count: 0 with error set if the first buf cannot
- * be used.
+ * -EAGAIN. Behind other bytes it is -EAGAIN also if they cannot come: the next call tells why. The
+ * caller holds the read turn. Returns count: 0 with error set if the first buf cannot be used.
  */
 size_t usp_pipe_gather(struct usp_pipe *pipe, size_t len, unsigned max_bufs, unsigned flags,
 		       struct usp_batch *ret_batch);

@@ -291,6 +291,28 @@ static void an_error_of_late_bytes_comes_when_they_are_used(void **state)
 	}
 }
 
+/* A batch with a failed fill behind good bytes: these go, and the error comes when it is in front. */
+static void the_bytes_in_front_of_a_failed_fill_go_first(void **state)
+{
+	static const int errors[] = {-EBADMSG, -ENODATA};
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * ARRAY_LEN(ways); i++) {
+		const struct way *way = &ways[i / 2];
+		struct usp_file *end[2], *out = way->open ? way->open() : NULL;
+		struct late *late = late_pipe(end, true);
+		ssize_t ret;
+
+		late->error = errors[i % 2];
+		late_arrive(late);
+		assert_int_equal(way->take(end[0], out, USP_SPLICE_NONBLOCK), PAGE);
+		assert_int_equal(usp_pipe_bytes(end[0]), PAGE);
+		ret = way->take(end[0], out, USP_SPLICE_NONBLOCK);
+		assert_true(ret == errors[i % 2] || (ret == 0 && errors[i % 2] == -ENODATA));
+		finish(end, &out, late);
+	}
+}
+
 /* One that waits, in a worker. */
 struct taking {
 	const struct way *way;
@@ -637,6 +659,7 @@ int main(void)
 		CASE(a_call_that_does_not_wait_says_eagain_for_late_bytes),
 		CASE(the_bytes_in_front_of_late_ones_go_at_once),
 		CASE(an_error_of_late_bytes_comes_when_they_are_used),
+		CASE(the_bytes_in_front_of_a_failed_fill_go_first),
 		CASE(a_call_that_waits_sleeps_until_the_bytes_are_there),
 		CASE(a_blocking_socket_waits_for_late_bytes_even_with_the_flag),
 		CASE(a_table_that_says_eagain_and_not_what_to_wait_for_is_eio),
