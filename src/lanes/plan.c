@@ -17,6 +17,7 @@
 #include "base/sys.h"
 #include "lanes/kpipe.h"
 #include "lanes/probe.h"
+#include "mm/mapping.h"
 
 #define PLAN_FIFO_BYTES ((size_t)1 << 20) /* pipe-max-size of an unprivileged user, and the fastest */
 
@@ -75,10 +76,14 @@ static void plan_expect_user(struct usp_plan_hop *hop)
 {
 	const struct usp_file_ops *ops = hop->file->ops;
 	bool is_source = hop->side == USP_READ;
+	enum usp_way way;
 
 	if (atomic_load(usp_u32(&hop->file->flags)) & USP_DIRECT) {
 		hop->way = USP_UNKNOWN;
 		hop->reason = "O_DIRECT: as a rule the device moves the bytes, but the kernel does not tell";
+	} else if (is_source && hop->file->mapping) { /* as if nothing were in the cache yet */
+		usp_mapping_ways(hop->file->mapping, &way, &hop->reason);
+		hop->way = (uint8_t)way;
 	} else if (is_source ? ops->splice_read == usp_copy_splice_read : ops->splice_write == usp_iter_splice_write) {
 		hop->way = USP_COPIED;
 		hop->reason = is_source ? "it is read into memory of this process"

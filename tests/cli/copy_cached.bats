@@ -133,6 +133,21 @@ said() {
 	exits 2
 }
 
+@test "a cache over a file is not zero copy, and explain expects what copy reports" {
+	data a 1000000
+	for sink in null: b; do
+		copy --require-zero-copy cached:a $sink
+		exits 5
+		[ ! -e b ]
+		says "source cached:a: would copy: read into the cache"
+	done
+	"$USPLICE" explain cached:a null: >drawing
+	grep -q ": copied\$" drawing
+	grep -q "because: read into the cache" drawing
+	"$USPLICE" explain 'cached:a\,direct' null: >drawing
+	grep -q ": unknown\$" drawing
+}
+
 # The first page is taken, and no more fits into a FIFO of one page: most of the file stands in no pipe yet when it is cut.
 @test "a file that is cut while it is copied ends there, and that is no failure" {
 	data a 20000000
