@@ -147,6 +147,20 @@ shown_in() {
 	[ "$({ printf some; sleep 0.1; printf where; } | "$examples"/upper - 2>/dev/null)" = SOMEWHERE ]
 }
 
+@test "examples/masked works its bytes out once, for each of its copies" {
+	seq 100000 >numbers.txt
+	run "$examples"/masked numbers.txt first.txt second.txt null:
+	[ "$status" -eq 0 ]
+	[ "$output" = "588895 bytes read for 3 copies" ]
+	tr '0123456789\n' '1032547698\013' <numbers.txt | cmp - first.txt
+	cmp first.txt second.txt
+	"$examples"/masked first.txt again.txt
+	cmp numbers.txt again.txt
+	run "$examples"/masked missing.txt first.txt
+	[ "$status" -eq 1 ]
+	[ "$output" = "masked: No such file or directory" ]
+}
+
 @test "the code in docs/writing-an-endpoint.md is that of the examples" {
 	shown_in "$source_dir"/docs/writing-an-endpoint.md '```c'
 }
