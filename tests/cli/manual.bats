@@ -4,11 +4,11 @@
 
 load support
 
-pages=(usplice.1 usplice-copy.1 usplice-relay.1 usplice-endpoints.7 usp_relay.3)
+pages=(usplice.1 usplice-copy.1 usplice-relay.1 usplice-endpoints.7 usp_relay.3 usp_mapping.3)
 
 # examples PAGE: the commands of its section EXAMPLES, on ports that are free.
 examples() {
-	sed -n '/^# EXAMPLES/,/^# SEE ALSO/s/^\$ //p' "$USPLICE_SOURCE_DIR/man/$1.scd" |
+	sed -n '/^# EXAMPLES/,/^# SEE ALSO/s/^\$ //p' "$USPLICE_SOURCE_DIR/man/$1.scd" | sed 's/\\\\/\\/g' |
 		sed "s/\b9000\b/$front_port/g; s/\b9001\b/$back_port/g" |
 		sed 's/^sleep 1$/wait_for_back/; s/^server=\$!$/&; wait_for_back/' |
 		sed -f "$BATS_TEST_DIRNAME/patiently.sed"
@@ -73,6 +73,9 @@ run_examples() {
 	same image.iso 'a,direct'
 	[ "$(stat -c %s zeros.bin)" -eq 1048576 ]
 	[ "$(cat notes.txt)" = $'text\nanother line' ]
+	for file in first second third; do
+		same image.iso "$file.iso"
+	done
 	for file in copy.txt received.txt datagrams.txt; do
 		same notes.txt "$file"
 	done
