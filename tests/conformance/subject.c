@@ -125,6 +125,27 @@ static void append_sink(struct subject *subject)
 	subject_open_stored_sink(subject, ",append");
 }
 
+/* --- A page cache of ours ---------------------------------------------------------------------------------------- */
+
+static void subject_open_cached(struct subject *subject, size_t len, const char *options)
+{
+	char spec[96];
+
+	store_pattern(subject_path(subject, "source"), len);
+	snprintf(spec, sizeof(spec), "cached:%s%s", subject->path, options);
+	subject_open_spec(subject, USP_READ, spec);
+}
+
+static void cached_source(struct subject *subject, size_t len)
+{
+	subject_open_cached(subject, len, "");
+}
+
+static void small_cached_source(struct subject *subject, size_t len)
+{
+	subject_open_cached(subject, len, "\\,direct,budget=256k");
+}
+
 /* --- Block devices: loop devices, where this user may make them ------------------------------------------------ */
 
 static void subject_open_loop(struct subject *subject, unsigned mode, size_t len)
@@ -550,6 +571,8 @@ const struct row rows[] = {
 	{"a file that was inherited", "regular", ROW_FILE, adopted_source, adopted_sink},
 	{"a file with direct", "regular", ROW_SEEKABLE, direct_source, direct_sink},
 	{"a file with append", "regular", ROW_APPENDS, NULL, append_sink},
+	{"cached:", "cached", ROW_SEEKABLE, cached_source, NULL},
+	{"cached: with direct and a small budget", "cached", ROW_SEEKABLE, small_cached_source, NULL},
 	{"a block device", "block", ROW_FILE, block_source, block_sink},
 	{"/dev/null", "chardev", ROW_SEEKABLE | ROW_EMPTY, null_device_source, NULL},
 	{"/dev/null", "chardev", ROW_FILE | ROW_DROPS, NULL, null_device_sink},
