@@ -162,6 +162,22 @@ class TmpfsDirectFile(DirectFile):
     is_on_tmpfs = True
 
 
+class Cached(File):
+    """A file behind a page cache, as a source. It is read ahead, and in other pieces than it is asked for."""
+    has_object = kernel_lane = False
+
+    def __init__(self, place):
+        super().__init__(place)
+        self.raw = None
+
+    def prepare(self, data):
+        options = ",budget=256k" if len(data) % 2 else ""
+        return f"cached:{super().prepare(data)}{options}"
+
+    def names(self, trace):
+        return set()
+
+
 class Redirected(File):
     """A file as standard input or output."""
     is_standard = True
@@ -591,7 +607,7 @@ def free_port(kind):
             return probe.getsockname()[1]
 
 
-SOURCES = [TmpfsFile, File, Redirected, Memfd, DirectFile, TmpfsDirectFile, Fifo, Pipe, SplicedPipe, Socket,
+SOURCES = [TmpfsFile, File, Cached, Redirected, Memfd, DirectFile, TmpfsDirectFile, Fifo, Pipe, SplicedPipe, Socket,
            SplicedSocket, Listening, UnixSocket, SplicedUnixSocket, UnixListening, Zeros, ZeroMemory, Text, Datagrams, Proc]
 SINKS = [TmpfsFile, File, RedirectedSink, DirectFile, TmpfsDirectFile, MemfdSink, DevNull, Null, Memory, Pipe, Fifo,
          Socket, Listening, UnixSocket, UnixListening, Datagrams]
