@@ -8,10 +8,11 @@
  *   include/usplice/trace.h      counts of the system calls
  *   include/usplice/spec.h       texts that people write: specs, sizes, times
  *   include/usplice/endpoint.h   what authors of endpoints need: operations tables, bufs, folios, helpers
+ *   include/usplice/mapping.h    page caches over sources
  *
  *   src/base/        floor 0     sys.c is the one door to the kernel; allocation, names, numbers, compiler attributes
  *   src/event/       floor 1     the loop (epoll), the ring (io_uring)
- *   src/mm/          floor 2     folios (counted pieces of memory), gifts (the caller's memory)
+ *   src/mm/          floor 2     folios (counted pieces of memory), gifts (the caller's memory), mappings (page caches)
  *   src/splice/      floor 3     buf, pipe, file, and the acts: splice, tee, vmsplice, direct; helpers for tables
  *   src/lanes/       floor 4     kernel pipes, the plan of each hop's lane, the probe that tries what the kernel does
  *   src/matrix/      floor 5     the probe of all kinds of objects, with each flag, right, state and length
