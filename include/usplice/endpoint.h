@@ -149,7 +149,7 @@ USP_EXPORT bool usp_buf_is_mapped(const struct usp_buf *buf);
 /*
  * After usp_buf_confirm gave -EAGAIN: return a descriptor, and in *ret_events what to wait for on it
  * with poll(2). For the poll_fd of a file that holds bufs back. Does not block. -EIO if the bytes of
- * this kind of buf never come later. The store owns the descriptor.
+ * this kind of buf never come later, -EAGAIN to confirm again. The store owns the descriptor.
  */
 USP_EXPORT int usp_buf_poll_fd(struct usp_pipe *pipe, const struct usp_buf *buf, short *ret_events);
 

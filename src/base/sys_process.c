@@ -15,6 +15,8 @@
 #include "base/compiler.h"
 #include "base/sys_door.h"
 
+#define SYS_STAMP_NS 20000000
+
 /* --- Time, limits and rights ------------------------------------------------------------------------ */
 
 static uint64_t sys_clock_ns(clockid_t clock)

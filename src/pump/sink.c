@@ -15,7 +15,6 @@
 #define SINK_LINGER_NS ((uint64_t)30000000000) /* when the caller did not say */
 #define SINK_SILENCE_NS ((uint64_t)1000000000)
 #define SINK_NR_HEARD 64
-#define SINK_NR_LOOKED 64
 #define SINK_NAP_MIN_NS 100000
 #define SINK_NAP_MAX_NS 20000000
 
@@ -101,33 +100,17 @@ static bool sink_is_late(struct usp_sink *sink)
 	return !usp_file_pipe(sink->file) && usp_pump_is_late(sink->pump, sink->pipe, &wait);
 }
 
-/*
- * Look for bytes in a sink's pipe that will not come: why not, and how many good ones stand before them. 0 if all
- * is well, or bytes in front of them are still late.
- */
-static int sink_find_failed(struct usp_pipe *pipe, size_t *ret_good)
+/* Return why the next bytes of a sink's pipe will not come; 0 if they are there, or late. */
+static int sink_find_failed(struct usp_pipe *pipe)
 {
-	struct usp_buf bufs[SINK_NR_LOOKED];
-	unsigned nr =
-		usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK) > 0 ? usp_pipe_peek(pipe, bufs, SINK_NR_LOOKED) : 0;
+	struct usp_buf first;
 	int error = 0;
 
-	*ret_good = 0;
-	for (unsigned i = 0; i < nr && error == 0; i++) {
-		struct usp_buf rest = bufs[i];
-
-		error = usp_buf_confirm(pipe, &bufs[i], USP_SPLICE_NONBLOCK);
-		if (error < 0)
-			break;
-		*ret_good += bufs[i].len;
-		if (bufs[i].len == rest.len)
-			continue;
-		rest.offset += bufs[i].len;
-		rest.len -= bufs[i].len;
-		error = usp_buf_confirm(pipe, &rest, USP_SPLICE_NONBLOCK);
-	}
-	if (nr)
-		usp_pipe_end_read(pipe);
+	if (usp_pipe_begin_read(pipe, USP_SPLICE_NONBLOCK) <= 0)
+		return 0;
+	if (usp_pipe_peek(pipe, &first, 1))
+		error = usp_buf_confirm(pipe, &first, USP_SPLICE_NONBLOCK);
+	usp_pipe_end_read(pipe);
 	return error == -EAGAIN ? 0 : error;
 }
 
@@ -149,23 +132,10 @@ static void sink_cut_pump(struct usp_sink *sink, int error)
 	usp_sink_discard(sink->pipe, usp_pipe_len(sink->pipe));
 }
 
-/* After ret, which is no progress: if that is the source's failure, write what is good before it, or else cut the pump. */
-static ssize_t sink_try_good(struct usp_sink *sink, ssize_t ret)
-{
-	size_t good;
-	int error = usp_file_pipe(sink->file) ? 0 : sink_find_failed(sink->pipe, &good);
-
-	if (error == 0 || ret != (error == -ENODATA ? 0 : error))
-		return ret;
-	if (good)
-		return sink_try(sink, good);
-	sink_cut_pump(sink, error);
-	return 0;
-}
-
 ssize_t usp_sink_write(struct usp_sink *sink, size_t len)
 {
 	ssize_t ret;
+	int error;
 
 	if (atomic_load(&sink->is_late)) {
 		atomic_store(&sink->late_ns, usp_sys_now_ns());
@@ -177,11 +147,15 @@ ssize_t usp_sink_write(struct usp_sink *sink, size_t len)
 		if (!atomic_load(&sink->is_late))
 			ret = sink_try(sink, len); /* they may have come meanwhile: now -EAGAIN is the sink's */
 	}
-	if (ret <= 0 && ret != -EAGAIN && ret != -EINTR)
-		ret = sink_try_good(sink, ret);
 	if (ret > 0)
 		atomic_fetch_add(&sink->bytes, (uint64_t)ret);
-	return ret;
+	if (ret > 0 || ret == -EAGAIN || ret == -EINTR || usp_file_pipe(sink->file))
+		return ret;
+	error = sink_find_failed(sink->pipe);
+	if (error == 0 || ret != (error == -ENODATA ? 0 : error))
+		return ret;
+	sink_cut_pump(sink, error);
+	return 0;
 }
 
 /* See inside.h. The peer is an echo server, for example. */
