@@ -90,7 +90,9 @@ static void plan_expect_user(struct usp_plan_hop *hop)
 					: "it is written from memory of this process";
 	} else {
 		hop->way = is_source || plan_drops(hop->file) ? USP_BY_REFERENCE : USP_UNKNOWN;
-		hop->reason = "nothing is known before the bytes have gone";
+		hop->reason = is_source		      ? "the file lends what it has"
+			      : plan_drops(hop->file) ? "dropped, not read"
+						      : "nothing is known before the bytes have gone";
 	}
 }
 
