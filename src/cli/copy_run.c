@@ -402,7 +402,8 @@ static int run_judge(struct copy *copy, int result)
 		if (!run_finish_sink(copy, &copy->sinks[i], i, is_whole) && code == CLI_DONE)
 			code = CLI_SINK;
 	}
-	if (result == -ECANCELED && signo != 0) {
+	/* A signal can come while bytes are read back, too. */
+	if (signo != 0 && (result == -ECANCELED || (code != CLI_DONE && copy->request->verify_written))) {
 		run_say_interrupted(copy, signo);
 		code = CLI_SIGNAL + signo;
 	} else if (code == CLI_DONE && result < 0) {

@@ -15,7 +15,7 @@ static const char *list_check(const struct digest_item *item)
 	const char *why;
 
 	snprintf(spec, sizeof(spec), "digest:%s", item->name);
-	switch (usp_transform_check(spec, &why)) {
+	switch (strchr(item->name, ':') ? -EINVAL : usp_transform_check(spec, &why)) {
 	case 0:
 		break;
 	case -EOPNOTSUPP:

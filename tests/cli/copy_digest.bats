@@ -208,6 +208,7 @@ written_by() {
 	refuses "--digest: 'md5' is no algorithm that is known" --digest md5
 	refuses "is no algorithm that is known" --digest sha256,
 	refuses "is no algorithm that is known" --digest ""
+	refuses "is no algorithm that is known" --digest crc32c:00000000
 	refuses "is not ALG:HEX" --verify sha256
 	refuses "has no digest behind the colon" --verify sha256:
 	refuses "is no digest of this algorithm" --verify sha256:00

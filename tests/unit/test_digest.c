@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <usplice/transform.h>
 
 #include "hash/hash.h"
@@ -620,6 +621,35 @@ static void a_stage_waits_for_what_the_file_below_waits_for(void **state)
 	drop(&stage);
 }
 
+static void a_child_leaves_the_thread_of_its_parent_alone(void **state)
+{
+	struct mock *below = mock_open(&mock_copy_ops, USP_READ, 0);
+	struct usp_file *stage = open_stage("digest:crc32c", usp_file_get(below->file), USP_TRANSFORM_THREAD), *end[2];
+	int status;
+	pid_t child;
+
+	(void)state;
+	below->size = 2 * PAGE;
+	open_pipe(end, 16, 0);
+	assert_int_equal(usp_splice(stage, NULL, end[1], NULL, PAGE, 0), PAGE);
+	child = fork();
+	if (child == 0) {
+		bool is_stale = usp_splice(stage, NULL, end[1], NULL, PAGE, 0) == -ESTALE &&
+				usp_read(stage, &(char){0}, 1) == -ESTALE;
+
+		usp_file_put(stage);
+		end_child(is_stale ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(usp_splice(stage, NULL, end[1], NULL, PAGE, 0), PAGE);
+	assert_int_equal(usp_splice(stage, NULL, end[1], NULL, PAGE, 0), 0);
+	assert_digests(stage, 2 * PAGE, 1);
+	close_pipe(end);
+	drop(&stage);
+	mock_close(below);
+}
+
 /* --- Arguments ------------------------------------------------------------------------------------------------ */
 
 static void a_spec_is_refused_with_a_reason(void **state)
@@ -694,6 +724,7 @@ int main(void)
 		CASE(bytes_that_are_gone_are_an_error_of_the_stage),
 		CASE(bytes_that_cannot_be_shared_go_on_and_fail_the_next_call),
 		CASE(a_stage_waits_for_what_the_file_below_waits_for),
+		CASE(a_child_leaves_the_thread_of_its_parent_alone),
 		CASE(a_spec_is_refused_with_a_reason),
 		CASE(parameters_that_make_no_sense_are_refused),
 	};
