@@ -65,7 +65,7 @@ static ssize_t upper_splice_read(struct usp_file *in, int64_t *pos, struct usp_p
 		return ret;
 	ret = usp_splice_from_pipe(in->priv, len, flags | USP_SPLICE_NONBLOCK, upper_actor, &call);
 	if (call.in_place)
-		usp_file_account(in, USP_READ, USP_BY_REFERENCE, call.in_place, "changed in place");
+		usp_file_account(in, USP_READ, USP_REWRITTEN, call.in_place, "changed in place");
 	if (call.copied)
 		usp_file_account(in, USP_READ, USP_COPIED, call.copied,
 				 "others refer to the memory: changed in a copy");
@@ -134,7 +134,7 @@ int main(int argc, char **argv)
 		below = NULL; /* upper closes it */
 		ret = usp_copy_files(file, sink, NULL, NULL);
 		usp_file_hop(file, USP_READ, &hop);
-		fprintf(stderr, "%zu bytes changed in place, %zu in a copy\n", (size_t)hop.bytes[USP_BY_REFERENCE],
+		fprintf(stderr, "%zu bytes changed in place, %zu in a copy\n", (size_t)hop.bytes[USP_REWRITTEN],
 			(size_t)hop.bytes[USP_COPIED]);
 	}
 	usp_file_put(file);

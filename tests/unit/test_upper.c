@@ -52,7 +52,7 @@ static void check_account(uint64_t in_place, uint64_t copied)
 	struct usp_hop hop = {.size = sizeof(hop)};
 
 	usp_file_hop(file, USP_READ, &hop);
-	assert_int_equal(hop.bytes[USP_BY_REFERENCE], in_place);
+	assert_int_equal(hop.bytes[USP_REWRITTEN], in_place);
 	assert_int_equal(hop.bytes[USP_COPIED], copied);
 }
 
