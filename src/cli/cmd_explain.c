@@ -167,7 +167,7 @@ static bool explain_is_stored(const struct usp_file *source)
 /* Tell whether bytes can be read from the source so that nobody misses them. */
 static bool explain_can_read(const struct explain_request *request, const struct usp_file *source)
 {
-	static const char *const types[] = {"regular", "block", "memory", "zero", "null"};
+	static const char *const types[] = {"regular", "block", "cached", "memory", "zero", "null"};
 	struct usp_spec *spec;
 	const char *why;
 	bool is_own = false;
@@ -179,26 +179,26 @@ static bool explain_can_read(const struct explain_request *request, const struct
 	}
 	for (i = 0; is_own && i < sizeof(types) / sizeof(types[0]); i++) {
 		if (strcmp(usp_file_type(source), types[i]) == 0)
-			return strcmp(types[i], "regular") != 0 || explain_is_stored(source);
+			return usp_file_fd(source) < 0 || explain_is_stored(source);
 	}
 	return false;
 }
 
-/* Look at the object that a spec names, by its path or descriptor; st_mode is 0 if there is none. */
+/* Look at the object that a spec names, by its path or descriptor, or that a cache is over; st_mode is 0 if there is none. */
 static struct stat explain_look(const char *text, unsigned side)
 {
 	struct stat st = {.st_mode = 0};
 	struct usp_spec *spec;
 	const char *why;
-	int error;
 
-	if (usp_spec_parse(text, &spec, &why) == 0) {
-		error = usp_spec_path(spec) ? stat(usp_spec_path(spec), &st)
-					    : fstat(usp_spec_descriptor(spec, side), &st);
-		if (error < 0)
-			st.st_mode = 0;
-		usp_spec_free(spec);
-	}
+	if (usp_spec_parse(text, &spec, &why) < 0)
+		return st;
+	if (strcmp(usp_spec_scheme(spec), "cached") == 0)
+		st = explain_look(usp_spec_address(spec), side);
+	else if ((usp_spec_path(spec) ? stat(usp_spec_path(spec), &st) : fstat(usp_spec_descriptor(spec, side), &st)) <
+		 0)
+		st.st_mode = 0;
+	usp_spec_free(spec);
 	return st;
 }
 

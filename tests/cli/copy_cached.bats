@@ -201,3 +201,13 @@ said() {
 	exits 3
 	[ "$(cat b)" = old ]
 }
+
+@test "explain moves a sample through a cache, and refuses the file under it as a sink" {
+	head -c 300000 /dev/urandom >data
+	run "$USPLICE" explain cached:data null:
+	[ "$status" -eq 0 ]
+	[[ $output == *"293.0 KiB copied"*"read into the cache"* ]]
+	run "$USPLICE" explain cached:data data
+	[ "$status" -eq 2 ]
+	[[ $output == *"sink data: is the same file as the source"* ]]
+}
