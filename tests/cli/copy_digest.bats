@@ -285,3 +285,15 @@ written_by() {
 		cp old c
 	done
 }
+
+@test "what a block device has is read back, too" {
+	data a 1000001
+	truncate -s 2M disk
+	block=$(losetup --find --show disk 2>/dev/null) || skip "cannot make a block device here"
+	status=0
+	"$USPLICE" copy --verify-written --seek 512 --digest sha256 a "$block" 2>said || status=$?
+	losetup --detach "$block"
+	[ "$status" -eq 0 ]
+	[ "$(cat said)" = "SHA256 (a) = $(sha a)" ]
+	tail -c +513 disk | head -c 1000001 | cmp - a
+}

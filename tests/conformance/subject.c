@@ -2,6 +2,8 @@
 /* subject - the rows of the conformance table: how each endpoint is opened, fed and looked at. */
 #include "subject.h"
 
+#include <usplice/transform.h>
+
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <pty.h>
@@ -560,6 +562,34 @@ static void pipe_sink(struct subject *subject)
 	subject->far_file = ends[0];
 }
 
+/* In the caller's thread: a thread of the stage may still be at work when a call that does not wait asks for the end. */
+static void subject_put_digest(struct subject *subject)
+{
+	const struct usp_transform_params params = {.size = sizeof(params), .flags = USP_TRANSFORM_INLINE};
+	struct usp_file *stage;
+
+	assert_int_equal(usp_transform_open("digest:crc32c", subject->file, &params, &stage, NULL), 0);
+	subject->file = stage;
+}
+
+static void file_digest_source(struct subject *subject, size_t len)
+{
+	regular_source(subject, len);
+	subject_put_digest(subject);
+}
+
+static void fifo_digest_source(struct subject *subject, size_t len)
+{
+	fifo_source(subject, len);
+	subject_put_digest(subject);
+}
+
+static void pipe_digest_source(struct subject *subject, size_t len)
+{
+	pipe_source(subject, len);
+	subject_put_digest(subject);
+}
+
 /* --- The table ------------------------------------------------------------------------------------------------------ */
 
 #define ROW_FILE (ROW_SEEKABLE | ROW_KERNEL)
@@ -595,6 +625,9 @@ const struct row rows[] = {
 	{"mem:", "memory", ROW_SEEKABLE, store_source, store_sink},
 	{"memory of the caller", "memory", ROW_SEEKABLE, memory_source, memory_sink},
 	{"a pipe of ours", NULL, ROW_STREAM | ROW_PIPE, pipe_source, pipe_sink},
+	{"a digest over a file", NULL, 0, file_digest_source, NULL},
+	{"a digest over a FIFO", NULL, ROW_STREAM, fifo_digest_source, NULL},
+	{"a digest over a pipe of ours", NULL, ROW_STREAM, pipe_digest_source, NULL},
 };
 const unsigned nr_rows = ARRAY_LEN(rows);
 
