@@ -142,10 +142,10 @@ said() {
 		says "source cached:a: would copy: read into the cache"
 	done
 	"$USPLICE" explain cached:a null: >drawing
-	grep -q ": copied\$" drawing
+	grep -q "KiB copied" drawing
 	grep -q "because: read into the cache" drawing
 	"$USPLICE" explain 'cached:a\,direct' null: >drawing
-	grep -q ": unknown\$" drawing
+	grep -q "KiB unknown" drawing
 }
 
 # The first page is taken, and no more fits into a FIFO of one page: most of the file stands in no pipe yet when it is cut.
