@@ -28,6 +28,8 @@ struct usp_transform_params {
  * options:
  *
  *   digest:ALG[:HEX][,ALG[:HEX]...]   compute checksums; with HEX compare them
+ *   decompress                        decompress zstd, gzip, lz4 or xz, whichever it is
+ *   zstd[:LEVEL], gzip[:LEVEL], lz4[:LEVEL], xz[:LEVEL]   compress
  *
  * The algorithms are sha256, sha512, blake2b (of 512 bits), crc32c, xxh64, xxh3 (of 64 bits) and xxh128.
  *
@@ -40,6 +42,10 @@ struct usp_transform_params {
  * slow. Before it tells the end of input the stage waits for the hashes. If one is not the expected one, it
  * gives -EBADMSG instead of the end: a pump then fails before it ends its sinks.
  *
+ * decompress and the compressing ones make new bytes. They read ahead, so how far below has been read tells nothing.
+ * Input that is damaged, cut off or followed by something else gives -EBADMSG, behind the bytes that were good; input
+ * of no known format -EINVAL, before any byte. -EFBIG for what needs too much memory. See usp_transform_failure.
+ *
  * The stage waits, or not, by its own USP_NONBLOCK, and for a socket below by that of the socket; a pump sets
  * both. In a child of fork(2) a stage with a thread gives -ESTALE.
  */
@@ -48,6 +54,12 @@ USP_EXPORT int usp_transform_open(const char *spec, struct usp_file *below, cons
 
 /* Tell whether usp_transform_open would accept a spec: 0, -EINVAL or -EOPNOTSUPP, and ret_why. */
 USP_EXPORT int usp_transform_check(const char *spec, const char **ret_why);
+
+/*
+ * After a stage gave an error, tell whether it, or one below it, says more: a static sentence, and the offset in the
+ * input of that stage. Does not block.
+ */
+USP_EXPORT bool usp_transform_failure(const struct usp_file *stage, const char **ret_why, uint64_t *ret_offset);
 
 struct usp_digest_result {
 	size_t size;	       /* sizeof(struct usp_digest_result) */

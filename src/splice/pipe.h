@@ -108,6 +108,9 @@ int usp_pipe_reserve(struct usp_pipe *pipe, unsigned nr_slots);
 /* Return a descriptor that is readable while the pipe has room, or has no readers. Owned by the pipe. */
 int usp_pipe_room_fd(struct usp_pipe *pipe);
 
+/* Return a descriptor that is readable while the pipe has bufs, or has no writers. Owned by the pipe. */
+int usp_pipe_data_fd(struct usp_pipe *pipe);
+
 /* Let readers see what was pushed in this turn. Lock held. */
 void usp_pipe_publish(struct usp_pipe *pipe);
 
@@ -129,6 +132,12 @@ ssize_t usp_pipe_read(struct usp_pipe *pipe, const struct usp_iter *to, unsigned
 
 /* splice (is_move) and tee between two pipes (T1-T13). */
 ssize_t usp_pipe_transfer(struct usp_pipe *in, struct usp_pipe *out, size_t len, unsigned flags, bool is_move);
+
+/*
+ * Move bufs of another pipe into one whose write turn the caller holds, as much as fits: bytes, 0 at the end, or -errno
+ * as of usp_pipe_begin_read.
+ */
+ssize_t usp_pipe_pull(struct usp_pipe *from, struct usp_pipe *pipe, size_t len, unsigned flags);
 
 extern const struct usp_file_ops usp_pipe_file_ops;
 

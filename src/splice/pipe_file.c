@@ -93,6 +93,11 @@ int usp_pipe_room_fd(struct usp_pipe *pipe)
 	return pipe_event_fd(pipe, &pipe->wr);
 }
 
+int usp_pipe_data_fd(struct usp_pipe *pipe)
+{
+	return pipe_event_fd(pipe, &pipe->rd);
+}
+
 static int pipe_poll_fd(struct usp_file *end, unsigned side, short *ret_events)
 {
 	struct usp_pipe *pipe = end->priv;

@@ -65,16 +65,22 @@ static ssize_t stack_push(struct usp_pipe *from, struct usp_pipe *pipe, size_t l
 	return (ssize_t)done;
 }
 
-static ssize_t stack_pull_pipe(struct usp_file *below, struct usp_pipe *pipe, size_t len, unsigned flags)
+ssize_t usp_pipe_pull(struct usp_pipe *from, struct usp_pipe *pipe, size_t len, unsigned flags)
 {
-	struct usp_pipe *from = usp_file_pipe(below);
-	ssize_t ret;
+	ssize_t ret = usp_pipe_take_read(from, flags, &len);
 
-	ret = usp_pipe_take_read(from, usp_file_blocks(below, flags) ? flags : flags | USP_SPLICE_NONBLOCK, &len);
 	if (ret <= 0)
 		return ret;
 	ret = stack_push(from, pipe, len);
 	usp_pipe_end_read(from);
+	return ret;
+}
+
+static ssize_t stack_pull_pipe(struct usp_file *below, struct usp_pipe *pipe, size_t len, unsigned flags)
+{
+	ssize_t ret = usp_pipe_pull(usp_file_pipe(below), pipe, len,
+				    usp_file_blocks(below, flags) ? flags : flags | USP_SPLICE_NONBLOCK);
+
 	if (ret > 0)
 		usp_file_account(below, USP_READ, USP_BY_REFERENCE, (size_t)ret, "references moved out of the pipe");
 	return ret;

@@ -10,7 +10,10 @@
 
 #define TRANSFORM_FLAGS (USP_TRANSFORM_LENGTH | USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD)
 
-static const struct usp_transform *const transforms[] = {&usp_digest_transform};
+static const struct usp_transform *const transforms[] = {
+	&usp_digest_transform, &usp_decompress_transform, &usp_zstd_transform,
+	&usp_gzip_transform,   &usp_lz4_transform,	  &usp_xz_transform,
+};
 
 /* Find the transform that spec names, and its options. */
 static const struct usp_transform *transform_find(const char *spec, const char **ret_options)

@@ -18,5 +18,7 @@ struct usp_transform {
 };
 
 extern const struct usp_transform usp_digest_transform;
+extern const struct usp_transform usp_decompress_transform, usp_zstd_transform, usp_gzip_transform, usp_lz4_transform,
+	usp_xz_transform;
 
 #endif

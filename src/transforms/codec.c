@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * codec - the list of the formats, how their libraries are loaded, and the decoder that finds the format.
+ *
+ * A library is loaded when it is asked for. To load it takes longer than to copy a small file.
+ */
+#include "transforms/codec.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+
+static const struct usp_codec *const codecs[] = {&usp_codec_zstd, &usp_codec_gzip, &usp_codec_lz4, &usp_codec_xz};
+
+const struct usp_codec *usp_codec_named(const char *name, size_t len)
+{
+	for (unsigned i = 0; i < usp_array_len(codecs); i++) {
+		if (strlen(codecs[i]->name) == len && memcmp(codecs[i]->name, name, len) == 0)
+			return codecs[i];
+	}
+	return NULL;
+}
+
+bool usp_codec_load(const char *library, const struct usp_codec_function *functions)
+{
+	void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+
+	for (; handle && functions->name; functions++) {
+		void **function = functions->pointer;
+
+		*function = dlsym(handle, functions->name);
+		if (!*function)
+			return false;
+	}
+	return handle;
+}
+
+/* --- The decoder of any format ------------------------------------------------------------------------------ */
+
+#define SKIPPABLE_HEADER 8 /* of a frame of zstd or lz4 that has no data: a magic and a length */
+
+struct any {
+	const struct usp_codec *codec; /* NULL until the format is known */
+	void *state;
+	unsigned char head[USP_CODEC_MAGIC_MAX];
+	size_t nr_head; /* bytes that were read to find the format */
+	size_t given;	/* of those, what the decoder has */
+	uint64_t skip;	/* bytes of a skippable frame that are still to come */
+};
+
+static void *any_open(int level)
+{
+	(void)level;
+	return usp_alloc(sizeof(struct any));
+}
+
+static void any_free(void *state)
+{
+	struct any *any = state;
+
+	if (any && any->codec)
+		any->codec->decoder.free(any->state);
+	usp_free(any);
+}
+
+/* Tell whether the first bytes are 0x184D2A50 to 0x184D2A5F, little-endian. */
+static bool any_is_skippable(const struct any *any)
+{
+	return any->nr_head >= 4 && (any->head[0] & 0xf0) == 0x50 && memcmp(any->head + 1, "\x2a\x4d\x18", 3) == 0;
+}
+
+static uint32_t any_skip_len(const struct any *any)
+{
+	const unsigned char *at = any->head + 4;
+
+	return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+/* Find the codec whose magic the first bytes are. True in *ret_may while more bytes may still make one. */
+static const struct usp_codec *any_match(const struct any *any, bool *ret_may)
+{
+	*ret_may = false;
+	for (unsigned i = 0; i < usp_array_len(codecs); i++) {
+		size_t len = usp_min(any->nr_head, codecs[i]->magic_len);
+
+		if (memcmp(codecs[i]->magic, any->head, len) != 0)
+			continue;
+		if (len == codecs[i]->magic_len)
+			return codecs[i];
+		*ret_may = true;
+	}
+	return NULL;
+}
+
+/* Drop what a skippable frame has of the input. */
+static void any_skip(struct any *any, struct usp_codec_io *io)
+{
+	size_t len = usp_min(io->in_len, (size_t)any->skip);
+
+	io->in += len;
+	io->in_len -= len;
+	any->skip -= len;
+}
+
+static int any_begin(struct any *any, const struct usp_codec *codec, const char **ret_why)
+{
+	*ret_why = codec->missing ? codec->missing() : NULL;
+	if (*ret_why)
+		return -EOPNOTSUPP;
+	any->state = codec->decoder.open(0);
+	if (!any->state)
+		return -ENOMEM;
+	any->codec = codec;
+	return 0;
+}
+
+/* Look at one more byte of the head: 0 or -errno. */
+static int any_look(struct any *any, unsigned char byte, const char **ret_why)
+{
+	const struct usp_codec *codec;
+	bool may;
+
+	any->head[any->nr_head++] = byte;
+	codec = any_match(any, &may);
+	if (codec)
+		return any_begin(any, codec, ret_why);
+	if (any_is_skippable(any)) {
+		if (any->nr_head < SKIPPABLE_HEADER)
+			return 0;
+		any->skip = any_skip_len(any);
+		any->nr_head = 0;
+		return 0;
+	}
+	if (may || (any->nr_head < 4 && (any->head[0] & 0xf0) == 0x50))
+		return 0;
+	*ret_why = "this is no format that is known: zstd, gzip, lz4 and xz are";
+	return -EINVAL;
+}
+
+/* Read until the format is known: 0 or -errno. */
+static int any_find(struct any *any, struct usp_codec_io *io, const char **ret_why)
+{
+	int ret = 0;
+
+	while (!any->codec && io->in_len && ret == 0) {
+		any_skip(any, io);
+		if (!io->in_len)
+			break;
+		ret = any_look(any, *io->in++, ret_why);
+		io->in_len--;
+	}
+	if (ret == 0 && !any->codec && io->is_end) {
+		*ret_why = any->skip || any->nr_head ? "the input is cut off" : "the input has no bytes";
+		return any->skip || any->nr_head ? -EBADMSG : -EINVAL;
+	}
+	return ret;
+}
+
+static int any_run(void *state, struct usp_codec_io *io, const char **ret_why)
+{
+	struct any *any = state;
+	int ret = any->codec ? 0 : any_find(any, io, ret_why);
+
+	if (ret < 0 || !any->codec)
+		return ret;
+	while (any->given < any->nr_head) {
+		struct usp_codec_io head = {.in = any->head + any->given,
+					    .in_len = any->nr_head - any->given,
+					    .out = io->out,
+					    .out_len = io->out_len};
+
+		ret = any->codec->decoder.run(any->state, &head, ret_why);
+		any->given = any->nr_head - head.in_len;
+		io->out = head.out;
+		io->out_len = head.out_len;
+		if (ret < 0 || !io->out_len)
+			return ret;
+	}
+	return any->codec->decoder.run(any->state, io, ret_why);
+}
+
+const char *usp_codec_any_found(const void *state)
+{
+	const struct any *any = state;
+
+	return any->codec ? any->codec->decoded : NULL;
+}
+
+const struct usp_codec_side usp_codec_any_decoder = {.open = any_open, .run = any_run, .free = any_free};

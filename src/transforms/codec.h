@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* codec - the formats of compression: one table for each, in a file of its own. */
+#ifndef USP_TRANSFORMS_CODEC_H
+#define USP_TRANSFORMS_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What one call may take and give. The call moves in and out on, and shortens both lengths. */
+struct usp_codec_io {
+	const unsigned char *in;
+	size_t in_len;
+	unsigned char *out;
+	size_t out_len;
+	bool is_end; /* nothing follows in */
+};
+
+#define USP_CODEC_DONE 1 /* the input has ended, and everything was given */
+#define USP_CODEC_MAGIC_MAX 8
+
+/*
+ * One direction of a codec. run works until in or out is used up: 0, USP_CODEC_DONE, or -errno and a static sentence
+ * in *ret_why. -EBADMSG: the input is damaged or cut off. Does not block, except on threads of the library.
+ */
+struct usp_codec_side {
+	void *(*open)(int level); /* NULL without memory; a decoder ignores level */
+	int (*run)(void *state, struct usp_codec_io *io, const char **ret_why);
+	void (*free)(void *state); /* takes NULL */
+};
+
+struct usp_codec {
+	const char *name;
+	unsigned char magic[USP_CODEC_MAGIC_MAX];
+	size_t magic_len;
+	int least, most, usual;	       /* levels */
+	const char *decoded, *encoded; /* for the account */
+	const char *(*missing)(void);  /* why the library cannot be used, or NULL */
+	struct usp_codec_side decoder, encoder;
+};
+
+/* A build without a library has a table of the same name whose missing says so. */
+extern const struct usp_codec usp_codec_zstd, usp_codec_gzip, usp_codec_lz4, usp_codec_xz;
+
+/* A decoder that finds the format by the first bytes, and the reason for the account once it has, else NULL. */
+extern const struct usp_codec_side usp_codec_any_decoder;
+const char *usp_codec_any_found(const void *state);
+
+/* Return the codec of a name of len characters, or NULL. */
+const struct usp_codec *usp_codec_named(const char *name, size_t len);
+
+/* One function of a library: its name, and the address of the pointer to it. */
+struct usp_codec_function {
+	const char *name;
+	void *pointer;
+};
+
+/* Load a library, and find its functions, up to one without a name: true if all are there. */
+bool usp_codec_load(const char *library, const struct usp_codec_function *functions);
+
+#endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/* codec_gzip - gzip by zlib. */
+#include "transforms/codec.h"
+
+#ifdef USP_HAVE_ZLIB
+
+#include <errno.h>
+#include <pthread.h>
+#include <zlib.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+
+#define GZIP_WINDOW (15 + 16) /* the largest one, in a wrapper of gzip */
+#define GZIP_PIECE ((size_t)1 << 30)
+#define GZIP_MEMORY 8 /* the default of zlib */
+
+static struct {
+	pthread_once_t once;
+	bool is_there;
+	__typeof__(inflateInit2_) *inflate_init;
+	__typeof__(inflate) *inflate;
+	__typeof__(inflateReset) *inflate_reset;
+	__typeof__(inflateEnd) *inflate_end;
+	__typeof__(deflateInit2_) *deflate_init;
+	__typeof__(deflate) *deflate;
+	__typeof__(deflateEnd) *deflate_end;
+} gzip = {.once = PTHREAD_ONCE_INIT};
+
+static void gzip_load(void)
+{
+	gzip.is_there = usp_codec_load("libz.so.1", (const struct usp_codec_function[]){
+							    {"inflateInit2_", &gzip.inflate_init},
+							    {"inflate", &gzip.inflate},
+							    {"inflateReset", &gzip.inflate_reset},
+							    {"inflateEnd", &gzip.inflate_end},
+							    {"deflateInit2_", &gzip.deflate_init},
+							    {"deflate", &gzip.deflate},
+							    {"deflateEnd", &gzip.deflate_end},
+							    {0},
+						    });
+}
+
+static const char *gzip_missing(void)
+{
+	pthread_once(&gzip.once, gzip_load);
+	return gzip.is_there ? NULL : "needs libz.so.1, which cannot be loaded";
+}
+
+/* Where a decoder is: gzip(1) allows zeros behind the last member. */
+enum gzip_place { GZIP_FIRST, GZIP_WITHIN, GZIP_BETWEEN, GZIP_PADDING };
+
+struct gzip {
+	z_stream stream;
+	enum gzip_place place;
+};
+
+/* Let zlib see a piece of io. */
+static void gzip_lend(struct gzip *gz, const struct usp_codec_io *io)
+{
+	gz->stream.next_in = (unsigned char *)io->in;
+	gz->stream.avail_in = (unsigned)usp_min(io->in_len, GZIP_PIECE);
+	gz->stream.next_out = io->out;
+	gz->stream.avail_out = (unsigned)usp_min(io->out_len, GZIP_PIECE);
+}
+
+static void gzip_take_back(struct gzip *gz, struct usp_codec_io *io)
+{
+	io->in_len -= (size_t)(gz->stream.next_in - io->in);
+	io->in = gz->stream.next_in;
+	io->out_len -= (size_t)(gz->stream.next_out - io->out);
+	io->out = gz->stream.next_out;
+}
+
+static void *gzip_decoder_open(int level)
+{
+	struct gzip *gz = usp_alloc(sizeof(*gz));
+
+	(void)level;
+	if (gz && gzip.inflate_init(&gz->stream, GZIP_WINDOW, ZLIB_VERSION, (int)sizeof(gz->stream)) != Z_OK) {
+		usp_free(gz);
+		return NULL;
+	}
+	return gz;
+}
+
+static void gzip_decoder_free(void *state)
+{
+	struct gzip *gz = state;
+
+	if (gz)
+		gzip.inflate_end(&gz->stream);
+	usp_free(gz);
+}
+
+/* Skip zeros behind a member. Anything else but another member is an error. */
+static int gzip_look_behind(struct gzip *gz, struct usp_codec_io *io, const char **ret_why)
+{
+	while (io->in_len && *io->in == 0) {
+		gz->place = GZIP_PADDING;
+		io->in++;
+		io->in_len--;
+	}
+	if (!io->in_len)
+		return 0;
+	if (gz->place == GZIP_PADDING || *io->in != usp_codec_gzip.magic[0]) {
+		*ret_why = "there is something else behind the data (gzip)";
+		return -EBADMSG;
+	}
+	gz->place = GZIP_WITHIN;
+	return 0;
+}
+
+/* Decode a piece of a member: 0 or -errno. */
+static int gzip_inflate(struct gzip *gz, struct usp_codec_io *io, const char **ret_why)
+{
+	int ret;
+
+	gzip_lend(gz, io);
+	ret = gzip.inflate(&gz->stream, Z_NO_FLUSH);
+	gzip_take_back(gz, io);
+	if (ret == Z_STREAM_END) {
+		gz->place = GZIP_BETWEEN;
+		gzip.inflate_reset(&gz->stream);
+		return 0;
+	}
+	if (ret == Z_OK || (ret == Z_BUF_ERROR && !io->in_len))
+		return 0;
+	*ret_why = ret == Z_MEM_ERROR ? "there is no memory (gzip)" : "the data is damaged (gzip)";
+	return ret == Z_MEM_ERROR ? -ENOMEM : -EBADMSG;
+}
+
+static int gzip_decode(void *state, struct usp_codec_io *io, const char **ret_why)
+{
+	struct gzip *gz = state;
+	size_t room;
+	int ret = 0;
+
+	do {
+		room = io->out_len;
+		if (gz->place >= GZIP_BETWEEN)
+			ret = gzip_look_behind(gz, io, ret_why);
+		else if (gz->place == GZIP_FIRST && io->in_len)
+			gz->place = GZIP_WITHIN;
+		if (ret == 0 && gz->place == GZIP_WITHIN && io->out_len)
+			ret = gzip_inflate(gz, io, ret_why);
+	} while (ret == 0 && io->out_len && (io->in_len || io->out_len < room));
+	if (ret < 0 || !io->is_end || io->in_len || !io->out_len)
+		return ret;
+	*ret_why = "the input is cut off (gzip)";
+	return gz->place < GZIP_BETWEEN ? -EBADMSG : USP_CODEC_DONE;
+}
+
+static void *gzip_encoder_open(int level)
+{
+	struct gzip *gz = usp_alloc(sizeof(*gz));
+
+	if (gz && gzip.deflate_init(&gz->stream, level, Z_DEFLATED, GZIP_WINDOW, GZIP_MEMORY, Z_DEFAULT_STRATEGY,
+				    ZLIB_VERSION, (int)sizeof(gz->stream)) != Z_OK) {
+		usp_free(gz);
+		return NULL;
+	}
+	return gz;
+}
+
+static void gzip_encoder_free(void *state)
+{
+	struct gzip *gz = state;
+
+	if (gz)
+		gzip.deflate_end(&gz->stream);
+	usp_free(gz);
+}
+
+static int gzip_encode(void *state, struct usp_codec_io *io, const char **ret_why)
+{
+	struct gzip *gz = state;
+	int ret = Z_OK;
+
+	(void)ret_why;
+	while (io->out_len && (io->in_len || io->is_end) && ret == Z_OK) {
+		gzip_lend(gz, io);
+		ret = gzip.deflate(&gz->stream, io->is_end && io->in_len <= GZIP_PIECE ? Z_FINISH : Z_NO_FLUSH);
+		gzip_take_back(gz, io);
+	}
+	return ret == Z_STREAM_END ? USP_CODEC_DONE : 0;
+}
+
+#else
+
+static const char *gzip_missing(void)
+{
+	return "this build has no gzip";
+}
+
+#define gzip_decoder_open NULL
+#define gzip_decode NULL
+#define gzip_decoder_free NULL
+#define gzip_encoder_open NULL
+#define gzip_encode NULL
+#define gzip_encoder_free NULL
+
+#endif
+
+const struct usp_codec usp_codec_gzip = {
+	.name = "gzip",
+	.magic = {0x1f, 0x8b},
+	.magic_len = 2,
+	.least = 1,
+	.most = 9,
+	.usual = 6,
+	.decoded = "decompressed (gzip)",
+	.encoded = "compressed (gzip)",
+	.missing = gzip_missing,
+	.decoder = {.open = gzip_decoder_open, .run = gzip_decode, .free = gzip_decoder_free},
+	.encoder = {.open = gzip_encoder_open, .run = gzip_encode, .free = gzip_encoder_free},
+};

@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rewrite - a stage that compresses or decompresses: a codec makes other bytes of those that the source gives.
+ *
+ *   below ──splice_read──► [pulled] ──codec──► a folio ─────────────────────────────► the caller's pipe
+ *                                                 │ with a thread                        ▲
+ *                                                 └────────────► [made] ─────────────────┘
+ *
+ * The stage begins in the thread of the caller. Where a thread pays, it takes over all that is left of [made], and the
+ * caller only moves bufs out of there. A folio goes on when it is full, at the end, and when the source has no more
+ * for now: what somebody waits for must not stay behind.
+ *
+ * The end of input is told after the codec has checked its own end. Input that is damaged or cut off is an error,
+ * with its offset in the input, behind the bytes that were good.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "base/own.h"
+#include "base/sys.h"
+#include "splice/file.h"
+#include "splice/iter.h"
+#include "splice/pipe.h"
+#include "splice/sock.h"
+#include "transforms/codec.h"
+#include "transforms/transforms.h"
+
+#define REWRITE_FOLIO ((size_t)256 << 10)
+#define REWRITE_PULL ((size_t)1 << 20)		   /* bytes of the source in hand */
+#define REWRITE_MADE_SLOTS 8			   /* folios that wait for the caller */
+#define REWRITE_THREAD_BYTES ((uint64_t)256 << 10) /* less is done before a thread has started */
+#define REWRITE_PULLED_SLOTS 64
+#define REWRITE_RETRY_NS 1000000 /* where there is nothing to wait for */
+
+/* What makes the bytes. It belongs to the caller's thread, or to the stage's own once there is one. */
+struct rewrite_work {
+	const struct usp_codec_side *codec;
+	void *state;
+	bool has_length;
+	int64_t left; /* bytes until the input ends, with has_length */
+	struct usp_pipe *pulled;
+	bool has_pulled_all, is_done;
+	struct usp_folio *folio;
+	size_t filled;	 /* bytes of the folio that are made */
+	uint64_t seen;	 /* bytes of the input that the codec took */
+	int error;	 /* what comes behind the bytes that were made, or 0 */
+	const char *why; /* static, or NULL */
+};
+
+struct rewrite {
+	struct rewrite_work work;
+	struct usp_file *file; /* the stage itself */
+	const char *reason;    /* for the account; static; NULL until a decoder knows the format */
+	size_t given;	       /* bytes of the folio that were passed on, without a thread */
+	bool may_thread;       /* a thread pays, and was not tried yet */
+	bool is_eager;	       /* USP_TRANSFORM_THREAD */
+	struct usp_pipe *made; /* from the thread; NULL without one */
+	pthread_t thread;
+	unsigned process; /* that made the thread */
+	int quit_fd;	  /* an eventfd: the thread has to quit */
+	atomic_bool must_quit;
+	atomic_int result; /* of the thread: what comes when made has ended */
+};
+
+/* --- The codec ---------------------------------------------------------------------------------------------- */
+
+/* Let the codec work into the folio. Threads that it makes block all signals: these go to the threads of the program. */
+static int rewrite_run(struct rewrite_work *work, const unsigned char *in, size_t *len, bool is_end)
+{
+	struct usp_codec_io io = {.in = in,
+				  .in_len = *len,
+				  .out = work->folio->base + work->filled,
+				  .out_len = REWRITE_FOLIO - work->filled,
+				  .is_end = is_end};
+	sigset_t old_mask;
+	int ret;
+
+	usp_sys_block_signals(&old_mask);
+	ret = work->codec->run(work->state, &io, &work->why);
+	usp_sys_restore_signals(&old_mask);
+	*len -= io.in_len;
+	work->seen += *len;
+	work->filled = REWRITE_FOLIO - io.out_len;
+	return ret;
+}
+
+/* Give the codec the bytes of one buf, until the folio is full. */
+static ssize_t rewrite_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
+{
+	struct rewrite *rewrite = arg;
+	int ret;
+
+	(void)pipe;
+	if (atomic_load_explicit(&rewrite->must_quit, memory_order_relaxed))
+		return -ECANCELED;
+	if (rewrite->work.filled == REWRITE_FOLIO)
+		return 0;
+	ret = rewrite_run(&rewrite->work, usp_buf_bytes(buf), &len, false);
+	if (ret < 0)
+		rewrite->work.error = ret;
+	return ret < 0 ? ret : (ssize_t)len;
+}
+
+/* Let the codec take what was pulled: 0, -EAGAIN for bytes that come later, or -errno. */
+static int rewrite_take(struct rewrite *rewrite, unsigned flags)
+{
+	struct rewrite_work *work = &rewrite->work;
+	ssize_t ret;
+
+	flags = work->filled ? flags | USP_SPLICE_NONBLOCK : flags;
+	ret = usp_splice_from_pipe(work->pulled, USP_MAX_RW_COUNT, flags, rewrite_actor, rewrite);
+	if (work->error)
+		return work->error;
+	if (ret == 0 && work->filled < REWRITE_FOLIO && usp_pipe_len(work->pulled))
+		return -EIO; /* confirm found that the bytes are gone */
+	return ret < 0 ? (int)ret : 0;
+}
+
+/* Let the codec end: 0 or -errno. */
+static int rewrite_end(struct rewrite_work *work)
+{
+	size_t before = work->filled, none = 0;
+	int ret = rewrite_run(work, (const unsigned char *)"", &none, true);
+
+	work->is_done = ret == USP_CODEC_DONE;
+	if (ret == 0 && work->filled == before)
+		ret = -EIO; /* a codec that neither gives nor ends would be asked for ever */
+	return ret < 0 ? ret : 0;
+}
+
+/* --- What is below ------------------------------------------------------------------------------------------ */
+
+/* Pull bufs of the file below: 0, also at its end, -EAGAIN or -errno. Does not wait while there are bytes to pass on. */
+static int rewrite_pull(struct rewrite *rewrite, unsigned flags)
+{
+	struct rewrite_work *work = &rewrite->work;
+	size_t len = work->has_length ? usp_min(REWRITE_PULL, (size_t)work->left) : REWRITE_PULL;
+	struct usp_file *file = rewrite->file;
+	ssize_t ret = 0;
+
+	if (len && (work->filled || rewrite->made) &&
+	    !(usp_file_poll(file->below) & (POLLIN | POLLERR | POLLHUP | POLLNVAL)))
+		return -EAGAIN;
+	if (len) {
+		ret = usp_pipe_begin_write(work->pulled, USP_SPLICE_NONBLOCK);
+		if (ret < 0)
+			return (int)ret;
+		ret = usp_stack_splice_read(file, &file->pos, work->pulled, len, flags);
+		usp_pipe_end_write(work->pulled);
+	}
+	if (ret == 0)
+		ret = usp_sock_end_error(file->below);
+	work->has_pulled_all = ret == 0;
+	work->left -= work->has_length && ret > 0 ? ret : 0;
+	return ret < 0 ? (int)ret : 0;
+}
+
+/* --- The work ----------------------------------------------------------------------------------------------- */
+
+/* Fill the folio: 0 when it is full or all is done, -EAGAIN or -errno. */
+static int rewrite_fill(struct rewrite *rewrite, unsigned flags)
+{
+	struct rewrite_work *work = &rewrite->work;
+	int ret = 0;
+
+	while (ret == 0 && work->filled < REWRITE_FOLIO && !work->is_done) {
+		if (usp_pipe_len(work->pulled))
+			ret = rewrite_take(rewrite, flags);
+		else if (work->has_pulled_all)
+			ret = rewrite_end(work);
+		else
+			ret = rewrite_pull(rewrite, flags);
+	}
+	return ret;
+}
+
+/* Make the next folio: 1 with bytes in it, 0 at the end, -EAGAIN or -errno. An error waits until the bytes are gone. */
+static int rewrite_make(struct rewrite *rewrite, unsigned flags)
+{
+	struct rewrite_work *work = &rewrite->work;
+	int ret = 0;
+
+	if (work->error || work->is_done)
+		return work->error;
+	if (!work->folio)
+		work->folio = usp_folio_new(REWRITE_FOLIO);
+	if (!work->folio)
+		return -ENOMEM;
+	ret = rewrite_fill(rewrite, flags);
+	if (ret < 0 && ret != -EAGAIN && ret != -EINTR)
+		work->error = ret;
+	return work->filled ? 1 : ret;
+}
+
+/* Make a buf of the folio, which it takes along. */
+static struct usp_buf rewrite_take_folio(struct rewrite_work *work)
+{
+	struct usp_buf buf = {.ops = &usp_folio_buf_ops, .store = work->folio, .len = work->filled};
+
+	work->folio = NULL;
+	work->filled = 0;
+	return buf;
+}
+
+/* --- The thread --------------------------------------------------------------------------------------------- */
+
+/* Wait until the source has more, a buf of it has its bytes, or the thread has to quit. */
+static void rewrite_await(struct rewrite *rewrite)
+{
+	struct pollfd fds[2] = {{.fd = rewrite->quit_fd, .events = POLLIN}, {.fd = -1}};
+	int timeout_ns = -1;
+
+	if (!usp_pipe_is_late(rewrite->work.pulled, &fds[1].fd, &fds[1].events)) {
+		fds[1].fd = usp_file_poll_fd(rewrite->file->below, USP_READ, &fds[1].events);
+		timeout_ns = fds[1].fd < 0 ? REWRITE_RETRY_NS : -1;
+	}
+	usp_sys_poll(fds, usp_array_len(fds), timeout_ns);
+}
+
+static void *rewrite_main(void *arg)
+{
+	struct rewrite *rewrite = arg;
+	int ret;
+
+	while ((ret = rewrite_make(rewrite, USP_SPLICE_NONBLOCK)) != 0) {
+		if (atomic_load(&rewrite->must_quit))
+			break;
+		if (ret == -EAGAIN)
+			rewrite_await(rewrite);
+		if (ret < 0 && ret != -EAGAIN && ret != -EINTR)
+			break;
+		if (ret <= 0)
+			continue;
+		ret = usp_pipe_begin_write(rewrite->made, 0);
+		if (ret < 0)
+			break;
+		usp_pipe_push(rewrite->made, &(struct usp_buf[]){rewrite_take_folio(&rewrite->work)}[0], 1);
+		usp_pipe_end_write(rewrite->made);
+	}
+	atomic_store(&rewrite->result, ret);
+	usp_pipe_close_write(rewrite->made);
+	return NULL;
+}
+
+/* Start the thread. It blocks all signals, so that they go to the threads of the program. */
+static int rewrite_start_thread(struct rewrite *rewrite)
+{
+	sigset_t old_mask;
+	int ret;
+
+	rewrite->quit_fd = usp_sys_eventfd();
+	if (rewrite->quit_fd < 0)
+		return rewrite->quit_fd;
+	usp_sys_block_signals(&old_mask);
+	ret = -pthread_create(&rewrite->thread, NULL, rewrite_main, rewrite);
+	usp_sys_restore_signals(&old_mask);
+	return ret;
+}
+
+/* Work in a thread from now on. Where there can be none, the caller's thread goes on. */
+static void rewrite_try_thread(struct rewrite *rewrite)
+{
+	const struct usp_pipe_params params = {
+		.size = sizeof(params), .nr_slots = REWRITE_MADE_SLOTS, .slot_bytes = REWRITE_FOLIO};
+
+	rewrite->may_thread = false;
+	if (usp_pipe_new(&params, &rewrite->made) < 0) {
+		rewrite->made = NULL;
+		return;
+	}
+	rewrite->process = usp_own_nr();
+	if (rewrite_start_thread(rewrite) == 0)
+		return;
+	usp_sys_close(rewrite->quit_fd);
+	rewrite->quit_fd = -1;
+	usp_pipe_free(rewrite->made);
+	rewrite->made = NULL;
+}
+
+static bool rewrite_is_foreign(const struct rewrite *rewrite)
+{
+	return rewrite->made && rewrite->process != usp_own_nr();
+}
+
+/* Tell whether the folio has nothing for the caller, and it is time for a thread. */
+static bool rewrite_wants_thread(const struct rewrite *rewrite)
+{
+	const struct rewrite_work *work = &rewrite->work;
+
+	return rewrite->may_thread && !work->filled && !work->is_done && !work->error &&
+	       (rewrite->is_eager || work->seen > REWRITE_THREAD_BYTES);
+}
+
+/* --- The caller --------------------------------------------------------------------------------------------- */
+
+/* Have something for the caller: 1 if the folio has bytes or there is a thread, 0 at the end, -EAGAIN or -errno. */
+static int rewrite_prepare(struct rewrite *rewrite, unsigned flags)
+{
+	if (rewrite_is_foreign(rewrite))
+		return -ESTALE;
+	if (rewrite_wants_thread(rewrite))
+		rewrite_try_thread(rewrite);
+	if (rewrite->made || rewrite->given < rewrite->work.filled)
+		return 1;
+	return rewrite_make(rewrite, flags);
+}
+
+/* Note that len bytes of the folio were passed on. */
+static void rewrite_give(struct rewrite *rewrite, size_t len)
+{
+	struct rewrite_work *work = &rewrite->work;
+
+	rewrite->given += len;
+	if (rewrite->given < work->filled)
+		return;
+	if (work->folio)
+		usp_folio_put(work->folio);
+	work->folio = NULL;
+	rewrite->given = work->filled = 0;
+}
+
+/* Push references to the folio: bytes or -errno. */
+static ssize_t rewrite_push(struct rewrite *rewrite, struct usp_pipe *pipe, size_t len)
+{
+	struct rewrite_work *work = &rewrite->work;
+	size_t room, done = 0, limit = usp_pipe_slot_bytes(pipe);
+
+	while (done < len && work->filled && usp_pipe_room(pipe, &room)) {
+		struct usp_buf buf = {.ops = &usp_folio_buf_ops, .store = work->folio, .offset = rewrite->given};
+
+		buf.len = usp_min(usp_min(len - done, work->filled - rewrite->given), usp_min(room, limit));
+		if (!usp_folio_get(work->folio))
+			return done ? (ssize_t)done : -EFAULT;
+		usp_pipe_push(pipe, &buf, 1);
+		done += buf.len;
+		rewrite_give(rewrite, buf.len);
+	}
+	return (ssize_t)done;
+}
+
+static const char *rewrite_reason(struct rewrite *rewrite)
+{
+	if (!rewrite->reason && !rewrite->made)
+		rewrite->reason = usp_codec_any_found(rewrite->work.state);
+	return rewrite->reason ? rewrite->reason : "decompressed";
+}
+
+static ssize_t rewrite_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
+{
+	struct rewrite *rewrite = in->priv;
+	ssize_t ret;
+
+	(void)pos; /* a stream */
+	flags = usp_file_blocks(in, flags) ? flags & ~USP_SPLICE_NONBLOCK : flags | USP_SPLICE_NONBLOCK;
+	ret = rewrite_prepare(rewrite, flags);
+	if (ret <= 0)
+		return ret;
+	if (rewrite->made) {
+		ret = usp_pipe_pull(rewrite->made, pipe, len, flags);
+		ret = ret ? ret : atomic_load(&rewrite->result);
+	} else {
+		ret = rewrite_push(rewrite, pipe, len);
+	}
+	if (ret > 0)
+		usp_file_account(in, USP_READ, USP_REWRITTEN, (size_t)ret, rewrite_reason(rewrite));
+	return ret;
+}
+
+/* The door waits, by poll_fd, as it does for every file. */
+static ssize_t rewrite_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
+{
+	struct rewrite *rewrite = in->priv;
+	struct rewrite_work *work = &rewrite->work;
+	ssize_t ret = to->count ? rewrite_prepare(rewrite, flags | USP_SPLICE_NONBLOCK) : 0;
+	size_t len;
+
+	(void)pos;
+	if (ret <= 0)
+		return ret;
+	if (rewrite->made) {
+		ret = usp_pipe_read(rewrite->made, to, flags | USP_SPLICE_NONBLOCK);
+		return ret ? ret : atomic_load(&rewrite->result);
+	}
+	len = usp_min(to->count, work->filled - rewrite->given);
+	usp_iter_copy_to(to, 0, work->folio->base + rewrite->given, len);
+	rewrite_give(rewrite, len);
+	return (ssize_t)len;
+}
+
+static int rewrite_poll_fd(struct usp_file *file, unsigned side, short *ret_events)
+{
+	struct rewrite *rewrite = file->priv;
+	struct rewrite_work *work = &rewrite->work;
+	int fd;
+
+	*ret_events = POLLIN;
+	if (rewrite_is_foreign(rewrite))
+		return -EPERM;
+	if (rewrite->made)
+		return usp_pipe_data_fd(rewrite->made);
+	if (work->filled || work->is_done || work->error || work->has_pulled_all)
+		return -EPERM;
+	if (usp_pipe_is_late(work->pulled, &fd, ret_events))
+		return fd;
+	return usp_pipe_len(work->pulled) ? -EPERM : usp_file_poll_fd(file->below, side, ret_events);
+}
+
+static int64_t rewrite_get_size(const struct usp_file *file)
+{
+	(void)file;
+	return -EINVAL; /* only the codec knows, at the end */
+}
+
+/* --- Life --------------------------------------------------------------------------------------------------- */
+
+/* End a thread that may still work, for nobody. */
+static void rewrite_stop_thread(struct rewrite *rewrite)
+{
+	atomic_store(&rewrite->must_quit, true);
+	usp_sys_eventfd_set(rewrite->quit_fd, true);
+	usp_pipe_close_read(rewrite->made);
+	pthread_join(rewrite->thread, NULL);
+	usp_sys_close(rewrite->quit_fd);
+	usp_pipe_free(rewrite->made);
+}
+
+static void rewrite_free(struct rewrite *rewrite)
+{
+	struct rewrite_work *work = &rewrite->work;
+
+	if (work->state)
+		work->codec->free(work->state);
+	if (work->folio)
+		usp_folio_put(work->folio);
+	usp_pipe_free(work->pulled);
+	usp_free(rewrite);
+}
+
+/* What a thread of the parent uses is not there in a child, or is in the middle of something: it is left alone. */
+static int rewrite_release(struct usp_file *file)
+{
+	struct rewrite *rewrite = file->priv;
+	bool is_foreign = rewrite_is_foreign(rewrite);
+
+	if (rewrite->made && !is_foreign)
+		rewrite_stop_thread(rewrite);
+	if (is_foreign)
+		usp_sys_close(rewrite->quit_fd);
+	else
+		rewrite_free(rewrite);
+	file->priv = NULL;
+	return usp_stack_release(file);
+}
+
+static const struct usp_file_ops rewrite_ops = {
+	.size = sizeof(struct usp_file_ops),
+	.name = "rewrite",
+	.read_iter = rewrite_read_iter,
+	.splice_read = rewrite_splice_read,
+	.release = rewrite_release,
+	.poll_fd = rewrite_poll_fd,
+	.get_size = rewrite_get_size,
+};
+
+/* Make a stage without its file: 0 or -ENOMEM, and what there is of it. */
+static int rewrite_new(const struct usp_codec_side *codec, int level, const struct usp_transform_params *params,
+		       struct rewrite **ret_rewrite)
+{
+	const struct usp_pipe_params pulled = {
+		.size = sizeof(pulled), .nr_slots = REWRITE_PULLED_SLOTS, .slot_bytes = REWRITE_PULL};
+	struct rewrite *rewrite = usp_alloc(sizeof(*rewrite));
+	int ret;
+
+	*ret_rewrite = rewrite;
+	if (!rewrite)
+		return -ENOMEM;
+	rewrite->quit_fd = -1;
+	rewrite->is_eager = params->flags & USP_TRANSFORM_THREAD;
+	rewrite->may_thread =
+		rewrite->is_eager || (!(params->flags & USP_TRANSFORM_INLINE) && usp_sys_nr_processors() > 1);
+	rewrite->work.has_length = params->flags & USP_TRANSFORM_LENGTH;
+	rewrite->work.left = params->length;
+	rewrite->work.codec = codec;
+	ret = usp_pipe_new(&pulled, &rewrite->work.pulled);
+	if (ret < 0)
+		return ret;
+	rewrite->work.state = codec->open(level);
+	return rewrite->work.state ? 0 : -ENOMEM;
+}
+
+static int rewrite_open(const struct usp_codec_side *codec, int level, const char *reason, const char *name,
+			struct usp_file *below, const struct usp_transform_params *params, struct usp_file **ret_file)
+{
+	struct rewrite *rewrite;
+	int ret = rewrite_new(codec, level, params, &rewrite);
+
+	if (ret == 0)
+		ret = usp_stack_new(&rewrite_ops, below, USP_READ, name, rewrite, ret_file);
+	if (ret < 0) {
+		if (rewrite)
+			rewrite_free(rewrite);
+		return ret;
+	}
+	rewrite->file = *ret_file;
+	rewrite->reason = reason;
+	(*ret_file)->traits &= ~(USP_FILE_SEEKABLE | USP_FILE_SHARED);
+	return 0;
+}
+
+/* --- The transforms ----------------------------------------------------------------------------------------- */
+
+static int decompress_check(const char *options, const char **ret_why)
+{
+	*ret_why = "decompress has no options";
+	return *options ? -EINVAL : 0;
+}
+
+static int decompress_open(const char *options, struct usp_file *below, const struct usp_transform_params *params,
+			   struct usp_file **ret_file)
+{
+	(void)options;
+	return rewrite_open(&usp_codec_any_decoder, 0, NULL, "decompress", below, params, ret_file);
+}
+
+const struct usp_transform usp_decompress_transform = {
+	.name = "decompress", .check = decompress_check, .open = decompress_open};
+
+/* Parse a level, which may be missing: 0 or -errno with a sentence. */
+static int compress_parse(const struct usp_codec *codec, const char *options, int *ret_level, const char **ret_why)
+{
+	int level = 0;
+	size_t len = strspn(options, "0123456789");
+
+	*ret_why = codec->missing();
+	if (*ret_why)
+		return -EOPNOTSUPP;
+	for (size_t i = 0; i < len && level <= codec->most; i++)
+		level = level * 10 + (options[i] - '0');
+	*ret_level = len ? level : codec->usual;
+	*ret_why = "there is no such level: zstd has 1 to 22, gzip 1 to 9, lz4 1 to 12 and xz 0 to 9";
+	return options[len] || *ret_level < codec->least || *ret_level > codec->most ? -EINVAL : 0;
+}
+
+static int compress_open(const struct usp_codec *codec, const char *options, struct usp_file *below,
+			 const struct usp_transform_params *params, struct usp_file **ret_file)
+{
+	const char *why;
+	char name[16];
+	int level;
+
+	compress_parse(codec, options, &level, &why); /* the check has accepted it */
+	snprintf(name, sizeof(name), "%s:%d", codec->name, level);
+	return rewrite_open(&codec->encoder, level, codec->encoded, name, below, params, ret_file);
+}
+
+#define COMPRESS_TRANSFORM(NAME)                                                                                       \
+	static int NAME##_check(const char *options, const char **ret_why)                                             \
+	{                                                                                                              \
+		int level;                                                                                             \
+                                                                                                                       \
+		return compress_parse(&usp_codec_##NAME, options, &level, ret_why);                                    \
+	}                                                                                                              \
+                                                                                                                       \
+	static int NAME##_open(const char *options, struct usp_file *below, const struct usp_transform_params *params, \
+			       struct usp_file **ret_file)                                                             \
+	{                                                                                                              \
+		return compress_open(&usp_codec_##NAME, options, below, params, ret_file);                             \
+	}                                                                                                              \
+                                                                                                                       \
+	const struct usp_transform usp_##NAME##_transform = {.name = #NAME, .check = NAME##_check, .open = NAME##_open}
+
+COMPRESS_TRANSFORM(zstd);
+COMPRESS_TRANSFORM(gzip);
+COMPRESS_TRANSFORM(lz4);
+COMPRESS_TRANSFORM(xz);
+
+bool usp_transform_failure(const struct usp_file *stage, const char **ret_why, uint64_t *ret_offset)
+{
+	for (const struct usp_file *file = stage; file; file = file->below) {
+		const struct rewrite *rewrite = file->ops == &rewrite_ops ? file->priv : NULL;
+
+		if (!rewrite || (rewrite->made && atomic_load(&rewrite->result) >= 0) || !rewrite->work.error ||
+		    !rewrite->work.why)
+			continue;
+		*ret_why = rewrite->work.why;
+		*ret_offset = rewrite->work.seen;
+		return true;
+	}
+	return false;
+}
