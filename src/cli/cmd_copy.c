@@ -64,8 +64,11 @@ static const struct option_row copy_options[] = {
 	{"snapshot", 0, NULL, "write bytes as they were when they were read, even\nif the source changes meanwhile",
 	 option_flag, FIELD(snapshot)},
 	{"no-batch", 0, NULL, "stay SCHED_OTHER also while busy between two pipes", option_flag, FIELD(no_batch)},
+	{"decompress", 0, NULL, "decompress the source: zstd, gzip, lz4 or xz", option_flag, FIELD(stages.decompress)},
+	{"compress", 0, "ALG[:LEVEL]", "compress what is written: zstd, gzip, lz4 or xz", option_compress,
+	 FIELD(stages.compress)},
 	{"digest", 0, "ALG,...",
-	 "print digests of what was copied: sha256, sha512,\nblake2b, crc32c, xxh64, xxh3, xxh128", option_digest,
+	 "print digests of what was written: sha256, sha512,\nblake2b, crc32c, xxh64, xxh3, xxh128", option_digest,
 	 FIELD(digests)},
 	{"verify", 0, "ALG:HEX", "fail at the end, with 3, unless this is the digest", option_verify, FIELD(digests)},
 	{"verify-file", 0, "FILE", "the same with the digest that FILE has of the source,\nsuch as SHA256SUMS",
@@ -113,6 +116,12 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return "a digest needs the bytes in this process, so it excludes --lane kernel";
 	if (request->lane == USP_LANE_KERNEL && request->verify_written)
 		return "--verify-written needs the bytes in this process, so it excludes --lane kernel";
+	if (stages_are_asked_for(&request->stages) && request->resume)
+		return "--resume compares bytes, so it excludes --decompress and --compress";
+	if (stages_are_asked_for(&request->stages) && request->lane == USP_LANE_KERNEL)
+		return "--decompress and --compress need the bytes in this process, so they exclude --lane kernel";
+	if (stages_are_asked_for(&request->stages) && request->require_zero_copy)
+		return "--decompress and --compress make new bytes, so they exclude --require-zero-copy";
 	if (request->quiet && request->progress)
 		return "--quiet and --progress exclude each other";
 	if (request->quiet && request->verbose)

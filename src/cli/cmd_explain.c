@@ -27,6 +27,8 @@
 static const struct option_row explain_options[] = {
 	{"sample", 0, "N", "move at most N bytes as a sample (default: 1M; 0: none)", option_size, FIELD(sample)},
 	{"lane", 0, "LANE", "how the bytes travel: auto, the default, kernel\nor user", option_lane, FIELD(lane)},
+	{"decompress", 0, NULL, "decompress, as usplice copy does", option_flag, FIELD(stages.decompress)},
+	{"compress", 0, "ALG[:LEVEL]", "compress, as usplice copy does", option_compress, FIELD(stages.compress)},
 	{"digest", 0, "ALG,...", "with digests, as usplice copy computes them", option_digest, FIELD(digests)},
 	{"trace", 0, NULL, "show the system calls that were made, with counts\nand times", option_flag, FIELD(trace)},
 	{"json", 0, NULL, "write the explanation as JSON", option_flag, FIELD(json)},
@@ -278,22 +280,24 @@ static int explain_open(struct explanation *explanation)
 	return CLI_DONE;
 }
 
-/* Put a stage over the source, if digests are asked for. It becomes the source. */
-static int explain_put_stage(struct explanation *explanation)
+/* Put the stages over the source that are asked for. The upper one becomes the source. */
+static int explain_put_stages(struct explanation *explanation)
 {
+	const struct explain_request *request = explanation->request;
 	char spec[DIGEST_SPEC_MAX];
-	struct usp_file *stage;
-	int error;
+	int error = 0;
 
-	if (explanation->request->digests.nr == 0)
+	if (request->digests.nr == 0 && !stages_are_asked_for(&request->stages))
 		return 0;
-	digest_list_spec(&explanation->request->digests, spec);
-	error = usp_transform_open(spec, explanation->source, NULL, &stage, NULL);
-	if (error < 0)
-		return error;
 	explanation->bottom = usp_file_get(explanation->source);
-	explanation->source = stage;
-	return 0;
+	if (request->stages.decompress)
+		error = stages_put(&explanation->source, "decompress", -1, NULL);
+	if (error == 0 && request->stages.compress)
+		error = stages_put(&explanation->source, request->stages.compress, -1, NULL);
+	if (error < 0 || request->digests.nr == 0)
+		return error;
+	digest_list_spec(&request->digests, spec);
+	return stages_put(&explanation->source, spec, -1, NULL);
 }
 
 static void explain_close(struct explanation *explanation)
@@ -316,7 +320,7 @@ static int explain_go(struct explanation *explanation)
 	const struct explain_request *request = explanation->request;
 	const struct usp_pump_params params = {
 		.size = sizeof(params), .lane = request->lane, .flags = USP_PUMP_COUNT, .count = request->sample};
-	int error = explain_put_stage(explanation);
+	int error = explain_put_stages(explanation);
 	unsigned i;
 
 	if (error == 0)

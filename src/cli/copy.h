@@ -9,6 +9,7 @@
 
 #include "digest_list.h"
 #include "progress.h"
+#include "stages.h"
 #include "watch.h"
 
 struct atomic_file;
@@ -27,6 +28,7 @@ struct copy_request {
 	bool continue_on_error;
 	bool json, progress, quiet, verbose, help;
 	const char *report;
+	struct stages stages;
 	struct digest_list digests;
 	const char *verify_file;
 	bool verify_written;
@@ -55,7 +57,8 @@ struct copy {
 	const struct copy_request *request;
 	struct usp_spec *source_name; /* NULL if it does not parse */
 	struct usp_file *source;
-	struct usp_file *stage; /* over the source, if digests are asked for; else NULL */
+	struct usp_file *stage; /* the upper one over the source, if there are any; else NULL */
+	bool stage_counts;	/* a stage ends after count bytes, so the pump need not */
 	struct stat source_object;
 	int source_number;    /* of its descriptor: copy_inherited */
 	int64_t source_was;   /* the offset of an inherited source, before it was moved */
@@ -66,7 +69,7 @@ struct copy {
 	struct usp_pump *pump;	       /* NULL until everything is open */
 	int64_t to_skip;	       /* bytes of a source without positions that --skip reads and throws away */
 	struct usp_hop skipped;	       /* what was read and not copied, as for --skip: not part of the report */
-	struct usp_hop skipped_stage;  /* the same of the stage */
+	struct usp_hop skipped_stage;  /* the same of the lowest stage */
 	int64_t resumed;	       /* bytes that the sink of --resume has already */
 	_Atomic(const char *) opening; /* the spec that is being opened, or NULL */
 	struct watch watch;

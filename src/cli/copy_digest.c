@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* copy_digest - the digests of a copy: the stage over its source, and what it found. */
+/* copy_digest - the stages over the source of a copy, and what its digests are. */
 #include "copy_digest.h"
 #include "cli.h"
 #include "copy.h"
@@ -59,28 +59,62 @@ static int digest_see_resumed(struct copy *copy)
 	return error;
 }
 
-int copy_digest_open(struct copy *copy)
+/* Throw away what --skip says of the bytes that come out of a decompressing stage. */
+static int digest_skip_plain(struct copy *copy)
 {
-	const struct digest_list *list = &copy->request->digests;
-	const struct usp_transform_params params = {
-		.size = sizeof(params),
-		.flags = copy->count >= 0 ? USP_TRANSFORM_LENGTH : 0,
-		.length = copy->count >= 0 ? copy->count + copy->resumed : 0,
-	};
+	int error = copy->request->skip > 0 ? digest_drain(copy, copy->stage, copy->request->skip) : 0;
+
+	usp_file_hop(copy->stage, USP_READ, &copy->skipped_stage);
+	return error;
+}
+
+/* Put the stages over the source that rewrite: 0 or -errno. */
+static int digest_put_rewriting(struct copy *copy, const char **ret_why)
+{
+	const struct stages *stages = &copy->request->stages;
+	int error = 0;
+
+	if (!stages_are_asked_for(stages))
+		return 0;
+	copy->stage = usp_file_get(copy->source);
+	if (stages->decompress)
+		error = stages_put(&copy->stage, "decompress", -1, ret_why);
+	if (error == 0 && stages->decompress)
+		error = digest_skip_plain(copy);
+	if (error == 0 && stages->compress)
+		error = stages_put(&copy->stage, stages->compress, copy->count, ret_why);
+	copy->stage_counts = stages->compress;
+	return error;
+}
+
+/* Put the stage over them that computes the digests: 0 or -errno. */
+static int digest_put(struct copy *copy, const char **ret_why)
+{
+	int64_t count = copy->stage_counts ? -1 : copy->count;
 	char spec[DIGEST_SPEC_MAX];
-	const char *why = NULL;
 	int error;
 
-	if (list->nr == 0)
-		return CLI_DONE;
-	digest_list_spec(list, spec);
+	if (copy->request->digests.nr == 0)
+		return 0;
+	digest_list_spec(&copy->request->digests, spec);
 	if (copy->resumed > 0)
 		usp_file_seek(copy->source, copy->source_start - copy->resumed, SEEK_SET);
-	error = usp_transform_open(spec, usp_file_get(copy->source), &params, &copy->stage, &why);
-	if (error < 0)
-		usp_file_put(copy->source);
-	else if (copy->resumed > 0)
-		error = digest_see_resumed(copy);
+	if (!copy->stage)
+		copy->stage = usp_file_get(copy->source);
+	error = stages_put(&copy->stage, spec, count >= 0 ? count + copy->resumed : -1, ret_why);
+	copy->stage_counts = true;
+	return error == 0 && copy->resumed > 0 ? digest_see_resumed(copy) : error;
+}
+
+int copy_digest_open(struct copy *copy)
+{
+	const char *why = NULL;
+	int error = digest_put_rewriting(copy, &why);
+
+	if (error == 0)
+		error = digest_put(copy, &why);
+	if (error < 0 && copy_digest_say_damaged(copy))
+		return CLI_SOURCE;
 	return error < 0 ? copy_source_failed(copy, error, why) : CLI_DONE;
 }
 
@@ -91,6 +125,18 @@ static bool digest_ask(const struct copy *copy, unsigned index, struct usp_diges
 {
 	*ret_result = (struct usp_digest_result){.size = sizeof(*ret_result)};
 	return copy->stage && usp_digest_result(copy->stage, index, ret_result) == 0;
+}
+
+bool copy_digest_say_damaged(const struct copy *copy)
+{
+	const char *why;
+	uint64_t offset;
+
+	if (!copy->stage || !usp_transform_failure(copy->stage, &why, &offset))
+		return false;
+	message_say("source %s: at byte %llu: %s", copy->request->source,
+		    (unsigned long long)copy->source_start + (unsigned long long)offset, why);
+	return true;
 }
 
 bool copy_digest_say_wrong(const struct copy *copy, uint64_t bytes)

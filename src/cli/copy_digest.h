@@ -11,10 +11,14 @@ struct copy;
 struct copy_sink;
 
 /*
- * Put a stage over the source if digests are asked for. What a resumed sink has already goes through it first. An
- * exit code; the error has been said.
+ * Put the stages over the source that are asked for: decompress, compress, and digests of what is written. What --skip
+ * skips behind the first one, or what a resumed sink has already, goes through them first. An exit code; the error has
+ * been said.
  */
 int copy_digest_open(struct copy *copy);
+
+/* Say what a stage that rewrites found wrong with its input. False if there is nothing. */
+bool copy_digest_say_damaged(const struct copy *copy);
 
 /* Say which digests are not the expected ones. False if there is none. */
 bool copy_digest_say_wrong(const struct copy *copy, uint64_t bytes);

@@ -32,9 +32,9 @@ static struct usp_pump_params run_params(const struct copy *copy)
 			 (request->require_zero_copy ? USP_PUMP_REQUIRE_ZERO_COPY : 0) |
 			 (request->continue_on_error ? USP_PUMP_CONTINUE_ON_ERROR : 0) |
 			 (request->slow_ns > 0 ? USP_PUMP_DETACH_SLOW : 0) | (request->no_batch ? 0 : USP_PUMP_BATCH) |
-			 (copy->count < 0 || copy->stage ? 0 : USP_PUMP_COUNT) |
+			 (copy->count < 0 || copy->stage_counts ? 0 : USP_PUMP_COUNT) |
 			 (run_has_report(copy) ? 0 : USP_PUMP_NO_PROBE),
-		.count = copy->count < 0 || copy->stage ? 0 : copy->count, /* a stage has its own length */
+		.count = copy->count < 0 || copy->stage_counts ? 0 : copy->count,
 		.rate = request->rate,
 		.slow_ns = request->slow_ns,
 		.linger_ns = request->linger_ns,
@@ -346,7 +346,8 @@ static int run_judge_source(const struct copy *copy, const struct usp_pump_statu
 {
 	if (status->source_error == 0 || status->source_error == -ECANCELED)
 		return CLI_DONE;
-	if (status->source_error == -EBADMSG && copy_digest_say_wrong(copy, status->bytes))
+	if (copy_digest_say_damaged(copy) ||
+	    (status->source_error == -EBADMSG && copy_digest_say_wrong(copy, status->bytes)))
 		return CLI_SOURCE;
 	message_say("source %s: at byte %lld: %s%s", copy->request->source,
 		    (long long)copy->source_start + (long long)status->bytes,

@@ -128,7 +128,8 @@ int copy_skip(struct copy *copy, unsigned run_flags)
 
 static int seek_skip(struct copy *copy)
 {
-	int64_t skip = copy->request->skip, at = usp_file_seek(copy->source, skip > 0 ? skip : 0, SEEK_CUR);
+	int64_t skip = copy->request->stages.decompress ? 0 : copy->request->skip; /* of what comes out */
+	int64_t at = usp_file_seek(copy->source, skip > 0 ? skip : 0, SEEK_CUR);
 
 	if (at < 0 && at != -ESPIPE)
 		return copy_source_failed(copy, (int)at, NULL);
@@ -209,6 +210,8 @@ static int64_t seek_total(struct copy *copy)
 {
 	int64_t left = seek_source_left(copy);
 
+	if (stages_are_asked_for(&copy->request->stages))
+		return copy->request->stages.compress ? -1 : copy->count;
 	if (left < 0 || (copy->count >= 0 && copy->count < left))
 		return copy->count;
 	return left;

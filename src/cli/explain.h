@@ -4,6 +4,7 @@
 #define USP_CLI_EXPLAIN_H
 
 #include "digest_list.h"
+#include "stages.h"
 
 #include <stdbool.h>
 #include <usplice.h>
@@ -17,6 +18,7 @@ struct explain_request {
 	unsigned nr_sinks;
 	int64_t sample; /* most bytes to move */
 	enum usp_lane_choice lane;
+	struct stages stages;
 	struct digest_list digests;
 	bool json, dot, trace, help;
 };
