@@ -24,11 +24,11 @@
 #include "base/compiler.h"
 #include "base/own.h"
 #include "base/sys.h"
+#include "codec/codec.h"
 #include "splice/file.h"
 #include "splice/iter.h"
 #include "splice/pipe.h"
 #include "splice/sock.h"
-#include "transforms/codec.h"
 #include "transforms/transforms.h"
 
 #define REWRITE_FOLIO ((size_t)256 << 10)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* codec_lz4 - the frames of lz4 by liblz4. */
-#include "transforms/codec.h"
+#include "codec/codec.h"
 
 #ifdef USP_HAVE_LZ4
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* codec_gzip - gzip by zlib. */
-#include "transforms/codec.h"
+#include "codec/codec.h"
 
 #ifdef USP_HAVE_ZLIB
 

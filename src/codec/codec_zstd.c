@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* codec_zstd - zstd by libzstd. */
-#include "transforms/codec.h"
+#include "codec/codec.h"
 
 #ifdef USP_HAVE_ZSTD
 

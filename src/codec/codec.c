@@ -4,7 +4,7 @@
  *
  * A library is loaded when it is asked for. To load it takes longer than to copy a small file.
  */
-#include "transforms/codec.h"
+#include "codec/codec.h"
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* codec - the formats of compression: one table for each, in a file of its own. */
-#ifndef USP_TRANSFORMS_CODEC_H
-#define USP_TRANSFORMS_CODEC_H
+#ifndef USP_CODEC_CODEC_H
+#define USP_CODEC_CODEC_H
 
 #include <stdbool.h>
 #include <stddef.h>
