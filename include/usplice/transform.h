@@ -18,9 +18,11 @@ extern "C" {
 	0x4u /* work in a thread of the stage from the first byte on; without both: where that pays */
 
 struct usp_transform_params {
-	size_t size;	/* sizeof(struct usp_transform_params) */
-	unsigned flags; /* USP_TRANSFORM_* */
-	int64_t length; /* with LENGTH: the bytes of the input, 0 too; else 0 */
+	size_t size;	    /* sizeof(struct usp_transform_params) */
+	unsigned flags;	    /* USP_TRANSFORM_* */
+	int64_t length;	    /* with LENGTH: the bytes of the input, 0 too; else 0 */
+	const void *secret; /* identities or a passphrase, for the specs that need them; else NULL. Copied. */
+	size_t secret_len;
 };
 
 /*
@@ -30,6 +32,8 @@ struct usp_transform_params {
  *   digest:ALG[:HEX][,ALG[:HEX]...]   compute checksums; with HEX compare them
  *   decompress                        decompress zstd, gzip, lz4 or xz, whichever it is
  *   zstd[:LEVEL], gzip[:LEVEL], lz4[:LEVEL], xz[:LEVEL]   compress
+ *   decrypt:identity | decrypt:passphrase              read a file of age, by params.secret
+ *   encrypt:age1...[,age1...] | encrypt:passphrase     make a file of age
  *
  * The algorithms are sha256, sha512, blake2b (of 512 bits), crc32c, xxh64, xxh3 (of 64 bits) and xxh128.
  *
@@ -46,11 +50,22 @@ struct usp_transform_params {
  * Input that is damaged, cut off or followed by something else gives -EBADMSG, behind the bytes that were good; input
  * of no known format -EINVAL, before any byte. -EFBIG for what needs too much memory. See usp_transform_failure.
  *
+ * The secret of decrypt:identity is the text of an identity file: lines of AGE-SECRET-KEY-1..., and comments. A
+ * passphrase may have a newline behind it. Wipe it after the call; the stage wipes its own copy. decrypt passes a
+ * chunk of 64 KiB on when its tag has been checked. -EBADMSG for input that is no file of age, was changed, or
+ * ends too early; -ENOKEY if none of the keys fits.
+ *
  * The stage waits, or not, by its own USP_NONBLOCK, and for a socket below by that of the socket; a pump sets
  * both. In a child of fork(2) a stage with a thread gives -ESTALE.
  */
 USP_EXPORT int usp_transform_open(const char *spec, struct usp_file *below, const struct usp_transform_params *params,
 				  struct usp_file **ret_file, const char **ret_why);
+
+/*
+ * Return how many bytes of its input a decrypt or encrypt stage has taken. After an error of decrypt the part that is
+ * wrong begins there: the header is at 0. -EINVAL for other files. Does not block.
+ */
+USP_EXPORT int64_t usp_transform_offset(const struct usp_file *stage);
 
 /* Tell whether usp_transform_open would accept a spec: 0, -EINVAL or -EOPNOTSUPP, and ret_why. */
 USP_EXPORT int usp_transform_check(const char *spec, const char **ret_why);

@@ -15,8 +15,13 @@ struct usp_transform {
 	/* Open as usp_transform_open, with options that check accepts and parameters that are valid. */
 	int (*open)(const char *options, struct usp_file *below, const struct usp_transform_params *params,
 		    struct usp_file **ret_file);
+
+	/* The same for a transform that takes params->secret, which may be wrong: -EINVAL with a sentence then. */
+	int (*open_with_secret)(const char *options, struct usp_file *below, const struct usp_transform_params *params,
+				struct usp_file **ret_file, const char **ret_why);
 };
 
+extern const struct usp_transform usp_decrypt_transform, usp_encrypt_transform;
 extern const struct usp_transform usp_digest_transform;
 extern const struct usp_transform usp_decompress_transform, usp_zstd_transform, usp_gzip_transform, usp_lz4_transform,
 	usp_xz_transform;
