@@ -50,13 +50,16 @@ static size_t age_decrypt(const uint8_t *data, size_t len, size_t piece, uint8_t
 		.size = sizeof(params), .secret = identity, .secret_len = sizeof(identity) - 1};
 	struct age_input input = {.data = data, .len = len, .piece = piece};
 	struct usp_file *below, *stage;
+	const char *why;
+	uint64_t offset;
 	size_t done = 0;
 
 	FUZZ_CHECK(usp_file_new(&input_ops, USP_READ, "input", &input, &below) == 0);
 	FUZZ_CHECK(usp_transform_open("decrypt:identity", below, &params, &stage, NULL) == 0);
 	while (done < PLAIN_MAX && (*ret_result = usp_read(stage, ret_plain + done, PLAIN_MAX - done)) > 0)
 		done += (size_t)*ret_result;
-	FUZZ_CHECK(usp_transform_offset(stage) >= 0 && (size_t)usp_transform_offset(stage) <= len);
+	FUZZ_CHECK(usp_transform_failure(stage, &why, &offset) == (*ret_result < 0));
+	FUZZ_CHECK(*ret_result >= 0 || offset <= len);
 	usp_file_put(stage);
 	return done;
 }

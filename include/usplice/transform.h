@@ -53,19 +53,13 @@ struct usp_transform_params {
  * The secret of decrypt:identity is the text of an identity file: lines of AGE-SECRET-KEY-1..., and comments. A
  * passphrase may have a newline behind it. Wipe it after the call; the stage wipes its own copy. decrypt passes a
  * chunk of 64 KiB on when its tag has been checked. -EBADMSG for input that is no file of age, was changed, or
- * ends too early; -ENOKEY if none of the keys fits.
+ * ends too early; -ENOKEY if none of the keys fits. See usp_transform_failure.
  *
  * The stage waits, or not, by its own USP_NONBLOCK, and for a socket below by that of the socket; a pump sets
  * both. In a child of fork(2) a stage with a thread gives -ESTALE.
  */
 USP_EXPORT int usp_transform_open(const char *spec, struct usp_file *below, const struct usp_transform_params *params,
 				  struct usp_file **ret_file, const char **ret_why);
-
-/*
- * Return how many bytes of its input a decrypt or encrypt stage has taken. After an error of decrypt the part that is
- * wrong begins there: the header is at 0. -EINVAL for other files. Does not block.
- */
-USP_EXPORT int64_t usp_transform_offset(const struct usp_file *stage);
 
 /* Tell whether usp_transform_open would accept a spec: 0, -EINVAL or -EOPNOTSUPP, and ret_why. */
 USP_EXPORT int usp_transform_check(const char *spec, const char **ret_why);

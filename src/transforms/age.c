@@ -63,16 +63,26 @@ struct age {
 	const char *reason; /* of out */
 	uint64_t consumed;  /* bytes of the input, up to the chunk that is next */
 	bool is_ended, is_done;
-	int error; /* that ended the stage, or 0 */
+	int error;	 /* that ended the stage, or 0 */
+	const char *why; /* a sentence about it, or NULL */
 };
 
 /* --- Chunks ------------------------------------------------------------------------------------------------ */
 
 /* Keep an error for good: bytes that are wrong, or half decrypted, do not get right. */
-static int age_fail(struct age *age, int error)
+static int age_fail(struct age *age, int error, const char *why)
 {
 	age->error = error;
+	age->why = why;
 	return error;
+}
+
+/* Keep an error of a key or a cipher. why is about input that is wrong. */
+static int age_refuse(struct age *age, int error, const char *why)
+{
+	if (error == -ENOKEY)
+		why = "none of the keys opens this file of age";
+	return age_fail(age, error, error == -EBADMSG || error == -ENOKEY ? why : NULL);
 }
 
 static void age_nonce(const struct age *age, bool is_last, unsigned char ret_nonce[USP_AGE_NONCE_LEN])
@@ -96,7 +106,9 @@ static ssize_t age_transform(struct age *age, const unsigned char *from, size_t 
 	if (ret == 0 && !age->is_encrypting && len == USP_AGE_TAG_LEN && age->nr_chunks)
 		ret = -EBADMSG; /* a last chunk without bytes belongs to an empty file only */
 	if (ret < 0)
-		return age_fail(age, ret);
+		return age_refuse(age, ret,
+				  is_last ? "the last chunk of age was changed, is cut off, or is not the last one"
+					  : "a chunk of age was changed, or is not the one that belongs here");
 	age->nr_chunks++;
 	age->consumed += len;
 	age->is_done = is_last;
@@ -219,10 +231,10 @@ static ssize_t age_parse_header(struct age *age)
 	ssize_t len = usp_age_header_parse(age->text, age->text_len, &age->header);
 
 	if (len < 0)
-		return age_fail(age, (int)len);
+		return age_fail(age, (int)len, "this is no header of age");
 	len += len ? USP_AGE_PAYLOAD_NONCE_LEN : 0;
 	if (age->text_len == AGE_HEADER_ROOM && (!len || (size_t)len > age->text_len))
-		return age_fail(age, -EBADMSG); /* it is too long */
+		return age_fail(age, -EBADMSG, "the header of age is too long");
 	return (size_t)len <= age->text_len ? len : 0;
 }
 
@@ -246,7 +258,7 @@ static ssize_t age_take_header(struct age *age, const unsigned char *bytes, size
 	}
 	if (ret < 0) {
 		age->text_len = before;
-		return age_fail(age, (int)ret);
+		return age->error ? age->error : age_refuse(age, (int)ret, "the header of age was changed");
 	}
 	age->consumed += taken;
 	age->queued -= taken;
@@ -275,7 +287,7 @@ static int age_make_header(struct age *age)
 	if (len < 0) {
 		if (folio)
 			usp_folio_put(folio);
-		return age_fail(age, (int)len);
+		return age_fail(age, (int)len, NULL);
 	}
 	age_give(age, &own, age_header_made);
 	return 0;
@@ -367,8 +379,8 @@ static bool age_has_to_pull(const struct age *age)
 static int age_finish(struct age *age)
 {
 	if (!age->aead)
-		return age_fail(age, -EBADMSG); /* it ends within the header */
-	if (!age->gathered_len) {		/* an empty input, or an empty payload */
+		return age_fail(age, -EBADMSG, "the header of age is cut off");
+	if (!age->gathered_len) { /* an empty input, or an empty payload */
 		static const unsigned char nothing[1];
 
 		return age_to_folio(age, nothing, 0);
@@ -634,14 +646,19 @@ static int age_open_encrypt(const char *options, struct usp_file *below, const s
 	return age_open(options, below, params, true, ret_file, ret_why);
 }
 
+/* As usp_transform_failure, of this file alone. */
+static bool age_failure(const struct usp_file *file, const char **ret_why, uint64_t *ret_offset)
+{
+	const struct age *age = file->ops == &age_ops ? file->priv : NULL;
+
+	if (!age || !age->why || !age->error)
+		return false;
+	*ret_why = age->why;
+	*ret_offset = age->consumed;
+	return true;
+}
+
 const struct usp_transform usp_decrypt_transform = {
-	.name = "decrypt", .check = age_check_decrypt, .open_with_secret = age_open_decrypt};
+	.name = "decrypt", .check = age_check_decrypt, .open_with_secret = age_open_decrypt, .failure = age_failure};
 const struct usp_transform usp_encrypt_transform = {
 	.name = "encrypt", .check = age_check_encrypt, .open_with_secret = age_open_encrypt};
-
-int64_t usp_transform_offset(const struct usp_file *stage)
-{
-	const struct age *age = stage->ops == &age_ops ? stage->priv : NULL;
-
-	return age ? (int64_t)age->consumed : -EINVAL;
-}

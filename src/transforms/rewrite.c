@@ -528,8 +528,21 @@ static int decompress_open(const char *options, struct usp_file *below, const st
 	return rewrite_open(&usp_codec_any_decoder, 0, NULL, "decompress", below, params, ret_file);
 }
 
+/* As usp_transform_failure, of this file alone. */
+static bool rewrite_failure(const struct usp_file *file, const char **ret_why, uint64_t *ret_offset)
+{
+	const struct rewrite *rewrite = file->ops == &rewrite_ops ? file->priv : NULL;
+
+	if (!rewrite || (rewrite->made && atomic_load(&rewrite->result) >= 0) || !rewrite->work.error ||
+	    !rewrite->work.why)
+		return false;
+	*ret_why = rewrite->work.why;
+	*ret_offset = rewrite->work.seen;
+	return true;
+}
+
 const struct usp_transform usp_decompress_transform = {
-	.name = "decompress", .check = decompress_check, .open = decompress_open};
+	.name = "decompress", .check = decompress_check, .open = decompress_open, .failure = rewrite_failure};
 
 /* Parse a level, which may be missing: 0 or -errno with a sentence. */
 static int compress_parse(const struct usp_codec *codec, const char *options, int *ret_level, const char **ret_why)
@@ -579,18 +592,3 @@ COMPRESS_TRANSFORM(zstd);
 COMPRESS_TRANSFORM(gzip);
 COMPRESS_TRANSFORM(lz4);
 COMPRESS_TRANSFORM(xz);
-
-bool usp_transform_failure(const struct usp_file *stage, const char **ret_why, uint64_t *ret_offset)
-{
-	for (const struct usp_file *file = stage; file; file = file->below) {
-		const struct rewrite *rewrite = file->ops == &rewrite_ops ? file->priv : NULL;
-
-		if (!rewrite || (rewrite->made && atomic_load(&rewrite->result) >= 0) || !rewrite->work.error ||
-		    !rewrite->work.why)
-			continue;
-		*ret_why = rewrite->work.why;
-		*ret_offset = rewrite->work.seen;
-		return true;
-	}
-	return false;
-}

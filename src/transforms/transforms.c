@@ -79,3 +79,22 @@ int usp_transform_open(const char *spec, struct usp_file *below, const struct us
 		return transform_open_with_secret(transform, options, below, &own, ret_file, ret_why);
 	return transform->open(options, below, &own, ret_file);
 }
+
+/* As usp_transform_failure, of this file alone: the transform that made it knows. */
+static bool transform_failure(const struct usp_file *file, const char **ret_why, uint64_t *ret_offset)
+{
+	for (unsigned i = 0; i < usp_array_len(transforms); i++) {
+		if (transforms[i]->failure && transforms[i]->failure(file, ret_why, ret_offset))
+			return true;
+	}
+	return false;
+}
+
+bool usp_transform_failure(const struct usp_file *stage, const char **ret_why, uint64_t *ret_offset)
+{
+	for (const struct usp_file *file = stage; file; file = file->below) {
+		if (transform_failure(file, ret_why, ret_offset))
+			return true;
+	}
+	return false;
+}

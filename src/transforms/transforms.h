@@ -19,6 +19,9 @@ struct usp_transform {
 	/* The same for a transform that takes params->secret, which may be wrong: -EINVAL with a sentence then. */
 	int (*open_with_secret)(const char *options, struct usp_file *below, const struct usp_transform_params *params,
 				struct usp_file **ret_file, const char **ret_why);
+
+	/* As usp_transform_failure, of this file alone; false for files of others. NULL: never. */
+	bool (*failure)(const struct usp_file *file, const char **ret_why, uint64_t *ret_offset);
 };
 
 extern const struct usp_transform usp_decrypt_transform, usp_encrypt_transform;
