@@ -64,6 +64,14 @@ static const struct option_row copy_options[] = {
 	{"snapshot", 0, NULL, "write bytes as they were when they were read, even\nif the source changes meanwhile",
 	 option_flag, FIELD(snapshot)},
 	{"no-batch", 0, NULL, "stay SCHED_OTHER also while busy between two pipes", option_flag, FIELD(no_batch)},
+	{"decrypt", 0, "FILE", "decrypt the source, a file of age, with the identities\nin FILE", option_text,
+	 FIELD(stages.identity.path)},
+	{"decrypt-passphrase", 0, "FILE", "the same with the passphrase in FILE", option_text,
+	 FIELD(stages.passphrase.path)},
+	{"encrypt", 0, "RECIPIENT", "write a file of age for RECIPIENT (age1...); may be\nrepeated", option_recipient,
+	 FIELD(stages.encrypt)},
+	{"encrypt-passphrase", 0, "FILE", "the same for the passphrase in FILE", option_text,
+	 FIELD(stages.new_passphrase.path)},
 	{"decompress", 0, NULL, "decompress the source: zstd, gzip, lz4 or xz", option_flag, FIELD(stages.decompress)},
 	{"compress", 0, "ALG[:LEVEL]", "compress what is written: zstd, gzip, lz4 or xz", option_compress,
 	 FIELD(stages.compress)},
@@ -117,11 +125,15 @@ static const char *copy_contradiction(const struct copy_request *request)
 	if (request->lane == USP_LANE_KERNEL && request->verify_written)
 		return "--verify-written needs the bytes in this process, so it excludes --lane kernel";
 	if (stages_are_asked_for(&request->stages) && request->resume)
-		return "--resume compares bytes, so it excludes --decompress and --compress";
+		return "--resume compares bytes, so it excludes --decrypt, --decompress, --compress and --encrypt";
 	if (stages_are_asked_for(&request->stages) && request->lane == USP_LANE_KERNEL)
-		return "--decompress and --compress need the bytes in this process, so they exclude --lane kernel";
+		return "--decrypt, --decompress, --compress and --encrypt need the bytes in this process, so they exclude --lane kernel";
 	if (stages_are_asked_for(&request->stages) && request->require_zero_copy)
-		return "--decompress and --compress make new bytes, so they exclude --require-zero-copy";
+		return "--decrypt, --decompress, --compress and --encrypt make new bytes, so they exclude --require-zero-copy";
+	if (request->stages.identity.path && request->stages.passphrase.path)
+		return "--decrypt and --decrypt-passphrase exclude each other";
+	if (request->stages.encrypt[0] != '\0' && request->stages.new_passphrase.path)
+		return "--encrypt and --encrypt-passphrase exclude each other";
 	if (request->quiet && request->progress)
 		return "--quiet and --progress exclude each other";
 	if (request->quiet && request->verbose)
@@ -160,6 +172,7 @@ int cmd_copy(int argc, char **argv)
 	struct copy_request request = {.skip = -1, .count = -1, .seek = -1};
 	int first = option_parse(copy_options, argc, argv, &request);
 	const char *why;
+	int code;
 
 	if (first < 0)
 		return CLI_USAGE;
@@ -182,5 +195,9 @@ int cmd_copy(int argc, char **argv)
 	copy_add_digest(&request);
 	if (request.no_splice)
 		request.lane = USP_LANE_USER;
-	return copy_main(&request);
+	code = stages_read_secrets(&request.stages);
+	if (code == CLI_DONE)
+		code = copy_main(&request);
+	stages_wipe(&request.stages);
+	return code;
 }

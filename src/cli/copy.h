@@ -66,12 +66,12 @@ struct copy {
 	int64_t count;	      /* most bytes to move, -1 for all */
 	int64_t total;	      /* bytes that will come, or -1 if that is not known */
 	struct copy_sink *sinks;
-	struct usp_pump *pump;	       /* NULL until everything is open */
-	int64_t to_skip;	       /* bytes of a source without positions that --skip reads and throws away */
-	struct usp_hop skipped;	       /* what was read and not copied, as for --skip: not part of the report */
-	struct usp_hop skipped_stage;  /* the same of the lowest stage */
-	int64_t resumed;	       /* bytes that the sink of --resume has already */
-	_Atomic(const char *) opening; /* the spec that is being opened, or NULL */
+	struct usp_pump *pump;	/* NULL until everything is open */
+	int64_t to_skip;	/* bytes of a source without positions that --skip reads and throws away */
+	struct usp_hop skipped; /* what was read and not copied, as for --skip: not part of the report */
+	struct usp_hop skipped_stages[STAGES_DECODERS]; /* the same of the lowest stages */
+	int64_t resumed;				/* bytes that the sink of --resume has already */
+	_Atomic(const char *) opening;			/* the spec that is being opened, or NULL */
 	struct watch watch;
 	struct progress progress;
 	int report_fd;	    /* -1 without --report */

@@ -55,35 +55,51 @@ static int digest_see_resumed(struct copy *copy)
 	if (copy->resumed > 0)
 		error = digest_drain(copy, copy->stage, copy->resumed);
 	usp_file_hop(copy->source, USP_READ, &copy->skipped);
-	usp_file_hop(copy->stage, USP_READ, &copy->skipped_stage);
+	usp_file_hop(copy->stage, USP_READ, &copy->skipped_stages[0]);
 	return error;
 }
 
-/* Throw away what --skip says of the bytes that come out of a decompressing stage. */
-static int digest_skip_plain(struct copy *copy)
+/* Throw away what --skip says of the bytes that come out of the stages that decode; lowest is one of them. */
+static int digest_skip_plain(struct copy *copy, struct usp_file *lowest)
 {
 	int error = copy->request->skip > 0 ? digest_drain(copy, copy->stage, copy->request->skip) : 0;
 
-	usp_file_hop(copy->stage, USP_READ, &copy->skipped_stage);
+	usp_file_hop(lowest, USP_READ, &copy->skipped_stages[0]);
+	if (copy->stage != lowest)
+		usp_file_hop(copy->stage, USP_READ, &copy->skipped_stages[1]);
 	return error;
+}
+
+/* Put the stages over the source that decode: 0 or -errno. */
+static int digest_put_decoding(struct copy *copy, const char **ret_why)
+{
+	const struct stages *stages = &copy->request->stages;
+	struct usp_file *lowest;
+	int error = stages_decrypt(stages) ? stages_put_decrypt(&copy->stage, stages, ret_why) : 0;
+
+	lowest = copy->stage;
+	if (error == 0 && stages->decompress)
+		error = stages_put(&copy->stage, "decompress", -1, ret_why);
+	if (!stages_decrypt(stages))
+		lowest = copy->stage;
+	return error == 0 && stages_decode(stages) ? digest_skip_plain(copy, lowest) : error;
 }
 
 /* Put the stages over the source that rewrite: 0 or -errno. */
 static int digest_put_rewriting(struct copy *copy, const char **ret_why)
 {
 	const struct stages *stages = &copy->request->stages;
-	int error = 0;
+	int error;
 
 	if (!stages_are_asked_for(stages))
 		return 0;
 	copy->stage = usp_file_get(copy->source);
-	if (stages->decompress)
-		error = stages_put(&copy->stage, "decompress", -1, ret_why);
-	if (error == 0 && stages->decompress)
-		error = digest_skip_plain(copy);
+	error = digest_put_decoding(copy, ret_why);
 	if (error == 0 && stages->compress)
 		error = stages_put(&copy->stage, stages->compress, copy->count, ret_why);
-	copy->stage_counts = stages->compress;
+	if (error == 0 && stages_encrypt(stages))
+		error = stages_put_encrypt(&copy->stage, stages, stages->compress ? -1 : copy->count, ret_why);
+	copy->stage_counts = stages_encode(stages);
 	return error;
 }
 

@@ -570,7 +570,7 @@ int copy_main(const struct copy_request *request)
 		.watch = {.status = run_on_status, .kill = run_on_kill},
 		.report_fd = -1,
 		.skipped.size = sizeof(copy.skipped),
-		.skipped_stage.size = sizeof(copy.skipped_stage),
+		.skipped_stages = {{.size = sizeof(struct usp_hop)}, {.size = sizeof(struct usp_hop)}},
 	};
 	int code, error;
 

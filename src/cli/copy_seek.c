@@ -128,7 +128,7 @@ int copy_skip(struct copy *copy, unsigned run_flags)
 
 static int seek_skip(struct copy *copy)
 {
-	int64_t skip = copy->request->stages.decompress ? 0 : copy->request->skip; /* of what comes out */
+	int64_t skip = stages_decode(&copy->request->stages) ? 0 : copy->request->skip; /* of what comes out */
 	int64_t at = usp_file_seek(copy->source, skip > 0 ? skip : 0, SEEK_CUR);
 
 	if (at < 0 && at != -ESPIPE)
@@ -211,7 +211,7 @@ static int64_t seek_total(struct copy *copy)
 	int64_t left = seek_source_left(copy);
 
 	if (stages_are_asked_for(&copy->request->stages))
-		return copy->request->stages.compress ? -1 : copy->count;
+		return stages_encode(&copy->request->stages) ? -1 : copy->count;
 	if (left < 0 || (copy->count >= 0 && copy->count < left))
 		return copy->count;
 	return left;

@@ -54,8 +54,8 @@ static bool report_hop(const struct copy *copy, unsigned index, struct usp_hop *
 		return false;
 	for (way = 0; index == 0 && way < USP_NR_WAYS; way++)
 		ret_hop->bytes[way] -= copy->skipped.bytes[way];
-	for (way = 0; index == 1 && copy->stage && way < USP_NR_WAYS; way++)
-		ret_hop->bytes[way] -= copy->skipped_stage.bytes[way];
+	for (way = 0; index > 0 && index <= STAGES_DECODERS && copy->stage && way < USP_NR_WAYS; way++)
+		ret_hop->bytes[way] -= copy->skipped_stages[index - 1].bytes[way];
 	return true;
 }
 

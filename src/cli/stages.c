@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* stages - the stages that rewrite which a command line asks for. */
 #include "stages.h"
+#include "cli.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <usplice/transform.h>
 
@@ -23,13 +25,70 @@ const char *option_compress(const char *value, void *field)
 	return "is none of zstd, gzip, lz4 and xz, with or without a level as in zstd:19";
 }
 
-int stages_put(struct usp_file **file, const char *spec, int64_t count, const char **ret_why)
+const char *option_recipient(const char *value, void *field)
+{
+	static const char prefix[] = "encrypt:";
+	char one[STAGES_ENCRYPT_MAX], *spec = field;
+	size_t len = strlen(spec), room = STAGES_ENCRYPT_MAX - len;
+	const char *why = NULL;
+
+	if (strlen(value) + sizeof(prefix) > room)
+		return "is one recipient too many";
+	if (strchr(value, ','))
+		return "is more than one recipient: repeat the option";
+	snprintf(one, sizeof(one), "%s%s", prefix, value);
+	if (strncmp(value, "age1", strlen("age1")) != 0)
+		return "is no recipient of age: age1...";
+	if (usp_transform_check(one, &why) < 0)
+		return why;
+	snprintf(spec + len, room, "%s%s", len > 0 ? "," : prefix, value);
+	return NULL;
+}
+
+int stages_read_secrets(struct stages *stages)
+{
+	int code = secret_read(&stages->identity, "--decrypt");
+
+	if (code == CLI_DONE)
+		code = secret_read(&stages->passphrase, "--decrypt-passphrase");
+	return code == CLI_DONE ? secret_read(&stages->new_passphrase, "--encrypt-passphrase") : code;
+}
+
+void stages_wipe(struct stages *stages)
+{
+	secret_wipe(&stages->identity);
+	secret_wipe(&stages->passphrase);
+	secret_wipe(&stages->new_passphrase);
+}
+
+static int stages_put_with(struct usp_file **file, const char *spec, const struct secret *secret, int64_t count,
+			   const char **ret_why)
 {
 	const struct usp_transform_params params = {
 		.size = sizeof(params),
 		.flags = count >= 0 ? USP_TRANSFORM_LENGTH : 0,
 		.length = count >= 0 ? count : 0,
+		.secret = secret ? secret->text : NULL,
+		.secret_len = secret ? secret->len : 0,
 	};
 
 	return usp_transform_open(spec, *file, &params, file, ret_why);
+}
+
+int stages_put_decrypt(struct usp_file **file, const struct stages *stages, const char **ret_why)
+{
+	return stages->identity.path ? stages_put_with(file, "decrypt:identity", &stages->identity, -1, ret_why)
+				     : stages_put_with(file, "decrypt:passphrase", &stages->passphrase, -1, ret_why);
+}
+
+int stages_put_encrypt(struct usp_file **file, const struct stages *stages, int64_t count, const char **ret_why)
+{
+	return stages->new_passphrase.path
+		       ? stages_put_with(file, "encrypt:passphrase", &stages->new_passphrase, count, ret_why)
+		       : stages_put_with(file, stages->encrypt, NULL, count, ret_why);
+}
+
+int stages_put(struct usp_file **file, const char *spec, int64_t count, const char **ret_why)
+{
+	return stages_put_with(file, spec, NULL, count, ret_why);
 }
