@@ -27,7 +27,7 @@ _usplice() {
 	--skip | --count | --seek | --limit-rate | --limit-total | --workers | -w | --connections-max | -c | --backlog | \
 		--keepalive-time | --keepalive-interval | --keepalive-probes | --user-timeout | \
 		--connect-timeout | --retry-after | --idle-timeout | --exit-idle-time | --drain-timeout | --source | --mark | \
-		--metrics | --metrics-host | --unix-mode | --allow | --deny | --connections-per-address | --accept-rate | --ipv6-prefix) COMPREPLY=() ;;
+		--encrypt | --metrics | --metrics-host | --unix-mode | --allow | --deny | --connections-per-address | --accept-rate | --ipv6-prefix) COMPREPLY=() ;;
 	--user | --unix-user) mapfile -t COMPREPLY < <(compgen -u -- "$cur") ;;
 	--group | --unix-group) mapfile -t COMPREPLY < <(compgen -g -- "$cur") ;;
 	*)
