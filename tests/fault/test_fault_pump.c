@@ -346,7 +346,8 @@ static void route_run(const void *arg)
 	journey_go(&journey);
 	for (unsigned i = 0; i < nr_sinks; i++)
 		end_collect(&journey.sinks[i]);
-	end_check_rest(&journey.source, journey.route->format ? hop_bytes(&journey.source_hop) : journey.status.bytes);
+	end_check_rest(&journey.source,
+		       journey.route->format && journey.result < 0 ? END_UNKNOWN : journey.status.bytes);
 	if (journey.has_run) {
 		for (unsigned i = 0; i < nr_sinks; i++)
 			check_sink(&journey, i);
