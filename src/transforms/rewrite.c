@@ -210,17 +210,18 @@ static struct usp_buf rewrite_take_folio(struct rewrite_work *work)
 
 /* --- The thread --------------------------------------------------------------------------------------------- */
 
-/* Wait until the source has more, a buf of it has its bytes, or the thread has to quit. */
-static void rewrite_await(struct rewrite *rewrite)
+/* Wait until the source has more, a buf of it has its bytes, or the thread has to quit: 0 or -errno. */
+static int rewrite_await(struct rewrite *rewrite)
 {
 	struct pollfd fds[2] = {{.fd = rewrite->quit_fd, .events = POLLIN}, {.fd = -1}};
-	int timeout_ns = -1;
+	int timeout_ns = -1, ret;
 
 	if (!usp_pipe_is_late(rewrite->work.pulled, &fds[1].fd, &fds[1].events)) {
 		fds[1].fd = usp_file_poll_fd(rewrite->file->below, USP_READ, &fds[1].events);
 		timeout_ns = fds[1].fd < 0 ? REWRITE_RETRY_NS : -1;
 	}
-	usp_sys_poll(fds, usp_array_len(fds), timeout_ns);
+	ret = usp_sys_poll(fds, usp_array_len(fds), timeout_ns);
+	return ret < 0 && ret != -EINTR ? ret : 0;
 }
 
 static void *rewrite_main(void *arg)
@@ -231,15 +232,14 @@ static void *rewrite_main(void *arg)
 	while ((ret = rewrite_make(rewrite, USP_SPLICE_NONBLOCK)) != 0) {
 		if (atomic_load(&rewrite->must_quit))
 			break;
-		if (ret == -EAGAIN)
-			rewrite_await(rewrite);
-		if (ret < 0 && ret != -EAGAIN && ret != -EINTR)
-			break;
-		if (ret <= 0)
-			continue;
-		ret = usp_pipe_begin_write(rewrite->made, 0);
+		if (ret == -EAGAIN || ret == -EINTR)
+			ret = ret == -EAGAIN ? rewrite_await(rewrite) : 0;
+		else if (ret > 0)
+			ret = usp_pipe_begin_write(rewrite->made, 0) < 0 ? -EPIPE : 1;
 		if (ret < 0)
 			break;
+		if (ret == 0)
+			continue;
 		usp_pipe_push(rewrite->made, &(struct usp_buf[]){rewrite_take_folio(&rewrite->work)}[0], 1);
 		usp_pipe_end_write(rewrite->made);
 	}

@@ -240,6 +240,8 @@ static void end_check_stream_rest(struct end *end, size_t taken)
 		if (len == end_len)
 			break;
 	}
+	if (taken == END_UNKNOWN)
+		taken = end_len - len;
 	if (len + taken != end_len)
 		fault_complain("%zu bytes taken and %zu left of %zu", taken, len, end_len);
 	else

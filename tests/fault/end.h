@@ -4,6 +4,7 @@
 #define USP_TESTS_END_H
 
 #include <pthread.h>
+#include <stdint.h>
 #include <usplice.h>
 
 enum end_kind {
@@ -46,7 +47,11 @@ void end_prepare(struct end *end, enum end_kind kind, unsigned mode);
 void end_open(struct end *end);
 void end_close(struct end *end);
 
-/* After end_close. Source: what the library did not take, which must be the bytes from taken on. Sink: what arrived. */
+/*
+ * After end_close. Source: what the library did not take, which must be the bytes from taken on; END_UNKNOWN where a stage
+ * reads ahead. Sink: what arrived.
+ */
+#define END_UNKNOWN SIZE_MAX
 void end_check_rest(struct end *end, size_t taken);
 void end_collect(struct end *end);
 

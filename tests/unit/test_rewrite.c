@@ -385,13 +385,7 @@ static void what_is_behind_a_stream_is_an_error(void **state)
 
 static void what_has_no_known_magic_is_refused_before_a_byte(void **state)
 {
-	static const char *const texts[] = {"plain text",
-					    "",
-					    "\x1f",
-					    "(",
-					    "\xfd"
-					    "7zXY",
-					    "P*M\x19"};
+	static const char *const texts[] = {"plain text", "", "\x1f", "(", "\3757zXY", "P*M\x19"};
 	unsigned char got[16];
 
 	(void)state;
