@@ -5,7 +5,10 @@
  *   pread-SIZE     pread(2) into one buffer, the file in the kernel's page cache, again and again
  *   cached-SIZE    the same bytes from a warm cached: by reference: splice to null:
  *   direct-pread   four threads, each pread(2) of O_DIRECT in pieces of 1 MiB, in order, once
+ *   direct-uring   the same by io_uring in one thread, four at a time
  *   direct-cached  a cold cached:PATH\,direct in order, once
+ *   random-pread   four threads, pread(2) of O_DIRECT, 4 KiB each, all over the file
+ *   random-uring   the same by io_uring
  *   readers-N      N threads that read a cold cached: in order, once each
  *
  * SIZE is 4k, 64k or 1m. Prints the seconds and the seconds of CPU that it took.
@@ -14,6 +17,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
+#ifdef USP_HAVE_URING
+#include <liburing.h>
+#endif
 #include <usplice/mapping.h>
 
 #include "bench.h"
@@ -26,6 +32,7 @@ struct job {
 	const char *path;
 	size_t len, piece, size; /* to read, at a time, of the file */
 	unsigned nr_readers;
+	bool is_random;
 	_Atomic(size_t) next; /* of the threads that share a file */
 };
 
@@ -50,15 +57,23 @@ static void pread_warm(struct job *job)
 	close(fd);
 }
 
+/* Return where the piece of this number is. */
+static off_t piece_off(const struct job *job, size_t number)
+{
+	size_t nr = job->size / job->piece;
+
+	return (off_t)((job->is_random ? number * 2654435761u % nr : number) * job->piece);
+}
+
 static void *direct_thread(void *arg)
 {
 	struct job *job = arg;
 	int fd = (int)bench_check(open(job->path, O_RDONLY | O_DIRECT | O_CLOEXEC), job->path);
 	unsigned char *memory = bench_memory(BENCH_HUGE_BYTES);
-	size_t off;
+	size_t number;
 
-	while ((off = atomic_fetch_add(&job->next, job->piece)) < job->len)
-		bench_check(pread(fd, memory, job->piece, (off_t)off), "pread");
+	while ((number = atomic_fetch_add(&job->next, 1)) < job->len / job->piece)
+		bench_check(pread(fd, memory, job->piece, piece_off(job, number)), "pread");
 	close(fd);
 	return NULL;
 }
@@ -80,6 +95,48 @@ static void pread_direct(struct job *job)
 {
 	run_threads(job, direct_thread);
 }
+
+#ifdef USP_HAVE_URING
+static void uring_ask(struct io_uring *ring, const struct job *job, int fd, unsigned char *memory, size_t number)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+
+	io_uring_prep_read(sqe, fd, memory, (unsigned)job->piece, piece_off(job, number));
+	io_uring_sqe_set_data(sqe, memory);
+}
+
+static void uring_direct(struct job *job)
+{
+	int fd = (int)bench_check(open(job->path, O_RDONLY | O_DIRECT | O_CLOEXEC), job->path);
+	unsigned char *memory = bench_memory(CACHE_DEPTH * job->piece);
+	size_t nr = job->len / job->piece, asked = 0;
+	struct io_uring_cqe *cqe;
+	struct io_uring ring;
+
+	if (io_uring_queue_init(2 * CACHE_DEPTH, &ring, 0) < 0)
+		bench_die("io_uring", ENOSYS);
+	for (; asked < CACHE_DEPTH && asked < nr; asked++)
+		uring_ask(&ring, job, fd, memory + asked * job->piece, asked);
+	for (size_t done = 0; done < nr; done++) {
+		unsigned char *free_memory;
+
+		io_uring_submit_and_wait(&ring, 1);
+		if (io_uring_wait_cqe(&ring, &cqe) < 0 || cqe->res < 0)
+			bench_die("io_uring", EIO);
+		free_memory = io_uring_cqe_get_data(cqe);
+		io_uring_cqe_seen(&ring, cqe);
+		if (asked < nr)
+			uring_ask(&ring, job, fd, free_memory, asked++);
+	}
+	io_uring_queue_exit(&ring);
+	close(fd);
+}
+#else
+static void uring_direct(struct job *job)
+{
+	bench_die(job->path, ENOSYS);
+}
+#endif
 
 /* --- Ours --------------------------------------------------------------------------------------------------- */
 
@@ -198,13 +255,16 @@ int main(int argc, char **argv)
 	job.path = argv[2];
 	job.len = bench_bytes(argv[3]);
 	job.size = file_size(job.path);
-	job.piece = piece_of(argv[1]);
+	job.is_random = strncmp(argv[1], "random-", 7) == 0;
+	job.piece = job.is_random ? 4096 : piece_of(argv[1]);
 	if (strncmp(argv[1], "pread-", 6) == 0)
 		timed(&job, pread_warm);
 	else if (strncmp(argv[1], "cached-", 7) == 0)
 		timed_warm(&job);
-	else if (strcmp(argv[1], "direct-pread") == 0)
+	else if (strcmp(argv[1], "direct-pread") == 0 || strcmp(argv[1], "random-pread") == 0)
 		timed(&job, pread_direct);
+	else if (strcmp(argv[1], "direct-uring") == 0 || strcmp(argv[1], "random-uring") == 0)
+		timed(&job, uring_direct);
 	else if (strcmp(argv[1], "direct-cached") == 0)
 		timed(&job, cached_direct);
 	else if (strncmp(argv[1], "readers-", 8) == 0 &&
