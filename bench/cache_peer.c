@@ -4,9 +4,9 @@
  *
  *   pread-SIZE     pread(2) into one buffer, the file in the kernel's page cache, again and again
  *   cached-SIZE    the same bytes from a warm cached: by reference: splice to null:
- *   direct-pread   four threads, each pread(2) of O_DIRECT in pieces of 1 MiB, in order, once
+ *   direct-pread   four threads, each pread(2) of O_DIRECT in pieces of 1 MiB, in order, again and again
  *   direct-uring   the same by io_uring in one thread, four at a time
- *   direct-cached  a cold cached:PATH\,direct in order, once
+ *   direct-cached  the same from cached:PATH\,direct, whose budget is too small to keep it
  *   random-pread   four threads, pread(2) of O_DIRECT, 4 KiB each, all over the file
  *   random-uring   the same by io_uring
  *   readers-N      N threads that read a cold cached: in order, once each
@@ -27,6 +27,7 @@
 #define CACHE_DEPTH 4
 #define CACHE_PIECE ((size_t)1 << 20)
 #define CACHE_READERS_MAX 64
+#define CACHE_BUDGET ((size_t)64 << 20) /* of a cache that is too small for the file */
 
 struct job {
 	const char *path;
@@ -62,7 +63,7 @@ static off_t piece_off(const struct job *job, size_t number)
 {
 	size_t nr = job->size / job->piece;
 
-	return (off_t)((job->is_random ? number * 2654435761u % nr : number) * job->piece);
+	return (off_t)((job->is_random ? number * 2654435761u : number) % nr * job->piece);
 }
 
 static void *direct_thread(void *arg)
@@ -201,14 +202,6 @@ static void cached_readers(struct job *job)
 	usp_file_put(file);
 }
 
-static void cached_direct(struct job *job)
-{
-	struct usp_file *file = cache_open(job, "cached:%s\\,direct,budget=%zu", (size_t)64 << 20);
-
-	cache_drop(job, file, job->len);
-	usp_file_put(file);
-}
-
 /* --- Timing --------------------------------------------------------------------------------------------------- */
 
 static void report(double since, double cpu_since)
@@ -224,10 +217,10 @@ static void timed(struct job *job, void (*run)(struct job *job))
 	report(since, cpu_since);
 }
 
-/* The cache is filled first, outside of the time. */
-static void timed_warm(struct job *job)
+/* Read once before the time begins: what fits is in the cache then, and the kernel has cleared its memory. */
+static void timed_cached(struct job *job, const char *form, size_t budget)
 {
-	struct usp_file *file = cache_open(job, "cached:%s,budget=%zu", 2 * job->size);
+	struct usp_file *file = cache_open(job, form, budget);
 	double since, cpu_since;
 
 	cache_drop(job, file, job->size);
@@ -260,13 +253,13 @@ int main(int argc, char **argv)
 	if (strncmp(argv[1], "pread-", 6) == 0)
 		timed(&job, pread_warm);
 	else if (strncmp(argv[1], "cached-", 7) == 0)
-		timed_warm(&job);
+		timed_cached(&job, "cached:%s,budget=%zu", 2 * job.size);
 	else if (strcmp(argv[1], "direct-pread") == 0 || strcmp(argv[1], "random-pread") == 0)
 		timed(&job, pread_direct);
 	else if (strcmp(argv[1], "direct-uring") == 0 || strcmp(argv[1], "random-uring") == 0)
 		timed(&job, uring_direct);
 	else if (strcmp(argv[1], "direct-cached") == 0)
-		timed(&job, cached_direct);
+		timed_cached(&job, "cached:%s\\,direct,budget=%zu", CACHE_BUDGET);
 	else if (strncmp(argv[1], "readers-", 8) == 0 &&
 		 (job.nr_readers = (unsigned)bench_bytes(argv[1] + 8)) <= CACHE_READERS_MAX)
 		timed(&job, cached_readers);

@@ -277,7 +277,7 @@ def cache_cases(bench):
     for piece, factor in (("4k", 8), ("64k", 16), ("1m", 64)):
         yield cache_case(bench, f"warm, {piece} at a time", memory, {f"cached-{piece}": factor, f"pread-{piece}": 2},
                          [Bar([f"cached-{piece}"], [f"pread-{piece}"], 5)])
-    yield cache_case(bench, "cold, in order, O_DIRECT", disk, {"direct-cached": 1, "direct-pread": 1, "direct-uring": 1},
+    yield cache_case(bench, "cold, in order, O_DIRECT", disk, {"direct-cached": 4, "direct-pread": 4, "direct-uring": 4},
                      [Bar(["direct-cached"], ["direct-pread"], 0.95)])
     yield cache_case(bench, "4 KiB out of order, O_DIRECT", disk, {"random-pread": 1 / 8, "random-uring": 1 / 8}, [])
     yield cache_case(bench, "readers of one cold source", disk, {"readers-1": 1, "readers-8": 1},

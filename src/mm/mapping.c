@@ -34,7 +34,8 @@
 #define BUDGET_DEFAULT ((size_t)64 << 20)
 #define AHEAD_FIRST ((size_t)128 << 10)
 #define AHEAD_MAX ((size_t)8 << 20)
-#define AHEAD_PIECES 4			/* folios in one window: they are read side by side */
+#define AHEAD_PIECES 8 /* folios in one window: they are read side by side */
+#define BUDGET_SHARE 4 /* one reader has at most this part of the budget ahead, and takes no more at once */
 #define RANDOM_PIECE ((size_t)64 << 10) /* a longer read out of order is cut in pieces */
 #define NR_THREADS_MAX 16
 
@@ -381,7 +382,7 @@ static struct usp_cached *mapping_want(struct usp_mapping *mapping, struct usp_r
 /* Note where a read begins, and how much to have ahead. Lock held. */
 static void readahead_begin(const struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len)
 {
-	size_t most = usp_min(AHEAD_MAX, mapping->params.budget / AHEAD_PIECES);
+	size_t most = usp_min(AHEAD_MAX, mapping->params.budget / BUDGET_SHARE);
 
 	if (pos != ra->next || mapping->state.is_unsettled) {
 		ra->window = 0;
@@ -393,12 +394,12 @@ static void readahead_begin(const struct usp_mapping *mapping, struct usp_readah
 	}
 }
 
-/* Ask for what lies ahead, once half of the window is used up. Lock held. */
+/* Ask for what is missing of the window. Lock held. */
 static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, struct lend *lend)
 {
 	int64_t end = ra->next + (int64_t)ra->window, off = usp_max(ra->ahead, ra->next);
 
-	if (ra->window == 0 || ra->next + (int64_t)(ra->window / 2) <= ra->ahead)
+	if (ra->window == 0 || end <= ra->ahead)
 		return;
 	while (off < end && off < mapping->state.bytes) {
 		struct usp_cached *cached = usp_index_find(&mapping->index, page_of(off));
@@ -456,7 +457,7 @@ int usp_mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int6
 {
 	/* No more than a part of the budget in one call: a pipe that takes all would drive out what others use. */
 	struct lend lend = {.pos = pos,
-			    .len = usp_min(len, mapping->params.budget / AHEAD_PIECES),
+			    .len = usp_min(len, mapping->params.budget / BUDGET_SHARE),
 			    .piece = piece,
 			    .lents = ret_lents,
 			    .nr_lents = nr_lents};
