@@ -610,6 +610,7 @@ static int digest_open(const char *options, struct usp_file *below, const struct
 		return ret;
 	}
 	(*ret_file)->traits &= ~(USP_FILE_SEEKABLE | USP_FILE_SHARED);
+	(*ret_file)->traits |= USP_FILE_OBSERVES;
 	return 0;
 }
 

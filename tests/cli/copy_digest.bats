@@ -297,3 +297,16 @@ written_by() {
 	[ "$(cat said)" = "SHA256 (a) = $(sha a)" ]
 	tail -c +513 disk | head -c 1000001 | cmp - a
 }
+
+@test "standard input that others share stands behind what was delivered when a sink fails" {
+	data a 3000000
+	mkfifo pipe
+	for digest in sha256 xxh3; do
+		head -c 100000 <pipe >head &
+		{ "$USPLICE" copy --digest $digest - pipe 2>err || [ $? -eq 4 ] && cat >rest; } <a
+		wait
+		delivered=$(sed -n 's/.*sink pipe: at byte \([0-9]*\):.*/\1/p' err)
+		[ $((delivered + $(stat -c %s rest))) -eq 3000000 ]
+		tail -c "$(stat -c %s rest)" a | cmp - rest
+	done
+}
