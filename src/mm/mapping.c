@@ -293,26 +293,20 @@ struct lend {
 };
 
 /*
- * Make a folio for 2^order pages around off, with two references: of the cache and of the fill. NULL with
- * lend->error. Lock held.
+ * Make a cached folio of memory, whose reference it takes over, for the 2^order pages at off: with one reference,
+ * of the cache. NULL without memory for it. Lock held.
  */
-static struct usp_cached *mapping_add(struct usp_mapping *mapping, int64_t off, unsigned order, struct lend *lend)
+static struct usp_cached *mapping_insert(struct usp_mapping *mapping, int64_t off, unsigned order,
+					 struct usp_folio *memory)
 {
 	size_t len = (size_t)1 << (order + PAGE_SHIFT);
-	bool has_room = mapping_make_room(mapping, len);
-	struct usp_cached *cached = has_room ? usp_alloc(sizeof(*cached)) : NULL;
-	struct usp_folio *memory = cached ? usp_folio_new(len) : NULL;
+	struct usp_cached *cached = usp_alloc(sizeof(*cached));
 
-	lend->error = has_room ? -ENOMEM : -EAGAIN;
-	off = off / (int64_t)len * (int64_t)len;
-	if (!memory || usp_index_insert(&mapping->index, page_of(off), order, cached) < 0) {
-		if (memory)
-			usp_folio_put(memory);
+	if (!cached || usp_index_insert(&mapping->index, page_of(off), order, cached) < 0) {
 		usp_free(cached);
 		return NULL;
 	}
 	usp_folio_init(&cached->folio, memory->base, len, cached_release);
-	atomic_store(usp_u32(&cached->folio.refs), 2);
 	cached->memory = memory;
 	cached->mapping = mapping;
 	atomic_fetch_add_explicit(&mapping->refs, 1, memory_order_relaxed);
@@ -323,6 +317,27 @@ static struct usp_cached *mapping_add(struct usp_mapping *mapping, int64_t off, 
 	cached->entry = (struct usp_reclaim_entry){.key = page_of(off) + 1, .len = len};
 	usp_reclaim_add(&mapping->reclaim, &cached->entry);
 	mapping->usage.bytes += len;
+	return cached;
+}
+
+/*
+ * Make a folio for 2^order pages around off, with two references: of the cache and of the fill. NULL with
+ * lend->error. Lock held.
+ */
+static struct usp_cached *mapping_add(struct usp_mapping *mapping, int64_t off, unsigned order, struct lend *lend)
+{
+	size_t len = (size_t)1 << (order + PAGE_SHIFT);
+	bool has_room = mapping_make_room(mapping, len);
+	struct usp_folio *memory = has_room ? usp_folio_new(len) : NULL;
+	struct usp_cached *cached = NULL;
+
+	lend->error = has_room ? -ENOMEM : -EAGAIN;
+	if (memory)
+		cached = mapping_insert(mapping, off / (int64_t)len * (int64_t)len, order, memory);
+	if (cached)
+		atomic_store(usp_u32(&cached->folio.refs), 2);
+	else if (memory)
+		usp_folio_put(memory);
 	return cached;
 }
 
@@ -529,6 +544,35 @@ void usp_mapping_ways(const struct usp_mapping *mapping, enum usp_way *ret_way, 
 {
 	*ret_way = mapping->params.way;
 	*ret_reason = mapping->params.reason;
+}
+
+/* --- Storing ---------------------------------------------------------------------------------------------- */
+
+int usp_mapping_store(struct usp_mapping *mapping, int64_t off, struct usp_folio *memory, size_t len)
+{
+	struct usp_cached *cached = NULL;
+	unsigned order = 0;
+	int ret = -EAGAIN;
+
+	while (((size_t)1 << (order + PAGE_SHIFT)) < memory->len)
+		order++;
+	pthread_mutex_lock(&mapping->lock);
+	if (!usp_index_is_free(&mapping->index, page_of(off), order))
+		ret = -EEXIST;
+	else if (mapping_make_room(mapping, memory->len))
+		cached = mapping_insert(mapping, off, order, memory);
+	if (cached) {
+		cached->fill.nr_read = len;
+		atomic_store(&cached->is_filled, true);
+		ret = 0;
+	}
+	pthread_mutex_unlock(&mapping->lock);
+	return ret;
+}
+
+size_t usp_mapping_folio_bytes(const struct usp_mapping *mapping)
+{
+	return mapping->params.folio_bytes;
 }
 
 /* --- What the buffer operations need ---------------------------------------------------------------------- */
