@@ -10,7 +10,11 @@
 
 #define TRANSFORM_FLAGS (USP_TRANSFORM_LENGTH | USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD)
 
-static const struct usp_transform *const transforms[] = {&usp_digest_transform};
+static const struct usp_transform *const transforms[] = {
+	&usp_blocks_transform,
+	&usp_digest_transform,
+	&usp_sums_transform,
+};
 
 /* Find the transform that spec names, and its options. */
 static const struct usp_transform *transform_find(const char *spec, const char **ret_options)
@@ -49,15 +53,18 @@ int usp_transform_open(const char *spec, struct usp_file *below, const struct us
 {
 	struct usp_transform_params own = {.length = 0};
 	const struct usp_transform *transform;
-	const char *options;
-	int ret = usp_transform_check(spec, ret_why);
+	const char *options, *why = NULL;
+	int ret = usp_transform_check(spec, &why);
 
 	if (ret == 0 && params)
 		ret = usp_sized_take(&own, sizeof(own), params);
 	if (ret == 0 && (!transform_can(&own) || !(below->mode & USP_READ)))
 		ret = -EINVAL;
-	if (ret < 0)
-		return ret;
-	transform = transform_find(spec, &options);
-	return transform->open(options, below, &own, ret_file);
+	if (ret == 0) {
+		transform = transform_find(spec, &options);
+		ret = transform->open(options, below, &own, ret_file, &why);
+	}
+	if (ret_why)
+		*ret_why = ret < 0 ? why : NULL;
+	return ret;
 }

@@ -9,14 +9,17 @@
 struct usp_transform {
 	const char *name; /* before the colon of a spec */
 
-	/* Check the text behind the colon: 0, -EINVAL or -EOPNOTSUPP, with a sentence. */
+	/* Check the text behind the colon: 0, -EINVAL or -EOPNOTSUPP, with a sentence. Opens no file. */
 	int (*check)(const char *options, const char **ret_why);
 
-	/* Open as usp_transform_open, with options that check accepts and parameters that are valid. */
+	/*
+	 * Open as usp_transform_open, with options that check accepts and parameters that are valid. ret_why is NULL
+	 * before the call.
+	 */
 	int (*open)(const char *options, struct usp_file *below, const struct usp_transform_params *params,
-		    struct usp_file **ret_file);
+		    struct usp_file **ret_file, const char **ret_why);
 };
 
-extern const struct usp_transform usp_digest_transform;
+extern const struct usp_transform usp_blocks_transform, usp_digest_transform, usp_sums_transform;
 
 #endif
