@@ -3,6 +3,7 @@
 #include "copy_digest.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_blocks.h"
 #include "json.h"
 #include "sums.h"
 
@@ -67,6 +68,7 @@ int copy_digest_open(struct copy *copy)
 		.flags = copy->count >= 0 ? USP_TRANSFORM_LENGTH : 0,
 		.length = copy->count >= 0 ? copy->count + copy->resumed : 0,
 	};
+	struct usp_file *below = copy_blocks_top(copy);
 	char spec[DIGEST_SPEC_MAX];
 	const char *why = NULL;
 	int error;
@@ -76,9 +78,9 @@ int copy_digest_open(struct copy *copy)
 	digest_list_spec(list, spec);
 	if (copy->resumed > 0)
 		usp_file_seek(copy->source, copy->source_start - copy->resumed, SEEK_SET);
-	error = usp_transform_open(spec, usp_file_get(copy->source), &params, &copy->stage, &why);
+	error = usp_transform_open(spec, usp_file_get(below), &params, &copy->stage, &why);
 	if (error < 0)
-		usp_file_put(copy->source);
+		usp_file_put(below);
 	else if (copy->resumed > 0)
 		error = digest_see_resumed(copy);
 	return error < 0 ? copy_source_failed(copy, error, why) : CLI_DONE;

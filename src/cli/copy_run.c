@@ -3,6 +3,7 @@
 #include "atomic.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_blocks.h"
 #include "copy_digest.h"
 #include "report.h"
 
@@ -21,9 +22,18 @@ static bool run_has_report(const struct copy *copy)
 	return copy->request->json || copy->report_fd >= 0 || copy->request->verbose || copy->progress.is_on;
 }
 
+/* Return what the pump reads: the source, or the highest stage over it. */
+static struct usp_file *run_source(const struct copy *copy)
+{
+	return copy->stage ? copy->stage : copy_blocks_top(copy);
+}
+
 static struct usp_pump_params run_params(const struct copy *copy)
 {
 	const struct copy_request *request = copy->request;
+
+	/* A stage has its own length, and sees the end. */
+	bool has_stage = run_source(copy) != copy->source;
 
 	return (struct usp_pump_params){
 		.size = sizeof(struct usp_pump_params),
@@ -32,9 +42,9 @@ static struct usp_pump_params run_params(const struct copy *copy)
 			 (request->require_zero_copy ? USP_PUMP_REQUIRE_ZERO_COPY : 0) |
 			 (request->continue_on_error ? USP_PUMP_CONTINUE_ON_ERROR : 0) |
 			 (request->slow_ns > 0 ? USP_PUMP_DETACH_SLOW : 0) | (request->no_batch ? 0 : USP_PUMP_BATCH) |
-			 (copy->count < 0 || copy->stage ? 0 : USP_PUMP_COUNT) |
+			 (copy->count < 0 || has_stage ? 0 : USP_PUMP_COUNT) |
 			 (run_has_report(copy) ? 0 : USP_PUMP_NO_PROBE),
-		.count = copy->count < 0 || copy->stage ? 0 : copy->count, /* a stage has its own length */
+		.count = copy->count < 0 || has_stage ? 0 : copy->count,
 		.rate = request->rate,
 		.slow_ns = request->slow_ns,
 		.linger_ns = request->linger_ns,
@@ -44,7 +54,7 @@ static struct usp_pump_params run_params(const struct copy *copy)
 static int run_new_pump(struct copy *copy)
 {
 	struct usp_pump_params params = run_params(copy);
-	int error = usp_pump_new(copy->stage ? copy->stage : copy->source, &params, &copy->pump);
+	int error = usp_pump_new(run_source(copy), &params, &copy->pump);
 	unsigned i;
 
 	for (i = 0; i < copy->request->nr_sinks && error == 0; i++)
@@ -348,6 +358,8 @@ static int run_judge_source(const struct copy *copy, const struct usp_pump_statu
 		return CLI_DONE;
 	if (status->source_error == -EBADMSG && copy_digest_say_wrong(copy, status->bytes))
 		return CLI_SOURCE;
+	if (status->source_error == -EBADMSG && copy_blocks_say_wrong(copy, status->bytes))
+		return CLI_SOURCE;
 	message_say("source %s: at byte %lld: %s%s", copy->request->source,
 		    (long long)copy->source_start + (long long)status->bytes,
 		    status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"
@@ -412,7 +424,7 @@ static int run_judge(struct copy *copy, int result)
 	}
 	if (!is_whole)
 		run_mark_cut_short(copy, code);
-	return code;
+	return code == CLI_DONE ? copy_blocks_commit(copy) : code;
 }
 
 static int run_transfer(struct copy *copy)
@@ -526,6 +538,7 @@ static void run_close(struct copy *copy)
 
 	usp_pump_free(copy->pump);
 	usp_file_put(copy->stage);
+	copy_blocks_close(copy);
 	usp_file_put(copy->source);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		atomic_discard(copy->sinks[i].atomic);
@@ -567,6 +580,7 @@ int copy_main(const struct copy_request *request)
 		.total = -1,
 		.sinks = calloc(request->nr_sinks, sizeof(struct copy_sink)),
 		.watch = {.status = run_on_status, .kill = run_on_kill},
+		.list_fd = -1,
 		.report_fd = -1,
 		.skipped.size = sizeof(copy.skipped),
 		.skipped_stage.size = sizeof(copy.skipped_stage),
