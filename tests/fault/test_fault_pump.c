@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <usplice/transform.h>
 
@@ -15,6 +16,7 @@
 #include "support.h"
 
 #define ROUTE_SINKS_MAX 3
+#define BLOCK_LEN 16384
 #define AN_HOUR_NS 3600000000000
 
 /* By a run that blocks, by one with time-outs, or by an event loop around its steps. */
@@ -26,7 +28,8 @@ struct route {
 	enum usp_lane_choice lane;
 	unsigned flags; /* USP_PUMP_* */
 	enum drive drive;
-	bool has_stage;	      /* a digest over the source */
+	bool has_stage;	      /* over the source: a digest */
+	bool has_blocks;      /* the stage verifies blocks, instead */
 	unsigned stage_flags; /* USP_TRANSFORM_* */
 };
 
@@ -48,12 +51,30 @@ struct journey {
 
 /* --- The run --------------------------------------------------------------------------------------------- */
 
+/* The stage that verifies blocks of what files give. */
+static char blocks_spec[64];
+
+static int blocks_make_list(void)
+{
+	const unsigned char *bytes = end_expected(END_FILE);
+	int fd = memfd_create("blocks", MFD_CLOEXEC);
+	bool is_good = fd >= 0 && dprintf(fd, "# usplice blocks crc32c %d %zu\n", BLOCK_LEN, end_len) > 0;
+
+	for (size_t off = 0; is_good && off < end_len; off += BLOCK_LEN) {
+		size_t len = usp_min(BLOCK_LEN, end_len - off);
+
+		is_good = dprintf(fd, "%08x\n", usp_crc32c(0, bytes + off, len)) > 0;
+	}
+	snprintf(blocks_spec, sizeof(blocks_spec), "blocks:/proc/self/fd/%d", fd);
+	return is_good ? 0 : -1;
+}
+
 /* The stage takes over a reference, and closes what is already closed. */
 static int journey_open_stage(struct journey *journey)
 {
 	const struct usp_transform_params params = {.size = sizeof(params), .flags = journey->route->stage_flags};
-	int ret =
-		usp_transform_open("digest:crc32c", usp_file_get(journey->source.file), &params, &journey->stage, NULL);
+	const char *spec = journey->route->has_blocks ? blocks_spec : "digest:crc32c";
+	int ret = usp_transform_open(spec, usp_file_get(journey->source.file), &params, &journey->stage, NULL);
 
 	if (ret < 0)
 		usp_file_put(journey->source.file);
@@ -104,7 +125,7 @@ static void journey_look(struct journey *journey)
 	usp_pump_status(journey->pump, &journey->status);
 	usp_pump_hop(journey->pump, 0, &journey->source_hop);
 	journey->pos = usp_file_seek(journey->source.file, 0, SEEK_CUR);
-	if (journey->stage)
+	if (journey->stage && !journey->route->has_blocks)
 		journey_look_at_stage(journey);
 	for (unsigned i = 0; i < journey->route->nr_sinks; i++) {
 		journey->sink_status[i].size = sizeof(journey->sink_status[i]);
@@ -216,8 +237,13 @@ static void check_source(const struct journey *journey)
 {
 	uint64_t taken = journey->status.bytes;
 
-	fault_check(hop_bytes(&journey->source_hop) == taken);
-	fault_check(journey->pos < 0 || (uint64_t)journey->pos == taken);
+	if (journey->route->has_blocks) { /* it takes whole blocks, and may have some that it did not give */
+		fault_check(hop_bytes(&journey->source_hop) >= taken);
+		fault_check(journey->pos < 0 || (uint64_t)journey->pos >= taken);
+	} else {
+		fault_check(hop_bytes(&journey->source_hop) == taken);
+		fault_check(journey->pos < 0 || (uint64_t)journey->pos == taken);
+	}
 	if (journey->result == 0)
 		fault_check(taken == end_len && journey->status.source_error == 0);
 }
@@ -324,7 +350,7 @@ static void route_run(const void *arg)
 		for (unsigned i = 0; i < nr_sinks; i++)
 			check_sink(&journey, i);
 		check_source(&journey);
-		if (journey.stage)
+		if (journey.stage && !journey.route->has_blocks)
 			check_digest(&journey);
 		check_result(&journey);
 	}
@@ -345,6 +371,12 @@ static void route_run(const void *arg)
 	.run = route_run, .arg = &(const struct route)                                                   \
 	{                                                                                                \
 		__VA_ARGS__, USP_LANE_AUTO, 0, .drive = (how), .has_stage = true, .stage_flags = (flags) \
+	}
+
+#define IN_BLOCKS(how, ...)                                                                          \
+	.run = route_run, .arg = &(const struct route)                                               \
+	{                                                                                            \
+		__VA_ARGS__, USP_LANE_AUTO, 0, .drive = (how), .has_stage = true, .has_blocks = true \
 	}
 
 static const struct fault_scenario scenarios[] = {
@@ -387,6 +419,11 @@ static const struct fault_scenario scenarios[] = {
 	 STAGED(DRIVE_RUN, USP_TRANSFORM_THREAD, END_FIFO, {END_FILE, END_TCP}, 2)},
 	{.name = "memory_is_hashed_in_a_thread_and_sent_in_steps",
 	 STAGED(DRIVE_STEPS, USP_TRANSFORM_THREAD, END_MEMORY, {END_TCP, END_FIFO}, 2)},
+	{.name = "blocks_of_a_file_are_verified_and_copied", IN_BLOCKS(DRIVE_RUN, END_FILE, {END_FILE}, 1)},
+	{.name = "blocks_of_a_cache_are_verified_in_a_fan_out",
+	 IN_BLOCKS(DRIVE_RUN, END_CACHED, {END_FILE, END_FIFO, END_TCP}, 3)},
+	{.name = "blocks_of_a_cache_are_verified_in_steps",
+	 IN_BLOCKS(DRIVE_STEPS, END_CACHED, {END_TCP, END_MEMORY}, 2)},
 	{.name = "a_fan_out_with_a_time_out",
 	 DRIVEN(DRIVE_TIMED, END_TCP, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_USER, 0)},
 };
@@ -396,5 +433,7 @@ int main(void)
 	const char *len = getenv("USP_FAULT_BYTES");
 
 	end_init(len ? strtoul(len, NULL, 0) : 200003);
+	if (blocks_make_list() < 0)
+		return 1;
 	return fault_main(scenarios, ARRAY_LEN(scenarios));
 }
