@@ -347,7 +347,6 @@ static void bytes_below_go_by_reference(void **state)
 
 /* --- Bufs ---------------------------------------------------------------------------------------------------- */
 
-/* A pipe with the first block of a page, and the second owner of it in another pipe. */
 static void a_second_owner_is_verified_too(void **state)
 {
 	struct usp_file *stage, *end[2], *other[2];
@@ -416,6 +415,44 @@ static void a_block_over_memory_of_others_is_not_stolen(void **state)
 	assert_false(usp_buf_try_steal(NULL, &buf));
 	drop(&stage);
 	close_pipe(end);
+	list_drop();
+}
+
+static ssize_t confirm_in_thread(void *arg)
+{
+	struct usp_buf buf = *(struct usp_buf *)arg;
+
+	return usp_buf_confirm(NULL, &buf, 0);
+}
+
+/* The stage asks the buf below before it hashes, and only then. */
+static void a_block_is_verified_once_however_many_confirm_it(void **state)
+{
+	(void)state;
+	for (size_t bad = 0; bad < 2; bad++) {
+		struct mock *below = mock_open(&mock_push_ops, USP_READ, 0);
+		struct usp_file *stage, *end[2];
+		struct worker workers[4];
+		struct mock_store store;
+		struct usp_buf bufs[1];
+
+		mock_store_init(&store);
+		below->gives[below->nr_gives++] = mock_buf(&store, &mock_buf_ops, 0, BLOCK, 0);
+		list_make(BLOCK, BLOCK, bad);
+		stage = open_stage(list_spec, usp_file_get(below->file));
+		open_pipe(end, 16, 0);
+		assert_int_equal(usp_splice(stage, NULL, end[1], NULL, BLOCK, 0), BLOCK);
+		assert_int_equal(peek_bufs(end[0], bufs, 1), 1);
+		for (unsigned i = 0; i < ARRAY_LEN(workers); i++)
+			worker_start(&workers[i], confirm_in_thread, bufs);
+		for (unsigned i = 0; i < ARRAY_LEN(workers); i++)
+			assert_int_equal(worker_join(&workers[i]), bad == 0 ? -EBADMSG : 0);
+		assert_int_equal(store.nr_confirm, 1);
+		drop(&stage);
+		close_pipe(end);
+		mock_close(below);
+		mock_store_fini(&store);
+	}
 	list_drop();
 }
 
@@ -750,6 +787,7 @@ int main(void)
 		CASE(a_second_owner_is_verified_too),
 		CASE(only_a_verified_block_without_other_owners_can_be_stolen),
 		CASE(a_block_over_memory_of_others_is_not_stolen),
+		CASE(a_block_is_verified_once_however_many_confirm_it),
 		CASE(bytes_in_the_kernel_are_read_first),
 		CASE(late_blocks_are_lent_at_once_and_verified_when_they_are_there),
 		CASE(sums_of_late_blocks_tell_what_to_wait_on),
