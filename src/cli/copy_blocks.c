@@ -124,20 +124,21 @@ static int blocks_check_same(const struct copy *copy, const char *option, const 
 static int blocks_open_verifier(struct copy *copy)
 {
 	const char *path = copy->request->verify_blocks, *why = NULL;
-	size_t spec_len = strlen(path) + sizeof("blocks:");
-	char *spec = malloc(spec_len);
 	struct stat object;
-	int code = CLI_DONE, error = -ENOMEM;
+	int code = CLI_DONE, error;
+	char *spec;
 
 	if (stat(path, &object) == 0)
 		code = blocks_check_same(copy, verify_option, path, &object);
-	if (spec && code == CLI_DONE) {
-		snprintf(spec, spec_len, "blocks:%s", path);
-		error = blocks_put(copy, spec, &copy->verifier, &why);
-	}
-	free(spec);
-	if (code != CLI_DONE || error == 0)
+	if (code != CLI_DONE)
 		return code;
+	error = asprintf(&spec, "blocks:%s", path) < 0 ? -ENOMEM : 0;
+	if (error == 0) {
+		error = blocks_put(copy, spec, &copy->verifier, &why);
+		free(spec);
+	}
+	if (error == 0)
+		return CLI_DONE;
 	return copy_usage(verify_option, path,
 			  why && (error == -EINVAL || error == -EOPNOTSUPP) ? why : strerror(-error));
 }
