@@ -28,6 +28,8 @@ static const struct option_row explain_options[] = {
 	{"sample", 0, "N", "move at most N bytes as a sample (default: 1M; 0: none)", option_size, FIELD(sample)},
 	{"lane", 0, "LANE", "how the bytes travel: auto, the default, kernel\nor user", option_lane, FIELD(lane)},
 	{"digest", 0, "ALG,...", "with digests, as usplice copy computes them", option_digest, FIELD(digests)},
+	{"verify-blocks", 0, "FILE", "with blocks verified, as usplice copy verifies them", option_text,
+	 FIELD(verify_blocks)},
 	{"trace", 0, NULL, "show the system calls that were made, with counts\nand times", option_flag, FIELD(trace)},
 	{"json", 0, NULL, "write the explanation as JSON", option_flag, FIELD(json)},
 	{"dot", 0, NULL, "write a graph for dot(1)", option_flag, FIELD(dot)},
@@ -278,22 +280,42 @@ static int explain_open(struct explanation *explanation)
 	return CLI_DONE;
 }
 
-/* Put a stage over the source, if digests are asked for. It becomes the source. */
-static int explain_put_stage(struct explanation *explanation)
+/* Put a stage over the source. It becomes the source. */
+static int explain_put_stage(struct explanation *explanation, const char *spec, const char **ret_why)
 {
-	char spec[DIGEST_SPEC_MAX];
 	struct usp_file *stage;
-	int error;
+	int error = usp_transform_open(spec, explanation->source, NULL, &stage, ret_why);
 
-	if (explanation->request->digests.nr == 0)
-		return 0;
-	digest_list_spec(&explanation->request->digests, spec);
-	error = usp_transform_open(spec, explanation->source, NULL, &stage, NULL);
 	if (error < 0)
 		return error;
-	explanation->bottom = usp_file_get(explanation->source);
+	if (!explanation->bottom)
+		explanation->bottom = usp_file_get(explanation->source);
 	explanation->source = stage;
 	return 0;
+}
+
+/* Put the stages over the source that are asked for: an exit code. */
+static int explain_put_stages(struct explanation *explanation)
+{
+	const char *list = explanation->request->verify_blocks, *why = NULL;
+	char digest_spec[DIGEST_SPEC_MAX], *spec;
+	int error = 0;
+
+	if (list) {
+		if (asprintf(&spec, "blocks:%s", list) < 0)
+			return CLI_FAILED;
+		error = explain_put_stage(explanation, spec, &why);
+		free(spec);
+		if (error < 0)
+			return copy_usage("--verify-blocks", list, error == -EINVAL && why ? why : strerror(-error));
+	}
+	if (explanation->request->digests.nr > 0) {
+		digest_list_spec(&explanation->request->digests, digest_spec);
+		error = explain_put_stage(explanation, digest_spec, &why);
+	}
+	if (error < 0)
+		message_say("%s", strerror(-error));
+	return error < 0 ? CLI_FAILED : CLI_DONE;
 }
 
 static void explain_close(struct explanation *explanation)
@@ -316,11 +338,12 @@ static int explain_go(struct explanation *explanation)
 	const struct explain_request *request = explanation->request;
 	const struct usp_pump_params params = {
 		.size = sizeof(params), .lane = request->lane, .flags = USP_PUMP_COUNT, .count = request->sample};
-	int error = explain_put_stage(explanation);
+	int code = explain_put_stages(explanation), error;
 	unsigned i;
 
-	if (error == 0)
-		error = usp_pump_new(explanation->source, &params, &explanation->pump);
+	if (code != CLI_DONE)
+		return code;
+	error = usp_pump_new(explanation->source, &params, &explanation->pump);
 	for (i = 0; i < request->nr_sinks && error == 0; i++)
 		error = usp_pump_add_sink(explanation->pump, explanation->sinks[i]);
 	if (error == 0)

@@ -18,6 +18,7 @@ struct explain_request {
 	int64_t sample; /* most bytes to move */
 	enum usp_lane_choice lane;
 	struct digest_list digests;
+	const char *verify_blocks;
 	bool json, dot, trace, help;
 };
 
