@@ -323,6 +323,57 @@ static void reads_and_splices_of_one_stage_go_together(void **state)
 	list_drop();
 }
 
+/* Splices and reads of any length, over pieces of any length, into pipes of any size: up to the bad block, and no further. */
+static void what_comes_and_goes_in_any_pieces_is_right(void **state)
+{
+	static unsigned char bytes[70000];
+
+	(void)state;
+	srand(1);
+	for (unsigned turn = 0; turn < 300; turn++) {
+		size_t block_len = BLOCK << rand() % 5, len = (size_t)rand() % 200000, nr = len / block_len + 1,
+		       done = 0;
+		size_t bad = (size_t)rand() % nr, end = bad * block_len;
+		struct mock *below = mock_open(&mock_copy_ops, USP_READ, 0);
+		struct usp_file *stage, *pipe[2];
+		ssize_t ret;
+
+		below->size = (int64_t)len;
+		for (unsigned i = 0; i < MOCK_SCRIPT_MAX; i++)
+			below->script[below->nr_script++] = rand() % 3 ? rand() % 30000 + 1 : MOCK_ALL;
+		list_make(block_len, len, bad);
+		stage = open_stage(list_spec, usp_file_get(below->file));
+		open_pipe(pipe, 1u << rand() % 5, 0);
+		for (;;) {
+			size_t want = (size_t)rand() % sizeof(bytes) + 1;
+			bool is_read = rand() % 2;
+
+			ret = is_read ? usp_read(stage, bytes, want) : usp_splice(stage, NULL, pipe[1], NULL, want, 0);
+			while (!is_read && ret > 0 && usp_pipe_bytes(pipe[0])) {
+				ssize_t taken = usp_read(pipe[0], bytes, sizeof(bytes));
+
+				ret = taken < 0 ? taken : ret;
+				assert_true(taken < 0 || pattern_is(bytes, done, (size_t)taken));
+				done += taken > 0 ? (size_t)taken : 0;
+				if (taken < 0)
+					break;
+			}
+			if (is_read && ret > 0) {
+				assert_pattern(bytes, done, (size_t)ret);
+				done += (size_t)ret;
+			}
+			if (ret <= 0)
+				break;
+		}
+		assert_int_equal(ret, end < len ? -EBADMSG : 0);
+		assert_int_equal(done, end < len ? end : len);
+		drop(&stage);
+		close_pipe(pipe);
+		mock_close(below);
+	}
+	list_drop();
+}
+
 static void bytes_below_go_by_reference(void **state)
 {
 	struct usp_hop hop = {.size = sizeof(hop)};
@@ -783,6 +834,7 @@ int main(void)
 		CASE(short_pieces_are_put_together),
 		CASE(a_block_larger_than_the_entries_of_a_pipe_goes_in_parts),
 		CASE(reads_and_splices_of_one_stage_go_together),
+		CASE(what_comes_and_goes_in_any_pieces_is_right),
 		CASE(bytes_below_go_by_reference),
 		CASE(a_second_owner_is_verified_too),
 		CASE(only_a_verified_block_without_other_owners_can_be_stolen),
