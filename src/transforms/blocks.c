@@ -572,6 +572,7 @@ static int blocks_open_sums(struct blocks *blocks, const char *name, struct usp_
 		return ret;
 	}
 	(*ret_file)->traits &= ~(USP_FILE_SEEKABLE | USP_FILE_SHARED);
+	(*ret_file)->traits |= USP_FILE_OBSERVES;
 	return 0;
 }
 
