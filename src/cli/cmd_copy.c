@@ -134,16 +134,14 @@ static const char *copy_contradiction(const struct copy_request *request)
 /* Find the digest of the source in the file of --verify-file. An exit code. */
 static int copy_find_sums(struct copy_request *request)
 {
-	const char *name = request->source;
-	struct usp_spec *spec = NULL;
+	char *name;
 	int code;
 
 	if (!request->verify_file)
 		return CLI_DONE;
-	if (usp_spec_parse(request->source, &spec, NULL) == 0 && copy_path(spec))
-		name = copy_path(spec); /* without options */
-	code = sums_find(request->verify_file, name, &request->digests);
-	usp_spec_free(spec);
+	name = sums_name(request->source);
+	code = sums_find(request->verify_file, name ? name : request->source, &request->digests);
+	free(name);
 	return code;
 }
 

@@ -79,6 +79,7 @@ struct copy {
 	int report_fd;		  /* -1 without --report */
 	bool report_is_new;	  /* this run made the file */
 	bool is_silent;		  /* while bytes move: a message would land among them */
+	bool was_interrupted;	  /* a signal came while bytes were read back */
 	double seconds, cpu_seconds;
 };
 

@@ -95,6 +95,18 @@ static bool digest_ask(const struct copy *copy, unsigned index, struct usp_diges
 	return copy->stage && usp_digest_result(copy->stage, index, ret_result) == 0;
 }
 
+bool copy_digest_are_known(const struct copy *copy)
+{
+	struct usp_digest_result result;
+	unsigned i;
+
+	for (i = 0; i < copy->request->digests.nr; i++) {
+		if (!digest_ask(copy, i, &result))
+			return false;
+	}
+	return true;
+}
+
 bool copy_digest_say_wrong(const struct copy *copy, uint64_t bytes)
 {
 	struct usp_digest_result result;
@@ -130,7 +142,9 @@ void copy_digest_say(const struct copy *copy)
 	char *name;
 	unsigned i;
 
-	is_escaped = sums_escape(copy->request->source, &name);
+	char *source = sums_name(copy->request->source);
+
+	is_escaped = sums_escape(source ? source : "?", &name);
 	for (i = 0; i < copy->request->digests.nr; i++) {
 		if (!copy->request->digests.items[i].is_told || !digest_ask(copy, i, &result))
 			continue;
@@ -141,6 +155,7 @@ void copy_digest_say(const struct copy *copy)
 		fprintf(stderr, ") = %s\n", result.hex);
 	}
 	free(name);
+	free(source);
 }
 
 void copy_digest_json(FILE *out, const struct copy *copy)
@@ -218,6 +233,7 @@ const char *copy_digest_read_back(struct copy *copy, const struct copy_sink *sin
 
 	if (error == 0)
 		return NULL;
+	copy->was_interrupted |= error == -EINTR;
 	if (error == -EBADMSG)
 		snprintf(text, COPY_ERROR_MAX, "what was read back is not what was written");
 	else

@@ -16,6 +16,9 @@ struct copy_sink;
  */
 int copy_digest_open(struct copy *copy);
 
+/* Tell whether all digests that were asked for are known. */
+bool copy_digest_are_known(const struct copy *copy);
+
 /* Say which digests are not the expected ones. False if there is none. */
 bool copy_digest_say_wrong(const struct copy *copy, uint64_t bytes);
 

@@ -352,10 +352,16 @@ static bool run_is_whole(const struct copy *copy, int result, const struct usp_p
 	return result == first_error;
 }
 
-static int run_judge_source(const struct copy *copy, const struct usp_pump_status *status)
+static int run_judge_source(const struct copy *copy, const struct usp_pump_status *status, bool is_whole)
 {
-	if (status->source_error == 0 || status->source_error == -ECANCELED)
+	if (status->source_error == -ECANCELED)
 		return CLI_DONE;
+	if (status->source_error == 0) {
+		if (!is_whole || copy_digest_are_known(copy))
+			return CLI_DONE;
+		message_say("source %s: its digest is not known", copy->request->source); /* no success without it */
+		return CLI_SOURCE;
+	}
 	if (status->source_error == -EBADMSG && copy_digest_say_wrong(copy, status->bytes))
 		return CLI_SOURCE;
 	if (status->source_error == -EBADMSG && copy_blocks_say_wrong(copy, status->bytes))
@@ -363,6 +369,7 @@ static int run_judge_source(const struct copy *copy, const struct usp_pump_statu
 	message_say("source %s: at byte %lld: %s%s", copy->request->source,
 		    (long long)copy->source_start + (long long)status->bytes,
 		    status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"
+		    : status->source_error == -ENODATA	    ? "it became shorter while it was read"
 							    : strerror(-status->source_error),
 		    status->source_error == -EOPNOTSUPP ? " (there is more, which the kernel's splice does not give)"
 							: "");
@@ -398,7 +405,7 @@ static int run_refused_by_kernel(const struct copy *copy)
 /* Finish what can be finished, and say what failed: an exit code. */
 static int run_judge(struct copy *copy, int result)
 {
-	int code, signo = watch_signo(&copy->watch);
+	int code, signo;
 	struct usp_pump_status status = {.size = sizeof(status)};
 	bool is_whole;
 	unsigned i;
@@ -409,13 +416,13 @@ static int run_judge(struct copy *copy, int result)
 	if (run_is_refused_by_kernel(copy, &status))
 		return run_refused_by_kernel(copy);
 	is_whole = run_is_whole(copy, result, &status);
-	code = run_judge_source(copy, &status);
+	code = run_judge_source(copy, &status, is_whole);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		if (!run_finish_sink(copy, &copy->sinks[i], i, is_whole) && code == CLI_DONE)
 			code = CLI_SINK;
 	}
-	/* A signal can come while bytes are read back, too. */
-	if (signo != 0 && (result == -ECANCELED || (code != CLI_DONE && copy->request->verify_written))) {
+	signo = watch_signo(&copy->watch); /* only now: it may have come while bytes were read back */
+	if (signo != 0 && (result == -ECANCELED || copy->was_interrupted)) {
 		run_say_interrupted(copy, signo);
 		code = CLI_SIGNAL + signo;
 	} else if (code == CLI_DONE && result < 0) {

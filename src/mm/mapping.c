@@ -25,6 +25,7 @@
 #include "base/sized.h"
 #include "base/sys.h"
 #include "mm/fill.h"
+#include "mm/folio.h"
 #include "mm/index.h"
 #include "mm/reclaim.h"
 
@@ -65,6 +66,7 @@ struct usp_cached {
 	struct usp_fill fill;
 	unsigned order;
 	bool is_indexed; /* the cache has a reference */
+	bool is_stolen;	 /* it belongs to whoever has it, and counts no more */
 	bool is_evicted; /* the holder of the lock drops the last reference */
 	atomic_bool is_filled;
 	atomic_size_t nr_lent; /* bytes, from the first one on, that were lent once */
@@ -126,7 +128,7 @@ static void cached_release(struct usp_folio *folio)
 
 	if (!is_locked)
 		pthread_mutex_lock(&mapping->lock);
-	mapping->usage.bytes -= cached->folio.len;
+	mapping->usage.bytes -= cached->is_stolen ? 0 : cached->folio.len;
 	if (!is_locked)
 		pthread_mutex_unlock(&mapping->lock);
 	if (atomic_load(&cached->event_fd) >= 0)
@@ -265,21 +267,41 @@ static bool cached_may_go(const struct usp_reclaim_entry *entry)
 	return cached_refs(cached) == 1;
 }
 
+/* Give up a folio that nobody else refers to. False if there is none. Lock held. */
+static bool mapping_evict(struct usp_mapping *mapping)
+{
+	struct usp_reclaim_entry *entry = usp_reclaim_take(&mapping->reclaim, cached_may_go);
+	struct usp_cached *cached = entry ? cached_of_entry(entry) : NULL;
+
+	if (!cached)
+		return false;
+	mapping_forget(mapping, cached, false);
+	mapping->usage.nr_evicted++;
+	cached->is_evicted = true;
+	usp_folio_put(&cached->folio);
+	return true;
+}
+
 /* Evict until len more bytes fit in the budget. False if nothing more can go. Lock held. */
 static bool mapping_make_room(struct usp_mapping *mapping, size_t len)
 {
 	while (mapping->usage.bytes + len > mapping->params.budget) {
-		struct usp_reclaim_entry *entry = usp_reclaim_take(&mapping->reclaim, cached_may_go);
-		struct usp_cached *cached = entry ? cached_of_entry(entry) : NULL;
-
-		if (!cached)
+		if (!mapping_evict(mapping))
 			return false;
-		mapping_forget(mapping, cached, false);
-		mapping->usage.nr_evicted++;
-		cached->is_evicted = true;
-		usp_folio_put(&cached->folio);
 	}
 	return true;
+}
+
+/* Take memory for a folio. If the system has none, the cache gives up some of its own. Lock held. */
+static struct usp_folio *mapping_take_memory(struct usp_mapping *mapping, size_t len)
+{
+	struct usp_folio *memory = usp_folio_new(len);
+
+	while (!memory && mapping_evict(mapping)) {
+		usp_folio_trim();
+		memory = usp_folio_new(len);
+	}
+	return memory;
 }
 
 /* What a lend was asked for, what it gives, and why it gives no more. */
@@ -328,7 +350,7 @@ static struct usp_cached *mapping_add(struct usp_mapping *mapping, int64_t off, 
 {
 	size_t len = (size_t)1 << (order + PAGE_SHIFT);
 	bool has_room = mapping_make_room(mapping, len);
-	struct usp_folio *memory = has_room ? usp_folio_new(len) : NULL;
+	struct usp_folio *memory = has_room ? mapping_take_memory(mapping, len) : NULL;
 	struct usp_cached *cached = NULL;
 
 	lend->error = has_room ? -ENOMEM : -EAGAIN;
@@ -368,6 +390,8 @@ static struct usp_cached *mapping_ask(struct usp_mapping *mapping, int64_t off, 
 {
 	struct usp_cached *cached = mapping_add(mapping, off, mapping_order(mapping, off, want), lend);
 
+	if (!cached && lend->error == -ENOMEM)
+		cached = mapping_add(mapping, off, mapping_order(mapping, off, 1), lend);
 	if (cached && !usp_filler_ask(mapping->filler, &cached->fill, is_urgent))
 		TAILQ_INSERT_TAIL(&lend->own, &cached->fill, link);
 	return cached;
@@ -504,8 +528,10 @@ int64_t usp_mapping_look(struct usp_mapping *mapping)
 	struct usp_mapping_state state = {.bytes = 0};
 	int ret = mapping_is_ours(mapping) ? mapping->ops->get_state(mapping->source, &state) : -ESTALE;
 
-	if (ret < 0)
-		return ret;
+	if (ret == 0 && state.bytes < 0)
+		ret = -EIO;
+	if (ret)
+		return ret < 0 ? ret : -EIO;
 	pthread_mutex_lock(&mapping->lock);
 	if (mapping->state.is_unsettled || state_differs(&state, &mapping->state)) {
 		mapping->state = state;
@@ -633,22 +659,27 @@ void usp_cached_await(struct usp_folio *folio)
 	pthread_mutex_unlock(&mapping->lock);
 }
 
-bool usp_cached_steal(struct usp_folio *folio)
+bool usp_cached_steal(struct usp_folio *folio, size_t offset, size_t len)
 {
 	struct usp_cached *cached = cached_of(folio);
 	struct usp_mapping *mapping = cached->mapping;
 	bool is_indexed, is_ours;
 
-	if (!mapping_is_ours(mapping) || !atomic_load(&cached->is_filled))
+	if (!mapping_is_ours(mapping) || !atomic_load(&cached->is_filled) || offset || len < cached->fill.nr_read)
 		return false;
 	pthread_mutex_lock(&mapping->lock);
 	is_indexed = cached->is_indexed;
 	is_ours = cached_refs(cached) == (is_indexed ? 2 : 1);
 	if (is_ours && is_indexed)
 		mapping_forget(mapping, cached, true);
+	if (is_ours && !cached->is_stolen)
+		mapping->usage.bytes -= cached->folio.len;
+	cached->is_stolen |= is_ours;
 	pthread_mutex_unlock(&mapping->lock);
 	if (is_ours && is_indexed)
 		usp_folio_put(folio);
+	if (is_ours)
+		mapping_tell_room(mapping);
 	return is_ours;
 }
 
@@ -712,7 +743,7 @@ int usp_mapping_new(const struct usp_mapping_ops *ops, void *source, const struc
 		return -ENOMEM;
 	mapping->ops = ops;
 	mapping->source = source;
-	ret = ops->read_folios && ops->get_state ? mapping_take_params(&mapping->params, params) : -EINVAL;
+	ret = ops->name && ops->read_folios && ops->get_state ? mapping_take_params(&mapping->params, params) : -EINVAL;
 	if (ret == 0)
 		ret = mapping_init(mapping);
 	if (ret < 0)

@@ -69,7 +69,10 @@ size_t usp_cached_charge(struct usp_folio *folio, size_t offset, size_t len);
 /* Drop a reference. */
 void usp_cached_put(struct usp_folio *folio);
 
-/* Take the folio out of the cache, if the caller has the only reference: then it may be written. */
-bool usp_cached_steal(struct usp_folio *folio);
+/*
+ * Take the folio out of the cache, if the caller has the only reference, and all of its bytes: then it may be
+ * written. It no longer counts for the budget. (Of a part, the rest would have to be read again.)
+ */
+bool usp_cached_steal(struct usp_folio *folio, size_t offset, size_t len);
 
 #endif

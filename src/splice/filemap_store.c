@@ -195,8 +195,8 @@ static const struct usp_file_ops store_ops = {
 
 int usp_mapping_open_store(struct usp_mapping *mapping, const char *name, struct usp_file **ret_file)
 {
-	struct store *store = usp_alloc(sizeof(*store));
-	int ret = store ? usp_file_new(&store_ops, USP_WRITE, name, store, ret_file) : -ENOMEM;
+	struct store *store = name ? usp_alloc(sizeof(*store)) : NULL;
+	int ret = !name ? -EINVAL : store ? usp_file_new(&store_ops, USP_WRITE, name, store, ret_file) : -ENOMEM;
 
 	if (ret < 0) {
 		usp_free(store);

@@ -164,7 +164,7 @@ static ssize_t digest_hash(struct digest *digest, struct usp_pipe *pipe, unsigne
 {
 	ssize_t ret = usp_splice_from_pipe(pipe, USP_MAX_RW_COUNT, flags, digest_actor, digest);
 
-	return ret == 0 && usp_pipe_len(pipe) ? -EIO : ret; /* confirm found that the bytes are gone */
+	return ret == 0 && usp_pipe_len(pipe) ? -ENODATA : ret; /* confirm found that the bytes are gone */
 }
 
 /* --- The thread --------------------------------------------------------------------------------------------- */

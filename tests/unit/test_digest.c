@@ -616,8 +616,8 @@ static void bytes_that_are_gone_are_an_error_of_the_stage(void **state)
 		assert_int_equal(usp_splice(stage, NULL, end[1], NULL, PAGE, 0), PAGE);
 		below->nr_gives = 0;
 		SCRIPT(below, 0, 0);
-		assert_int_equal(usp_splice(stage, NULL, end[1], NULL, PAGE, 0), -EIO);
-		assert_int_equal(usp_splice(stage, NULL, end[1], NULL, PAGE, 0), -EIO);
+		assert_int_equal(usp_splice(stage, NULL, end[1], NULL, PAGE, 0), -ENODATA);
+		assert_int_equal(usp_splice(stage, NULL, end[1], NULL, PAGE, 0), -ENODATA);
 		drop(&stage);
 		close_pipe(end);
 		mock_close(below);

@@ -570,6 +570,65 @@ static void test_steal(void **state)
 	drop(&file);
 }
 
+/* A part of a folio is not given away: the rest would have to be read again. What is stolen counts no more. */
+static void test_steal_part(void **state)
+{
+	struct source source;
+	struct usp_file *file, *end[2];
+
+	(void)state;
+	source_init(&source, 16 * PAGE);
+	file = open_source(&source, MIB, 1);
+	open_wide_pipe(end, 0);
+	check_pread(file, 0, 16 * PAGE, 0);
+	assert_int_equal(usp_splice(file, &(int64_t){0}, end[1], NULL, PAGE, 0), PAGE);
+	assert_false(steal_first(end[0]));
+	take_bytes(end[0], 0, PAGE);
+	for (unsigned i = 0; i < 100; i++) { /* more than the budget, all held by their new owner */
+		struct usp_buf buf;
+
+		check_pread(file, 0, 16 * PAGE, 0);
+		while (nr_bufs_in(end[0]) == 0 || usp_pipe_len(end[0]->priv) < 16 * PAGE)
+			assert_true(usp_splice(file, &(int64_t){(int64_t)usp_pipe_len(end[0]->priv)}, end[1], NULL,
+					       16 * PAGE, 0) > 0);
+		for (unsigned nr = nr_bufs_in(end[0]); nr; nr--) {
+			assert_int_equal(peek_bufs(end[0], &buf, 1), 1);
+			if (i < 10 && usp_buf_try_steal(NULL, &buf))
+				assert_true(usage_of(file).bytes < 16 * PAGE);
+			take_bytes(end[0], 16 * PAGE - usp_pipe_len(end[0]->priv), buf.len);
+		}
+	}
+	close_pipe(end);
+	drop(&file);
+}
+
+/* A source that claims more than it was asked for is not believed. */
+static ssize_t boast_read_folios(void *arg, const struct iovec *iov, unsigned nr_segs, int64_t off)
+{
+	(void)arg, (void)iov, (void)nr_segs, (void)off;
+	return 1 << 30;
+}
+
+static void test_boast(void **state)
+{
+	struct usp_mapping_ops ops = source_ops;
+	const struct usp_mapping_params params = {.size = sizeof(params)};
+	struct usp_mapping *mapping;
+	struct usp_file *file;
+	struct source source;
+	char byte;
+
+	(void)state;
+	source_init(&source, PAGE);
+	ops.read_folios = boast_read_folios;
+	assert_int_equal(usp_mapping_new(&ops, &source, &params, &mapping), 0);
+	assert_int_equal(usp_mapping_open(mapping, NULL, &file), -EINVAL);
+	assert_int_equal(usp_mapping_open(mapping, "boast", &file), 0);
+	assert_int_equal(usp_pread(file, &byte, 1, 0), -EIO);
+	drop(&file);
+	usp_mapping_put(mapping);
+}
+
 /* A scan of ten times the budget does not drive out what is used again and again. */
 static void test_scan(void **state)
 {
@@ -977,12 +1036,13 @@ static void test_cached_refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_read),	CASE(test_warm),	 CASE(test_readahead),	CASE(test_late),
-		CASE(test_outlives),	CASE(test_error),	 CASE(test_cut),	CASE(test_change),
-		CASE(test_unsettled),	CASE(test_budget),	 CASE(test_await_room), CASE(test_steal),
-		CASE(test_scan),	CASE(test_readers),	 CASE(test_races),	CASE(test_params),
-		CASE(test_folio_bytes), CASE(test_fork),	 CASE(test_cached),	CASE(test_cached_refuses),
-		CASE(test_store),	CASE(test_store_pieces), CASE(test_store_pump),
+		CASE(test_read),	CASE(test_warm),    CASE(test_readahead),  CASE(test_late),
+		CASE(test_outlives),	CASE(test_error),   CASE(test_cut),	   CASE(test_change),
+		CASE(test_unsettled),	CASE(test_budget),  CASE(test_await_room), CASE(test_steal),
+		CASE(test_scan),	CASE(test_readers), CASE(test_races),	   CASE(test_params),
+		CASE(test_folio_bytes), CASE(test_fork),    CASE(test_cached),	   CASE(test_cached_refuses),
+		CASE(test_steal_part),	CASE(test_boast),   CASE(test_store),	   CASE(test_store_pieces),
+		CASE(test_store_pump),
 	};
 
 	return cmocka_run_group_tests_name("mapping", tests, NULL, NULL);
