@@ -5,6 +5,7 @@
  *   pread-SIZE     pread(2) into one buffer, the file in the kernel's page cache, again and again
  *   cached-SIZE    the same bytes from a warm cached: by reference: splice to null:
  *   direct-pread   four threads, each pread(2) of O_DIRECT in pieces of 1 MiB, in order, again and again
+ *   direct-64m     the same, but into as much memory as the cache has
  *   direct-uring   the same by io_uring in one thread, four at a time
  *   direct-cached  the same from cached:PATH\,direct, whose budget is too small to keep it
  *   random-pread   four threads, pread(2) of O_DIRECT, 4 KiB each, all over the file
@@ -34,6 +35,8 @@ struct job {
 	size_t len, piece, size; /* to read, at a time, of the file */
 	unsigned nr_readers;
 	bool is_random;
+	unsigned char *memory; /* of memory_len bytes, that the threads read into in turns; else each has one piece */
+	size_t memory_len;
 	_Atomic(size_t) next; /* of the threads that share a file */
 };
 
@@ -70,11 +73,12 @@ static void *direct_thread(void *arg)
 {
 	struct job *job = arg;
 	int fd = (int)bench_check(open(job->path, O_RDONLY | O_DIRECT | O_CLOEXEC), job->path);
-	unsigned char *memory = bench_memory(BENCH_HUGE_BYTES);
-	size_t number;
+	unsigned char *memory = job->memory ? job->memory : bench_memory(BENCH_HUGE_BYTES);
+	size_t number, nr_pieces = job->memory ? job->memory_len / job->piece : 1;
 
 	while ((number = atomic_fetch_add(&job->next, 1)) < job->len / job->piece)
-		bench_check(pread(fd, memory, job->piece, piece_off(job, number)), "pread");
+		bench_check(pread(fd, memory + number % nr_pieces * job->piece, job->piece, piece_off(job, number)),
+			    "pread");
 	close(fd);
 	return NULL;
 }
@@ -256,7 +260,11 @@ int main(int argc, char **argv)
 		timed_cached(&job, "cached:%s,budget=%zu", 2 * job.size);
 	else if (strcmp(argv[1], "direct-pread") == 0 || strcmp(argv[1], "random-pread") == 0)
 		timed(&job, pread_direct);
-	else if (strcmp(argv[1], "direct-uring") == 0 || strcmp(argv[1], "random-uring") == 0)
+	else if (strcmp(argv[1], "direct-64m") == 0) {
+		job.memory_len = CACHE_BUDGET;
+		job.memory = bench_memory(job.memory_len); /* every byte is written before the time begins */
+		timed(&job, pread_direct);
+	} else if (strcmp(argv[1], "direct-uring") == 0 || strcmp(argv[1], "random-uring") == 0)
 		timed(&job, uring_direct);
 	else if (strcmp(argv[1], "direct-cached") == 0)
 		timed_cached(&job, "cached:%s\\,direct,budget=%zu", CACHE_BUDGET);
