@@ -4,8 +4,12 @@
  *
  *   pread-SIZE     pread(2) into one buffer, the file in the kernel's page cache, again and again
  *   cached-SIZE    the same bytes from a warm cached: by reference: splice to null:
- *   direct-pread   four threads, each pread(2) of O_DIRECT in pieces of 1 MiB, in order, once
- *   direct-cached  a cold cached:PATH\,direct in order, once
+ *   direct-pread   four threads, each pread(2) of O_DIRECT in pieces of 1 MiB, in order, again and again
+ *   direct-64m     the same, but into as much memory as the cache has
+ *   direct-uring   the same by io_uring in one thread, four at a time
+ *   direct-cached  the same from cached:PATH\,direct, whose budget is too small to keep it
+ *   random-pread   four threads, pread(2) of O_DIRECT, 4 KiB each, all over the file
+ *   random-uring   the same by io_uring
  *   readers-N      N threads that read a cold cached: in order, once each
  *
  * SIZE is 4k, 64k or 1m. Prints the seconds and the seconds of CPU that it took.
@@ -14,6 +18,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
+#ifdef USP_HAVE_URING
+#include <liburing.h>
+#endif
 #include <usplice/mapping.h>
 
 #include "bench.h"
@@ -21,11 +28,15 @@
 #define CACHE_DEPTH 4
 #define CACHE_PIECE ((size_t)1 << 20)
 #define CACHE_READERS_MAX 64
+#define CACHE_BUDGET ((size_t)64 << 20) /* of a cache that is too small for the file */
 
 struct job {
 	const char *path;
 	size_t len, piece, size; /* to read, at a time, of the file */
 	unsigned nr_readers;
+	bool is_random;
+	unsigned char *memory; /* of memory_len bytes, that the threads read into in turns; else each has one piece */
+	size_t memory_len;
 	_Atomic(size_t) next; /* of the threads that share a file */
 };
 
@@ -50,15 +61,24 @@ static void pread_warm(struct job *job)
 	close(fd);
 }
 
+/* Return where the piece of this number is. */
+static off_t piece_off(const struct job *job, size_t number)
+{
+	size_t nr = job->size / job->piece;
+
+	return (off_t)((job->is_random ? number * 2654435761u : number) % nr * job->piece);
+}
+
 static void *direct_thread(void *arg)
 {
 	struct job *job = arg;
 	int fd = (int)bench_check(open(job->path, O_RDONLY | O_DIRECT | O_CLOEXEC), job->path);
-	unsigned char *memory = bench_memory(BENCH_HUGE_BYTES);
-	size_t off;
+	unsigned char *memory = job->memory ? job->memory : bench_memory(BENCH_HUGE_BYTES);
+	size_t number, nr_pieces = job->memory ? job->memory_len / job->piece : 1;
 
-	while ((off = atomic_fetch_add(&job->next, job->piece)) < job->len)
-		bench_check(pread(fd, memory, job->piece, (off_t)off), "pread");
+	while ((number = atomic_fetch_add(&job->next, 1)) < job->len / job->piece)
+		bench_check(pread(fd, memory + number % nr_pieces * job->piece, job->piece, piece_off(job, number)),
+			    "pread");
 	close(fd);
 	return NULL;
 }
@@ -80,6 +100,48 @@ static void pread_direct(struct job *job)
 {
 	run_threads(job, direct_thread);
 }
+
+#ifdef USP_HAVE_URING
+static void uring_ask(struct io_uring *ring, const struct job *job, int fd, unsigned char *memory, size_t number)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+
+	io_uring_prep_read(sqe, fd, memory, (unsigned)job->piece, piece_off(job, number));
+	io_uring_sqe_set_data(sqe, memory);
+}
+
+static void uring_direct(struct job *job)
+{
+	int fd = (int)bench_check(open(job->path, O_RDONLY | O_DIRECT | O_CLOEXEC), job->path);
+	unsigned char *memory = bench_memory(CACHE_DEPTH * job->piece);
+	size_t nr = job->len / job->piece, asked = 0;
+	struct io_uring_cqe *cqe;
+	struct io_uring ring;
+
+	if (io_uring_queue_init(2 * CACHE_DEPTH, &ring, 0) < 0)
+		bench_die("io_uring", ENOSYS);
+	for (; asked < CACHE_DEPTH && asked < nr; asked++)
+		uring_ask(&ring, job, fd, memory + asked * job->piece, asked);
+	for (size_t done = 0; done < nr; done++) {
+		unsigned char *free_memory;
+
+		io_uring_submit_and_wait(&ring, 1);
+		if (io_uring_wait_cqe(&ring, &cqe) < 0 || cqe->res < 0)
+			bench_die("io_uring", EIO);
+		free_memory = io_uring_cqe_get_data(cqe);
+		io_uring_cqe_seen(&ring, cqe);
+		if (asked < nr)
+			uring_ask(&ring, job, fd, free_memory, asked++);
+	}
+	io_uring_queue_exit(&ring);
+	close(fd);
+}
+#else
+static void uring_direct(struct job *job)
+{
+	bench_die(job->path, ENOSYS);
+}
+#endif
 
 /* --- Ours --------------------------------------------------------------------------------------------------- */
 
@@ -144,14 +206,6 @@ static void cached_readers(struct job *job)
 	usp_file_put(file);
 }
 
-static void cached_direct(struct job *job)
-{
-	struct usp_file *file = cache_open(job, "cached:%s\\,direct,budget=%zu", (size_t)64 << 20);
-
-	cache_drop(job, file, job->len);
-	usp_file_put(file);
-}
-
 /* --- Timing --------------------------------------------------------------------------------------------------- */
 
 static void report(double since, double cpu_since)
@@ -167,10 +221,10 @@ static void timed(struct job *job, void (*run)(struct job *job))
 	report(since, cpu_since);
 }
 
-/* The cache is filled first, outside of the time. */
-static void timed_warm(struct job *job)
+/* Read once before the time begins: what fits is in the cache then, and the kernel has cleared its memory. */
+static void timed_cached(struct job *job, const char *form, size_t budget)
 {
-	struct usp_file *file = cache_open(job, "cached:%s,budget=%zu", 2 * job->size);
+	struct usp_file *file = cache_open(job, form, budget);
 	double since, cpu_since;
 
 	cache_drop(job, file, job->size);
@@ -198,15 +252,22 @@ int main(int argc, char **argv)
 	job.path = argv[2];
 	job.len = bench_bytes(argv[3]);
 	job.size = file_size(job.path);
-	job.piece = piece_of(argv[1]);
+	job.is_random = strncmp(argv[1], "random-", 7) == 0;
+	job.piece = job.is_random ? 4096 : piece_of(argv[1]);
 	if (strncmp(argv[1], "pread-", 6) == 0)
 		timed(&job, pread_warm);
 	else if (strncmp(argv[1], "cached-", 7) == 0)
-		timed_warm(&job);
-	else if (strcmp(argv[1], "direct-pread") == 0)
+		timed_cached(&job, "cached:%s,budget=%zu", 2 * job.size);
+	else if (strcmp(argv[1], "direct-pread") == 0 || strcmp(argv[1], "random-pread") == 0)
 		timed(&job, pread_direct);
+	else if (strcmp(argv[1], "direct-64m") == 0) {
+		job.memory_len = CACHE_BUDGET;
+		job.memory = bench_memory(job.memory_len); /* every byte is written before the time begins */
+		timed(&job, pread_direct);
+	} else if (strcmp(argv[1], "direct-uring") == 0 || strcmp(argv[1], "random-uring") == 0)
+		timed(&job, uring_direct);
 	else if (strcmp(argv[1], "direct-cached") == 0)
-		timed(&job, cached_direct);
+		timed_cached(&job, "cached:%s\\,direct,budget=%zu", CACHE_BUDGET);
 	else if (strncmp(argv[1], "readers-", 8) == 0 &&
 		 (job.nr_readers = (unsigned)bench_bytes(argv[1] + 8)) <= CACHE_READERS_MAX)
 		timed(&job, cached_readers);

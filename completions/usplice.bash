@@ -18,6 +18,10 @@ _usplice() {
 	--digest) mapfile -t COMPREPLY < <(compgen -W 'sha256 sha512 blake2b crc32c xxh64 xxh3 xxh128' -- "$cur") ;;
 	--verify) mapfile -t COMPREPLY < <(compgen -W 'sha256: sha512: blake2b: crc32c: xxh64: xxh3: xxh128:' -- "$cur") ;;
 	--compress) mapfile -t COMPREPLY < <(compgen -W 'zstd zstd: gzip gzip: lz4 lz4: xz xz:' -- "$cur") ;;
+	--write-blocks)
+		compopt -o filenames -o nospace 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -W 'sha256: sha512: blake2b: crc32c: xxh64: xxh3: xxh128:' -- "$cur" && compgen -f -- "$cur")
+		;;
 	--on-slow) mapfile -t COMPREPLY < <(compgen -W 'block detach' -- "$cur") ;;
 	--on-error) mapfile -t COMPREPLY < <(compgen -W 'stop continue' -- "$cur") ;;
 	--balance) mapfile -t COMPREPLY < <(compgen -W 'roundrobin leastconn source' -- "$cur") ;;

@@ -77,6 +77,15 @@ USP_EXPORT void usp_mapping_put(struct usp_mapping *mapping);
  */
 USP_EXPORT int usp_mapping_open(struct usp_mapping *mapping, const char *name, struct usp_file **ret_file);
 
+/*
+ * Make a file to write to: what is written is kept in the cache as what the source has there, for later reads.
+ * The source is not written. The caller answers for the bytes. They come in order from the position on; a seek
+ * goes to a multiple of params.folio_bytes. usp_splice with USP_SPLICE_MOVE takes whole pages over by reference;
+ * the ledger tells. Bytes that are in the cache already, or for which it has no room, are dropped. -ENOSPC behind
+ * the end of the source. Not for several threads at once. -ENOMEM.
+ */
+USP_EXPORT int usp_mapping_open_store(struct usp_mapping *mapping, const char *name, struct usp_file **ret_file);
+
 /* Forget the bytes [off, off + len) of the source; len 0: to its end. Folios in pipes keep what they have. */
 USP_EXPORT void usp_mapping_invalidate(struct usp_mapping *mapping, int64_t off, size_t len);
 

@@ -34,6 +34,9 @@ struct usp_transform_params {
  *   zstd[:LEVEL], gzip[:LEVEL], lz4[:LEVEL], xz[:LEVEL]   compress
  *   decrypt:identity | decrypt:passphrase              read a file of age, by params.secret
  *   encrypt:age1...[,age1...] | encrypt:passphrase     make a file of age
+ *   blocks:FILE                       verify each block of the bytes by the list of checksums in FILE
+ *   sums:ALG[:SIZE]                   compute such a list, of blocks of SIZE bytes: a power of two from 4096
+ *                                     to 1048576, 65536 without it
  *
  * The algorithms are sha256, sha512, blake2b (of 512 bits), crc32c, xxh64, xxh3 (of 64 bits) and xxh128.
  *
@@ -54,6 +57,13 @@ struct usp_transform_params {
  * passphrase may have a newline behind it. Wipe it after the call; the stage wipes its own copy. decrypt passes a
  * chunk of 64 KiB on when its tag has been checked. -EBADMSG for input that is no file of age, was changed, or
  * ends too early; -ENOKEY if none of the keys fits. See usp_transform_failure.
+ * blocks lends bufs whose confirm verifies the block that they are in, once for all sinks. So a bad block goes
+ * nowhere: confirm gives -EBADMSG, and a pump ends with it as the error of the source, at the first byte of that
+ * block, after all before it. An input that is shorter or longer than the list says ends with -EBADMSG. A block
+ * goes by reference where one buf of the file below covers it; else it is copied. FILE is read at once, in a call
+ * that may block; a malformed one is -EINVAL. The list takes the memory of its checksums.
+ *
+ * sums passes bytes on in the same way, and waits for those that come late. usp_sums_write writes the list.
  *
  * The stage waits, or not, by its own USP_NONBLOCK, and for a socket below by that of the socket; a pump sets
  * both. In a child of fork(2) a stage with a thread gives -ESTALE.
@@ -61,7 +71,7 @@ struct usp_transform_params {
 USP_EXPORT int usp_transform_open(const char *spec, struct usp_file *below, const struct usp_transform_params *params,
 				  struct usp_file **ret_file, const char **ret_why);
 
-/* Tell whether usp_transform_open would accept a spec: 0, -EINVAL or -EOPNOTSUPP, and ret_why. */
+/* Tell whether usp_transform_open would accept a spec: 0, -EINVAL or -EOPNOTSUPP, and ret_why. Reads no file. */
 USP_EXPORT int usp_transform_check(const char *spec, const char **ret_why);
 
 /*
@@ -83,6 +93,12 @@ struct usp_digest_result {
  * -EBADMSG. -EAGAIN before that, -EINVAL if there is none. Does not block. Valid until the stage is closed.
  */
 USP_EXPORT int usp_digest_result(const struct usp_file *stage, unsigned index, struct usp_digest_result *ret_result);
+
+/*
+ * Write the list of a stage of sums to a descriptor, after the stage has told the end of input, or has given
+ * params.length bytes; blocks:FILE reads it. 0, -EAGAIN before that, -EINVAL for another file, or -errno of write(2). Blocks.
+ */
+USP_EXPORT int usp_sums_write(const struct usp_file *stage, int fd);
 
 #ifdef __cplusplus
 }

@@ -2,6 +2,7 @@
 /* cmd_copy - `usplice copy`: its options. */
 #include "cli.h"
 #include "copy.h"
+#include "copy_blocks.h"
 #include "option.h"
 #include "sums.h"
 
@@ -83,6 +84,10 @@ static const struct option_row copy_options[] = {
 	 option_text, FIELD(verify_file)},
 	{"verify-written", 0, NULL, "read back what the sinks have, past the cache, and\ncompare", option_flag,
 	 FIELD(verify_written)},
+	{"verify-blocks", 0, "FILE", "copy no block that is not what FILE says, and fail\nthere, with 3", option_text,
+	 FIELD(verify_blocks)},
+	{"write-blocks", 0, "FILE", "write the checksums of the blocks into FILE, or\nALG:FILE, or ALG:SIZE:FILE",
+	 option_text, FIELD(write_blocks)},
 	{"progress", 0, NULL, "show progress also where standard error is no\nterminal", option_flag, FIELD(progress)},
 	{"quiet", 'q', NULL, "show no progress and no summary", option_flag, FIELD(quiet)},
 	{"verbose", 'v', NULL, "say at the end how each hop went, and why", option_flag, FIELD(verbose)},
@@ -134,6 +139,12 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return "--decrypt and --decrypt-passphrase exclude each other";
 	if (request->stages.encrypt[0] != '\0' && request->stages.new_passphrase.path)
 		return "--encrypt and --encrypt-passphrase exclude each other";
+	if (request->lane == USP_LANE_KERNEL && (request->verify_blocks || request->write_blocks))
+		return "checksums of blocks need the bytes in this process, so they exclude --lane kernel";
+	if (request->verify_blocks && (request->skip >= 0 || request->count >= 0))
+		return "--verify-blocks is about the whole source, so it excludes --skip and --count";
+	if (request->resume && (request->verify_blocks || request->write_blocks))
+		return "checksums of blocks need the whole source, so they exclude --resume";
 	if (request->quiet && request->progress)
 		return "--quiet and --progress exclude each other";
 	if (request->quiet && request->verbose)
@@ -144,16 +155,14 @@ static const char *copy_contradiction(const struct copy_request *request)
 /* Find the digest of the source in the file of --verify-file. An exit code. */
 static int copy_find_sums(struct copy_request *request)
 {
-	const char *name = request->source;
-	struct usp_spec *spec = NULL;
+	char *name;
 	int code;
 
 	if (!request->verify_file)
 		return CLI_DONE;
-	if (usp_spec_parse(request->source, &spec, NULL) == 0 && copy_path(spec))
-		name = copy_path(spec); /* without options */
-	code = sums_find(request->verify_file, name, &request->digests);
-	usp_spec_free(spec);
+	name = sums_name(request->source);
+	code = sums_find(request->verify_file, name ? name : request->source, &request->digests);
+	free(name);
 	return code;
 }
 
@@ -188,6 +197,11 @@ int cmd_copy(int argc, char **argv)
 	why = copy_contradiction(&request);
 	if (why) {
 		message_say("copy: %s", why);
+		return CLI_USAGE;
+	}
+	why = copy_blocks_check(&request);
+	if (why) {
+		message_say("copy: --write-blocks %s: %s", request.write_blocks, why);
 		return CLI_USAGE;
 	}
 	if (copy_find_sums(&request) != CLI_DONE)

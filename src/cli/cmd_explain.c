@@ -30,6 +30,8 @@ static const struct option_row explain_options[] = {
 	{"decompress", 0, NULL, "decompress, as usplice copy does", option_flag, FIELD(stages.decompress)},
 	{"compress", 0, "ALG[:LEVEL]", "compress, as usplice copy does", option_compress, FIELD(stages.compress)},
 	{"digest", 0, "ALG,...", "with digests, as usplice copy computes them", option_digest, FIELD(digests)},
+	{"verify-blocks", 0, "FILE", "with blocks verified, as usplice copy verifies them", option_text,
+	 FIELD(verify_blocks)},
 	{"trace", 0, NULL, "show the system calls that were made, with counts\nand times", option_flag, FIELD(trace)},
 	{"json", 0, NULL, "write the explanation as JSON", option_flag, FIELD(json)},
 	{"dot", 0, NULL, "write a graph for dot(1)", option_flag, FIELD(dot)},
@@ -280,24 +282,46 @@ static int explain_open(struct explanation *explanation)
 	return CLI_DONE;
 }
 
-/* Put the stages over the source that are asked for. The upper one becomes the source. */
+/* Put a stage over the source. It becomes the source. */
+static int explain_put_stage(struct explanation *explanation, const char *spec, const char **ret_why)
+{
+	struct usp_file *stage;
+	int error = usp_transform_open(spec, explanation->source, NULL, &stage, ret_why);
+
+	if (error < 0)
+		return error;
+	if (!explanation->bottom)
+		explanation->bottom = usp_file_get(explanation->source);
+	explanation->source = stage;
+	return 0;
+}
+
+/* Put the stages over the source that are asked for: an exit code. */
 static int explain_put_stages(struct explanation *explanation)
 {
-	const struct explain_request *request = explanation->request;
-	char spec[DIGEST_SPEC_MAX];
+	const char *list = explanation->request->verify_blocks, *why = NULL;
+	char digest_spec[DIGEST_SPEC_MAX], *spec;
 	int error = 0;
 
-	if (request->digests.nr == 0 && !stages_are_asked_for(&request->stages))
-		return 0;
-	explanation->bottom = usp_file_get(explanation->source);
-	if (request->stages.decompress)
-		error = stages_put(&explanation->source, "decompress", -1, NULL);
-	if (error == 0 && request->stages.compress)
-		error = stages_put(&explanation->source, request->stages.compress, -1, NULL);
-	if (error < 0 || request->digests.nr == 0)
-		return error;
-	digest_list_spec(&request->digests, spec);
-	return stages_put(&explanation->source, spec, -1, NULL);
+	if (list) {
+		if (asprintf(&spec, "blocks:%s", list) < 0)
+			return CLI_FAILED;
+		error = explain_put_stage(explanation, spec, &why);
+		free(spec);
+		if (error < 0)
+			return copy_usage("--verify-blocks", list, error == -EINVAL && why ? why : strerror(-error));
+	}
+	if (explanation->request->stages.decompress)
+		error = explain_put_stage(explanation, "decompress", &why);
+	if (error == 0 && explanation->request->stages.compress)
+		error = explain_put_stage(explanation, explanation->request->stages.compress, &why);
+	if (error == 0 && explanation->request->digests.nr > 0) {
+		digest_list_spec(&explanation->request->digests, digest_spec);
+		error = explain_put_stage(explanation, digest_spec, &why);
+	}
+	if (error < 0)
+		message_say("%s", strerror(-error));
+	return error < 0 ? CLI_FAILED : CLI_DONE;
 }
 
 static void explain_close(struct explanation *explanation)
@@ -320,11 +344,12 @@ static int explain_go(struct explanation *explanation)
 	const struct explain_request *request = explanation->request;
 	const struct usp_pump_params params = {
 		.size = sizeof(params), .lane = request->lane, .flags = USP_PUMP_COUNT, .count = request->sample};
-	int error = explain_put_stages(explanation);
+	int code = explain_put_stages(explanation), error;
 	unsigned i;
 
-	if (error == 0)
-		error = usp_pump_new(explanation->source, &params, &explanation->pump);
+	if (code != CLI_DONE)
+		return code;
+	error = usp_pump_new(explanation->source, &params, &explanation->pump);
 	for (i = 0; i < request->nr_sinks && error == 0; i++)
 		error = usp_pump_add_sink(explanation->pump, explanation->sinks[i]);
 	if (error == 0)

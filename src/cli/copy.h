@@ -32,6 +32,7 @@ struct copy_request {
 	struct digest_list digests;
 	const char *verify_file;
 	bool verify_written;
+	const char *verify_blocks, *write_blocks;
 };
 
 #define COPY_ERROR_MAX 256
@@ -57,8 +58,10 @@ struct copy {
 	const struct copy_request *request;
 	struct usp_spec *source_name; /* NULL if it does not parse */
 	struct usp_file *source;
-	struct usp_file *stage; /* the upper one over the source, if there are any; else NULL */
-	bool stage_counts;	/* a stage ends after count bytes, so the pump need not */
+	struct usp_file *verifier; /* over the source, with --verify-blocks; else NULL */
+	struct usp_file *summer;   /* over these, with --write-blocks; else NULL */
+	struct usp_file *stage;	   /* the upper one over these, if there are any; else NULL */
+	bool stage_counts;	   /* a stage ends after count bytes, so the pump need not */
 	struct stat source_object;
 	int source_number;    /* of its descriptor: copy_inherited */
 	int64_t source_was;   /* the offset of an inherited source, before it was moved */
@@ -74,9 +77,12 @@ struct copy {
 	_Atomic(const char *) opening;			/* the spec that is being opened, or NULL */
 	struct watch watch;
 	struct progress progress;
-	int report_fd;	    /* -1 without --report */
-	bool report_is_new; /* this run made the file */
-	bool is_silent;	    /* while bytes move: a message would land among them */
+	struct atomic_file *list; /* of --write-blocks, or NULL */
+	int list_fd;		  /* -1 without it */
+	int report_fd;		  /* -1 without --report */
+	bool report_is_new;	  /* this run made the file */
+	bool is_silent;		  /* while bytes move: a message would land among them */
+	bool was_interrupted;	  /* a signal came while bytes were read back */
 	double seconds, cpu_seconds;
 };
 

@@ -3,6 +3,7 @@
 #include "copy_digest.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_blocks.h"
 #include "json.h"
 #include "sums.h"
 
@@ -93,13 +94,13 @@ static int digest_put_rewriting(struct copy *copy, const char **ret_why)
 
 	if (!stages_are_asked_for(stages))
 		return 0;
-	copy->stage = usp_file_get(copy->source);
+	copy->stage = usp_file_get(copy_blocks_top(copy));
 	error = digest_put_decoding(copy, ret_why);
 	if (error == 0 && stages->compress)
 		error = stages_put(&copy->stage, stages->compress, copy->count, ret_why);
 	if (error == 0 && stages_encrypt(stages))
 		error = stages_put_encrypt(&copy->stage, stages, stages->compress ? -1 : copy->count, ret_why);
-	copy->stage_counts = stages_encode(stages);
+	copy->stage_counts |= stages_encode(stages);
 	return error;
 }
 
@@ -116,7 +117,7 @@ static int digest_put(struct copy *copy, const char **ret_why)
 	if (copy->resumed > 0)
 		usp_file_seek(copy->source, copy->source_start - copy->resumed, SEEK_SET);
 	if (!copy->stage)
-		copy->stage = usp_file_get(copy->source);
+		copy->stage = usp_file_get(copy_blocks_top(copy));
 	error = stages_put(&copy->stage, spec, count >= 0 ? count + copy->resumed : -1, ret_why);
 	copy->stage_counts = true;
 	return error == 0 && copy->resumed > 0 ? digest_see_resumed(copy) : error;
@@ -155,6 +156,18 @@ bool copy_digest_say_damaged(const struct copy *copy)
 	return true;
 }
 
+bool copy_digest_are_known(const struct copy *copy)
+{
+	struct usp_digest_result result;
+	unsigned i;
+
+	for (i = 0; i < copy->request->digests.nr; i++) {
+		if (!digest_ask(copy, i, &result))
+			return false;
+	}
+	return true;
+}
+
 bool copy_digest_say_wrong(const struct copy *copy, uint64_t bytes)
 {
 	struct usp_digest_result result;
@@ -190,7 +203,9 @@ void copy_digest_say(const struct copy *copy)
 	char *name;
 	unsigned i;
 
-	is_escaped = sums_escape(copy->request->source, &name);
+	char *source = sums_name(copy->request->source);
+
+	is_escaped = sums_escape(source ? source : "?", &name);
 	for (i = 0; i < copy->request->digests.nr; i++) {
 		if (!copy->request->digests.items[i].is_told || !digest_ask(copy, i, &result))
 			continue;
@@ -201,6 +216,7 @@ void copy_digest_say(const struct copy *copy)
 		fprintf(stderr, ") = %s\n", result.hex);
 	}
 	free(name);
+	free(source);
 }
 
 void copy_digest_json(FILE *out, const struct copy *copy)
@@ -278,6 +294,7 @@ const char *copy_digest_read_back(struct copy *copy, const struct copy_sink *sin
 
 	if (error == 0)
 		return NULL;
+	copy->was_interrupted |= error == -EINTR;
 	if (error == -EBADMSG)
 		snprintf(text, COPY_ERROR_MAX, "what was read back is not what was written");
 	else

@@ -19,6 +19,8 @@ int copy_digest_open(struct copy *copy);
 
 /* Say what a stage that rewrites found wrong with its input. False if there is nothing. */
 bool copy_digest_say_damaged(const struct copy *copy);
+/* Tell whether all digests that were asked for are known. */
+bool copy_digest_are_known(const struct copy *copy);
 
 /* Say which digests are not the expected ones. False if there is none. */
 bool copy_digest_say_wrong(const struct copy *copy, uint64_t bytes);

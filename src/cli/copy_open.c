@@ -10,6 +10,7 @@
 #include "atomic.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_blocks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -247,6 +248,8 @@ int copy_open(struct copy *copy)
 {
 	int code = open_all(copy);
 
+	if (code == CLI_DONE)
+		code = copy_blocks_open(copy);
 	if (code == CLI_DONE)
 		code = copy_seek(copy);
 	if (code != CLI_DONE)

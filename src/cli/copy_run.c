@@ -3,6 +3,7 @@
 #include "atomic.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_blocks.h"
 #include "copy_digest.h"
 #include "report.h"
 
@@ -21,9 +22,17 @@ static bool run_has_report(const struct copy *copy)
 	return copy->request->json || copy->report_fd >= 0 || copy->request->verbose || copy->progress.is_on;
 }
 
+/* Return what the pump reads: the source, or the highest stage over it. */
+static struct usp_file *run_source(const struct copy *copy)
+{
+	return copy->stage ? copy->stage : copy_blocks_top(copy);
+}
+
 static struct usp_pump_params run_params(const struct copy *copy)
 {
 	const struct copy_request *request = copy->request;
+
+	/* A stage has its own length, and sees the end. */
 
 	return (struct usp_pump_params){
 		.size = sizeof(struct usp_pump_params),
@@ -44,7 +53,7 @@ static struct usp_pump_params run_params(const struct copy *copy)
 static int run_new_pump(struct copy *copy)
 {
 	struct usp_pump_params params = run_params(copy);
-	int error = usp_pump_new(copy->stage ? copy->stage : copy->source, &params, &copy->pump);
+	int error = usp_pump_new(run_source(copy), &params, &copy->pump);
 	unsigned i;
 
 	for (i = 0; i < copy->request->nr_sinks && error == 0; i++)
@@ -342,16 +351,25 @@ static bool run_is_whole(const struct copy *copy, int result, const struct usp_p
 	return result == first_error;
 }
 
-static int run_judge_source(const struct copy *copy, const struct usp_pump_status *status)
+static int run_judge_source(const struct copy *copy, const struct usp_pump_status *status, bool is_whole)
 {
-	if (status->source_error == 0 || status->source_error == -ECANCELED)
+	if (status->source_error == -ECANCELED)
 		return CLI_DONE;
+	if (status->source_error == 0) {
+		if (!is_whole || copy_digest_are_known(copy))
+			return CLI_DONE;
+		message_say("source %s: its digest is not known", copy->request->source); /* no success without it */
+		return CLI_SOURCE;
+	}
 	if (copy_digest_say_damaged(copy) ||
 	    (status->source_error == -EBADMSG && copy_digest_say_wrong(copy, status->bytes)))
+		return CLI_SOURCE;
+	if (status->source_error == -EBADMSG && copy_blocks_say_wrong(copy, status->bytes))
 		return CLI_SOURCE;
 	message_say("source %s: at byte %lld: %s%s", copy->request->source,
 		    (long long)copy->source_start + (long long)status->bytes,
 		    status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"
+		    : status->source_error == -ENODATA	    ? "it became shorter while it was read"
 							    : strerror(-status->source_error),
 		    status->source_error == -EOPNOTSUPP ? " (there is more, which the kernel's splice does not give)"
 							: "");
@@ -387,7 +405,7 @@ static int run_refused_by_kernel(const struct copy *copy)
 /* Finish what can be finished, and say what failed: an exit code. */
 static int run_judge(struct copy *copy, int result)
 {
-	int code, signo = watch_signo(&copy->watch);
+	int code, signo;
 	struct usp_pump_status status = {.size = sizeof(status)};
 	bool is_whole;
 	unsigned i;
@@ -398,13 +416,13 @@ static int run_judge(struct copy *copy, int result)
 	if (run_is_refused_by_kernel(copy, &status))
 		return run_refused_by_kernel(copy);
 	is_whole = run_is_whole(copy, result, &status);
-	code = run_judge_source(copy, &status);
+	code = run_judge_source(copy, &status, is_whole);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		if (!run_finish_sink(copy, &copy->sinks[i], i, is_whole) && code == CLI_DONE)
 			code = CLI_SINK;
 	}
-	/* A signal can come while bytes are read back, too. */
-	if (signo != 0 && (result == -ECANCELED || (code != CLI_DONE && copy->request->verify_written))) {
+	signo = watch_signo(&copy->watch); /* only now: it may have come while bytes were read back */
+	if (signo != 0 && (result == -ECANCELED || copy->was_interrupted)) {
 		run_say_interrupted(copy, signo);
 		code = CLI_SIGNAL + signo;
 	} else if (code == CLI_DONE && result < 0) {
@@ -413,7 +431,7 @@ static int run_judge(struct copy *copy, int result)
 	}
 	if (!is_whole)
 		run_mark_cut_short(copy, code);
-	return code;
+	return code == CLI_DONE ? copy_blocks_commit(copy) : code;
 }
 
 static int run_transfer(struct copy *copy)
@@ -527,6 +545,7 @@ static void run_close(struct copy *copy)
 
 	usp_pump_free(copy->pump);
 	usp_file_put(copy->stage);
+	copy_blocks_close(copy);
 	usp_file_put(copy->source);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		atomic_discard(copy->sinks[i].atomic);
@@ -568,6 +587,7 @@ int copy_main(const struct copy_request *request)
 		.total = -1,
 		.sinks = calloc(request->nr_sinks, sizeof(struct copy_sink)),
 		.watch = {.status = run_on_status, .kill = run_on_kill},
+		.list_fd = -1,
 		.report_fd = -1,
 		.skipped.size = sizeof(copy.skipped),
 		.skipped_stages = {{.size = sizeof(struct usp_hop)}, {.size = sizeof(struct usp_hop)}},

@@ -20,6 +20,7 @@ struct explain_request {
 	enum usp_lane_choice lane;
 	struct stages stages;
 	struct digest_list digests;
+	const char *verify_blocks;
 	bool json, dot, trace, help;
 };
 

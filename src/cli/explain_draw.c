@@ -82,7 +82,8 @@ static const char *draw_advice(const struct explanation *explanation, const stru
 		return "without --lane user the kernel may carry it";
 	if (!hop->is_sink && explanation->bottom)
 		return stages_are_asked_for(&explanation->request->stages) ? NULL
-									   : "without --digest the kernel may carry it";
+		       : explanation->request->verify_blocks ? "without --verify-blocks the kernel may carry it"
+							     : "without --digest the kernel may carry it";
 	if (hop->is_sink && strcmp(usp_file_type(hop->file), "regular") == 0)
 		return "a file is always copied into the page cache; with the option direct the device may read the pages";
 	if (!hop->is_sink && strcmp(hop->hop.lane, "kernel") != 0)

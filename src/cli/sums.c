@@ -5,6 +5,7 @@
  *   HEX  NAME            text mode
  *   HEX *NAME            binary mode; the same here
  *   SHA256 (NAME) = HEX  with the algorithm: --tag
+ *   SHA256(NAME)= HEX    of openssl(1)
  *   \HEX  NA\nME         an escaped name
  *
  * The algorithm of a line without one follows from the length of the digest. Lines of another form, such as
@@ -19,6 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <usplice/spec.h>
+
+#define SUMS_LINE_MAX 16384 /* a path has at most 4096 characters, and each may be escaped */
 
 struct sums_entry {
 	const char *algorithm; /* as the library calls it; NULL for one that it does not know */
@@ -29,8 +33,9 @@ struct sums_entry {
 
 /* What a line with the algorithm calls it. */
 static const char *const sums_tags[][2] = {
-	{"SHA256", "sha256"}, {"SHA512", "sha512"}, {"BLAKE2b", "blake2b"}, {"BLAKE2b-512", "blake2b"},
-	{"CRC32C", "crc32c"}, {"XXH64", "xxh64"},   {"XXH3", "xxh3"},	    {"XXH128", "xxh128"},
+	{"SHA256", "sha256"},	{"SHA512", "sha512"},	{"BLAKE2b", "blake2b"},	   {"BLAKE2b-512", "blake2b"},
+	{"SHA2-256", "sha256"}, {"SHA2-512", "sha512"}, {"BLAKE2B512", "blake2b"}, {"CRC32C", "crc32c"},
+	{"XXH64", "xxh64"},	{"XXH3", "xxh3"},	{"XXH128", "xxh128"},
 };
 
 static const char *sums_find_tag(const char *tag, size_t len)
@@ -98,20 +103,22 @@ static size_t sums_count_hex(const char *text)
 	return strspn(text, "0123456789abcdefABCDEF");
 }
 
-/* Parse "ALG (NAME) = HEX". The name ends at the last ") = ". */
+/* Parse "ALG (NAME) = HEX", or "ALG(NAME)= HEX" of openssl(1). The name ends at the last of these. */
 static bool sums_parse_tagged(char *line, struct sums_entry *ret_entry)
 {
-	char *open = strstr(line, " ("), *close = NULL, *at;
+	char *open = strchr(line, '('), *close = NULL, *at;
+	bool has_blank = open && open > line && open[-1] == ' ';
+	const char *end = has_blank ? ") = " : ")= ";
 
-	for (at = open; at && (at = strstr(at, ") = ")) != NULL; at++)
+	for (at = open; at && (at = strstr(at, end)) != NULL; at++)
 		close = at;
-	if (!open || !close || close < open + 2)
+	if (!close)
 		return false;
 	*close = '\0';
 	*ret_entry = (struct sums_entry){
-		.algorithm = sums_find_tag(line, (size_t)(open - line)),
-		.hex = close + strlen(") = "),
-		.name = open + 2,
+		.algorithm = sums_find_tag(line, (size_t)(open - line) - has_blank),
+		.hex = close + strlen(end),
+		.name = open + 1,
 	};
 	ret_entry->hex_len = sums_count_hex(ret_entry->hex);
 	return ret_entry->hex_len > 0 && ret_entry->hex[ret_entry->hex_len] == '\0';
@@ -167,25 +174,40 @@ static void sums_take(struct sums_search *search, const struct sums_entry *entry
 	search->why = search->why ? search->why : why;
 }
 
+/* Read a line without its end. False at the end of the file. A line that is too long or has zeros becomes "". */
+static bool sums_read_line(FILE *file, char line[SUMS_LINE_MAX])
+{
+	size_t len;
+	int c;
+
+	if (!fgets(line, SUMS_LINE_MAX, file))
+		return false;
+	len = strlen(line);
+	if (len == 0 || (line[len - 1] != '\n' && !feof(file))) {
+		line[len = 0] = '\0';
+		do
+			c = getc(file);
+		while (c != '\n' && c != EOF);
+	}
+	while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
+		line[--len] = '\0';
+	return true;
+}
+
 /* Look through the file once, for each search: it may be a pipe. 0 or -errno. */
 static int sums_search_all(FILE *file, struct sums_search *searches, unsigned nr_searches)
 {
-	char *line = NULL;
-	size_t room = 0;
-	ssize_t len;
+	char line[SUMS_LINE_MAX];
 	unsigned i;
 
-	while ((len = getline(&line, &room, file)) >= 0) {
+	while (sums_read_line(file, line)) {
 		struct sums_entry entry;
 
-		while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
-			line[--len] = '\0';
-		if (strlen(line) != (size_t)len || !sums_parse(line, searches[0].path, &entry))
+		if (!sums_parse(line, searches[0].path, &entry))
 			continue;
 		for (i = 0; i < nr_searches; i++)
 			sums_take(&searches[i], &entry);
 	}
-	free(line);
 	return ferror(file) ? -errno : 0;
 }
 
@@ -201,6 +223,20 @@ static int sums_judge(const struct sums_search *search, int error)
 	else
 		return CLI_DONE;
 	return CLI_USAGE;
+}
+
+char *sums_name(const char *text)
+{
+	struct usp_spec *spec;
+	const char *why;
+	char *name;
+
+	if (usp_spec_parse(text, &spec, &why) < 0)
+		return strdup(text);
+	name = strcmp(usp_spec_scheme(spec), "cached") == 0 ? sums_name(usp_spec_address(spec))
+							    : strdup(usp_spec_path(spec) ? usp_spec_path(spec) : text);
+	usp_spec_free(spec);
+	return name;
 }
 
 int sums_find(const char *path, const char *name, struct digest_list *list)

@@ -10,6 +10,12 @@
  * list. An entry of that name counts, else one of its last component. An exit code; the error has been
  * said.
  */
+/*
+ * Return the name that a file of digests has for a source: its path without options, also that of what a cache is
+ * over; else the spec itself. The caller frees it. NULL without memory.
+ */
+char *sums_name(const char *spec);
+
 int sums_find(const char *path, const char *name, struct digest_list *list);
 
 /*

@@ -193,7 +193,7 @@ static const struct usp_file_ops cached_ops = {
 /* Check that a cache can serve the file: it has positions and a true size, and moves no offset of others. */
 static int cached_check(const struct usp_file *below, const char **ret_why)
 {
-	int64_t size = below->traits & USP_FILE_SEEKABLE ? usp_file_size(below) : -ESPIPE;
+	int64_t size = below->traits & USP_FILE_SEEKABLE ? usp_file_size(below) : -ESPIPE, last = size - 1;
 
 	if (size < 0)
 		*ret_why = "it has no positions or no size, and a cache needs both";
@@ -201,6 +201,8 @@ static int cached_check(const struct usp_file *below, const char **ret_why)
 		*ret_why = "others share the offset of the descriptor, which a cache would not move";
 	else if (below->fd >= 0 && usp_fd_peek(below, &size) > 0 && usp_file_size(below) <= size)
 		*ret_why = "it has more bytes than its size says";
+	else if (below->fd >= 0 && size > 0 && usp_fd_peek(below, &last) == 0 && usp_file_size(below) == size)
+		*ret_why = "it has fewer bytes than its size says";
 	else
 		return 0;
 	return -EINVAL;

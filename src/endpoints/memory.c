@@ -17,6 +17,7 @@
 #include "base/compiler.h"
 #include "endpoints/endpoints.h"
 #include "endpoints/spec.h"
+#include "mm/folio.h"
 #include "mm/gift.h"
 #include "splice/rope.h"
 
@@ -63,6 +64,8 @@ static const char *memory_refusal(struct usp_pipe *pipe, struct usp_buf *buf, si
 		return "MOVE was not asked for";
 	if (len < buf->len)
 		return "only a part of a buf was asked for";
+	if (!usp_folio_is_pooled(buf->store))
+		return "the memory has another owner";
 	return usp_buf_try_steal(pipe, buf) ? NULL : "others refer to the memory";
 }
 

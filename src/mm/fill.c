@@ -41,6 +41,17 @@ static unsigned fill_skip(struct iovec *iov, unsigned nr_segs, size_t len)
 	return to;
 }
 
+/* Ask the source once. More than fits is no answer, and neither is "later". */
+static ssize_t fill_ask(struct usp_filler *filler, const struct iovec *iov, unsigned nr_segs, int64_t off)
+{
+	ssize_t ret = filler->params.read(filler->params.arg, iov, nr_segs, off);
+	size_t len = 0;
+
+	for (unsigned i = 0; i < nr_segs; i++)
+		len += iov[i].iov_len;
+	return ret == -EAGAIN || (ret > 0 && (size_t)ret > len) ? -EIO : ret;
+}
+
 /* Read until the segments are full: the bytes, and what came behind them: 0 for the end, or -errno. */
 static size_t fill_read(struct usp_filler *filler, struct iovec *iov, unsigned nr_segs, int64_t off, int *ret_error)
 {
@@ -48,7 +59,7 @@ static size_t fill_read(struct usp_filler *filler, struct iovec *iov, unsigned n
 	ssize_t ret = 0;
 
 	while (nr_segs) {
-		ret = filler->params.read(filler->params.arg, iov, nr_segs, off + (int64_t)done);
+		ret = fill_ask(filler, iov, nr_segs, off + (int64_t)done);
 		if (ret == -EINTR)
 			continue;
 		if (ret <= 0)
@@ -56,7 +67,7 @@ static size_t fill_read(struct usp_filler *filler, struct iovec *iov, unsigned n
 		done += (size_t)ret;
 		nr_segs = fill_skip(iov, nr_segs, (size_t)ret);
 	}
-	*ret_error = ret == -EAGAIN ? -EIO : ret < 0 ? (int)ret : 0; /* later is not an answer of a source */
+	*ret_error = ret < 0 ? (int)ret : 0;
 	return done;
 }
 

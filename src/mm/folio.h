@@ -7,6 +7,12 @@
 
 #define USP_PAGE 4096u
 
+/* Tell whether the memory is of the pool: then the last reference frees it, and nobody else wants it back. */
+static inline bool usp_folio_is_pooled(const struct usp_folio *folio)
+{
+	return folio->order != 0;
+}
+
 /* Count the folios that are alive, and the bytes of those from the pool. */
 void usp_folio_usage(size_t *ret_nr_folios, size_t *ret_bytes);
 

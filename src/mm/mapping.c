@@ -16,174 +16,22 @@
 #include "mm/mapping.h"
 
 #include <errno.h>
-#include <pthread.h>
 
 #include "base/alloc.h"
-#include "base/atomic.h"
-#include "base/compiler.h"
-#include "base/own.h"
 #include "base/sized.h"
 #include "base/sys.h"
-#include "mm/fill.h"
-#include "mm/index.h"
-#include "mm/reclaim.h"
+#include "mm/folio.h"
+#include "mm/inside.h"
 
-#define PAGE_SHIFT 12
 #define FOLIO_BYTES_MAX ((size_t)2 << 20)
 #define BUDGET_MIN ((size_t)256 << 10)
 #define BUDGET_DEFAULT ((size_t)64 << 20)
 #define AHEAD_FIRST ((size_t)128 << 10)
 #define AHEAD_MAX ((size_t)8 << 20)
-#define AHEAD_PIECES 4			/* folios in one window: they are read side by side */
+#define AHEAD_PIECES 8 /* folios in one window: they are read side by side */
+#define BUDGET_SHARE 4 /* one reader has at most this part of the budget ahead, and takes no more at once */
 #define RANDOM_PIECE ((size_t)64 << 10) /* a longer read out of order is cut in pieces */
 #define NR_THREADS_MAX 16
-
-struct usp_mapping {
-	atomic_uint refs;	/* of the struct: one for all users, one for each folio */
-	atomic_uint nr_users;	/* files, and the maker */
-	unsigned process;	/* that has the threads */
-	atomic_bool is_starved; /* a reader waits for memory */
-	pthread_mutex_t lock;
-	pthread_cond_t filled, room;
-	const struct usp_mapping_ops *ops;
-	void *source;
-	struct usp_mapping_params params;
-	struct usp_filler *filler;
-	struct usp_index index;
-	struct usp_reclaim reclaim;
-	struct usp_mapping_state state; /* of the source, at the last look */
-	struct usp_mapping_usage usage; /* bytes: of all folios */
-	int room_fd;			/* -1 until asked for */
-};
-
-struct usp_cached {
-	struct usp_folio folio; /* first: bufs refer to it; over the bytes of memory */
-	struct usp_folio *memory;
-	struct usp_mapping *mapping;
-	struct usp_reclaim_entry entry;
-	struct usp_fill fill;
-	unsigned order;
-	bool is_indexed; /* the cache has a reference */
-	bool is_evicted; /* the holder of the lock drops the last reference */
-	atomic_bool is_filled;
-	atomic_size_t nr_lent; /* bytes, from the first one on, that were lent once */
-	atomic_int event_fd;   /* of those who wait for the fill; -1 until asked for */
-};
-
-static struct usp_cached *cached_of(struct usp_folio *folio)
-{
-	return usp_container_of(folio, struct usp_cached, folio);
-}
-
-static struct usp_cached *cached_of_entry(struct usp_reclaim_entry *entry)
-{
-	return usp_container_of(entry, struct usp_cached, entry);
-}
-
-static uint32_t cached_refs(const struct usp_cached *cached)
-{
-	return atomic_load_explicit(usp_u32(&cached->folio.refs), memory_order_acquire);
-}
-
-static int64_t cached_off(const struct usp_cached *cached)
-{
-	return cached->fill.off;
-}
-
-static uint64_t page_of(int64_t off)
-{
-	return (uint64_t)off >> PAGE_SHIFT;
-}
-
-/* A child of fork(2) has neither the threads nor, maybe, the lock. */
-static bool mapping_is_ours(const struct usp_mapping *mapping)
-{
-	return mapping->process == usp_own_nr();
-}
-
-/* --- The end of folios and mappings ------------------------------------------------------------------------ */
-
-static void mapping_unref(struct usp_mapping *mapping)
-{
-	if (atomic_fetch_sub(&mapping->refs, 1) != 1)
-		return;
-	usp_reclaim_fini(&mapping->reclaim);
-	pthread_mutex_destroy(&mapping->lock);
-	pthread_cond_destroy(&mapping->filled);
-	pthread_cond_destroy(&mapping->room);
-	if (mapping->room_fd >= 0)
-		usp_sys_close(mapping->room_fd);
-	usp_free(mapping);
-}
-
-/* The last reference to a folio is gone. */
-static void cached_release(struct usp_folio *folio)
-{
-	struct usp_cached *cached = cached_of(folio);
-	struct usp_mapping *mapping = cached->mapping;
-	bool is_locked = cached->is_evicted || !mapping_is_ours(mapping);
-
-	if (!is_locked)
-		pthread_mutex_lock(&mapping->lock);
-	mapping->usage.bytes -= cached->folio.len;
-	if (!is_locked)
-		pthread_mutex_unlock(&mapping->lock);
-	if (atomic_load(&cached->event_fd) >= 0)
-		usp_sys_close(atomic_load(&cached->event_fd));
-	usp_folio_put(cached->memory);
-	usp_free(cached);
-	mapping_unref(mapping);
-}
-
-/* Wake those who wait for memory. */
-static void mapping_tell_room(struct usp_mapping *mapping)
-{
-	if (!atomic_load(&mapping->is_starved))
-		return;
-	pthread_mutex_lock(&mapping->lock);
-	atomic_store(&mapping->is_starved, false);
-	if (mapping->room_fd >= 0)
-		usp_sys_eventfd_set(mapping->room_fd, true);
-	pthread_cond_broadcast(&mapping->room);
-	pthread_mutex_unlock(&mapping->lock);
-}
-
-/* Close the descriptor of a folio that nobody but the cache refers to any more. */
-static void cached_close_fd(struct usp_cached *cached)
-{
-	struct usp_mapping *mapping = cached->mapping;
-
-	pthread_mutex_lock(&mapping->lock);
-	if (cached->is_indexed && cached_refs(cached) == 2)
-		usp_sys_close(atomic_exchange(&cached->event_fd, -1));
-	pthread_mutex_unlock(&mapping->lock);
-}
-
-void usp_cached_put(struct usp_folio *folio)
-{
-	struct usp_cached *cached = cached_of(folio);
-	struct usp_mapping *mapping = cached->mapping;
-
-	if (!mapping_is_ours(mapping)) {
-		usp_folio_put(folio);
-		return;
-	}
-	atomic_fetch_add_explicit(&mapping->refs, 1, memory_order_relaxed);
-	if (atomic_load(&cached->event_fd) >= 0)
-		cached_close_fd(cached);
-	usp_folio_put(folio);
-	mapping_tell_room(mapping);
-	mapping_unref(mapping);
-}
-
-/* Take a folio out of the index and the queues. Its reference of the cache is then the caller's. Lock held. */
-static void mapping_forget(struct usp_mapping *mapping, struct usp_cached *cached, bool is_queued)
-{
-	usp_index_remove(&mapping->index, page_of(cached_off(cached)), cached->order);
-	if (is_queued)
-		usp_reclaim_remove(&mapping->reclaim, &cached->entry);
-	cached->is_indexed = false;
-}
 
 /* Drop the cached folios of a range. Lock held; it is dropped meanwhile. */
 static void mapping_drop(struct usp_mapping *mapping, int64_t from, int64_t to)
@@ -194,19 +42,19 @@ static void mapping_drop(struct usp_mapping *mapping, int64_t from, int64_t to)
 	TAILQ_INIT(&dead);
 	for (unsigned i = 0; i < usp_array_len(queues); i++) {
 		for (entry = TAILQ_FIRST(queues[i]); entry; entry = next) {
-			struct usp_cached *cached = cached_of_entry(entry);
+			struct usp_cached *cached = usp_cached_of_entry(entry);
 
 			next = TAILQ_NEXT(entry, link);
-			if (cached_off(cached) >= to || cached_off(cached) + (int64_t)cached->folio.len <= from)
+			if (usp_cached_off(cached) >= to || usp_cached_off(cached) + (int64_t)cached->folio.len <= from)
 				continue;
-			mapping_forget(mapping, cached, true);
+			usp_mapping_forget(mapping, cached, true);
 			TAILQ_INSERT_TAIL(&dead, entry, link);
 		}
 	}
 	pthread_mutex_unlock(&mapping->lock);
 	while ((entry = TAILQ_FIRST(&dead))) {
 		TAILQ_REMOVE(&dead, entry, link);
-		usp_cached_put(&cached_of_entry(entry)->folio);
+		usp_cached_put(&usp_cached_of_entry(entry)->folio);
 	}
 	pthread_mutex_lock(&mapping->lock);
 }
@@ -223,7 +71,7 @@ static ssize_t mapping_read(void *arg, const struct iovec *iov, unsigned nr_segs
 /* Tell whether the fill brought less than the source seemed to have there. Such a folio is not kept. */
 static bool cached_is_short(const struct usp_mapping *mapping, const struct usp_cached *cached)
 {
-	int64_t left = mapping->state.bytes - cached_off(cached);
+	int64_t left = mapping->state.bytes - usp_cached_off(cached);
 
 	return left > 0 && cached->fill.nr_read < usp_min((size_t)left, cached->fill.len);
 }
@@ -243,7 +91,7 @@ static void mapping_done(void *arg, struct usp_fill *fill)
 	was_indexed = cached->is_indexed;
 	is_kept = was_indexed && fill->error == 0 && !cached_is_short(mapping, cached);
 	if (was_indexed && !is_kept)
-		mapping_forget(mapping, cached, true);
+		usp_mapping_forget(mapping, cached, true);
 	if (was_indexed)
 		usp_folio_put(&cached->folio); /* one of the two: of the cache and of the fill */
 	atomic_store(&cached->is_filled, true);
@@ -252,7 +100,7 @@ static void mapping_done(void *arg, struct usp_fill *fill)
 	pthread_cond_broadcast(&mapping->filled);
 	pthread_mutex_unlock(&mapping->lock);
 	if (is_kept)
-		mapping_tell_room(mapping);
+		usp_mapping_tell_room(mapping);
 	else
 		usp_cached_put(&cached->folio);
 }
@@ -261,24 +109,44 @@ static bool cached_may_go(const struct usp_reclaim_entry *entry)
 {
 	const struct usp_cached *cached = usp_container_of(entry, struct usp_cached, entry);
 
-	return cached_refs(cached) == 1;
+	return usp_cached_refs(cached) == 1;
+}
+
+/* Give up a folio that nobody else refers to. False if there is none. Lock held. */
+static bool mapping_evict(struct usp_mapping *mapping)
+{
+	struct usp_reclaim_entry *entry = usp_reclaim_take(&mapping->reclaim, cached_may_go);
+	struct usp_cached *cached = entry ? usp_cached_of_entry(entry) : NULL;
+
+	if (!cached)
+		return false;
+	usp_mapping_forget(mapping, cached, false);
+	mapping->usage.nr_evicted++;
+	cached->is_evicted = true;
+	usp_folio_put(&cached->folio);
+	return true;
 }
 
 /* Evict until len more bytes fit in the budget. False if nothing more can go. Lock held. */
 static bool mapping_make_room(struct usp_mapping *mapping, size_t len)
 {
 	while (mapping->usage.bytes + len > mapping->params.budget) {
-		struct usp_reclaim_entry *entry = usp_reclaim_take(&mapping->reclaim, cached_may_go);
-		struct usp_cached *cached = entry ? cached_of_entry(entry) : NULL;
-
-		if (!cached)
+		if (!mapping_evict(mapping))
 			return false;
-		mapping_forget(mapping, cached, false);
-		mapping->usage.nr_evicted++;
-		cached->is_evicted = true;
-		usp_folio_put(&cached->folio);
 	}
 	return true;
+}
+
+/* Take memory for a folio. If the system has none, the cache gives up some of its own. Lock held. */
+static struct usp_folio *mapping_take_memory(struct usp_mapping *mapping, size_t len)
+{
+	struct usp_folio *memory = usp_folio_new(len);
+
+	while (!memory && mapping_evict(mapping)) {
+		usp_folio_trim();
+		memory = usp_folio_new(len);
+	}
+	return memory;
 }
 
 /* What a lend was asked for, what it gives, and why it gives no more. */
@@ -292,26 +160,20 @@ struct lend {
 };
 
 /*
- * Make a folio for 2^order pages around off, with two references: of the cache and of the fill. NULL with
- * lend->error. Lock held.
+ * Make a cached folio of memory, whose reference it takes over, for the 2^order pages at off: with one reference,
+ * of the cache. NULL without memory for it. Lock held.
  */
-static struct usp_cached *mapping_add(struct usp_mapping *mapping, int64_t off, unsigned order, struct lend *lend)
+static struct usp_cached *mapping_insert(struct usp_mapping *mapping, int64_t off, unsigned order,
+					 struct usp_folio *memory)
 {
-	size_t len = (size_t)1 << (order + PAGE_SHIFT);
-	bool has_room = mapping_make_room(mapping, len);
-	struct usp_cached *cached = has_room ? usp_alloc(sizeof(*cached)) : NULL;
-	struct usp_folio *memory = cached ? usp_folio_new(len) : NULL;
+	size_t len = (size_t)1 << (order + USP_PAGE_SHIFT);
+	struct usp_cached *cached = usp_alloc(sizeof(*cached));
 
-	lend->error = has_room ? -ENOMEM : -EAGAIN;
-	off = off / (int64_t)len * (int64_t)len;
-	if (!memory || usp_index_insert(&mapping->index, page_of(off), order, cached) < 0) {
-		if (memory)
-			usp_folio_put(memory);
+	if (!cached || usp_index_insert(&mapping->index, usp_page_of(off), order, cached) < 0) {
 		usp_free(cached);
 		return NULL;
 	}
-	usp_folio_init(&cached->folio, memory->base, len, cached_release);
-	atomic_store(usp_u32(&cached->folio.refs), 2);
+	usp_folio_init(&cached->folio, memory->base, len, usp_cached_release);
 	cached->memory = memory;
 	cached->mapping = mapping;
 	atomic_fetch_add_explicit(&mapping->refs, 1, memory_order_relaxed);
@@ -319,9 +181,30 @@ static struct usp_cached *mapping_add(struct usp_mapping *mapping, int64_t off, 
 	cached->is_indexed = true;
 	atomic_init(&cached->event_fd, -1);
 	cached->fill = (struct usp_fill){.base = memory->base, .len = len, .off = off};
-	cached->entry = (struct usp_reclaim_entry){.key = page_of(off) + 1, .len = len};
+	cached->entry = (struct usp_reclaim_entry){.key = usp_page_of(off) + 1, .len = len};
 	usp_reclaim_add(&mapping->reclaim, &cached->entry);
 	mapping->usage.bytes += len;
+	return cached;
+}
+
+/*
+ * Make a folio for 2^order pages around off, with two references: of the cache and of the fill. NULL with
+ * lend->error. Lock held.
+ */
+static struct usp_cached *mapping_add(struct usp_mapping *mapping, int64_t off, unsigned order, struct lend *lend)
+{
+	size_t len = (size_t)1 << (order + USP_PAGE_SHIFT);
+	bool has_room = mapping_make_room(mapping, len);
+	struct usp_folio *memory = has_room ? mapping_take_memory(mapping, len) : NULL;
+	struct usp_cached *cached = NULL;
+
+	lend->error = has_room ? -ENOMEM : -EAGAIN;
+	if (memory)
+		cached = mapping_insert(mapping, off / (int64_t)len * (int64_t)len, order, memory);
+	if (cached)
+		atomic_store(usp_u32(&cached->folio.refs), 2);
+	else if (memory)
+		usp_folio_put(memory);
 	return cached;
 }
 
@@ -332,13 +215,13 @@ static unsigned mapping_order(const struct usp_mapping *mapping, int64_t off, si
 	unsigned order = 0;
 
 	most = usp_max(most, least);
-	while (((size_t)1 << (order + PAGE_SHIFT)) < usp_max(usp_min(want, most), least))
+	while (((size_t)1 << (order + USP_PAGE_SHIFT)) < usp_max(usp_min(want, most), least))
 		order++;
-	for (; ((size_t)1 << (order + PAGE_SHIFT)) > least; order--) {
-		int64_t len = (int64_t)1 << (order + PAGE_SHIFT), first = off / len * len;
+	for (; ((size_t)1 << (order + USP_PAGE_SHIFT)) > least; order--) {
+		int64_t len = (int64_t)1 << (order + USP_PAGE_SHIFT), first = off / len * len;
 
 		if (len <= (int64_t)most && first + len / 2 < mapping->state.bytes &&
-		    usp_index_is_free(&mapping->index, page_of(off), order))
+		    usp_index_is_free(&mapping->index, usp_page_of(off), order))
 			break;
 	}
 	return order;
@@ -352,6 +235,8 @@ static struct usp_cached *mapping_ask(struct usp_mapping *mapping, int64_t off, 
 {
 	struct usp_cached *cached = mapping_add(mapping, off, mapping_order(mapping, off, want), lend);
 
+	if (!cached && lend->error == -ENOMEM)
+		cached = mapping_add(mapping, off, mapping_order(mapping, off, 1), lend);
 	if (cached && !usp_filler_ask(mapping->filler, &cached->fill, is_urgent))
 		TAILQ_INSERT_TAIL(&lend->own, &cached->fill, link);
 	return cached;
@@ -360,7 +245,7 @@ static struct usp_cached *mapping_ask(struct usp_mapping *mapping, int64_t off, 
 /* Find or ask for the folio that a reader wants now. Lock held. */
 static struct usp_cached *mapping_want(struct usp_mapping *mapping, struct usp_readahead *ra, struct lend *lend)
 {
-	struct usp_cached *cached = usp_index_find(&mapping->index, page_of(lend->pos));
+	struct usp_cached *cached = usp_index_find(&mapping->index, usp_page_of(lend->pos));
 
 	if (!cached) {
 		size_t pieces = lend->len > RANDOM_PIECE ? lend->len : AHEAD_PIECES * lend->len;
@@ -381,7 +266,7 @@ static struct usp_cached *mapping_want(struct usp_mapping *mapping, struct usp_r
 /* Note where a read begins, and how much to have ahead. Lock held. */
 static void readahead_begin(const struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len)
 {
-	size_t most = usp_min(AHEAD_MAX, mapping->params.budget / AHEAD_PIECES);
+	size_t most = usp_min(AHEAD_MAX, mapping->params.budget / BUDGET_SHARE);
 
 	if (pos != ra->next || mapping->state.is_unsettled) {
 		ra->window = 0;
@@ -393,15 +278,15 @@ static void readahead_begin(const struct usp_mapping *mapping, struct usp_readah
 	}
 }
 
-/* Ask for what lies ahead, once half of the window is used up. Lock held. */
+/* Ask for what is missing of the window. Lock held. */
 static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, struct lend *lend)
 {
 	int64_t end = ra->next + (int64_t)ra->window, off = usp_max(ra->ahead, ra->next);
 
-	if (ra->window == 0 || ra->next + (int64_t)(ra->window / 2) <= ra->ahead)
+	if (ra->window == 0 || end <= ra->ahead)
 		return;
 	while (off < end && off < mapping->state.bytes) {
-		struct usp_cached *cached = usp_index_find(&mapping->index, page_of(off));
+		struct usp_cached *cached = usp_index_find(&mapping->index, usp_page_of(off));
 
 		if (!cached) {
 			cached = mapping_ask(mapping, off, ra->window / AHEAD_PIECES, false, lend);
@@ -409,7 +294,7 @@ static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, 
 		}
 		if (!cached)
 			break;
-		off = cached_off(cached) + (int64_t)cached->folio.len;
+		off = usp_cached_off(cached) + (int64_t)cached->folio.len;
 	}
 	ra->ahead = off;
 }
@@ -430,7 +315,7 @@ static int mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, s
 			break;
 		}
 		lent->folio = &cached->folio;
-		lent->offset = (size_t)(lend->pos - cached_off(cached));
+		lent->offset = (size_t)(lend->pos - usp_cached_off(cached));
 		lent->len = usp_min(usp_min(lend->len, lend->piece), cached->folio.len - lent->offset);
 		lend->pos += (int64_t)lent->len;
 		lend->len -= lent->len;
@@ -456,7 +341,7 @@ int usp_mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int6
 {
 	/* No more than a part of the budget in one call: a pipe that takes all would drive out what others use. */
 	struct lend lend = {.pos = pos,
-			    .len = usp_min(len, mapping->params.budget / AHEAD_PIECES),
+			    .len = usp_min(len, mapping->params.budget / BUDGET_SHARE),
 			    .piece = piece,
 			    .lents = ret_lents,
 			    .nr_lents = nr_lents};
@@ -486,10 +371,12 @@ static bool state_differs(const struct usp_mapping_state *a, const struct usp_ma
 int64_t usp_mapping_look(struct usp_mapping *mapping)
 {
 	struct usp_mapping_state state = {.bytes = 0};
-	int ret = mapping_is_ours(mapping) ? mapping->ops->get_state(mapping->source, &state) : -ESTALE;
+	int ret = usp_mapping_is_ours(mapping) ? mapping->ops->get_state(mapping->source, &state) : -ESTALE;
 
-	if (ret < 0)
-		return ret;
+	if (ret == 0 && state.bytes < 0)
+		ret = -EIO;
+	if (ret)
+		return ret < 0 ? ret : -EIO;
 	pthread_mutex_lock(&mapping->lock);
 	if (mapping->state.is_unsettled || state_differs(&state, &mapping->state)) {
 		mapping->state = state;
@@ -503,7 +390,7 @@ int usp_mapping_poll_fd(struct usp_mapping *mapping)
 {
 	int fd;
 
-	if (!mapping_is_ours(mapping))
+	if (!usp_mapping_is_ours(mapping))
 		return -ESTALE;
 	pthread_mutex_lock(&mapping->lock);
 	if (mapping->room_fd < 0) {
@@ -530,81 +417,33 @@ void usp_mapping_ways(const struct usp_mapping *mapping, enum usp_way *ret_way, 
 	*ret_reason = mapping->params.reason;
 }
 
-/* --- What the buffer operations need ---------------------------------------------------------------------- */
+/* --- Storing ---------------------------------------------------------------------------------------------- */
 
-ssize_t usp_cached_valid(struct usp_folio *folio, size_t offset, size_t len)
+int usp_mapping_store(struct usp_mapping *mapping, int64_t off, struct usp_folio *memory, size_t len)
 {
-	const struct usp_cached *cached = cached_of(folio);
+	struct usp_cached *cached = NULL;
+	unsigned order = 0;
+	int ret = -EAGAIN;
 
-	if (!atomic_load_explicit(&cached->is_filled, memory_order_acquire))
-		return mapping_is_ours(cached->mapping) ? -EAGAIN : -ESTALE;
-	if (offset >= cached->fill.nr_read)
-		return cached->fill.error ? cached->fill.error : -ENODATA;
-	return (ssize_t)usp_min(len, cached->fill.nr_read - offset);
-}
-
-size_t usp_cached_charge(struct usp_folio *folio, size_t offset, size_t len)
-{
-	struct usp_cached *cached = cached_of(folio);
-	size_t lent = atomic_load(&cached->nr_lent), end = offset + len;
-
-	while (lent < end && !atomic_compare_exchange_weak(&cached->nr_lent, &lent, end))
-		;
-	return lent < end ? end - usp_max(offset, lent) : 0;
-}
-
-int usp_cached_poll_fd(struct usp_folio *folio)
-{
-	struct usp_cached *cached = cached_of(folio);
-	struct usp_mapping *mapping = cached->mapping;
-	int fd;
-
-	if (!mapping_is_ours(mapping))
-		return -ESTALE;
+	while (((size_t)1 << (order + USP_PAGE_SHIFT)) < memory->len)
+		order++;
 	pthread_mutex_lock(&mapping->lock);
-	if (atomic_load(&cached->event_fd) < 0) {
-		fd = usp_sys_eventfd();
-		while (fd < 0 && !atomic_load(&cached->is_filled))
-			pthread_cond_wait(&mapping->filled, &mapping->lock);
-		if (fd >= 0)
-			atomic_store(&cached->event_fd, fd);
-		if (fd >= 0 && atomic_load(&cached->is_filled))
-			usp_sys_eventfd_set(fd, true);
-	} else {
-		fd = atomic_load(&cached->event_fd);
+	if (!usp_index_is_free(&mapping->index, usp_page_of(off), order))
+		ret = -EEXIST;
+	else if (mapping_make_room(mapping, memory->len))
+		cached = mapping_insert(mapping, off, order, memory);
+	if (cached) {
+		cached->fill.nr_read = len;
+		atomic_store(&cached->is_filled, true);
+		ret = 0;
 	}
 	pthread_mutex_unlock(&mapping->lock);
-	return fd < 0 ? -EAGAIN : fd;
+	return ret;
 }
 
-void usp_cached_await(struct usp_folio *folio)
+size_t usp_mapping_folio_bytes(const struct usp_mapping *mapping)
 {
-	struct usp_cached *cached = cached_of(folio);
-	struct usp_mapping *mapping = cached->mapping;
-
-	pthread_mutex_lock(&mapping->lock);
-	while (!atomic_load(&cached->is_filled))
-		pthread_cond_wait(&mapping->filled, &mapping->lock);
-	pthread_mutex_unlock(&mapping->lock);
-}
-
-bool usp_cached_steal(struct usp_folio *folio)
-{
-	struct usp_cached *cached = cached_of(folio);
-	struct usp_mapping *mapping = cached->mapping;
-	bool is_indexed, is_ours;
-
-	if (!mapping_is_ours(mapping) || !atomic_load(&cached->is_filled))
-		return false;
-	pthread_mutex_lock(&mapping->lock);
-	is_indexed = cached->is_indexed;
-	is_ours = cached_refs(cached) == (is_indexed ? 2 : 1);
-	if (is_ours && is_indexed)
-		mapping_forget(mapping, cached, true);
-	pthread_mutex_unlock(&mapping->lock);
-	if (is_ours && is_indexed)
-		usp_folio_put(folio);
-	return is_ours;
+	return mapping->params.folio_bytes;
 }
 
 /* --- Life ------------------------------------------------------------------------------------------------- */
@@ -613,7 +452,7 @@ static int mapping_check(const struct usp_mapping_params *params)
 {
 	size_t least = params->folio_bytes;
 
-	return params->budget < BUDGET_MIN || least < 1 << PAGE_SHIFT || least > FOLIO_BYTES_MAX ||
+	return params->budget < BUDGET_MIN || least < 1 << USP_PAGE_SHIFT || least > FOLIO_BYTES_MAX ||
 			       least & (least - 1) || least > params->budget / 8 ||
 			       params->nr_threads > NR_THREADS_MAX || params->way >= USP_NR_WAYS
 		       ? -EINVAL
@@ -629,7 +468,7 @@ static int mapping_take_params(struct usp_mapping_params *own, const struct usp_
 	if (!own->budget)
 		own->budget = BUDGET_DEFAULT;
 	if (!own->folio_bytes)
-		own->folio_bytes = (size_t)1 << PAGE_SHIFT;
+		own->folio_bytes = (size_t)1 << USP_PAGE_SHIFT;
 	if (!own->nr_threads)
 		own->nr_threads = 1;
 	return mapping_check(own);
@@ -667,7 +506,7 @@ int usp_mapping_new(const struct usp_mapping_ops *ops, void *source, const struc
 		return -ENOMEM;
 	mapping->ops = ops;
 	mapping->source = source;
-	ret = ops->read_folios && ops->get_state ? mapping_take_params(&mapping->params, params) : -EINVAL;
+	ret = ops->name && ops->read_folios && ops->get_state ? mapping_take_params(&mapping->params, params) : -EINVAL;
 	if (ret == 0)
 		ret = mapping_init(mapping);
 	if (ret < 0)
@@ -690,9 +529,9 @@ static void mapping_cancel(struct usp_mapping *mapping, struct usp_reclaim_queue
 
 	TAILQ_FOREACH(entry, queue, link)
 	{
-		struct usp_cached *cached = cached_of_entry(entry);
+		struct usp_cached *cached = usp_cached_of_entry(entry);
 
-		if (cached_refs(cached) == 2 && !atomic_load(&cached->is_filled) &&
+		if (usp_cached_refs(cached) == 2 && !atomic_load(&cached->is_filled) &&
 		    usp_filler_cancel(mapping->filler, &cached->fill))
 			usp_folio_put(&cached->folio);
 	}
@@ -702,7 +541,7 @@ void usp_mapping_put(struct usp_mapping *mapping)
 {
 	if (!mapping || atomic_fetch_sub(&mapping->nr_users, 1) != 1)
 		return;
-	if (mapping_is_ours(mapping)) {
+	if (usp_mapping_is_ours(mapping)) {
 		pthread_mutex_lock(&mapping->lock);
 		mapping_cancel(mapping, &mapping->reclaim.small);
 		mapping_cancel(mapping, &mapping->reclaim.main);
@@ -712,14 +551,14 @@ void usp_mapping_put(struct usp_mapping *mapping)
 	}
 	if (mapping->ops->release)
 		mapping->ops->release(mapping->source);
-	mapping_unref(mapping);
+	usp_mapping_unref(mapping);
 }
 
 void usp_mapping_invalidate(struct usp_mapping *mapping, int64_t off, size_t len)
 {
 	int64_t end;
 
-	if (!mapping_is_ours(mapping))
+	if (!usp_mapping_is_ours(mapping))
 		return;
 	if (!len || len > INT64_MAX || __builtin_add_overflow(off, (int64_t)len, &end))
 		end = INT64_MAX;

@@ -36,6 +36,16 @@ void usp_mapping_await_room(struct usp_mapping *mapping);
 /* Account for bytes that were lent. */
 void usp_mapping_ways(const struct usp_mapping *mapping, enum usp_way *ret_way, const char **ret_reason);
 
+/*
+ * Keep memory as the bytes [off, off + len) of the source, and take over the reference. memory is of the pool, and
+ * nobody else refers to it; off is a multiple of its length, which is at most 2 MiB; len is shorter only at the end
+ * of the source. -EEXIST if some of it is cached already, -EAGAIN without room: then memory stays with the caller.
+ */
+int usp_mapping_store(struct usp_mapping *mapping, int64_t off, struct usp_folio *memory, size_t len);
+
+/* Return the length of the smallest folio. */
+size_t usp_mapping_folio_bytes(const struct usp_mapping *mapping);
+
 /* --- Folios: what the buffer operations need ------------------------------------------------------------- */
 
 /*
@@ -59,7 +69,10 @@ size_t usp_cached_charge(struct usp_folio *folio, size_t offset, size_t len);
 /* Drop a reference. */
 void usp_cached_put(struct usp_folio *folio);
 
-/* Take the folio out of the cache, if the caller has the only reference: then it may be written. */
-bool usp_cached_steal(struct usp_folio *folio);
+/*
+ * Take the folio out of the cache, if the caller has the only reference, and all of its bytes: then it may be
+ * written. It no longer counts for the budget. (Of a part, the rest would have to be read again.)
+ */
+bool usp_cached_steal(struct usp_folio *folio, size_t offset, size_t len);
 
 #endif

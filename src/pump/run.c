@@ -143,13 +143,21 @@ static int run_result(const struct usp_pump *pump)
 	return atomic_load(&pump->is_stopped) ? -ECANCELED : ret;
 }
 
+/* Return the file whose bytes the source gives one for one: the lowest one under stages that only look at them. */
+static struct usp_file *run_bottom(struct usp_file *source)
+{
+	while (source->below && source->traits & USP_FILE_OBSERVES)
+		source = source->below;
+	return source;
+}
+
 /*
  * Move the shared offset of the source back over bytes that no sink got, for other users of the
  * descriptor. Leave it if others have moved it meanwhile.
  */
 static void run_unread(struct usp_pump *pump)
 {
-	struct usp_file *source = pump->source;
+	struct usp_file *source = run_bottom(pump->source);
 	int64_t pos = source->pos;
 	uint64_t delivered = 0, left;
 

@@ -36,7 +36,7 @@ static void filemap_release_buf(struct usp_pipe *pipe, struct usp_buf *buf)
 static bool filemap_try_steal(struct usp_pipe *pipe, struct usp_buf *buf)
 {
 	(void)pipe;
-	return usp_cached_steal(buf->store);
+	return usp_cached_steal(buf->store, buf->offset, buf->len);
 }
 
 static bool filemap_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy)
@@ -199,7 +199,7 @@ static const struct usp_file_ops filemap_ops = {
 
 int usp_mapping_open(struct usp_mapping *mapping, const char *name, struct usp_file **ret_file)
 {
-	int ret = usp_file_new(&filemap_ops, USP_READ, name, NULL, ret_file);
+	int ret = name ? usp_file_new(&filemap_ops, USP_READ, name, NULL, ret_file) : -EINVAL;
 
 	if (ret < 0)
 		return ret;

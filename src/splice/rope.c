@@ -254,8 +254,6 @@ const char *usp_rope_take(struct usp_rope *rope, struct usp_folio *folio, size_t
 		return "not at the end of what the sink has";
 	if (len > rope->max_len - rope->len)
 		return "the sink has no room for all of it";
-	if (folio->order == 0)
-		return "the memory has another owner";
 	if (!rope_has_use(rope, folio, len))
 		return "too small a part of a folio";
 	if (!rope_make_room(rope) || !usp_folio_get(folio))

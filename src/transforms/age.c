@@ -659,6 +659,6 @@ static bool age_failure(const struct usp_file *file, const char **ret_why, uint6
 }
 
 const struct usp_transform usp_decrypt_transform = {
-	.name = "decrypt", .check = age_check_decrypt, .open_with_secret = age_open_decrypt, .failure = age_failure};
+	.name = "decrypt", .check = age_check_decrypt, .open = age_open_decrypt, .failure = age_failure};
 const struct usp_transform usp_encrypt_transform = {
-	.name = "encrypt", .check = age_check_encrypt, .open_with_secret = age_open_encrypt};
+	.name = "encrypt", .check = age_check_encrypt, .open = age_open_encrypt};

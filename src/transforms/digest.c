@@ -164,7 +164,7 @@ static ssize_t digest_hash(struct digest *digest, struct usp_pipe *pipe, unsigne
 {
 	ssize_t ret = usp_splice_from_pipe(pipe, USP_MAX_RW_COUNT, flags, digest_actor, digest);
 
-	return ret == 0 && usp_pipe_len(pipe) ? -EIO : ret; /* confirm found that the bytes are gone */
+	return ret == 0 && usp_pipe_len(pipe) ? -ENODATA : ret; /* confirm found that the bytes are gone */
 }
 
 /* --- The thread --------------------------------------------------------------------------------------------- */
@@ -595,12 +595,13 @@ static void digest_name(const struct digest *digest, char *ret_name, size_t len)
 }
 
 static int digest_open(const char *options, struct usp_file *below, const struct usp_transform_params *params,
-		       struct usp_file **ret_file)
+		       struct usp_file **ret_file, const char **ret_why)
 {
 	char name[sizeof("digest:") + DIGEST_SUMS_MAX * sizeof("blake2b,")];
 	struct digest *digest;
 	int ret = digest_new(options, params, &digest);
 
+	(void)ret_why; /* the check has said all that there is to say */
 	if (ret == 0) {
 		digest_name(digest, name, sizeof(name));
 		ret = usp_stack_new(&digest_ops, below, USP_READ, name, digest, ret_file);
@@ -610,6 +611,7 @@ static int digest_open(const char *options, struct usp_file *below, const struct
 		return ret;
 	}
 	(*ret_file)->traits &= ~(USP_FILE_SEEKABLE | USP_FILE_SHARED);
+	(*ret_file)->traits |= USP_FILE_OBSERVES;
 	return 0;
 }
 

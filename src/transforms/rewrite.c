@@ -522,9 +522,9 @@ static int decompress_check(const char *options, const char **ret_why)
 }
 
 static int decompress_open(const char *options, struct usp_file *below, const struct usp_transform_params *params,
-			   struct usp_file **ret_file)
+			   struct usp_file **ret_file, const char **ret_why)
 {
-	(void)options;
+	(void)options, (void)ret_why;
 	return rewrite_open(&usp_codec_any_decoder, 0, NULL, "decompress", below, params, ret_file);
 }
 
@@ -581,8 +581,9 @@ static int compress_open(const struct usp_codec *codec, const char *options, str
 	}                                                                                                              \
                                                                                                                        \
 	static int NAME##_open(const char *options, struct usp_file *below, const struct usp_transform_params *params, \
-			       struct usp_file **ret_file)                                                             \
+			       struct usp_file **ret_file, const char **ret_why)                                       \
 	{                                                                                                              \
+		(void)ret_why;                                                                                         \
 		return compress_open(&usp_codec_##NAME, options, below, params, ret_file);                             \
 	}                                                                                                              \
                                                                                                                        \

@@ -11,8 +11,9 @@
 #define TRANSFORM_FLAGS (USP_TRANSFORM_LENGTH | USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD)
 
 static const struct usp_transform *const transforms[] = {
-	&usp_digest_transform, &usp_decompress_transform, &usp_zstd_transform,	  &usp_gzip_transform,
-	&usp_lz4_transform,    &usp_xz_transform,	  &usp_decrypt_transform, &usp_encrypt_transform,
+	&usp_blocks_transform,	&usp_digest_transform,	&usp_sums_transform, &usp_decompress_transform,
+	&usp_zstd_transform,	&usp_gzip_transform,	&usp_lz4_transform,  &usp_xz_transform,
+	&usp_decrypt_transform, &usp_encrypt_transform,
 };
 
 /* Find the transform that spec names, and its options. */
@@ -47,37 +48,25 @@ static bool transform_can(const struct usp_transform_params *params)
 	       (params->flags & USP_TRANSFORM_LENGTH ? params->length >= 0 : !params->length);
 }
 
-/* Open with a secret that may be wrong. */
-static int transform_open_with_secret(const struct usp_transform *transform, const char *options,
-				      struct usp_file *below, const struct usp_transform_params *params,
-				      struct usp_file **ret_file, const char **ret_why)
-{
-	const char *why = NULL;
-	int ret = transform->open_with_secret(options, below, params, ret_file, &why);
-
-	if (ret_why)
-		*ret_why = ret == -EINVAL ? why : NULL;
-	return ret;
-}
-
 int usp_transform_open(const char *spec, struct usp_file *below, const struct usp_transform_params *params,
 		       struct usp_file **ret_file, const char **ret_why)
 {
 	struct usp_transform_params own = {.length = 0};
 	const struct usp_transform *transform;
-	const char *options;
-	int ret = usp_transform_check(spec, ret_why);
+	const char *options, *why = NULL;
+	int ret = usp_transform_check(spec, &why);
 
 	if (ret == 0 && params)
 		ret = usp_sized_take(&own, sizeof(own), params);
 	if (ret == 0 && (!transform_can(&own) || !(below->mode & USP_READ)))
 		ret = -EINVAL;
-	if (ret < 0)
-		return ret;
-	transform = transform_find(spec, &options);
-	if (transform->open_with_secret)
-		return transform_open_with_secret(transform, options, below, &own, ret_file, ret_why);
-	return transform->open(options, below, &own, ret_file);
+	if (ret == 0) {
+		transform = transform_find(spec, &options);
+		ret = transform->open(options, below, &own, ret_file, &why);
+	}
+	if (ret_why)
+		*ret_why = ret < 0 ? why : NULL;
+	return ret;
 }
 
 /* As usp_transform_failure, of this file alone: the transform that made it knows. */

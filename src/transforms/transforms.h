@@ -9,23 +9,22 @@
 struct usp_transform {
 	const char *name; /* before the colon of a spec */
 
-	/* Check the text behind the colon: 0, -EINVAL or -EOPNOTSUPP, with a sentence. */
+	/* Check the text behind the colon: 0, -EINVAL or -EOPNOTSUPP, with a sentence. Opens no file. */
 	int (*check)(const char *options, const char **ret_why);
 
-	/* Open as usp_transform_open, with options that check accepts and parameters that are valid. */
+	/*
+	 * Open as usp_transform_open, with options that check accepts and parameters that are valid. ret_why is NULL
+	 * before the call.
+	 */
 	int (*open)(const char *options, struct usp_file *below, const struct usp_transform_params *params,
-		    struct usp_file **ret_file);
-
-	/* The same for a transform that takes params->secret, which may be wrong: -EINVAL with a sentence then. */
-	int (*open_with_secret)(const char *options, struct usp_file *below, const struct usp_transform_params *params,
-				struct usp_file **ret_file, const char **ret_why);
+		    struct usp_file **ret_file, const char **ret_why);
 
 	/* As usp_transform_failure, of this file alone; false for files of others. NULL: never. */
 	bool (*failure)(const struct usp_file *file, const char **ret_why, uint64_t *ret_offset);
 };
 
+extern const struct usp_transform usp_blocks_transform, usp_digest_transform, usp_sums_transform;
 extern const struct usp_transform usp_decrypt_transform, usp_encrypt_transform;
-extern const struct usp_transform usp_digest_transform;
 extern const struct usp_transform usp_decompress_transform, usp_zstd_transform, usp_gzip_transform, usp_lz4_transform,
 	usp_xz_transform;
 

@@ -297,3 +297,35 @@ written_by() {
 	[ "$(cat said)" = "SHA256 (a) = $(sha a)" ]
 	tail -c +513 disk | head -c 1000001 | cmp - a
 }
+
+@test "standard input that others share stands behind what was delivered when a sink fails" {
+	data a 3000000
+	mkfifo pipe
+	for digest in sha256 xxh3; do
+		head -c 100000 <pipe >head &
+		{ "$USPLICE" copy --digest $digest - pipe 2>err || [ $? -eq 4 ] && cat >rest; } <a
+		wait
+		delivered=$(sed -n 's/.*sink pipe: at byte \([0-9]*\):.*/\1/p' err)
+		[ $((delivered + $(stat -c %s rest))) -eq 3000000 ]
+		tail -c "$(stat -c %s rest)" a | cmp - rest
+	done
+}
+
+@test "a source that turns out shorter than its size is never a success with a digest" {
+	shrink() { # while it is copied slowly
+		data a 3000000
+		sleep 0.2
+		"$USPLICE" copy --limit-rate 2M "$@" cached:a,budget=256k b 2>err &
+		sleep 0.5
+		truncate -s 100 a
+		wait $! || return $?
+	}
+	echo old >b
+	run shrink --atomic --verify "sha256:$(printf 'a%.0s' {1..64})"
+	[ "$status" -eq 3 ]
+	[ "$(cat b)" = old ]
+	run shrink --digest sha256
+	[ "$status" -eq 3 ] || [ "$(sed -n 's/^SHA256 (a) = //p' err)" = "$(sha256sum <b | cut -d' ' -f1)" ]
+	run shrink
+	[ "$status" -eq 0 ]
+}

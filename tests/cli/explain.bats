@@ -194,3 +194,20 @@ agrees() {
 	exits 2
 	says "is no algorithm that is known"
 }
+
+@test "a list of checksums of blocks is a stage of its own, below a digest" {
+	data a 100000
+	"$USPLICE" copy --quiet --write-blocks crc32c:list a null:
+	run --separate-stderr "$USPLICE" explain --json --verify-blocks list a b
+	exits 0
+	[ "$(jq -c '[.hops[] | [.from, .to, .by_reference + .copied]]' <<<"$output")" = \
+		'[["a","blocks:crc32c",100000],["blocks:crc32c","pipe",100000],["pipe","b",100000]]' ]
+	run --separate-stderr "$USPLICE" explain --json --verify-blocks list --digest crc32c a b
+	exits 0
+	[ "$(jq -c '[.hops[] | .from]' <<<"$output")" = '["a","blocks:crc32c","digest:crc32c","pipe"]' ]
+	run --separate-stderr "$USPLICE" explain --verify-blocks a a b
+	exits 2
+	says "first line"
+	run --separate-stderr "$USPLICE" explain --verify-blocks nowhere a b
+	exits 2
+}

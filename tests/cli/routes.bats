@@ -15,7 +15,7 @@ routes() {
 	routes --seed 1
 	echo "$output"
 	[ "$status" -eq 0 ]
-	[[ ${lines[-1]} =~ ^320\ routes\ of\ seed\ 1,\ 0\ disagree ]]
+	[[ ${lines[-1]} =~ ^336\ routes\ of\ seed\ 1,\ 0\ disagree ]]
 	# Each way was seen, so that no rule held only because there was nothing to compare.
 	[[ ${lines[-1]} =~ by\ reference\ [1-9][0-9]+,\ copied\ [1-9][0-9]+,\ unknown\ [1-9] ]]
 	[[ ${lines[-1]} =~ allowed\ by\ --require-zero-copy\ [1-9][0-9]+$ ]]
@@ -40,7 +40,7 @@ liar() {
 @test "a report that lies is found out" {
 	true_usplice=$USPLICE
 	liar .
-	routes --seed 1 --count 8
+	routes --seed 1 --count 16
 	echo "$output"
 	[ "$status" -eq 0 ]
 	for lie in '.hops[0] |= (.by_reference += .copied | .copied = 0)' \
@@ -51,12 +51,12 @@ liar() {
 		'.hops |= map(.copied += .by_reference | .by_reference = 0) | .copied += .by_reference | .by_reference = 0' \
 		'.hops[0].copied += 1' 'del(.hops[0])' '.sinks[0].bytes += 1' '.bytes += 1' '.stranded = 1' '.lane = "mixed"'; do
 		liar "$lie"
-		routes --seed 1 --count 8
+		routes --seed 1 --count 16
 		echo "$lie: ${lines[-1]}"
 		[ "$status" -eq 1 ]
 		[[ $output == *"route "*" of seed 1: $USPLICE copy --json "* ]]
 		[[ $output == *"repeat it: "*"/tests/truth/routes --seed 1 --only "* ]]
-		[[ ${lines[-1]} =~ ^8\ routes\ of\ seed\ 1,\ [1-9][0-9]*\ disagree ]]
+		[[ ${lines[-1]} =~ ^16\ routes\ of\ seed\ 1,\ [1-9][0-9]*\ disagree ]]
 	done
 }
 
@@ -64,7 +64,7 @@ liar() {
 	printf '#!/bin/sh\nexec "%s" "$@" --count 1000\n' "$USPLICE" >short
 	chmod +x short
 	USPLICE=$PWD/short
-	routes --seed 1 --count 8
+	routes --seed 1 --count 16
 	[ "$status" -eq 1 ]
 	[[ $output == *"sink 0 has wrong bytes"* ]]
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <usplice/transform.h>
 
@@ -15,6 +16,7 @@
 #include "support.h"
 
 #define ROUTE_SINKS_MAX 3
+#define BLOCK_LEN 16384
 #define AN_HOUR_NS 3600000000000
 
 /* By a run that blocks, by one with time-outs, or by an event loop around its steps. */
@@ -28,6 +30,8 @@ struct route {
 	enum drive drive;
 	bool has_stage;	      /* a digest over the source */
 	const char *format;   /* the source is compressed, and decompressed again; or NULL */
+	bool has_stage;	      /* over the source: a digest */
+	bool has_blocks;      /* the stage verifies blocks, instead */
 	unsigned stage_flags; /* USP_TRANSFORM_* */
 };
 
@@ -49,12 +53,30 @@ struct journey {
 
 /* --- The run --------------------------------------------------------------------------------------------- */
 
+/* The stage that verifies blocks of what files give. */
+static char blocks_spec[64];
+
+static int blocks_make_list(void)
+{
+	const unsigned char *bytes = end_expected(END_FILE);
+	int fd = memfd_create("blocks", MFD_CLOEXEC);
+	bool is_good = fd >= 0 && dprintf(fd, "# usplice blocks crc32c %d %zu\n", BLOCK_LEN, end_len) > 0;
+
+	for (size_t off = 0; is_good && off < end_len; off += BLOCK_LEN) {
+		size_t len = usp_min(BLOCK_LEN, end_len - off);
+
+		is_good = dprintf(fd, "%08x\n", usp_crc32c(0, bytes + off, len)) > 0;
+	}
+	snprintf(blocks_spec, sizeof(blocks_spec), "blocks:/proc/self/fd/%d", fd);
+	return is_good ? 0 : -1;
+}
+
 /* The stage takes over a reference, and closes what is already closed. */
 static int journey_open_stage(struct journey *journey)
 {
 	const struct usp_transform_params params = {.size = sizeof(params), .flags = journey->route->stage_flags};
-	int ret =
-		usp_transform_open("digest:crc32c", usp_file_get(journey->source.file), &params, &journey->stage, NULL);
+	const char *spec = journey->route->has_blocks ? blocks_spec : "digest:crc32c";
+	int ret = usp_transform_open(spec, usp_file_get(journey->source.file), &params, &journey->stage, NULL);
 
 	if (ret < 0)
 		usp_file_put(journey->source.file);
@@ -126,6 +148,7 @@ static void journey_look(struct journey *journey)
 	usp_pump_hop(journey->pump, 0, &journey->source_hop);
 	journey->pos = usp_file_seek(journey->source.file, 0, SEEK_CUR);
 	if (journey->route->has_stage)
+	if (journey->stage && !journey->route->has_blocks)
 		journey_look_at_stage(journey);
 	for (unsigned i = 0; i < journey->route->nr_sinks; i++) {
 		journey->sink_status[i].size = sizeof(journey->sink_status[i]);
@@ -239,6 +262,7 @@ static void check_source(const struct journey *journey)
 	uint64_t taken = journey->status.bytes;
 
 	if (journey->route->format) { /* it reads ahead */
+	if (journey->route->has_blocks) { /* it takes whole blocks, and may have some that it did not give */
 		fault_check(hop_bytes(&journey->source_hop) >= taken);
 		fault_check(journey->pos < 0 || (uint64_t)journey->pos >= taken);
 	} else {
@@ -353,6 +377,7 @@ static void route_run(const void *arg)
 			check_sink(&journey, i);
 		check_source(&journey);
 		if (journey.route->has_stage)
+		if (journey.stage && !journey.route->has_blocks)
 			check_digest(&journey);
 		check_result(&journey);
 	}
@@ -379,6 +404,10 @@ static void route_run(const void *arg)
 	.run = route_run, .arg = &(const struct route)                                                  \
 	{                                                                                               \
 		__VA_ARGS__, USP_LANE_AUTO, 0, .drive = (how), .format = (name), .stage_flags = (flags) \
+#define IN_BLOCKS(how, ...)                                                                          \
+	.run = route_run, .arg = &(const struct route)                                               \
+	{                                                                                            \
+		__VA_ARGS__, USP_LANE_AUTO, 0, .drive = (how), .has_stage = true, .has_blocks = true \
 	}
 
 static const struct fault_scenario scenarios[] = {
@@ -427,6 +456,11 @@ static const struct fault_scenario scenarios[] = {
 	 REWRITTEN(DRIVE_RUN, USP_TRANSFORM_THREAD, "lz4", END_FIFO, {END_FILE, END_TCP}, 2)},
 	{.name = "memory_is_compressed_in_a_thread_and_sent_in_steps",
 	 REWRITTEN(DRIVE_STEPS, USP_TRANSFORM_THREAD, "gzip:1", END_MEMORY, {END_TCP, END_FIFO}, 2)},
+	{.name = "blocks_of_a_file_are_verified_and_copied", IN_BLOCKS(DRIVE_RUN, END_FILE, {END_FILE}, 1)},
+	{.name = "blocks_of_a_cache_are_verified_in_a_fan_out",
+	 IN_BLOCKS(DRIVE_RUN, END_CACHED, {END_FILE, END_FIFO, END_TCP}, 3)},
+	{.name = "blocks_of_a_cache_are_verified_in_steps",
+	 IN_BLOCKS(DRIVE_STEPS, END_CACHED, {END_TCP, END_MEMORY}, 2)},
 	{.name = "a_fan_out_with_a_time_out",
 	 DRIVEN(DRIVE_TIMED, END_TCP, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_USER, 0)},
 };
@@ -436,5 +470,7 @@ int main(void)
 	const char *len = getenv("USP_FAULT_BYTES");
 
 	end_init(len ? strtoul(len, NULL, 0) : 200003);
+	if (blocks_make_list() < 0)
+		return 1;
 	return fault_main(scenarios, ARRAY_LEN(scenarios));
 }

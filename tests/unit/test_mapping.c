@@ -570,6 +570,65 @@ static void test_steal(void **state)
 	drop(&file);
 }
 
+/* A part of a folio is not given away: the rest would have to be read again. What is stolen counts no more. */
+static void test_steal_part(void **state)
+{
+	struct source source;
+	struct usp_file *file, *end[2];
+
+	(void)state;
+	source_init(&source, 16 * PAGE);
+	file = open_source(&source, MIB, 1);
+	open_wide_pipe(end, 0);
+	check_pread(file, 0, 16 * PAGE, 0);
+	assert_int_equal(usp_splice(file, &(int64_t){0}, end[1], NULL, PAGE, 0), PAGE);
+	assert_false(steal_first(end[0]));
+	take_bytes(end[0], 0, PAGE);
+	for (unsigned i = 0; i < 100; i++) { /* more than the budget, all held by their new owner */
+		struct usp_buf buf;
+
+		check_pread(file, 0, 16 * PAGE, 0);
+		while (nr_bufs_in(end[0]) == 0 || usp_pipe_len(end[0]->priv) < 16 * PAGE)
+			assert_true(usp_splice(file, &(int64_t){(int64_t)usp_pipe_len(end[0]->priv)}, end[1], NULL,
+					       16 * PAGE, 0) > 0);
+		for (unsigned nr = nr_bufs_in(end[0]); nr; nr--) {
+			assert_int_equal(peek_bufs(end[0], &buf, 1), 1);
+			if (i < 10 && usp_buf_try_steal(NULL, &buf))
+				assert_true(usage_of(file).bytes < 16 * PAGE);
+			take_bytes(end[0], 16 * PAGE - usp_pipe_len(end[0]->priv), buf.len);
+		}
+	}
+	close_pipe(end);
+	drop(&file);
+}
+
+/* A source that claims more than it was asked for is not believed. */
+static ssize_t boast_read_folios(void *arg, const struct iovec *iov, unsigned nr_segs, int64_t off)
+{
+	(void)arg, (void)iov, (void)nr_segs, (void)off;
+	return 1 << 30;
+}
+
+static void test_boast(void **state)
+{
+	struct usp_mapping_ops ops = source_ops;
+	const struct usp_mapping_params params = {.size = sizeof(params)};
+	struct usp_mapping *mapping;
+	struct usp_file *file;
+	struct source source;
+	char byte;
+
+	(void)state;
+	source_init(&source, PAGE);
+	ops.read_folios = boast_read_folios;
+	assert_int_equal(usp_mapping_new(&ops, &source, &params, &mapping), 0);
+	assert_int_equal(usp_mapping_open(mapping, NULL, &file), -EINVAL);
+	assert_int_equal(usp_mapping_open(mapping, "boast", &file), 0);
+	assert_int_equal(usp_pread(file, &byte, 1, 0), -EIO);
+	drop(&file);
+	usp_mapping_put(mapping);
+}
+
 /* A scan of ten times the budget does not drive out what is used again and again. */
 static void test_scan(void **state)
 {
@@ -593,6 +652,134 @@ static void test_scan(void **state)
 	assert_int_equal(usage_of(file).nr_misses, before);
 	drop(&scan);
 	drop(&file);
+}
+
+/* --- A sink that takes pages --------------------------------------------------------------------------------- */
+
+/* A mapping whose source cannot be read, and files to write and read it. */
+static struct usp_mapping *open_store(struct source *source, size_t len, struct usp_file **ret_store,
+				      struct usp_file **ret_file)
+{
+	struct usp_mapping *mapping;
+
+	source_init(source, len);
+	source->bad_to = (int64_t)len;
+	mapping = map_source(source, 4 * MIB, 1);
+	assert_int_equal(usp_mapping_open_store(mapping, "store", ret_store), 0);
+	assert_int_equal(usp_mapping_open(mapping, "reader", ret_file), 0);
+	return mapping;
+}
+
+static void check_ways(struct usp_file *file, size_t moved, size_t copied)
+{
+	struct usp_hop hop = {.size = sizeof(hop)};
+
+	usp_file_hop(file, USP_WRITE, &hop);
+	assert_int_equal(hop.bytes[USP_BY_REFERENCE], moved);
+	assert_int_equal(hop.bytes[USP_COPIED], copied);
+}
+
+/* Whole pages of nobody else go into the cache as they are, with MOVE. Everything else is copied. */
+static void test_store(void **state)
+{
+	const size_t len = 10 * 65536 + 50000;
+	struct usp_file *store, *file, *end[2], *second[2];
+	struct usp_mapping *mapping;
+	struct source source;
+	struct usp_buf buf;
+
+	(void)state;
+	mapping = open_store(&source, len, &store, &file);
+	open_wide_pipe(end, 0);
+	open_wide_pipe(second, 0);
+	for (size_t off = 0; off < len; off += 65536)
+		inject(end[1], folio_buf(off, len - off < 65536 ? len - off : 65536, 0));
+	peek_bufs(end[0], &buf, 1);
+	assert_int_equal(usp_splice(end[0], NULL, store, NULL, 65536, USP_SPLICE_MOVE), 65536);
+	check_ways(store, 65536, 0);
+	assert_int_equal(usp_splice(end[0], NULL, store, NULL, 65536, 0), 65536); /* without MOVE */
+	check_ways(store, 65536, 65536);
+	assert_int_equal(usp_tee(end[0], second[1], 65536, 0), 65536);
+	assert_int_equal(usp_splice(end[0], NULL, store, NULL, 65536, USP_SPLICE_MOVE), 65536); /* shared */
+	check_ways(store, 65536, 2 * 65536);
+	assert_int_equal(usp_splice(end[0], NULL, store, NULL, len, USP_SPLICE_MOVE), len - 3 * 65536);
+	check_ways(store, len - 2 * 65536, 2 * 65536);
+	assert_int_equal(store->pos, len);
+	take_bytes(second[0], 2 * 65536, 65536);
+	check_pread(file, 0, len, 0);
+	check_splice(file, 0, len, 0);
+	assert_int_equal(source.read_bytes, 0);
+	assert_int_equal(usp_splice(file, &(int64_t){0}, end[1], NULL, 65536, 0), 65536);
+	assert_int_equal(usp_write(store, "x", 1), -ENOSPC);
+	close_pipe(end);
+	close_pipe(second);
+	drop(&store);
+	drop(&file);
+	usp_mapping_put(mapping);
+}
+
+/* Writes of any length are gathered into folios; what comes after a seek begins anew. */
+static void test_store_pieces(void **state)
+{
+	const size_t len = 300000;
+	unsigned char *bytes = malloc(len);
+	struct usp_file *store, *file;
+	struct usp_mapping *mapping;
+	struct source source;
+
+	(void)state;
+	pattern_fill(bytes, 0, len);
+	mapping = open_store(&source, len, &store, &file);
+	for (size_t off = 0, step = 1; off < len; step = step * 7 % 9973) {
+		ssize_t ret = usp_write(store, bytes + off, len - off < step ? len - off : step);
+
+		assert_true(ret > 0);
+		off += (size_t)ret;
+	}
+	check_pread(file, 0, len, 0);
+	usp_mapping_invalidate(mapping, 0, 0);
+	assert_int_equal(usp_file_seek(store, 1, SEEK_SET), 1);
+	assert_int_equal(usp_write(store, bytes, 100), -EINVAL);
+	assert_int_equal(usp_file_seek(store, 8 * PAGE, SEEK_SET), 8 * PAGE);
+	assert_int_equal(usp_write(store, bytes + 8 * PAGE, 100), 100); /* never whole: dropped */
+	assert_int_equal(usp_file_seek(store, PAGE, SEEK_SET), PAGE);
+	assert_int_equal(usp_write(store, bytes + PAGE, PAGE), PAGE);
+	check_pread(file, PAGE, PAGE, 0);
+	assert_int_equal(usp_pread(file, bytes, 1, 8 * PAGE), -EIO);
+	assert_int_equal(source.read_bytes, 0);
+	drop(&store);
+	drop(&file);
+	usp_mapping_put(mapping);
+	free(bytes);
+}
+
+/* A pump asks for the pages. What has no room is dropped, and the budget holds. */
+static void test_store_pump(void **state)
+{
+	const size_t len = 8 * MIB;
+	struct usp_pump_status status = {.size = sizeof(status)};
+	struct usp_file *store, *file, *from;
+	struct usp_mapping *mapping;
+	struct source source, first;
+	struct usp_pump *pump;
+	struct usp_hop hop = {.size = sizeof(hop)};
+
+	(void)state;
+	mapping = open_store(&source, len, &store, &file);
+	source_init(&first, len);
+	from = open_source(&first, 4 * MIB, 2);
+	pump = run_pump(from, &store, 1, 0, 0);
+	usp_pump_status(pump, &status);
+	assert_int_equal(status.bytes, len);
+	usp_file_hop(store, USP_WRITE, &hop);
+	assert_int_equal(hop.bytes[USP_BY_REFERENCE] + hop.bytes[USP_COPIED], len);
+	usage_of(file);
+	assert_true(usage_of(file).bytes > MIB);
+	usp_pump_free(pump);
+	drop(&from);
+	drop(&store);
+	drop(&file);
+	usp_mapping_put(mapping);
 }
 
 /* --- Many at once -------------------------------------------------------------------------------------------- */
@@ -854,6 +1041,8 @@ int main(void)
 		CASE(test_unsettled),	CASE(test_budget),  CASE(test_await_room), CASE(test_steal),
 		CASE(test_scan),	CASE(test_readers), CASE(test_races),	   CASE(test_params),
 		CASE(test_folio_bytes), CASE(test_fork),    CASE(test_cached),	   CASE(test_cached_refuses),
+		CASE(test_steal_part),	CASE(test_boast),   CASE(test_store),	   CASE(test_store_pieces),
+		CASE(test_store_pump),
 	};
 
 	return cmocka_run_group_tests_name("mapping", tests, NULL, NULL);

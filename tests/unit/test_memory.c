@@ -485,7 +485,7 @@ static void what_cannot_be_taken_over_is_copied(void **state)
 		{fill_with_a_page, PAGE, 10, 11, "mem:", USP_SPLICE_MOVE, "not at the end of what the sink has"},
 		{fill_with_a_page, PAGE, 0, 0, "mem:,max=4095", USP_SPLICE_MOVE, "the sink has no room for all of it"},
 		{fill_with_a_shared_page, PAGE, 0, 0, "mem:", USP_SPLICE_MOVE, "others refer to the memory"},
-		{fill_with_a_gift, PAGE, 0, 0, "mem:", USP_SPLICE_MOVE, "others refer to the memory"},
+		{fill_with_a_gift, PAGE, 0, 0, "mem:", USP_SPLICE_MOVE, "the memory has another owner"},
 		{fill_with_a_packet, PAGE, 0, 0, "mem:", USP_SPLICE_MOVE, "the memory has another owner"},
 		{fill_with_less_than_a_page, PAGE, 0, 0, "mem:", USP_SPLICE_MOVE, "too small a part of a folio"},
 		{fill_with_less_than_half_a_folio, PAGE, 0, 0, "mem:", USP_SPLICE_MOVE, "too small a part of a folio"},

@@ -1,0 +1,644 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * blocks - a checksum for each block of a source: verified in confirm of its bufs (blocks:), or computed (sums:).
+ *
+ *   below ──splice_read──► [pulled] ──► struct block ──► its bufs in the caller's pipe
+ *                             │              ▲
+ *                             └─► gathered ──┘  (copied, where a block comes in several bufs)
+ *
+ * A block refers to the memory that the file below lent, where one of its bufs covers it. The bufs that go on refer to
+ * the block, and whoever confirms the first of them has its checksum computed and compared: so no sink gets a byte of
+ * a bad block, all before it are delivered, and bytes that come later are not waited for here. sums: needs the bytes
+ * at once, and waits for them.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/atomic.h"
+#include "base/compiler.h"
+#include "hash/block_sums.h"
+#include "splice/buf.h"
+#include "splice/file.h"
+#include "splice/iter.h"
+#include "splice/pipe.h"
+#include "splice/sock.h"
+#include "transforms/transforms.h"
+
+#define BLOCKS_PULLED_SLOTS 64
+
+static const char refer_reason[] = "a buf covers the block, and is passed on as it is";
+static const char map_reason[] = "bytes held by the kernel were read into memory, to hash them";
+static const char gather_reason[] = "a block that came in several bufs was put together";
+
+/* --- A block ------------------------------------------------------------------------------------------------- */
+
+#define BLOCK_UNKNOWN 1
+
+struct block {
+	struct usp_folio folio; /* over the bytes of inner; first, so that bufs over a block are addressable */
+	struct usp_buf inner;	/* where the bytes are */
+	const char *reason;	/* why they were copied; NULL if they were not */
+	const struct usp_hash_ops *hash;
+	unsigned char expected[USP_HASH_LEN_MAX];
+	pthread_mutex_t lock; /* whoever hashes: the others wait for the result */
+	atomic_int state;     /* BLOCK_UNKNOWN, 0 if the bytes are the expected ones, or -EBADMSG */
+};
+
+static void block_free(struct usp_folio *folio)
+{
+	struct block *block = (struct block *)folio;
+
+	usp_buf_release(NULL, &block->inner);
+	pthread_mutex_destroy(&block->lock);
+	usp_free(block);
+}
+
+/* Make a block, which takes over the reference of inner; on failure inner stays with the caller. */
+static struct block *block_new(const struct usp_buf *inner, const struct usp_hash_ops *hash, const char *reason)
+{
+	struct block *block = usp_alloc(sizeof(*block));
+
+	if (!block)
+		return NULL;
+	usp_folio_init(&block->folio, usp_buf_bytes(inner), inner->len, block_free);
+	block->inner = *inner;
+	block->inner.flags = 0;
+	block->reason = reason;
+	block->hash = hash;
+	pthread_mutex_init(&block->lock, NULL);
+	atomic_init(&block->state, BLOCK_UNKNOWN);
+	return block;
+}
+
+/* Confirm all bytes below: 0, -EAGAIN, or -errno. Where the source ended within the block, it is a bad one. */
+static int block_confirm_inner(const struct block *block)
+{
+	size_t done = 0;
+
+	while (done < block->inner.len) {
+		struct usp_buf rest = block->inner;
+		int ret;
+
+		rest.offset += done;
+		rest.len -= done;
+		ret = usp_buf_confirm(NULL, &rest, USP_SPLICE_NONBLOCK);
+		if (ret < 0)
+			return ret == -ENODATA ? -EBADMSG : ret;
+		if (!rest.len)
+			return -EIO;
+		done += rest.len;
+	}
+	return 0;
+}
+
+/* Compute the digest of the bytes, which are there: 0 or -ENOMEM. */
+static int block_digest(const struct block *block, unsigned char *ret_digest)
+{
+	void *state = block->hash->open();
+
+	if (!state)
+		return -ENOMEM;
+	block->hash->update(state, block->folio.base, block->folio.len);
+	block->hash->finish(state, ret_digest);
+	block->hash->free(state);
+	return 0;
+}
+
+static int block_compare(struct block *block)
+{
+	unsigned char digest[USP_HASH_LEN_MAX];
+	int ret = block_confirm_inner(block);
+
+	if (ret == 0)
+		ret = block_digest(block, digest);
+	if (ret < 0)
+		return ret;
+	ret = memcmp(digest, block->expected, block->hash->len) == 0 ? 0 : -EBADMSG;
+	atomic_store_explicit(&block->state, ret, memory_order_release);
+	return ret;
+}
+
+/* Verify the block, once: 0, -EBADMSG, -EAGAIN if its bytes are not there yet, or -errno. */
+static int block_verify(struct block *block)
+{
+	int ret = atomic_load_explicit(&block->state, memory_order_acquire);
+
+	if (ret != BLOCK_UNKNOWN)
+		return ret;
+	pthread_mutex_lock(&block->lock);
+	ret = atomic_load_explicit(&block->state, memory_order_relaxed);
+	if (ret == BLOCK_UNKNOWN)
+		ret = block_compare(block);
+	pthread_mutex_unlock(&block->lock);
+	return ret;
+}
+
+/* --- The bufs over a block ----------------------------------------------------------------------------------- */
+
+static int block_buf_confirm(struct usp_pipe *pipe, struct usp_buf *buf)
+{
+	(void)pipe;
+	return block_verify(buf->store);
+}
+
+static void block_buf_release(struct usp_pipe *pipe, struct usp_buf *buf)
+{
+	(void)pipe;
+	usp_folio_put(buf->store);
+}
+
+/* What nobody has verified stays as it is: after a write it could not be verified any more. */
+static bool block_buf_try_steal(struct usp_pipe *pipe, struct usp_buf *buf)
+{
+	struct block *block = buf->store;
+
+	(void)pipe;
+	return atomic_load_explicit(usp_u32(&block->folio.refs), memory_order_acquire) == 1 &&
+	       atomic_load_explicit(&block->state, memory_order_acquire) == 0 && usp_buf_try_steal(NULL, &block->inner);
+}
+
+static bool block_buf_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy)
+{
+	(void)pipe;
+	(void)copy;
+	return usp_folio_get(buf->store);
+}
+
+static int block_buf_poll_fd(struct usp_pipe *pipe, const struct usp_buf *buf, short *ret_events)
+{
+	const struct block *block = buf->store;
+
+	(void)pipe;
+	return usp_buf_poll_fd(NULL, &block->inner, ret_events);
+}
+
+/* With poll_fd also over bytes that are there: an error of confirm then concerns this buf, and none before it. */
+static const struct usp_buf_ops block_buf_ops = {
+	.size = sizeof(struct usp_buf_ops),
+	.name = "block",
+	.confirm = block_buf_confirm,
+	.release = block_buf_release,
+	.try_steal = block_buf_try_steal,
+	.get = block_buf_get,
+	.poll_fd = block_buf_poll_fd,
+};
+
+/* --- The stage ----------------------------------------------------------------------------------------------- */
+
+struct blocks {
+	struct usp_block_sums sums; /* expected, or computed so far */
+	bool is_computed;
+	bool must_end; /* behind the last block there must be the end, and it has not been seen */
+	bool has_ended, has_told_end;
+	int error;		 /* -EBADMSG: the input is shorter or longer than the list says */
+	uint64_t at, limit;	 /* where the next block begins, and where the last one ends */
+	struct usp_pipe *pulled; /* from the file below */
+	struct usp_folio *gather;
+	size_t gathered;       /* bytes of the next block in it */
+	struct block *current; /* the one that is being given; NULL: none */
+	size_t given;	       /* bytes of it */
+};
+
+static size_t blocks_next_len(const struct blocks *blocks)
+{
+	return (size_t)usp_min(blocks->sums.block_len, blocks->limit - blocks->at);
+}
+
+/* Take at most len bytes from the file below: bytes, 0 at its end, or -errno. */
+static ssize_t blocks_pull(struct usp_file *in, size_t len, unsigned flags)
+{
+	struct blocks *blocks = in->priv;
+	ssize_t ret = usp_pipe_begin_write(blocks->pulled, USP_SPLICE_NONBLOCK);
+
+	if (ret < 0)
+		return ret;
+	ret = usp_stack_splice_read(in, &in->pos, blocks->pulled, len, flags);
+	usp_pipe_end_write(blocks->pulled);
+	return ret ? ret : usp_sock_end_error(in->below);
+}
+
+/* Return how much to pull: the rest of the next block, and as many whole ones as the caller has use for. */
+static size_t blocks_ask(const struct blocks *blocks, size_t len)
+{
+	size_t rest = blocks->sums.block_len - blocks->gathered;
+	size_t more = len > rest ? (len - rest) / blocks->sums.block_len * blocks->sums.block_len : 0;
+
+	return (size_t)usp_min(rest + more, blocks->limit - blocks->at - blocks->gathered);
+}
+
+/* Note what the list has of the block, or put its checksum into the list: 0 or -ENOMEM. */
+static int blocks_seal(struct blocks *blocks, struct block *block)
+{
+	uint64_t nr = blocks->at / blocks->sums.block_len;
+	int ret;
+
+	if (!blocks->is_computed) {
+		memcpy(block->expected, usp_block_sums_digest(&blocks->sums, nr), blocks->sums.hash->len);
+		return 0;
+	}
+	ret = usp_block_sums_reserve(&blocks->sums);
+	if (ret == 0)
+		ret = block_digest(block, usp_block_sums_digest(&blocks->sums, nr));
+	if (ret < 0)
+		return ret;
+	atomic_store_explicit(&block->state, 0, memory_order_release);
+	blocks->sums.nr++;
+	blocks->sums.length += block->folio.len;
+	return 0;
+}
+
+/* Make a block of inner the current one. Takes over the reference, also on failure. 1 or -ENOMEM. */
+static int blocks_begin(struct blocks *blocks, struct usp_buf *inner, const char *reason)
+{
+	struct block *block = block_new(inner, blocks->sums.hash, reason);
+	int ret;
+
+	if (!block) {
+		usp_buf_release(NULL, inner);
+		return -ENOMEM;
+	}
+	ret = blocks_seal(blocks, block);
+	if (ret < 0) {
+		usp_folio_put(&block->folio);
+		return ret;
+	}
+	blocks->at += block->folio.len;
+	blocks->current = block;
+	blocks->given = 0;
+	return 1;
+}
+
+static int blocks_begin_gathered(struct blocks *blocks)
+{
+	struct usp_buf inner = {.ops = &usp_folio_buf_ops, .store = blocks->gather, .len = blocks->gathered};
+	int ret;
+
+	if (!usp_folio_get(blocks->gather))
+		return -EFAULT;
+	ret = blocks_begin(blocks, &inner, gather_reason);
+	if (ret < 0)
+		return ret;
+	usp_folio_put(blocks->gather);
+	blocks->gather = NULL;
+	blocks->gathered = 0;
+	return ret;
+}
+
+/* Make the first buf of pulled addressable, and valid where its bytes are needed now: 0 or -errno. May cut its len. */
+static int blocks_prepare(struct blocks *blocks, struct usp_buf *buf, unsigned flags)
+{
+	bool is_mapped = usp_buf_is_mapped(buf);
+	int ret = is_mapped && !blocks->is_computed ? 0 : usp_buf_confirm(blocks->pulled, buf, flags);
+
+	if (ret < 0 || is_mapped)
+		return ret;
+	ret = usp_buf_map(blocks->pulled, buf);
+	if (ret == 0)
+		usp_pipe_set(blocks->pulled, 0, buf);
+	return ret;
+}
+
+/* Begin a block of len bytes by reference: 1, 0 if the first buf of pulled does not cover it, or -errno. */
+static int blocks_refer_turn(struct blocks *blocks, size_t len, unsigned flags)
+{
+	struct usp_buf buf, inner;
+	int ret = 0;
+
+	if (!usp_pipe_peek(blocks->pulled, &buf, 1) || buf.len < len)
+		return 0;
+	ret = blocks_prepare(blocks, &buf, flags);
+	if (ret < 0 || buf.len < len)
+		return ret == -ENODATA ? 0 : ret;
+	inner = buf;
+	inner.len = len;
+	if (!usp_buf_get(blocks->pulled, &buf, &inner))
+		return -EFAULT;
+	ret = blocks_begin(blocks, &inner, buf.flags & USP_BUF_MAPPED ? map_reason : NULL);
+	if (ret > 0)
+		usp_pipe_advance(blocks->pulled, len);
+	return ret;
+}
+
+static int blocks_refer(struct blocks *blocks, size_t len, unsigned flags)
+{
+	int ret = blocks->gathered ? 0 : usp_pipe_begin_read(blocks->pulled, USP_SPLICE_NONBLOCK);
+
+	if (ret <= 0)
+		return ret;
+	ret = blocks_refer_turn(blocks, len, flags);
+	usp_pipe_end_read(blocks->pulled);
+	return ret;
+}
+
+static ssize_t blocks_gather_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
+{
+	struct blocks *blocks = arg;
+
+	(void)pipe;
+	memcpy(blocks->gather->base + blocks->gathered, usp_buf_bytes(buf), len);
+	blocks->gathered += len;
+	return (ssize_t)len;
+}
+
+/* Copy what was pulled to the bytes of the next block, up to len: bytes, 0 if they are gone, or -errno. */
+static ssize_t blocks_gather(struct blocks *blocks, size_t len, unsigned flags)
+{
+	if (!blocks->gather)
+		blocks->gather = usp_folio_new(blocks->sums.block_len);
+	if (!blocks->gather)
+		return -ENOMEM;
+	return usp_splice_from_pipe(blocks->pulled, len - blocks->gathered, flags, blocks_gather_actor, blocks);
+}
+
+/* Go on towards a block of len bytes: more than 0, 0 at the end of the input, or -errno. */
+static ssize_t blocks_advance(struct usp_file *in, size_t len, size_t wanted, unsigned flags, bool may_pull)
+{
+	struct blocks *blocks = in->priv;
+	int ret;
+
+	if (blocks->gathered == len)
+		return blocks_begin_gathered(blocks);
+	if (!usp_pipe_len(blocks->pulled))
+		return may_pull ? blocks_pull(in, blocks_ask(blocks, wanted), flags) : -EAGAIN;
+	ret = blocks_refer(blocks, len, flags);
+	return ret ? ret : blocks_gather(blocks, len, flags);
+}
+
+static ssize_t blocks_more_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
+{
+	(void)pipe, (void)buf, (void)arg;
+	return (ssize_t)len;
+}
+
+/* Behind the last block: 0 if the input ends there, -EBADMSG if not, -EAGAIN or -errno. */
+static int blocks_end(struct usp_file *in, unsigned flags, bool may_pull)
+{
+	struct blocks *blocks = in->priv;
+	ssize_t ret = 1;
+
+	if (blocks->must_end && !usp_pipe_len(blocks->pulled))
+		ret = may_pull ? blocks_pull(in, 1, flags) : -EAGAIN;
+	if (blocks->must_end && ret > 0) /* a byte that is late may turn out to be missing */
+		ret = usp_splice_from_pipe(blocks->pulled, 1, flags, blocks_more_actor, NULL);
+	if (blocks->must_end && ret > 0)
+		blocks->error = ret = -EBADMSG;
+	if (ret < 0)
+		return (int)ret;
+	blocks->must_end = false;
+	blocks->has_told_end = true;
+	return 0;
+}
+
+/* The input ended before the last block did. */
+static void blocks_end_early(struct blocks *blocks)
+{
+	blocks->has_ended = true;
+	if (blocks->is_computed)
+		blocks->limit = blocks->at + blocks->gathered;
+	else
+		blocks->error = -EBADMSG;
+}
+
+/*
+ * Have a current block: 1, 0 at the end of the input, -EAGAIN, or -errno. wanted is what the caller would take.
+ * Without may_pull the file below is not asked.
+ */
+static int blocks_next(struct usp_file *in, size_t wanted, unsigned flags, bool may_pull)
+{
+	struct blocks *blocks = in->priv;
+
+	while (!blocks->current) {
+		size_t len = blocks_next_len(blocks);
+		ssize_t ret = blocks->error;
+
+		if (ret == 0 && !len)
+			return blocks_end(in, flags, may_pull);
+		if (ret == 0)
+			ret = blocks_advance(in, len, wanted, flags, may_pull);
+		if (ret < 0)
+			return (int)ret;
+		if (ret == 0)
+			blocks_end_early(blocks);
+	}
+	return 1;
+}
+
+/* --- Giving them --------------------------------------------------------------------------------------------- */
+
+/* Note that len bytes of the current block were given. Returns whether they were the last ones. */
+static bool blocks_give(struct blocks *blocks, size_t len)
+{
+	blocks->given += len;
+	return blocks->given == blocks->current->folio.len;
+}
+
+/* Push the next bytes of the current block, at most len: bytes or -EFAULT. The last buf takes over the reference. */
+static ssize_t blocks_push(struct usp_file *in, struct usp_pipe *pipe, size_t len)
+{
+	struct blocks *blocks = in->priv;
+	struct block *block = blocks->current;
+	struct usp_buf buf = {.ops = &block_buf_ops, .store = block, .offset = blocks->given};
+	const char *reason = block->reason;
+
+	buf.len = len = usp_min(usp_min(len, usp_pipe_slot_bytes(pipe)), block->folio.len - blocks->given);
+	buf.flags = reason == map_reason ? USP_BUF_MAPPED : 0;
+	if (blocks_give(blocks, len))
+		blocks->current = NULL;
+	else if (!usp_folio_get(&block->folio)) {
+		blocks->given -= len;
+		return -EFAULT;
+	}
+	usp_pipe_push(pipe, &buf, 1);
+	usp_file_account(in, USP_READ, reason ? USP_COPIED : USP_BY_REFERENCE, len, reason ? reason : refer_reason);
+	return (ssize_t)len;
+}
+
+static ssize_t blocks_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
+{
+	size_t done = 0, room;
+	ssize_t ret = -EAGAIN;
+
+	(void)pos; /* a stream */
+	flags = usp_file_blocks(in, flags) ? flags & ~USP_SPLICE_NONBLOCK : flags | USP_SPLICE_NONBLOCK;
+	while (done < len && usp_pipe_room(pipe, &room) && room) {
+		size_t wanted = usp_min(len - done, room);
+
+		ret = blocks_next(in, wanted, done ? flags | USP_SPLICE_NONBLOCK : flags, done == 0);
+		if (ret > 0)
+			ret = blocks_push(in, pipe, wanted);
+		if (ret <= 0)
+			break;
+		done += (size_t)ret;
+	}
+	return usp_file_progress(in, USP_READ, done, ret);
+}
+
+/* The door waits, by poll_fd, as it does for every file. */
+static ssize_t blocks_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
+{
+	struct blocks *blocks = in->priv;
+	size_t done = 0, chunk;
+	ssize_t ret = 0;
+
+	(void)pos;
+	while (done < to->count) {
+		ret = blocks_next(in, to->count - done, flags | USP_SPLICE_NONBLOCK, done == 0);
+		if (ret > 0)
+			ret = block_verify(blocks->current);
+		else if (ret == 0)
+			break;
+		if (ret < 0)
+			break;
+		chunk = usp_min(to->count - done, blocks->current->folio.len - blocks->given);
+		usp_iter_copy_to(to, done, blocks->current->folio.base + blocks->given, chunk);
+		done += chunk;
+		if (blocks_give(blocks, chunk)) {
+			usp_folio_put(&blocks->current->folio);
+			blocks->current = NULL;
+		}
+	}
+	return usp_file_progress(in, USP_READ, done, ret);
+}
+
+static int blocks_poll_fd(struct usp_file *file, unsigned side, short *ret_events)
+{
+	struct blocks *blocks = file->priv;
+	int fd;
+
+	if (blocks->current) {
+		fd = block_verify(blocks->current) == -EAGAIN
+			     ? usp_buf_poll_fd(NULL, &blocks->current->inner, ret_events)
+			     : -EPERM;
+		return fd == -EAGAIN ? -EPERM : fd;
+	}
+	if (blocks->error || blocks->has_ended || blocks->has_told_end)
+		return -EPERM;
+	if (usp_pipe_is_late(blocks->pulled, &fd, ret_events))
+		return fd;
+	return usp_pipe_len(blocks->pulled) ? -EPERM : usp_file_poll_fd(file->below, side, ret_events);
+}
+
+/* --- Life ---------------------------------------------------------------------------------------------------- */
+
+static void blocks_free(struct blocks *blocks)
+{
+	if (!blocks)
+		return;
+	if (blocks->current)
+		usp_folio_put(&blocks->current->folio);
+	if (blocks->gather)
+		usp_folio_put(blocks->gather);
+	usp_pipe_free(blocks->pulled);
+	usp_block_sums_fini(&blocks->sums);
+	usp_free(blocks);
+}
+
+static int blocks_release(struct usp_file *file)
+{
+	blocks_free(file->priv);
+	file->priv = NULL;
+	return usp_stack_release(file);
+}
+
+static const struct usp_file_ops blocks_ops = {
+	.size = sizeof(struct usp_file_ops),
+	.name = "blocks",
+	.read_iter = blocks_read_iter,
+	.splice_read = blocks_splice_read,
+	.release = blocks_release,
+	.poll_fd = blocks_poll_fd,
+	.get_size = usp_stack_size,
+};
+
+/* Open a stage with a list, which it owns from then on: 0 or -errno, and then the list is freed. */
+static int blocks_open_sums(struct blocks *blocks, const char *name, struct usp_file *below, struct usp_file **ret_file)
+{
+	const struct usp_pipe_params pulled = {
+		.size = sizeof(pulled), .nr_slots = BLOCKS_PULLED_SLOTS, .slot_bytes = USP_BLOCK_MAX};
+	char spec[sizeof("blocks:blake2b")];
+	int ret = usp_pipe_new(&pulled, &blocks->pulled);
+
+	if (ret == 0) {
+		snprintf(spec, sizeof(spec), "%s:%s", name, blocks->sums.hash->name);
+		ret = usp_stack_new(&blocks_ops, below, USP_READ, spec, blocks, ret_file);
+	}
+	if (ret < 0) {
+		blocks_free(blocks);
+		return ret;
+	}
+	(*ret_file)->traits &= ~(USP_FILE_SEEKABLE | USP_FILE_SHARED);
+	(*ret_file)->traits |= USP_FILE_OBSERVES;
+	return 0;
+}
+
+/* --- blocks: ------------------------------------------------------------------------------------------------- */
+
+static int blocks_check(const char *options, const char **ret_why)
+{
+	*ret_why = options[0] ? NULL : "it has no file of checksums behind the colon";
+	return options[0] ? 0 : -EINVAL;
+}
+
+static int blocks_open(const char *options, struct usp_file *below, const struct usp_transform_params *params,
+		       struct usp_file **ret_file, const char **ret_why)
+{
+	struct blocks *blocks = usp_alloc(sizeof(*blocks));
+	bool has_length = params->flags & USP_TRANSFORM_LENGTH;
+	int ret = blocks ? usp_block_sums_read(options, &blocks->sums, ret_why) : -ENOMEM;
+
+	if (ret == 0 && has_length && (uint64_t)params->length < blocks->sums.length) {
+		*ret_why = "the input would end before the last block";
+		ret = -EINVAL;
+	}
+	if (ret < 0) {
+		blocks_free(blocks);
+		return ret;
+	}
+	blocks->limit = blocks->sums.length;
+	blocks->must_end = !has_length || (uint64_t)params->length > blocks->limit;
+	return blocks_open_sums(blocks, "blocks", below, ret_file);
+}
+
+const struct usp_transform usp_blocks_transform = {.name = "blocks", .check = blocks_check, .open = blocks_open};
+
+/* --- sums: --------------------------------------------------------------------------------------------------- */
+
+static int sums_check(const char *options, const char **ret_why)
+{
+	struct usp_block_sums sums;
+
+	return usp_block_sums_parse(options, &sums, ret_why);
+}
+
+static int sums_open(const char *options, struct usp_file *below, const struct usp_transform_params *params,
+		     struct usp_file **ret_file, const char **ret_why)
+{
+	struct blocks *blocks = usp_alloc(sizeof(*blocks));
+	int ret = blocks ? usp_block_sums_parse(options, &blocks->sums, ret_why) : -ENOMEM;
+
+	if (ret < 0) {
+		blocks_free(blocks);
+		return ret;
+	}
+	blocks->is_computed = true;
+	blocks->limit = params->flags & USP_TRANSFORM_LENGTH ? (uint64_t)params->length : INT64_MAX;
+	return blocks_open_sums(blocks, "sums", below, ret_file);
+}
+
+const struct usp_transform usp_sums_transform = {.name = "sums", .check = sums_check, .open = sums_open};
+
+int usp_sums_write(const struct usp_file *stage, int fd)
+{
+	const struct blocks *blocks = stage->ops == &blocks_ops ? stage->priv : NULL;
+
+	if (!blocks || !blocks->is_computed)
+		return -EINVAL;
+	if (blocks->current || blocks->at < blocks->limit)
+		return -EAGAIN;
+	return usp_block_sums_write(&blocks->sums, fd);
+}
