@@ -28,10 +28,9 @@ struct route {
 	enum usp_lane_choice lane;
 	unsigned flags; /* USP_PUMP_* */
 	enum drive drive;
-	bool has_stage;	      /* a digest over the source */
-	const char *format;   /* the source is compressed, and decompressed again; or NULL */
 	bool has_stage;	      /* over the source: a digest */
 	bool has_blocks;      /* the stage verifies blocks, instead */
+	const char *format;   /* the source is compressed, and decompressed again; or NULL */
 	unsigned stage_flags; /* USP_TRANSFORM_* */
 };
 
@@ -147,8 +146,7 @@ static void journey_look(struct journey *journey)
 	usp_pump_status(journey->pump, &journey->status);
 	usp_pump_hop(journey->pump, 0, &journey->source_hop);
 	journey->pos = usp_file_seek(journey->source.file, 0, SEEK_CUR);
-	if (journey->route->has_stage)
-	if (journey->stage && !journey->route->has_blocks)
+	if (journey->route->has_stage && !journey->route->has_blocks)
 		journey_look_at_stage(journey);
 	for (unsigned i = 0; i < journey->route->nr_sinks; i++) {
 		journey->sink_status[i].size = sizeof(journey->sink_status[i]);
@@ -261,8 +259,7 @@ static void check_source(const struct journey *journey)
 {
 	uint64_t taken = journey->status.bytes;
 
-	if (journey->route->format) { /* it reads ahead */
-	if (journey->route->has_blocks) { /* it takes whole blocks, and may have some that it did not give */
+	if (journey->route->has_blocks || journey->route->format) { /* it takes more than it has given */
 		fault_check(hop_bytes(&journey->source_hop) >= taken);
 		fault_check(journey->pos < 0 || (uint64_t)journey->pos >= taken);
 	} else {
@@ -376,8 +373,7 @@ static void route_run(const void *arg)
 		for (unsigned i = 0; i < nr_sinks; i++)
 			check_sink(&journey, i);
 		check_source(&journey);
-		if (journey.route->has_stage)
-		if (journey.stage && !journey.route->has_blocks)
+		if (journey.route->has_stage && !journey.route->has_blocks)
 			check_digest(&journey);
 		check_result(&journey);
 	}
@@ -400,14 +396,16 @@ static void route_run(const void *arg)
 		__VA_ARGS__, USP_LANE_AUTO, 0, .drive = (how), .has_stage = true, .stage_flags = (flags) \
 	}
 
-#define REWRITTEN(how, flags, name, ...)                                                                \
-	.run = route_run, .arg = &(const struct route)                                                  \
-	{                                                                                               \
-		__VA_ARGS__, USP_LANE_AUTO, 0, .drive = (how), .format = (name), .stage_flags = (flags) \
 #define IN_BLOCKS(how, ...)                                                                          \
 	.run = route_run, .arg = &(const struct route)                                               \
 	{                                                                                            \
 		__VA_ARGS__, USP_LANE_AUTO, 0, .drive = (how), .has_stage = true, .has_blocks = true \
+	}
+
+#define REWRITTEN(how, flags, name, ...)                                                                \
+	.run = route_run, .arg = &(const struct route)                                                  \
+	{                                                                                               \
+		__VA_ARGS__, USP_LANE_AUTO, 0, .drive = (how), .format = (name), .stage_flags = (flags) \
 	}
 
 static const struct fault_scenario scenarios[] = {
@@ -450,17 +448,17 @@ static const struct fault_scenario scenarios[] = {
 	 STAGED(DRIVE_RUN, USP_TRANSFORM_THREAD, END_FIFO, {END_FILE, END_TCP}, 2)},
 	{.name = "memory_is_hashed_in_a_thread_and_sent_in_steps",
 	 STAGED(DRIVE_STEPS, USP_TRANSFORM_THREAD, END_MEMORY, {END_TCP, END_FIFO}, 2)},
+	{.name = "blocks_of_a_file_are_verified_and_copied", IN_BLOCKS(DRIVE_RUN, END_FILE, {END_FILE}, 1)},
+	{.name = "blocks_of_a_cache_are_verified_in_a_fan_out",
+	 IN_BLOCKS(DRIVE_RUN, END_CACHED, {END_FILE, END_FIFO, END_TCP}, 3)},
+	{.name = "blocks_of_a_cache_are_verified_in_steps",
+	 IN_BLOCKS(DRIVE_STEPS, END_CACHED, {END_TCP, END_MEMORY}, 2)},
 	{.name = "a_file_is_compressed_and_decompressed",
 	 REWRITTEN(DRIVE_RUN, USP_TRANSFORM_INLINE, "gzip:1", END_FILE, {END_FILE}, 1)},
 	{.name = "a_fifo_is_compressed_in_a_thread_and_fans_out",
 	 REWRITTEN(DRIVE_RUN, USP_TRANSFORM_THREAD, "lz4", END_FIFO, {END_FILE, END_TCP}, 2)},
 	{.name = "memory_is_compressed_in_a_thread_and_sent_in_steps",
 	 REWRITTEN(DRIVE_STEPS, USP_TRANSFORM_THREAD, "gzip:1", END_MEMORY, {END_TCP, END_FIFO}, 2)},
-	{.name = "blocks_of_a_file_are_verified_and_copied", IN_BLOCKS(DRIVE_RUN, END_FILE, {END_FILE}, 1)},
-	{.name = "blocks_of_a_cache_are_verified_in_a_fan_out",
-	 IN_BLOCKS(DRIVE_RUN, END_CACHED, {END_FILE, END_FIFO, END_TCP}, 3)},
-	{.name = "blocks_of_a_cache_are_verified_in_steps",
-	 IN_BLOCKS(DRIVE_STEPS, END_CACHED, {END_TCP, END_MEMORY}, 2)},
 	{.name = "a_fan_out_with_a_time_out",
 	 DRIVEN(DRIVE_TIMED, END_TCP, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_USER, 0)},
 };
