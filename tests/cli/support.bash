@@ -133,11 +133,12 @@ start() {
 	eventually takes_signals "$job"
 }
 
-# SIGUSR1, the tenth signal, is blocked as soon as there is somebody to take it.
+# SIGUSR1, the tenth signal, is blocked as soon as there is somebody to take it. While a process forks all are, also
+# SIGSEGV, the eleventh.
 takes_signals() {
 	local mask
 	mask=$(sed -n 's/^SigBlk:\t//p' "/proc/$1/status" 2>/dev/null) || return 0
-	((0x${mask:-0} >> 9 & 1))
+	(((0x${mask:-0} >> 9 & 3) == 1))
 }
 
 # is_moving: $job has moved bytes.
