@@ -563,31 +563,38 @@ static void pipe_sink(struct subject *subject)
 }
 
 /* In the caller's thread: a thread of the stage may still be at work when a call that does not wait asks for the end. */
-static void subject_put_digest(struct subject *subject)
+static void subject_put_stage(struct subject *subject, const char *spec)
 {
 	const struct usp_transform_params params = {.size = sizeof(params), .flags = USP_TRANSFORM_INLINE};
 	struct usp_file *stage;
 
-	assert_int_equal(usp_transform_open("digest:crc32c", subject->file, &params, &stage, NULL), 0);
+	assert_int_equal(usp_transform_open(spec, subject->file, &params, &stage, NULL), 0);
 	subject->file = stage;
 }
 
 static void file_digest_source(struct subject *subject, size_t len)
 {
 	regular_source(subject, len);
-	subject_put_digest(subject);
+	subject_put_stage(subject, "digest:crc32c");
 }
 
 static void fifo_digest_source(struct subject *subject, size_t len)
 {
 	fifo_source(subject, len);
-	subject_put_digest(subject);
+	subject_put_stage(subject, "digest:crc32c");
 }
 
 static void pipe_digest_source(struct subject *subject, size_t len)
 {
 	pipe_source(subject, len);
-	subject_put_digest(subject);
+	subject_put_stage(subject, "digest:crc32c");
+}
+
+/* The stage of blocks: it lends whole ones, with a confirm of its own. */
+static void file_sums_source(struct subject *subject, size_t len)
+{
+	regular_source(subject, len);
+	subject_put_stage(subject, "sums:crc32c:4096");
 }
 
 /* --- The table ------------------------------------------------------------------------------------------------------ */
@@ -626,6 +633,7 @@ const struct row rows[] = {
 	{"memory of the caller", "memory", ROW_SEEKABLE, memory_source, memory_sink},
 	{"a pipe of ours", NULL, ROW_STREAM | ROW_PIPE, pipe_source, pipe_sink},
 	{"a digest over a file", NULL, 0, file_digest_source, NULL},
+	{"checksums of blocks over a file", NULL, 0, file_sums_source, NULL},
 	{"a digest over a FIFO", NULL, ROW_STREAM, fifo_digest_source, NULL},
 	{"a digest over a pipe of ours", NULL, ROW_STREAM, pipe_digest_source, NULL},
 };
