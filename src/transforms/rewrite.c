@@ -565,7 +565,7 @@ static int compress_open(const struct usp_codec *codec, const char *options, str
 {
 	const char *why;
 	char name[16];
-	int level;
+	int level = 0;
 
 	compress_parse(codec, options, &level, &why); /* the check has accepted it */
 	snprintf(name, sizeof(name), "%s:%d", codec->name, level);
