@@ -23,6 +23,7 @@
 #include "base/alloc.h"
 #include "base/own.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "base/wait.h"
 
 #define LOOKUP_LEFT_MAX 16 /* abandoned at a time: each has a stack, and sockets of the resolver */
@@ -109,16 +110,13 @@ static void *lookup_run(void *arg)
 
 static int lookup_start(struct usp_lookup *lookup)
 {
-	sigset_t old_mask;
 	int ret;
 
 	lookup->answered_fd = usp_sys_eventfd();
 	if (lookup->answered_fd < 0)
 		return lookup->answered_fd;
 	atomic_store(&lookup->is_left, false);
-	usp_sys_block_signals(&old_mask);
-	ret = -pthread_create(&lookup->thread, NULL, lookup_run, lookup);
-	usp_sys_restore_signals(&old_mask);
+	ret = usp_thread_start(&lookup->thread, lookup_run, lookup);
 	if (ret < 0)
 		atomic_store(&lookup->is_left, true);
 	return ret;

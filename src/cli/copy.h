@@ -112,6 +112,11 @@ int copy_seek(struct copy *copy);
 int copy_skip(struct copy *copy, unsigned run_flags);
 
 /*
+ * Move bytes of a source to nowhere, by a pump of these parameters: 0 or -errno. A signal ends it with -EINTR.
+ */
+int copy_discard(struct copy *copy, struct usp_file *source, const struct usp_pump_params *params);
+
+/*
  * Return the number of the inherited descriptor that name means: COPY_NO_NUMBER if it means none,
  * COPY_NOT_OPEN if there is no such descriptor. Call it before anything is opened: later a
  * descriptor of ours may have that number.

@@ -23,29 +23,13 @@
 /* Move bytes of a source to nowhere: 0 or -errno. count: how many, or -1 for all. */
 static int digest_drain(struct copy *copy, struct usp_file *source, int64_t count)
 {
-	const struct usp_open_params open_params = {.size = sizeof(open_params), .mode = USP_WRITE};
 	const struct usp_pump_params params = {
 		.size = sizeof(params),
 		.flags = USP_PUMP_NO_PROBE | (count >= 0 ? USP_PUMP_COUNT : 0),
 		.count = count >= 0 ? count : 0,
 	};
-	struct usp_pump *pump = NULL;
-	struct usp_file *null;
-	int error = usp_open("null:", &open_params, &null, NULL);
 
-	if (error < 0)
-		return error;
-	error = usp_pump_new(source, &params, &pump);
-	if (error == 0)
-		error = usp_pump_add_sink(pump, null);
-	if (error == 0) {
-		watch_set_pump(&copy->watch, pump);
-		error = usp_pump_run(pump);
-		watch_set_pump(&copy->watch, NULL);
-	}
-	usp_pump_free(pump);
-	usp_file_put(null);
-	return error == -ECANCELED ? -EINTR : error;
+	return copy_discard(copy, source, &params);
 }
 
 /* Let the stage see what the sink of --resume has already, and which equals the source. */

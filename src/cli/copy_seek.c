@@ -88,18 +88,16 @@ static int64_t seek_source_left(struct copy *copy)
 	return end > at ? end - at : 0;
 }
 
-/* What is thrown away goes through memory where the rest does, and is probed only where the rest is. */
-static int seek_discard_to(struct copy *copy, unsigned run_flags, struct usp_file *null)
+int copy_discard(struct copy *copy, struct usp_file *source, const struct usp_pump_params *params)
 {
-	const struct usp_pump_params params = {
-		.size = sizeof(params),
-		.lane = copy->request->lane == USP_LANE_USER ? USP_LANE_USER : USP_LANE_AUTO,
-		.flags = USP_PUMP_COUNT | (run_flags & (USP_PUMP_SNAPSHOT | USP_PUMP_NO_PROBE)),
-		.count = copy->to_skip,
-	};
+	const struct usp_open_params open_params = {.size = sizeof(open_params), .mode = USP_WRITE};
 	struct usp_pump *pump = NULL;
-	int error = usp_pump_new(copy->source, &params, &pump);
+	struct usp_file *null;
+	int error = usp_open("null:", &open_params, &null, NULL);
 
+	if (error < 0)
+		return error;
+	error = usp_pump_new(source, params, &pump);
 	if (error == 0)
 		error = usp_pump_add_sink(pump, null);
 	if (error == 0) {
@@ -108,20 +106,21 @@ static int seek_discard_to(struct copy *copy, unsigned run_flags, struct usp_fil
 		watch_set_pump(&copy->watch, NULL);
 	}
 	usp_pump_free(pump);
+	usp_file_put(null);
 	return error == -ECANCELED ? -EINTR : error;
 }
 
-/* See copy.h. A signal can interrupt it. */
+/* See copy.h. What is thrown away goes through memory where the rest does, and is probed only where the rest is. */
 int copy_skip(struct copy *copy, unsigned run_flags)
 {
-	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE};
-	struct usp_file *null;
-	int error = usp_open("null:", &params, &null, NULL);
+	const struct usp_pump_params params = {
+		.size = sizeof(params),
+		.lane = copy->request->lane == USP_LANE_USER ? USP_LANE_USER : USP_LANE_AUTO,
+		.flags = USP_PUMP_COUNT | (run_flags & (USP_PUMP_SNAPSHOT | USP_PUMP_NO_PROBE)),
+		.count = copy->to_skip,
+	};
+	int error = copy_discard(copy, copy->source, &params);
 
-	if (error == 0) {
-		error = seek_discard_to(copy, run_flags, null);
-		usp_file_put(null);
-	}
 	usp_file_hop(copy->source, USP_READ, &copy->skipped);
 	return error < 0 ? copy_source_failed(copy, error, NULL) : CLI_DONE;
 }

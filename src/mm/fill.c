@@ -4,11 +4,10 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
-#include "base/sys.h"
+#include "base/thread.h"
 
 #define FILL_SEGS 16
 #define FILL_BYTES ((size_t)1 << 20) /* most bytes of several pieces in one call */
@@ -154,15 +153,11 @@ static void *fill_main(void *arg)
 	return NULL;
 }
 
-/* Make one more thread, which takes no signals. Lock held. */
+/* Make one more thread. Lock held. */
 static void fill_add_thread(struct usp_filler *filler)
 {
-	sigset_t old_mask;
-
-	usp_sys_block_signals(&old_mask);
-	if (pthread_create(&filler->threads[filler->nr_threads], NULL, fill_main, filler) == 0)
+	if (usp_thread_start(&filler->threads[filler->nr_threads], fill_main, filler) == 0)
 		filler->nr_threads++;
-	usp_sys_restore_signals(&old_mask);
 }
 
 /* --- Asking --------------------------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #include <poll.h>
 
 #include "base/sys.h"
+#include "base/thread.h"
 #include "pump/inside.h"
 #include "splice/pipe.h"
 
@@ -103,17 +104,14 @@ static void *thread_run(void *arg)
 	return NULL;
 }
 
-/* Start the thread of a sink. It blocks all signals, so that they go to the threads of the program. */
+/* Start the thread of a sink. */
 static int thread_start(struct usp_sink *sink, const struct usp_pipe_params *params)
 {
-	sigset_t old_mask;
 	int ret = usp_pipe_new(params, &sink->pipe);
 
 	if (ret < 0)
 		return ret;
-	usp_sys_block_signals(&old_mask);
-	ret = -pthread_create(&sink->thread, NULL, thread_run, sink);
-	usp_sys_restore_signals(&old_mask);
+	ret = usp_thread_start(&sink->thread, thread_run, sink);
 	sink->is_running = sink->is_live = ret == 0;
 	return ret;
 }

@@ -13,6 +13,7 @@
 #include "base/own.h"
 #include "base/sized.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "lanes/kpipe.h"
 #include "relay/accept.h"
 #include "relay/account.h"
@@ -430,20 +431,17 @@ static void *relay_run_worker(void *arg)
 	return NULL;
 }
 
-/* Start the other workers. They block all signals, so that these go to the threads of the program. */
+/* Start the other workers. */
 static int relay_start_workers(struct usp_relay *relay)
 {
-	sigset_t old_mask;
 	int ret = 0;
 
-	usp_sys_block_signals(&old_mask);
 	for (unsigned i = 1; i < relay->nr_workers && ret == 0; i++) {
 		struct usp_worker *worker = &relay->workers[i];
 
-		ret = -pthread_create(&worker->thread, NULL, relay_run_worker, worker);
+		ret = usp_thread_start(&worker->thread, relay_run_worker, worker);
 		worker->has_thread = ret == 0;
 	}
-	usp_sys_restore_signals(&old_mask);
 	return ret;
 }
 

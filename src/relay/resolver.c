@@ -21,6 +21,7 @@
 #include "base/lookup.h"
 #include "base/own.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "base/wait.h"
 #include "relay/fit.h"
 #include "relay/sockaddr.h"
@@ -490,14 +491,11 @@ static void *resolver_run(void *arg)
 /* Start the thread, if it has something to do. The lock is held. */
 static int resolver_start(struct usp_resolver *resolver, struct usp_resolver_name *const *names, unsigned nr)
 {
-	sigset_t old_mask;
 	int ret;
 
 	if (!resolver->is_running || resolver->has_thread || !names_are_looked_up(names, nr))
 		return 0;
-	usp_sys_block_signals(&old_mask);
-	ret = -pthread_create(&resolver->thread, NULL, resolver_run, resolver);
-	usp_sys_restore_signals(&old_mask);
+	ret = usp_thread_start(&resolver->thread, resolver_run, resolver);
 	resolver->has_thread = ret == 0;
 	return ret;
 }

@@ -30,6 +30,7 @@
 #include "base/own.h"
 #include "base/sized.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "hash/hash.h"
 #include "splice/file.h"
 #include "splice/iter.h"
@@ -206,20 +207,13 @@ static void digest_close_events(struct digest *digest)
 	digest->done_fd = digest->quit_fd = -1;
 }
 
-/* Start the thread. It blocks all signals, so that they go to the threads of the program. */
 static int digest_start_thread(struct digest *digest)
 {
-	sigset_t old_mask;
-	int ret;
-
 	digest->done_fd = usp_sys_eventfd();
 	digest->quit_fd = usp_sys_eventfd();
 	if (digest->done_fd < 0 || digest->quit_fd < 0)
 		return -EMFILE;
-	usp_sys_block_signals(&old_mask);
-	ret = -pthread_create(&digest->thread, NULL, digest_run, digest);
-	usp_sys_restore_signals(&old_mask);
-	return ret;
+	return usp_thread_start(&digest->thread, digest_run, digest);
 }
 
 /* Hash in a thread from now on. Where there can be none, the caller's thread goes on hashing. */

@@ -24,6 +24,7 @@
 #include "base/compiler.h"
 #include "base/own.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "codec/codec.h"
 #include "splice/file.h"
 #include "splice/iter.h"
@@ -248,19 +249,12 @@ static void *rewrite_main(void *arg)
 	return NULL;
 }
 
-/* Start the thread. It blocks all signals, so that they go to the threads of the program. */
 static int rewrite_start_thread(struct rewrite *rewrite)
 {
-	sigset_t old_mask;
-	int ret;
-
 	rewrite->quit_fd = usp_sys_eventfd();
 	if (rewrite->quit_fd < 0)
 		return rewrite->quit_fd;
-	usp_sys_block_signals(&old_mask);
-	ret = -pthread_create(&rewrite->thread, NULL, rewrite_main, rewrite);
-	usp_sys_restore_signals(&old_mask);
-	return ret;
+	return usp_thread_start(&rewrite->thread, rewrite_main, rewrite);
 }
 
 /* Work in a thread from now on. Where there can be none, the caller's thread goes on. */
