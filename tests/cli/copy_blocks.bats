@@ -6,7 +6,10 @@ load support
 
 # spoil FILE OFFSET: change one byte.
 spoil() {
-	printf '\377' | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+	local byte
+	byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+	# shellcheck disable=SC2059
+	printf "\\$(printf %o $((byte ^ 255)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
 # list FILE: make a list of its blocks, of 4096 bytes.

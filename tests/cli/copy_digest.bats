@@ -98,7 +98,7 @@ written_by() {
 	done
 	copy --resume --verify "sha256:$(sha a)" a b
 	exits 0
-	printf 'y' | dd of=a bs=1 seek=999999 conv=notrunc status=none
+	printf 'other bytes' | dd of=a bs=1 seek=999980 conv=notrunc status=none
 	head -c 300000 a >b
 	copy --resume --verify "sha256:$(sha whole)" a b
 	exits 3
