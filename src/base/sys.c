@@ -416,14 +416,16 @@ int usp_sys_flock(int fd)
 
 /* --- Waiting --------------------------------------------------------------------------------------- */
 
+/* poll(2): where a system has no memory, EAGAIN may come as EINTR does, and a caller looks again. Linux fails with ENOMEM. */
 int usp_sys_poll(struct pollfd *fds, unsigned nr_fds, int64_t timeout_ns)
 {
 	const struct timespec timeout = {
 		.tv_sec = (time_t)(timeout_ns / SYS_NS_PER_S),
 		.tv_nsec = (long)(timeout_ns % SYS_NS_PER_S),
 	};
+	int ret = (int)sys_result(ppoll(fds, nr_fds, timeout_ns < 0 ? NULL : &timeout, NULL));
 
-	return (int)sys_result(ppoll(fds, nr_fds, timeout_ns < 0 ? NULL : &timeout, NULL));
+	return ret == -EAGAIN ? -EINTR : ret;
 }
 
 int usp_sys_eventfd(void)
