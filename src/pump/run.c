@@ -143,33 +143,18 @@ static int run_result(const struct usp_pump *pump)
 	return atomic_load(&pump->is_stopped) ? -ECANCELED : ret;
 }
 
-/* Return the file whose bytes the source gives one for one: the lowest one under stages that only look at them. */
-static struct usp_file *run_bottom(struct usp_file *source)
-{
-	while (source->below && source->traits & USP_FILE_OBSERVES)
-		source = source->below;
-	return source;
-}
-
-/*
- * Move the shared offset of the source back over bytes that no sink got, for other users of the
- * descriptor. Leave it if others have moved it meanwhile.
- */
+/* Give bytes back that no sink got. */
 static void run_unread(struct usp_pump *pump)
 {
-	struct usp_file *source = run_bottom(pump->source);
-	int64_t pos = source->pos;
-	uint64_t delivered = 0, left;
+	uint64_t delivered = 0;
 
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
 		uint64_t bytes = atomic_load(&pump->sinks[i].bytes);
 
 		delivered = usp_max(delivered, bytes);
 	}
-	left = atomic_load(&pump->bytes) - delivered;
-	if (left && !(pump->params.flags & USP_PUMP_KEEP_STRANDED) && usp_file_shares_pos(source, &source->pos) &&
-	    usp_file_seek(source, 0, SEEK_CUR) == pos)
-		usp_file_seek(source, -(int64_t)left, SEEK_CUR);
+	if (!(pump->params.flags & USP_PUMP_KEEP_STRANDED))
+		usp_file_unread(pump->source, atomic_load(&pump->bytes) - delivered);
 }
 
 /* Count only what the source really had, if that turned out late. */
@@ -182,7 +167,7 @@ static void run_cut(struct usp_pump *pump)
 		return;
 	taken = atomic_exchange(&pump->bytes, end);
 	usp_file_unaccount(source, USP_READ, taken - end);
-	if (source->traits & USP_FILE_SEEKABLE)
+	if (source->traits & USP_FILE_SEEKABLE && !usp_file_shares_pos(source, &source->pos))
 		source->pos -= (int64_t)(taken - end);
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
 		struct usp_sink *sink = &pump->sinks[i];
@@ -194,8 +179,8 @@ static void run_cut(struct usp_pump *pump)
 static int run_finish(struct usp_pump *pump)
 {
 	usp_plan_undo(&pump->plan);
+	run_unread(pump); /* by what was taken, before it is cut */
 	run_cut(pump);
-	run_unread(pump);
 	pump->stage = USP_PUMP_DONE;
 	atomic_store(&pump->is_done, true);
 	return run_result(pump);

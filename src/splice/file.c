@@ -96,6 +96,17 @@ bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos)
 	return pos == &file->pos && (file->traits & traits) == traits;
 }
 
+void usp_file_unread(struct usp_file *source, uint64_t len)
+{
+	int64_t pos;
+
+	while (source->below && source->traits & USP_FILE_OBSERVES)
+		source = source->below;
+	pos = source->pos;
+	if (len && usp_file_shares_pos(source, &source->pos) && usp_file_seek(source, 0, SEEK_CUR) == pos)
+		usp_file_seek(source, -(int64_t)len, SEEK_CUR);
+}
+
 int64_t usp_file_size(const struct usp_file *file)
 {
 	int64_t (*get_size)(const struct usp_file *) = USP_FILE_HOOK(file, get_size);

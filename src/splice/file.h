@@ -24,6 +24,13 @@ ssize_t usp_file_try_write_iter(struct usp_file *out, const struct usp_iter *fro
 /* Tell whether pos is the offset that the file shares. Then calls without an offset move it, and *pos only follows. */
 bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos);
 
+/*
+ * Move the shared offset of a source back over the last len bytes that it gave and that nobody used, for other users of
+ * the descriptor. A stage that only looks at bytes passes this on to the file below. Nothing is done where the offset is
+ * not shared, or others have moved it meanwhile.
+ */
+void usp_file_unread(struct usp_file *source, uint64_t len);
+
 /* Cut len to what one splice may offer a sink: one splice is one datagram, and a longer one is an error. */
 size_t usp_file_offer(const struct usp_file *out, size_t len);
 

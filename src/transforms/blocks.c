@@ -538,8 +538,17 @@ static void blocks_free(struct blocks *blocks)
 	usp_free(blocks);
 }
 
+/* Return how many bytes were taken from the file below and not given. */
+static size_t blocks_left(const struct blocks *blocks)
+{
+	size_t current = blocks->current ? blocks->current->folio.len - blocks->given : 0;
+
+	return usp_pipe_len(blocks->pulled) + blocks->gathered + current;
+}
+
 static int blocks_release(struct usp_file *file)
 {
+	usp_file_unread(file->below, blocks_left(file->priv));
 	blocks_free(file->priv);
 	file->priv = NULL;
 	return usp_stack_release(file);

@@ -95,6 +95,25 @@ refuses() {
 	done
 }
 
+@test "the next command reads on at the block that is another one" {
+	data a 1000000
+	list a
+	cp a bad
+	spoil bad 300000
+	for lane in "" "--lane user" "--limit-rate 10M"; do
+		for sinks in b "b c"; do
+			# shellcheck disable=SC2086
+			{
+				copy $lane --verify-blocks list - $sinks
+				cat >rest
+			} <bad
+			exits 3
+			[ "$(stat -c %s b)" -eq $((300000 / 4096 * 4096)) ]
+			cat b rest | cmp - bad
+		done
+	done
+}
+
 @test "a source that is longer or shorter fails" {
 	data a 100000
 	list a
