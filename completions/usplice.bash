@@ -28,7 +28,7 @@ _usplice() {
 	--log-level) mapfile -t COMPREPLY < <(compgen -W 'error warning notice info' -- "$cur") ;;
 	--access-log-format) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$cur") ;;
 	--proxy-protocol) mapfile -t COMPREPLY < <(compgen -W 'accept accept= send send-v1 send-v2' -- "$cur") ;;
-	--skip | --count | --seek | --limit-rate | --limit-total | --workers | -w | --connections-max | -c | --backlog | \
+	--skip | --count | --seek | --size | --name | --format | --interval | --watch | --limit-rate | --limit-total | --workers | -w | --connections-max | -c | --backlog | \
 		--keepalive-time | --keepalive-interval | --keepalive-probes | --user-timeout | \
 		--connect-timeout | --retry-after | --idle-timeout | --exit-idle-time | --drain-timeout | --source | --mark | \
 		--encrypt | --metrics | --metrics-host | --unix-mode | --allow | --deny | --connections-per-address | --accept-rate | --ipv6-prefix) COMPREPLY=() ;;

@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "copy.h"
 #include "copy_blocks.h"
+#include "follow.h"
 #include "option.h"
 #include "sums.h"
 
@@ -35,6 +36,12 @@ static const char *copy_parse_on_slow(const char *value, void *field)
 	else if (strcmp(value, "block") != 0)
 		return "is none of block, detach and detach:TIME";
 	return NULL;
+}
+
+static const char *copy_parse_format(const char *value, void *field)
+{
+	*(const char **)field = value;
+	return progress_check_format(value);
 }
 
 #define FIELD(member) offsetof(struct copy_request, member)
@@ -89,6 +96,15 @@ static const struct option_row copy_options[] = {
 	{"write-blocks", 0, "FILE", "write the checksums of the blocks into FILE, or\nALG:FILE, or ALG:SIZE:FILE",
 	 option_text, FIELD(write_blocks)},
 	{"progress", 0, NULL, "show progress also where standard error is no\nterminal", option_flag, FIELD(progress)},
+	{"size", 0, "N", "expect N bytes of a stream, for the percentage", option_size, FIELD(size)},
+	{"name", 0, "NAME", "show NAME in front of the progress", option_text, FIELD(style.name)},
+	{"format", 0, "FORMAT", "what the progress shows: %N %b %B %t %r %a %p %P %e %l", copy_parse_format,
+	 FIELD(style.format)},
+	{"interval", 'i', "TIME", "show the progress anew every TIME (default: 100ms)", option_time,
+	 FIELD(style.interval_ns)},
+	{"title", 0, NULL, "show the progress in the terminal's title, too", option_flag, FIELD(style.has_title)},
+	{"watch", 'd', "PID[:FD]", "copy nothing: show how far the files of another\nprocess are", option_text,
+	 FIELD(watch)},
 	{"quiet", 'q', NULL, "show no progress and no summary", option_flag, FIELD(quiet)},
 	{"verbose", 'v', NULL, "say at the end how each hop went, and why", option_flag, FIELD(verbose)},
 	{"json", 0, NULL, "write the report as JSON on standard error", option_flag, FIELD(json)},
@@ -176,9 +192,19 @@ static void copy_add_digest(struct copy_request *request)
 		digest_list_add(&request->digests, names[i], strlen(names[i]), NULL, 0, false);
 }
 
+/* Follow another process instead of copying. An exit code. */
+static int copy_watch(const struct copy_request *request, int nr_operands)
+{
+	if (nr_operands > 0) {
+		message_say("copy: --watch copies nothing, so it takes no source and no sink");
+		return CLI_USAGE;
+	}
+	return follow_main(request->watch, &request->style);
+}
+
 int cmd_copy(int argc, char **argv)
 {
-	struct copy_request request = {.skip = -1, .count = -1, .seek = -1};
+	struct copy_request request = {.skip = -1, .count = -1, .seek = -1, .size = -1};
 	int first = option_parse(copy_options, argc, argv, &request);
 	const char *why;
 	int code;
@@ -187,6 +213,8 @@ int cmd_copy(int argc, char **argv)
 		return CLI_USAGE;
 	if (request.help)
 		return copy_help();
+	if (request.watch)
+		return copy_watch(&request, argc - first);
 	if (argc - first < 2) {
 		message_say("copy: needs a source and at least one sink (usplice copy --help tells more)");
 		return CLI_USAGE;

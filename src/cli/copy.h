@@ -28,6 +28,9 @@ struct copy_request {
 	bool continue_on_error;
 	bool json, progress, quiet, verbose, help;
 	const char *report;
+	struct progress_style style;
+	const char *watch; /* PID[:FD] of another process, or NULL */
+	int64_t size;	   /* that a stream is said to have, for the progress */
 	struct stages stages;
 	struct digest_list digests;
 	const char *verify_file;

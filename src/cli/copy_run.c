@@ -5,6 +5,7 @@
 #include "copy.h"
 #include "copy_blocks.h"
 #include "copy_digest.h"
+#include "copy_progress.h"
 #include "report.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@
 /* Without a report the way of the bytes is not looked for: that would take longer than to copy a small file. */
 static bool run_has_report(const struct copy *copy)
 {
-	return copy->request->json || copy->report_fd >= 0 || copy->request->verbose || copy->progress.is_on;
+	return copy->request->json || copy->report_fd >= 0 || copy->request->verbose;
 }
 
 /* Return what the pump reads: the source, or the highest stage over it. */
@@ -164,7 +165,7 @@ static int run_pump(struct copy *copy)
 	copy->is_silent = fstat(STDERR_FILENO, &errors) == 0 && run_speaks_into_data(copy, &errors);
 	if (copy->is_silent)
 		message_hold();
-	progress_start(&copy->progress, copy->progress.is_on);
+	progress_start(&copy->progress, copy->progress.is_on, &copy->request->style);
 	watch_set_pump(&copy->watch, copy->pump);
 	error = usp_pump_run(copy->pump);
 	watch_set_pump(&copy->watch, NULL);
@@ -466,33 +467,6 @@ static int run_transfer(struct copy *copy)
 
 /* --- The watch's hooks -------------------------------------------------------------------------------------- */
 
-static void run_on_tick(void *arg, const struct usp_pump *pump)
-{
-	struct copy *copy = arg;
-	struct usp_pump_status status = {.size = sizeof(status)};
-
-	if (copy->is_silent)
-		return;
-	usp_pump_status(pump, &status);
-	progress_draw(&copy->progress, status.bytes, copy->total);
-}
-
-static void run_on_status(void *arg, const struct usp_pump *pump)
-{
-	struct copy *copy = arg;
-	const char *opening = copy->opening;
-	struct usp_pump_status status = {.size = sizeof(status)};
-
-	if (pump) {
-		usp_pump_status(pump, &status);
-		progress_say(&copy->progress, status.bytes, copy->total);
-	} else if (opening) {
-		message_say("opening %s", opening);
-	} else {
-		message_say("no bytes are moving now");
-	}
-}
-
 static void run_on_kill(void *arg)
 {
 	(void)arg;
@@ -500,23 +474,6 @@ static void run_on_kill(void *arg)
 }
 
 /* --- From begin to end -------------------------------------------------------------------------------------- */
-
-/* Tell whether to draw progress. By default a line is drawn on a terminal where nothing else is shown. */
-static bool run_wants_progress(const struct copy *copy)
-{
-	const struct copy_request *request = copy->request;
-	unsigned i;
-
-	if (request->quiet || request->progress)
-		return !request->quiet;
-	if (!isatty(STDERR_FILENO) || request->json)
-		return false;
-	for (i = 0; i < request->nr_sinks; i++) {
-		if (strcmp(request->sinks[i], "-") == 0 && isatty(STDOUT_FILENO))
-			return false;
-	}
-	return strcmp(request->source, "-") != 0 || !isatty(STDIN_FILENO);
-}
 
 /* Run the copy. After a refusal nothing is changed: all files are as before. */
 static int run_all(struct copy *copy)
@@ -529,7 +486,8 @@ static int run_all(struct copy *copy)
 		copy_remove_report(copy);
 		return code;
 	}
-	if (copy->progress.is_on || (copy->request->verbose && copy->pump))
+	copy_progress_end(copy, code == CLI_DONE);
+	if (copy->request->verbose && copy->pump)
 		report_say(copy);
 	if (!copy->request->json)
 		copy_digest_say(copy);
@@ -586,7 +544,7 @@ int copy_main(const struct copy_request *request)
 		.source_was = -1,
 		.total = -1,
 		.sinks = calloc(request->nr_sinks, sizeof(struct copy_sink)),
-		.watch = {.status = run_on_status, .kill = run_on_kill},
+		.watch = {.status = copy_on_status, .kill = run_on_kill},
 		.list_fd = -1,
 		.report_fd = -1,
 		.skipped.size = sizeof(copy.skipped),
@@ -599,8 +557,8 @@ int copy_main(const struct copy_request *request)
 		return CLI_FAILED;
 	}
 	run_parse_names(&copy);
-	progress_start(&copy.progress, run_wants_progress(&copy));
-	copy.watch.tick = copy.progress.is_on ? run_on_tick : NULL;
+	progress_start(&copy.progress, copy_wants_progress(&copy), &request->style);
+	copy.watch.tick = copy.progress.is_on ? copy_on_tick : NULL;
 	copy.watch.arg = &copy;
 	error = watch_start(&copy.watch);
 	if (error < 0 && copy.progress.is_on)

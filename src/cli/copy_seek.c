@@ -209,6 +209,8 @@ static int64_t seek_total(struct copy *copy)
 {
 	int64_t left = seek_source_left(copy);
 
+	if (copy->request->size >= 0)
+		return copy->request->size;
 	if (stages_are_asked_for(&copy->request->stages))
 		return stages_encode(&copy->request->stages) ? -1 : copy->count;
 	if (left < 0 || (copy->count >= 0 && copy->count < left))

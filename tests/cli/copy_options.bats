@@ -279,7 +279,8 @@ load support
 	eventually grep -q '/s.* 33%.*ETA' job.err
 	feed 400k
 	finish 0
-	grep -q "usplice: 600.0 KiB in " job.err
+	tail -n 1 job.err | tr '\r' '\n' | tail -n 1 | grep -qE '^ 600.0 KiB  [0-9:]+ .*/s  \[=+\] 100%$'
+	never grep -q "by reference" job.err # that is for -v
 	never grep -q $'\033' job.err
 }
 

@@ -87,7 +87,7 @@ asks() {
 	feed 300k
 	finish 0
 	head -c 400k /dev/zero | same - b
-	grep -qE '^usplice: 102400 bytes \(100.0 KiB\), [0-9.]+ [KM]?i?B/s, +25%  ETA [-0-9:]+$' job.err
+	grep -qE '^usplice: 102400 bytes \(100.0 KiB\), [0-9.]+ [KM]?i?B/s, [0-9:]+, 25%  ETA [-0-9:]+$' job.err
 }
 
 @test "a signal that is ignored by whoever starts it stays ignored" {
