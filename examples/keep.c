@@ -7,47 +7,24 @@
 
 struct kept {
 	struct usp_buf bufs[NR_BUFS];
-	unsigned nr_bufs, flags;
-	size_t taken, copied; /* bytes of this call */
+	unsigned nr_bufs;
 };
 
-/* Keep the buf, or else a copy of it. */
-static ssize_t keep_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
+/* The buf is ours from now on. */
+static int keep_buf(void *arg, const struct usp_buf *own)
 {
 	struct kept *kept = arg;
-	struct usp_buf own = *buf;
-	bool is_copy = buf->flags & USP_BUF_MAPPED; /* on its way here */
 
-	own.len = len;
-	own.flags = 0; /* they are for the first owner */
 	if (kept->nr_bufs == NR_BUFS)
 		return -ENOSPC;
-	if (!(kept->flags & USP_SPLICE_MOVE && usp_buf_try_steal(pipe, buf) && usp_buf_get(pipe, buf, &own))) {
-		own = (struct usp_buf){.ops = &usp_folio_buf_ops, .store = usp_folio_new(len), .len = len};
-		if (!own.store)
-			return -ENOMEM;
-		memcpy(usp_buf_bytes(&own), usp_buf_bytes(buf), len);
-		is_copy = true;
-	}
-	*(is_copy ? &kept->copied : &kept->taken) += len;
-	kept->bufs[kept->nr_bufs++] = own;
-	return (ssize_t)len;
+	kept->bufs[kept->nr_bufs++] = *own;
+	return 0;
 }
 
 static ssize_t keep_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
-	struct kept *kept = out->priv;
-	ssize_t ret;
-
 	(void)pos;
-	kept->flags = flags;
-	kept->taken = kept->copied = 0;
-	ret = usp_splice_from_pipe(pipe, len, flags, keep_actor, kept);
-	if (kept->taken)
-		usp_file_account(out, USP_WRITE, USP_BY_REFERENCE, kept->taken, "the pages were kept");
-	if (kept->copied)
-		usp_file_account(out, USP_WRITE, USP_COPIED, kept->copied, "copied, to be kept");
-	return ret;
+	return usp_take_from_pipe(pipe, out, len, flags, keep_buf, out->priv);
 }
 
 static const struct usp_file_ops keep_ops = {
@@ -56,31 +33,27 @@ static const struct usp_file_ops keep_ops = {
 	.splice_write = keep_splice_write,
 };
 
-/* Keep all of a source, and then print it. */
+/* Keep all of a source, and then print it, and tell how many bytes had to be copied. */
 int main(int argc, char **argv)
 {
-	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ};
-	static struct kept kept;
 	struct usp_hop hop = {.size = sizeof(hop)};
-	struct usp_file *source = NULL, *sink = NULL;
-	int ret = argc == 2 ? usp_open(argv[1], &params, &source, NULL) : -EINVAL;
+	static struct kept kept;
+	struct usp_file *sink;
+	int ret = usp_file_new(&keep_ops, USP_WRITE, "keep", &kept, &sink);
 
-	if (ret == 0)
-		ret = usp_file_new(&keep_ops, USP_WRITE, "keep", &kept, &sink);
-	if (ret == 0)
-		ret = usp_copy_files(source, sink, NULL, NULL);
-	usp_file_put(source); /* what was kept outlives it */
-	for (unsigned i = 0; i < kept.nr_bufs; i++) {
+	if (ret == 0) {
+		ret = usp_copy_from(argc == 2 ? argv[1] : "", sink, NULL, NULL);
+		usp_file_hop(sink, USP_WRITE, &hop);
+		usp_file_put(sink);
+	}
+	for (unsigned i = 0; i < kept.nr_bufs; i++) { /* they outlive the source */
 		fwrite(usp_buf_bytes(&kept.bufs[i]), 1, kept.bufs[i].len, stdout);
 		usp_buf_release(NULL, &kept.bufs[i]);
 	}
-	if (ret == 0) {
-		usp_file_hop(sink, USP_WRITE, &hop);
-		fprintf(stderr, "%zu bytes by reference, %zu copied\n", (size_t)hop.bytes[USP_BY_REFERENCE],
-			(size_t)hop.bytes[USP_COPIED]);
-	} else {
+	if (ret < 0)
 		fprintf(stderr, "keep SPEC: %s\n", strerror(-ret));
-	}
-	usp_file_put(sink);
+	else
+		fprintf(stderr, "%zu bytes kept, %zu copied\n", (size_t)hop.bytes[USP_BY_REFERENCE],
+			(size_t)hop.bytes[USP_COPIED]);
 	return ret ? 1 : 0;
 }

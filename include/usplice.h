@@ -577,6 +577,15 @@ USP_EXPORT int usp_copy(const char *from, const char *to, const struct usp_pump_
 USP_EXPORT int usp_copy_files(struct usp_file *from, struct usp_file *to, const struct usp_pump_params *params,
 			      struct usp_route_total *ret_total);
 
+/*
+ * The same with one end open, which stays open: open the other one as usp_copy does, copy, and close it. A late
+ * error of a sink that the call opened is an error of the call. Blocks. The result is that of usp_copy.
+ */
+USP_EXPORT int usp_copy_to(struct usp_file *from, const char *to, const struct usp_pump_params *params,
+			   struct usp_route_total *ret_total);
+USP_EXPORT int usp_copy_from(const char *from, struct usp_file *to, const struct usp_pump_params *params,
+			     struct usp_route_total *ret_total);
+
 /* Free a pump. Bytes still in its pipes are lost; usp_pump_status tells how many. NULL is allowed. */
 USP_EXPORT void usp_pump_free(struct usp_pump *pump);
 

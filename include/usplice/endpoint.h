@@ -156,6 +156,15 @@ USP_EXPORT int usp_buf_poll_fd(struct usp_pipe *pipe, const struct usp_buf *buf,
 /* Return the bytes of a mapped buf. */
 USP_EXPORT unsigned char *usp_buf_bytes(const struct usp_buf *buf);
 
+/*
+ * Become an owner of the first len bytes of a buf that is confirmed and addressable, as an actor gets it. With
+ * USP_SPLICE_MOVE in flags, and if nobody else refers to it, that is the memory itself, else a copy. Returns
+ * USP_BY_REFERENCE, or USP_COPIED, also for bytes of a buf with USP_BUF_MAPPED, or -ENOMEM. *ret_own has no
+ * flags, and may be changed in place only if it is a copy or was moved. The caller releases it. Does not block.
+ */
+USP_EXPORT int usp_buf_take(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, unsigned flags,
+			    struct usp_buf *ret_own);
+
 /* --- Pipes, from the inside --------------------------------------------------------------------------
  * Each side of a pipe has a turn, which one thread holds at a time. A producer holds the write turn
  * from begin_write to end_write, a consumer the read turn from begin_read to end_read. While the
@@ -403,6 +412,15 @@ USP_EXPORT ssize_t usp_splice_from_pipe(struct usp_pipe *pipe, size_t len, unsig
 					void *arg);
 
 /*
+ * splice_write of a sink that keeps what it gets: keep is given bufs that it owns from then on, as usp_buf_take
+ * makes them. If it returns -errno the call stops there, and the buf is released. Accounts. It runs with the read
+ * turn held, as an actor does.
+ */
+typedef int usp_splice_keeper(void *arg, const struct usp_buf *own);
+USP_EXPORT ssize_t usp_take_from_pipe(struct usp_pipe *pipe, struct usp_file *out, size_t len, unsigned flags,
+				      usp_splice_keeper *keep, void *arg);
+
+/*
  * splice_write to a stream socket: bufs are attached to sendmsg(2), with MSG_MORE while there is
  * more. For files that the library opened, MSG_ZEROCOPY where it pays. Accounts.
  */
@@ -448,6 +466,34 @@ USP_EXPORT int usp_stack_sync(struct usp_file *file);
 USP_EXPORT int usp_stack_shutdown(struct usp_file *file);
 USP_EXPORT int usp_stack_abort(struct usp_file *file);
 USP_EXPORT int usp_stack_release(struct usp_file *file);
+
+/*
+ * A stage of your own, by one function that looks at the bytes of the file below, or changes them. It sees all
+ * bytes in order, each once, in pieces of any length, and returns how many it has used: 1..len, or -errno for
+ * the first one. The bytes before go on; the error comes behind them, and stays. look passes bufs on as they
+ * are. change may write to the bytes: they are those of the buf if nobody else refers to it, else a copy. The
+ * account of the stage tells which. Called by one thread at a time.
+ */
+struct usp_stage_ops {
+	size_t size; /* sizeof(struct usp_stage_ops) */
+	const char *name;
+	/* Exactly one of these two. */
+	ssize_t (*look)(void *arg, const unsigned char *bytes, size_t len);
+	ssize_t (*change)(void *arg, unsigned char *bytes, size_t len);
+	/* The input has ended: 0, or -errno instead of the end. Called once. NULL: nothing to do. */
+	int (*end)(void *arg);
+	/* The stage is closed. NULL: nothing to do. */
+	void (*release)(void *arg);
+};
+
+/*
+ * Lay such a stage over a file. The new file is a stream. It owns below and arg; on failure both stay with the
+ * caller. It waits, or not, by its own USP_NONBLOCK, and for a socket below by that of the socket. Does not
+ * block. -EINVAL for a file that cannot be read, or a table without its size, name or function; -E2BIG for
+ * functions that this library does not know; -ENOMEM.
+ */
+USP_EXPORT int usp_stage_open(const struct usp_stage_ops *ops, void *arg, struct usp_file *below,
+			      struct usp_file **ret_file);
 
 /*
  * The hooks of a file over a mapping (usplice/mapping.h), which is file->mapping, and which release gives

@@ -47,6 +47,12 @@ struct usp_mapping_ops {
 	void (*release)(void *source);
 };
 
+/*
+ * The get_state of a source that is a struct usp_file: the size and the times of a file on disk, and the size of
+ * anything else, where only that can tell of a change. -EINVAL without a known size. Does not block.
+ */
+USP_EXPORT int usp_filemap_get_state(void *source, struct usp_mapping_state *ret_state);
+
 struct usp_mapping_params {
 	size_t size;	     /* sizeof(struct usp_mapping_params) */
 	size_t budget;	     /* most bytes of folios, also of those in pipes; at least 256 KiB; 0: 64 MiB */

@@ -54,22 +54,11 @@ static ssize_t cached_read_folios(void *arg, const struct iovec *iov, unsigned n
 	return usp_file_read_iter(source->below, &iter, &off, 0);
 }
 
-/* Without a descriptor only the size can tell of a change. */
 static int cached_get_state(void *arg, struct usp_mapping_state *ret_state)
 {
 	struct cached_source *source = arg;
-	struct stat st;
-	int ret = source->below->fd < 0 ? -EBADF : usp_sys_fstat(source->below->fd, &st);
 
-	if (ret < 0 || !S_ISREG(st.st_mode)) {
-		ret_state->bytes = usp_file_size(source->below);
-		return ret_state->bytes < 0 ? (int)ret_state->bytes : 0;
-	}
-	ret_state->bytes = st.st_size;
-	ret_state->version[0] = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
-	ret_state->version[1] = (uint64_t)st.st_ctim.tv_sec * 1000000000u + (uint64_t)st.st_ctim.tv_nsec;
-	ret_state->is_unsettled = usp_sys_is_recent(&st.st_ctim);
-	return 0;
+	return usp_filemap_get_state(source->below, ret_state);
 }
 
 static void cached_free_source(void *arg)

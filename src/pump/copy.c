@@ -103,19 +103,46 @@ static int copy_run(struct usp_file *source, struct usp_file *sink, bool is_name
 	return ret;
 }
 
-int usp_copy(const char *from, const char *to, const struct usp_pump_params *params, struct usp_route_total *ret_total)
+int usp_copy_to(struct usp_file *from, const char *to, const struct usp_pump_params *params,
+		struct usp_route_total *ret_total)
+{
+	const struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE, .keep_bytes = true};
+	struct usp_file *sink;
+	bool is_named;
+	int ret = copy_open(to, &to_write, &sink, &is_named);
+
+	return ret < 0 ? ret : copy_run(from, sink, is_named, params, ret_total);
+}
+
+static int copy_open_source(const char *from, struct usp_file **ret_file)
 {
 	const struct usp_open_params to_read = {.size = sizeof(to_read), .mode = USP_READ};
-	const struct usp_open_params to_write = {.size = sizeof(to_write), .mode = USP_WRITE, .keep_bytes = true};
-	struct usp_file *source, *sink;
 	bool is_named;
-	int ret = copy_open(from, &to_read, &source, &is_named);
+
+	return copy_open(from, &to_read, ret_file, &is_named);
+}
+
+int usp_copy_from(const char *from, struct usp_file *to, const struct usp_pump_params *params,
+		  struct usp_route_total *ret_total)
+{
+	struct usp_file *source;
+	int ret = copy_open_source(from, &source);
 
 	if (ret < 0)
 		return ret;
-	ret = copy_open(to, &to_write, &sink, &is_named);
-	if (ret == 0)
-		ret = copy_run(source, sink, is_named, params, ret_total);
+	ret = usp_copy_files(source, to, params, ret_total);
+	usp_file_put(source);
+	return ret;
+}
+
+int usp_copy(const char *from, const char *to, const struct usp_pump_params *params, struct usp_route_total *ret_total)
+{
+	struct usp_file *source;
+	int ret = copy_open_source(from, &source);
+
+	if (ret < 0)
+		return ret;
+	ret = usp_copy_to(source, to, params, ret_total);
 	usp_file_put(source);
 	return ret;
 }

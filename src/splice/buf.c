@@ -3,6 +3,7 @@
 #include "splice/buf.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/atomic.h"
 #include "base/sys.h"
@@ -87,6 +88,24 @@ unsigned char *usp_buf_bytes(const struct usp_buf *buf)
 	const struct usp_folio *folio = buf->store;
 
 	return folio->base + buf->offset;
+}
+
+int usp_buf_take(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, unsigned flags, struct usp_buf *ret_own)
+{
+	struct usp_buf own = *buf;
+
+	own.len = len;
+	own.flags = 0; /* they are for the first owner */
+	if (flags & USP_SPLICE_MOVE && usp_buf_try_steal(pipe, buf) && usp_buf_get(pipe, buf, &own)) {
+		*ret_own = own;
+		return buf->flags & USP_BUF_MAPPED ? USP_COPIED : USP_BY_REFERENCE;
+	}
+	own = (struct usp_buf){.ops = &usp_folio_buf_ops, .store = usp_folio_new(len), .len = len};
+	if (!own.store)
+		return -ENOMEM;
+	memcpy(usp_buf_bytes(&own), usp_buf_bytes(buf), len);
+	*ret_own = own;
+	return USP_COPIED;
 }
 
 static void folio_buf_release(struct usp_pipe *pipe, struct usp_buf *buf)

@@ -5,6 +5,7 @@
 #include <usplice/mapping.h>
 
 #include "base/compiler.h"
+#include "base/sys.h"
 #include "mm/mapping.h"
 #include "splice/file.h"
 #include "splice/iter.h"
@@ -205,5 +206,24 @@ int usp_mapping_open(struct usp_mapping *mapping, const char *name, struct usp_f
 		return ret;
 	(*ret_file)->mapping = usp_mapping_get(mapping);
 	(*ret_file)->traits = USP_FILE_SEEKABLE;
+	return 0;
+}
+
+/* --- The source ------------------------------------------------------------------------------------------- */
+
+int usp_filemap_get_state(void *source, struct usp_mapping_state *ret_state)
+{
+	const struct usp_file *file = source;
+	struct stat st;
+	int ret = file->fd < 0 ? -EBADF : usp_sys_fstat(file->fd, &st);
+
+	if (ret < 0 || !S_ISREG(st.st_mode)) {
+		ret_state->bytes = usp_file_size(file);
+		return ret_state->bytes < 0 ? (int)ret_state->bytes : 0;
+	}
+	ret_state->bytes = st.st_size;
+	ret_state->version[0] = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+	ret_state->version[1] = (uint64_t)st.st_ctim.tv_sec * 1000000000u + (uint64_t)st.st_ctim.tv_nsec;
+	ret_state->is_unsettled = usp_sys_is_recent(&st.st_ctim);
 	return 0;
 }

@@ -14,6 +14,8 @@
 static const char write_reason[] = "written from memory of this process";
 static const char map_reason[] = "bytes held by the kernel were read into a folio";
 static const char direct_reason[] = "O_DIRECT: as a rule the device reads the folio, but the kernel does not tell";
+static const char take_reason[] = "nobody else refers to the memory: the sink keeps it";
+static const char keep_reason[] = "copied, to be kept";
 static const char drop_reason[] = "dropped, not read";
 
 /* Confirm a lent buf, and make its bytes addressable in the ring too. */
@@ -176,6 +178,44 @@ ssize_t usp_splice_from_pipe(struct usp_pipe *pipe, size_t len, unsigned flags, 
 		return ret;
 	ret = from_pipe_feed(pipe, len, flags, actor, arg);
 	usp_pipe_end_read(pipe);
+	return ret;
+}
+
+/* A call of usp_take_from_pipe, and its bytes by way. */
+struct take_call {
+	usp_splice_keeper *keep;
+	void *arg;
+	unsigned flags;
+	size_t taken, copied;
+};
+
+static ssize_t take_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
+{
+	struct take_call *call = arg;
+	struct usp_buf own;
+	int way = usp_buf_take(pipe, buf, len, call->flags, &own), ret;
+
+	if (way < 0)
+		return way;
+	ret = call->keep(call->arg, &own);
+	if (ret < 0) {
+		usp_buf_release(pipe, &own);
+		return ret;
+	}
+	*(way == USP_BY_REFERENCE ? &call->taken : &call->copied) += len;
+	return (ssize_t)len;
+}
+
+ssize_t usp_take_from_pipe(struct usp_pipe *pipe, struct usp_file *out, size_t len, unsigned flags,
+			   usp_splice_keeper *keep, void *arg)
+{
+	struct take_call call = {.keep = keep, .arg = arg, .flags = flags};
+	ssize_t ret = usp_splice_from_pipe(pipe, len, flags, take_actor, &call);
+
+	if (call.taken)
+		usp_file_account(out, USP_WRITE, USP_BY_REFERENCE, call.taken, take_reason);
+	if (call.copied)
+		usp_file_account(out, USP_WRITE, USP_COPIED, call.copied, keep_reason);
 	return ret;
 }
 

@@ -5,6 +5,8 @@
 #include "base/compiler.h"
 #include "splice/file.h"
 #include "splice/pipe.h"
+#include "splice/sock.h"
+#include "splice/stack.h"
 
 int usp_stack_new(const struct usp_file_ops *ops, struct usp_file *below, unsigned mode, const char *spec, void *priv,
 		  struct usp_file **ret_file)
@@ -99,6 +101,17 @@ ssize_t usp_stack_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe
 	if (has_pos)
 		*pos = *at;
 	return ret;
+}
+
+ssize_t usp_stack_pull(struct usp_file *in, struct usp_pipe *pipe, size_t len, unsigned flags)
+{
+	ssize_t ret = usp_pipe_begin_write(pipe, USP_SPLICE_NONBLOCK);
+
+	if (ret < 0)
+		return ret;
+	ret = usp_stack_splice_read(in, &in->pos, pipe, len, flags);
+	usp_pipe_end_write(pipe);
+	return ret ? ret : usp_sock_end_error(in->below);
 }
 
 ssize_t usp_stack_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)

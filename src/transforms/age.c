@@ -27,7 +27,7 @@
 #include "base/compiler.h"
 #include "splice/file.h"
 #include "splice/pipe.h"
-#include "splice/sock.h"
+#include "splice/stack.h"
 #include "transforms/transforms.h"
 
 #define AGE_PLAIN_BYTES ((size_t)64 << 10)
@@ -349,16 +349,8 @@ static int age_pull(struct usp_file *in, unsigned flags)
 {
 	struct age *age = in->priv;
 	size_t len = age_pull_len(age);
-	ssize_t ret = len ? usp_pipe_begin_write(age->pulled, USP_SPLICE_NONBLOCK) : 0;
+	ssize_t ret = len ? usp_stack_pull(in, age->pulled, len, flags) : 0;
 
-	if (ret < 0)
-		return (int)ret;
-	if (len) {
-		ret = usp_file_splice_read(in->below, &in->below->pos, age->pulled, len, flags);
-		usp_pipe_end_write(age->pulled);
-		if (ret == 0)
-			ret = usp_sock_end_error(in->below);
-	}
 	if (ret < 0)
 		return (int)ret;
 	age->is_ended = ret == 0;

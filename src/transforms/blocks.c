@@ -26,7 +26,7 @@
 #include "splice/file.h"
 #include "splice/iter.h"
 #include "splice/pipe.h"
-#include "splice/sock.h"
+#include "splice/stack.h"
 #include "transforms/transforms.h"
 
 #define BLOCKS_PULLED_SLOTS 64
@@ -209,19 +209,6 @@ static size_t blocks_next_len(const struct blocks *blocks)
 	return (size_t)usp_min(blocks->sums.block_len, blocks->limit - blocks->at);
 }
 
-/* Take at most len bytes from the file below: bytes, 0 at its end, or -errno. */
-static ssize_t blocks_pull(struct usp_file *in, size_t len, unsigned flags)
-{
-	struct blocks *blocks = in->priv;
-	ssize_t ret = usp_pipe_begin_write(blocks->pulled, USP_SPLICE_NONBLOCK);
-
-	if (ret < 0)
-		return ret;
-	ret = usp_stack_splice_read(in, &in->pos, blocks->pulled, len, flags);
-	usp_pipe_end_write(blocks->pulled);
-	return ret ? ret : usp_sock_end_error(in->below);
-}
-
 /* Return how much to pull: the rest of the next block, and as many whole ones as the caller has use for. */
 static size_t blocks_ask(const struct blocks *blocks, size_t len)
 {
@@ -364,7 +351,7 @@ static ssize_t blocks_advance(struct usp_file *in, size_t len, size_t wanted, un
 	if (blocks->gathered == len)
 		return blocks_begin_gathered(blocks);
 	if (!usp_pipe_len(blocks->pulled))
-		return may_pull ? blocks_pull(in, blocks_ask(blocks, wanted), flags) : -EAGAIN;
+		return may_pull ? usp_stack_pull(in, blocks->pulled, blocks_ask(blocks, wanted), flags) : -EAGAIN;
 	ret = blocks_refer(blocks, len, flags);
 	return ret ? ret : blocks_gather(blocks, len, flags);
 }
@@ -382,7 +369,7 @@ static int blocks_end(struct usp_file *in, unsigned flags, bool may_pull)
 	ssize_t ret = 1;
 
 	if (blocks->must_end && !usp_pipe_len(blocks->pulled))
-		ret = may_pull ? blocks_pull(in, 1, flags) : -EAGAIN;
+		ret = may_pull ? usp_stack_pull(in, blocks->pulled, 1, flags) : -EAGAIN;
 	if (blocks->must_end && ret > 0) /* a byte that is late may turn out to be missing */
 		ret = usp_splice_from_pipe(blocks->pulled, 1, flags, blocks_more_actor, NULL);
 	if (blocks->must_end && ret > 0)

@@ -29,7 +29,7 @@
 #include "splice/file.h"
 #include "splice/iter.h"
 #include "splice/pipe.h"
-#include "splice/sock.h"
+#include "splice/stack.h"
 #include "transforms/transforms.h"
 
 #define REWRITE_FOLIO ((size_t)256 << 10)
@@ -148,15 +148,8 @@ static int rewrite_pull(struct rewrite *rewrite, unsigned flags)
 	if (len && (work->filled || rewrite->made) &&
 	    !(usp_file_poll(file->below) & (POLLIN | POLLERR | POLLHUP | POLLNVAL)))
 		return -EAGAIN;
-	if (len) {
-		ret = usp_pipe_begin_write(work->pulled, USP_SPLICE_NONBLOCK);
-		if (ret < 0)
-			return (int)ret;
-		ret = usp_stack_splice_read(file, &file->pos, work->pulled, len, flags);
-		usp_pipe_end_write(work->pulled);
-	}
-	if (ret == 0)
-		ret = usp_sock_end_error(file->below);
+	if (len)
+		ret = usp_stack_pull(file, work->pulled, len, flags);
 	work->has_pulled_all = ret == 0;
 	work->left -= work->has_length && ret > 0 ? ret : 0;
 	return ret < 0 ? (int)ret : 0;

@@ -43,7 +43,7 @@ static struct bytes bytes_of(const void *base, size_t len)
 }
 
 /* Where the stage gets its bytes from. */
-enum source { SOURCE_GIFT, SOURCE_FILE, SOURCE_PIECES, NR_SOURCES };
+enum source { SOURCE_GIFT, SOURCE_FILE, SOURCE_PIECES, SOURCE_PIPE, NR_SOURCES };
 
 /* A stream that gives its bytes in pieces of any size. */
 struct pieces {
@@ -103,6 +103,18 @@ static struct usp_file *open_file(struct bytes bytes)
 	return file;
 }
 
+/* The read end of a pipe of ours that holds all bytes. */
+static struct usp_file *open_filled_pipe(struct bytes bytes)
+{
+	const struct usp_pipe_params params = {.size = sizeof(params), .nr_slots = 64};
+	struct usp_file *ends[2];
+
+	assert_int_equal(usp_pipe_open(&params, ends), 0);
+	assert_int_equal(usp_write(ends[1], bytes.base, bytes.len), (ssize_t)bytes.len);
+	usp_file_put(ends[1]);
+	return ends[0];
+}
+
 static struct usp_file *open_source(enum source source, struct bytes bytes)
 {
 	struct usp_file *file;
@@ -111,6 +123,8 @@ static struct usp_file *open_source(enum source source, struct bytes bytes)
 		return open_file(bytes);
 	if (source == SOURCE_PIECES)
 		return open_pieces(bytes, 30000, 1);
+	if (source == SOURCE_PIPE)
+		return open_filled_pipe(bytes);
 	assert_int_equal(usp_open_memory(bytes.base, bytes.len, USP_READ, NULL, NULL, &file), 0);
 	return file;
 }

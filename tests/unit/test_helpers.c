@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_helpers - the helpers that authors name in their tables (H1-H16), and what they make of odd bufs (C1, C14). */
+#include "net.h"
 #include "support.h"
 
 #include <sys/socket.h>
@@ -735,6 +736,98 @@ static void the_kernels_hooks_in_a_table_fall_back_to_the_copying_helpers(void *
 	close_pipe(end);
 }
 
+/* --- usp_take_from_pipe ----------------------------------------------------------------------------------------- */
+
+struct kept {
+	struct usp_buf bufs[4];
+	unsigned nr_bufs, most;
+};
+
+static int keep_buf(void *arg, const struct usp_buf *own)
+{
+	struct kept *kept = arg;
+
+	if (kept->nr_bufs == kept->most)
+		return -ENOSPC;
+	kept->bufs[kept->nr_bufs++] = *own;
+	return 0;
+}
+
+static void forget_bufs(struct kept *kept)
+{
+	while (kept->nr_bufs)
+		usp_buf_release(NULL, &kept->bufs[--kept->nr_bufs]);
+}
+
+static void a_sink_that_keeps_gets_the_page_itself_or_a_copy(void **state)
+{
+	struct mock *sink = mock_open(&mock_bare_ops, USP_WRITE, 0);
+	struct usp_pipe *pipe = open_ring(8);
+	struct usp_buf own = folio_buf(0, 10, USP_BUF_CAN_MERGE), twin = folio_buf(10, 10, 0), copy = twin;
+	struct kept kept = {.most = 4};
+	struct mock_store store;
+	struct usp_hop hop;
+
+	(void)state;
+	mock_store_init(&store);
+	assert_true(usp_buf_get(NULL, &twin, &copy));
+	push_buf(pipe, own);
+	push_buf(pipe, twin);
+	push_buf(pipe, mock_buf(&store, &mock_unmapped_buf_ops, 20, 10, 0));
+	assert_int_equal(usp_take_from_pipe(pipe, sink->file, 100, USP_SPLICE_MOVE, keep_buf, &kept), 30);
+	assert_ptr_equal(kept.bufs[0].store, own.store);
+	assert_ptr_not_equal(kept.bufs[1].store, twin.store);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(kept.bufs[i].flags, 0);
+		assert_pattern(usp_buf_bytes(&kept.bufs[i]), 10 * i, 10);
+	}
+	hop = net_hop(sink->file, USP_WRITE);
+	assert_int_equal(hop.bytes[USP_BY_REFERENCE], 10);
+	assert_int_equal(hop.bytes[USP_COPIED], 20);
+	forget_bufs(&kept);
+	usp_buf_release(NULL, &copy);
+	usp_pipe_free(pipe);
+	mock_store_fini(&store);
+	mock_close(sink);
+}
+
+static void without_move_all_that_is_kept_is_copied(void **state)
+{
+	struct mock *sink = mock_open(&mock_bare_ops, USP_WRITE, 0);
+	struct usp_pipe *pipe = open_ring(4);
+	struct kept kept = {.most = 4};
+	struct usp_hop hop;
+
+	(void)state;
+	push_buf(pipe, folio_buf(0, 10, 0));
+	assert_int_equal(usp_take_from_pipe(pipe, sink->file, 7, 0, keep_buf, &kept), 7);
+	assert_int_equal(usp_take_from_pipe(pipe, sink->file, 7, 0, keep_buf, &kept), 3);
+	assert_pattern(usp_buf_bytes(&kept.bufs[1]), 7, 3);
+	hop = net_hop(sink->file, USP_WRITE);
+	assert_int_equal(hop.bytes[USP_COPIED], 10);
+	forget_bufs(&kept);
+	usp_pipe_free(pipe);
+	mock_close(sink);
+}
+
+static void what_a_sink_does_not_keep_stays_in_the_pipe(void **state)
+{
+	struct mock *sink = mock_open(&mock_bare_ops, USP_WRITE, 0);
+	struct usp_pipe *pipe = open_ring(4);
+	struct kept kept = {.most = 1};
+
+	(void)state;
+	push_buf(pipe, folio_buf(0, 10, 0));
+	push_buf(pipe, folio_buf(10, 10, 0));
+	assert_int_equal(usp_take_from_pipe(pipe, sink->file, 100, USP_SPLICE_MOVE, keep_buf, &kept), 10);
+	assert_int_equal(usp_take_from_pipe(pipe, sink->file, 100, USP_SPLICE_MOVE, keep_buf, &kept), -ENOSPC);
+	assert_int_equal(usp_take_from_pipe(pipe, sink->file, 100, 0, keep_buf, &kept), -ENOSPC);
+	assert_int_equal(usp_pipe_len(pipe), 10);
+	forget_bufs(&kept);
+	usp_pipe_free(pipe);
+	mock_close(sink);
+}
+
 int main(void)
 {
 	const struct CMUnitTest copying[] = {
@@ -766,6 +859,9 @@ int main(void)
 		CASE(an_actor_that_claims_too_much_is_caught),
 		CASE(an_actor_may_keep_a_buf),
 		CASE(an_actor_sees_only_confirmed_and_mapped_bytes),
+		CASE(a_sink_that_keeps_gets_the_page_itself_or_a_copy),
+		CASE(without_move_all_that_is_kept_is_copied),
+		CASE(what_a_sink_does_not_keep_stays_in_the_pipe),
 		CASE(an_actor_is_not_called_for_an_empty_or_ended_pipe),
 	};
 	const struct CMUnitTest empties[] = {

@@ -544,6 +544,34 @@ static void two_specs_are_copied_with_what_was_there_before_cut(void **state)
 	unlink(to);
 }
 
+static void one_end_may_be_open_and_stays_so(void **state)
+{
+	unsigned char bytes[1000], got[1001];
+	struct usp_route_total total = {.size = sizeof(total)};
+	char name[] = "/tmp/usplice-XXXXXX";
+	struct usp_file *file;
+
+	(void)state;
+	make_named(name, BUF_LEN);
+	pattern_fill(bytes, 0, sizeof(bytes));
+	file = open_memory(bytes, sizeof(bytes));
+	assert_int_equal(usp_copy_to(file, name, NULL, &total), 0);
+	assert_int_equal(total.by_reference + total.copied + total.unknown, sizeof(bytes));
+	assert_int_equal(size_of(name), sizeof(bytes));
+	assert_int_equal(usp_file_seek(file, 0, SEEK_SET), 0);
+	assert_int_equal(usp_copy_to(file, "/dev/full", NULL, NULL), -ENOSPC);
+	assert_int_equal(usp_copy_to(file, "/nowhere/at/all", NULL, NULL), -ENOENT);
+	drop(&file);
+
+	file = open_memfd(0, USP_READ | USP_WRITE);
+	assert_int_equal(usp_copy_from(name, file, NULL, &total), 0);
+	assert_int_equal(usp_copy_from("/nowhere/at/all", file, NULL, NULL), -ENOENT);
+	assert_int_equal(usp_pread(file, got, sizeof(got), 0), sizeof(bytes));
+	assert_memory_equal(got, bytes, sizeof(bytes));
+	drop(&file);
+	unlink(name);
+}
+
 static void a_copy_that_is_refused_leaves_the_sink_as_it_is(void **state)
 {
 	const struct usp_pump_params rows[] = {
@@ -774,6 +802,7 @@ int main(void)
 		CASE(without_descriptors_a_run_goes_on_in_memory_and_sees_a_stop),
 		CASE(one_call_copies_everything_and_tells_how),
 		CASE(two_specs_are_copied_with_what_was_there_before_cut),
+		CASE(one_end_may_be_open_and_stays_so),
 		CASE(a_copy_that_is_refused_leaves_the_sink_as_it_is),
 		CASE(a_file_is_not_copied_onto_a_descriptor_of_it),
 		CASE(a_descriptor_of_the_caller_stays_open),
