@@ -2,7 +2,8 @@
 /* subject - the rows of the conformance table: how each endpoint is opened, fed and looked at. */
 #include "subject.h"
 
-#include <usplice/transform.h>
+#include "examples.h"
+#include "rows.h"
 
 #include <fcntl.h>
 #include <linux/loop.h>
@@ -71,7 +72,7 @@ static void store_pattern(const char *path, size_t len)
 	close(fd);
 }
 
-static void subject_open_stored(struct subject *subject, unsigned mode, const char *options)
+void subject_open_stored(struct subject *subject, unsigned mode, const char *options)
 {
 	char spec[80];
 
@@ -87,7 +88,7 @@ static void subject_open_stored_sink(struct subject *subject, const char *option
 	assert_true(subject->far_fd >= 0);
 }
 
-static void regular_source(struct subject *subject, size_t len)
+void regular_source(struct subject *subject, size_t len)
 {
 	store_pattern(subject_path(subject, "source"), len);
 	subject_open_stored(subject, USP_READ, "");
@@ -247,7 +248,7 @@ static void subject_open_fifo(struct subject *subject, unsigned mode)
 	assert_true(subject->far_fd >= 0);
 }
 
-static void fifo_source(struct subject *subject, size_t len)
+void fifo_source(struct subject *subject, size_t len)
 {
 	(void)len;
 	subject_open_fifo(subject, USP_READ);
@@ -538,12 +539,18 @@ static void zero_source(struct subject *subject, size_t len)
 	subject_open_spec(subject, USP_READ, "zero:");
 }
 
+static void zero_fill(unsigned char *bytes, uint64_t off, size_t len)
+{
+	(void)off;
+	memset(bytes, 0, len);
+}
+
 static void zero_sink(struct subject *subject)
 {
 	subject_open_spec(subject, USP_WRITE, "zero:");
 }
 
-static void pipe_source(struct subject *subject, size_t len)
+void pipe_source(struct subject *subject, size_t len)
 {
 	struct usp_file *ends[2];
 
@@ -562,41 +569,6 @@ static void pipe_sink(struct subject *subject)
 	subject->far_file = ends[0];
 }
 
-/* In the caller's thread: a thread of the stage may still be at work when a call that does not wait asks for the end. */
-static void subject_put_stage(struct subject *subject, const char *spec)
-{
-	const struct usp_transform_params params = {.size = sizeof(params), .flags = USP_TRANSFORM_INLINE};
-	struct usp_file *stage;
-
-	assert_int_equal(usp_transform_open(spec, subject->file, &params, &stage, NULL), 0);
-	subject->file = stage;
-}
-
-static void file_digest_source(struct subject *subject, size_t len)
-{
-	regular_source(subject, len);
-	subject_put_stage(subject, "digest:crc32c");
-}
-
-static void fifo_digest_source(struct subject *subject, size_t len)
-{
-	fifo_source(subject, len);
-	subject_put_stage(subject, "digest:crc32c");
-}
-
-static void pipe_digest_source(struct subject *subject, size_t len)
-{
-	pipe_source(subject, len);
-	subject_put_stage(subject, "digest:crc32c");
-}
-
-/* The stage of blocks: it lends whole ones, with a confirm of its own. */
-static void file_sums_source(struct subject *subject, size_t len)
-{
-	regular_source(subject, len);
-	subject_put_stage(subject, "sums:crc32c:4096");
-}
-
 /* --- The table ------------------------------------------------------------------------------------------------------ */
 
 #define ROW_FILE (ROW_SEEKABLE | ROW_KERNEL)
@@ -604,38 +576,51 @@ static void file_sums_source(struct subject *subject, size_t len)
 
 /* To add an endpoint: one row here, and above how it is opened. */
 const struct row rows[] = {
-	{"a path", "regular", ROW_FILE, regular_source, regular_sink},
-	{"a file that was inherited", "regular", ROW_FILE, adopted_source, adopted_sink},
-	{"a file with direct", "regular", ROW_SEEKABLE, direct_source, direct_sink},
-	{"a file with append", "regular", ROW_APPENDS, NULL, append_sink},
-	{"cached:", "cached", ROW_SEEKABLE, cached_source, NULL},
-	{"cached: with direct and a small budget", "cached", ROW_SEEKABLE, small_cached_source, NULL},
-	{"a block device", "block", ROW_FILE, block_source, block_sink},
-	{"/dev/null", "chardev", ROW_SEEKABLE | ROW_EMPTY, null_device_source, NULL},
-	{"/dev/null", "chardev", ROW_FILE | ROW_DROPS, NULL, null_device_sink},
-	{"/dev/zero", "chardev", ROW_SEEKABLE | ROW_ENDLESS | ROW_ZEROS, zero_device_source, NULL},
-	{"/dev/zero", "chardev", ROW_FILE | ROW_DROPS, NULL, zero_device_sink},
-	{"a terminal", "chardev", ROW_STREAM | ROW_HANGUP, terminal_source, terminal_sink},
-	{"a FIFO", "fifo", ROW_CONNECTION, fifo_source, fifo_sink},
-	{"an OS pipe", "fifo", ROW_CONNECTION, os_pipe_source, os_pipe_sink},
-	{"tcp:", "tcp", ROW_CONNECTION, tcp_source, tcp_sink},
-	{"tcp-listen:", "tcp_listen", ROW_CONNECTION, tcp_listen_source, tcp_listen_sink},
-	{"unix:", "unix", ROW_CONNECTION, unix_source, unix_sink},
-	{"unix-listen:", "unix_listen", ROW_CONNECTION, unix_listen_source, unix_listen_sink},
-	{"a socket that was inherited", "socket", ROW_CONNECTION, socketpair_source, socketpair_sink},
-	{"udp:", "udp", ROW_STREAM | ROW_DATAGRAM, udp_source, udp_sink},
-	{"udp-listen:", "udp_listen", ROW_STREAM | ROW_DATAGRAM, udp_listen_source, NULL},
-	{"null:", "null", ROW_EMPTY, null_source, NULL},
-	{"null:", "null", ROW_KERNEL | ROW_DROPS, NULL, null_sink},
-	{"zero:", "zero", ROW_SEEKABLE | ROW_ENDLESS | ROW_ZEROS, zero_source, NULL},
-	{"zero:", "zero", ROW_FILE | ROW_DROPS, NULL, zero_sink},
-	{"mem:", "memory", ROW_SEEKABLE, store_source, store_sink},
-	{"memory of the caller", "memory", ROW_SEEKABLE, memory_source, memory_sink},
-	{"a pipe of ours", NULL, ROW_STREAM | ROW_PIPE, pipe_source, pipe_sink},
-	{"a digest over a file", NULL, 0, file_digest_source, NULL},
-	{"checksums of blocks over a file", NULL, 0, file_sums_source, NULL},
-	{"a digest over a FIFO", NULL, ROW_STREAM, fifo_digest_source, NULL},
-	{"a digest over a pipe of ours", NULL, ROW_STREAM, pipe_digest_source, NULL},
+	{"a path", "regular", ROW_FILE, regular_source, regular_sink, NULL},
+	{"a file that was inherited", "regular", ROW_FILE, adopted_source, adopted_sink, NULL},
+	{"a file with direct", "regular", ROW_SEEKABLE, direct_source, direct_sink, NULL},
+	{"a file with append", "regular", ROW_APPENDS, NULL, append_sink, NULL},
+	{"cached:", "cached", ROW_SEEKABLE, cached_source, NULL, NULL},
+	{"cached: with direct and a small budget", "cached", ROW_SEEKABLE, small_cached_source, NULL, NULL},
+	{"a block device", "block", ROW_FILE, block_source, block_sink, NULL},
+	{"/dev/null", "chardev", ROW_SEEKABLE | ROW_EMPTY, null_device_source, NULL, NULL},
+	{"/dev/null", "chardev", ROW_FILE | ROW_DROPS, NULL, null_device_sink, NULL},
+	{"/dev/zero", "chardev", ROW_SEEKABLE | ROW_ENDLESS, zero_device_source, NULL, zero_fill},
+	{"/dev/zero", "chardev", ROW_FILE | ROW_DROPS, NULL, zero_device_sink, NULL},
+	{"a terminal", "chardev", ROW_STREAM | ROW_HANGUP, terminal_source, terminal_sink, NULL},
+	{"a FIFO", "fifo", ROW_CONNECTION, fifo_source, fifo_sink, NULL},
+	{"an OS pipe", "fifo", ROW_CONNECTION, os_pipe_source, os_pipe_sink, NULL},
+	{"tcp:", "tcp", ROW_CONNECTION, tcp_source, tcp_sink, NULL},
+	{"tcp-listen:", "tcp_listen", ROW_CONNECTION, tcp_listen_source, tcp_listen_sink, NULL},
+	{"unix:", "unix", ROW_CONNECTION, unix_source, unix_sink, NULL},
+	{"unix-listen:", "unix_listen", ROW_CONNECTION, unix_listen_source, unix_listen_sink, NULL},
+	{"a socket that was inherited", "socket", ROW_CONNECTION, socketpair_source, socketpair_sink, NULL},
+	{"udp:", "udp", ROW_STREAM | ROW_DATAGRAM, udp_source, udp_sink, NULL},
+	{"udp-listen:", "udp_listen", ROW_STREAM | ROW_DATAGRAM, udp_listen_source, NULL, NULL},
+	{"null:", "null", ROW_EMPTY, null_source, NULL, NULL},
+	{"null:", "null", ROW_KERNEL | ROW_DROPS, NULL, null_sink, NULL},
+	{"zero:", "zero", ROW_SEEKABLE | ROW_ENDLESS, zero_source, NULL, zero_fill},
+	{"zero:", "zero", ROW_FILE | ROW_DROPS, NULL, zero_sink, NULL},
+	{"mem:", "memory", ROW_SEEKABLE, store_source, store_sink, NULL},
+	{"memory of the caller", "memory", ROW_SEEKABLE, memory_source, memory_sink, NULL},
+	{"a pipe of ours", NULL, ROW_STREAM | ROW_PIPE, pipe_source, pipe_sink, NULL},
+	{"a digest over a file", NULL, 0, file_digest_source, NULL, NULL},
+	{"checksums of blocks over a file", NULL, 0, file_sums_source, NULL, NULL},
+	{"a digest over a FIFO", NULL, ROW_STREAM, fifo_digest_source, NULL, NULL},
+	{"a digest over a pipe of ours", NULL, ROW_STREAM, pipe_digest_source, NULL, NULL},
+	{"blocks: over a file", NULL, 0, blocks_source, NULL, NULL},
+	{"compressed and decompressed", NULL, 0, compressed_source, NULL, NULL},
+	{"encrypted and decrypted", NULL, 0, encrypted_source, NULL, NULL},
+	{"examples/upper over a file", NULL, 0, file_upper_source, NULL, upper_fill},
+	{"examples/upper over a FIFO", NULL, ROW_STREAM, fifo_upper_source, NULL, upper_fill},
+	{"examples/upper over a pipe of ours", NULL, ROW_STREAM, pipe_upper_source, NULL, upper_fill},
+	{"examples/masked", NULL, ROW_SEEKABLE, masked_source, NULL, masked_fill},
+	{"examples/slice", NULL, ROW_SEEKABLE, slice_source, NULL, NULL},
+	{"examples/numbers", NULL, ROW_WHOLE, numbers_source, NULL, counter_fill},
+	{"examples/packet", NULL, ROW_ENDLESS | ROW_SPLICED, device_source, NULL, packet_fill},
+	{"examples/numbers", NULL, ROW_DROPS | ROW_SPLICED, NULL, numbers_sink, NULL},
+	{"examples/keep", NULL, ROW_SPLICED, NULL, kept_sink, NULL},
+	{"examples/credit", NULL, ROW_STREAM, NULL, granted_sink, NULL},
 };
 const unsigned nr_rows = ARRAY_LEN(rows);
 
@@ -706,6 +691,8 @@ void subject_take(struct subject *subject, uint64_t off, size_t len)
 		pattern_fill(bytes, off, len);
 	else if (subject->memory)
 		memcpy(bytes, subject->memory + off, len);
+	else if (subject->is_kept)
+		keep_take(bytes, off, len);
 	else if (subject->far_fd < 0 && !subject->far_file)
 		subject_take_stored(subject, bytes, off, len);
 	else
@@ -756,4 +743,5 @@ void subject_close(struct subject *subject)
 	if (subject->memory)
 		assert_int_equal(subject->nr_done, 1);
 	free(subject->memory);
+	keep_forget();
 }

@@ -12,12 +12,13 @@
 #define ROW_DATAGRAM 0x4u /* bytes come in datagrams */
 #define ROW_KERNEL 0x8u	  /* can go on the kernel lane */
 #define ROW_ENDLESS 0x10u /* a source that never ends */
-#define ROW_ZEROS 0x20u	  /* a source of zeros */
+#define ROW_SPLICED 0x20u /* has neither read nor write: it is only for splices */
 #define ROW_DROPS 0x40u	  /* a sink that keeps nothing */
 #define ROW_APPENDS 0x80u /* a sink that splice refuses */
 #define ROW_HANGUP 0x100u /* the end of its input is a hang-up, which may take bytes with it */
 #define ROW_EMPTY 0x200u  /* a source without bytes */
 #define ROW_PIPE 0x400u	  /* an end of a pipe of ours: splice moves references and calls no hook */
+#define ROW_WHOLE 0x800u  /* a source that gives whole lines, and never a part of one */
 
 struct subject;
 
@@ -28,6 +29,8 @@ struct row {
 	/* Open subject->file. A source of no stream has len pattern bytes. NULL: there is none. */
 	void (*open_source)(struct subject *subject, size_t len);
 	void (*open_sink)(struct subject *subject);
+	/* The bytes [off, off + len) that a source gives. NULL: the pattern. */
+	void (*fill)(unsigned char *bytes, uint64_t off, size_t len);
 };
 
 extern const struct row rows[];
@@ -40,6 +43,7 @@ struct subject {
 	struct usp_file *far_file; /* the same, of a pipe of ours */
 	unsigned char *memory;
 	unsigned nr_done; /* calls of the callback of memory */
+	bool is_kept;	  /* examples.h has what it was given */
 	char path[64];
 };
 
