@@ -53,13 +53,17 @@ USP_EXPORT int usp_spec_descriptor(const struct usp_spec *spec, unsigned mode);
 /* --- Numbers with units ---------------------------------------------------------------------------- */
 
 /*
- * Parse a size in bytes: "64", "64k" and "64KiB" (powers of 1024: k K M G T), "64kB" (powers of
- * 1000), "64B". 0, -EINVAL, or -ERANGE beyond INT64_MAX. *ret_why is then a static predicate such
- * as "is negative"; ret_why may be NULL.
+ * Parse a size in bytes: "64", "64k" and "64KiB" (powers of 1024: k M G T), "64kB" (powers of
+ * 1000), "64B", in any case, and with a fraction where all of it is whole bytes: "1.5M". 0, -EINVAL,
+ * or -ERANGE beyond INT64_MAX. *ret_why is then a static predicate such as "is negative"; ret_why
+ * may be NULL.
  */
 USP_EXPORT int usp_size_parse(const char *text, int64_t *ret_bytes, const char **ret_why);
 
-/* Parse bytes per second: a size, with or without "/s" behind it. 0 is -EINVAL. Else as usp_size_parse. */
+/*
+ * Parse bytes per second: a size, or bits such as "100Mbit" (powers of 1000) and "1Mibit" (of 1024) that are
+ * whole bytes; with or without "/s" behind it. 0 is -EINVAL. Else as usp_size_parse.
+ */
 USP_EXPORT int usp_rate_parse(const char *text, uint64_t *ret_rate, const char **ret_why);
 
 /*

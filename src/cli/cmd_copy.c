@@ -121,7 +121,7 @@ static int copy_help(void)
 	      "tcp-listen:PORT, fd:N and more: see usplice-endpoints(7).\n\n",
 	      stdout);
 	option_print(copy_options);
-	fputs("\nSizes take k M G T (powers of 1024) and kB MB GB TB (powers of 1000).\n"
+	fputs("\nSizes take k M G T (powers of 1024) and kB MB GB TB (powers of 1000): 1.5M, 20mb.\n"
 	      "Exit code: 0 done, 2 usage, 3 source failed, 4 sink failed, 5 would have\n"
 	      "copied, 128+n stopped by signal n, 1 anything else.\n",
 	      stdout);

@@ -48,7 +48,7 @@ static int explain_help(void)
 	      "sent to a peer.\n\n",
 	      stdout);
 	option_print(explain_options);
-	fputs("\nSizes take k M G T (powers of 1024) and kB MB GB TB (powers of 1000).\n"
+	fputs("\nSizes take k M G T (powers of 1024) and kB MB GB TB (powers of 1000): 1.5M, 20mb.\n"
 	      "Exit code: 0 done, 2 usage, 3 source cannot be opened, 4 sink cannot be opened,\n"
 	      "1 anything else.\n",
 	      stdout);

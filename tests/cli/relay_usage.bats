@@ -74,7 +74,7 @@ refuses() {
 	for option in --limit-rate --limit-total; do
 		refuses $option 0 "would never move anything"
 		refuses $option fast "is not a number"
-		refuses $option 1X "has a unit that is none of k M G T (powers of 1024) and kB MB GB TB (powers of 1000)"
+		refuses $option 1X "has a unit that is none of k M G T (powers of 1024), kB MB GB TB and kbit Mbit Gbit Tbit (powers of 1000)"
 	done
 	refuses --proxy-protocol v3 "is none of accept, accept=CIDR[,CIDR...], send, send-v1 and send-v2"
 	refuses --proxy-protocol acceptable "is none of accept, accept=CIDR[,CIDR...], send, send-v1 and send-v2"

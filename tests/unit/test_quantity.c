@@ -26,6 +26,22 @@ static void a_size_takes_units_of_both_kinds(void **state)
 		{"4GB", 4000000000},
 		{"1T", 1L << 40},
 		{"1TB", 1000000000000},
+		{"17b", 17},
+		{"1kb", 1000},
+		{"1mb", 1000000},
+		{"1mib", 1 << 20},
+		{"1MIB", 1 << 20},
+		{"1m", 1 << 20},
+		{"1.5M", 3 << 19},
+		{"1.5mb", 1500000},
+		{"0.5k", 512},
+		{"0.0009765625k", 1},
+		{"2.0", 2},
+		{"2.", 2},
+		{"1.000", 1},
+		{"1.50000000000000000000000000000M", 3 << 19},
+		{"0.000000000001TB", 1},
+		{"8388607.5T", 8388607L << 40 | 1L << 39},
 		{"0009", 9},
 		{"9223372036854775807", INT64_MAX},
 		{"8388607T", 8388607L << 40},
@@ -54,17 +70,24 @@ static void what_is_no_size_is_refused_with_a_reason(void **state)
 		{"-1", -EINVAL, "is negative"},
 		{"1 ", -EINVAL, "has a unit that is none"},
 		{"1 k", -EINVAL, "has a unit that is none"},
-		{"1b", -EINVAL, "has a unit that is none"},
-		{"1kb", -EINVAL, "has a unit that is none"},
 		{"1kBB", -EINVAL, "has a unit that is none"},
 		{"1kiBx", -EINVAL, "has a unit that is none"},
 		{"1ki", -EINVAL, "has a unit that is none"},
-		{"1m", -EINVAL, "has a unit that is none"},
 		{"1P", -EINVAL, "has a unit that is none"},
-		{"1.5M", -EINVAL, "has a unit that is none"},
+		{"1Mbit", -EINVAL, "has a unit that is none"},
+		{"1M/s", -EINVAL, "has a unit that is none"},
+		{"1.5.5M", -EINVAL, "has a unit that is none"},
+		{"1,5M", -EINVAL, "has a unit that is none"},
+		{".5M", -EINVAL, "is not a number"},
+		{"1.5", -EINVAL, "is no whole number of bytes"},
+		{"1.0001k", -EINVAL, "is no whole number of bytes"},
+		{"0.0000000000001TB", -EINVAL, "is no whole number of bytes"},
+		{"0.00000000000000000001T", -EINVAL, "is no whole number of bytes"},
 		{"0x10", -EINVAL, "has a unit that is none"},
 		{"9223372036854775808", -ERANGE, "is too large"},
 		{"8388608T", -ERANGE, "is too large"},
+		{"8388608.5T", -ERANGE, "is too large"},
+		{"9223372036854775807.5k", -ERANGE, "is too large"},
 		{"99999999999999999999", -ERANGE, "is too large"},
 	};
 
@@ -91,6 +114,11 @@ static void a_rate_is_a_size_by_the_second_and_not_zero(void **state)
 	assert_int_equal(rate, 2 << 20);
 	assert_int_equal(usp_rate_parse("3kB", &rate, NULL), 0);
 	assert_int_equal(rate, 3000);
+	assert_int_equal(usp_rate_parse("2GB/s", &rate, NULL), 0);
+	assert_int_equal(rate, 2000000000);
+	assert_int_equal(usp_rate_parse("1.5m/S", &rate, NULL), 0);
+	assert_int_equal(rate, 3 << 19);
+	assert_int_equal(usp_rate_parse("3kB", &rate, NULL), 0);
 	assert_int_equal(usp_rate_parse("0", &rate, &why), -EINVAL);
 	assert_string_equal(why, "would never move anything");
 	assert_int_equal(usp_rate_parse("/s", &rate, &why), -EINVAL);
@@ -98,6 +126,39 @@ static void a_rate_is_a_size_by_the_second_and_not_zero(void **state)
 	assert_int_equal(usp_rate_parse("1/s/s", &rate, &why), -EINVAL);
 	assert_int_equal(usp_rate_parse("1/", &rate, &why), -EINVAL);
 	assert_int_equal(rate, 3000);
+}
+
+static void a_rate_may_be_in_bits(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t rate;
+	} rates[] = {
+		{"8bit", 1},
+		{"8kbit/s", 1000},
+		{"100Mbit/s", 12500000},
+		{"100MBIT", 12500000},
+		{"2.5Gbit/s", 312500000},
+		{"1Kibit", 128},
+		{"9223372036854775800bit", 1152921504606846975},
+	};
+	uint64_t rate;
+	const char *why = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rates); i++) {
+		print_message("# %s\n", rates[i].text);
+		assert_int_equal(usp_rate_parse(rates[i].text, &rate, NULL), 0);
+		assert_int_equal(rate, rates[i].rate);
+	}
+	assert_int_equal(usp_rate_parse("100bit", &rate, &why), -EINVAL);
+	assert_string_equal(why, "is no whole number of bytes");
+	assert_int_equal(usp_rate_parse("1.5kbit", &rate, &why), -EINVAL);
+	assert_string_equal(why, "is no whole number of bytes");
+	assert_int_equal(usp_rate_parse("1Mbits", &rate, &why), -EINVAL);
+	assert_non_null(strstr(why, "kbit"));
+	assert_int_equal(usp_rate_parse("9000000Tbit", &rate, &why), 0);
+	assert_int_equal(usp_rate_parse("99999999Tbit", &rate, &why), -ERANGE);
 }
 
 static void a_time_has_a_fraction_and_a_unit_or_neither(void **state)
@@ -217,6 +278,7 @@ int main(void)
 		CASE(a_size_takes_units_of_both_kinds),
 		CASE(what_is_no_size_is_refused_with_a_reason),
 		CASE(a_rate_is_a_size_by_the_second_and_not_zero),
+		CASE(a_rate_may_be_in_bits),
 		CASE(a_time_has_a_fraction_and_a_unit_or_neither),
 		CASE(what_is_no_time_is_refused_with_a_reason),
 		CASE(a_character_has_one_spelling),
