@@ -16,7 +16,7 @@ SOAK_BYTES ?= 1G
 SOAK_SECONDS ?= 600
 C_FILES = $(shell find src include tests bench examples fuzz -name '*.[ch]')
 
-.PHONY: all demo test bench install check-style format asan tsan soak fuzz mutants coverage test-kernels clean help
+.PHONY: all demo test bench install uninstall check-style format asan tsan soak fuzz mutants coverage test-kernels clean help
 
 all: $(RELEASE)/build.ninja
 	meson compile -C $(RELEASE)
@@ -27,6 +27,7 @@ help:
 	@echo 'make test       install what is missing, build, and run every test; ARGS="--suite unit" picks some'
 	@echo 'make bench      measure, against the tools that it replaces and the raw system calls; ARGS="--help"'
 	@echo 'make install    into PREFIX=$(PREFIX), below DESTDIR if that is set'
+	@echo 'make uninstall  remove that again, with the same PREFIX and DESTDIR'
 	@echo 'make asan       all tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make tsan       the threaded tests under ThreadSanitizer'
 	@echo 'make soak       $(SOAK_BYTES) through every pair of endpoints and every fan-out, with its SHA-256,'
@@ -58,6 +59,10 @@ bench: all
 install: all
 	meson configure $(RELEASE) -Dprefix="$$PREFIX"
 	meson install -C $(RELEASE) $${DESTDIR:+--destdir "$$(realpath -m -- "$$DESTDIR")"}
+
+uninstall: all
+	meson configure $(RELEASE) -Dprefix="$$PREFIX"
+	tools/uninstall $(RELEASE) $${DESTDIR:+"$$(realpath -m -- "$$DESTDIR")"}
 
 asan: $(ASAN)/build.ninja
 	tools/run-tests $(ASAN) $(ARGS)

@@ -52,6 +52,61 @@ needs_plain_build() {
 	cmp greeting copy
 }
 
+@test "pkg-config --static has all that a program without shared libraries needs" {
+	needs_plain_build
+	use_installed
+	cd "$BATS_TEST_TMPDIR"
+	cc -static -o send "$USPLICE_SOURCE_DIR"/examples/send.c $(pkg-config --static --cflags --libs usplice) 2>warnings || {
+		grep -q 'cannot find -l' warnings && skip "no static $(grep -o 'cannot find -l[a-z0-9]*' warnings | head -n 1)"
+		cat warnings
+		return 1
+	}
+	[ -z "$(readelf -d send 2>/dev/null | grep NEEDED)" ]
+	echo hello >greeting
+	./send greeting copy
+	cmp greeting copy
+}
+
+# OpenSSL, zstd and their kin are loaded when they are asked for.
+@test "a program needs no library of a transform to be built" {
+	needs_plain_build
+	use_installed
+	mkdir "$BATS_TEST_TMPDIR/pc"
+	cp "${library%/*}/pkgconfig/usplice.pc" "$BATS_TEST_TMPDIR/pc"
+	printf 'Name: liburing\nDescription: stand-in\nVersion: 9\n' >"$BATS_TEST_TMPDIR/pc/liburing.pc"
+	PKG_CONFIG_LIBDIR=$BATS_TEST_TMPDIR/pc pkg-config --cflags --libs usplice
+}
+
+@test "the documents are installed, and their links lead to files" {
+	cd "$prefix/share/doc/usplice"
+	[ -f README.md ] && [ -f LICENSE ] && [ -f docs/writing-an-endpoint.md ] && [ -f examples/send.c ]
+	for document in *.md docs/*.md bench/*.md; do
+		for target in $(grep -o '](\([^):#]*\))' "$document" | sed 's/^](//; s/)$//'); do
+			[ -e "$(dirname "$document")/$target" ] || echo "$document: $target"
+		done
+	done >"$BATS_TEST_TMPDIR"/broken
+	diff /dev/null "$BATS_TEST_TMPDIR"/broken
+}
+
+@test "the command links the shared library where that is wanted, and else is one file" {
+	[ -z "$(ldd "$prefix/bin/usplice" | grep libusplice)" ]
+	meson setup "$BATS_TEST_TMPDIR/shared" "$USPLICE_SOURCE_DIR" -Dtests=false -Dman=disabled -Doptimization=0 -Dcommand_links=shared
+	meson compile -C "$BATS_TEST_TMPDIR/shared" usplice:executable
+	ldd "$BATS_TEST_TMPDIR/shared/src/cli/usplice" | grep -q 'libusplice.so.0 => /'
+	[ "$("$BATS_TEST_TMPDIR/shared/src/cli/usplice" copy mem:hello -)" = hello ]
+}
+
+@test "what was installed can be removed, and nothing else is" {
+	touch "$prefix/bin/another" "$prefix/share/doc/usplice/of-the-user"
+	rm "$prefix/bin/usplice"
+	run "$USPLICE_SOURCE_DIR/tools/uninstall" "$USPLICE_BUILD_DIR" "$root"
+	[ "$status" -eq 0 ]
+	[[ $output == *" files removed" ]]
+	[ "$(find "$root" ! -type d | sort)" = "$(printf '%s\n' "$prefix/bin/another" "$prefix/share/doc/usplice/of-the-user")" ]
+	[ -z "$(find "$root" -name '*usplice*' ! -path "$prefix/share/doc/usplice")" ]
+	[ -d "$prefix/lib" ]
+}
+
 @test "the public headers compile alone and without GNU extensions" {
 	for header in usplice.h usplice/endpoint.h usplice/mapping.h usplice/probe.h usplice/relay.h usplice/spec.h usplice/trace.h usplice/transform.h; do
 		echo "#include <$header>" | cc -std=c11 -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" -fsyntax-only -x c -
@@ -102,6 +157,8 @@ ffi.typeof("struct usp_pump_params")
 	cmp greeting "another copy"
 	service=$(find "my root" -name 'usplice-relay@.service')
 	grep -qx 'ExecStart="/my usr/bin/usplice" relay .*' "$service"
+	make uninstall PREFIX="/my usr" DESTDIR="my root"
+	[ -z "$(find "my root" ! -type d)" ]
 	tools/check-layers
 	make clean
 	[ ! -e build ]
