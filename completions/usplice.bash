@@ -5,22 +5,27 @@ _usplice_options() {
 	"$1" "$2" --help 2>/dev/null | grep -oE '^ +(-[a-z], )?--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+'
 }
 
+# _usplice_names COMMAND KIND [SUFFIX]: what can be used here.
+_usplice_names() {
+	"$1" list --names "$2" 2>/dev/null | sed "s/\$/${3-}/"
+}
+
 _usplice() {
-	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[0]}
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'copy relay help version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'copy relay probe explain list help version' -- "$cur")
 		return
 	fi
 	case $prev in
-	help) mapfile -t COMPREPLY < <(compgen -W 'copy relay help version' -- "$cur") ;;
+	help) mapfile -t COMPREPLY < <(compgen -W 'copy relay probe explain list help version' -- "$cur") ;;
 	--lane) mapfile -t COMPREPLY < <(compgen -W 'auto kernel user' -- "$cur") ;;
-	--digest) mapfile -t COMPREPLY < <(compgen -W 'sha256 sha512 blake2b crc32c xxh64 xxh3 xxh128' -- "$cur") ;;
-	--verify) mapfile -t COMPREPLY < <(compgen -W 'sha256: sha512: blake2b: crc32c: xxh64: xxh3: xxh128:' -- "$cur") ;;
-	--compress) mapfile -t COMPREPLY < <(compgen -W 'zstd zstd: gzip gzip: lz4 lz4: xz xz:' -- "$cur") ;;
+	--digest) mapfile -t COMPREPLY < <(compgen -W "$(_usplice_names "$command" digests)" -- "$cur") ;;
+	--verify) mapfile -t COMPREPLY < <(compgen -W "$(_usplice_names "$command" digests :)" -- "$cur") ;;
+	--compress) mapfile -t COMPREPLY < <(compgen -W "$(_usplice_names "$command" formats) $(_usplice_names "$command" formats :)" -- "$cur") ;;
 	--write-blocks)
 		compopt -o filenames -o nospace 2>/dev/null
-		mapfile -t COMPREPLY < <(compgen -W 'sha256: sha512: blake2b: crc32c: xxh64: xxh3: xxh128:' -- "$cur" && compgen -f -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "$(_usplice_names "$command" digests :)" -- "$cur"; compgen -f -- "$cur")
 		;;
 	--on-slow) mapfile -t COMPREPLY < <(compgen -W 'block detach' -- "$cur") ;;
 	--on-error) mapfile -t COMPREPLY < <(compgen -W 'stop continue' -- "$cur") ;;
@@ -36,10 +41,12 @@ _usplice() {
 	--group | --unix-group) mapfile -t COMPREPLY < <(compgen -g -- "$cur") ;;
 	*)
 		if [[ $cur == -* ]]; then
-			mapfile -t COMPREPLY < <(compgen -W "$(_usplice_options "${COMP_WORDS[0]}" "${COMP_WORDS[1]}")" -- "$cur")
+			mapfile -t COMPREPLY < <(compgen -W "$(_usplice_options "$command" "${COMP_WORDS[1]}")" -- "$cur")
+		elif [ "${COMP_WORDS[1]}" = list ]; then
+			mapfile -t COMPREPLY < <(compgen -W 'endpoints transforms formats digests lanes features' -- "$cur")
 		else
 			compopt -o filenames 2>/dev/null
-			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur"; compgen -W "$(_usplice_names "$command" endpoints :)" -- "$cur")
 		fi
 		;;
 	esac

@@ -611,6 +611,37 @@ USP_EXPORT void usp_trim(struct usp_usage *ret_usage); /* NULL is allowed */
 /* Return the version of the library that runs, such as "1.2.3". */
 USP_EXPORT const char *usp_version(void);
 
+/* What a part of the library is. */
+enum usp_part_kind {
+	USP_PART_ENDPOINT,
+	USP_PART_TRANSFORM, /* see usplice/transform.h */
+	USP_PART_FORMAT,    /* of compression */
+	USP_PART_DIGEST,    /* an algorithm */
+	USP_PART_LANE,
+	USP_PART_FEATURE, /* something else that a build or a machine may lack */
+	USP_NR_PART_KINDS,
+};
+
+/* A part of the library. All texts are static. */
+struct usp_part {
+	size_t size; /* sizeof(struct usp_part) */
+	enum usp_part_kind kind;
+	const char *name;	       /* such as "tcp"; NULL: an endpoint that has no scheme */
+	const char *form;	       /* how it is written, "tcp:HOST:PORT", or NULL */
+	const char *summary;	       /* what it is, in a few words */
+	const char *const *options;    /* of an endpoint: the names, ended by NULL; NULL: none */
+	unsigned modes;		       /* of an endpoint: what it may be opened for, USP_READ, USP_WRITE or both */
+	const char *library, *version; /* the library that it uses, and which one is here; NULL: none, not known */
+	const char *missing;	       /* NULL: it can be used. Else a predicate, such as "needs X, which ..." */
+};
+
+/*
+ * Tell what this library has, and what of it this build and this machine can use: the part of that index, from
+ * 0 on. The parts of a kind stand together. 0, or -EINVAL: there are no more. Loads the library of a part; a lane or
+ * a feature makes an experiment with descriptors of its own, which it closes. Safe from several threads.
+ */
+USP_EXPORT int usp_part_at(unsigned index, struct usp_part *ret_part);
+
 #ifdef __cplusplus
 }
 #endif

@@ -62,5 +62,6 @@ int cmd_copy(int argc, char **argv);
 int cmd_relay(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
+int cmd_list(int argc, char **argv);
 
 #endif

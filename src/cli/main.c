@@ -18,6 +18,7 @@
  *   src/matrix/      floor 5     the probe of all kinds of objects, with each flag, right, state and length
  *   src/endpoints/   floor 5     one file per endpoint type; endpoints.c is their list, spec.c the grammar
  *   src/pump/        floor 5     source to sinks, until done
+ *   src/parts/       floor 6     the list of all parts, and what is missing here
  *   src/metrics/     floor 6     an HTTP server for a table of numbers
  *   src/relay/       floor 7     many connections at a time: workers, connections, targets
  *   src/cli/         floor 8     this command, a client of the public headers like any other program:
@@ -43,6 +44,7 @@
  *       probe_machine.c  asks about the machine   probe_table.c   for people
  *                                                 probe_json.c    for programs
  *       cmd_explain.c  `usplice explain`          explain_draw.c  how it is shown
+ *       cmd_list.c   `usplice list`
  *       ways.c       by reference, copied         probe_page.c    what the probe found, for a browser
  *       probe_compare.c  two runs of the probe    probe_load.c    reads a run
  *
@@ -71,6 +73,7 @@ static const struct main_command main_commands[] = {
 	{"relay", "relay connections between clients and targets", cmd_relay},
 	{"probe", "find out how the kernel carries bytes", cmd_probe},
 	{"explain", "show how a copy would go, and why", cmd_explain},
+	{"list", "list what this build has, and what is missing here", cmd_list},
 	{"help", "explain the commands: usplice help [COMMAND]", main_help},
 	{"version", "print the version", main_version},
 };

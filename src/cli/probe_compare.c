@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <usplice.h>
 
 #define COMPARE_COST_FACTOR 2.0 /* costs of two runs of one machine differ by less, mostly */
 
@@ -416,4 +417,16 @@ int probe_compare(const struct probe_comparison *comparison)
 	probe_unload(&compare.runs[0]);
 	probe_unload(&compare.runs[1]);
 	return result;
+}
+
+void probe_compare_tell(struct usp_part *ret_part)
+{
+	*ret_part = (struct usp_part){
+		.kind = USP_PART_FEATURE,
+		.name = "probe_compare",
+		.form = "probe --compare",
+		.summary = "what differs between two runs of usplice probe",
+		.library = "libjansson.so.4",
+		.version = JANSSON_VERSION,
+	};
 }

@@ -17,4 +17,9 @@ struct probe_comparison {
  */
 int probe_compare(const struct probe_comparison *comparison);
 
+struct usp_part;
+
+/* Tell of this comparison, as usp_part_at does of the parts of the library. */
+void probe_compare_tell(struct usp_part *ret_part);
+
 #endif

@@ -16,6 +16,11 @@
 
 static const struct usp_codec *const codecs[] = {&usp_codec_zstd, &usp_codec_gzip, &usp_codec_lz4, &usp_codec_xz};
 
+const struct usp_codec *usp_codec_at(unsigned index)
+{
+	return index < usp_array_len(codecs) ? codecs[index] : NULL;
+}
+
 const struct usp_codec *usp_codec_named(const char *name, size_t len)
 {
 	for (unsigned i = 0; i < usp_array_len(codecs); i++) {

@@ -45,6 +45,9 @@ extern const struct usp_codec usp_codec_zstd, usp_codec_gzip, usp_codec_lz4, usp
 extern const struct usp_codec_side usp_codec_any_decoder;
 const char *usp_codec_any_found(const void *state);
 
+/* Return the codec of this index, or NULL: there are no more. */
+const struct usp_codec *usp_codec_at(unsigned index);
+
 /* Return the codec of a name of len characters, or NULL. */
 const struct usp_codec *usp_codec_named(const char *name, size_t len);
 

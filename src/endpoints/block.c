@@ -72,7 +72,9 @@ static int block_open(const struct usp_spec *spec, const struct usp_open_params 
 static const char *const block_options[] = {"direct", NULL};
 
 const struct usp_endpoint usp_block_endpoint = {
-	.summary = "PATH of a block device",
+	.form = "PATH",
+	.summary = "a block device",
+	.modes = USP_READ | USP_WRITE,
 	.options = block_options,
 	.open = block_open,
 	.adopts = S_IFBLK,

@@ -258,7 +258,9 @@ static const char *const cached_options[] = {"budget", NULL};
 
 const struct usp_endpoint usp_cached_endpoint = {
 	.scheme = "cached",
-	.summary = "cached:SPEC, a file or device read through a page cache of this process",
+	.form = "cached:SPEC",
+	.summary = "a file or device behind a page cache of this process",
+	.modes = USP_READ,
 	.options = cached_options,
 	.open = cached_open,
 };

@@ -126,7 +126,9 @@ static int chardev_open(const struct usp_spec *spec, const struct usp_open_param
 }
 
 const struct usp_endpoint usp_chardev_endpoint = {
-	.summary = "PATH of a character device or terminal",
+	.form = "PATH",
+	.summary = "a character device or a terminal",
+	.modes = USP_READ | USP_WRITE,
 	.open = chardev_open,
 	.adopts = S_IFCHR,
 	.adopt = chardev_adopt,

@@ -122,11 +122,15 @@ static int standard_open(const struct usp_spec *spec, const struct usp_open_para
 
 const struct usp_endpoint usp_descriptor_endpoint = {
 	.scheme = "fd",
-	.summary = "fd:N, a descriptor that this process was started with",
+	.form = "fd:N",
+	.summary = "a descriptor that this process was started with",
+	.modes = USP_READ | USP_WRITE,
 	.open = descriptor_open,
 };
 
 const struct usp_endpoint usp_standard_endpoint = {
-	.summary = "-, standard input or standard output",
+	.form = "-",
+	.summary = "standard input or standard output",
+	.modes = USP_READ | USP_WRITE,
 	.open = standard_open,
 };

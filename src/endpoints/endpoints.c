@@ -14,6 +14,11 @@ static const struct usp_endpoint *const endpoints[] = {
 	&usp_cached_endpoint,
 };
 
+const struct usp_endpoint *usp_endpoint_at(unsigned index)
+{
+	return index < usp_array_len(endpoints) ? endpoints[index] : NULL;
+}
+
 const struct usp_endpoint *usp_endpoint_named(const char *scheme, size_t len)
 {
 	for (unsigned i = 0; i < usp_array_len(endpoints); i++) {

@@ -11,7 +11,8 @@ struct usp_spec;
 /* One endpoint type: how it is named, opened and recognised. Each endpoint file exports one or more of these. */
 struct usp_endpoint {
 	const char *scheme;	    /* "tcp"; NULL: found by the path of a file */
-	const char *summary;	    /* one line for lists */
+	const char *form, *summary; /* for lists: how its spec is written, and what it is */
+	unsigned modes;		    /* what it may be opened for: USP_READ, USP_WRITE or both */
 	const char *const *options; /* option names, ended by NULL; NULL: none */
 	/* Open what spec names, as usp_open; ret_why is never NULL here. A NULL hook: cannot be opened by name. */
 	int (*open)(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
@@ -28,6 +29,9 @@ extern const struct usp_endpoint usp_tcp_endpoint, usp_tcp_listen_endpoint, usp_
 extern const struct usp_endpoint usp_udp_endpoint, usp_udp_listen_endpoint, usp_socket_endpoint;
 extern const struct usp_endpoint usp_null_endpoint, usp_zero_endpoint, usp_memory_endpoint, usp_cached_endpoint;
 extern const struct usp_endpoint usp_descriptor_endpoint, usp_standard_endpoint;
+
+/* Return the type of this index, or NULL: there are no more. */
+const struct usp_endpoint *usp_endpoint_at(unsigned index);
 
 /* Find the type of a scheme, or NULL. */
 const struct usp_endpoint *usp_endpoint_named(const char *scheme, size_t len);

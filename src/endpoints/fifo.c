@@ -96,7 +96,9 @@ static int fifo_open(const struct usp_spec *spec, const struct usp_open_params *
 }
 
 const struct usp_endpoint usp_fifo_endpoint = {
-	.summary = "PATH of a FIFO",
+	.form = "PATH",
+	.summary = "a FIFO",
+	.modes = USP_READ | USP_WRITE,
 	.open = fifo_open,
 	.adopts = S_IFIFO,
 	.adopt = fifo_adopt,

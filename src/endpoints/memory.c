@@ -283,7 +283,9 @@ static const char *const memory_options[] = {"max", NULL};
 
 const struct usp_endpoint usp_memory_endpoint = {
 	.scheme = "mem",
-	.summary = "mem:TEXT, the bytes of TEXT, and mem:, a sink in memory",
+	.form = "mem:[TEXT]",
+	.summary = "the bytes of TEXT; without it, a sink in memory",
+	.modes = USP_READ | USP_WRITE,
 	.options = memory_options,
 	.open = memory_open,
 };

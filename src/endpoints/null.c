@@ -46,6 +46,8 @@ static int null_open(const struct usp_spec *spec, const struct usp_open_params *
 
 const struct usp_endpoint usp_null_endpoint = {
 	.scheme = "null",
-	.summary = "null:, an empty source and a sink that drops everything",
+	.form = "null:",
+	.summary = "an empty source, and a sink that drops everything",
+	.modes = USP_READ | USP_WRITE,
 	.open = null_open,
 };

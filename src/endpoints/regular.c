@@ -202,7 +202,9 @@ static const char *const regular_options[] = {"direct", "append", NULL};
 
 const struct usp_endpoint usp_regular_endpoint = {
 	.scheme = "file",
-	.summary = "PATH or file:PATH, a file on disk",
+	.form = "[file:]PATH",
+	.summary = "a file on disk",
+	.modes = USP_READ | USP_WRITE,
 	.options = regular_options,
 	.open = regular_open,
 	.adopts = S_IFREG,

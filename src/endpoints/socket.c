@@ -543,34 +543,44 @@ static const char *const unix_listen_options[] = {"timeout", NULL};
 
 const struct usp_endpoint usp_tcp_endpoint = {
 	.scheme = "tcp",
-	.summary = "tcp:HOST:PORT, a TCP connection that we make",
+	.form = "tcp:HOST:PORT",
+	.summary = "a TCP connection to a server",
+	.modes = USP_READ | USP_WRITE,
 	.options = tcp_options,
 	.open = tcp_open,
 };
 
 const struct usp_endpoint usp_tcp_listen_endpoint = {
 	.scheme = "tcp-listen",
-	.summary = "tcp-listen:[HOST:]PORT, the first TCP client that comes",
+	.form = "tcp-listen:[HOST:]PORT",
+	.summary = "the first TCP client that comes",
+	.modes = USP_READ | USP_WRITE,
 	.options = tcp_listen_options,
 	.open = tcp_listen_open,
 };
 
 const struct usp_endpoint usp_unix_endpoint = {
 	.scheme = "unix",
-	.summary = "unix:PATH, a connection to a UNIX socket",
+	.form = "unix:PATH",
+	.summary = "a connection to a UNIX socket",
+	.modes = USP_READ | USP_WRITE,
 	.options = unix_options,
 	.open = unix_open,
 };
 
 const struct usp_endpoint usp_unix_listen_endpoint = {
 	.scheme = "unix-listen",
-	.summary = "unix-listen:PATH, the first client of a UNIX socket that we make",
+	.form = "unix-listen:PATH",
+	.summary = "the first client of a UNIX socket that is made",
+	.modes = USP_READ | USP_WRITE,
 	.options = unix_listen_options,
 	.open = unix_listen_open,
 };
 
 const struct usp_endpoint usp_socket_endpoint = {
+	.form = "fd:N",
 	.summary = "a socket that this process was started with",
+	.modes = USP_READ | USP_WRITE,
 	.adopts = S_IFSOCK,
 	.adopt = socket_adopt,
 };

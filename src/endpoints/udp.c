@@ -144,14 +144,18 @@ static const char *const udp_listen_options[] = {"timeout", NULL};
 
 const struct usp_endpoint usp_udp_endpoint = {
 	.scheme = "udp",
-	.summary = "udp:HOST:PORT, datagrams to and from one peer",
+	.form = "udp:HOST:PORT",
+	.summary = "datagrams to and from one peer",
+	.modes = USP_READ | USP_WRITE,
 	.options = udp_options,
 	.open = udp_open,
 };
 
 const struct usp_endpoint usp_udp_listen_endpoint = {
 	.scheme = "udp-listen",
-	.summary = "udp-listen:[HOST:]PORT, datagrams from anybody; an empty one ends the input",
+	.form = "udp-listen:[HOST:]PORT",
+	.summary = "datagrams from anybody; an empty one ends the input",
+	.modes = USP_READ,
 	.options = udp_listen_options,
 	.open = udp_listen_open,
 };

@@ -111,6 +111,8 @@ static int zero_open(const struct usp_spec *spec, const struct usp_open_params *
 
 const struct usp_endpoint usp_zero_endpoint = {
 	.scheme = "zero",
-	.summary = "zero:, zeros without end and a sink that drops everything",
+	.form = "zero:",
+	.summary = "zeros without end, and a sink that drops everything",
+	.modes = USP_READ | USP_WRITE,
 	.open = zero_open,
 };

@@ -11,6 +11,11 @@ static const struct usp_hash_ops *const hashes[] = {
 	&usp_hash_xxh64,  &usp_hash_xxh3,   &usp_hash_xxh128,
 };
 
+const struct usp_hash_ops *usp_hash_at(unsigned index)
+{
+	return index < usp_array_len(hashes) ? hashes[index] : NULL;
+}
+
 const struct usp_hash_ops *usp_hash_named(const char *name, size_t len)
 {
 	for (unsigned i = 0; i < usp_array_len(hashes); i++) {

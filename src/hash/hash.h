@@ -11,7 +11,8 @@
 
 /* An algorithm. */
 struct usp_hash_ops {
-	const char *name; /* such as "sha256" */
+	const char *name;    /* such as "sha256" */
+	const char *summary; /* for lists */
 	const char *(*missing)(
 		void);	     /* what it lacks here, as "needs X, ..."; NULL from the call, or no hook: nothing */
 	size_t len;	     /* bytes of the digest */
@@ -27,6 +28,9 @@ struct usp_hash_ops {
 extern const struct usp_hash_ops usp_hash_sha256, usp_hash_sha512, usp_hash_blake2b;
 extern const struct usp_hash_ops usp_hash_crc32c;
 extern const struct usp_hash_ops usp_hash_xxh64, usp_hash_xxh3, usp_hash_xxh128;
+
+/* Return the algorithm of this index, or NULL: there are no more. */
+const struct usp_hash_ops *usp_hash_at(unsigned index);
 
 /* Find the algorithm of this name, also one that this build lacks: NULL if there is none. */
 const struct usp_hash_ops *usp_hash_named(const char *name, size_t len);

@@ -96,6 +96,7 @@ static void crc32c_free(void *state)
 
 const struct usp_hash_ops usp_hash_crc32c = {
 	.name = "crc32c",
+	.summary = "32 bits, against accidents only",
 	.len = sizeof(uint32_t),
 	.is_heavy = CRC32C_IS_HEAVY,
 	.open = crc32c_open,

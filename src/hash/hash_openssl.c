@@ -120,8 +120,8 @@ static const char *openssl_missing(void)
 #endif
 
 const struct usp_hash_ops usp_hash_sha256 = {
-	.name = "sha256", .len = 32, .is_heavy = true, OPENSSL_HOOKS(openssl_open_sha256)};
+	.name = "sha256", .summary = "256 bits", .len = 32, .is_heavy = true, OPENSSL_HOOKS(openssl_open_sha256)};
 const struct usp_hash_ops usp_hash_sha512 = {
-	.name = "sha512", .len = 64, .is_heavy = true, OPENSSL_HOOKS(openssl_open_sha512)};
+	.name = "sha512", .summary = "512 bits", .len = 64, .is_heavy = true, OPENSSL_HOOKS(openssl_open_sha512)};
 const struct usp_hash_ops usp_hash_blake2b = {
-	.name = "blake2b", .len = 64, .is_heavy = true, OPENSSL_HOOKS(openssl_open_blake2b)};
+	.name = "blake2b", .summary = "512 bits", .len = 64, .is_heavy = true, OPENSSL_HOOKS(openssl_open_blake2b)};

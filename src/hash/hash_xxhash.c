@@ -89,6 +89,9 @@ static const char *xxhash_missing(void)
 
 #endif
 
-const struct usp_hash_ops usp_hash_xxh64 = {.name = "xxh64", .len = 8, XXHASH_HOOKS(64, 64)};
-const struct usp_hash_ops usp_hash_xxh3 = {.name = "xxh3", .len = 8, XXHASH_HOOKS(3, 3)};
-const struct usp_hash_ops usp_hash_xxh128 = {.name = "xxh128", .len = 16, XXHASH_HOOKS(128, 3)};
+const struct usp_hash_ops usp_hash_xxh64 = {
+	.name = "xxh64", .summary = "64 bits, against accidents only", .len = 8, XXHASH_HOOKS(64, 64)};
+const struct usp_hash_ops usp_hash_xxh3 = {
+	.name = "xxh3", .summary = "64 bits, against accidents only", .len = 8, XXHASH_HOOKS(3, 3)};
+const struct usp_hash_ops usp_hash_xxh128 = {
+	.name = "xxh128", .summary = "128 bits, against accidents only", .len = 16, XXHASH_HOOKS(128, 3)};

@@ -10,11 +10,23 @@
 
 #define TRANSFORM_FLAGS (USP_TRANSFORM_LENGTH | USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD)
 
-static const struct usp_transform *const transforms[] = {
-	&usp_blocks_transform,	&usp_digest_transform,	&usp_sums_transform, &usp_decompress_transform,
-	&usp_zstd_transform,	&usp_gzip_transform,	&usp_lz4_transform,  &usp_xz_transform,
-	&usp_decrypt_transform, &usp_encrypt_transform,
+static const struct usp_transform_row transforms[] = {
+	{&usp_blocks_transform, "blocks:FILE", "verify each block by a list of checksums", "list"},
+	{&usp_digest_transform, "digest:ALG[:HEX],...", "compute checksums, and compare them", "crc32c"},
+	{&usp_sums_transform, "sums:ALG[:SIZE]", "make a list of checksums of blocks", "crc32c"},
+	{&usp_decompress_transform, "decompress", "decompress any of the formats", ""},
+	{&usp_zstd_transform, "zstd[:LEVEL]", "compress", ""},
+	{&usp_gzip_transform, "gzip[:LEVEL]", "compress", ""},
+	{&usp_lz4_transform, "lz4[:LEVEL]", "compress", ""},
+	{&usp_xz_transform, "xz[:LEVEL]", "compress", ""},
+	{&usp_decrypt_transform, "decrypt:KIND", "decrypt age by an identity or a passphrase", "passphrase"},
+	{&usp_encrypt_transform, "encrypt:KIND", "encrypt for age1..., or for a passphrase", "passphrase"},
 };
+
+const struct usp_transform_row *usp_transform_at(unsigned index)
+{
+	return index < usp_array_len(transforms) ? &transforms[index] : NULL;
+}
 
 /* Find the transform that spec names, and its options. */
 static const struct usp_transform *transform_find(const char *spec, const char **ret_options)
@@ -23,8 +35,10 @@ static const struct usp_transform *transform_find(const char *spec, const char *
 
 	*ret_options = spec + len + (spec[len] == ':');
 	for (unsigned i = 0; i < usp_array_len(transforms); i++) {
-		if (strlen(transforms[i]->name) == len && memcmp(transforms[i]->name, spec, len) == 0)
-			return transforms[i];
+		const struct usp_transform *transform = transforms[i].transform;
+
+		if (strlen(transform->name) == len && memcmp(transform->name, spec, len) == 0)
+			return transform;
 	}
 	return NULL;
 }
@@ -73,7 +87,9 @@ int usp_transform_open(const char *spec, struct usp_file *below, const struct us
 static bool transform_failure(const struct usp_file *file, const char **ret_why, uint64_t *ret_offset)
 {
 	for (unsigned i = 0; i < usp_array_len(transforms); i++) {
-		if (transforms[i]->failure && transforms[i]->failure(file, ret_why, ret_offset))
+		const struct usp_transform *transform = transforms[i].transform;
+
+		if (transform->failure && transform->failure(file, ret_why, ret_offset))
 			return true;
 	}
 	return false;

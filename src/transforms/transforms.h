@@ -23,6 +23,16 @@ struct usp_transform {
 	bool (*failure)(const struct usp_file *file, const char **ret_why, uint64_t *ret_offset);
 };
 
+/* A transform in the list, as a user sees it. */
+struct usp_transform_row {
+	const struct usp_transform *transform;
+	const char *form, *summary;
+	const char *example; /* options that check accepts, unless the build lacks something */
+};
+
+/* Return the transform of this index, or NULL: there are no more. */
+const struct usp_transform_row *usp_transform_at(unsigned index);
+
 extern const struct usp_transform usp_blocks_transform, usp_digest_transform, usp_sums_transform;
 extern const struct usp_transform usp_decrypt_transform, usp_encrypt_transform;
 extern const struct usp_transform usp_decompress_transform, usp_zstd_transform, usp_gzip_transform, usp_lz4_transform,

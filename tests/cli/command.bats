@@ -22,7 +22,7 @@ load support
 		run --separate-stderr "$USPLICE" "$form"
 		exits 0
 		[ -z "$stderr" ]
-		for command in copy relay help version; do
+		for command in copy relay probe explain list help version; do
 			[[ $output == *"  $command "* ]]
 		done
 	done
@@ -90,6 +90,12 @@ load support
 		complete_words "$USPLICE" re
 		complete_words "$USPLICE" relay --con
 		complete_words "$USPLICE" relay --balance l
+		complete_words "$USPLICE" li
+		complete_words "$USPLICE" list form
+		complete_words "$USPLICE" copy udp-
+		complete_words "$USPLICE" copy --digest crc
+		complete_words "$USPLICE" copy --verify crc
+		complete_words "$USPLICE" copy --write-blocks some
 		complete_words "$USPLICE" relay --idle-timeout some
 	END
 	run bash completing.bash
@@ -102,5 +108,11 @@ load support
 	[ "${lines[5]}" = relay ]
 	[ "${lines[6]}" = "--connections-max --connect-timeout --connections-per-address" ]
 	[ "${lines[7]}" = leastconn ]
-	[ -z "${lines[8]}" ]
+	[ "${lines[8]}" = list ]
+	[ "${lines[9]}" = formats ]
+	[ "${lines[10]}" = udp-listen: ]
+	[ "${lines[11]}" = crc32c ]
+	[ "${lines[12]}" = crc32c: ]
+	[ "${lines[13]}" = some_file ]
+	[ "${#lines[@]}" -eq 14 ]
 }

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* libraries - the version of the library that is loaded may be another one than that of its header. */
+#include "parts/libraries.h"
+
+#include <dlfcn.h>
+#include <stddef.h>
+
+#ifdef USP_HAVE_OPENSSL
+#include <openssl/opensslv.h>
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+#define OPENSSL_LIBRARY "libcrypto.so.3"
+#else
+#define OPENSSL_LIBRARY "libcrypto.so.1.1"
+#endif
+#endif
+
+#ifdef USP_HAVE_XXHASH /* all of it is in its header */
+#include <xxhash.h>
+#define XXHASH_TEXT(number) XXHASH_TEXT_OF(number)
+#define XXHASH_TEXT_OF(number) #number
+#define XXHASH_VERSION \
+	XXHASH_TEXT(XXH_VERSION_MAJOR) "." XXHASH_TEXT(XXH_VERSION_MINOR) "." XXHASH_TEXT(XXH_VERSION_RELEASE)
+#endif
+
+#define LIBRARY(...)                \
+	&(const struct usp_library) \
+	{                           \
+		__VA_ARGS__         \
+	}
+
+#ifdef USP_HAVE_ZSTD
+const struct usp_library *const usp_library_zstd = LIBRARY(.name = "libzstd.so.1", .teller = "ZSTD_versionString");
+#else
+const struct usp_library *const usp_library_zstd = NULL;
+#endif
+
+#ifdef USP_HAVE_ZLIB
+const struct usp_library *const usp_library_zlib = LIBRARY(.name = "libz.so.1", .teller = "zlibVersion");
+#else
+const struct usp_library *const usp_library_zlib = NULL;
+#endif
+
+#ifdef USP_HAVE_LZ4
+const struct usp_library *const usp_library_lz4 = LIBRARY(.name = "liblz4.so.1", .teller = "LZ4_versionString");
+#else
+const struct usp_library *const usp_library_lz4 = NULL;
+#endif
+
+#ifdef USP_HAVE_LZMA
+const struct usp_library *const usp_library_lzma = LIBRARY(.name = "liblzma.so.5", .teller = "lzma_version_string");
+#else
+const struct usp_library *const usp_library_lzma = NULL;
+#endif
+
+#ifdef USP_HAVE_OPENSSL
+const struct usp_library *const usp_library_openssl = LIBRARY(.name = OPENSSL_LIBRARY, .asked = "OpenSSL_version");
+#else
+const struct usp_library *const usp_library_openssl = NULL;
+#endif
+
+#ifdef USP_HAVE_ISAL
+const struct usp_library *const usp_library_isal = LIBRARY(.name = "libisal.so.2");
+#else
+const struct usp_library *const usp_library_isal = NULL;
+#endif
+
+#ifdef USP_HAVE_XXHASH
+const struct usp_library *const usp_library_xxhash = LIBRARY(.name = "xxHash", .version = XXHASH_VERSION);
+#else
+const struct usp_library *const usp_library_xxhash = NULL;
+#endif
+
+#ifdef USP_HAVE_URING
+const struct usp_library *const usp_library_uring = LIBRARY(.name = "liburing.so.2");
+#else
+const struct usp_library *const usp_library_uring = NULL;
+#endif
+
+static void *library_load(const struct usp_library *library)
+{
+	return dlopen(library->name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+}
+
+bool usp_library_is_here(const struct usp_library *library)
+{
+	return library && library_load(library);
+}
+
+const char *usp_library_version(const struct usp_library *library)
+{
+	const char *(*teller)(void) = NULL, *(*asked)(int what) = NULL;
+	void *handle = library && (library->teller || library->asked) ? library_load(library) : NULL;
+
+	if (handle && library->teller)
+		*(void **)&teller = dlsym(handle, library->teller);
+	if (handle && library->asked)
+		*(void **)&asked = dlsym(handle, library->asked);
+	if (teller)
+		return teller();
+	return asked ? asked(0) : library ? library->version : NULL;
+}
