@@ -80,6 +80,9 @@ USP_EXPORT int usp_transform_check(const char *spec, const char **ret_why);
  */
 USP_EXPORT bool usp_transform_failure(const struct usp_file *stage, const char **ret_why, uint64_t *ret_offset);
 
+/* Return the stage that usp_transform_failure tells of, or NULL. It stays with the stage above it. Does not block. */
+USP_EXPORT const struct usp_file *usp_transform_failed(const struct usp_file *stage);
+
 struct usp_digest_result {
 	size_t size;	       /* sizeof(struct usp_digest_result) */
 	const char *algorithm; /* static */

@@ -64,6 +64,7 @@ struct copy {
 	struct usp_file *verifier; /* over the source, with --verify-blocks; else NULL */
 	struct usp_file *summer;   /* over these, with --write-blocks; else NULL */
 	struct usp_file *stage;	   /* the upper one over these, if there are any; else NULL */
+	struct usp_file *lowest;   /* the lowest of these that rewrites, lent by the one above it; NULL without one */
 	bool stage_counts;	   /* a stage ends after count bytes, so the pump need not */
 	struct stat source_object;
 	int source_number;    /* of its descriptor: copy_inherited */

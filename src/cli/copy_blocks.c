@@ -192,8 +192,13 @@ bool copy_blocks_say_wrong(const struct copy *copy, uint64_t bytes)
 {
 	if (!copy->verifier)
 		return false;
-	message_say("source %s: at byte %lld: from here on it is not what %s says (%s)", copy->request->source,
-		    (long long)copy->source_start + (long long)bytes, copy->request->verify_blocks, strerror(EBADMSG));
+	if (copy->lowest) /* the bytes of the copy are others than those of the source */
+		message_say("source %s: a block is not what %s says (%s)", copy->request->source,
+			    copy->request->verify_blocks, strerror(EBADMSG));
+	else
+		message_say("source %s: at byte %lld: from here on it is not what %s says (%s)", copy->request->source,
+			    (long long)copy->source_start + (long long)bytes, copy->request->verify_blocks,
+			    strerror(EBADMSG));
 	return true;
 }
 

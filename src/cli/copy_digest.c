@@ -44,14 +44,22 @@ static int digest_see_resumed(struct copy *copy)
 	return error;
 }
 
-/* Throw away what --skip says of the bytes that come out of the stages that decode; lowest is one of them. */
-static int digest_skip_plain(struct copy *copy, struct usp_file *lowest)
+/* Throw away what --skip says of the bytes that come out of the stages that decode. */
+static int digest_skip_plain(struct copy *copy)
 {
 	int error = copy->request->skip > 0 ? digest_drain(copy, copy->stage, copy->request->skip) : 0;
 
-	usp_file_hop(lowest, USP_READ, &copy->skipped_stages[0]);
-	if (copy->stage != lowest)
+	usp_file_hop(copy->lowest, USP_READ, &copy->skipped_stages[0]);
+	if (copy->stage != copy->lowest)
 		usp_file_hop(copy->stage, USP_READ, &copy->skipped_stages[1]);
+	return error;
+}
+
+/* Note which stage is the lowest. Returns error. */
+static int digest_note(struct copy *copy, int error)
+{
+	if (error == 0 && !copy->lowest)
+		copy->lowest = copy->stage;
 	return error;
 }
 
@@ -59,15 +67,13 @@ static int digest_skip_plain(struct copy *copy, struct usp_file *lowest)
 static int digest_put_decoding(struct copy *copy, const char **ret_why)
 {
 	const struct stages *stages = &copy->request->stages;
-	struct usp_file *lowest;
-	int error = stages_decrypt(stages) ? stages_put_decrypt(&copy->stage, stages, ret_why) : 0;
+	int error = 0;
 
-	lowest = copy->stage;
+	if (stages_decrypt(stages))
+		error = digest_note(copy, stages_put_decrypt(&copy->stage, stages, ret_why));
 	if (error == 0 && stages->decompress)
-		error = stages_put(&copy->stage, "decompress", -1, ret_why);
-	if (!stages_decrypt(stages))
-		lowest = copy->stage;
-	return error == 0 && stages_decode(stages) ? digest_skip_plain(copy, lowest) : error;
+		error = digest_note(copy, stages_put(&copy->stage, "decompress", -1, ret_why));
+	return error == 0 && stages_decode(stages) ? digest_skip_plain(copy) : error;
 }
 
 /* Put the stages over the source that rewrite: 0 or -errno. */
@@ -81,9 +87,10 @@ static int digest_put_rewriting(struct copy *copy, const char **ret_why)
 	copy->stage = usp_file_get(copy_blocks_top(copy));
 	error = digest_put_decoding(copy, ret_why);
 	if (error == 0 && stages->compress)
-		error = stages_put(&copy->stage, stages->compress, copy->count, ret_why);
+		error = digest_note(copy, stages_put(&copy->stage, stages->compress, copy->count, ret_why));
 	if (error == 0 && stages_encrypt(stages))
-		error = stages_put_encrypt(&copy->stage, stages, stages->compress ? -1 : copy->count, ret_why);
+		error = digest_note(
+			copy, stages_put_encrypt(&copy->stage, stages, stages->compress ? -1 : copy->count, ret_why));
 	copy->stage_counts |= stages_encode(stages);
 	return error;
 }
@@ -114,7 +121,7 @@ int copy_digest_open(struct copy *copy)
 
 	if (error == 0)
 		error = digest_put(copy, &why);
-	if (error < 0 && copy_digest_say_damaged(copy))
+	if (error < 0 && copy_digest_say_damaged(copy, error))
 		return CLI_SOURCE;
 	return error < 0 ? copy_source_failed(copy, error, why) : CLI_DONE;
 }
@@ -128,15 +135,39 @@ static bool digest_ask(const struct copy *copy, unsigned index, struct usp_diges
 	return copy->stage && usp_digest_result(copy->stage, index, ret_result) == 0;
 }
 
-bool copy_digest_say_damaged(const struct copy *copy)
+/* Return how many bytes left a file and were not thrown away before. */
+static uint64_t digest_bytes(const struct usp_file *file, const struct usp_hop *skipped)
 {
-	const char *why;
+	struct usp_hop hop = {.size = sizeof(hop)};
+	uint64_t bytes = 0;
+	int way;
+
+	usp_file_hop(file, USP_READ, &hop);
+	for (way = 0; way < USP_NR_WAYS; way++)
+		bytes += hop.bytes[way] - skipped->bytes[way];
+	return bytes;
+}
+
+uint64_t copy_digest_input(const struct copy *copy, uint64_t bytes)
+{
+	return (uint64_t)copy->source_start + (copy->lowest ? digest_bytes(copy->source, &copy->skipped) : bytes);
+}
+
+bool copy_digest_say_damaged(const struct copy *copy, int error)
+{
+	const char *source = copy->request->source, *why;
 	uint64_t offset;
 
 	if (!copy->stage || !usp_transform_failure(copy->stage, &why, &offset))
 		return false;
-	message_say("source %s: at byte %llu: %s", copy->request->source,
-		    (unsigned long long)copy->source_start + (unsigned long long)offset, why);
+	if (error == -EOPNOTSUPP)
+		message_say("source %s: its format %s", source, why);
+	else if (usp_transform_failed(copy->stage) == copy->lowest)
+		message_say("source %s: at byte %llu: %s", source,
+			    (unsigned long long)copy->source_start + (unsigned long long)offset, why);
+	else
+		message_say("source %s: at byte %llu of what comes out of %s: %s", source, (unsigned long long)offset,
+			    usp_file_spec(copy->lowest), why);
 	return true;
 }
 

@@ -17,8 +17,12 @@ struct copy_sink;
  */
 int copy_digest_open(struct copy *copy);
 
-/* Say what a stage that rewrites found wrong with its input. False if there is nothing. */
-bool copy_digest_say_damaged(const struct copy *copy);
+/* Say what a stage that rewrites found wrong with its input. False if there is nothing. error is that of the run. */
+bool copy_digest_say_damaged(const struct copy *copy, int error);
+
+/* Return where in the source reading failed, after bytes that were copied: stages that rewrite took others. */
+uint64_t copy_digest_input(const struct copy *copy, uint64_t bytes);
+
 /* Tell whether all digests that were asked for are known. */
 bool copy_digest_are_known(const struct copy *copy);
 

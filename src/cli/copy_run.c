@@ -362,13 +362,13 @@ static int run_judge_source(const struct copy *copy, const struct usp_pump_statu
 		message_say("source %s: its digest is not known", copy->request->source); /* no success without it */
 		return CLI_SOURCE;
 	}
-	if (copy_digest_say_damaged(copy) ||
+	if (copy_digest_say_damaged(copy, status->source_error) ||
 	    (status->source_error == -EBADMSG && copy_digest_say_wrong(copy, status->bytes)))
 		return CLI_SOURCE;
 	if (status->source_error == -EBADMSG && copy_blocks_say_wrong(copy, status->bytes))
 		return CLI_SOURCE;
 	message_say("source %s: at byte %lld: %s%s", copy->request->source,
-		    (long long)copy->source_start + (long long)status->bytes,
+		    (long long)copy_digest_input(copy, status->bytes),
 		    status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"
 		    : status->source_error == -ENODATA	    ? "it became shorter while it was read"
 							    : strerror(-status->source_error),

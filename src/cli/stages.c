@@ -3,6 +3,7 @@
 #include "stages.h"
 #include "cli.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,10 +16,15 @@ const char *option_compress(const char *value, void *field)
 	const char *why = NULL;
 
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		int error;
+
 		if (strlen(names[i]) != len || memcmp(names[i], value, len) != 0)
 			continue;
-		if (usp_transform_check(value, &why) < 0)
-			return why;
+		error = usp_transform_check(value, &why);
+		if (error < 0)
+			return error == -EOPNOTSUPP
+				       ? why
+				       : "has a level that is none: zstd has 1 to 22, gzip 1 to 9, lz4 1 to 12, xz 0 to 9";
 		*(const char **)field = value;
 		return NULL;
 	}
@@ -31,6 +37,7 @@ const char *option_recipient(const char *value, void *field)
 	char one[STAGES_ENCRYPT_MAX], *spec = field;
 	size_t len = strlen(spec), room = STAGES_ENCRYPT_MAX - len;
 	const char *why = NULL;
+	int error;
 
 	if (strlen(value) + sizeof(prefix) > room)
 		return "is one recipient too many";
@@ -39,8 +46,9 @@ const char *option_recipient(const char *value, void *field)
 	snprintf(one, sizeof(one), "%s%s", prefix, value);
 	if (strncmp(value, "age1", strlen("age1")) != 0)
 		return "is no recipient of age: age1...";
-	if (usp_transform_check(one, &why) < 0)
-		return why;
+	error = usp_transform_check(one, &why);
+	if (error < 0)
+		return error == -EOPNOTSUPP ? why : "is no recipient of age: age1...";
 	snprintf(spec + len, room, "%s%s", len > 0 ? "," : prefix, value);
 	return NULL;
 }

@@ -146,9 +146,19 @@ static int any_look(struct any *any, unsigned char byte, const char **ret_why)
 	return -EINVAL;
 }
 
+/* Give back what this call took of the head, so that the offset of the error is where the head begins. */
+static void any_refuse(const struct any *any, struct usp_codec_io *io, size_t taken)
+{
+	size_t len = usp_min(any->nr_head, taken);
+
+	io->in -= len;
+	io->in_len += len;
+}
+
 /* Read until the format is known: 0 or -errno. */
 static int any_find(struct any *any, struct usp_codec_io *io, const char **ret_why)
 {
+	size_t before = io->in_len;
 	int ret = 0;
 
 	while (!any->codec && io->in_len && ret == 0) {
@@ -158,6 +168,8 @@ static int any_find(struct any *any, struct usp_codec_io *io, const char **ret_w
 		ret = any_look(any, *io->in++, ret_why);
 		io->in_len--;
 	}
+	if (ret < 0)
+		any_refuse(any, io, before - io->in_len);
 	if (ret == 0 && !any->codec && io->is_end) {
 		*ret_why = any->skip || any->nr_head ? "the input is cut off" : "the input has no bytes";
 		return any->skip || any->nr_head ? -EBADMSG : -EINVAL;

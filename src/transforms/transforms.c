@@ -95,11 +95,19 @@ static bool transform_failure(const struct usp_file *file, const char **ret_why,
 	return false;
 }
 
+const struct usp_file *usp_transform_failed(const struct usp_file *stage)
+{
+	const char *why;
+	uint64_t offset;
+
+	while (stage && !transform_failure(stage, &why, &offset))
+		stage = stage->below;
+	return stage;
+}
+
 bool usp_transform_failure(const struct usp_file *stage, const char **ret_why, uint64_t *ret_offset)
 {
-	for (const struct usp_file *file = stage; file; file = file->below) {
-		if (transform_failure(file, ret_why, ret_offset))
-			return true;
-	}
-	return false;
+	const struct usp_file *failed = usp_transform_failed(stage);
+
+	return failed && transform_failure(failed, ret_why, ret_offset);
 }

@@ -61,6 +61,26 @@ setup() {
 	age -d -i key c | zstd -qdc | cmp - a
 }
 
+@test "what is wrong behind the decryption is said with its place there" {
+	command -v zstd >/dev/null || skip "zstd is not here"
+	"$USPLICE" copy --compress zstd /dev/null null: 2>/dev/null || skip "built without zstd"
+	data a 300000
+	zstd -qc a | head -c -1 >cut
+	age -r "$recipient" -o cut.age cut
+	copy --decrypt key --decompress cut.age b
+	exits 3
+	says "source cut.age: at byte $(stat -c %s cut) of what comes out of decrypt:age: the input is cut off (zstd)"
+	age -r "$recipient" -o a.age a
+	copy --decrypt key --decompress a.age b
+	exits 3
+	says "source a.age: at byte 0 of what comes out of decrypt:age: this is no format that is known"
+	head -c -1 a.age >cut.age
+	copy --decrypt key --compress zstd cut.age b
+	exits 3
+	says "source cut.age: at byte "
+	says ": the last chunk of age was changed"
+}
+
 @test "--skip and --count choose of the decrypted bytes, and the report counts only these" {
 	data a 1000000
 	age -r "$recipient" -o a.age a

@@ -126,7 +126,47 @@ two_sided() {
 	echo plain >a
 	copy --decompress a b
 	exits 3
-	says "no format that is known"
+	says "source a: at byte 0: this is no format that is known"
+	printf '(\265/x' >a # the beginning of a zstd frame
+	copy --decompress a b
+	exits 3
+	says "source a: at byte 0: this is no format that is known"
+	: >a
+	copy --decompress a b
+	exits 3
+	says "source a: at byte 0: the input has no bytes"
+}
+
+@test "a source that cannot be read fails with its own place, whatever was made of it" {
+	two_sided 3000001
+	mkdir real
+	for tool in zstd gzip lz4 xz; do
+		pack "$tool" <a >real/packed
+		faulty_disk direct read=1048576:EIO
+		copy --decompress faulty/packed b
+		exits 3
+		says "source faulty/packed: at byte 1048576: Input/output error"
+		cmp -n "$(stat -c %s b)" a b
+	done
+	faulty_disk direct read=1048576:EIO
+	for spec in zstd gzip lz4 xz:0; do
+		copy --compress "$spec" --skip 1000 faulty/packed b
+		exits 3
+		says "source faulty/packed: at byte 1048576: Input/output error"
+	done
+}
+
+@test "a block that is another one is said to be so, also below a decompression" {
+	two_sided 1000001
+	pack gzip <a >packed
+	"$USPLICE" copy --quiet --write-blocks crc32c:list packed null:
+	"$USPLICE" copy --verify-blocks list --decompress packed b
+	same a b
+	printf x | dd of=packed bs=1 seek=70000 conv=notrunc status=none
+	copy --verify-blocks list --decompress --atomic packed c
+	exits 3
+	says "source packed: a block is not what list says"
+	[ ! -e c ]
 }
 
 @test "options that do not go together are refused, and nothing is written" {
@@ -145,6 +185,10 @@ two_sided() {
 		rm -f b
 	done
 	[ ! -e b ]
+	copy --compress zstd:99 a b
+	says "copy: --compress: 'zstd:99' has a level that is none: zstd has 1 to 22"
+	copy --compress zip a b
+	says "copy: --compress: 'zip' is none of zstd, gzip, lz4 and xz"
 }
 
 @test "the account says that the bytes are new ones, and what was read for them" {
