@@ -85,18 +85,27 @@ static uint32_t any_skip_len(const struct any *any)
 	return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
+/* Tell whether the first bytes are a magic. True in *ret_may while more bytes may still make it. */
+static bool any_is_magic(const struct any *any, const unsigned char *magic, size_t magic_len, bool *ret_may)
+{
+	size_t len = usp_min(any->nr_head, magic_len);
+
+	if (!magic_len || memcmp(magic, any->head, len) != 0)
+		return false;
+	*ret_may |= len < magic_len;
+	return len == magic_len;
+}
+
 /* Find the codec whose magic the first bytes are. True in *ret_may while more bytes may still make one. */
 static const struct usp_codec *any_match(const struct any *any, bool *ret_may)
 {
 	*ret_may = false;
 	for (unsigned i = 0; i < usp_array_len(codecs); i++) {
-		size_t len = usp_min(any->nr_head, codecs[i]->magic_len);
+		const struct usp_codec *codec = codecs[i];
 
-		if (memcmp(codecs[i]->magic, any->head, len) != 0)
-			continue;
-		if (len == codecs[i]->magic_len)
-			return codecs[i];
-		*ret_may = true;
+		if (any_is_magic(any, codec->magic, codec->magic_len, ret_may) ||
+		    any_is_magic(any, codec->old_magic, codec->old_magic_len, ret_may))
+			return codec;
 	}
 	return NULL;
 }

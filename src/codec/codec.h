@@ -32,9 +32,11 @@ struct usp_codec {
 	const char *name;
 	unsigned char magic[USP_CODEC_MAGIC_MAX];
 	size_t magic_len;
-	int least, most, usual;	       /* levels */
-	const char *decoded, *encoded; /* for the account */
-	const char *(*missing)(void);  /* why the library cannot be used, or NULL */
+	unsigned char old_magic[USP_CODEC_MAGIC_MAX]; /* another one that the decoder knows, with old_magic_len */
+	size_t old_magic_len;			      /* 0: none */
+	int least, most, usual;			      /* levels */
+	const char *decoded, *encoded;		      /* for the account */
+	const char *(*missing)(void);		      /* why the library cannot be used, or NULL */
 	struct usp_codec_side decoder, encoder;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* codec_lz4 - the frames of lz4 by liblz4. */
 #include "codec/codec.h"
+#include "codec/lz4_legacy.h"
 
 #ifdef USP_HAVE_LZ4
 
@@ -52,17 +53,25 @@ static const char *lz4_missing(void)
 	return lz4.is_there ? NULL : "needs liblz4.so.1, which cannot be loaded";
 }
 
+/* What the decoder is within. */
+enum lz4_place { LZ4_BETWEEN, LZ4_FRAME, LZ4_LEGACY };
+
 struct lz4_decoder {
 	LZ4F_dctx *context;
-	bool is_within; /* a frame has begun and not ended */
+	enum lz4_place place;
+	unsigned char head[USP_LZ4_MAGIC_LEN]; /* between frames: the beginning of the next one */
+	size_t nr_head;
+	struct usp_lz4_legacy *legacy; /* NULL before the first frame of that kind */
 };
 
 static void lz4_decoder_free(void *state)
 {
 	struct lz4_decoder *decoder = state;
 
-	if (decoder)
+	if (decoder) {
 		lz4.free_dctx(decoder->context); /* takes NULL */
+		usp_lz4_legacy_free(decoder->legacy);
+	}
 	usp_free(decoder);
 }
 
@@ -78,30 +87,82 @@ static void *lz4_decoder_open(int level)
 	return decoder;
 }
 
+/* Decode bytes of a frame, up to its end: 0 or -EBADMSG. */
+static int lz4_decode_frame(struct lz4_decoder *decoder, struct usp_codec_io *io, const char **ret_why)
+{
+	size_t out = io->out_len, in = io->in_len;
+	size_t left = lz4.decompress(decoder->context, io->out, &out, io->in, &in, NULL);
+
+	if (lz4.is_error(left)) {
+		*ret_why = "the data is damaged (lz4)";
+		return -EBADMSG;
+	}
+	io->in += in;
+	io->in_len -= in;
+	io->out += out;
+	io->out_len -= out;
+	decoder->place = left ? LZ4_FRAME : LZ4_BETWEEN;
+	return 0;
+}
+
+/* A magic is there: begin its frame. 0 or -errno. */
+static int lz4_begin(struct lz4_decoder *decoder, const char **ret_why)
+{
+	static const unsigned char legacy[] = {USP_LZ4_LEGACY_MAGIC};
+	struct usp_codec_io io = {.in = decoder->head, .in_len = decoder->nr_head, .out = decoder->head};
+
+	decoder->nr_head = 0;
+	if (memcmp(decoder->head, legacy, sizeof(legacy)) != 0)
+		return lz4_decode_frame(decoder, &io, ret_why); /* takes all of it, and gives nothing yet */
+	if (!decoder->legacy)
+		decoder->legacy = usp_lz4_legacy_new();
+	*ret_why = "there is no memory (lz4)";
+	decoder->place = LZ4_LEGACY;
+	return decoder->legacy ? 0 : -ENOMEM;
+}
+
+/* Go on to the beginning or the end of a frame, or to the end of what there is: 0 or -errno. */
+static int lz4_step(struct lz4_decoder *decoder, struct usp_codec_io *io, const char **ret_why)
+{
+	int ret;
+
+	if (decoder->place == LZ4_FRAME)
+		return lz4_decode_frame(decoder, io, ret_why);
+	if (decoder->place == LZ4_LEGACY) {
+		ret = usp_lz4_legacy_run(decoder->legacy, io, decoder->head, ret_why);
+		if (ret != USP_CODEC_DONE)
+			return ret;
+		decoder->nr_head = USP_LZ4_MAGIC_LEN;
+	}
+	for (; decoder->nr_head < USP_LZ4_MAGIC_LEN && io->in_len; io->in_len--)
+		decoder->head[decoder->nr_head++] = *io->in++;
+	return decoder->nr_head == USP_LZ4_MAGIC_LEN ? lz4_begin(decoder, ret_why) : 0;
+}
+
+static bool lz4_may_end(const struct lz4_decoder *decoder)
+{
+	if (decoder->place == LZ4_LEGACY)
+		return usp_lz4_legacy_may_end(decoder->legacy);
+	return decoder->place == LZ4_BETWEEN && !decoder->nr_head;
+}
+
 static int lz4_decode(void *state, struct usp_codec_io *io, const char **ret_why)
 {
 	struct lz4_decoder *decoder = state;
 
-	while (io->out_len && (io->in_len || decoder->is_within)) {
-		size_t out = io->out_len, in = io->in_len;
-		size_t left = lz4.decompress(decoder->context, io->out, &out, io->in, &in, NULL);
+	while (io->out_len && (io->in_len || !lz4_may_end(decoder))) {
+		size_t in = io->in_len, out = io->out_len;
+		int ret = lz4_step(decoder, io, ret_why);
 
-		if (lz4.is_error(left)) {
-			*ret_why = "the data is damaged (lz4)";
-			return -EBADMSG;
-		}
-		io->in += in;
-		io->in_len -= in;
-		io->out += out;
-		io->out_len -= out;
-		decoder->is_within = left;
-		if (!in && !out)
+		if (ret < 0)
+			return ret;
+		if (in == io->in_len && out == io->out_len)
 			break;
 	}
 	if (!io->is_end || io->in_len || !io->out_len)
 		return 0;
 	*ret_why = "the input is cut off (lz4)";
-	return decoder->is_within ? -EBADMSG : USP_CODEC_DONE;
+	return lz4_may_end(decoder) ? USP_CODEC_DONE : -EBADMSG;
 }
 
 /* liblz4 wants room for all that a call may give, so it gives into memory of our own. */
@@ -195,7 +256,7 @@ static int lz4_encode(void *state, struct usp_codec_io *io, const char **ret_why
 
 static const char *lz4_missing(void)
 {
-	return "this build has no lz4";
+	return "needs liblz4, without which this usplice was built";
 }
 
 #define lz4_decoder_open NULL
@@ -211,6 +272,8 @@ const struct usp_codec usp_codec_lz4 = {
 	.name = "lz4",
 	.magic = {0x04, 0x22, 0x4d, 0x18},
 	.magic_len = 4,
+	.old_magic = {USP_LZ4_LEGACY_MAGIC},
+	.old_magic_len = USP_LZ4_MAGIC_LEN,
 	.least = 1,
 	.most = 12,
 	.usual = 1,

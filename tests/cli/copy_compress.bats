@@ -75,6 +75,25 @@ two_sided() {
 	done
 }
 
+@test "old frames of lz4, as for images of the kernel, are decompressed too" {
+	two_sided 20000001
+	lz4 -l -c a >old 2>/dev/null
+	pack lz4 <a >new
+	"$USPLICE" copy --decompress old b
+	same a b
+	for order in "old new" "new old" "old old"; do
+		# shellcheck disable=SC2086 # two files
+		cat $order >both
+		"$USPLICE" copy --decompress both - | cmp - <(cat a a)
+		lz4 -dc both 2>/dev/null | cmp - <(cat a a)
+	done
+	head -c -1 old >cut
+	copy --decompress --atomic cut c
+	exits 3
+	says "at byte $(stat -c %s cut): the input is cut off (lz4)"
+	[ ! -e c ]
+}
+
 @test "a file is recompressed, and --skip and --count choose of the plain bytes" {
 	two_sided 3000001
 	pack gzip <a >packed

@@ -2,6 +2,8 @@
 /* test_rewrite - the stages that compress and decompress, against the one-shot functions of the libraries. */
 #include "support.h"
 
+#include "codec/codec.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -15,6 +17,7 @@
 #include <zlib.h>
 #endif
 #ifdef USP_HAVE_LZ4
+#include <lz4.h>
 #include <lz4frame.h>
 #endif
 #ifdef USP_HAVE_LZMA
@@ -442,6 +445,132 @@ static void zeros_behind_gzip_are_padding(void **state)
 }
 #endif
 
+#ifdef USP_HAVE_LZ4
+#define LEGACY_BLOCK ((size_t)8 << 20)
+
+/* A frame as `lz4 -l` makes it. */
+static size_t legacy_pack(const void *bytes, size_t len, void *ret, size_t room)
+{
+	unsigned char *to = ret;
+	size_t at = 4;
+
+	memcpy(to, "\x02\x21\x4c\x18", 4);
+	for (size_t done = 0; done < len;) {
+		size_t plain = len - done < LEGACY_BLOCK ? len - done : LEGACY_BLOCK;
+		int got = LZ4_compress_default((const char *)bytes + done, (char *)to + at + 4, (int)plain,
+					       (int)(room - at - 4));
+
+		assert_true(got > 0);
+		for (unsigned i = 0; i < 4; i++)
+			to[at + i] = (unsigned char)((unsigned)got >> 8 * i);
+		at += 4 + (size_t)got;
+		done += plain;
+	}
+	return at;
+}
+
+static void old_frames_of_lz4_are_unpacked_in_any_order_with_new_ones(void **state)
+{
+	const size_t lens[] = {0, 1, 1000, LEGACY_BLOCK + 3};
+	const size_t room = 4 * LEGACY_BLOCK;
+	unsigned char *packed = malloc(room), *got = malloc(room);
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(lens) * 2 * ARRAY_LEN(thread_flags); i++) {
+		size_t plain_len = lens[i / 2 % ARRAY_LEN(lens)], at = 0, len;
+		unsigned char *plain = mixed_bytes(plain_len);
+		struct usp_file *stage;
+
+		if (i % 2)
+			at = lz4_pack(plain, plain_len, packed, room);
+		at += legacy_pack(plain, plain_len, packed + at, room - at);
+		at += legacy_pack("abc", 3, packed + at, room - at);
+		memcpy(packed + at, "\x51\x2a\x4d\x18\x01\0\0\0x", 9); /* to be skipped */
+		at += 9;
+		at += lz4_pack("defg", 4, packed + at, room - at);
+		stage = open_over("decompress", packed, at, thread_flags[i / 2 / ARRAY_LEN(lens)]);
+		assert_int_equal(read_all(stage, got, room, &len), 0);
+		assert_int_equal(len, plain_len * (1 + i % 2) + 7);
+		assert_memory_equal(got, plain, plain_len);
+		assert_memory_equal(got + len - 7, "abcdefg", 7);
+		drop(&stage);
+		free(plain);
+	}
+	free(packed);
+	free(got);
+}
+
+/* Such a frame has no end mark: only where a block ends may the input end. */
+static void an_old_frame_that_is_cut_or_damaged_is_an_error(void **state)
+{
+	unsigned char packed[4000], got[3000], *plain = mixed_bytes(1000);
+	size_t first = legacy_pack(plain, 1000, packed, sizeof(packed));
+	size_t whole = first + legacy_pack(plain, 1000, packed + first, sizeof(packed) - first), len;
+
+	(void)state;
+	for (size_t cut = 0; cut <= whole; cut++) {
+		struct usp_file *stage = open_over("decompress", packed, cut, 0);
+		bool may_end = cut == 4 || cut == first || cut == first + 4 || cut == whole;
+
+		assert_int_equal(read_all(stage, got, sizeof(got), &len), may_end ? 0 : cut ? -EBADMSG : -EINVAL);
+		assert_int_equal(len, cut == whole ? 2000 : cut >= first ? 1000 : 0);
+		assert_memory_equal(got, plain, len < 1000 ? len : 1000);
+		drop(&stage);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		static const char *const behind[] = {"garbage!", "\0\0\0\0", "\x01\0\0\0\xff"};
+		static const size_t behind_len[] = {8, 4, 5};
+		struct usp_file *stage;
+
+		memcpy(packed + whole, behind[i], behind_len[i]);
+		stage = open_over("decompress", packed, whole + behind_len[i], 0);
+		assert_int_equal(read_all(stage, got, sizeof(got), &len), -EBADMSG);
+		assert_int_equal(len, 2000);
+		drop(&stage);
+	}
+	free(plain);
+}
+#endif
+
+/* Every format, and the frames that may stand together, with one byte of input and one of output at a time. */
+static void bytes_may_come_and_go_one_at_a_time(void **state)
+{
+	unsigned char packed[8000], *plain = mixed_bytes(1000);
+
+	(void)state;
+	for (const struct format *format = formats; format->name; format++) {
+		size_t whole = format->pack(plain, 1000, packed, 2000), at = 0, used = 0;
+		void *decoder = usp_codec_any_decoder.open(0);
+		const char *why;
+		int ret = 0;
+
+#ifdef USP_HAVE_LZ4
+		if (strcmp(format->name, "lz4") == 0) {
+			whole += legacy_pack(plain, 1000, packed + whole, 2000);
+			whole += legacy_pack(plain, 1000, packed + whole, 2000);
+		}
+#endif
+		whole += format->pack(plain, 1000, packed + whole, 2000);
+		while (ret == 0) {
+			unsigned char byte;
+			struct usp_codec_io io = {.in = packed + used,
+						  .in_len = used < whole,
+						  .out = &byte,
+						  .out_len = 1,
+						  .is_end = used == whole};
+
+			ret = usp_codec_any_decoder.run(decoder, &io, &why);
+			used += used < whole && !io.in_len;
+			if (!io.out_len)
+				assert_int_equal(byte, plain[at++ % 1000]);
+		}
+		assert_int_equal(ret, USP_CODEC_DONE);
+		assert_int_equal(at, strcmp(format->name, "lz4") == 0 ? 4000 : 2000);
+		usp_codec_any_decoder.free(decoder);
+	}
+	free(plain);
+}
+
 /* --- Life --------------------------------------------------------------------------------------------------- */
 
 static void an_error_below_comes_behind_the_bytes(void **state)
@@ -589,6 +718,11 @@ int main(void)
 		CASE(what_is_behind_a_stream_is_an_error),
 		CASE(what_has_no_known_magic_is_refused_before_a_byte),
 		CASE(frames_to_skip_come_before_the_first_one),
+#ifdef USP_HAVE_LZ4
+		CASE(old_frames_of_lz4_are_unpacked_in_any_order_with_new_ones),
+		CASE(an_old_frame_that_is_cut_or_damaged_is_an_error),
+#endif
+		CASE(bytes_may_come_and_go_one_at_a_time),
 #ifdef USP_HAVE_ZLIB
 		CASE(zeros_behind_gzip_are_padding),
 #endif
