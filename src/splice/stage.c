@@ -260,6 +260,7 @@ static int stage_release(struct usp_file *file)
 
 	if (stage->ops.release)
 		stage->ops.release(stage->arg);
+	usp_file_unread(file->below, usp_pipe_len(stage->pulled));
 	stage_free(stage);
 	file->priv = NULL;
 	return usp_stack_release(file);

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <usplice/endpoint.h>
 
 #define FILE_LEN 300000
 
@@ -529,6 +530,38 @@ static void a_socket_that_blocks_is_never_made_nonblocking_and_never_waited_in(v
 	}
 }
 
+/* Refuse the byte at *arg. */
+static ssize_t look_until(void *arg, const unsigned char *bytes, size_t len)
+{
+	size_t *left = arg, use = *left < len ? *left : len;
+
+	(void)bytes;
+	*left -= use;
+	return use ? (ssize_t)use : -EBADMSG;
+}
+
+static void a_stage_gives_back_what_it_has_not_passed_on(void **state)
+{
+	const struct usp_stage_ops ops = {.size = sizeof(ops), .name = "until", .look = look_until};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE};
+	const size_t ends[] = {0, 1, 4096, 100000, 131072, FILE_LEN - 1};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		struct shared shared = share_file(FILE_LEN, USP_READ, 0);
+		struct usp_file *sink;
+		size_t left = ends[i];
+
+		assert_int_equal(usp_open("mem:", &params, &sink, NULL), 0);
+		assert_int_equal(usp_stage_open(&ops, &left, shared.file, &shared.file), 0);
+		assert_int_equal(usp_copy_files(shared.file, sink, NULL, NULL), -EBADMSG);
+		usp_file_put(shared.file);
+		assert_int_equal(lseek(shared.theirs, 0, SEEK_CUR), ends[i]);
+		close(shared.theirs);
+		usp_file_put(sink);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -545,6 +578,7 @@ int main(void)
 		CASE(every_combination_of_open_flags_leaves_what_a_loop_would_leave),
 		CASE(several_writers_of_one_description_lose_no_byte),
 		CASE(a_socket_that_blocks_is_never_made_nonblocking_and_never_waited_in),
+		CASE(a_stage_gives_back_what_it_has_not_passed_on),
 	};
 
 	return cmocka_run_group_tests_name("shared", tests, NULL, NULL);
