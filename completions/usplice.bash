@@ -28,6 +28,7 @@ _usplice() {
 		mapfile -t COMPREPLY < <(compgen -W "$(_usplice_names "$command" digests :)" -- "$cur"; compgen -f -- "$cur")
 		;;
 	--on-slow) mapfile -t COMPREPLY < <(compgen -W 'block detach' -- "$cur") ;;
+	--on-read-error) mapfile -t COMPREPLY < <(compgen -W 'stop zero zero: skip skip:' -- "$cur") ;;
 	--on-error) mapfile -t COMPREPLY < <(compgen -W 'stop continue' -- "$cur") ;;
 	--balance) mapfile -t COMPREPLY < <(compgen -W 'roundrobin leastconn source' -- "$cur") ;;
 	--log-level) mapfile -t COMPREPLY < <(compgen -W 'error warning notice info' -- "$cur") ;;

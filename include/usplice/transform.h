@@ -35,12 +35,14 @@ struct usp_transform_params {
  *   decrypt:identity | decrypt:passphrase              read a file of age, by params.secret
  *   encrypt:age1...[,age1...] | encrypt:passphrase     make a file of age
  *   blocks:FILE                       verify each block of the bytes by the list of checksums in FILE
+ *   rescue:zero[:STEP] | rescue:skip[:STEP]   go on behind what cannot be read, with zeros for it or without it,
+ *                                     in steps of STEP bytes: a power of two from 512 to 1048576, 4096 without it
  *   sums:ALG[:SIZE]                   compute such a list, of blocks of SIZE bytes: a power of two from 4096
  *                                     to 1048576, 65536 without it
  *
  * The algorithms are sha256, sha512, blake2b (of 512 bits), crc32c, xxh64, xxh3 (of 64 bits) and xxh128.
  *
- * The new file is a stream. It owns below, also its position, and closes it. On failure below stays with the
+ * The new file is a stream, but for rescue. It owns below, also its position, and closes it. On failure below stays with the
  * caller. params may be NULL. Does not block. -EINVAL for a spec that does not parse or a file that cannot be
  * read, -EOPNOTSUPP for what this build lacks, -ENOMEM. ret_why is as in usp_open.
  *
@@ -82,6 +84,13 @@ USP_EXPORT bool usp_transform_failure(const struct usp_file *stage, const char *
 
 /* Return the stage that usp_transform_failure tells of, or NULL. It stays with the stage above it. Does not block. */
 USP_EXPORT const struct usp_file *usp_transform_failed(const struct usp_file *stage);
+
+/*
+ * Return a range that a stage of rescue could not read: the index counts them in the order of the input. -EINVAL if there
+ * is none. At most 65536 are listed. Does not block. rescue needs a file with positions and a size, whose offset
+ * nobody shares, and gives one with positions. It reads into memory.
+ */
+USP_EXPORT int usp_rescue_range(const struct usp_file *stage, unsigned index, int64_t *ret_off, uint64_t *ret_len);
 
 struct usp_digest_result {
 	size_t size;	       /* sizeof(struct usp_digest_result) */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <usplice/transform.h>
 
 #define COPY_SLOW_NS 1000000000
 
@@ -19,6 +20,22 @@ static const char *copy_parse_on_error(const char *value, void *field)
 	if (strcmp(value, "stop") != 0 && strcmp(value, "continue") != 0)
 		return "is neither stop nor continue";
 	*(bool *)field = strcmp(value, "continue") == 0;
+	return NULL;
+}
+
+/* Parse "stop", or what the transform rescue takes. */
+static const char *copy_parse_on_read_error(const char *value, void *field)
+{
+	char spec[64];
+	const char *why = NULL;
+
+	*(const char **)field = NULL;
+	if (strcmp(value, "stop") == 0)
+		return NULL;
+	if (snprintf(spec, sizeof(spec), "rescue:%s", value) >= (int)sizeof(spec) ||
+	    usp_transform_check(spec, &why) < 0)
+		return "is none of stop, skip[:SIZE] and zero[:SIZE], with a power of two from 512 to 1M";
+	*(const char **)field = value;
 	return NULL;
 }
 
@@ -67,6 +84,9 @@ static const struct option_row copy_options[] = {
 	 option_time, FIELD(linger_ns)},
 	{"on-error", 0, "WHAT", "when a sink fails: stop, the default, or continue\nwith the others",
 	 copy_parse_on_error, FIELD(continue_on_error)},
+	{"on-read-error", 0, "WHAT",
+	 "when the source has bytes that cannot be read: stop,\nthe default, or zero[:SIZE] or skip[:SIZE]",
+	 copy_parse_on_read_error, FIELD(on_read_error)},
 	{"lane", 0, "LANE", "how the bytes travel: auto, the default, kernel\n(never in this process) or user",
 	 option_lane, FIELD(lane)},
 	{"no-splice", 0, NULL, "the same as --lane user", option_flag, FIELD(no_splice)},
@@ -150,6 +170,10 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return "a digest needs the bytes in this process, so it excludes --lane kernel";
 	if (request->lane == USP_LANE_KERNEL && request->verify_written)
 		return "--verify-written needs the bytes in this process, so it excludes --lane kernel";
+	if (request->on_read_error && request->lane == USP_LANE_KERNEL)
+		return "--on-read-error reads into this process, so it excludes --lane kernel";
+	if (request->on_read_error && request->require_zero_copy)
+		return "--on-read-error copies, so it excludes --require-zero-copy";
 	if (stages_are_asked_for(&request->stages) && request->resume)
 		return "--resume compares bytes, so it excludes --decrypt, --decompress, --compress and --encrypt";
 	if (stages_are_asked_for(&request->stages) && request->lane == USP_LANE_KERNEL)

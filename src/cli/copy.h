@@ -29,6 +29,7 @@ struct copy_request {
 	bool continue_on_error;
 	bool json, progress, quiet, verbose, help;
 	const char *report;
+	const char *on_read_error; /* a transform's zero or skip; NULL: stop */
 	struct progress_style style;
 	const char *watch; /* PID[:FD] of another process, or NULL */
 	int64_t size;	   /* that a stream is said to have, for the progress */

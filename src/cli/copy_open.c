@@ -12,6 +12,7 @@
 #include "copy.h"
 #include "copy_blocks.h"
 #include "copy_guard.h"
+#include "copy_rescue.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +51,7 @@ static int open_source(struct copy *copy, enum open_round round)
 	open_look(copy->source_name, copy->source, &copy->source_object);
 	if (error < 0 && !(error == -EINPROGRESS && params.no_peer))
 		return copy_source_failed(copy, error, why);
-	return CLI_DONE;
+	return copy_rescue_open(copy);
 }
 
 /* Return the permissions for a new file, as cp(1) would set them, below the umask. */

@@ -6,6 +6,7 @@
 #include "copy_blocks.h"
 #include "copy_digest.h"
 #include "copy_progress.h"
+#include "copy_rescue.h"
 #include "report.h"
 
 #include <errno.h>
@@ -417,7 +418,9 @@ static int run_judge(struct copy *copy, int result)
 	}
 	if (!is_whole)
 		run_mark_cut_short(copy, code);
-	return code == CLI_DONE ? copy_blocks_commit(copy) : code;
+	if (code == CLI_DONE)
+		code = copy_blocks_commit(copy);
+	return copy_rescue_say(copy) == CLI_DONE || code != CLI_DONE ? code : CLI_SOURCE;
 }
 
 static int run_transfer(struct copy *copy)

@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "copy.h"
 #include "copy_digest.h"
+#include "copy_rescue.h"
 #include "json.h"
 #include "size.h"
 #include "ways.h"
@@ -130,6 +131,8 @@ static void report_json(FILE *out, const struct copy *copy)
 	}
 	fprintf(out, "],\"stranded\":%llu,\"digests\":", (unsigned long long)report.status.stranded);
 	copy_digest_json(out, copy);
+	fputs(",\"unreadable\":", out);
+	copy_rescue_json(out, copy);
 	fputs("}\n", out);
 }
 

@@ -188,6 +188,14 @@ void usp_file_unaccount(struct usp_file *file, unsigned side, size_t len)
 	}
 }
 
+void usp_file_reaccount(struct usp_file *file, unsigned side, size_t len, const char *reason)
+{
+	struct usp_account *account = &usp_file_side(file, side)->account;
+
+	atomic_fetch_sub(usp_u64(&account->bytes[USP_COPIED]), len);
+	usp_file_account(file, side, USP_REWRITTEN, len, reason);
+}
+
 void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *ret_hop)
 {
 	const struct usp_side *of = usp_file_side(file, side);

@@ -40,6 +40,9 @@ size_t usp_file_offer(const struct usp_file *out, size_t len);
  */
 void usp_file_unaccount(struct usp_file *file, unsigned side, size_t len);
 
+/* Count len bytes as rewritten that a helper has just counted as copied. */
+void usp_file_reaccount(struct usp_file *file, unsigned side, size_t len, const char *reason);
+
 /* Take the account of a side since the last call, and reset it to 0. ret_hop->lane is not set. */
 void usp_file_take_account(struct usp_file *file, unsigned side, struct usp_hop *ret_hop);
 

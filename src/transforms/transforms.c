@@ -13,6 +13,7 @@
 static const struct usp_transform_row transforms[] = {
 	{&usp_blocks_transform, "blocks:FILE", "verify each block by a list of checksums", "list"},
 	{&usp_digest_transform, "digest:ALG[:HEX],...", "compute checksums, and compare them", "crc32c"},
+	{&usp_rescue_transform, "rescue:zero[:STEP]", "go on behind what cannot be read", "zero"},
 	{&usp_sums_transform, "sums:ALG[:SIZE]", "make a list of checksums of blocks", "crc32c"},
 	{&usp_decompress_transform, "decompress", "decompress any of the formats", ""},
 	{&usp_zstd_transform, "zstd[:LEVEL]", "compress", ""},

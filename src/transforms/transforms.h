@@ -33,7 +33,7 @@ struct usp_transform_row {
 /* Return the transform of this index, or NULL: there are no more. */
 const struct usp_transform_row *usp_transform_at(unsigned index);
 
-extern const struct usp_transform usp_blocks_transform, usp_digest_transform, usp_sums_transform;
+extern const struct usp_transform usp_blocks_transform, usp_digest_transform, usp_rescue_transform, usp_sums_transform;
 extern const struct usp_transform usp_decrypt_transform, usp_encrypt_transform;
 extern const struct usp_transform usp_decompress_transform, usp_zstd_transform, usp_gzip_transform, usp_lz4_transform,
 	usp_xz_transform;

@@ -15,6 +15,7 @@
  *   slow=MS         each read and each write takes so many milliseconds
  *   read=OFF:ERROR  bytes from OFF on cannot be read; what is before them can
  *   write=OFF:ERROR the same for writes
+ *   bad=OFF+LEN     these bytes cannot be read, with EIO, and those behind them can; may be repeated
  *   writeback       the kernel keeps what is written until close or fsync, and tells errors of writes there
  *   flush=ERROR     close of a file that may be written fails, each time
  *   fsync=ERROR     so do fsync and fdatasync
@@ -47,6 +48,7 @@
 
 #define SKIPPED 77
 #define GROWS_BY 4096
+#define BAD_MAX 16
 
 /* What is wrong with this file system. */
 static struct {
@@ -57,6 +59,10 @@ static struct {
 	size_t short_len;
 	long slow_ms;
 	int64_t read_from, write_from; /* where reads and writes begin to fail */
+	struct {
+		int64_t off, len;
+	} bad[BAD_MAX];
+	unsigned nr_bad;
 	int read_error, write_error, flush_error, fsync_error, syncdir_error, truncate_error, link_error, xattr_error;
 } faults;
 
@@ -157,6 +163,16 @@ static size_t before(int64_t fault, int error, int64_t off, size_t len)
 	return faults.is_direct && off < fault ? (size_t)(fault - off) : 0;
 }
 
+/* The same for the ranges that are bad. */
+static size_t before_bad(int64_t off, size_t len)
+{
+	for (unsigned i = 0; i < faults.nr_bad; i++) {
+		if (off < faults.bad[i].off + faults.bad[i].len)
+			len = before(faults.bad[i].off, EIO, off, len);
+	}
+	return len;
+}
+
 static int faulty_read(const char *path, char *ret_bytes, size_t len, off_t off, struct fuse_file_info *info)
 {
 	size_t good;
@@ -169,6 +185,9 @@ static int faulty_read(const char *path, char *ret_bytes, size_t len, off_t off,
 	good = before(faults.read_from, faults.read_error, off, len);
 	if (good == 0)
 		return -faults.read_error;
+	good = before_bad(off, good);
+	if (good == 0)
+		return -EIO;
 	ret = pread((int)info->fh, ret_bytes, good, off);
 	if (ret > 0 && off + ret > faults.grown)
 		faults.grown = off + ret;
@@ -423,6 +442,9 @@ static bool set_number(const char *name, char *value)
 		faults.slow_ms = strtol(value, NULL, 10);
 	} else if (strcmp(name, "read") == 0) {
 		faults.read_error = error_from(value, &faults.read_from);
+	} else if (strcmp(name, "bad") == 0 && faults.nr_bad < BAD_MAX) {
+		faults.bad[faults.nr_bad].off = strtoll(value, &value, 10);
+		faults.bad[faults.nr_bad++].len = strtoll(value, NULL, 10);
 	} else if (strcmp(name, "write") == 0) {
 		faults.write_error = error_from(value, &faults.write_from);
 	} else {
