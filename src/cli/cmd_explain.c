@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "copy.h"
 #include "explain.h"
+#include "host_port.h"
 #include "option.h"
 #include "probe.h"
 
@@ -383,7 +384,9 @@ static int explain_main(const struct explain_request *request)
 		message_say("%s", strerror(ENOMEM));
 		return CLI_FAILED;
 	}
-	code = explain_check_same(request);
+	code = host_port_check(request->source, request->sinks, request->nr_sinks);
+	if (code == CLI_DONE)
+		code = explain_check_same(request);
 	if (code == CLI_DONE)
 		code = explain_open(&explanation);
 	if (code == CLI_DONE) {

@@ -44,6 +44,24 @@ static int error_blame(int error, const char *why, int side)
 	return error == -EINVAL && why ? CLI_USAGE : side;
 }
 
+/* Tell whether a shell takes a name as it is. */
+static bool error_is_plain(const char *name)
+{
+	return name && name[0] != '-' && strlen(name) < ERROR_PATH_MAX &&
+	       name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/:@%+,=-")] == '\0';
+}
+
+/* Suggest an archive: a directory cannot be a source, but tar(1) writes all that is in it. */
+static void error_tar(const struct copy *copy, char text[COPY_ERROR_MAX])
+{
+	const char *folder = copy_path(copy->source_name), *sink = copy->request->sinks[0];
+
+	if (folder)
+		snprintf(text, COPY_ERROR_MAX, "%s (to copy all that is in it: tar -c %s | usplice copy - %s)",
+			 strerror(EISDIR), error_is_plain(folder) ? folder : "DIRECTORY",
+			 error_is_plain(sink) ? sink : "SINK");
+}
+
 int copy_source_failed(struct copy *copy, int error, const char *why)
 {
 	int code = error_is_signal(copy, error);
@@ -55,6 +73,8 @@ int copy_source_failed(struct copy *copy, int error, const char *why)
 		why = standard_was_closed(STDIN_FILENO) ? "standard input is closed"
 							: "standard input is not open for reading";
 	error_text(text, error, why);
+	if (error == -EISDIR)
+		error_tar(copy, text);
 	message_say("source %s: %s", copy->request->source, text);
 	return error_blame(error, why, CLI_SOURCE);
 }

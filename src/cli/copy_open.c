@@ -13,6 +13,7 @@
 #include "copy_blocks.h"
 #include "copy_guard.h"
 #include "copy_rescue.h"
+#include "host_port.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -264,7 +265,12 @@ static int open_all(struct copy *copy)
 
 int copy_open(struct copy *copy)
 {
-	int code = open_all(copy);
+	const struct copy_request *request = copy->request;
+	int code = host_port_check(request->source, request->sinks, request->nr_sinks);
+
+	if (code != CLI_DONE)
+		return code;
+	code = open_all(copy);
 
 	if (code == CLI_DONE)
 		code = copy_blocks_open(copy);

@@ -46,12 +46,15 @@
  *       cmd_explain.c  `usplice explain`          explain_draw.c  how it is shown
  *       cmd_list.c   `usplice list`
  *       ways.c       by reference, copied         probe_page.c    what the probe found, for a browser
+ *       nearest.c    did you mean ...?            host_port.c   127.0.0.1:9000 without tcp:
+ *       failure.c    errors as words for programs
  *       probe_compare.c  two runs of the probe    probe_load.c    reads a run
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
  * checks the tree.
  */
 #include "cli.h"
+#include "nearest.h"
 #include "standard.h"
 
 #include <signal.h>
@@ -80,13 +83,15 @@ static const struct main_command main_commands[] = {
 
 #define MAIN_NR_COMMANDS (sizeof(main_commands) / sizeof(main_commands[0]))
 
-/* Find a command. Two may be written as an option too: --help and --version. */
+/* Find a command. Two may be written as options, too: --help and -h, --version and -V. */
 static const struct main_command *main_find(const char *name)
 {
 	size_t i;
 
 	if (strcmp(name, "-h") == 0)
 		name = "help";
+	if (strcmp(name, "-V") == 0)
+		name = "version";
 	if (strcmp(name, "--help") == 0 || strcmp(name, "--version") == 0)
 		name += 2;
 	for (i = 0; i < MAIN_NR_COMMANDS; i++) {
@@ -108,7 +113,14 @@ static void main_usage(FILE *out)
 
 static int main_unknown(const char *name)
 {
-	message_say("unknown command '%s' (usplice help lists them)", name);
+	struct nearest nearest = {.word = name, .len = strlen(name)};
+
+	for (size_t i = 0; i < MAIN_NR_COMMANDS; i++)
+		nearest_try(&nearest, main_commands[i].name);
+	if (nearest.name)
+		message_say("unknown command '%s': did you mean %s? (usplice help lists them)", name, nearest.name);
+	else
+		message_say("unknown command '%s' (usplice help lists them)", name);
 	return CLI_USAGE;
 }
 
@@ -154,5 +166,7 @@ int main(int argc, char **argv)
 	command = main_find(argv[1]);
 	if (!command)
 		return main_unknown(argv[1]);
+	if (argc == 3 && (strcmp(argv[2], "--version") == 0 || strcmp(argv[2], "-V") == 0))
+		return main_version(argc, argv); /* of any command */
 	return command->run(argc - 1, argv + 1);
 }

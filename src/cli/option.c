@@ -2,6 +2,7 @@
 /* option - a table of options that is both the parser and the help text. */
 #include "option.h"
 #include "cli.h"
+#include "nearest.h"
 
 #include <getopt.h>
 #include <stdbool.h>
@@ -52,7 +53,23 @@ static const struct option_row *option_find(const struct option_row *rows, int f
 	return rows;
 }
 
-static int option_complain(int found, const char *command, char *const *argv)
+/* Name the option that an unknown one is nearest to. */
+static int option_unknown(const struct option_row *rows, const char *command, const char *option)
+{
+	const char *word = option + strspn(option, "-");
+	struct nearest nearest = {.word = word, .len = strcspn(word, "=")};
+
+	for (; rows->name && strncmp(option, "--", 2) == 0; rows++)
+		nearest_try(&nearest, rows->name);
+	if (nearest.name)
+		message_say("%s: unknown option %s: did you mean --%s? (usplice %s --help lists them)", command, option,
+			    nearest.name, command);
+	else
+		message_say("%s: unknown option %s (usplice %s --help lists them)", command, option, command);
+	return -1;
+}
+
+static int option_complain(const struct option_row *rows, int found, const char *command, char *const *argv)
 {
 	char letter[] = {'-', (char)optopt, '\0'};
 	const char *option = optopt > 0 && optopt < OPTION_LONG ? letter : argv[optind - 1];
@@ -62,7 +79,7 @@ static int option_complain(int found, const char *command, char *const *argv)
 	else if (optopt >= OPTION_LONG)
 		message_say("%s: %s takes no argument", command, option);
 	else
-		message_say("%s: unknown option %s (usplice %s --help lists them)", command, option, command);
+		return option_unknown(rows, command, option);
 	return -1;
 }
 
@@ -79,7 +96,7 @@ int option_parse(const struct option_row *rows, int argc, char **argv, void *req
 		const char *why;
 
 		if (found == '?' || found == ':')
-			return option_complain(found, argv[0], argv);
+			return option_complain(rows, found, argv[0], argv);
 		row = option_find(rows, found);
 		why = row->parse(optarg, (char *)request + row->field);
 		if (why) {

@@ -14,7 +14,12 @@ load support
 @test "an unknown command is named" {
 	run --separate-stderr "$USPLICE" cpoy a b
 	exits 2
-	says "usplice: unknown command 'cpoy'"
+	[ "$stderr" = "usplice: unknown command 'cpoy': did you mean copy? (usplice help lists them)" ]
+	run --separate-stderr "$USPLICE" cpy a b
+	says "did you mean copy?"
+	run --separate-stderr "$USPLICE" frobnicate
+	exits 2
+	[ "$stderr" = "usplice: unknown command 'frobnicate' (usplice help lists them)" ]
 }
 
 @test "help lists every command on standard output" {
@@ -44,8 +49,9 @@ load support
 }
 
 @test "the version has three numbers" {
-	for form in version --version; do
-		run "$USPLICE" "$form"
+	for form in version --version -V "copy --version" "copy -V" "relay --version"; do
+		# shellcheck disable=SC2086
+		run "$USPLICE" $form
 		[ "$status" -eq 0 ]
 		[[ $output =~ ^usplice\ [0-9]+\.[0-9]+\.[0-9]+$ ]]
 	done

@@ -11,6 +11,13 @@ load support
 	copy -x a b
 	exits 2
 	says "usplice: copy: unknown option -x"
+	[[ $stderr != *"did you mean"* ]]
+	copy --cuont=5 a b
+	exits 2
+	[ "$stderr" = "usplice: copy: unknown option --cuont=5: did you mean --count? (usplice copy --help lists them)" ]
+	copy --frobnicate a b
+	exits 2
+	[ "$stderr" = "usplice: copy: unknown option --frobnicate (usplice copy --help lists them)" ]
 }
 
 @test "an option without its argument, and one with an argument too many" {
@@ -36,7 +43,7 @@ load support
 	data a 10
 	echo old >b
 	for option in --skip --count --seek --limit-rate; do
-		for size in -1 -5k 9223372036854775808 99999999999999999999999 9000000T "" k 1x 1kk 1.5k " 1" "1 " 0x10 1mB; do
+		for size in -1 -5k 9223372036854775808 99999999999999999999999 9000000T "" k 1x 1kk 1.5 0.1k 1,5k " 1" "1 " 0x10 1Mbits; do
 			copy "$option" "$size" a b
 			exits 2
 			says "usplice: copy: $option: '$size' "
@@ -85,12 +92,54 @@ load support
 	[ "$(cat b)" = old ]
 }
 
+@test "a host and a port are no file to be made" {
+	data a 10
+	for name in 127.0.0.1:9000 [::1]:80 localhost:9000 example.org:80 127.0.0.1:9000,retry=5; do
+		copy a b "$name"
+		exits 2
+		[ "$stderr" = "usplice: sink $name: there is no such file: did you mean tcp:$name? (for a file, write ./$name)" ]
+		[ "$(ls)" = a ]
+		copy "$name" b
+		exits 2
+		says "usplice: source $name: there is no such file: did you mean tcp:$name?"
+		[ "$(ls)" = a ]
+	done
+}
+
+@test "a file may have a name like a host and a port" {
+	data a 10
+	copy a ./127.0.0.1:9000
+	exits 0
+	copy 127.0.0.1:9000 b
+	exits 0
+	cmp a b
+	data a 20
+	copy a 127.0.0.1:9000
+	exits 0
+	cmp a 127.0.0.1:9000
+	for name in 12:30 127.0.0.1:90000 127.0.0.1:80:90 a.b:c; do
+		copy a "$name"
+		exits 0
+		cmp a "./$name"
+	done
+}
+
 @test "a directory as source" {
 	mkdir d
 	copy d b
 	exits 3
-	[ "$stderr" = "usplice: source d: Is a directory" ]
+	[ "$stderr" = "usplice: source d: Is a directory (to copy all that is in it: tar -c d | usplice copy - b)" ]
 	[ ! -e b ]
+	copy ./-d\ "e" b
+	exits 3
+	[ "$stderr" = "usplice: source ./-d e: No such file or directory" ]
+	mkdir -- "-d e"
+	copy "./-d e" b c
+	exits 3
+	[ "$stderr" = "usplice: source ./-d e: Is a directory (to copy all that is in it: tar -c DIRECTORY | usplice copy - b)" ]
+	: >d/in_it
+	bash -c "${PATH:+PATH=$(dirname "$USPLICE"):$PATH} && $(copy d b.tar; sed 's/.*: \(tar .*\))$/\1/' <<<"$stderr")"
+	[ "$(tar -tf b.tar)" = $'d/\nd/in_it' ]
 }
 
 @test "a directory as destination: the error says what to write" {

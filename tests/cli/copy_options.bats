@@ -98,7 +98,7 @@ load support
 }
 
 @test "sizes have units" {
-	for pair in 100:100 100B:100 1k:1024 1K:1024 2KiB:2048 3kB:3000 1KB:1000 1M:1048576 1MB:1000000 1MiB:1048576; do
+	for pair in 100:100 100B:100 1k:1024 1K:1024 2KiB:2048 3kB:3000 1KB:1000 1M:1048576 1MB:1000000 1MiB:1048576 1mb:1000000 1.5M:1572864 0.5kb:500; do
 		copy --count "${pair%%:*}" zero: b
 		exits 0
 		[ "$(stat -c %s b)" -eq "${pair##*:}" ]

@@ -47,6 +47,9 @@ load support
 	run --separate-stderr "$USPLICE" explain - a <a
 	[ "$status" -eq 2 ]
 	[ "$stderr" = "usplice: sink a: is the same file as the source" ]
+	run --separate-stderr "$USPLICE" explain a 127.0.0.1:9000
+	[ "$status" -eq 2 ]
+	says "did you mean tcp:127.0.0.1:9000?"
 }
 
 @test "an answer about standard output goes to standard output" {

@@ -763,7 +763,7 @@ static void a_sink_that_keeps_gets_the_page_itself_or_a_copy(void **state)
 {
 	struct mock *sink = mock_open(&mock_bare_ops, USP_WRITE, 0);
 	struct usp_pipe *pipe = open_ring(8);
-	struct usp_buf own = folio_buf(0, 10, USP_BUF_CAN_MERGE), twin = folio_buf(10, 10, 0), copy = twin;
+	struct usp_buf own = folio_buf(0, 10, USP_BUF_PACKET), twin = folio_buf(10, 10, 0), copy = twin;
 	struct kept kept = {.most = 4};
 	struct mock_store store;
 	struct usp_hop hop;
