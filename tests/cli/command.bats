@@ -77,48 +77,91 @@ load support
 	diff in_help in_manual
 }
 
-@test "bash completes commands, options and their values" {
-	cat >completing.bash <<-'END'
-		source "$USPLICE_SOURCE_DIR/completions/usplice.bash"
-		complete_words() {
+# In each shell: complete WORD... prints what the last word may become, in one line.
+completes_as_it_should() {
+	touch some_file
+	[ "$(complete usplice co)" = copy ]
+	[[ "$(complete usplice '')" == *copy*explain*probe*relay* ]]
+	[ "$(complete usplice help re)" = relay ]
+	[ "$(complete usplice copy --requ)" = --require-zero-copy ]
+	[ "$(complete usplice relay --con)" = "--connect-timeout --connections-max --connections-per-address" ]
+	[ "$(complete usplice copy --lane k)" = kernel ]
+	[ "$(complete usplice copy --lane '')" = "auto kernel user" ]
+	[ "$(complete usplice copy --on-error c)" = continue ]
+	[ "$(complete usplice relay --balance l)" = leastconn ]
+	[ "$(complete usplice copy --report some)" = some_file ]
+	[ -z "$(complete usplice relay --idle-timeout some)" ]
+	[ -z "$(complete usplice relay -w some)" ]
+	[ "$(complete usplice copy some)" = some_file ]
+	[ "$(complete usplice copy --sync some)" = some_file ]
+	[ "$(complete usplice copy some_file tcp)" = "tcp-listen: tcp:" ]
+	[ "$(complete usplice copy some_file unix-)" = unix-listen: ]
+	[ "$(complete usplice copy --digest crc)" = crc32c ]
+	[ "$(complete usplice copy --verify crc)" = crc32c: ]
+	[ "$(complete usplice copy --write-blocks some)" = some_file ]
+	[ "$(complete usplice copy --write-blocks crc)" = crc32c: ]
+	[ "$(complete usplice list form)" = formats ]
+}
+
+@test "bash completes commands, options, their values and endpoints" {
+	complete() {
+		bash -s "$@" <<-'END'
+			source "$USPLICE_BUILD_DIR/completions/usplice.bash"
+			usplice() { "$USPLICE" "$@"; }
 			COMP_WORDS=("$@")
 			COMP_CWORD=$(($# - 1))
-			COMPREPLY=()
 			_usplice
-			echo "${COMPREPLY[*]}"
-		}
-		complete_words "$USPLICE" co
-		complete_words "$USPLICE" copy --requ
-		complete_words "$USPLICE" copy --lane k
-		complete_words "$USPLICE" copy --on-error c
-		touch some_file
-		complete_words "$USPLICE" copy some
-		complete_words "$USPLICE" re
-		complete_words "$USPLICE" relay --con
-		complete_words "$USPLICE" relay --balance l
-		complete_words "$USPLICE" li
-		complete_words "$USPLICE" list form
-		complete_words "$USPLICE" copy udp-
-		complete_words "$USPLICE" copy --digest crc
-		complete_words "$USPLICE" copy --verify crc
-		complete_words "$USPLICE" copy --write-blocks some
-		complete_words "$USPLICE" relay --idle-timeout some
-	END
-	run bash completing.bash
-	[ "$status" -eq 0 ]
-	[ "${lines[0]}" = copy ]
-	[ "${lines[1]}" = --require-zero-copy ]
-	[ "${lines[2]}" = kernel ]
-	[ "${lines[3]}" = continue ]
-	[ "${lines[4]}" = some_file ]
-	[ "${lines[5]}" = relay ]
-	[ "${lines[6]}" = "--connections-max --connect-timeout --connections-per-address" ]
-	[ "${lines[7]}" = leastconn ]
-	[ "${lines[8]}" = list ]
-	[ "${lines[9]}" = formats ]
-	[ "${lines[10]}" = udp-listen: ]
-	[ "${lines[11]}" = crc32c ]
-	[ "${lines[12]}" = crc32c: ]
-	[ "${lines[13]}" = some_file ]
-	[ "${#lines[@]}" -eq 14 ]
+			printf '%s\n' "${COMPREPLY[@]}" | LC_ALL=C sort | paste -sd ' '
+		END
+	}
+	completes_as_it_should
+	# bash takes words apart at = and :
+	[ "$(complete usplice copy --lane =)" = "auto kernel user" ]
+	[ "$(complete usplice copy --lane = u)" = user ]
+	[ "$(complete usplice copy --report = some)" = some_file ]
+	[ "$(complete usplice copy cached : some)" = some_file ]
+	[ -z "$(complete usplice copy fd : some)" ]
+}
+
+@test "zsh completes commands, options, their values and endpoints" {
+	command -v zsh >/dev/null || skip "zsh is not here"
+	complete() {
+		zsh -f -s "$@" <<-'END' | LC_ALL=C sort | paste -sd ' '
+			usplice() { $USPLICE "$@" }
+			begins() { [[ $1 == ${(b)PREFIX}* ]] && print -r -- $1 }
+			compadd() { for word in "${@[${@[(i)--]}+1,-1]}"; do begins $word; done }
+			compset() { PREFIX=${PREFIX#${~2}} }
+			_files() { for name in *(N); do begins $name; done }
+			words=("$@") CURRENT=$# PREFIX=$words[$#]
+			source $USPLICE_BUILD_DIR/completions/_usplice
+		END
+	}
+	completes_as_it_should
+	[ "$(complete usplice copy --lane=)" = "auto kernel user" ]
+	[ "$(complete usplice copy --lane=u)" = user ]
+	[ "$(complete usplice copy --report=some)" = some_file ]
+	[ "$(complete usplice copy cached:some)" = some_file ]
+}
+
+@test "fish completes commands, options, their values and endpoints" {
+	command -v fish >/dev/null || skip "fish is not here"
+	mkdir bin
+	ln -s "$USPLICE" bin/usplice
+	complete() {
+		local line
+		printf -v line '%q ' "${@:1:$#-1}"
+		HOME=$PWD PATH=$PWD/bin:$PATH fish --no-config -c 'source $USPLICE_BUILD_DIR/completions/usplice.fish; complete -C $argv[1]' \
+			-- "$line${*: -1}" | cut -f 1 | LC_ALL=C sort | paste -sd ' '
+	}
+	completes_as_it_should
+	[ "$(complete usplice copy --lane=)" = "--lane=auto --lane=kernel --lane=user" ]
+	[ "$(complete usplice copy --lane=u)" = --lane=user ]
+	[ "$(complete usplice copy --report=some)" = --report=some_file ]
+	[ "$(complete usplice copy cached:some)" = cached:some_file ]
+}
+
+@test "the completions know only options that there are" {
+	for option in $(grep -o '^--[a-z-]*' "$USPLICE_SOURCE_DIR"/completions/values); do
+		{ "$USPLICE" copy --help; "$USPLICE" relay --help; } | grep -q -- " $option "
+	done
 }

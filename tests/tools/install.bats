@@ -27,6 +27,9 @@ needs_plain_build() {
 	[ -f "$prefix/include/usplice/trace.h" ]
 	[ -f "$prefix/include/usplice/transform.h" ]
 	[ -f "${library%.so}.a" ]
+	[ -f "$prefix/share/bash-completion/completions/usplice" ]
+	[ -f "$prefix/share/zsh/site-functions/_usplice" ]
+	[ -f "$prefix/share/fish/vendor_completions.d/usplice.fish" ]
 	[ "$(readlink "$library")" = libusplice.so.0 ]
 }
 
