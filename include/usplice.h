@@ -386,8 +386,9 @@ enum usp_lane_choice {
  */
 #define USP_EWOULDCOPY EBADE
 
-#define USP_PUMP_SNAPSHOT 0x1u		/* copy at the source, so that later changes to it are not seen */
-#define USP_PUMP_REQUIRE_ZERO_COPY 0x2u /* -USP_EWOULDCOPY before a byte moves if a hop would copy or cannot tell */
+#define USP_PUMP_SNAPSHOT 0x1u /* copy at the source, so that later changes to it are not seen */
+#define USP_PUMP_REQUIRE_ZERO_COPY \
+	0x2u /* -USP_EWOULDCOPY before a byte moves if a hop would copy or rewrite, or cannot tell */
 #define USP_PUMP_CONTINUE_ON_ERROR 0x4u /* a failed sink leaves; the others go on */
 #define USP_PUMP_DETACH_SLOW 0x8u	/* a sink that stays full for slow_ns leaves with -ETIMEDOUT */
 #define USP_PUMP_KEEP_STRANDED 0x20u	/* keep what a failed sink left, for usp_pump_salvage */

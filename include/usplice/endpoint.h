@@ -309,6 +309,7 @@ struct usp_side {
 #define USP_FILE_SIGPIPE 0x20u	     /* write(2) and splice(2) to it can raise SIGPIPE; callers never see it */
 #define USP_FILE_SHARED 0x40u	     /* others share the description of fd: change it only as read(2) and write(2) do */
 #define USP_FILE_OBSERVES 0x100u     /* a file over a file that passes on all bytes, one for one */
+#define USP_FILE_REWRITES 0x200u     /* a file over a file that makes other bytes of those below */
 #define USP_FILE_LOCKED_WRITES 0x80u /* only write(2) moves data and offset under one lock: no sink for splice(2) */
 
 /* How a file over a mapping is being read: file_ra_state of the kernel. Only the library reads and changes it. */

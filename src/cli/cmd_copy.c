@@ -180,10 +180,6 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return "--decrypt, --decompress, --compress and --encrypt need the bytes in this process, so they exclude --lane kernel";
 	if (stages_are_asked_for(&request->stages) && request->require_zero_copy)
 		return "--decrypt, --decompress, --compress and --encrypt make new bytes, so they exclude --require-zero-copy";
-	if (request->stages.identity.path && request->stages.passphrase.path)
-		return "--decrypt and --decrypt-passphrase exclude each other";
-	if (request->stages.encrypt[0] != '\0' && request->stages.new_passphrase.path)
-		return "--encrypt and --encrypt-passphrase exclude each other";
 	if (request->lane == USP_LANE_KERNEL && (request->verify_blocks || request->write_blocks))
 		return "checksums of blocks need the bytes in this process, so they exclude --lane kernel";
 	if (request->verify_blocks && (request->skip >= 0 || request->count >= 0))
@@ -194,7 +190,7 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return "--quiet and --progress exclude each other";
 	if (request->quiet && request->verbose)
 		return "--quiet and --verbose exclude each other";
-	return NULL;
+	return stages_contradiction(&request->stages);
 }
 
 /* Find the digest of the source in the file of --verify-file. An exit code. */

@@ -28,6 +28,12 @@
 static const struct option_row explain_options[] = {
 	{"sample", 0, "N", "move at most N bytes as a sample (default: 1M; 0: none)", option_size, FIELD(sample)},
 	{"lane", 0, "LANE", "how the bytes travel: auto, the default, kernel\nor user", option_lane, FIELD(lane)},
+	{"decrypt", 0, "FILE", "decrypt, as usplice copy does", option_text, FIELD(stages.identity.path)},
+	{"decrypt-passphrase", 0, "FILE", "the same with the passphrase in FILE", option_text,
+	 FIELD(stages.passphrase.path)},
+	{"encrypt", 0, "RECIPIENT", "encrypt, as usplice copy does", option_recipient, FIELD(stages.encrypt)},
+	{"encrypt-passphrase", 0, "FILE", "the same for the passphrase in FILE", option_text,
+	 FIELD(stages.new_passphrase.path)},
 	{"decompress", 0, NULL, "decompress, as usplice copy does", option_flag, FIELD(stages.decompress)},
 	{"compress", 0, "ALG[:LEVEL]", "compress, as usplice copy does", option_compress, FIELD(stages.compress)},
 	{"digest", 0, "ALG,...", "with digests, as usplice copy computes them", option_digest, FIELD(digests)},
@@ -283,46 +289,71 @@ static int explain_open(struct explanation *explanation)
 	return CLI_DONE;
 }
 
-/* Put a stage over the source. It becomes the source. */
-static int explain_put_stage(struct explanation *explanation, const char *spec, const char **ret_why)
+/* Return how many bytes of its input a stage that encodes gets: those of the sample. -1: all, to be limited behind it. */
+static int64_t explain_input(const struct explanation *explanation)
 {
-	struct usp_file *stage;
-	int error = usp_transform_open(spec, explanation->source, NULL, &stage, ret_why);
+	return stages_encode(&explanation->request->stages) ? explanation->request->sample : -1;
+}
 
+/* Put the stages over the source that rewrite: 0 or -errno. */
+static int explain_put_rewriting(struct explanation *explanation, const char **ret_why)
+{
+	const struct stages *stages = &explanation->request->stages;
+	int64_t input = explain_input(explanation);
+	struct usp_file **top = &explanation->source;
+	int error = 0;
+
+	if (stages_decrypt(stages))
+		error = stages_put_decrypt(top, stages, ret_why);
+	if (error == 0 && stages->decompress)
+		error = stages_put(top, "decompress", -1, ret_why);
+	if (error == 0 && stages->compress)
+		error = stages_put(top, stages->compress, input, ret_why);
+	if (error == 0 && stages_encrypt(stages))
+		error = stages_put_encrypt(top, stages, stages->compress ? -1 : input, ret_why);
+	return error;
+}
+
+/* Put the stage that verifies blocks over the source: an exit code. */
+static int explain_put_verifier(struct explanation *explanation)
+{
+	const char *list = explanation->request->verify_blocks, *why = NULL;
+	char *spec;
+	int error;
+
+	if (!list)
+		return CLI_DONE;
+	if (asprintf(&spec, "blocks:%s", list) < 0)
+		return CLI_FAILED;
+	error = stages_put(&explanation->source, spec, -1, &why);
+	free(spec);
 	if (error < 0)
-		return error;
-	if (!explanation->bottom)
-		explanation->bottom = usp_file_get(explanation->source);
-	explanation->source = stage;
-	return 0;
+		return copy_usage("--verify-blocks", list, error == -EINVAL && why ? why : strerror(-error));
+	return CLI_DONE;
 }
 
 /* Put the stages over the source that are asked for: an exit code. */
 static int explain_put_stages(struct explanation *explanation)
 {
-	const char *list = explanation->request->verify_blocks, *why = NULL;
-	char digest_spec[DIGEST_SPEC_MAX], *spec;
-	int error = 0;
+	const struct explain_request *request = explanation->request;
+	char digest_spec[DIGEST_SPEC_MAX];
+	const char *why = NULL;
+	int code, error;
 
-	if (list) {
-		if (asprintf(&spec, "blocks:%s", list) < 0)
-			return CLI_FAILED;
-		error = explain_put_stage(explanation, spec, &why);
-		free(spec);
-		if (error < 0)
-			return copy_usage("--verify-blocks", list, error == -EINVAL && why ? why : strerror(-error));
+	if (request->verify_blocks || request->digests.nr > 0 || stages_are_asked_for(&request->stages))
+		explanation->bottom = usp_file_get(explanation->source);
+	code = explain_put_verifier(explanation);
+	if (code != CLI_DONE)
+		return code;
+	error = explain_put_rewriting(explanation, &why);
+	if (error == 0 && request->digests.nr > 0) {
+		digest_list_spec(&request->digests, digest_spec);
+		error = stages_put(&explanation->source, digest_spec, -1, &why);
 	}
-	if (explanation->request->stages.decompress)
-		error = explain_put_stage(explanation, "decompress", &why);
-	if (error == 0 && explanation->request->stages.compress)
-		error = explain_put_stage(explanation, explanation->request->stages.compress, &why);
-	if (error == 0 && explanation->request->digests.nr > 0) {
-		digest_list_spec(&explanation->request->digests, digest_spec);
-		error = explain_put_stage(explanation, digest_spec, &why);
-	}
-	if (error < 0)
-		message_say("%s", strerror(-error));
-	return error < 0 ? CLI_FAILED : CLI_DONE;
+	if (error == 0)
+		return CLI_DONE;
+	message_say("source %s: %s", request->source, why ? why : strerror(-error));
+	return error == -EINVAL && why ? CLI_USAGE : CLI_FAILED;
 }
 
 static void explain_close(struct explanation *explanation)
@@ -339,12 +370,27 @@ static void explain_close(struct explanation *explanation)
 
 /* --- The route ---------------------------------------------------------------------------------------------------- */
 
+static void explain_say_ended(const struct explanation *explanation, int error)
+{
+	const char *why;
+	uint64_t offset;
+
+	if (usp_transform_failure(explanation->source, &why, &offset))
+		message_say("the sample ended: %s: at byte %llu of its input: %s",
+			    usp_file_spec(usp_transform_failed(explanation->source)), (unsigned long long)offset, why);
+	else
+		message_say("the sample ended: %s", strerror(-error));
+}
+
 /* Plan, or plan and move a sample. */
 static int explain_go(struct explanation *explanation)
 {
 	const struct explain_request *request = explanation->request;
-	const struct usp_pump_params params = {
-		.size = sizeof(params), .lane = request->lane, .flags = USP_PUMP_COUNT, .count = request->sample};
+	bool counts = explain_input(explanation) < 0;
+	const struct usp_pump_params params = {.size = sizeof(params),
+					       .lane = request->lane,
+					       .flags = counts ? USP_PUMP_COUNT : 0,
+					       .count = counts ? request->sample : 0};
 	int code = explain_put_stages(explanation), error;
 	unsigned i;
 
@@ -369,7 +415,7 @@ static int explain_go(struct explanation *explanation)
 		return CLI_USAGE;
 	}
 	if (error < 0)
-		message_say("the sample ended: %s", strerror(-error));
+		explain_say_ended(explanation, error);
 	return error < 0 ? CLI_FAILED : CLI_DONE;
 }
 
@@ -408,7 +454,8 @@ static int explain_main(const struct explain_request *request)
 int cmd_explain(int argc, char **argv)
 {
 	struct explain_request request = {.sample = EXPLAIN_SAMPLE};
-	int first = option_parse(explain_options, argc, argv, &request);
+	int first = option_parse(explain_options, argc, argv, &request), code;
+	const char *why;
 
 	if (first < 0)
 		return CLI_USAGE;
@@ -422,8 +469,17 @@ int cmd_explain(int argc, char **argv)
 		message_say("explain: --json and --dot exclude each other");
 		return CLI_USAGE;
 	}
+	why = stages_contradiction(&request.stages);
+	if (why) {
+		message_say("explain: %s", why);
+		return CLI_USAGE;
+	}
 	request.source = argv[first];
 	request.sinks = argv + first + 1;
 	request.nr_sinks = (unsigned)(argc - first - 1);
-	return explain_main(&request);
+	code = stages_read_secrets(&request.stages);
+	if (code == CLI_DONE)
+		code = explain_main(&request);
+	stages_wipe(&request.stages);
+	return code;
 }

@@ -127,6 +127,7 @@ static void draw_one(const struct explanation *explanation, const struct draw_ho
 			   : strcmp(hop->hop.lane, "kernel") == 0 ? "splice(2)"
 			   : hop->is_sink			  ? "written from memory, or taken"
 			   : hop->file				  ? "read into memory, or lent"
+			   : hop->hop.expected == USP_REWRITTEN	  ? "made by the stage"
 								  : "passed on";
 
 	snprintf(line, sizeof(line), "%s lane, %s: %s", hop->hop.lane, call, draw_way(hop, way));

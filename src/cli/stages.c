@@ -53,6 +53,15 @@ const char *option_recipient(const char *value, void *field)
 	return NULL;
 }
 
+const char *stages_contradiction(const struct stages *stages)
+{
+	if (stages->identity.path && stages->passphrase.path)
+		return "--decrypt and --decrypt-passphrase exclude each other";
+	if (stages->encrypt[0] != '\0' && stages->new_passphrase.path)
+		return "--encrypt and --encrypt-passphrase exclude each other";
+	return NULL;
+}
+
 int stages_read_secrets(struct stages *stages)
 {
 	int code = secret_read(&stages->identity, "--decrypt");

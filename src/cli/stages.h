@@ -54,6 +54,9 @@ const char *option_compress(const char *value, void *field);
 /* Add a recipient, age1..., to the spec of encrypt; field is that spec. */
 const char *option_recipient(const char *value, void *field);
 
+/* Return a sentence about options that contradict each other, or NULL. */
+const char *stages_contradiction(const struct stages *stages);
+
 /* Read the secrets. An exit code; the error has been said. Wipe them in any case. */
 int stages_read_secrets(struct stages *stages);
 void stages_wipe(struct stages *stages);

@@ -81,6 +81,9 @@ static void plan_expect_user(struct usp_plan_hop *hop)
 	if (atomic_load(usp_u32(&hop->file->flags)) & USP_DIRECT) {
 		hop->way = USP_UNKNOWN;
 		hop->reason = "O_DIRECT: as a rule the device moves the bytes, but the kernel does not tell";
+	} else if (is_source && hop->file->traits & USP_FILE_REWRITES) {
+		hop->way = USP_REWRITTEN;
+		hop->reason = "a stage makes other bytes of those that it gets";
 	} else if (is_source && hop->file->mapping) { /* as if nothing were in the cache yet */
 		usp_mapping_ways(hop->file->mapping, &way, &hop->reason);
 		hop->way = (uint8_t)way;

@@ -11,17 +11,17 @@
 #define TRANSFORM_FLAGS (USP_TRANSFORM_LENGTH | USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD)
 
 static const struct usp_transform_row transforms[] = {
-	{&usp_blocks_transform, "blocks:FILE", "verify each block by a list of checksums", "list"},
-	{&usp_digest_transform, "digest:ALG[:HEX],...", "compute checksums, and compare them", "crc32c"},
-	{&usp_rescue_transform, "rescue:zero[:STEP]", "go on behind what cannot be read", "zero"},
-	{&usp_sums_transform, "sums:ALG[:SIZE]", "make a list of checksums of blocks", "crc32c"},
-	{&usp_decompress_transform, "decompress", "decompress any of the formats", ""},
-	{&usp_zstd_transform, "zstd[:LEVEL]", "compress", ""},
-	{&usp_gzip_transform, "gzip[:LEVEL]", "compress", ""},
-	{&usp_lz4_transform, "lz4[:LEVEL]", "compress", ""},
-	{&usp_xz_transform, "xz[:LEVEL]", "compress", ""},
-	{&usp_decrypt_transform, "decrypt:KIND", "decrypt age by an identity or a passphrase", "passphrase"},
-	{&usp_encrypt_transform, "encrypt:KIND", "encrypt for age1..., or for a passphrase", "passphrase"},
+	{&usp_blocks_transform, "blocks:FILE", "verify each block by a list of checksums", "list", false},
+	{&usp_digest_transform, "digest:ALG[:HEX],...", "compute checksums, and compare them", "crc32c", false},
+	{&usp_rescue_transform, "rescue:zero[:STEP]", "go on behind what cannot be read", "zero", false},
+	{&usp_sums_transform, "sums:ALG[:SIZE]", "make a list of checksums of blocks", "crc32c", false},
+	{&usp_decompress_transform, "decompress", "decompress any of the formats", "", true},
+	{&usp_zstd_transform, "zstd[:LEVEL]", "compress", "", true},
+	{&usp_gzip_transform, "gzip[:LEVEL]", "compress", "", true},
+	{&usp_lz4_transform, "lz4[:LEVEL]", "compress", "", true},
+	{&usp_xz_transform, "xz[:LEVEL]", "compress", "", true},
+	{&usp_decrypt_transform, "decrypt:KIND", "decrypt age by an identity or a passphrase", "passphrase", true},
+	{&usp_encrypt_transform, "encrypt:KIND", "encrypt for age1..., or for a passphrase", "passphrase", true},
 };
 
 const struct usp_transform_row *usp_transform_at(unsigned index)
@@ -30,7 +30,7 @@ const struct usp_transform_row *usp_transform_at(unsigned index)
 }
 
 /* Find the transform that spec names, and its options. */
-static const struct usp_transform *transform_find(const char *spec, const char **ret_options)
+static const struct usp_transform_row *transform_find(const char *spec, const char **ret_options)
 {
 	size_t len = strcspn(spec, ":");
 
@@ -39,7 +39,7 @@ static const struct usp_transform *transform_find(const char *spec, const char *
 		const struct usp_transform *transform = transforms[i].transform;
 
 		if (strlen(transform->name) == len && memcmp(transform->name, spec, len) == 0)
-			return transform;
+			return &transforms[i];
 	}
 	return NULL;
 }
@@ -47,8 +47,8 @@ static const struct usp_transform *transform_find(const char *spec, const char *
 int usp_transform_check(const char *spec, const char **ret_why)
 {
 	const char *options, *why = "there is no such transform";
-	const struct usp_transform *transform = transform_find(spec, &options);
-	int ret = transform ? transform->check(options, &why) : -EINVAL;
+	const struct usp_transform_row *row = transform_find(spec, &options);
+	int ret = row ? row->transform->check(options, &why) : -EINVAL;
 
 	if (ret_why)
 		*ret_why = ret < 0 ? why : NULL;
@@ -67,7 +67,7 @@ int usp_transform_open(const char *spec, struct usp_file *below, const struct us
 		       struct usp_file **ret_file, const char **ret_why)
 {
 	struct usp_transform_params own = {.length = 0};
-	const struct usp_transform *transform;
+	const struct usp_transform_row *row;
 	const char *options, *why = NULL;
 	int ret = usp_transform_check(spec, &why);
 
@@ -76,8 +76,10 @@ int usp_transform_open(const char *spec, struct usp_file *below, const struct us
 	if (ret == 0 && (!transform_can(&own) || !(below->mode & USP_READ)))
 		ret = -EINVAL;
 	if (ret == 0) {
-		transform = transform_find(spec, &options);
-		ret = transform->open(options, below, &own, ret_file, &why);
+		row = transform_find(spec, &options);
+		ret = row->transform->open(options, below, &own, ret_file, &why);
+		if (ret == 0 && row->is_rewriting)
+			(*ret_file)->traits |= USP_FILE_REWRITES;
 	}
 	if (ret_why)
 		*ret_why = ret < 0 ? why : NULL;

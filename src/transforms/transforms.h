@@ -28,6 +28,7 @@ struct usp_transform_row {
 	const struct usp_transform *transform;
 	const char *form, *summary;
 	const char *example; /* options that check accepts, unless the build lacks something */
+	bool is_rewriting;   /* it makes other bytes */
 };
 
 /* Return the transform of this index, or NULL: there are no more. */

@@ -214,3 +214,58 @@ agrees() {
 	run --separate-stderr "$USPLICE" explain --verify-blocks nowhere a b
 	exits 2
 }
+
+@test "stages that rewrite are hops, which agree with those of a copy" {
+	for tool in age age-keygen zstd; do
+		command -v "$tool" >/dev/null || skip "$tool is not here"
+	done
+	data a 100000
+	age-keygen -o key 2>/dev/null
+	"$USPLICE" copy --encrypt "$(age-keygen -y key)" /dev/null null: 2>/dev/null || skip "built without OpenSSL"
+	"$USPLICE" copy --compress zstd --compress gzip /dev/null null: 2>/dev/null || skip "built without zstd or zlib"
+	zstd -qc a | age -r "$(age-keygen -y key)" >a.zst.age
+	echo words >words
+	options=(--decrypt key --decompress --compress gzip:1 --encrypt-passphrase words --digest crc32c)
+	run --separate-stderr "$USPLICE" explain --json "${options[@]}" a.zst.age b
+	exits 0
+	[ ! -e b ]
+	"$USPLICE" copy --quiet --report report "${options[@]}" a.zst.age c 2>/dev/null
+	[ "$(jq -c '[.hops[] | [.from, .to, .lane, .by_reference, .copied, .rewritten, .reason]]' <<<"$output")" = \
+		"$(jq -c '[.hops[] | [.from, .to, .lane, .by_reference, .copied, .rewritten, .reason]]' report | sed 's/,"c",/,"b",/')" ]
+	[ "$(jq -c '[.hops[] | [.from, .expected]]' <<<"$output")" = '[["a.zst.age","copied"],["decrypt:age","rewritten"],["decompress","rewritten"],["gzip:1","rewritten"],["encrypt:age","rewritten"],["digest:crc32c","by reference"],["pipe","copied"]]' ]
+}
+
+@test "the plan of stages that rewrite says so before a byte moves" {
+	"$USPLICE" copy --compress zstd /dev/null null: 2>/dev/null || skip "built without zstd"
+	data a 100000
+	run --separate-stderr "$USPLICE" explain --sample 0 --compress zstd a b
+	exits 0
+	[[ $output == *"user lane, made by the stage: rewritten"*"because: a stage makes other bytes of those that it gets"* ]]
+	run --separate-stderr "$USPLICE" explain --json --decompress --compress zstd - b <a
+	exits 0
+	[ "$(jq -c '[.hops[] | .expected]' <<<"$output")" = '["copied","rewritten","rewritten","copied"]' ]
+	run --separate-stderr "$USPLICE" explain --decompress a b
+	exits 1
+	says "the sample ended: decompress: at byte 0 of its input: this is no format that is known"
+}
+
+# A gigabyte of holes would be a few KiB: the sample is what goes in.
+@test "a stage that compresses gets the sample, and no more" {
+	"$USPLICE" copy --compress zstd /dev/null null: 2>/dev/null || skip "built without zstd"
+	truncate -s 1G holes
+	run --separate-stderr "$USPLICE" explain --json --compress zstd holes null:
+	exits 0
+	[ "$(jq '.hops[0].copied + .hops[0].by_reference' <<<"$output")" -eq 1048576 ]
+	[ "$(jq '.hops[1].rewritten' <<<"$output")" -lt 10000 ]
+}
+
+@test "keys that are none, or too many, are refused" {
+	data a 10
+	for options in "--decrypt a --decrypt-passphrase a" "--encrypt age1x" "--decrypt missing" "--encrypt-passphrase /dev/null" "--decrypt a"; do
+		# shellcheck disable=SC2086 # several words
+		run --separate-stderr "$USPLICE" explain $options a b
+		exits 2
+		[ ! -e b ]
+	done
+	says "source a: "
+}
