@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* test_blocks - a checksum for each block of a source: a bad block goes nowhere, and all before it are delivered. */
-#include "support.h"
+#include "late.h"
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <usplice/transform.h>
 
@@ -534,75 +533,12 @@ static void bytes_in_the_kernel_are_read_first(void **state)
 
 /* --- Bytes that come later ----------------------------------------------------------------------------------- */
 
-struct late {
-	struct usp_folio folio; /* first, so that it is addressable */
-	unsigned char bytes[BLOCK];
-	int event_fd, error;
-};
-
-static int late_confirm(struct usp_pipe *pipe, struct usp_buf *buf)
+static struct late *late_give(struct mock *below)
 {
-	struct late *late = buf->store;
-	struct pollfd fd = {.fd = late->event_fd, .events = POLLIN};
+	struct late *late = late_new(0);
 
-	(void)pipe;
-	return poll(&fd, 1, 0) == 1 ? late->error : -EAGAIN;
-}
-
-static int late_poll_fd(struct usp_pipe *pipe, const struct usp_buf *buf, short *ret_events)
-{
-	const struct late *late = buf->store;
-
-	(void)pipe;
-	*ret_events = POLLIN;
-	return late->event_fd;
-}
-
-static void late_release(struct usp_pipe *pipe, struct usp_buf *buf)
-{
-	(void)pipe;
-	usp_folio_put(buf->store);
-}
-
-static bool late_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy)
-{
-	(void)pipe, (void)copy;
-	return usp_folio_get(buf->store);
-}
-
-static const struct usp_buf_ops late_ops = {
-	.size = sizeof(struct usp_buf_ops),
-	.name = "late",
-	.confirm = late_confirm,
-	.release = late_release,
-	.get = late_get,
-	.poll_fd = late_poll_fd,
-};
-
-static void late_free(struct usp_folio *folio)
-{
-	struct late *late = (struct late *)folio;
-
-	close(late->event_fd);
-	free(late);
-}
-
-static struct late *late_new(struct mock *below)
-{
-	struct late *late = calloc(1, sizeof(*late));
-
-	usp_folio_init(&late->folio, late->bytes, BLOCK, late_free);
-	late->event_fd = eventfd(0, EFD_CLOEXEC);
-	below->gives[below->nr_gives++] = (struct usp_buf){.ops = &late_ops, .store = late, .len = BLOCK};
-	assert_true(usp_folio_get(&late->folio));
+	below->gives[below->nr_gives++] = late_buf(late);
 	return late;
-}
-
-static void late_arrive(struct late *late, int error)
-{
-	pattern_fill(late->bytes, 0, BLOCK);
-	late->error = error;
-	assert_int_equal(eventfd_write(late->event_fd, 1), 0);
 }
 
 static void late_blocks_are_lent_at_once_and_verified_when_they_are_there(void **state)
@@ -612,7 +548,7 @@ static void late_blocks_are_lent_at_once_and_verified_when_they_are_there(void *
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_LEN(errors); i++) {
 		struct mock *below = mock_open(&mock_push_ops, USP_READ, 0);
-		struct late *late = late_new(below);
+		struct late *late = late_give(below);
 		struct usp_file *stage, *end[2];
 		struct usp_buf buf;
 		short events;
@@ -624,9 +560,10 @@ static void late_blocks_are_lent_at_once_and_verified_when_they_are_there(void *
 		assert_int_equal(peek_bufs(end[0], &buf, 1), 1);
 		assert_int_equal(usp_buf_confirm(NULL, &buf, USP_SPLICE_NONBLOCK), -EAGAIN);
 		assert_int_equal(usp_buf_poll_fd(NULL, &buf, &events), late->event_fd);
-		late_arrive(late, errors[i][0]);
+		late->error = errors[i][0];
+		late_arrive(late);
 		assert_int_equal(usp_buf_confirm(NULL, &buf, USP_SPLICE_NONBLOCK), errors[i][1]);
-		usp_folio_put(&late->folio);
+		late_put(late);
 		drop(&stage);
 		close_pipe(end);
 		mock_close(below);
@@ -637,7 +574,7 @@ static void late_blocks_are_lent_at_once_and_verified_when_they_are_there(void *
 static void sums_of_late_blocks_tell_what_to_wait_on(void **state)
 {
 	struct mock *below = mock_open(&mock_push_ops, USP_READ, 0);
-	struct late *late = late_new(below);
+	struct late *late = late_give(below);
 	struct usp_file *stage, *end[2];
 	short events;
 
@@ -646,10 +583,10 @@ static void sums_of_late_blocks_tell_what_to_wait_on(void **state)
 	open_pipe(end, 16, 0);
 	assert_int_equal(usp_splice(stage, NULL, end[1], NULL, BLOCK, USP_SPLICE_NONBLOCK), -EAGAIN);
 	assert_int_equal(usp_file_poll_fd(stage, USP_READ, &events), late->event_fd);
-	late_arrive(late, 0);
+	late_arrive(late);
 	assert_int_equal(usp_splice(stage, NULL, end[1], NULL, BLOCK, USP_SPLICE_NONBLOCK), BLOCK);
 	take_bytes(end[0], 0, BLOCK);
-	usp_folio_put(&late->folio);
+	late_put(late);
 	drop(&stage);
 	close_pipe(end);
 	mock_close(below);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* test_digest - the stage that hashes what a source gives: the digests, what goes through, and the ends. */
-#include "support.h"
+#include "late.h"
 
 #include <stdio.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <usplice/transform.h>
@@ -431,76 +430,6 @@ static void an_error_below_is_an_error_and_no_end(void **state)
 
 /* --- Waiting ------------------------------------------------------------------------------------------------- */
 
-/* A page whose bytes are there when the eventfd is readable. The folio comes first, so it is addressable. */
-struct late {
-	struct usp_folio folio;
-	unsigned char bytes[PAGE];
-	int event_fd;
-};
-
-static int late_confirm(struct usp_pipe *pipe, struct usp_buf *buf)
-{
-	struct late *late = buf->store;
-	struct pollfd fd = {.fd = late->event_fd, .events = POLLIN};
-
-	(void)pipe;
-	return poll(&fd, 1, 0) == 1 ? 0 : -EAGAIN;
-}
-
-static int late_poll_fd(struct usp_pipe *pipe, const struct usp_buf *buf, short *ret_events)
-{
-	const struct late *late = buf->store;
-
-	(void)pipe;
-	*ret_events = POLLIN;
-	return late->event_fd;
-}
-
-static void late_release(struct usp_pipe *pipe, struct usp_buf *buf)
-{
-	(void)pipe;
-	usp_folio_put(buf->store);
-}
-
-static bool late_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy)
-{
-	(void)pipe, (void)copy;
-	return usp_folio_get(buf->store);
-}
-
-static const struct usp_buf_ops late_ops = {
-	.size = sizeof(struct usp_buf_ops),
-	.name = "late",
-	.confirm = late_confirm,
-	.release = late_release,
-	.get = late_get,
-	.poll_fd = late_poll_fd,
-};
-
-static void late_free(struct usp_folio *folio)
-{
-	struct late *late = (struct late *)folio;
-
-	close(late->event_fd);
-	free(late);
-}
-
-static struct usp_buf late_buf(struct late **ret_late)
-{
-	struct late *late = calloc(1, sizeof(*late));
-
-	usp_folio_init(&late->folio, late->bytes, PAGE, late_free);
-	late->event_fd = eventfd(0, EFD_CLOEXEC);
-	*ret_late = late;
-	return (struct usp_buf){.ops = &late_ops, .store = late, .len = PAGE};
-}
-
-static void late_fill(struct late *late, uint64_t off)
-{
-	pattern_fill(late->bytes, off, PAGE);
-	assert_int_equal(write(late->event_fd, &(uint64_t){1}, 8), 8);
-}
-
 /* The source's loop: it gives one late page, and then the end. */
 static void bytes_that_come_later_are_hashed_when_they_are_there(void **state)
 {
@@ -509,13 +438,12 @@ static void bytes_that_come_later_are_hashed_when_they_are_there(void **state)
 		struct mock *below = mock_open(&mock_push_ops, USP_READ, 0);
 		struct usp_file *stage = open_stage("digest:crc32c", usp_file_get(below->file), thread_flags[i]),
 				*end[2];
-		struct late *late;
+		struct late *late = late_new(0);
 		short events;
 		struct pollfd fd;
 
 		open_pipe(end, 16, 0);
-		below->gives[below->nr_gives++] = late_buf(&late);
-		usp_folio_get(&late->folio);
+		below->gives[below->nr_gives++] = late_buf(late);
 		assert_int_equal(usp_splice(stage, NULL, end[1], NULL, PAGE, USP_SPLICE_NONBLOCK), PAGE);
 		below->nr_gives = 0;
 		SCRIPT(below, 0, 0);
@@ -524,12 +452,12 @@ static void bytes_that_come_later_are_hashed_when_they_are_there(void **state)
 		fd.events = events;
 		assert_true(fd.fd >= 0);
 		assert_int_equal(poll(&fd, 1, 0), 0);
-		late_fill(late, 0);
+		late_arrive(late);
 		assert_int_equal(poll(&fd, 1, -1), 1);
 		assert_int_equal(usp_splice(stage, NULL, end[1], NULL, PAGE, USP_SPLICE_NONBLOCK), 0);
 		assert_digests(stage, PAGE, 1);
 		take_bytes(end[0], 0, PAGE);
-		usp_folio_put(&late->folio);
+		late_put(late);
 		drop(&stage);
 		close_pipe(end);
 		mock_close(below);
@@ -556,19 +484,18 @@ static void a_stage_that_hashes_too_slowly_holds_the_flow_back(void **state)
 {
 	struct mock *below = mock_open(&mock_push_ops, USP_READ, 0);
 	struct usp_file *stage = open_stage("digest:crc32c", usp_file_get(below->file), USP_TRANSFORM_THREAD), *end[2];
-	struct late *late;
+	struct late *late = late_new(0);
 	unsigned nr;
 	ssize_t ret;
 
 	(void)state;
 	open_pipe(end, 512, 0);
-	below->gives[below->nr_gives++] = late_buf(&late);
-	usp_folio_get(&late->folio);
+	below->gives[below->nr_gives++] = late_buf(late);
 	assert_int_equal(usp_splice(stage, NULL, end[1], NULL, PAGE, USP_SPLICE_NONBLOCK), PAGE);
 	nr = take_pages(below, stage, end[1], 500);
 	assert_in_range(nr, 10, 200);
 	SCRIPT(below, 0, 0);
-	late_fill(late, 0);
+	late_arrive(late);
 	while ((ret = usp_splice(stage, NULL, end[1], NULL, PAGE, USP_SPLICE_NONBLOCK)) == -EAGAIN) {
 		short events;
 		struct pollfd fd = {.fd = usp_file_poll_fd(stage, USP_READ, &events)};
@@ -579,7 +506,7 @@ static void a_stage_that_hashes_too_slowly_holds_the_flow_back(void **state)
 	assert_int_equal(ret, 0);
 	assert_digests(stage, (1 + nr) * PAGE, 1);
 	take_bytes(end[0], 0, (1 + nr) * PAGE);
-	usp_folio_put(&late->folio);
+	late_put(late);
 	drop(&stage);
 	close_pipe(end);
 	mock_close(below);
@@ -589,14 +516,15 @@ static void a_stage_that_is_closed_does_not_wait_for_bytes_that_never_come(void 
 {
 	struct mock *below = mock_open(&mock_push_ops, USP_READ, 0);
 	struct usp_file *stage = open_stage("digest:crc32c", usp_file_get(below->file), USP_TRANSFORM_THREAD), *end[2];
-	struct late *late;
+	struct late *late = late_new(0);
 
 	(void)state;
 	open_pipe(end, 16, 0);
-	below->gives[below->nr_gives++] = late_buf(&late);
+	below->gives[below->nr_gives++] = late_buf(late);
 	assert_int_equal(usp_splice(stage, NULL, end[1], NULL, PAGE, 0), PAGE);
 	drop(&stage);
 	close_pipe(end);
+	late_put(late);
 	mock_close(below);
 }
 

@@ -1,98 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* test_late - bufs whose bytes come later: confirm says -EAGAIN, and poll_fd what to wait for. */
-#include "support.h"
+#include "late.h"
 
-#include <sys/eventfd.h>
 #include <sys/socket.h>
-
-/* Bytes that are there when the eventfd is readable. The folio comes first, so it is addressable. */
-struct late {
-	struct usp_folio folio;
-	unsigned char bytes[PAGE];
-	int event_fd;
-	int error; /* what a fill that failed left */
-	_Atomic(unsigned) nr_confirm;
-};
-
-static int late_confirm(struct usp_pipe *pipe, struct usp_buf *buf)
-{
-	struct late *late = buf->store;
-	struct pollfd fd = {.fd = late->event_fd, .events = POLLIN};
-
-	(void)pipe;
-	late->nr_confirm++;
-	return poll(&fd, 1, 0) == 1 ? late->error : -EAGAIN;
-}
-
-static int late_poll_fd(struct usp_pipe *pipe, const struct usp_buf *buf, short *ret_events)
-{
-	const struct late *late = buf->store;
-
-	(void)pipe;
-	*ret_events = POLLIN;
-	return late->event_fd;
-}
-
-static void late_release(struct usp_pipe *pipe, struct usp_buf *buf)
-{
-	(void)pipe;
-	usp_folio_put(buf->store);
-}
-
-static bool late_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy)
-{
-	(void)pipe, (void)copy;
-	return usp_folio_get(buf->store);
-}
-
-static const struct usp_buf_ops late_ops = {
-	.size = sizeof(struct usp_buf_ops),
-	.name = "late",
-	.confirm = late_confirm,
-	.release = late_release,
-	.get = late_get,
-	.poll_fd = late_poll_fd,
-};
-
-/* It breaks its word: it may be late, and does not say what to wait for. */
-static const struct usp_buf_ops mute_ops = {
-	.size = sizeof(struct usp_buf_ops),
-	.name = "mute",
-	.confirm = late_confirm,
-	.release = late_release,
-	.get = late_get,
-};
-
-static void late_done(struct usp_folio *folio)
-{
-	struct late *late = (struct late *)folio;
-
-	close(late->event_fd);
-	free(late);
-}
-
-/* The pattern bytes [off, off + PAGE), which come later. */
-static struct late *late_new(uint64_t off)
-{
-	struct late *late = calloc(1, sizeof(*late));
-
-	assert_non_null(late);
-	usp_folio_init(&late->folio, late->bytes, PAGE, late_done);
-	pattern_fill(late->bytes, off, PAGE);
-	late->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	assert_true(late->event_fd >= 0);
-	return late;
-}
-
-static struct usp_buf late_buf(struct late *late)
-{
-	return (struct usp_buf){.ops = &late_ops, .store = late, .len = PAGE};
-}
-
-static void late_arrive(struct late *late)
-{
-	assert_int_equal(eventfd_write(late->event_fd, 1), 0);
-}
 
 /* A pipe with a page that is there, and one that is late. The late one is held until late_put. */
 static struct late *late_pipe(struct usp_file *end[2], bool has_first)
@@ -102,14 +12,8 @@ static struct late *late_pipe(struct usp_file *end[2], bool has_first)
 	open_pipe(end, 16, 0);
 	if (has_first)
 		put_bytes(end[1], 0, PAGE);
-	assert_true(usp_folio_get(&late->folio));
 	inject(end[1], late_buf(late));
 	return late;
-}
-
-static void late_put(struct late *late)
-{
-	usp_folio_put(&late->folio);
 }
 
 static void a_buf_tells_what_to_wait_on(void **state)
@@ -127,6 +31,7 @@ static void a_buf_tells_what_to_wait_on(void **state)
 	assert_int_equal(usp_buf_poll_fd(NULL, &folio, &events), -EIO);
 	usp_buf_release(NULL, &folio);
 	usp_buf_release(NULL, &buf);
+	late_put(late);
 }
 
 /* --- Every way out of a pipe --------------------------------------------------------------------------------- */
@@ -426,53 +331,15 @@ static void a_pipe_with_late_bytes_in_front_is_not_readable_yet(void **state)
 
 #define NR_PAGES 12 /* more than the pipe of a sink holds */
 
-/* A source of pages that it lends before it has them. */
-struct late_source {
-	struct late *pages[NR_PAGES];
-	unsigned next;
-};
-
-static ssize_t late_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
-{
-	struct late_source *source = in->priv;
-	ssize_t ret = 0;
-
-	(void)pos, (void)len, (void)flags;
-	if (source->next < NR_PAGES) {
-		struct usp_buf buf = late_buf(source->pages[source->next]);
-
-		if (!usp_pipe_room(pipe, &(size_t){0}))
-			return -EAGAIN;
-		assert_true(usp_folio_get(&source->pages[source->next++]->folio));
-		assert_int_equal(usp_pipe_push(pipe, &buf, 1), 1);
-		ret = PAGE;
-	}
-	return ret;
-}
-
-static const struct usp_file_ops late_source_ops = {
-	.size = sizeof(struct usp_file_ops),
-	.name = "late",
-	.splice_read = late_splice_read,
-};
-
 static struct late_source source;
-static struct usp_file *source_file, *sinks[2];
+static struct usp_file *sinks[2];
 static struct usp_pump *pump;
-
-static void source_open(void)
-{
-	source = (struct late_source){.next = 0};
-	for (unsigned i = 0; i < NR_PAGES; i++)
-		source.pages[i] = late_new((uint64_t)i * PAGE);
-	assert_int_equal(usp_file_new(&late_source_ops, USP_READ, "late", &source, &source_file), 0);
-}
 
 static void pump_open(unsigned nr_sinks, struct usp_pump_params params)
 {
-	source_open();
+	late_source_open(&source, NR_PAGES);
 	params.size = sizeof(params);
-	assert_int_equal(usp_pump_new(source_file, &params, &pump), 0);
+	assert_int_equal(usp_pump_new(source.file, &params, &pump), 0);
 	for (unsigned i = 0; i < nr_sinks; i++) {
 		sinks[i] = open_memory();
 		assert_int_equal(usp_pump_add_sink(pump, sinks[i]), 0);
@@ -489,9 +356,7 @@ static void pump_close(unsigned nr_sinks, bool is_whole)
 		drop(&sinks[i]);
 	}
 	usp_pump_free(pump);
-	drop(&source_file);
-	for (unsigned i = 0; i < NR_PAGES; i++)
-		late_put(source.pages[i]);
+	late_source_close(&source);
 }
 
 static void a_step_waits_for_the_source_and_not_for_the_sink(void **state)
@@ -507,7 +372,7 @@ static void a_step_waits_for_the_source_and_not_for_the_sink(void **state)
 			for (unsigned j = 0; j < usp_pump_waits(pump, waits, 3); j++) {
 				if (waits[j].fd < 0)
 					continue; /* of the source, when all sinks are late */
-				assert_ptr_equal(waits[j].file, source_file);
+				assert_ptr_equal(waits[j].file, source.file);
 				assert_int_equal(waits[j].side, USP_READ);
 				assert_int_equal(waits[j].fd, source.pages[i]->event_fd);
 				assert_int_equal(waits[j].events, POLLIN);
@@ -529,9 +394,9 @@ static void a_pump_into_a_full_pipe_waits_for_the_pipe(void **state)
 	struct usp_file *end[2];
 
 	(void)state;
-	source_open();
+	late_source_open(&source, NR_PAGES);
 	open_pipe(end, 4, 0);
-	assert_int_equal(usp_pump_new(source_file, NULL, &pump), 0);
+	assert_int_equal(usp_pump_new(source.file, NULL, &pump), 0);
 	assert_int_equal(usp_pump_add_sink(pump, end[1]), 0);
 	assert_int_equal(usp_pump_step(pump, &wait), -EAGAIN);
 	assert_ptr_equal(wait.file, end[1]);
