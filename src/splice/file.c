@@ -17,6 +17,8 @@
 #include "splice/iter.h"
 #include "splice/pipe.h"
 
+#define FILE_NAP_NS 1000000 /* before a file is asked again that was not ready, and says that it is */
+
 /* --- Life ---------------------------------------------------------------------------------------- */
 
 int usp_file_new(const struct usp_file_ops *ops, unsigned mode, const char *spec, void *priv,
@@ -268,6 +270,10 @@ int usp_file_wait(struct usp_file *file, unsigned side)
 	int ret;
 
 	fd.fd = usp_file_poll_fd(file, side, &fd.events);
+	if (fd.fd == -EPERM && file->fd < 0 && USP_FILE_HOOK(file, poll_fd)) { /* it has become ready meanwhile */
+		ret = usp_sys_poll(&fd, 0, FILE_NAP_NS);
+		return ret < 0 ? ret : 0;
+	}
 	if (fd.fd == -EPERM)
 		fd.fd = file->fd;
 	if (fd.fd < 0)

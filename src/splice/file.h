@@ -13,7 +13,8 @@ bool usp_file_blocks(const struct usp_file *file, unsigned flags);
 
 /*
  * Wait until a side of a file may be ready: 0 or -errno (-EINTR too). SO_RCVTIMEO and SO_SNDTIMEO of a
- * socket limit the wait: -EAGAIN then (N3). -EAGAIN also for a file without a descriptor.
+ * socket limit the wait: -EAGAIN then (N3). -EAGAIN also where there is
+ * nothing to wait on. A short nap where poll_fd says that the file is ready by now.
  */
 int usp_file_wait(struct usp_file *file, unsigned side);
 

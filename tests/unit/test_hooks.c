@@ -136,6 +136,60 @@ static ssize_t write_one(void *arg)
 	return usp_write(arg, &byte, 1);
 }
 
+/* What it waits for comes between the call that gave -EAGAIN and the question what to wait for. */
+static unsigned nr_refusals;
+
+static ssize_t sudden_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
+{
+	(void)in, (void)pos, (void)flags;
+	if (nr_refusals) {
+		nr_refusals--;
+		return -EAGAIN;
+	}
+	*(unsigned char *)to->iov[0].iov_base = pattern_at(0);
+	return 1;
+}
+
+static ssize_t sudden_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
+{
+	(void)out, (void)from, (void)pos, (void)flags;
+	if (nr_refusals) {
+		nr_refusals--;
+		return -EAGAIN;
+	}
+	return 1;
+}
+
+static int sudden_poll_fd(struct usp_file *file, unsigned side, short *ret_events)
+{
+	(void)file, (void)side, (void)ret_events;
+	return -EPERM;
+}
+
+static const struct usp_file_ops sudden_ops = {
+	.size = sizeof(struct usp_file_ops),
+	.name = "sudden",
+	.read_iter = sudden_read_iter,
+	.write_iter = sudden_write_iter,
+	.poll_fd = sudden_poll_fd,
+};
+
+static void a_call_that_blocks_tries_again_where_the_file_is_ready_now(void **state)
+{
+	struct usp_file *file;
+
+	(void)state;
+	assert_int_equal(usp_file_new(&sudden_ops, USP_READ | USP_WRITE, "sudden", NULL, &file), 0);
+	nr_refusals = 3;
+	assert_int_equal(read_one(file), 1);
+	nr_refusals = 3;
+	assert_int_equal(write_one(file), 1);
+	assert_int_equal(usp_file_set_flags(file, USP_NONBLOCK), 0);
+	nr_refusals = 1;
+	assert_int_equal(read_one(file), -EAGAIN);
+	drop(&file);
+}
+
 static void a_call_that_blocks_sleeps_on_poll_fd(void **state)
 {
 	ssize_t (*const calls[])(void *) = {read_one, write_one};
@@ -568,6 +622,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(poll_fd_tells_readiness_of_each_side),
 		CASE(a_file_of_one_side_is_asked_for_that_side_only),
+		CASE(a_call_that_blocks_tries_again_where_the_file_is_ready_now),
 		CASE(a_call_that_blocks_sleeps_on_poll_fd),
 		CASE(a_pump_waits_for_what_poll_fd_says),
 		CASE(a_table_that_ends_before_the_hooks_has_none_of_them),
