@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <termios.h>
 #include <time.h>
@@ -23,6 +24,22 @@
 
 #ifndef STATX_ATTR_DAX /* newer than the oldest supported headers */
 #define STATX_ATTR_DAX 0x00200000
+#endif
+
+/* The calls of the kernel that a C library may not have yet. */
+#ifndef USP_HAVE_STATX
+#include <linux/stat.h>
+static int statx(int fd, const char *path, int flags, unsigned mask, struct statx *ret_stx)
+{
+	return (int)syscall(SYS_statx, fd, path, flags, mask, ret_stx);
+}
+#endif
+
+#ifndef USP_HAVE_PREADV2
+static ssize_t preadv2(int fd, const struct iovec *iov, int nr_segs, off_t off, int flags)
+{
+	return syscall(SYS_preadv2, fd, iov, nr_segs, (long)off, (long)((uint64_t)off >> 32), flags);
+}
 #endif
 
 /* --- Descriptors ------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/limits.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <stdbool.h>

@@ -28,6 +28,30 @@ const char *const probe_half_names[] = {
 	[USP_PROBE_COMPOSED] = "composed",
 };
 
+#ifndef USP_HAVE_STRERRORNAME /* the C library cannot say it: those that a probe meets */
+#define NAMED(error)          \
+	{                     \
+		error, #error \
+	}
+static const char *strerrorname_np(int error)
+{
+	static const struct {
+		int error;
+		const char *name;
+	} names[] = {
+		NAMED(EACCES), NAMED(EAGAIN), NAMED(EBADF),	 NAMED(EFAULT), NAMED(EINVAL), NAMED(EIO),
+		NAMED(ENODEV), NAMED(ENOMEM), NAMED(ENOSPC),	 NAMED(ENOSYS), NAMED(ENXIO),  NAMED(EOPNOTSUPP),
+		NAMED(EPERM),  NAMED(EPIPE),  NAMED(EPROTOTYPE), NAMED(EROFS),	NAMED(ESPIPE), NAMED(ETIMEDOUT),
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (names[i].error == error)
+			return names[i].name;
+	}
+	return NULL;
+}
+#endif
+
 const char *probe_error_name(int error)
 {
 	const char *name = strerrorname_np(error);

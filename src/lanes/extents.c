@@ -8,6 +8,7 @@
 #include "lanes/extents.h"
 
 #include <linux/fiemap.h>
+#include <stddef.h>
 
 #include "base/sys.h"
 

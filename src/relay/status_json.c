@@ -80,8 +80,6 @@ static void json_directions(struct usp_text *text, const struct usp_relay_status
 
 static void json_target(struct usp_text *text, const struct usp_relay_target_status *target)
 {
-	char buffer[128];
-
 	usp_text_add(text, "{\"name\":");
 	json_string(text, target->name);
 	usp_text_add(
@@ -89,7 +87,8 @@ static void json_target(struct usp_text *text, const struct usp_relay_target_sta
 		target->nr_connections, target->nr_connected, target->nr_failed, target->left_out_ns / JSON_NS_PER_MS);
 	usp_text_add(text, ",\"addresses\":%u,\"addresses_up\":%u", target->nr_addresses, target->nr_addresses_up);
 	usp_text_add(text, ",\"last_error\":");
-	json_string(text, target->last_error ? strerror_r(-target->last_error, buffer, sizeof(buffer)) : NULL);
+	/* Safe in threads: the texts of known errors are constants in glibc and musl. */
+	json_string(text, target->last_error ? strerror(-target->last_error) : NULL);
 	usp_text_add(text, "}");
 }
 
