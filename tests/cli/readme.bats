@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # What the README shows is true: its shell blocks run, and its program is the one in examples/.
 
 readme=$USPLICE_SOURCE_DIR/README.md

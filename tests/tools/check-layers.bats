@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # The checker against small trees: a good one, and one bad one for each rule.
 
 setup() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # The symbol map, the public headers and the shared library say the same; and the checker would see it if not.
 
 symbols() {

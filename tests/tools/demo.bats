@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # tools/demo on a small file: it shows every kind of run, finds a wrong result, and leaves nothing behind.
 
 setup() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # What is built is hardened: the files themselves say so.
 
 setup() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # What `make install` leaves is complete: a program builds against it and runs.
 
 setup() {

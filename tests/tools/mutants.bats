@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # The list of bugs that the tests must catch stays applicable; catching them takes minutes and is `make mutants`.
 
 setup() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # The counting of test cases, with a stand-in for meson that leaves a log of ours.
 
 setup() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # What setup-debian would do, on a machine whose package tools are stand-ins that write down how they were called.
 
 stand_in() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # What test-kernels makes of a guest's console, with stand-ins for the emulator, the programs and the tools around them.
 
 stand_in() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # The units of systemd that `make install` leaves: they name the installed command, and systemd understands them.
 
 setup() {
