@@ -422,7 +422,8 @@ static void table_ledger(const struct probe_machine *machine)
 	for (i = 0; i < machine->nr_objects; i++) {
 		for (side = 0; side < 2; side++) {
 			const struct probe_object *object = &machine->objects[i];
-			const struct usp_probe_cell *cell = probe_machine_base(machine, side, object->name);
+			const struct usp_probe_cell *cell =
+				probe_machine_base(machine, (enum usp_probe_half)side, object->name);
 
 			if (!cell || !object->files[side] ||
 			    !table_contradicts(object->answers[side].way, cell->answer))

@@ -281,7 +281,7 @@ static void readahead_begin(const struct usp_mapping *mapping, struct usp_readah
 /* Ask for what is missing of the window. Lock held. */
 static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, struct lend *lend)
 {
-	int64_t end = ra->next + (int64_t)ra->window, off = usp_max(ra->ahead, ra->next);
+	int64_t end = ra->next + (int64_t)ra->window, off = ra->ahead > ra->next ? ra->ahead : ra->next;
 
 	if (ra->window == 0 || end <= ra->ahead)
 		return;

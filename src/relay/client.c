@@ -24,7 +24,7 @@
  */
 static void client_admit(struct usp_conn *conn)
 {
-	conn->story.why = usp_admit(conn);
+	conn->story.why = (unsigned char)usp_admit(conn);
 	if (conn->story.why)
 		usp_conn_abort(conn);
 	else

@@ -140,7 +140,7 @@ void usp_conn_break(struct usp_conn *conn)
 /* Reset a client that no target takes. */
 void usp_conn_give_up(struct usp_conn *conn, enum usp_relay_why why)
 {
-	conn->story.why = why;
+	conn->story.why = (unsigned char)why;
 	usp_counter_add(&usp_conn_counters(conn)->unserved, 1);
 	usp_conn_abort(conn);
 }

@@ -277,7 +277,7 @@ static void flow_end_stream(struct usp_conn *conn, unsigned direction)
 	struct usp_flow *flow = &conn->work->flows[direction];
 
 	flow->wait = USP_FLOW_SOURCE;
-	flow->nr_returns = usp_min(flow->nr_returns + 1, FLOW_RETURNS_MAX);
+	flow->nr_returns = (unsigned)usp_min(flow->nr_returns + 1, FLOW_RETURNS_MAX);
 	usp_pump_reset_messages(flow->pump);
 	usp_pump_recheck(flow->pump);
 	if (flow_listen(conn, direction) < 0)

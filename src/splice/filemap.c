@@ -54,7 +54,7 @@ static int filemap_buf_poll_fd(struct usp_pipe *pipe, const struct usp_buf *buf,
 	return usp_cached_poll_fd(buf->store);
 }
 
-const struct usp_buf_ops usp_filemap_buf_ops = {
+static const struct usp_buf_ops filemap_buf_ops = {
 	.size = sizeof(struct usp_buf_ops),
 	.name = "filemap",
 	.confirm = filemap_confirm,
@@ -119,7 +119,7 @@ ssize_t usp_filemap_splice_read(struct usp_file *in, int64_t *pos, struct usp_pi
 		fresh += usp_cached_charge(lent->folio, lent->offset, lent->len);
 		done += lent->len;
 		usp_pipe_push(pipe,
-			      &(struct usp_buf){.ops = &usp_filemap_buf_ops,
+			      &(struct usp_buf){.ops = &filemap_buf_ops,
 						.store = lent->folio,
 						.offset = lent->offset,
 						.len = lent->len},

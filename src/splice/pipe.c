@@ -114,7 +114,7 @@ void usp_pipe_wait(struct usp_pipe *pipe, struct usp_pipe_side *side)
 	usp_pipe_unlock(pipe);
 	paid = side_spin(side, seen, spin);
 	pthread_mutex_lock(&pipe->lock);
-	side->spin = paid ? usp_min(spin * 2, PIPE_SPIN_MAX) : usp_max(side->spin / 2, PIPE_SPIN_MIN);
+	side->spin = (unsigned)(paid ? usp_min(spin * 2, PIPE_SPIN_MAX) : usp_max(side->spin / 2, PIPE_SPIN_MIN));
 	if (atomic_load_explicit(&side->nr_wakes, memory_order_relaxed) != seen)
 		return;
 	side->nr_waiters++;
