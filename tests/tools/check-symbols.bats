@@ -65,3 +65,10 @@ setup() {
 	done >missing
 	diff /dev/null missing
 }
+
+@test "a second node, for what a later version adds, is read as well" {
+	sed -i /usp_two/d some.map
+	printf 'USPLICE_0_3 {\n\tglobal:\n\t\tusp_two;\n} USPLICE_0;\n' >>some.map
+	symbols some.map some.h
+	[ "$status" -eq 0 ]
+}
