@@ -11,12 +11,20 @@ ASAN := build-asan
 TSAN := build-tsan
 FUZZ := build-fuzz
 COVERAGE := build-coverage
+DEB := build-deb
+MUSL := build-musl
+HTML := build-html
+WEVERYTHING := build-everything
 FUZZ_SECONDS ?= 30
 SOAK_BYTES ?= 1G
 SOAK_SECONDS ?= 600
+# Of clang's -Weverything, with the reasons in CONTRIBUTING.md.
+NOT_EVERYTHING := atomic-implicit-seq-cst bad-function-cast cast-align cast-qual comma conditional-uninitialized \
+	disabled-macro-expansion flexible-array-extensions format-nonliteral overlength-strings padded switch-enum \
+	unknown-warning-option unsafe-buffer-usage used-but-marked-unused
 C_FILES = $(shell find src include tests bench examples fuzz -name '*.[ch]')
 
-.PHONY: all demo test bench install uninstall check-style format asan tsan soak fuzz mutants coverage test-kernels clean help
+.PHONY: all demo test bench install uninstall deb docs musl everything check-style format asan tsan soak fuzz mutants coverage test-kernels clean help
 
 all: $(RELEASE)/build.ninja
 	meson compile -C $(RELEASE)
@@ -28,6 +36,10 @@ help:
 	@echo 'make bench      measure, against the tools that it replaces and the raw system calls; ARGS="--help"'
 	@echo 'make install    into PREFIX=$(PREFIX), below DESTDIR if that is set'
 	@echo 'make uninstall  remove that again, with the same PREFIX and DESTDIR'
+	@echo 'make deb        Debian packages in $(DEB)/; ARGS=--twice compares the bits of two builds'
+	@echo 'make docs       the manual pages and documents as HTML in $(HTML)/'
+	@echo 'make musl       the library and the command with musl, and a try of them'
+	@echo 'make everything what clang -Weverything says beyond the warnings that CONTRIBUTING.md calls off'
 	@echo 'make asan       all tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make tsan       the threaded tests under ThreadSanitizer'
 	@echo 'make soak       $(SOAK_BYTES) through every pair of endpoints and every fan-out, with its SHA-256,'
@@ -63,6 +75,22 @@ install: all
 uninstall: all
 	meson configure $(RELEASE) -Dprefix="$$PREFIX"
 	tools/uninstall $(RELEASE) $${DESTDIR:+"$$(realpath -m -- "$$DESTDIR")"}
+
+deb:
+	tools/setup-debian deb
+	tools/make-deb $(ARGS) $(DEB)
+
+docs:
+	tools/setup-debian docs
+	tools/make-docs $(HTML)
+
+musl:
+	tools/setup-debian musl
+	tools/build-musl $(MUSL)
+
+# What is off, and why, is in CONTRIBUTING.md.
+everything: $(WEVERYTHING)/build.ninja
+	meson compile -C $(WEVERYTHING)
 
 asan: $(ASAN)/build.ninja
 	tools/run-tests $(ASAN) $(ARGS)
@@ -112,6 +140,8 @@ test-kernels:
 
 check-style:
 	tools/check-layers
+	tools/check-release
+	tools/check-licences
 	tools/check-symbols src/usplice.map include/usplice.h include/usplice/endpoint.h include/usplice/mapping.h include/usplice/probe.h include/usplice/relay.h include/usplice/spec.h include/usplice/trace.h include/usplice/transform.h
 	clang-format --dry-run -Werror $(C_FILES)
 
@@ -134,8 +164,12 @@ $(FUZZ)/build.ninja:
 	CC=clang meson setup $(FUZZ) -Dfuzz=true -Dtests=false -Dman=disabled -Db_lundef=false \
 		-Db_sanitize=address,undefined -Dc_args=-fsanitize=fuzzer-no-link
 
+$(WEVERYTHING)/build.ninja:
+	CC=clang meson setup $(WEVERYTHING) -Dtests=false -Dman=disabled -Dwarning_level=everything -Dwerror=true \
+		-Dc_args="$(NOT_EVERYTHING:%=-Wno-%)"
+
 $(COVERAGE)/build.ninja:
 	meson setup $(COVERAGE) -Db_coverage=true -Doptimization=0
 
 clean:
-	rm -rf $(RELEASE) $(TESTED) $(ASAN) $(TSAN) $(FUZZ) $(COVERAGE) build-gcc build-clang
+	rm -rf $(RELEASE) $(TESTED) $(ASAN) $(TSAN) $(FUZZ) $(COVERAGE) $(DEB) $(MUSL) $(HTML) $(WEVERYTHING) build-gcc build-clang
