@@ -79,6 +79,7 @@ uninstall: all
 deb:
 	tools/setup-debian deb
 	tools/make-deb $(ARGS) $(DEB)
+	tools/try-deb $(DEB)
 
 docs:
 	tools/setup-debian docs
