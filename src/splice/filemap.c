@@ -215,8 +215,11 @@ int usp_filemap_get_state(void *source, struct usp_mapping_state *ret_state)
 {
 	const struct usp_file *file = source;
 	struct stat st;
-	int ret = file->fd < 0 ? -EBADF : usp_sys_fstat(file->fd, &st);
+	int ret;
 
+	if (file->mapping)
+		return usp_mapping_look_at(file->mapping, ret_state);
+	ret = file->fd < 0 ? -EBADF : usp_sys_fstat(file->fd, &st);
 	if (ret < 0 || !S_ISREG(st.st_mode)) {
 		ret_state->bytes = usp_file_size(file);
 		return ret_state->bytes < 0 ? (int)ret_state->bytes : 0;
