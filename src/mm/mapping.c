@@ -368,7 +368,7 @@ static bool state_differs(const struct usp_mapping_state *a, const struct usp_ma
 	return a->bytes != b->bytes || a->version[0] != b->version[0] || a->version[1] != b->version[1];
 }
 
-int64_t usp_mapping_look(struct usp_mapping *mapping)
+int usp_mapping_look_at(struct usp_mapping *mapping, struct usp_mapping_state *ret_state)
 {
 	struct usp_mapping_state state = {.bytes = 0};
 	int ret = usp_mapping_is_ours(mapping) ? mapping->ops->get_state(mapping->source, &state) : -ESTALE;
@@ -383,7 +383,16 @@ int64_t usp_mapping_look(struct usp_mapping *mapping)
 		mapping_drop(mapping, 0, INT64_MAX);
 	}
 	pthread_mutex_unlock(&mapping->lock);
-	return state.bytes;
+	*ret_state = state;
+	return 0;
+}
+
+int64_t usp_mapping_look(struct usp_mapping *mapping)
+{
+	struct usp_mapping_state state;
+	int ret = usp_mapping_look_at(mapping, &state);
+
+	return ret < 0 ? ret : state.bytes;
 }
 
 int usp_mapping_poll_fd(struct usp_mapping *mapping)

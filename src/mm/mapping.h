@@ -18,6 +18,9 @@ struct usp_lent {
 /* Ask the source what it is now, and drop what is stale: its size, or -errno. */
 int64_t usp_mapping_look(struct usp_mapping *mapping);
 
+/* The same, and tell all that the source says of itself: 0 or -errno. */
+int usp_mapping_look_at(struct usp_mapping *mapping, struct usp_mapping_state *ret_state);
+
 /*
  * Lend the bytes [pos, pos + len) in order, in at most nr_lents pieces of at most `piece` bytes, and have what
  * is missing read. Returns the number of pieces, -ENOMEM, or -EAGAIN if the budget is used up: then

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* filemap_source - the list of the sources of mappings that are open, and what a file tells a mapping over it. */
+#include "splice/filemap_source.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/atomic.h"
+#include "base/own.h"
+#include "base/sys.h"
+#include "mm/mapping.h"
+#include "splice/fd.h"
+#include "splice/file.h"
+
+static struct {
+	struct usp_own_lock lock;
+	LIST_HEAD(, usp_filemap_source) sources;
+} filemap;
+
+/* --- The file below ----------------------------------------------------------------------------------------- */
+
+const char *usp_filemap_objection(const struct usp_file *below)
+{
+	int64_t size = below->traits & USP_FILE_SEEKABLE ? usp_file_size(below) : -ESPIPE, last = size - 1;
+
+	if (size < 0)
+		return "it has no positions or no size, and a cache needs both";
+	if (below->traits & USP_FILE_SHARED)
+		return "others share the offset of the descriptor, which a cache would not move";
+	if (below->fd >= 0 && usp_fd_peek(below, &size) > 0 && usp_file_size(below) <= size)
+		return "it has more bytes than its size says";
+	if (below->fd >= 0 && size > 0 && usp_fd_peek(below, &last) == 0 && usp_file_size(below) == size)
+		return "it has fewer bytes than its size says";
+	return NULL;
+}
+
+int usp_filemap_below_state(struct usp_file *below, struct usp_mapping_state *ret_state)
+{
+	struct stat st;
+	int ret;
+
+	if (below->mapping)
+		return usp_mapping_look_at(below->mapping, ret_state);
+	ret = below->fd < 0 ? -EBADF : usp_sys_fstat(below->fd, &st);
+	if (ret < 0 || !S_ISREG(st.st_mode)) {
+		ret_state->bytes = usp_file_size(below);
+		return ret_state->bytes < 0 ? (int)ret_state->bytes : 0;
+	}
+	ret_state->bytes = st.st_size;
+	ret_state->version[0] = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+	ret_state->version[1] = (uint64_t)st.st_ctim.tv_sec * 1000000000u + (uint64_t)st.st_ctim.tv_nsec;
+	ret_state->is_unsettled = usp_sys_is_recent(&st.st_ctim);
+	return 0;
+}
+
+/* --- Sharing ------------------------------------------------------------------------------------------------ */
+
+void usp_filemap_key_init(struct usp_filemap_key *key, const void *kind, struct usp_file *below, size_t budget,
+			  const unsigned char *secret)
+{
+	*key = (struct usp_filemap_key){.kind = kind,
+					.mapping = below->mapping,
+					.flags = atomic_load(usp_u32(&below->flags)),
+					.budget = budget};
+	key->can_share = below->mapping || (below->fd >= 0 && usp_sys_fstat(below->fd, &key->object) == 0);
+	if (secret)
+		memcpy(key->secret, secret, sizeof(key->secret));
+}
+
+static void filemap_lock(void)
+{
+	if (usp_own_lock(&filemap.lock))
+		LIST_INIT(&filemap.sources); /* those of a parent have no threads here */
+}
+
+static bool key_is_same(const struct usp_filemap_key *a, const struct usp_filemap_key *b)
+{
+	return a->kind == b->kind && a->mapping == b->mapping && a->object.st_dev == b->object.st_dev &&
+	       a->object.st_ino == b->object.st_ino && a->object.st_rdev == b->object.st_rdev && a->flags == b->flags &&
+	       a->budget == b->budget && memcmp(a->secret, b->secret, sizeof(a->secret)) == 0;
+}
+
+/* Find a source, and count a file of it. Lock held. */
+static struct usp_filemap_source *filemap_find(const struct usp_filemap_key *key)
+{
+	struct usp_filemap_source *source = NULL;
+
+	if (!key->can_share)
+		return NULL;
+	LIST_FOREACH(source, &filemap.sources, link)
+	if (key_is_same(&source->key, key))
+		break;
+	if (source)
+		source->nr_files++;
+	return source;
+}
+
+struct usp_filemap_source *usp_filemap_source_find(const struct usp_filemap_key *key)
+{
+	struct usp_filemap_source *source;
+
+	filemap_lock();
+	source = filemap_find(key);
+	usp_own_unlock(&filemap.lock);
+	return source;
+}
+
+struct usp_filemap_source *usp_filemap_source_add(struct usp_filemap_source *own, const struct usp_filemap_key *key)
+{
+	struct usp_filemap_source *source;
+
+	own->key = *key;
+	own->process = usp_own_nr();
+	filemap_lock();
+	source = filemap_find(key);
+	if (!source) {
+		source = own;
+		source->nr_files = 1;
+		source->is_listed = key->can_share;
+	}
+	if (source == own && source->is_listed)
+		LIST_INSERT_HEAD(&filemap.sources, source, link);
+	usp_own_unlock(&filemap.lock);
+	if (source != own)
+		usp_mapping_put(own->mapping);
+	return source;
+}
+
+void usp_filemap_source_put(struct usp_filemap_source *source)
+{
+	bool is_last;
+
+	filemap_lock();
+	is_last = --source->nr_files == 0;
+	if (is_last && source->is_listed && source->process == usp_own_nr())
+		LIST_REMOVE(source, link);
+	usp_own_unlock(&filemap.lock);
+	if (is_last)
+		usp_mapping_put(source->mapping);
+}
+
+void usp_filemap_source_fini(struct usp_filemap_source *source)
+{
+	usp_file_put(source->below);
+	explicit_bzero(source->key.secret, sizeof(source->key.secret));
+}
