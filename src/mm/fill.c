@@ -70,23 +70,35 @@ static size_t fill_read(struct usp_filler *filler, struct iovec *iov, unsigned n
 	return done;
 }
 
-static void fill_run(struct usp_filler *filler, struct usp_fill *const *fills, unsigned nr)
+/* Read pieces in one call, and report them up to one with an error: how many. */
+static unsigned fill_some(struct usp_filler *filler, struct usp_fill *const *fills, unsigned nr)
 {
 	struct iovec iov[FILL_SEGS];
+	int error, error_here = 0;
+	unsigned i;
 	size_t done;
-	int error;
 
-	for (unsigned i = 0; i < nr; i++)
+	for (i = 0; i < nr; i++)
 		iov[i] = (struct iovec){.iov_base = fills[i]->base, .iov_len = fills[i]->len};
 	done = fill_read(filler, iov, nr, fills[0]->off, &error);
-	for (unsigned i = 0; i < nr; i++) {
+	for (i = 0; i < nr && !error_here; i++) {
 		struct usp_fill *fill = fills[i];
 
 		fill->nr_read = usp_min(done, fill->len);
-		fill->error = fill->nr_read < fill->len ? error : 0;
+		fill->error = error_here = fill->nr_read < fill->len ? error : 0;
 		done -= fill->nr_read;
 		filler->params.done(filler->params.arg, fill);
 	}
+	return i;
+}
+
+/* Pieces behind an error are read again: that one cannot be read tells nothing of the others. */
+static void fill_run(struct usp_filler *filler, struct usp_fill *const *fills, unsigned nr)
+{
+	unsigned done;
+
+	for (; nr; fills += done, nr -= done)
+		done = fill_some(filler, fills, nr);
 }
 
 void usp_filler_run(struct usp_filler *filler, struct usp_fill *fill)

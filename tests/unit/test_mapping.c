@@ -2,6 +2,7 @@
 /* test_mapping - the page cache: reads, late folios, failures, changes, the budget, and many readers. */
 #include "support.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <usplice/mapping.h>
@@ -336,6 +337,40 @@ static void test_error(void **state)
 	source.bad_to = 0;
 	check_pread(file, 0, 8 * PAGE, 0);
 	drop(&file);
+}
+
+/* Pieces that are read in one call fail each for itself. */
+static void test_error_between(void **state)
+{
+	struct usp_file *files[4], *ends[4][2];
+	struct usp_mapping *mapping;
+	struct source source;
+	char byte;
+
+	(void)state;
+	source_init(&source, 8 * PAGE);
+	source.bad_from = 5 * PAGE;
+	source.bad_to = 6 * PAGE;
+	source_gate(&source, true);
+	mapping = map_source(&source, MIB, 1);
+	for (unsigned i = 0; i < 4; i++) {
+		int64_t off = i ? (3 + i) * PAGE : PAGE; /* the first one keeps the thread busy */
+
+		assert_int_equal(usp_mapping_open(mapping, "test", &files[i]), 0);
+		open_wide_pipe(ends[i], 0);
+		assert_int_equal(usp_splice(files[i], &off, ends[i][1], NULL, PAGE, 0), PAGE);
+		while (!source.nr_in_read)
+			sched_yield();
+	}
+	source_gate(&source, false);
+	take_bytes(ends[1][0], 4 * PAGE, PAGE);
+	assert_int_equal(usp_read(ends[2][0], &byte, 1), -EIO);
+	take_bytes(ends[3][0], 6 * PAGE, PAGE);
+	for (unsigned i = 0; i < 4; i++) {
+		close_pipe(ends[i]);
+		drop(&files[i]);
+	}
+	usp_mapping_put(mapping);
 }
 
 static struct usp_pump *run_pump(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,
@@ -1036,13 +1071,13 @@ static void test_cached_refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_read),	CASE(test_warm),    CASE(test_readahead),  CASE(test_late),
-		CASE(test_outlives),	CASE(test_error),   CASE(test_cut),	   CASE(test_change),
-		CASE(test_unsettled),	CASE(test_budget),  CASE(test_await_room), CASE(test_steal),
-		CASE(test_scan),	CASE(test_readers), CASE(test_races),	   CASE(test_params),
-		CASE(test_folio_bytes), CASE(test_fork),    CASE(test_cached),	   CASE(test_cached_refuses),
-		CASE(test_steal_part),	CASE(test_boast),   CASE(test_store),	   CASE(test_store_pieces),
-		CASE(test_store_pump),
+		CASE(test_read),	CASE(test_warm),	  CASE(test_readahead),	 CASE(test_late),
+		CASE(test_outlives),	CASE(test_error),	  CASE(test_cut),	 CASE(test_change),
+		CASE(test_unsettled),	CASE(test_budget),	  CASE(test_await_room), CASE(test_steal),
+		CASE(test_scan),	CASE(test_readers),	  CASE(test_races),	 CASE(test_params),
+		CASE(test_folio_bytes), CASE(test_fork),	  CASE(test_cached),	 CASE(test_cached_refuses),
+		CASE(test_steal_part),	CASE(test_boast),	  CASE(test_store),	 CASE(test_store_pieces),
+		CASE(test_store_pump),	CASE(test_error_between),
 	};
 
 	return cmocka_run_group_tests_name("mapping", tests, NULL, NULL);
