@@ -17,12 +17,15 @@ extern "C" {
 #define USP_TRANSFORM_THREAD \
 	0x4u /* work in a thread of the stage from the first byte on; without both: where that pays */
 
+#define USP_TRANSFORM_SEEKABLE 0x8u /* give a file with positions and a size, or -ESPIPE; without the others */
+
 struct usp_transform_params {
 	size_t size;	    /* sizeof(struct usp_transform_params) */
 	unsigned flags;	    /* USP_TRANSFORM_* */
 	int64_t length;	    /* with LENGTH: the bytes of the input, 0 too; else 0 */
 	const void *secret; /* identities or a passphrase, for the specs that need them; else NULL. Copied. */
 	size_t secret_len;
+	size_t budget; /* with SEEKABLE: most bytes that are kept, at least 512 KiB; 0: 64 MiB to 256 MiB; else 0 */
 };
 
 /*

@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/sized.h"
+#include "splice/filemap_source.h"
 
-#define TRANSFORM_FLAGS (USP_TRANSFORM_LENGTH | USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD)
+#define TRANSFORM_FLAGS (USP_TRANSFORM_LENGTH | USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD | USP_TRANSFORM_SEEKABLE)
 
 static const struct usp_transform *const transforms[] = {
 	&usp_blocks_transform,	&usp_digest_transform,	&usp_sums_transform, &usp_decompress_transform,
@@ -16,17 +18,26 @@ static const struct usp_transform *const transforms[] = {
 	&usp_decrypt_transform, &usp_encrypt_transform,
 };
 
+/* The same, with positions. */
+static const struct usp_transform *const seekable[] = {&usp_decompress_seekable};
+
+static const struct usp_transform *transform_in(const struct usp_transform *const *list, unsigned nr, const char *name,
+						size_t len)
+{
+	for (unsigned i = 0; i < nr; i++) {
+		if (strlen(list[i]->name) == len && memcmp(list[i]->name, name, len) == 0)
+			return list[i];
+	}
+	return NULL;
+}
+
 /* Find the transform that spec names, and its options. */
 static const struct usp_transform *transform_find(const char *spec, const char **ret_options)
 {
 	size_t len = strcspn(spec, ":");
 
 	*ret_options = spec + len + (spec[len] == ':');
-	for (unsigned i = 0; i < usp_array_len(transforms); i++) {
-		if (strlen(transforms[i]->name) == len && memcmp(transforms[i]->name, spec, len) == 0)
-			return transforms[i];
-	}
-	return NULL;
+	return transform_in(transforms, usp_array_len(transforms), spec, len);
 }
 
 int usp_transform_check(const char *spec, const char **ret_why)
@@ -43,9 +54,27 @@ int usp_transform_check(const char *spec, const char **ret_why)
 static bool transform_can(const struct usp_transform_params *params)
 {
 	const unsigned ways = USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD;
+	bool is_seekable = params->flags & USP_TRANSFORM_SEEKABLE;
 
 	return !(params->flags & ~TRANSFORM_FLAGS) && (params->flags & ways) != ways &&
+	       (is_seekable ? params->flags == USP_TRANSFORM_SEEKABLE : !params->budget) &&
 	       (params->flags & USP_TRANSFORM_LENGTH ? params->length >= 0 : !params->length);
+}
+
+/* Open one that has positions: they are those of a cache, which needs a file that fits. */
+static int transform_open_seekable(const char *spec, const char *options, struct usp_file *below,
+				   const struct usp_transform_params *params, struct usp_file **ret_file,
+				   const char **ret_why)
+{
+	const struct usp_transform *transform =
+		transform_in(seekable, usp_array_len(seekable), spec, strcspn(spec, ":"));
+
+	*ret_why = transform ? usp_filemap_objection(below) : "this transform gives no positions";
+	if (!*ret_why && atomic_load(usp_u32(&below->flags)) & USP_DIRECT)
+		*ret_why = "it is read by O_DIRECT, which serves whole pages only";
+	if (!*ret_why && below->pos)
+		*ret_why = "it was begun to be read already";
+	return *ret_why ? -ESPIPE : transform->open(options, below, params, ret_file, ret_why);
 }
 
 int usp_transform_open(const char *spec, struct usp_file *below, const struct usp_transform_params *params,
@@ -62,7 +91,9 @@ int usp_transform_open(const char *spec, struct usp_file *below, const struct us
 		ret = -EINVAL;
 	if (ret == 0) {
 		transform = transform_find(spec, &options);
-		ret = transform->open(options, below, &own, ret_file, &why);
+		ret = own.flags & USP_TRANSFORM_SEEKABLE
+			      ? transform_open_seekable(spec, options, below, &own, ret_file, &why)
+			      : transform->open(options, below, &own, ret_file, &why);
 	}
 	if (ret_why)
 		*ret_why = ret < 0 ? why : NULL;
@@ -74,6 +105,10 @@ static bool transform_failure(const struct usp_file *file, const char **ret_why,
 {
 	for (unsigned i = 0; i < usp_array_len(transforms); i++) {
 		if (transforms[i]->failure && transforms[i]->failure(file, ret_why, ret_offset))
+			return true;
+	}
+	for (unsigned i = 0; i < usp_array_len(seekable); i++) {
+		if (seekable[i]->failure(file, ret_why, ret_offset))
 			return true;
 	}
 	return false;

@@ -28,4 +28,7 @@ extern const struct usp_transform usp_decrypt_transform, usp_encrypt_transform;
 extern const struct usp_transform usp_decompress_transform, usp_zstd_transform, usp_gzip_transform, usp_lz4_transform,
 	usp_xz_transform;
 
+/* With USP_TRANSFORM_SEEKABLE. The check is that of the transform of the same name. */
+extern const struct usp_transform usp_decompress_seekable;
+
 #endif
