@@ -44,11 +44,17 @@ static int digest_see_resumed(struct copy *copy)
 	return error;
 }
 
-/* Throw away what --skip says of the bytes that come out of the stages that decode; lowest is one of them. */
+/*
+ * Skip what --skip says of the bytes that come out of the stages that decode; lowest is one of them. Without positions
+ * they are decoded and thrown away.
+ */
 static int digest_skip_plain(struct copy *copy, struct usp_file *lowest)
 {
-	int error = copy->request->skip > 0 ? digest_drain(copy, copy->stage, copy->request->skip) : 0;
+	int64_t skip = copy->request->skip;
+	int error = 0;
 
+	if (skip > 0 && usp_file_seek(copy->stage, skip, SEEK_SET) < 0)
+		error = digest_drain(copy, copy->stage, skip);
 	usp_file_hop(lowest, USP_READ, &copy->skipped_stages[0]);
 	if (copy->stage != lowest)
 		usp_file_hop(copy->stage, USP_READ, &copy->skipped_stages[1]);
@@ -59,12 +65,13 @@ static int digest_skip_plain(struct copy *copy, struct usp_file *lowest)
 static int digest_put_decoding(struct copy *copy, const char **ret_why)
 {
 	const struct stages *stages = &copy->request->stages;
+	bool seeks = copy->request->skip > 0;
 	struct usp_file *lowest;
-	int error = stages_decrypt(stages) ? stages_put_decrypt(&copy->stage, stages, ret_why) : 0;
+	int error = stages_decrypt(stages) ? stages_put_decrypt(&copy->stage, stages, seeks, ret_why) : 0;
 
 	lowest = copy->stage;
 	if (error == 0 && stages->decompress)
-		error = stages_put(&copy->stage, "decompress", -1, ret_why);
+		error = stages_put_decompress(&copy->stage, seeks, ret_why);
 	if (!stages_decrypt(stages))
 		lowest = copy->stage;
 	return error == 0 && stages_decode(stages) ? digest_skip_plain(copy, lowest) : error;
