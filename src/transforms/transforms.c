@@ -19,7 +19,7 @@ static const struct usp_transform *const transforms[] = {
 };
 
 /* The same, with positions. */
-static const struct usp_transform *const seekable[] = {&usp_decompress_seekable};
+static const struct usp_transform *const seekable[] = {&usp_decompress_seekable, &usp_decrypt_seekable};
 
 static const struct usp_transform *transform_in(const struct usp_transform *const *list, unsigned nr, const char *name,
 						size_t len)

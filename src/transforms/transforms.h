@@ -29,6 +29,6 @@ extern const struct usp_transform usp_decompress_transform, usp_zstd_transform, 
 	usp_xz_transform;
 
 /* With USP_TRANSFORM_SEEKABLE. The check is that of the transform of the same name. */
-extern const struct usp_transform usp_decompress_seekable;
+extern const struct usp_transform usp_decompress_seekable, usp_decrypt_seekable;
 
 #endif
