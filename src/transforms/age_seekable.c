@@ -296,6 +296,7 @@ static void chunks_free(void *arg)
 	struct chunks_source *source = arg;
 
 	usp_filemap_source_fini(&source->source);
+	pthread_mutex_destroy(&source->lock);
 	usp_free(source);
 }
 

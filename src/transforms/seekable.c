@@ -495,6 +495,8 @@ static void seekable_free(void *arg)
 		piece_remove(seekable, TAILQ_FIRST(&seekable->pieces));
 	table_free(seekable->table);
 	usp_filemap_source_fini(&seekable->source);
+	pthread_mutex_destroy(&seekable->lock);
+	pthread_cond_destroy(&seekable->moved);
 	usp_free(seekable);
 }
 

@@ -2,27 +2,17 @@
 /* test_seekable - decompressing with positions, against the plain bytes: ranges, damage, changes, and many readers. */
 #include "support.h"
 
-#include <sched.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <usplice/mapping.h>
 #include <usplice/transform.h>
 
-#include "base/sys.h"
+#include "ranges.h"
 #include "seek_files.h"
 
 #define LEN ((size_t)3000007)
-#define MIB ((size_t)1 << 20)
 
 static const size_t piece_lens[] = {1000, 65280, 262144, 1000003};
 
 /* --- Helpers ------------------------------------------------------------------------------------------------ */
-
-static uint32_t random_next(uint32_t *random)
-{
-	*random = *random * 1664525 + 1013904223;
-	return *random >> 8;
-}
 
 /* Bytes that a codec makes smaller, and some that it cannot. */
 static unsigned char *plain_bytes(size_t len)
@@ -63,71 +53,6 @@ static struct usp_file *open_bytes(const struct seek_file *file)
 
 	assert_int_equal(try_bytes(file->bytes, file->len, &stage, &why), 0);
 	return stage;
-}
-
-static void open_wide_pipe(struct usp_file *end[2])
-{
-	const struct usp_pipe_params params = {.size = sizeof(params), .nr_slots = 16, .slot_bytes = MIB};
-
-	assert_int_equal(usp_pipe_open(&params, end), 0);
-}
-
-/* Read up to len bytes at off by references: how many before the end or an error, which is in *ret_error. */
-static size_t splice_at(struct usp_file *file, int64_t off, unsigned char *to, size_t len, int *ret_error)
-{
-	struct usp_file *end[2];
-	ssize_t ret = 1, got = 1;
-	size_t done = 0;
-
-	open_wide_pipe(end);
-	while (done < len && ret > 0 && got > 0) {
-		ret = usp_splice(file, &(int64_t){off + (int64_t)done}, end[1], NULL, len - done, 0);
-		for (size_t left = ret > 0 ? (size_t)ret : 0; left && got > 0; left -= (size_t)got) {
-			got = usp_read(end[0], to + done, left);
-			if (got <= 0)
-				break;
-			done += (size_t)got;
-		}
-	}
-	close_pipe(end);
-	*ret_error = (int)(ret < 0 ? ret : got < 0 ? got : 0);
-	return done;
-}
-
-/* The same by copies. */
-static size_t pread_at(struct usp_file *file, int64_t off, unsigned char *to, size_t len, int *ret_error)
-{
-	ssize_t got = 1;
-	size_t done = 0;
-
-	while (done < len && got > 0) {
-		got = usp_pread(file, to + done, len - done, off + (int64_t)done);
-		done += got > 0 ? (size_t)got : 0;
-	}
-	*ret_error = got < 0 ? (int)got : 0;
-	return done;
-}
-
-static void check_range(struct usp_file *file, const unsigned char *plain, int64_t off, size_t len, bool by_splice)
-{
-	unsigned char *got = malloc(len + 1);
-	int error;
-
-	assert_int_equal((by_splice ? splice_at : pread_at)(file, off, got, len, &error), len);
-	assert_int_equal(error, 0);
-	assert_memory_equal(got, plain + off, len);
-	free(got);
-}
-
-static void check_random_ranges(struct usp_file *file, const unsigned char *plain, size_t len, unsigned nr,
-				uint32_t seed)
-{
-	for (unsigned i = 0; i < nr; i++) {
-		size_t off = random_next(&seed) % len, most = random_next(&seed) % 8 ? 5000 : 400000;
-		size_t part = random_next(&seed) % most + 1;
-
-		check_range(file, plain, (int64_t)off, part < len - off ? part : len - off, i % 2);
-	}
 }
 
 /* --- What comes out ------------------------------------------------------------------------------------------- */
@@ -464,7 +389,7 @@ static void what_has_no_positions_is_refused(void **state)
 		params.flags = USP_TRANSFORM_SEEKABLE | flag;
 		assert_int_equal(usp_transform_open("decompress", below, &params, &stage, &why), -EINVAL);
 	}
-	params = (struct usp_transform_params){.size = sizeof(params), .budget = MIB};
+	params = (struct usp_transform_params){.size = sizeof(params), .budget = 1 << 20};
 	assert_int_equal(usp_transform_open("decompress", below, &params, &stage, &why), -EINVAL);
 	usp_file_seek(below, 1, SEEK_SET);
 	assert_int_equal(try_over(below, 0, &stage, &why), -ESPIPE);
@@ -474,47 +399,12 @@ static void what_has_no_positions_is_refused(void **state)
 
 /* --- Files on disk --------------------------------------------------------------------------------------------- */
 
-struct disk {
-	char path[64], spec[80];
-};
-
-static void disk_write(const struct disk *disk, const struct seek_file *file)
-{
-	FILE *out = fopen(disk->path, "r+");
-
-	out = out ? out : fopen(disk->path, "w");
-	assert_non_null(out);
-	assert_int_equal(fwrite(file->bytes, 1, file->len, out), file->len);
-	assert_int_equal(ftruncate(fileno(out), (off_t)file->len), 0);
-	assert_int_equal(fclose(out), 0);
-}
-
-static void disk_make(struct disk *disk, const struct seek_file *file)
-{
-	snprintf(disk->path, sizeof(disk->path), "seekable-%d", (int)getpid());
-	snprintf(disk->spec, sizeof(disk->spec), "./%s", disk->path);
-	disk_write(disk, file);
-}
-
-/* Wait until what is read is kept: a file that changed a moment ago may change again without a later time. */
-static void disk_settle(const struct disk *disk)
-{
-	struct stat st;
-
-	do {
-		sched_yield();
-		assert_int_equal(stat(disk->path, &st), 0);
-	} while (usp_sys_is_recent(&st.st_ctim));
-}
-
 static struct usp_file *disk_open(const struct disk *disk)
 {
-	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ};
-	struct usp_file *below, *stage;
+	struct usp_file *stage;
 	const char *why;
 
-	assert_int_equal(usp_open(disk->spec, &params, &below, NULL), 0);
-	assert_int_equal(try_over(below, 0, &stage, &why), 0);
+	assert_int_equal(try_over(disk_open_below(disk), 0, &stage, &why), 0);
 	return stage;
 }
 
@@ -530,7 +420,7 @@ static void opens_of_one_file_share_what_was_decompressed(void **state)
 		struct disk disk;
 
 		format->make(plain, LEN, 100000, &packed);
-		disk_make(&disk, &packed);
+		disk_make(&disk, packed.bytes, packed.len);
 		disk_settle(&disk);
 		files[0] = disk_open(&disk);
 		files[1] = disk_open(&disk);
@@ -559,22 +449,22 @@ static void a_file_that_changes_is_read_by_its_new_table(void **state)
 
 	(void)state;
 	for (const struct seek_format *format = seek_formats; format->name; format++) {
-		struct seek_file packed, other, none = {.bytes = (unsigned char *)"none", .len = 4};
+		struct seek_file packed, other;
 		struct usp_file *file;
 		struct disk disk;
 
 		format->make(plain, LEN, 100000, &packed);
 		format->make(plain + 5, LEN / 2, 70001, &other);
-		disk_make(&disk, &packed);
+		disk_make(&disk, packed.bytes, packed.len);
 		file = disk_open(&disk);
 		check_random_ranges(file, plain, LEN, 20, 3);
-		disk_write(&disk, &other);
+		disk_write(&disk, other.bytes, other.len);
 		assert_int_equal(usp_file_size(file), LEN / 2);
 		check_random_ranges(file, plain + 5, LEN / 2, 20, 4);
 		check_range(file, plain + 5, 0, LEN / 2, true);
-		disk_write(&disk, &none);
+		disk_write(&disk, "none", 4);
 		assert_int_equal(usp_pread(file, got, 1, 0), -ESTALE);
-		disk_write(&disk, &packed);
+		disk_write(&disk, packed.bytes, packed.len);
 		check_range(file, plain, 0, LEN, true);
 		drop(&file);
 		unlink(disk.path);
@@ -616,7 +506,7 @@ static void many_threads_read_what_is_there(void **state)
 		struct disk disk;
 
 		format->make(plain, LEN, 100000, &packed);
-		disk_make(&disk, &packed);
+		disk_make(&disk, packed.bytes, packed.len);
 		for (unsigned i = 0; i < 8; i++) {
 			readers[i] = (struct reader){.file = disk_open(&disk), .plain = plain, .nr = i};
 			worker_start(&workers[i], reader_run, &readers[i]);
