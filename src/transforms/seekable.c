@@ -225,8 +225,9 @@ static struct seekable_piece *piece_add(struct seekable *seekable, const struct 
 
 /* --- Decompressing. Without the lock. ------------------------------------------------------------------------ */
 
-/* Compare what came out with the checksum of the table, of which a build without xxHash cannot tell. */
-static bool piece_is_right(const struct usp_seek_table *pieces, size_t index, const unsigned char *bytes)
+/* Compare what came out with the checksum of the table, of which a build without xxHash cannot tell: 0 or -errno. */
+static int piece_verify(const struct usp_seek_table *pieces, size_t index, const unsigned char *bytes,
+			const char **ret_why)
 {
 	const struct usp_seek_piece *piece = &pieces->pieces[index];
 	const struct usp_hash_ops *hash = &usp_hash_xxh64;
@@ -235,16 +236,17 @@ static bool piece_is_right(const struct usp_seek_table *pieces, size_t index, co
 	void *state;
 
 	if (!pieces->has_xxh64 || (hash->missing && hash->missing()))
-		return true;
+		return 0;
 	state = hash->open();
 	if (!state)
-		return false;
+		return -ENOMEM;
 	hash->update(state, bytes, piece->out_len);
 	hash->finish(state, digest);
 	hash->free(state);
 	for (unsigned i = 4; i < 8; i++)
 		low = low << 8 | digest[i];
-	return low == piece->check;
+	*ret_why = "the data is damaged: it has another checksum than the table says (zstd)";
+	return low == piece->check ? 0 : -EBADMSG;
 }
 
 /* Tell of a piece that failed: the error. One that stands in a file that has changed tells nothing. */
@@ -271,10 +273,8 @@ static int seekable_decode(struct seekable *seekable, const struct seekable_tabl
 	const char *why = NULL;
 	int ret = usp_seek_decode(&table->pieces, index, &table->input, out, &why);
 
-	if (ret == 0 && !piece_is_right(&table->pieces, index, out)) {
-		why = "the data is damaged: it has another checksum than the table says (zstd)";
-		ret = -EBADMSG;
-	}
+	if (ret == 0)
+		ret = piece_verify(&table->pieces, index, out, &why);
 	return ret < 0 ? seekable_fail(seekable, table, index, ret, why) : 0;
 }
 

@@ -68,7 +68,7 @@ read_of_source() {
 		copy -v --decompress --skip 1000000 --count 1000 a.packed b
 		exits 0
 		cmp b <(tail -c +1000001 a | head -c 1000)
-		[[ $stderr != *", by its "* ]] || [ "$tool" = xz ]
+		[ "$tool" = xz ] || never says ", by its " # xz has an index, of one block here
 	done
 	pack zstd
 	for source in - fd:0 /dev/stdin; do
@@ -102,7 +102,7 @@ read_of_source() {
 	copy -v --decompress --skip 1000 a.packed b
 	exits 0
 	cmp b <(tail -c +1001 a)
-	[[ $stderr != *", by its "* ]]
+	never says ", by its "
 }
 
 @test "--skip decrypts only what is needed, also below what is decompressed" {
@@ -131,8 +131,8 @@ read_of_source() {
 	copy --decrypt other --skip 1 a.age d
 	exits 3
 	says "source a.age: none of the keys opens this file of age"
-	head -c 1000000 a.age >cut
-	copy --decrypt key --skip 1 cut d
+	head -c 1000000 a.age >a.cut
+	copy --decrypt key --skip 1 a.cut d
 	exits 3
-	says "source cut: the last chunk of age was changed, is cut off, or is not the last one"
+	says "source a.cut: the last chunk of age was changed, is cut off, or is not the last one"
 }
