@@ -10,7 +10,8 @@
 #include "codec/codec.h"
 
 #define SEEK_ROOM_FIRST ((size_t)256)
-#define SEEK_READ ((size_t)4 << 20) /* bytes of the input in hand: libzstd is faster with all of a frame */
+#define SEEK_JOIN ((size_t)64 << 10) /* bytes that come out of pieces that are joined, at most */
+#define SEEK_READ ((size_t)4 << 20)  /* bytes of the input in hand: libzstd is faster with all of a frame */
 
 static const struct usp_seek_format *const formats[] = {&usp_seek_zstd, &usp_seek_bgzf, &usp_seek_xz};
 
@@ -89,23 +90,46 @@ static int seek_judge(const struct usp_seek_table *table, const struct usp_seek_
 	return out_len > USP_SEEK_PIECE_MAX || in_len > UINT32_MAX ? -EFBIG : 0;
 }
 
-int usp_seek_add(struct usp_seek_table *table, const struct usp_seek_input *input, const struct usp_seek_piece *piece,
-		 uint64_t in_len, uint64_t out_len, const char **ret_why)
+/* Join a piece to the last one, if that is right in front of it, and both are short. False if not. */
+static bool seek_join(struct usp_seek_table *table, int64_t in_off, uint64_t in_len, uint64_t out_len)
 {
-	int ret = seek_judge(table, input, piece->in_off, in_len, out_len, ret_why);
-	struct usp_seek_piece *own;
+	struct usp_seek_piece *last = table->nr_pieces ? &table->pieces[table->nr_pieces - 1] : NULL;
 
-	if (ret == 0 && out_len && table->nr_pieces == table->room)
-		ret = seek_grow(table);
-	if (ret < 0 || !out_len)
-		return ret;
-	own = &table->pieces[table->nr_pieces++];
+	if (!last || table->has_xxh64 || !table->format->can_join || last->in_off + last->in_len != in_off ||
+	    last->out_len + out_len > SEEK_JOIN || last->in_len + in_len > 2 * SEEK_JOIN)
+		return false;
+	last->in_len += (uint32_t)in_len;
+	last->out_len += (uint32_t)out_len;
+	return true;
+}
+
+static void seek_append(struct usp_seek_table *table, const struct usp_seek_piece *piece, uint64_t in_len,
+			uint64_t out_len)
+{
+	struct usp_seek_piece *own = &table->pieces[table->nr_pieces++];
+
 	*own = *piece;
 	own->in_len = (uint32_t)in_len;
 	own->out_len = (uint32_t)out_len;
 	own->out_off = table->out_len;
+}
+
+int usp_seek_add(struct usp_seek_table *table, const struct usp_seek_input *input, const struct usp_seek_piece *piece,
+		 uint64_t in_len, uint64_t out_len, const char **ret_why)
+{
+	int ret = seek_judge(table, input, piece->in_off, in_len, out_len, ret_why);
+
+	if (ret < 0 || !out_len)
+		return ret;
+	if (!seek_join(table, piece->in_off, in_len, out_len)) {
+		if (table->nr_pieces == table->room)
+			ret = seek_grow(table);
+		if (ret < 0)
+			return ret;
+		seek_append(table, piece, in_len, out_len);
+	}
 	table->out_len += (int64_t)out_len; /* at most USP_SEEK_NR_MAX times USP_SEEK_PIECE_MAX */
-	table->longest = (uint32_t)usp_max(table->longest, own->out_len);
+	table->longest = (uint32_t)usp_max(table->longest, table->pieces[table->nr_pieces - 1].out_len);
 	return 0;
 }
 

@@ -43,6 +43,7 @@ struct usp_seek_table {
 struct usp_seek_format {
 	unsigned char magic[6];
 	size_t magic_len;
+	bool can_join; /* decode takes several pieces behind each other as one */
 	int (*read_table)(const struct usp_seek_input *input, struct usp_seek_table *table, const char **ret_why);
 	int (*decode)(const struct usp_seek_piece *piece, const struct usp_seek_input *input, unsigned char *out,
 		      const char **ret_why);
@@ -70,7 +71,11 @@ int usp_seek_decode(const struct usp_seek_table *table, size_t index, const stru
 
 /* --- For the formats ---------------------------------------------------------------------------------------- */
 
-/* Add a piece behind the last one: 0, -ESPIPE, -EFBIG or -ENOMEM, and a sentence. One without output is left out. */
+/*
+ * Add a piece behind the last one: 0, -ESPIPE, -EFBIG or -ENOMEM, and a sentence. One without output is left out. Short
+ * ones are joined, where the format and their checksums allow that: thousands of small frames would cost more to begin
+ * than to decompress.
+ */
 int usp_seek_add(struct usp_seek_table *table, const struct usp_seek_input *input, const struct usp_seek_piece *piece,
 		 uint64_t in_len, uint64_t out_len, const char **ret_why);
 

@@ -94,4 +94,4 @@ static int bgzf_decode(const struct usp_seek_piece *piece, const struct usp_seek
 }
 
 const struct usp_seek_format usp_seek_bgzf = {
-	.magic = {0x1f, 0x8b}, .magic_len = 2, .read_table = bgzf_read_table, .decode = bgzf_decode};
+	.magic = {0x1f, 0x8b}, .magic_len = 2, .can_join = true, .read_table = bgzf_read_table, .decode = bgzf_decode};

@@ -241,5 +241,8 @@ static int zstd_decode_piece(const struct usp_seek_piece *piece, const struct us
 	return usp_seek_run(&usp_codec_zstd.decoder, piece, input, out, ret_why);
 }
 
-const struct usp_seek_format usp_seek_zstd = {
-	.magic = {0x28, 0xb5, 0x2f, 0xfd}, .magic_len = 4, .read_table = zstd_read_table, .decode = zstd_decode_piece};
+const struct usp_seek_format usp_seek_zstd = {.magic = {0x28, 0xb5, 0x2f, 0xfd},
+					      .magic_len = 4,
+					      .can_join = true,
+					      .read_table = zstd_read_table,
+					      .decode = zstd_decode_piece};
