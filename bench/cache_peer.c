@@ -11,6 +11,7 @@
  *   random-pread   four threads, pread(2) of O_DIRECT, 4 KiB each, all over the file
  *   random-uring   the same by io_uring
  *   readers-N      N threads that read a cold cached: in order, once each
+ *   unpackers-N    the same from a compressed file that is decompressed by its table, all of it
  *
  * SIZE is 4k, 64k or 1m. Prints the seconds and the seconds of CPU that it took.
  */
@@ -22,6 +23,7 @@
 #include <liburing.h>
 #endif
 #include <usplice/mapping.h>
+#include <usplice/transform.h>
 
 #include "bench.h"
 
@@ -35,6 +37,7 @@ struct job {
 	size_t len, piece, size; /* to read, at a time, of the file */
 	unsigned nr_readers;
 	bool is_random;
+	bool is_packed;	       /* a compressed file */
 	unsigned char *memory; /* of memory_len bytes, that the threads read into in turns; else each has one piece */
 	size_t memory_len;
 	_Atomic(size_t) next; /* of the threads that share a file */
@@ -152,7 +155,7 @@ static struct usp_file *cache_open(const struct job *job, const char *form, size
 	char spec[4096];
 	int ret;
 
-	snprintf(spec, sizeof(spec), form, job->path, budget);
+	snprintf(spec, sizeof(spec), form, job->path, budget); /* a form without a budget leaves it out */
 	ret = usp_open(spec, &params, &file, NULL);
 	if (ret < 0)
 		bench_die(spec, -ret);
@@ -188,10 +191,27 @@ static void cache_drop(const struct job *job, struct usp_file *file, size_t len)
 	usp_file_put(sink);
 }
 
+/* Open the source of readers: with a stage that decompresses, or through a cache, which keeps all of it. */
+static struct usp_file *reader_open(const struct job *job)
+{
+	const struct usp_transform_params params = {.size = sizeof(params), .flags = USP_TRANSFORM_SEEKABLE};
+	struct usp_file *file;
+	const char *why;
+	int ret;
+
+	if (!job->is_packed)
+		return cache_open(job, "cached:%s,budget=%zu", 2 * job->size);
+	file = cache_open(job, "%s", 0);
+	ret = usp_transform_open("decompress", file, &params, &file, &why);
+	if (ret < 0)
+		bench_die(why ? why : job->path, -ret);
+	return file;
+}
+
 static void *reader_thread(void *arg)
 {
 	struct job *job = arg;
-	struct usp_file *file = cache_open(job, "cached:%s,budget=%zu", 2 * job->size);
+	struct usp_file *file = reader_open(job);
 
 	cache_drop(job, file, job->len);
 	usp_file_put(file);
@@ -200,8 +220,10 @@ static void *reader_thread(void *arg)
 
 static void cached_readers(struct job *job)
 {
-	struct usp_file *file = cache_open(job, "cached:%s,budget=%zu", 2 * job->size); /* keeps the cache */
+	struct usp_file *file = reader_open(job); /* keeps the cache */
 
+	if (job->is_packed)
+		job->size = job->len = (size_t)usp_file_size(file);
 	run_threads(job, reader_thread);
 	usp_file_put(file);
 }
@@ -253,6 +275,7 @@ int main(int argc, char **argv)
 	job.len = bench_bytes(argv[3]);
 	job.size = file_size(job.path);
 	job.is_random = strncmp(argv[1], "random-", 7) == 0;
+	job.is_packed = strncmp(argv[1], "unpackers-", 10) == 0;
 	job.piece = job.is_random ? 4096 : piece_of(argv[1]);
 	if (strncmp(argv[1], "pread-", 6) == 0)
 		timed(&job, pread_warm);
@@ -270,6 +293,8 @@ int main(int argc, char **argv)
 		timed_cached(&job, "cached:%s\\,direct,budget=%zu", CACHE_BUDGET);
 	else if (strncmp(argv[1], "readers-", 8) == 0 &&
 		 (job.nr_readers = (unsigned)bench_bytes(argv[1] + 8)) <= CACHE_READERS_MAX)
+		timed(&job, cached_readers);
+	else if (job.is_packed && (job.nr_readers = (unsigned)bench_bytes(argv[1] + 10)) <= CACHE_READERS_MAX)
 		timed(&job, cached_readers);
 	else
 		bench_die(argv[1], EINVAL);

@@ -40,6 +40,17 @@ class Bench:
                 pass
         return path
 
+    def packed(self, folder, size):
+        """Frames of zstd that tell their lengths, 1 MiB each, of bytes of which half can be compressed."""
+        path = os.path.join(folder, f"packed-{size}")
+        if not os.path.exists(path):
+            frame = subprocess.run(["zstd", "-q", "-c", f"--stream-size={MIB}"], check=True, stdout=subprocess.PIPE,
+                                   input=os.urandom(MIB // 4).hex().encode() + os.urandom(MIB // 2)).stdout
+            with open(path, "wb") as file:
+                for _ in range(0, size, MIB):
+                    file.write(frame)
+        return path
+
 
 def timed(start_all, contender_index):
     """Run the programs that start_all gives and wait for all of them."""
@@ -282,6 +293,10 @@ def cache_cases(bench):
     yield cache_case(bench, "4 KiB out of order, O_DIRECT", disk, {"random-pread": 1 / 8, "random-uring": 1 / 8}, [])
     yield cache_case(bench, "readers of one cold source", disk, {"readers-1": 1, "readers-8": 1},
                      [Bar(["readers-8"], ["readers-1"], 1.2, CPU)])
+    if shutil.which("zstd"):
+        packed = bench.packed(bench.tmpfs, bench.size)
+        yield cache_case(bench, "readers of one cold compressed source", packed, {"unpackers-1": 1, "unpackers-8": 1},
+                         [Bar(["unpackers-8"], ["unpackers-1"], 1.2, CPU)])
 
 
 CASES = {

@@ -17,12 +17,15 @@ extern "C" {
 #define USP_TRANSFORM_THREAD \
 	0x4u /* work in a thread of the stage from the first byte on; without both: where that pays */
 
+#define USP_TRANSFORM_SEEKABLE 0x8u /* give a file with positions and a size, or -ESPIPE; without the others */
+
 struct usp_transform_params {
 	size_t size;	    /* sizeof(struct usp_transform_params) */
 	unsigned flags;	    /* USP_TRANSFORM_* */
 	int64_t length;	    /* with LENGTH: the bytes of the input, 0 too; else 0 */
 	const void *secret; /* identities or a passphrase, for the specs that need them; else NULL. Copied. */
 	size_t secret_len;
+	size_t budget; /* with SEEKABLE: most bytes that are kept, at least 512 KiB; 0: 64 MiB to 256 MiB; else 0 */
 };
 
 /*
@@ -42,8 +45,8 @@ struct usp_transform_params {
  *
  * The algorithms are sha256, sha512, blake2b (of 512 bits), crc32c, xxh64, xxh3 (of 64 bits) and xxh128.
  *
- * The new file is a stream, but for rescue. It owns below, also its position, and closes it. On failure below stays with the
- * caller. params may be NULL. Does not block. -EINVAL for a spec that does not parse or a file that cannot be
+ * The new file is a stream, but for rescue and SEEKABLE. It owns below, also its position, and closes it. On failure below
+ * stays with the caller. params may be NULL. Does not block, but for blocks and SEEKABLE. -EINVAL for a spec that does not parse or a file that cannot be
  * read, -EOPNOTSUPP for what this build lacks, -ENOMEM. ret_why is as in usp_open.
  *
  * A digest passes bufs on as they are, by reference. What the kernel holds is read into memory first, so that
@@ -66,6 +69,13 @@ struct usp_transform_params {
  * that may block; a malformed one is -EINVAL. The list takes the memory of its checksums.
  *
  * sums passes bytes on in the same way, and waits for those that come late. usp_sums_write writes the list.
+ *
+ * With SEEKABLE decompress and decrypt give a file with positions and a size, which decodes only what is read. The
+ * format must tell where its pieces are: the table of zstd's seekable format, or frames of zstd that tell their lengths;
+ * BGZF; the index of xz; the chunks of age. below needs positions and a size. Opening reads the table, and blocks. -ESPIPE
+ * and ret_why without a table or positions, -EFBIG for pieces of more than 32 MiB. Files over the same object, budget and
+ * key share what was decoded; below is closed when the last of them is. A damaged piece gives -EBADMSG, and none of its
+ * bytes. -ESTALE if below has changed, and is of no use any more.
  *
  * The stage waits, or not, by its own USP_NONBLOCK, and for a socket below by that of the socket; a pump sets
  * both. In a child of fork(2) a stage with a thread gives -ESTALE.

@@ -304,7 +304,7 @@ static int explain_put_rewriting(struct explanation *explanation, const char **r
 	int error = 0;
 
 	if (stages_decrypt(stages))
-		error = stages_put_decrypt(top, stages, ret_why);
+		error = stages_put_decrypt(top, stages, false, ret_why);
 	if (error == 0 && stages->decompress)
 		error = stages_put(top, "decompress", -1, ret_why);
 	if (error == 0 && stages->compress)

@@ -44,11 +44,17 @@ static int digest_see_resumed(struct copy *copy)
 	return error;
 }
 
-/* Throw away what --skip says of the bytes that come out of the stages that decode. */
+/*
+ * Skip what --skip says of the bytes that come out of the stages that decode. Without positions they are decoded and
+ * thrown away.
+ */
 static int digest_skip_plain(struct copy *copy)
 {
-	int error = copy->request->skip > 0 ? digest_drain(copy, copy->stage, copy->request->skip) : 0;
+	int64_t skip = copy->request->skip;
+	int error = 0;
 
+	if (skip > 0 && usp_file_seek(copy->stage, skip, SEEK_SET) < 0)
+		error = digest_drain(copy, copy->stage, skip);
 	usp_file_hop(copy->lowest, USP_READ, &copy->skipped_stages[0]);
 	if (copy->stage != copy->lowest)
 		usp_file_hop(copy->stage, USP_READ, &copy->skipped_stages[1]);
@@ -67,12 +73,13 @@ static int digest_note(struct copy *copy, int error)
 static int digest_put_decoding(struct copy *copy, const char **ret_why)
 {
 	const struct stages *stages = &copy->request->stages;
+	bool seeks = copy->request->skip > 0;
 	int error = 0;
 
 	if (stages_decrypt(stages))
-		error = digest_note(copy, stages_put_decrypt(&copy->stage, stages, ret_why));
+		error = digest_note(copy, stages_put_decrypt(&copy->stage, stages, seeks, ret_why));
 	if (error == 0 && stages->decompress)
-		error = digest_note(copy, stages_put(&copy->stage, "decompress", -1, ret_why));
+		error = digest_note(copy, stages_put_decompress(&copy->stage, seeks, ret_why));
 	return error == 0 && stages_decode(stages) ? digest_skip_plain(copy) : error;
 }
 

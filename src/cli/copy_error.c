@@ -14,7 +14,8 @@
 /* Tell whether the text of an error needs the sentence, because it says little by itself. */
 static bool error_needs_why(int error)
 {
-	return error == -EINVAL || error == -EHOSTUNREACH || error == -EBADF || error == -ENXIO || error == -ESTALE;
+	return error == -EINVAL || error == -EHOSTUNREACH || error == -EBADF || error == -ENXIO || error == -ESTALE ||
+	       error == -EBADMSG || error == -ENOKEY;
 }
 
 static void error_text(char text[COPY_ERROR_MAX], int error, const char *why)

@@ -92,10 +92,33 @@ static int stages_put_with(struct usp_file **file, const char *spec, const struc
 	return usp_transform_open(spec, *file, &params, file, ret_why);
 }
 
-int stages_put_decrypt(struct usp_file **file, const struct stages *stages, const char **ret_why)
+/* Put a stage that decodes over *file. With positions, if they are wanted and there is a table for them. */
+static int stages_put_decoder(struct usp_file **file, const char *spec, const struct secret *secret, bool seeks,
+			      const char **ret_why)
 {
-	return stages->identity.path ? stages_put_with(file, "decrypt:identity", &stages->identity, -1, ret_why)
-				     : stages_put_with(file, "decrypt:passphrase", &stages->passphrase, -1, ret_why);
+	const struct usp_transform_params params = {
+		.size = sizeof(params),
+		.flags = USP_TRANSFORM_SEEKABLE,
+		.secret = secret ? secret->text : NULL,
+		.secret_len = secret ? secret->len : 0,
+	};
+	int error = seeks ? usp_transform_open(spec, *file, &params, file, ret_why) : -ESPIPE;
+
+	if (error != -ESPIPE && error != -EFBIG && error != -EOPNOTSUPP)
+		return error;
+	return stages_put_with(file, spec, secret, -1, ret_why);
+}
+
+int stages_put_decrypt(struct usp_file **file, const struct stages *stages, bool seeks, const char **ret_why)
+{
+	return stages->identity.path
+		       ? stages_put_decoder(file, "decrypt:identity", &stages->identity, seeks, ret_why)
+		       : stages_put_decoder(file, "decrypt:passphrase", &stages->passphrase, seeks, ret_why);
+}
+
+int stages_put_decompress(struct usp_file **file, bool seeks, const char **ret_why)
+{
+	return stages_put_decoder(file, "decompress", NULL, seeks, ret_why);
 }
 
 int stages_put_encrypt(struct usp_file **file, const struct stages *stages, int64_t count, const char **ret_why)

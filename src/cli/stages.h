@@ -61,8 +61,14 @@ const char *stages_contradiction(const struct stages *stages);
 int stages_read_secrets(struct stages *stages);
 void stages_wipe(struct stages *stages);
 
-/* Put the stage that decrypts, or encrypts, over *file, as stages_put. */
-int stages_put_decrypt(struct usp_file **file, const struct stages *stages, const char **ret_why);
+/*
+ * Put the stage that decrypts or decompresses over *file, as stages_put. seeks: with positions, if the bytes below have
+ * a table for them; usp_file_seek tells.
+ */
+int stages_put_decrypt(struct usp_file **file, const struct stages *stages, bool seeks, const char **ret_why);
+int stages_put_decompress(struct usp_file **file, bool seeks, const char **ret_why);
+
+/* Put the stage that encrypts over *file, as stages_put. */
 int stages_put_encrypt(struct usp_file **file, const struct stages *stages, int64_t count, const char **ret_why);
 
 /*

@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "base/atomic.h"
+#include "base/compiler.h"
 #include "base/own.h"
 #include "base/sys.h"
 #include "mm/mapping.h"
 #include "splice/fd.h"
 #include "splice/file.h"
+#include "splice/pipe.h"
 
 static struct {
 	struct usp_own_lock lock;
@@ -32,6 +34,38 @@ const char *usp_filemap_objection(const struct usp_file *below)
 	if (below->fd >= 0 && size > 0 && usp_fd_peek(below, &last) == 0 && usp_file_size(below) == size)
 		return "it has fewer bytes than its size says";
 	return NULL;
+}
+
+static ssize_t below_read_some(struct usp_file *below, void *bytes, size_t len, int64_t off)
+{
+	const struct iovec iov = {.iov_base = bytes, .iov_len = usp_min(len, USP_MAX_RW_COUNT)};
+	const struct usp_iter to = {.iov = &iov, .nr_segs = 1, .count = iov.iov_len};
+	ssize_t ret = usp_file_read_iter(below, &to, &off, 0);
+
+	if (ret == -EAGAIN) /* it is USP_NONBLOCK */
+		ret = usp_file_wait(below, USP_READ) < 0 ? -EIO : -EINTR;
+	return ret == 0 ? -ENODATA : ret;
+}
+
+int usp_filemap_below_read(struct usp_file *below, void *bytes, size_t len, int64_t off)
+{
+	const char *reason = "read to be decoded";
+	enum usp_way way = USP_COPIED;
+	size_t done = 0;
+
+	if (below->mapping)
+		usp_mapping_ways(below->mapping, &way, &reason);
+	while (done < len) {
+		ssize_t ret = below_read_some(below, (char *)bytes + done, len - done, off + (int64_t)done);
+
+		if (ret == -EINTR)
+			continue;
+		if (ret < 0)
+			return (int)ret;
+		usp_file_account(below, USP_READ, way, (size_t)ret, reason);
+		done += (size_t)ret;
+	}
+	return 0;
 }
 
 /* --- Sharing ------------------------------------------------------------------------------------------------ */
@@ -118,6 +152,29 @@ void usp_filemap_source_put(struct usp_filemap_source *source)
 	usp_own_unlock(&filemap.lock);
 	if (is_last)
 		usp_mapping_put(source->mapping);
+}
+
+int usp_filemap_source_open(const struct usp_file_ops *ops, struct usp_filemap_source *source, struct usp_file *below,
+			    const char *name, struct usp_file **ret_file)
+{
+	int ret = usp_file_new(ops, USP_READ, name, source, ret_file);
+
+	if (ret < 0)
+		return ret;
+	(*ret_file)->below = below;
+	(*ret_file)->mapping = source->mapping;
+	(*ret_file)->traits = USP_FILE_SEEKABLE;
+	return 0;
+}
+
+/* The file below may be that of the source: the last reference closes it. */
+int usp_filemap_source_release(struct usp_file *file)
+{
+	usp_filemap_source_put(file->priv);
+	usp_file_put(file->below);
+	file->priv = NULL;
+	file->below = NULL;
+	return 0;
 }
 
 void usp_filemap_source_fini(struct usp_filemap_source *source)

@@ -43,6 +43,12 @@ struct usp_filemap_source {
 /* Check that a cache can serve a file: it has positions and a true size. NULL, or why not. May read a byte. */
 const char *usp_filemap_objection(const struct usp_file *below);
 
+/*
+ * Read all len bytes at off of a file, and account for them there as copied, or as what its mapping did: 0, -errno, or
+ * -ENODATA if it ends before. Blocks.
+ */
+int usp_filemap_below_read(struct usp_file *below, void *bytes, size_t len, int64_t off);
+
 /* Make the key of a source over a file. secret: USP_FILEMAP_SECRET_LEN bytes, or NULL. */
 void usp_filemap_key_init(struct usp_filemap_key *key, const void *kind, struct usp_file *below, size_t budget,
 			  const unsigned char *secret);
@@ -58,6 +64,15 @@ struct usp_filemap_source *usp_filemap_source_add(struct usp_filemap_source *own
 
 /* A file of the source is closed. The last one drops the mapping: then it blocks as usp_mapping_put. */
 void usp_filemap_source_put(struct usp_filemap_source *source);
+
+/*
+ * Make a file over a source, for a stage over below: it takes over the reference to below, whose account is a hop of the
+ * route, and a file of the source that was counted. The table has the hooks of usp_filemap_*, and for release this one.
+ * On failure both stay with the caller.
+ */
+int usp_filemap_source_open(const struct usp_file_ops *ops, struct usp_filemap_source *source, struct usp_file *below,
+			    const char *name, struct usp_file **ret_file);
+int usp_filemap_source_release(struct usp_file *file);
 
 /* Drop the file below, and wipe the key. */
 void usp_filemap_source_fini(struct usp_filemap_source *source);

@@ -22,7 +22,7 @@
 #include <poll.h>
 #include <string.h>
 
-#include "age/age_keys.h"
+#include "age/age_payload.h"
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "splice/file.h"
@@ -30,13 +30,10 @@
 #include "splice/stack.h"
 #include "transforms/transforms.h"
 
-#define AGE_PLAIN_BYTES ((size_t)64 << 10)
-#define AGE_SEALED_BYTES (AGE_PLAIN_BYTES + USP_AGE_TAG_LEN)
 #define AGE_PULL_CHUNKS 8
 #define AGE_FIRST_BYTES ((size_t)4 << 10) /* of the first pull: a header has few more */
 #define AGE_PULLED_SLOTS 64
 #define AGE_PULLED_SLOT_BYTES ((size_t)1 << 20)
-#define AGE_HEADER_ROOM (USP_AGE_HEADER_MAX + USP_AGE_PAYLOAD_NONCE_LEN)
 
 static const char age_in_place[] = "decrypted where it lay";
 static const char age_decrypted[] = "decrypted into a fresh folio";
@@ -85,14 +82,6 @@ static int age_refuse(struct age *age, int error, const char *why)
 	return age_fail(age, error, error == -EBADMSG || error == -ENOKEY ? why : NULL);
 }
 
-static void age_nonce(const struct age *age, bool is_last, unsigned char ret_nonce[USP_AGE_NONCE_LEN])
-{
-	memset(ret_nonce, 0, USP_AGE_NONCE_LEN);
-	for (unsigned i = 0; i < sizeof(age->nr_chunks); i++)
-		ret_nonce[USP_AGE_NONCE_LEN - 2 - i] = (unsigned char)(age->nr_chunks >> 8 * i);
-	ret_nonce[USP_AGE_NONCE_LEN - 1] = is_last;
-}
-
 /* Transform a chunk of len bytes at from into memory at to, which may be the same: bytes, or -errno. */
 static ssize_t age_transform(struct age *age, const unsigned char *from, size_t len, unsigned char *to)
 {
@@ -100,7 +89,7 @@ static ssize_t age_transform(struct age *age, const unsigned char *from, size_t 
 	unsigned char nonce[USP_AGE_NONCE_LEN];
 	int ret;
 
-	age_nonce(age, is_last, nonce);
+	usp_age_chunk_nonce(age->nr_chunks, is_last, nonce);
 	ret = age->is_encrypting ? usp_age_seal(age->aead, nonce, from, len, to)
 				 : usp_age_unseal(age->aead, nonce, from, len, to);
 	if (ret == 0 && !age->is_encrypting && len == USP_AGE_TAG_LEN && age->nr_chunks)
@@ -129,7 +118,7 @@ static void age_give(struct age *age, struct usp_buf *buf, const char *reason)
 /* Transform a chunk into a fresh folio: 0 or -errno. */
 static int age_to_folio(struct age *age, const unsigned char *from, size_t len)
 {
-	struct usp_buf own = {.ops = &usp_folio_buf_ops, .store = usp_folio_new(AGE_SEALED_BYTES)};
+	struct usp_buf own = {.ops = &usp_folio_buf_ops, .store = usp_folio_new(USP_AGE_SEALED_LEN)};
 	struct usp_folio *folio = own.store;
 	ssize_t ret = folio ? age_transform(age, from, len, folio->base) : -ENOMEM;
 
@@ -190,7 +179,7 @@ static ssize_t age_gather(struct age *age, const unsigned char *bytes, size_t le
 {
 	len = usp_min(len, age->chunk_bytes - age->gathered_len);
 	if (!age->gathered)
-		age->gathered = usp_folio_new(AGE_SEALED_BYTES);
+		age->gathered = usp_folio_new(USP_AGE_SEALED_LEN);
 	if (!age->gathered)
 		return -ENOMEM;
 	memcpy(age->gathered->base + age->gathered_len, bytes, len);
@@ -211,7 +200,7 @@ static bool age_is_ready(const struct age *age)
 static int age_begin(struct age *age, unsigned char file_key[USP_AGE_FILE_KEY_LEN], const unsigned char *nonce)
 {
 	unsigned char key[USP_AGE_KEY_LEN];
-	int ret = usp_age_hkdf(file_key, USP_AGE_FILE_KEY_LEN, nonce, USP_AGE_PAYLOAD_NONCE_LEN, "payload", key);
+	int ret = usp_age_payload_key(file_key, nonce, key);
 
 	explicit_bzero(file_key, USP_AGE_FILE_KEY_LEN);
 	if (ret == 0)
@@ -233,7 +222,7 @@ static ssize_t age_parse_header(struct age *age)
 	if (len < 0)
 		return age_fail(age, (int)len, "this is no header of age");
 	len += len ? USP_AGE_PAYLOAD_NONCE_LEN : 0;
-	if (age->text_len == AGE_HEADER_ROOM && (!len || (size_t)len > age->text_len))
+	if (age->text_len == USP_AGE_HEADER_ROOM && (!len || (size_t)len > age->text_len))
 		return age_fail(age, -EBADMSG, "the header of age is too long");
 	return (size_t)len <= age->text_len ? len : 0;
 }
@@ -242,7 +231,7 @@ static ssize_t age_parse_header(struct age *age)
 static ssize_t age_take_header(struct age *age, const unsigned char *bytes, size_t len)
 {
 	unsigned char file_key[USP_AGE_FILE_KEY_LEN];
-	size_t before = age->text_len, taken = usp_min(len, AGE_HEADER_ROOM - before);
+	size_t before = age->text_len, taken = usp_min(len, USP_AGE_HEADER_ROOM - before);
 	ssize_t ret;
 
 	memcpy(age->text + before, bytes, taken);
@@ -268,7 +257,7 @@ static ssize_t age_take_header(struct age *age, const unsigned char *bytes, size
 /* Make the header of a file that is encrypted, and let it go on: 0 or -errno. */
 static int age_make_header(struct age *age)
 {
-	struct usp_buf own = {.ops = &usp_folio_buf_ops, .store = usp_folio_new(AGE_HEADER_ROOM)};
+	struct usp_buf own = {.ops = &usp_folio_buf_ops, .store = usp_folio_new(USP_AGE_HEADER_ROOM)};
 	unsigned char file_key[USP_AGE_FILE_KEY_LEN], *nonce;
 	struct usp_folio *folio = own.store;
 	ssize_t len = folio ? usp_age_random(file_key, sizeof(file_key)) : -ENOMEM;
@@ -577,15 +566,9 @@ static int age_check_encrypt(const char *options, const char **ret_why)
 static int age_read_keys(const char *options, const struct usp_transform_params *params, bool is_encrypting,
 			 struct usp_age_keys *ret_keys, const char **ret_why)
 {
-	bool is_passphrase = strcmp(options, "passphrase") == 0;
-
-	if (is_encrypting && !is_passphrase)
+	if (is_encrypting && strcmp(options, "passphrase") != 0)
 		return usp_age_recipients_parse(options, ret_keys, ret_why);
-	*ret_why = "the secret is missing";
-	if (!params->secret)
-		return -EINVAL;
-	return is_passphrase ? usp_age_passphrase_parse(params->secret, params->secret_len, ret_keys, ret_why)
-			     : usp_age_identities_parse(params->secret, params->secret_len, ret_keys, ret_why);
+	return usp_age_secret_parse(options, params->secret, params->secret_len, ret_keys, ret_why);
 }
 
 static int age_new(const struct usp_transform_params *params, bool is_encrypting, struct age **ret_age)
@@ -598,10 +581,10 @@ static int age_new(const struct usp_transform_params *params, bool is_encrypting
 	if (!age)
 		return -ENOMEM;
 	age->is_encrypting = is_encrypting;
-	age->chunk_bytes = is_encrypting ? AGE_PLAIN_BYTES : AGE_SEALED_BYTES;
+	age->chunk_bytes = is_encrypting ? USP_AGE_PLAIN_LEN : USP_AGE_SEALED_LEN;
 	age->flags = params->flags;
 	age->left = params->length;
-	age->text = is_encrypting ? NULL : usp_alloc(AGE_HEADER_ROOM);
+	age->text = is_encrypting ? NULL : usp_alloc(USP_AGE_HEADER_ROOM);
 	if (!is_encrypting && !age->text)
 		return -ENOMEM;
 	return usp_pipe_new(&pulled, &age->pulled);

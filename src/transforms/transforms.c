@@ -5,23 +5,26 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/sized.h"
+#include "splice/filemap_source.h"
 
-#define TRANSFORM_FLAGS (USP_TRANSFORM_LENGTH | USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD)
+#define TRANSFORM_FLAGS (USP_TRANSFORM_LENGTH | USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD | USP_TRANSFORM_SEEKABLE)
 
 static const struct usp_transform_row transforms[] = {
-	{&usp_blocks_transform, "blocks:FILE", "verify each block by a list of checksums", "list", false},
-	{&usp_digest_transform, "digest:ALG[:HEX],...", "compute checksums, and compare them", "crc32c", false},
-	{&usp_rescue_transform, "rescue:zero[:STEP]", "go on behind what cannot be read", "zero", false},
-	{&usp_sums_transform, "sums:ALG[:SIZE]", "make a list of checksums of blocks", "crc32c", false},
-	{&usp_decompress_transform, "decompress", "decompress any of the formats", "", true},
-	{&usp_zstd_transform, "zstd[:LEVEL]", "compress", "", true},
-	{&usp_gzip_transform, "gzip[:LEVEL]", "compress", "", true},
-	{&usp_lz4_transform, "lz4[:LEVEL]", "compress", "", true},
-	{&usp_xz_transform, "xz[:LEVEL]", "compress", "", true},
-	{&usp_decrypt_transform, "decrypt:KIND", "decrypt age by an identity or a passphrase", "passphrase", true},
-	{&usp_encrypt_transform, "encrypt:KIND", "encrypt for age1..., or for a passphrase", "passphrase", true},
+	{&usp_blocks_transform, "blocks:FILE", "verify each block by a list of checksums", "list", false, NULL},
+	{&usp_digest_transform, "digest:ALG[:HEX],...", "compute checksums, and compare them", "crc32c", false, NULL},
+	{&usp_rescue_transform, "rescue:zero[:STEP]", "go on behind what cannot be read", "zero", false, NULL},
+	{&usp_sums_transform, "sums:ALG[:SIZE]", "make a list of checksums of blocks", "crc32c", false, NULL},
+	{&usp_decompress_transform, "decompress", "decompress any of the formats", "", true, &usp_decompress_seekable},
+	{&usp_zstd_transform, "zstd[:LEVEL]", "compress", "", true, NULL},
+	{&usp_gzip_transform, "gzip[:LEVEL]", "compress", "", true, NULL},
+	{&usp_lz4_transform, "lz4[:LEVEL]", "compress", "", true, NULL},
+	{&usp_xz_transform, "xz[:LEVEL]", "compress", "", true, NULL},
+	{&usp_decrypt_transform, "decrypt:KIND", "decrypt age by an identity or a passphrase", "passphrase", true,
+	 &usp_decrypt_seekable},
+	{&usp_encrypt_transform, "encrypt:KIND", "encrypt for age1..., or for a passphrase", "passphrase", true, NULL},
 };
 
 const struct usp_transform_row *usp_transform_at(unsigned index)
@@ -58,9 +61,24 @@ int usp_transform_check(const char *spec, const char **ret_why)
 static bool transform_can(const struct usp_transform_params *params)
 {
 	const unsigned ways = USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD;
+	bool is_seekable = params->flags & USP_TRANSFORM_SEEKABLE;
 
 	return !(params->flags & ~TRANSFORM_FLAGS) && (params->flags & ways) != ways &&
+	       (is_seekable ? params->flags == USP_TRANSFORM_SEEKABLE : !params->budget) &&
 	       (params->flags & USP_TRANSFORM_LENGTH ? params->length >= 0 : !params->length);
+}
+
+/* Open one that has positions: they are those of a cache, which needs a file that fits. */
+static int transform_open_seekable(const struct usp_transform *seekable, const char *options, struct usp_file *below,
+				   const struct usp_transform_params *params, struct usp_file **ret_file,
+				   const char **ret_why)
+{
+	*ret_why = seekable ? usp_filemap_objection(below) : "this transform gives no positions";
+	if (!*ret_why && atomic_load(usp_u32(&below->flags)) & USP_DIRECT)
+		*ret_why = "it is read by O_DIRECT, which serves whole pages only";
+	if (!*ret_why && below->pos)
+		*ret_why = "it was begun to be read already";
+	return *ret_why ? -ESPIPE : seekable->open(options, below, params, ret_file, ret_why);
 }
 
 int usp_transform_open(const char *spec, struct usp_file *below, const struct usp_transform_params *params,
@@ -77,7 +95,9 @@ int usp_transform_open(const char *spec, struct usp_file *below, const struct us
 		ret = -EINVAL;
 	if (ret == 0) {
 		row = transform_find(spec, &options);
-		ret = row->transform->open(options, below, &own, ret_file, &why);
+		ret = own.flags & USP_TRANSFORM_SEEKABLE
+			      ? transform_open_seekable(row->seekable, options, below, &own, ret_file, &why)
+			      : row->transform->open(options, below, &own, ret_file, &why);
 		if (ret == 0 && row->is_rewriting)
 			(*ret_file)->traits |= USP_FILE_REWRITES;
 	}
@@ -90,9 +110,11 @@ int usp_transform_open(const char *spec, struct usp_file *below, const struct us
 static bool transform_failure(const struct usp_file *file, const char **ret_why, uint64_t *ret_offset)
 {
 	for (unsigned i = 0; i < usp_array_len(transforms); i++) {
-		const struct usp_transform *transform = transforms[i].transform;
+		const struct usp_transform *transform = transforms[i].transform, *seekable = transforms[i].seekable;
 
 		if (transform->failure && transform->failure(file, ret_why, ret_offset))
+			return true;
+		if (seekable && seekable->failure(file, ret_why, ret_offset))
 			return true;
 	}
 	return false;

@@ -29,6 +29,8 @@ struct usp_transform_row {
 	const char *form, *summary;
 	const char *example; /* options that check accepts, unless the build lacks something */
 	bool is_rewriting;   /* it makes other bytes */
+	const struct usp_transform
+		*seekable; /* the same with USP_TRANSFORM_SEEKABLE, or NULL; the check is that of transform */
 };
 
 /* Return the transform of this index, or NULL: there are no more. */
@@ -38,5 +40,7 @@ extern const struct usp_transform usp_blocks_transform, usp_digest_transform, us
 extern const struct usp_transform usp_decrypt_transform, usp_encrypt_transform;
 extern const struct usp_transform usp_decompress_transform, usp_zstd_transform, usp_gzip_transform, usp_lz4_transform,
 	usp_xz_transform;
+
+extern const struct usp_transform usp_decompress_seekable, usp_decrypt_seekable;
 
 #endif
