@@ -44,6 +44,7 @@ help:
 	@echo 'make tsan       the threaded tests under ThreadSanitizer'
 	@echo 'make soak       $(SOAK_BYTES) through every pair of endpoints and every fan-out, with its SHA-256,'
 	@echo '                reports of routes against strace, and random walks against the kernel for SOAK_SECONDS=$(SOAK_SECONDS),'
+	@echo '                as long the formats of compression and age against their programs, on the files of this machine,'
 	@echo '                and as long a relay with connections that come, go and break, and one whose surroundings change'
 	@echo 'make fuzz       look for inputs that break something, FUZZ_SECONDS=$(FUZZ_SECONDS) for each target'
 	@echo 'make mutants    put one bug after the other into the library: does a test catch it? ARGS="--help"'
@@ -104,6 +105,7 @@ soak:
 	USP_TEST_BYTES=$(SOAK_BYTES) tools/run-tests $(TESTED) --suite conformance --timeout-multiplier 20 $(ARGS)
 	for seed in 2 3 4 5; do tests/truth/routes --seed $$seed $(TESTED)/src/cli/usplice $(TESTED)/tests/truth/raw_route || exit; done
 	SOAK_SECONDS=$(SOAK_SECONDS) $(TESTED)/tests/test_walks
+	tests/soak/formats $(TESTED)/src/cli/usplice $(SOAK_SECONDS)
 	tests/soak/relay $(TESTED)/src/cli/usplice $(SOAK_SECONDS)
 	tests/soak/relay_trouble $(TESTED)/src/cli/usplice $(SOAK_SECONDS)
 	USP_FAULT_BYTES=1000003 tools/run-tests $(TESTED) --suite fault --timeout-multiplier 20 $(ARGS)
