@@ -20,7 +20,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#ifndef USP_HAVE_RENAMEAT2 /* the C library has only the number of the call */
+#define RENAME_NOREPLACE 1u
+static int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+	return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+#endif
 
 #define ATOMIC_LINK_MAX 64
 #define ATOMIC_TRIES 100
