@@ -20,7 +20,7 @@ SOAK_BYTES ?= 1G
 SOAK_SECONDS ?= 600
 # Of clang's -Weverything, with the reasons in CONTRIBUTING.md.
 NOT_EVERYTHING := atomic-implicit-seq-cst bad-function-cast cast-align cast-qual comma conditional-uninitialized \
-	disabled-macro-expansion flexible-array-extensions format-nonliteral overlength-strings padded switch-enum \
+	disabled-macro-expansion flexible-array-extensions format-nonliteral overlength-strings padded sign-conversion switch-enum \
 	unknown-warning-option unsafe-buffer-usage used-but-marked-unused
 C_FILES = $(shell find src include tests bench examples fuzz -name '*.[ch]')
 
@@ -92,6 +92,7 @@ musl:
 
 # What is off, and why, is in CONTRIBUTING.md.
 everything: $(WEVERYTHING)/build.ninja
+	meson configure $(WEVERYTHING) -Dc_args="$(NOT_EVERYTHING:%=-Wno-%)"
 	meson compile -C $(WEVERYTHING)
 
 asan: $(ASAN)/build.ninja
@@ -168,8 +169,7 @@ $(FUZZ)/build.ninja:
 		-Db_sanitize=address,undefined -Dc_args=-fsanitize=fuzzer-no-link
 
 $(WEVERYTHING)/build.ninja:
-	CC=clang meson setup $(WEVERYTHING) -Dtests=false -Dman=disabled -Dwarning_level=everything -Dwerror=true \
-		-Dc_args="$(NOT_EVERYTHING:%=-Wno-%)"
+	CC=clang meson setup $(WEVERYTHING) -Dtests=false -Dman=disabled -Dwarning_level=everything -Dwerror=true
 
 $(COVERAGE)/build.ninja:
 	meson setup $(COVERAGE) -Db_coverage=true -Doptimization=0
