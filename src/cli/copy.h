@@ -56,6 +56,7 @@ struct copy_sink {
 	bool is_new;		    /* this run made the file */
 	bool is_cut_late;	    /* cut the rest of an old file after the run, not before */
 	char error[COPY_ERROR_MAX]; /* "" without an error */
+	int code;		    /* its errno value, negative; 0 without an error */
 };
 
 /* One run of the command. */
@@ -69,6 +70,7 @@ struct copy {
 	struct usp_file *lowest;   /* the lowest of these that rewrites, lent by the one above it; NULL without one */
 	bool stage_counts;	   /* a stage ends after count bytes, so the pump need not */
 	struct stat source_object;
+	int source_error;     /* why the source failed, a negative errno value; or 0 */
 	int source_number;    /* of its descriptor: copy_inherited */
 	int64_t source_was;   /* the offset of an inherited source, before it was moved */
 	int64_t source_start; /* position of the first byte in the source; 0 in a stream */
@@ -172,6 +174,9 @@ void copy_remove_report(const struct copy *copy);
 int copy_source_failed(struct copy *copy, int error, const char *why);
 int copy_sink_failed(struct copy *copy, struct copy_sink *sink, int error, const char *why);
 int copy_usage(const char *side, const char *spec, const char *why);
+
+/* Note an error of a sink, a negative errno value and a sentence, for the report. */
+void copy_note_sink(struct copy_sink *sink, int error, const char *why);
 
 /* Run the whole copy: an exit code. */
 int copy_main(const struct copy_request *request);

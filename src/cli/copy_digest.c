@@ -310,16 +310,16 @@ static int digest_compare(struct copy *copy, int fd, const struct copy_sink *sin
 	return (int)error;
 }
 
-const char *copy_digest_read_back(struct copy *copy, const struct copy_sink *sink, uint64_t bytes, char *text)
+int copy_digest_read_back(struct copy *copy, const struct copy_sink *sink, uint64_t bytes, char *text)
 {
 	int fd = digest_reopen(sink), error = fd < 0 ? fd : digest_compare(copy, fd, sink, bytes);
 
 	if (error == 0)
-		return NULL;
+		return 0;
 	copy->was_interrupted |= error == -EINTR;
 	if (error == -EBADMSG)
 		snprintf(text, COPY_ERROR_MAX, "what was read back is not what was written");
 	else
 		snprintf(text, COPY_ERROR_MAX, "what was written cannot be read back: %s", strerror(-error));
-	return text;
+	return error;
 }

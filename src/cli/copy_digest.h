@@ -36,9 +36,9 @@ void copy_digest_say(const struct copy *copy);
 void copy_digest_json(FILE *out, const struct copy *copy);
 
 /*
- * Read back what a sink that has everything got, past the page cache, and compare its digest: NULL, or why
- * it failed, in text of COPY_ERROR_MAX bytes.
+ * Read back what a sink that has everything got, past the page cache, and compare its digest: 0, or -errno
+ * and why it failed, in text of COPY_ERROR_MAX bytes.
  */
-const char *copy_digest_read_back(struct copy *copy, const struct copy_sink *sink, uint64_t bytes, char *text);
+int copy_digest_read_back(struct copy *copy, const struct copy_sink *sink, uint64_t bytes, char *text);
 
 #endif

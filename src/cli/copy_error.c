@@ -73,6 +73,7 @@ int copy_source_failed(struct copy *copy, int error, const char *why)
 	if (error == -EBADF && strcmp(copy->request->source, "-") == 0)
 		why = standard_was_closed(STDIN_FILENO) ? "standard input is closed"
 							: "standard input is not open for reading";
+	copy->source_error = error;
 	error_text(text, error, why);
 	if (error == -EISDIR)
 		error_tar(copy, text);
@@ -108,11 +109,18 @@ int copy_sink_failed(struct copy *copy, struct copy_sink *sink, int error, const
 	if (error == -EBADF && strcmp(sink->spec, "-") == 0)
 		why = standard_was_closed(STDOUT_FILENO) ? "standard output is closed"
 							 : "standard output is not open for writing";
+	sink->code = error;
 	error_text(sink->error, error, why);
 	if (error == -EISDIR)
 		error_name_in_folder(copy, sink);
 	message_say("sink %s: %s", sink->spec, sink->error);
 	return error_blame(error, why, CLI_SINK);
+}
+
+void copy_note_sink(struct copy_sink *sink, int error, const char *why)
+{
+	sink->code = error;
+	snprintf(sink->error, COPY_ERROR_MAX, "%s", why);
 }
 
 int copy_usage(const char *side, const char *spec, const char *why)

@@ -164,9 +164,9 @@ static int run_pump(struct copy *copy)
 /* --- The destinations ------------------------------------------------------------------------------------ */
 
 /* Note a failure after the bytes that the sink got. */
-static void run_sink_failed(struct copy_sink *sink, uint64_t bytes, const char *why)
+static void run_sink_failed(struct copy_sink *sink, uint64_t bytes, int error, const char *why)
 {
-	snprintf(sink->error, COPY_ERROR_MAX, "%s", why);
+	copy_note_sink(sink, error, why);
 	message_say("sink %s: at byte %lld: %s", sink->spec, (long long)sink->start + (long long)bytes, sink->error);
 }
 
@@ -186,9 +186,9 @@ static void run_tell_sink(const struct copy *copy, struct copy_sink *sink, const
 	else
 		snprintf(why, sizeof(why), "%s", strerror(-status->error));
 	if (run_is_no_news(copy, sink, status->error))
-		snprintf(sink->error, COPY_ERROR_MAX, "%s", why);
+		copy_note_sink(sink, status->error, why);
 	else
-		run_sink_failed(sink, status->bytes, why);
+		run_sink_failed(sink, status->bytes, status->error, why);
 }
 
 static void run_sync(struct copy_sink *sink, uint64_t bytes)
@@ -196,16 +196,16 @@ static void run_sync(struct copy_sink *sink, uint64_t bytes)
 	int error = usp_file_sync(sink->file);
 
 	if (error < 0)
-		run_sink_failed(sink, bytes, strerror(-error));
+		run_sink_failed(sink, bytes, error, strerror(-error));
 }
 
 static void run_read_back(struct copy *copy, struct copy_sink *sink, uint64_t bytes)
 {
 	char text[COPY_ERROR_MAX];
-	const char *why = copy_digest_read_back(copy, sink, bytes, text);
+	int error = copy_digest_read_back(copy, sink, bytes, text);
 
-	if (why)
-		run_sink_failed(sink, bytes, why);
+	if (error < 0)
+		run_sink_failed(sink, bytes, error, text);
 }
 
 /* Give the file a name now: a file without one cannot get it after it is closed. */
@@ -214,7 +214,7 @@ static void run_link(struct copy_sink *sink, uint64_t bytes)
 	int error = atomic_link(sink->atomic, usp_file_fd(sink->file));
 
 	if (error < 0)
-		run_sink_failed(sink, bytes, strerror(-error));
+		run_sink_failed(sink, bytes, error, strerror(-error));
 }
 
 /*
@@ -226,7 +226,7 @@ static void run_close_sink(struct copy_sink *sink, uint64_t bytes)
 	int error = usp_file_close(sink->file);
 
 	if (error < 0)
-		run_sink_failed(sink, bytes, strerror(-error));
+		run_sink_failed(sink, bytes, error, strerror(-error));
 }
 
 static void run_commit(struct copy_sink *sink, uint64_t bytes, bool keeps_old)
@@ -235,7 +235,7 @@ static void run_commit(struct copy_sink *sink, uint64_t bytes, bool keeps_old)
 
 	sink->atomic = NULL;
 	if (error < 0)
-		run_sink_failed(sink, bytes, strerror(-error));
+		run_sink_failed(sink, bytes, error, strerror(-error));
 }
 
 static void run_cut_late(struct copy_sink *sink, uint64_t bytes)
@@ -243,7 +243,7 @@ static void run_cut_late(struct copy_sink *sink, uint64_t bytes)
 	int64_t end = sink->start + (int64_t)bytes;
 
 	if (ftruncate(usp_file_fd(sink->file), end) < 0)
-		run_sink_failed(sink, bytes, strerror(errno));
+		run_sink_failed(sink, bytes, -errno, strerror(errno));
 }
 
 /*
@@ -299,11 +299,11 @@ static void run_mark_cut_short(struct copy *copy, int code)
 		struct copy_sink *sink = &copy->sinks[i];
 
 		if (sink->error[0] == '\0')
-			snprintf(sink->error, COPY_ERROR_MAX, "%s",
-				 code > CLI_SIGNAL    ? "stopped by a signal"
-				 : code == CLI_SOURCE ? "the source failed"
-				 : code == CLI_SINK   ? "another sink failed"
-						      : "the copy failed");
+			copy_note_sink(sink, -ECANCELED,
+				       code > CLI_SIGNAL    ? "stopped by a signal"
+				       : code == CLI_SOURCE ? "the source failed"
+				       : code == CLI_SINK   ? "another sink failed"
+							    : "the copy failed");
 	}
 }
 
@@ -338,16 +338,18 @@ static bool run_is_whole(const struct copy *copy, int result, const struct usp_p
 	return result == first_error;
 }
 
-static int run_judge_source(const struct copy *copy, const struct usp_pump_status *status, bool is_whole)
+static int run_judge_source(struct copy *copy, const struct usp_pump_status *status, bool is_whole)
 {
 	if (status->source_error == -ECANCELED)
 		return CLI_DONE;
 	if (status->source_error == 0) {
 		if (!is_whole || copy_digest_are_known(copy))
 			return CLI_DONE;
+		copy->source_error = -EBADMSG;
 		message_say("source %s: its digest is not known", copy->request->source); /* no success without it */
 		return CLI_SOURCE;
 	}
+	copy->source_error = status->source_error;
 	if (copy_digest_say_damaged(copy, status->source_error) ||
 	    (status->source_error == -EBADMSG && copy_digest_say_wrong(copy, status->bytes)))
 		return CLI_SOURCE;

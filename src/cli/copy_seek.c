@@ -139,6 +139,8 @@ static int seek_skip(struct copy *copy)
 
 static int seek_resume_failed(struct copy *copy, struct copy_sink *sink, enum resume_result result, int64_t at)
 {
+	char text[COPY_ERROR_MAX];
+
 	if (result == RESUME_STOPPED)
 		return copy_source_failed(copy, -EINTR, NULL);
 	if (result == RESUME_SOURCE_FAILED)
@@ -146,12 +148,12 @@ static int seek_resume_failed(struct copy *copy, struct copy_sink *sink, enum re
 	if (result == RESUME_SINK_FAILED)
 		return copy_sink_failed(copy, sink, (int)at, NULL);
 	if (result == RESUME_LONGER) {
-		snprintf(sink->error, COPY_ERROR_MAX, "has more than the %lld bytes that would be there",
-			 (long long)at);
+		snprintf(text, sizeof(text), "has more than the %lld bytes that would be there", (long long)at);
+		copy_note_sink(sink, -EEXIST, text);
 		message_say("sink %s: %s", sink->spec, sink->error);
 		return CLI_SINK;
 	}
-	snprintf(sink->error, COPY_ERROR_MAX, "differs from the source, so it cannot be continued");
+	copy_note_sink(sink, -EEXIST, "differs from the source, so it cannot be continued");
 	message_say("sink %s: at byte %lld: %s", sink->spec, (long long)at, sink->error);
 	return CLI_SINK;
 }

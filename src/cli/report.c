@@ -5,6 +5,7 @@
 #include "copy.h"
 #include "copy_digest.h"
 #include "copy_rescue.h"
+#include "failure.h"
 #include "json.h"
 #include "size.h"
 #include "ways.h"
@@ -106,6 +107,8 @@ static void report_json_sink(FILE *out, const struct copy *copy, unsigned index)
 	json_put(out, sink->spec);
 	fprintf(out, ",\"bytes\":%llu,\"error\":", (unsigned long long)status.bytes);
 	json_put(out, sink->error[0] != '\0' ? sink->error : NULL);
+	putc(',', out);
+	failure_json(out, sink->code);
 	putc('}', out);
 }
 
@@ -124,7 +127,11 @@ static void report_json(FILE *out, const struct copy *copy)
 	fputs(",\"hops\":[", out);
 	for (i = 0; copy->pump && i < usp_pump_nr_hops(copy->pump); i++)
 		report_json_hop(out, copy, i);
-	fputs("],\"sinks\":[", out);
+	fputs("],\"source\":{\"spec\":", out);
+	json_put(out, copy->request->source);
+	putc(',', out);
+	failure_json(out, copy->source_error);
+	fputs("},\"sinks\":[", out);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		fputs(i > 0 ? "," : "", out);
 		report_json_sink(out, copy, i);

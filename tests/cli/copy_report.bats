@@ -9,16 +9,17 @@ load support
 	copy --json a b c
 	exits 0
 	[ "$(wc -l <<<"$stderr")" -eq 1 ]
-	[ "$(jq -c keys_unsorted <<<"$stderr")" = '["bytes","seconds","cpu_seconds","lane","by_reference","copied","unknown","rewritten","hops","sinks","stranded","digests"]' ]
+	[ "$(jq -c keys_unsorted <<<"$stderr")" = '["bytes","seconds","cpu_seconds","lane","by_reference","copied","unknown","rewritten","hops","source","sinks","stranded","digests"]' ]
 	[ "$(jq -c '.hops[] | keys_unsorted' <<<"$stderr" | sort -u)" = '["from","to","lane","by_reference","copied","unknown","rewritten","reason"]' ]
-	[ "$(jq -c '.sinks[] | keys_unsorted' <<<"$stderr" | sort -u)" = '["spec","bytes","error"]' ]
+	[ "$(jq -c '.sinks[] | keys_unsorted' <<<"$stderr" | sort -u)" = '["spec","bytes","error","code","kind"]' ]
+	[ "$(jq -c '.source' <<<"$stderr")" = '{"spec":"a","code":null,"kind":null}' ]
 }
 
 @test "its values have the right types" {
 	data a 100000
 	copy --json a b
 	exits 0
-	[ "$(jq -c 'map_values(type)' <<<"$stderr")" = '{"bytes":"number","seconds":"number","cpu_seconds":"number","lane":"string","by_reference":"number","copied":"number","unknown":"number","rewritten":"number","hops":"array","sinks":"array","stranded":"number","digests":"object"}' ]
+	[ "$(jq -c 'map_values(type)' <<<"$stderr")" = '{"bytes":"number","seconds":"number","cpu_seconds":"number","lane":"string","by_reference":"number","copied":"number","unknown":"number","rewritten":"number","hops":"array","source":"object","sinks":"array","stranded":"number","digests":"object"}' ]
 	[ "$(jq -c '.hops[] | map_values(type)' <<<"$stderr" | sort -u)" = '{"from":"string","to":"string","lane":"string","by_reference":"number","copied":"number","unknown":"number","rewritten":"number","reason":"string"}' ]
 }
 
@@ -84,7 +85,43 @@ load support
 @test "the error of a destination is in the report" {
 	copy --report report mem:hello /dev/full
 	exits 4
-	[ "$(jq -c '.sinks' report)" = '[{"spec":"/dev/full","bytes":0,"error":"No space left on device"}]' ]
+	[ "$(jq -c '.sinks' report)" = '[{"spec":"/dev/full","bytes":0,"error":"No space left on device","code":"ENOSPC","kind":"no-space"}]' ]
+}
+
+# kinds EXPECTED ARGUMENTS: code and kind of the source and of the first sink.
+kinds() {
+	local expected=$1
+	shift
+	copy --report report "$@"
+	[ "$(jq -c '[.source, .sinks[0]] | map(.code, .kind)' report)" = "$expected" ]
+}
+
+@test "each error has a code and a kind for programs" {
+	data a 100000
+	mkdir d
+	kinds '[null,null,null,null]' a b
+	kinds '["ENOENT","not-found",null,null]' missing b
+	kinds '["EISDIR","invalid",null,null]' d b
+	kinds '[null,null,"ENOENT","not-found"]' a /nowhere/b
+	kinds '[null,null,"EISDIR","invalid"]' a d
+	kinds '[null,null,"ECONNREFUSED","refused"]' a tcp:127.0.0.1:1
+	kinds '["EBADMSG","damaged","ECANCELED","stopped"]' --verify crc32c:00000000 a b
+	echo other >b
+	kinds '[null,null,"EEXIST","exists"]' --resume a b
+	kinds '[null,null,"ENOSPC","no-space"]' a /dev/full b
+	[ "$(jq -c '.sinks[1] | [.error, .code, .kind]' report)" = '["another sink failed","ECANCELED","stopped"]' ]
+	mkfifo f
+	head -c 1 f >/dev/null 3>&- &
+	kinds '[null,null,"EPIPE","disconnected"]' zero: f
+	(ulimit -f 10; kinds '[null,null,"EFBIG","too-large"]' a c)
+}
+
+@test "every kind is in the manual" {
+	sed -n 's/.*FAILURE(E[A-Z]*, "\([a-z-]*\)").*/\1/p' "$USPLICE_SOURCE_DIR"/src/cli/failure.c >kinds
+	[ -s kinds ]
+	for kind in $(sort -u kinds) other; do
+		grep -q "_${kind}_" "$USPLICE_SOURCE_DIR"/man/usplice-copy.1.scd
+	done
 }
 
 @test "a report that cannot be opened is an error before anything is copied" {
