@@ -82,6 +82,8 @@ static const struct option_row copy_options[] = {
 	 copy_parse_on_slow, FIELD(slow_ns)},
 	{"linger", 0, "TIME", "at the end, wait so long for a peer that takes nothing\nmore (default: 30s)",
 	 option_time, FIELD(linger_ns)},
+	{"idle-timeout", 0, "TIME", "give up when nothing has moved for so long", option_time, FIELD(idle_ns)},
+	{"timeout", 0, "TIME", "give up when the copy is not done after so long", option_time, FIELD(total_ns)},
 	{"on-error", 0, "WHAT", "when a sink fails: stop, the default, or continue\nwith the others",
 	 copy_parse_on_error, FIELD(continue_on_error)},
 	{"on-read-error", 0, "WHAT",
@@ -160,6 +162,8 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return copy_guard_check(request);
 	if (request->resume && request->nr_sinks > 1)
 		return "--resume takes one sink";
+	if (request->slow_ns > 0 && (request->idle_ns > 0 || request->total_ns > 0))
+		return "--on-slow detach excludes --idle-timeout and --timeout, which end the copy";
 	if (request->no_splice && request->lane == USP_LANE_KERNEL)
 		return "--no-splice and --lane kernel exclude each other";
 	if (request->snapshot && request->require_zero_copy)

@@ -20,8 +20,9 @@ struct copy_request {
 	char *const *sinks;
 	unsigned nr_sinks;
 	int64_t skip, count, seek;
-	uint64_t rate, slow_ns; /* 0: no limit; 0: wait for slow sinks */
-	uint64_t linger_ns;	/* 0: the library's default */
+	uint64_t rate, slow_ns;	    /* 0: no limit; 0: wait for slow sinks */
+	uint64_t linger_ns;	    /* 0: the library's default */
+	uint64_t idle_ns, total_ns; /* 0: wait for ever */
 	enum usp_lane_choice lane;
 	bool append, atomic, resume, sync;
 	bool no_clobber, overwrite;

@@ -44,11 +44,14 @@ static struct usp_pump_params run_params(const struct copy *copy)
 			 (request->continue_on_error ? USP_PUMP_CONTINUE_ON_ERROR : 0) |
 			 (request->slow_ns > 0 ? USP_PUMP_DETACH_SLOW : 0) | (request->no_batch ? 0 : USP_PUMP_BATCH) |
 			 (copy->count < 0 || copy->stage_counts ? 0 : USP_PUMP_COUNT) |
-			 (run_has_report(copy) ? 0 : USP_PUMP_NO_PROBE),
+			 (run_has_report(copy) ? 0 : USP_PUMP_NO_PROBE) |
+			 (request->idle_ns > 0 || request->total_ns > 0 ? USP_PUMP_TURNS : 0),
 		.count = copy->count < 0 || copy->stage_counts ? 0 : copy->count,
 		.rate = request->rate,
 		.slow_ns = request->slow_ns,
 		.linger_ns = request->linger_ns,
+		.idle_ns = request->idle_ns,
+		.total_ns = request->total_ns,
 	};
 }
 
@@ -170,6 +173,22 @@ static void run_sink_failed(struct copy_sink *sink, uint64_t bytes, int error, c
 	message_say("sink %s: at byte %lld: %s", sink->spec, (long long)sink->start + (long long)bytes, sink->error);
 }
 
+/* Say what an error of the run means. A time-out is that of an option if it has been reached. */
+static void run_error_text(const struct copy *copy, int error, char text[COPY_ERROR_MAX])
+{
+	const struct copy_request *request = copy->request;
+
+	if (error == -ETIMEDOUT && request->slow_ns > 0)
+		snprintf(text, COPY_ERROR_MAX, "took nothing for %g s and was detached",
+			 (double)request->slow_ns / 1e9);
+	else if (error == -ETIMEDOUT && request->total_ns > 0 && copy->seconds >= (double)request->total_ns / 1e9)
+		snprintf(text, COPY_ERROR_MAX, "the copy was not done after %g s", (double)request->total_ns / 1e9);
+	else if (error == -ETIMEDOUT && request->idle_ns > 0 && copy->seconds >= (double)request->idle_ns / 1e9)
+		snprintf(text, COPY_ERROR_MAX, "nothing moved for %g s", (double)request->idle_ns / 1e9);
+	else
+		snprintf(text, COPY_ERROR_MAX, "%s", strerror(-error));
+}
+
 /* Tell whether -q hides an error: a filter whose reader has gone. The exit code still tells. */
 static bool run_is_no_news(const struct copy *copy, const struct copy_sink *sink, int error)
 {
@@ -180,11 +199,7 @@ static void run_tell_sink(const struct copy *copy, struct copy_sink *sink, const
 {
 	char why[COPY_ERROR_MAX];
 
-	if (status->error == -ETIMEDOUT && copy->request->slow_ns > 0)
-		snprintf(why, sizeof(why), "took nothing for %g s and was detached",
-			 (double)copy->request->slow_ns / 1e9);
-	else
-		snprintf(why, sizeof(why), "%s", strerror(-status->error));
+	run_error_text(copy, status->error, why);
 	if (run_is_no_news(copy, sink, status->error))
 		copy_note_sink(sink, status->error, why);
 	else
@@ -340,6 +355,8 @@ static bool run_is_whole(const struct copy *copy, int result, const struct usp_p
 
 static int run_judge_source(struct copy *copy, const struct usp_pump_status *status, bool is_whole)
 {
+	char text[COPY_ERROR_MAX];
+
 	if (status->source_error == -ECANCELED)
 		return CLI_DONE;
 	if (status->source_error == 0) {
@@ -355,11 +372,12 @@ static int run_judge_source(struct copy *copy, const struct usp_pump_status *sta
 		return CLI_SOURCE;
 	if (status->source_error == -EBADMSG && copy_blocks_say_wrong(copy, status->bytes))
 		return CLI_SOURCE;
+	run_error_text(copy, status->source_error, text);
 	message_say("source %s: at byte %lld: %s%s", copy->request->source,
 		    (long long)copy_digest_input(copy, status->bytes),
 		    status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"
 		    : status->source_error == -ENODATA	    ? "it became shorter while it was read"
-							    : strerror(-status->source_error),
+							    : text,
 		    status->source_error == -EOPNOTSUPP ? " (there is more, which the kernel's splice does not give)"
 							: "");
 	return CLI_SOURCE;
@@ -449,6 +467,7 @@ static int run_transfer(struct copy *copy)
 	error = run_pump(copy);
 	if (copy->progress.is_on)
 		progress_erase(&copy->progress);
+	copy->seconds = progress_now() - started;
 	code = run_judge(copy, error);
 	copy->seconds = progress_now() - started;
 	copy->cpu_seconds = run_cpu_seconds() - cpu_seconds;

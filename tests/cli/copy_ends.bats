@@ -178,3 +178,33 @@ with theirs.makefile("rb") as stream:
     assert stream.read() == 2 * open("a", "rb").read()
 PYTHON
 }
+
+@test "--idle-timeout and --timeout end a copy, and say who was waited for" {
+	data a 3000000
+	mkfifo source sink
+	exec 7<>source 8<>sink
+	printf some >&7
+	copy --idle-timeout 200ms --report report source b
+	exits 3
+	[ "$stderr" = "usplice: source source: at byte 4: nothing moved for 0.2 s" ]
+	[ "$(jq -c '.source | [.code, .kind]' report)" = '["ETIMEDOUT","timed-out"]' ]
+	[ "$(cat b)" = some ]
+	for sinks in sink "c sink"; do
+		# shellcheck disable=SC2086
+		copy --timeout 200ms a $sinks
+		exits 4
+		says "usplice: sink sink: at byte "
+		says ": the copy was not done after 0.2 s"
+	done
+	printf more >&7
+	copy --atomic --timeout 200ms source b
+	exits 3
+	[ "$(cat b)" = some ]
+	copy --idle-timeout 60 --timeout 60 a c d
+	exits 0
+	cmp a c
+	cmp a d
+	copy --on-slow detach --timeout 1 a c
+	exits 2
+	says "--on-slow detach excludes --idle-timeout and --timeout"
+}
