@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* addr - parse the socket addresses that a user writes. */
+/* addr - parse the socket addresses that a user writes, and write them. */
 #include "base/addr.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -137,4 +140,43 @@ int usp_addr_of_path(const char *path, struct sockaddr_un *ret_addr)
 	*ret_addr = (struct sockaddr_un){.sun_family = AF_UNIX};
 	memcpy(ret_addr->sun_path, path, len);
 	return 0;
+}
+
+/* --- To text ------------------------------------------------------------------------------------------ */
+
+static size_t addr_print_path(const struct sockaddr_un *address, socklen_t address_len, char *ret_text, size_t len)
+{
+	size_t path_len = address_len > offsetof(struct sockaddr_un, sun_path)
+				  ? address_len - offsetof(struct sockaddr_un, sun_path)
+				  : 0;
+	const char *path = address->sun_path;
+	bool is_abstract = path_len && !path[0];
+
+	if (is_abstract) {
+		path++;
+		path_len--;
+	}
+	return (size_t)snprintf(ret_text, len, "unix:%s%.*s", is_abstract ? "@" : "", (int)strnlen(path, path_len),
+				path);
+}
+
+size_t usp_addr_print(const struct sockaddr *address, socklen_t address_len, char *ret_text, size_t len)
+{
+	char host[INET6_ADDRSTRLEN];
+
+	if (address->sa_family == AF_UNIX)
+		return addr_print_path((const struct sockaddr_un *)address, address_len, ret_text, len);
+	if (address->sa_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+
+		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+		return (size_t)snprintf(ret_text, len, "%s:%u", host, ntohs(in->sin_port));
+	}
+	if (address->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+
+		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+		return (size_t)snprintf(ret_text, len, "[%s]:%u", host, ntohs(in6->sin6_port));
+	}
+	return (size_t)snprintf(ret_text, len, "unknown");
 }

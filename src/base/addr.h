@@ -27,4 +27,7 @@ int usp_addr_begin(const char *text, int type, struct addrinfo **ret_list, struc
 /* Make the UNIX address of a path: 0, -ENAMETOOLONG, or -EINVAL if the path is empty. */
 int usp_addr_of_path(const char *path, struct sockaddr_un *ret_addr);
 
+/* Write "127.0.0.1:80", "[::1]:80" or "unix:PATH", cut to len. Returns the length. */
+size_t usp_addr_print(const struct sockaddr *address, socklen_t address_len, char *ret_text, size_t len);
+
 #endif

@@ -12,8 +12,8 @@
 #include <errno.h>
 
 #include "base/alloc.h"
+#include "base/cidr.h"
 #include "base/sys.h"
-#include "relay/cidr.h"
 #include "relay/proxy.h"
 #include "relay/worker.h"
 

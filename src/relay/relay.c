@@ -8,7 +8,9 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
+#include "base/addr.h"
 #include "base/alloc.h"
+#include "base/cidr.h"
 #include "base/compiler.h"
 #include "base/own.h"
 #include "base/sized.h"
@@ -17,7 +19,6 @@
 #include "lanes/kpipe.h"
 #include "relay/accept.h"
 #include "relay/account.h"
-#include "relay/cidr.h"
 #include "relay/door.h"
 #include "relay/keepalive.h"
 #include "relay/run.h"
@@ -355,7 +356,7 @@ static ssize_t relay_print_address(int fd, char *ret_text, size_t len)
 
 	if (ret < 0)
 		return ret;
-	return (ssize_t)usp_sockaddr_print((struct sockaddr *)&address, address_len, ret_text, len);
+	return (ssize_t)usp_addr_print((struct sockaddr *)&address, address_len, ret_text, len);
 }
 
 ssize_t usp_relay_address(struct usp_relay *relay, unsigned index, char *ret_text, size_t len)

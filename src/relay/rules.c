@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "relay/cidr.h"
+#include "base/cidr.h"
 
 #define RULES_ADDRESS_LEN 16
 #define RULES_POINT_LEN (1 + RULES_ADDRESS_LEN) /* the family, then the address, so that families are apart */

@@ -146,44 +146,7 @@ int usp_sockaddr_bind(int fd, const struct addrinfo *source)
 	return usp_sys_bind(fd, source->ai_addr, source->ai_addrlen);
 }
 
-/* --- To text and numbers ------------------------------------------------------------------------------- */
-
-static size_t sockaddr_print_path(const struct sockaddr_un *address, socklen_t address_len, char *ret_text, size_t len)
-{
-	size_t path_len = address_len > offsetof(struct sockaddr_un, sun_path)
-				  ? address_len - offsetof(struct sockaddr_un, sun_path)
-				  : 0;
-	const char *path = address->sun_path;
-	bool is_abstract = path_len && !path[0];
-
-	if (is_abstract) {
-		path++;
-		path_len--;
-	}
-	return (size_t)snprintf(ret_text, len, "unix:%s%.*s", is_abstract ? "@" : "", (int)strnlen(path, path_len),
-				path);
-}
-
-size_t usp_sockaddr_print(const struct sockaddr *address, socklen_t address_len, char *ret_text, size_t len)
-{
-	char host[INET6_ADDRSTRLEN];
-
-	if (address->sa_family == AF_UNIX)
-		return sockaddr_print_path((const struct sockaddr_un *)address, address_len, ret_text, len);
-	if (address->sa_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)address;
-
-		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-		return (size_t)snprintf(ret_text, len, "%s:%u", host, ntohs(in->sin_port));
-	}
-	if (address->sa_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
-
-		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-		return (size_t)snprintf(ret_text, len, "[%s]:%u", host, ntohs(in6->sin6_port));
-	}
-	return (size_t)snprintf(ret_text, len, "unknown");
-}
+/* --- To other forms ------------------------------------------------------------------------------------ */
 
 void usp_sockaddr_unmap(struct sockaddr_storage *address)
 {

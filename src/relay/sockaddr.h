@@ -45,9 +45,6 @@ int usp_sockaddr_resolve_source(const char *text, struct addrinfo **ret_list);
  */
 int usp_sockaddr_bind(int fd, const struct addrinfo *source);
 
-/* Write "127.0.0.1:80", "[::1]:80" or "unix:PATH", cut to len. Returns the length. */
-size_t usp_sockaddr_print(const struct sockaddr *address, socklen_t address_len, char *ret_text, size_t len);
-
 /* Turn an IPv4 address in the form of IPv6, as a listener for both families gets it, into one of IPv4. */
 void usp_sockaddr_unmap(struct sockaddr_storage *address);
 

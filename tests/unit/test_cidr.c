@@ -4,7 +4,7 @@
 #include "support.h"
 
 #include "base/alloc.h"
-#include "relay/cidr.h"
+#include "base/cidr.h"
 
 /* An address without a port; a path that begins with '/'; "" for one that nobody bound. */
 static struct sockaddr_storage address_of(const char *text)

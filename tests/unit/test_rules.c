@@ -6,7 +6,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 
-#include "relay/cidr.h"
+#include "base/cidr.h"
 #include "support.h"
 
 #define NR_RANDOM_RULES 40

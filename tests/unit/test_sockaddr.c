@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_place - the addresses of a relay: from text, to text, to numbers; and listening there. */
+#include "base/addr.h"
 #include "net.h"
 #include "relay/door.h"
 #include "relay/sockaddr.h"
@@ -25,7 +26,7 @@ static void assert_prints(const struct sockaddr *address, socklen_t len, const c
 {
 	char text[128];
 
-	assert_int_equal(usp_sockaddr_print(address, len, text, sizeof(text)), strlen(wanted));
+	assert_int_equal(usp_addr_print(address, len, text, sizeof(text)), strlen(wanted));
 	assert_string_equal(text, wanted);
 }
 
@@ -120,7 +121,7 @@ static void what_is_too_long_is_cut(void **state)
 
 	(void)state;
 	memset(text, '!', sizeof(text));
-	assert_true(usp_sockaddr_print((const struct sockaddr *)&address, sizeof(address), text, 10) >= 9);
+	assert_true(usp_addr_print((const struct sockaddr *)&address, sizeof(address), text, 10) >= 9);
 	assert_string_equal(text, "127.0.0.1");
 	assert_int_equal(text[10], '!');
 	assert_prints(&other, sizeof(other), "unknown");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cidr - blocks of addresses, such as 10.0.0.0/8, and whether they contain an address. */
-#include "relay/cidr.h"
+#include "base/cidr.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

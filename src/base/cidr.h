@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* cidr - blocks of addresses, such as 10.0.0.0/8, and whether they contain an address. */
-#ifndef USP_RELAY_CIDR_H
-#define USP_RELAY_CIDR_H
+#ifndef USP_BASE_CIDR_H
+#define USP_BASE_CIDR_H
 
 #include <stdbool.h>
 #include <stddef.h>
