@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* codec_gzip - gzip by zlib. */
+/* codec_gzip - gzip: decoded by ISA-L or zlib, encoded by zlib. */
 #include "codec/codec.h"
 
 #ifdef USP_HAVE_ZLIB
@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "codec/inflate.h"
 
 #define GZIP_WINDOW (15 + 16) /* the largest one, in a wrapper of gzip */
 #define GZIP_PIECE ((size_t)1 << 30)
@@ -18,10 +19,6 @@
 static struct {
 	pthread_once_t once;
 	bool is_there;
-	__typeof__(inflateInit2_) *inflate_init;
-	__typeof__(inflate) *inflate;
-	__typeof__(inflateReset) *inflate_reset;
-	__typeof__(inflateEnd) *inflate_end;
 	__typeof__(deflateInit2_) *deflate_init;
 	__typeof__(deflate) *deflate;
 	__typeof__(deflateEnd) *deflate_end;
@@ -30,10 +27,6 @@ static struct {
 static void gzip_load(void)
 {
 	gzip.is_there = usp_codec_load("libz.so.1", (const struct usp_codec_function[]){
-							    {"inflateInit2_", &gzip.inflate_init},
-							    {"inflate", &gzip.inflate},
-							    {"inflateReset", &gzip.inflate_reset},
-							    {"inflateEnd", &gzip.inflate_end},
 							    {"deflateInit2_", &gzip.deflate_init},
 							    {"deflate", &gzip.deflate},
 							    {"deflateEnd", &gzip.deflate_end},
@@ -44,57 +37,49 @@ static void gzip_load(void)
 static const char *gzip_missing(void)
 {
 	pthread_once(&gzip.once, gzip_load);
-	return gzip.is_there ? NULL : "needs libz.so.1, which cannot be loaded";
+	return gzip.is_there && usp_inflate_zlib.is_there() ? NULL : "needs libz.so.1, which cannot be loaded";
 }
 
 /* Where a decoder is: gzip(1) allows zeros behind the last member. */
 enum gzip_place { GZIP_FIRST, GZIP_WITHIN, GZIP_BETWEEN, GZIP_PADDING };
 
-struct gzip {
-	z_stream stream;
+struct gzip_decoder {
+	const struct usp_inflate *inflate;
+	void *member;
 	enum gzip_place place;
 };
 
-/* Let zlib see a piece of io. */
-static void gzip_lend(struct gzip *gz, const struct usp_codec_io *io)
+static void gzip_decoder_free(void *state)
 {
-	gz->stream.next_in = (unsigned char *)io->in;
-	gz->stream.avail_in = (unsigned)usp_min(io->in_len, GZIP_PIECE);
-	gz->stream.next_out = io->out;
-	gz->stream.avail_out = (unsigned)usp_min(io->out_len, GZIP_PIECE);
+	struct gzip_decoder *gz = state;
+
+	if (gz)
+		gz->inflate->free(gz->member);
+	usp_free(gz);
 }
 
-static void gzip_take_back(struct gzip *gz, struct usp_codec_io *io)
+void *usp_gzip_decoder_open(const struct usp_inflate *inflate)
 {
-	io->in_len -= (size_t)(gz->stream.next_in - io->in);
-	io->in = gz->stream.next_in;
-	io->out_len -= (size_t)(gz->stream.next_out - io->out);
-	io->out = gz->stream.next_out;
+	struct gzip_decoder *gz = usp_alloc(sizeof(*gz));
+
+	if (!gz)
+		return NULL;
+	gz->inflate = inflate;
+	gz->member = inflate->open();
+	if (gz->member)
+		return gz;
+	gzip_decoder_free(gz);
+	return NULL;
 }
 
 static void *gzip_decoder_open(int level)
 {
-	struct gzip *gz = usp_alloc(sizeof(*gz));
-
 	(void)level;
-	if (gz && gzip.inflate_init(&gz->stream, GZIP_WINDOW, ZLIB_VERSION, (int)sizeof(gz->stream)) != Z_OK) {
-		usp_free(gz);
-		return NULL;
-	}
-	return gz;
-}
-
-static void gzip_decoder_free(void *state)
-{
-	struct gzip *gz = state;
-
-	if (gz)
-		gzip.inflate_end(&gz->stream);
-	usp_free(gz);
+	return usp_gzip_decoder_open(usp_inflate_isal.is_there() ? &usp_inflate_isal : &usp_inflate_zlib);
 }
 
 /* Skip zeros behind a member. Anything else but another member is an error. */
-static int gzip_look_behind(struct gzip *gz, struct usp_codec_io *io, const char **ret_why)
+static int gzip_look_behind(struct gzip_decoder *gz, struct usp_codec_io *io, const char **ret_why)
 {
 	while (io->in_len && *io->in == 0) {
 		gz->place = GZIP_PADDING;
@@ -112,27 +97,23 @@ static int gzip_look_behind(struct gzip *gz, struct usp_codec_io *io, const char
 }
 
 /* Decode a piece of a member: 0 or -errno. */
-static int gzip_inflate(struct gzip *gz, struct usp_codec_io *io, const char **ret_why)
+static int gzip_inflate(struct gzip_decoder *gz, struct usp_codec_io *io, const char **ret_why)
 {
-	int ret;
+	int ret = gz->inflate->run(gz->member, io);
 
-	gzip_lend(gz, io);
-	ret = gzip.inflate(&gz->stream, Z_NO_FLUSH);
-	gzip_take_back(gz, io);
-	if (ret == Z_STREAM_END) {
+	if (ret == USP_CODEC_DONE) {
 		gz->place = GZIP_BETWEEN;
-		gzip.inflate_reset(&gz->stream);
+		gz->inflate->reset(gz->member);
 		return 0;
 	}
-	if (ret == Z_OK || (ret == Z_BUF_ERROR && !io->in_len))
-		return 0;
-	*ret_why = ret == Z_MEM_ERROR ? "there is no memory (gzip)" : "the data is damaged (gzip)";
-	return ret == Z_MEM_ERROR ? -ENOMEM : -EBADMSG;
+	if (ret < 0)
+		*ret_why = ret == -ENOMEM ? "there is no memory (gzip)" : "the data is damaged (gzip)";
+	return ret;
 }
 
 static int gzip_decode(void *state, struct usp_codec_io *io, const char **ret_why)
 {
-	struct gzip *gz = state;
+	struct gzip_decoder *gz = state;
 	size_t room;
 	int ret = 0;
 
@@ -149,6 +130,27 @@ static int gzip_decode(void *state, struct usp_codec_io *io, const char **ret_wh
 		return ret;
 	*ret_why = "the input is cut off (gzip)";
 	return gz->place < GZIP_BETWEEN ? -EBADMSG : USP_CODEC_DONE;
+}
+
+struct gzip {
+	z_stream stream;
+};
+
+/* Let zlib see a piece of io. */
+static void gzip_lend(struct gzip *gz, const struct usp_codec_io *io)
+{
+	gz->stream.next_in = (unsigned char *)io->in;
+	gz->stream.avail_in = (unsigned)usp_min(io->in_len, GZIP_PIECE);
+	gz->stream.next_out = io->out;
+	gz->stream.avail_out = (unsigned)usp_min(io->out_len, GZIP_PIECE);
+}
+
+static void gzip_take_back(struct gzip *gz, struct usp_codec_io *io)
+{
+	io->in_len -= (size_t)(gz->stream.next_in - io->in);
+	io->in = gz->stream.next_in;
+	io->out_len -= (size_t)(gz->stream.next_out - io->out);
+	io->out = gz->stream.next_out;
 }
 
 static void *gzip_encoder_open(int level)
