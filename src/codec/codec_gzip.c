@@ -6,11 +6,13 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <zlib.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "codec/inflate.h"
+#include "codec/split.h"
 
 #define GZIP_WINDOW (15 + 16) /* the largest one, in a wrapper of gzip */
 #define GZIP_PIECE ((size_t)1 << 30)
@@ -123,14 +125,79 @@ static int gzip_decode(void *state, struct usp_codec_io *io, const char **ret_wh
 			ret = gzip_look_behind(gz, io, ret_why);
 		else if (gz->place == GZIP_FIRST && io->in_len)
 			gz->place = GZIP_WITHIN;
-		if (ret == 0 && gz->place == GZIP_WITHIN && io->out_len)
+		if (ret == 0 && gz->place == GZIP_WITHIN && io->out_len) {
 			ret = gzip_inflate(gz, io, ret_why);
+			if (ret == 0 && gz->place == GZIP_BETWEEN && io->stops_behind)
+				return USP_CODEC_BETWEEN;
+		}
 	} while (ret == 0 && io->out_len && (io->in_len || io->out_len < room));
 	if (ret < 0 || !io->is_end || io->in_len || !io->out_len)
 		return ret;
 	*ret_why = "the input is cut off (gzip)";
 	return gz->place < GZIP_BETWEEN ? -EBADMSG : USP_CODEC_DONE;
 }
+
+/* --- The members of BGZF ------------------------------------------------------------------------------------ */
+
+/*
+ * BGZF, the format of bgzip(1), has a member for 64 KiB at most, and says the length of each in its header. A wrong length
+ * makes the piece fail, and then the stream is decoded without it.
+ */
+#define BGZF_HEADER 18
+#define BGZF_MOST ((size_t)64 << 10) /* of what a member makes */
+#define BGZF_LEAST 26		     /* header and trailer */
+
+static enum usp_scan_result bgzf_scan(struct usp_scan *scan, const unsigned char *member, size_t len)
+{
+	static const unsigned char first[] = {0x1f, 0x8b, 8, 4}, extra[] = {6, 0, 'B', 'C', 2, 0};
+	const unsigned char *size;
+
+	if (len < BGZF_HEADER) {
+		scan->need = BGZF_HEADER;
+		return USP_SCAN_MORE;
+	}
+	if (memcmp(member, first, sizeof(first)) != 0 || memcmp(member + 10, extra, sizeof(extra)) != 0)
+		return USP_SCAN_NEVER;
+	scan->need = (size_t)(member[16] | member[17] << 8) + 1;
+	if (scan->need < BGZF_LEAST)
+		return USP_SCAN_NEVER;
+	if (len < scan->need)
+		return USP_SCAN_MORE;
+	size = member + scan->need - 4;
+	scan->room = ((size_t)size[0] | (size_t)size[1] << 8 | (size_t)size[2] << 16 | (size_t)size[3] << 24) + 1;
+	return scan->room > BGZF_MOST + 1 ? USP_SCAN_NEVER : USP_SCAN_UNIT; /* full room would look like too little */
+}
+
+static int bgzf_work(void *worker, struct usp_piece *piece)
+{
+	struct gzip_decoder *gz = worker;
+	struct usp_codec_io io = {
+		.in = piece->in, .in_len = piece->in_len, .out = piece->out, .out_len = piece->room, .is_end = true};
+	const char *why;
+	int ret;
+
+	gz->place = GZIP_FIRST;
+	ret = gzip_decode(gz, &io, &why);
+	if (ret != USP_CODEC_DONE || gz->place == GZIP_PADDING)
+		return ret < 0 ? ret : -EBADMSG;
+	piece->out_len = piece->room - io.out_len;
+	return 0;
+}
+
+static void gzip_resume(void *state, const struct usp_split_frame *frame)
+{
+	struct gzip_decoder *gz = state;
+
+	(void)frame;
+	gz->place = GZIP_BETWEEN;
+}
+
+static const struct usp_split bgzf_split = {
+	.scan = bgzf_scan, .open = gzip_decoder_open, .run = bgzf_work, .free = gzip_decoder_free};
+
+#define GZIP_BGZF (&bgzf_split)
+
+/* --- The encoder -------------------------------------------------------------------------------------------- */
 
 struct gzip {
 	z_stream stream;
@@ -195,6 +262,8 @@ static const char *gzip_missing(void)
 	return "this build has no gzip";
 }
 
+#define GZIP_BGZF NULL
+#define gzip_resume NULL
 #define gzip_decoder_open NULL
 #define gzip_decode NULL
 #define gzip_decoder_free NULL
@@ -214,6 +283,10 @@ const struct usp_codec usp_codec_gzip = {
 	.decoded = "decompressed (gzip)",
 	.encoded = "compressed (gzip)",
 	.missing = gzip_missing,
-	.decoder = {.open = gzip_decoder_open, .run = gzip_decode, .free = gzip_decoder_free},
-	.encoder = {.open = gzip_encoder_open, .run = gzip_encode, .free = gzip_encoder_free},
+	.decoder = {.open = gzip_decoder_open,
+		    .run = gzip_decode,
+		    .free = gzip_decoder_free,
+		    .split = GZIP_BGZF,
+		    .resume = gzip_resume},
+	.encoder = {.open = gzip_encoder_open, .run = gzip_encode, .free = gzip_encoder_free, .split = &usp_split_gzip},
 };

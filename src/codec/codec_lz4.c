@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "codec/split.h"
 
 #define LZ4_PIECE ((size_t)64 << 10) /* of the input, compressed by one call */
 
@@ -95,6 +96,8 @@ static int lz4_decode(void *state, struct usp_codec_io *io, const char **ret_why
 		io->out += out;
 		io->out_len -= out;
 		decoder->is_within = left;
+		if (!left && io->stops_behind)
+			return USP_CODEC_BETWEEN;
 		if (!in && !out)
 			break;
 	}
@@ -102,6 +105,17 @@ static int lz4_decode(void *state, struct usp_codec_io *io, const char **ret_why
 		return 0;
 	*ret_why = "the input is cut off (lz4)";
 	return decoder->is_within ? -EBADMSG : USP_CODEC_DONE;
+}
+
+/* Let a decoder begin within a frame, behind its header. */
+static void lz4_resume(void *state, const struct usp_split_frame *frame)
+{
+	struct lz4_decoder *decoder = state;
+	size_t in = frame->head_len, out = 0;
+
+	decoder->is_within = in;
+	if (in)
+		lz4.decompress(decoder->context, NULL, &out, frame->head, &in, NULL);
 }
 
 /* liblz4 wants room for all that a call may give, so it gives into memory of our own. */
@@ -201,6 +215,7 @@ static const char *lz4_missing(void)
 #define lz4_decoder_open NULL
 #define lz4_decode NULL
 #define lz4_decoder_free NULL
+#define lz4_resume NULL
 #define lz4_encoder_open NULL
 #define lz4_encode NULL
 #define lz4_encoder_free NULL
@@ -217,6 +232,10 @@ const struct usp_codec usp_codec_lz4 = {
 	.decoded = "decompressed (lz4)",
 	.encoded = "compressed (lz4)",
 	.missing = lz4_missing,
-	.decoder = {.open = lz4_decoder_open, .run = lz4_decode, .free = lz4_decoder_free},
+	.decoder = {.open = lz4_decoder_open,
+		    .run = lz4_decode,
+		    .free = lz4_decoder_free,
+		    .split = &usp_split_lz4,
+		    .resume = lz4_resume},
 	.encoder = {.open = lz4_encoder_open, .run = lz4_encode, .free = lz4_encoder_free},
 };

@@ -173,10 +173,10 @@ static int isal_run(void *arg, struct usp_codec_io *io)
 	ret = isal.inflate(state);
 	io->in_len -= (size_t)(state->next_in - io->in);
 	io->in = state->next_in;
+	if (ret < 0)
+		return -EBADMSG; /* it may have counted bytes behind the good ones, which it did not write */
 	io->out_len -= (size_t)(state->next_out - io->out);
 	io->out = state->next_out;
-	if (ret < 0)
-		return -EBADMSG;
 	return state->block_state == ISAL_BLOCK_FINISH ? USP_CODEC_DONE : 0;
 }
 

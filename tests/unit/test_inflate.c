@@ -44,8 +44,8 @@ static const struct {
 /* Both libraries agree on what a stream is: whole, damaged or cut off. What is whole gives the same bytes. */
 static int assert_alike(const unsigned char *in, size_t len, size_t *ret_len)
 {
-	static unsigned char by_zlib[ROOM], by_isal[ROOM];
-	size_t zlib_len, isal_len, zlib_taken, isal_taken;
+	static unsigned char by_zlib[ROOM], by_isal[ROOM], before[ROOM];
+	size_t zlib_len, isal_len, zlib_taken, isal_taken, before_len = 0;
 	int error = decode(&usp_inflate_zlib, in, len, ROOM, ROOM, by_zlib, &zlib_len, &zlib_taken);
 
 	for (unsigned i = 0; i < ARRAY_LEN(pieces); i++) {
@@ -54,6 +54,9 @@ static int assert_alike(const unsigned char *in, size_t len, size_t *ret_len)
 
 		assert_int_equal(got, error);
 		assert_memory_equal(by_zlib, by_isal, zlib_len < isal_len ? zlib_len : isal_len);
+		before_len = i && isal_len > before_len ? before_len : isal_len;
+		assert_memory_equal(before, by_isal, i ? before_len : 0);
+		memcpy(before, by_isal, before_len);
 		if (error >= 0) {
 			assert_int_equal(zlib_len, isal_len);
 			assert_int_equal(zlib_taken, isal_taken);
