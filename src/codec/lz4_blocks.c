@@ -2,8 +2,9 @@
 /*
  * lz4_blocks - the blocks of an lz4 frame one by one, where they do not refer to each other.
  *
- * The checksum of the content goes over all blocks of a frame in order, so it is made in join. A block that cannot be
- * decoded is left to the decoder of the stream, which is told the header of its frame.
+ * The checksum of the content goes over all blocks of a frame in order. A worker checks frames that are whole in its piece;
+ * join does it for those that go over several. A piece that cannot be decoded is left to the decoder of the stream, which
+ * is told the header of its frame.
  */
 #include "codec/split.h"
 
@@ -25,6 +26,7 @@
 #define FRAME_CONTENT_SIZE 6
 #define FRAME_LEAST 7
 #define BLOCK_IS_STORED 0x80000000u
+#define BLOCK_RATIO 256 /* a byte makes no more than 255 */
 
 enum frame_flag {
 	FLAG_DICTIONARY = 0x01,
@@ -108,13 +110,11 @@ static enum usp_scan_result blocks_scan(struct usp_scan *scan, const unsigned ch
 	if (size > frame_block_max(frame))
 		return USP_SCAN_NONE;
 	scan->need += size + (frame_has(frame, size ? FLAG_BLOCK_SUM : FLAG_CONTENT_SUM) ? 4 : 0);
-	scan->room = size ? frame_block_max(frame) : 0;
+	scan->room = size <= frame_block_max(frame) / BLOCK_RATIO ? BLOCK_RATIO * size : frame_block_max(frame);
 	if (len < scan->need)
 		return USP_SCAN_MORE;
-	if (!blocks_number(unit)) {
-		scan->is_end = true;
+	if (!blocks_number(unit))
 		frame->head_len = 0;
-	}
 	return USP_SCAN_UNIT;
 }
 
@@ -152,37 +152,78 @@ static int blocks_decode(struct usp_piece *piece, const struct usp_split_frame *
 	return got < 0 ? -EBADMSG : 0;
 }
 
-/* The header of the frame may be in front, and its end behind; then is_last is set. */
+/* Tell whether a frame of so many bytes is as its header and its end say. Header and end are in the input. */
+static bool frame_is_right(const unsigned char *header, uint64_t len, uint32_t sum, const unsigned char *end)
+{
+	const unsigned char *size = header + FRAME_CONTENT_SIZE;
+
+	if (header[FRAME_FLAGS] & FLAG_CONTENT_SIZE &&
+	    len != (blocks_number(size) | (uint64_t)blocks_number(size + 4) << 32))
+		return false;
+	return !(header[FRAME_FLAGS] & FLAG_CONTENT_SUM) || sum == blocks_number(end + 4);
+}
+
+/* Begin with a frame whose header is at *at, and go behind it. */
+static void blocks_begin(struct usp_piece *piece, struct usp_split_frame *frame, size_t *at)
+{
+	memcpy(frame->head, piece->in + *at, FRAME_LEAST);
+	frame->head_len = FRAME_LEAST;
+	piece->has_begun = true;
+	piece->begin_at = *at;
+	piece->begin_out = piece->out_len;
+	*at += frame_has(frame, FLAG_CONTENT_SIZE) ? FRAME_LEAST + 8 : FRAME_LEAST;
+}
+
+/* End the frame, whose end mark is at *at, and go behind it: 0 or -EBADMSG. */
+static int blocks_end(struct usp_piece *piece, struct usp_split_frame *frame, size_t *at)
+{
+	const unsigned char *out = piece->out + piece->begin_out, *header = piece->in + piece->begin_at;
+	size_t len = piece->out_len - piece->begin_out, end = *at;
+
+	*at += frame_has(frame, FLAG_CONTENT_SUM) ? 8 : 4;
+	frame->head_len = 0;
+	if (!piece->has_begun) {
+		piece->has_ended = true;
+		piece->end_at = end;
+		piece->end_out = piece->out_len;
+		return 0;
+	}
+	piece->has_begun = false;
+	return frame_is_right(header, len, frame_has(frame, FLAG_CONTENT_SUM) ? XXH32(out, len, 0) : 0, piece->in + end)
+		       ? 0
+		       : -EBADMSG;
+}
+
 static int blocks_work(void *worker, struct usp_piece *piece)
 {
 	struct usp_split_frame frame = piece->frame;
-	size_t at = 0, len;
+	size_t at = 0;
 	int ret = 0;
 
 	(void)worker;
-	if (!frame.head_len) {
-		memcpy(frame.head, piece->in, FRAME_LEAST);
-		at = frame_has(&frame, FLAG_CONTENT_SIZE) ? FRAME_LEAST + 8 : FRAME_LEAST;
-	}
-	for (; ret == 0 && at < piece->in_len; at += 4 + len + (frame_has(&frame, FLAG_BLOCK_SUM) ? 4 : 0)) {
+	while (ret == 0 && at < piece->in_len) {
 		uint32_t header = blocks_number(piece->in + at);
+		size_t len = header & ~BLOCK_IS_STORED;
 
-		len = header & ~BLOCK_IS_STORED;
-		if (!header) {
-			piece->is_last = true;
-			break;
+		if (!frame.head_len) {
+			blocks_begin(piece, &frame, &at);
+		} else if (!header) {
+			ret = blocks_end(piece, &frame, &at);
+		} else {
+			ret = blocks_decode(piece, &frame, piece->in + at + 4, header, len);
+			at += 4 + len + (frame_has(&frame, FLAG_BLOCK_SUM) ? 4 : 0);
 		}
-		ret = blocks_decode(piece, &frame, piece->in + at + 4, header, len);
 	}
 	return ret;
 }
 
 /* --- In order ----------------------------------------------------------------------------------------------- */
 
+/* A frame that goes over several pieces. */
 struct joint {
 	XXH32_state_t *sum;
-	uint64_t len; /* what the frame has made */
-	struct usp_split_frame frame;
+	uint64_t len; /* what it has made */
+	unsigned char header[FRAME_LEAST + 8];
 };
 
 static void joint_free(void *arg)
@@ -207,40 +248,44 @@ static void *joint_open(void)
 	return NULL;
 }
 
-/* Begin with a frame whose header is the first of the piece. */
-static void joint_begin(struct joint *joint, const struct usp_piece *piece)
+static void joint_update(struct joint *joint, const unsigned char *out, size_t len)
 {
-	memcpy(joint->frame.head, piece->in, FRAME_LEAST);
-	if (frame_has(&joint->frame, FLAG_CONTENT_SIZE))
-		memcpy(joint->frame.head, piece->in, FRAME_LEAST + 8);
+	joint->len += len;
+	if (joint->header[FRAME_FLAGS] & FLAG_CONTENT_SUM)
+		XXH32_update(joint->sum, out, len);
+}
+
+static void joint_begin(struct joint *joint, const unsigned char *header)
+{
+	memcpy(joint->header, header, header[FRAME_FLAGS] & FLAG_CONTENT_SIZE ? FRAME_LEAST + 8 : FRAME_LEAST);
 	joint->len = 0;
 	XXH32_reset(joint->sum, 0);
 }
 
-static bool joint_is_right(const struct joint *joint, const struct usp_piece *piece)
+/* End the frame that came from before: 0, or -EBADMSG behind its last byte. */
+static int joint_end(struct joint *joint, struct usp_piece *piece, const char **ret_why)
 {
-	const unsigned char *size = joint->frame.head + FRAME_CONTENT_SIZE;
-
-	if (frame_has(&joint->frame, FLAG_CONTENT_SIZE) &&
-	    joint->len != (blocks_number(size) | (uint64_t)blocks_number(size + 4) << 32))
-		return false;
-	return !frame_has(&joint->frame, FLAG_CONTENT_SUM) ||
-	       XXH32_digest(joint->sum) == blocks_number(piece->in + piece->in_len - 4);
+	if (frame_is_right(joint->header, joint->len, XXH32_digest(joint->sum), piece->in + piece->end_at))
+		return 0;
+	piece->in_len = piece->end_at + 4;
+	piece->out_len = piece->end_out;
+	*ret_why = "the data is damaged (lz4)";
+	return -EBADMSG;
 }
 
 static int joint_add(void *arg, struct usp_piece *piece, const char **ret_why)
 {
 	struct joint *joint = arg;
 
-	if (!piece->frame.head_len)
-		joint_begin(joint, piece);
-	joint->len += piece->out_len;
-	if (frame_has(&joint->frame, FLAG_CONTENT_SUM))
-		XXH32_update(joint->sum, piece->out, piece->out_len);
-	if (!piece->is_last || joint_is_right(joint, piece))
+	if (piece->frame.head_len)
+		joint_update(joint, piece->out, piece->has_ended ? piece->end_out : piece->out_len);
+	if (piece->has_ended && joint_end(joint, piece, ret_why) < 0)
+		return -EBADMSG;
+	if (!piece->has_begun)
 		return 0;
-	*ret_why = "the data is damaged (lz4)";
-	return -EBADMSG;
+	joint_begin(joint, piece->in + piece->begin_at);
+	joint_update(joint, piece->out + piece->begin_out, piece->out_len - piece->begin_out);
+	return 0;
 }
 
 const struct usp_split usp_split_lz4 = {

@@ -46,7 +46,12 @@ struct usp_piece {
 	size_t room, out_len;
 	struct usp_split_frame frame; /* at the first byte */
 	bool is_first, is_last;	      /* of an encoder */
-	uint32_t crc;		      /* for join */
+
+	/* What run tells join. */
+	uint32_t crc;
+	bool has_ended, has_begun; /* a frame from before ends here, and one begins that goes on behind */
+	size_t end_at, end_out;	   /* where, in the input and the output */
+	size_t begin_at, begin_out;
 };
 
 struct usp_split {

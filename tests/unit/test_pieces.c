@@ -257,6 +257,30 @@ static void what_is_damaged_ends_with_good_bytes(void **state)
 	}
 }
 
+#ifdef USP_HAVE_LZ4
+/* The checksum of a frame that is in one piece, and of one that goes over several, with a frame behind it. */
+static void a_wrong_checksum_of_lz4_ends_with_its_frame(void **state)
+{
+	static const size_t lens[] = {1000, 300000, 3000000, 9000000};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(lens) * ARRAY_LEN(thread_flags) * 2; i++) {
+		unsigned flags = thread_flags[i % ARRAY_LEN(thread_flags)];
+		size_t plain_len = lens[i / ARRAY_LEN(thread_flags) / 2], len;
+		size_t first = lz4_pack(plain, plain_len, i & 1 ? 7 : 1, packed);
+		size_t both = first + lz4_pack(plain, 2000, 1, packed + first);
+		struct usp_file *stage;
+
+		packed[first - 1] ^= 1;
+		stage = open_over("decompress", packed, both, flags);
+		assert_int_equal(read_all(stage, 1 << 20, PLAIN_LEN, &len), -EBADMSG);
+		assert_true(len <= plain_len && len + (256 << 10) >= plain_len);
+		assert_memory_equal(got, plain, len);
+		drop(&stage);
+	}
+}
+#endif
+
 static void input_that_is_cut_off_is_never_a_short_success(void **state)
 {
 	(void)state;
@@ -447,6 +471,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(frames_are_decoded_in_order),
 		CASE(what_is_damaged_ends_with_good_bytes),
+#ifdef USP_HAVE_LZ4
+		CASE(a_wrong_checksum_of_lz4_ends_with_its_frame),
+#endif
 		CASE(input_that_is_cut_off_is_never_a_short_success),
 		CASE(bytes_that_come_late_are_waited_for),
 		CASE(a_small_pipe_gets_all_of_it),
