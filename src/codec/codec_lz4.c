@@ -237,5 +237,8 @@ const struct usp_codec usp_codec_lz4 = {
 		    .free = lz4_decoder_free,
 		    .split = &usp_split_lz4,
 		    .resume = lz4_resume},
-	.encoder = {.open = lz4_encoder_open, .run = lz4_encode, .free = lz4_encoder_free},
+	.encoder = {.open = lz4_encoder_open,
+		    .run = lz4_encode,
+		    .free = lz4_encoder_free,
+		    .split = &usp_split_lz4_encode},
 };

@@ -77,6 +77,6 @@ struct usp_split {
 };
 
 /* The tables that are not in the file of their codec. Their scan is NULL in a build without the libraries. */
-extern const struct usp_split usp_split_lz4, usp_split_gzip;
+extern const struct usp_split usp_split_lz4, usp_split_lz4_encode, usp_split_gzip;
 
 #endif

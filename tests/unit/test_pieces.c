@@ -438,6 +438,29 @@ static void gzip_of_several_threads_is_one_member(void **state)
 }
 #endif
 
+#ifdef USP_HAVE_LZ4
+static void lz4_of_several_threads_is_one_frame(void **state)
+{
+	static const size_t lens[] = {0, 1, 4194303, 4194304, 4194305, 20000000};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(lens) * ARRAY_LEN(thread_flags); i++) {
+		size_t len = lens[i / ARRAY_LEN(thread_flags)], got_len, room = PACKED_LEN;
+		unsigned flags = thread_flags[i % ARRAY_LEN(thread_flags)];
+		struct usp_file *stage = open_over(i & 1 ? "lz4:1" : "lz4:3", plain, len, flags);
+		LZ4F_dctx *context;
+
+		assert_int_equal(read_all(stage, 77777, PLAIN_LEN, &got_len), 0);
+		assert_false(LZ4F_isError(LZ4F_createDecompressionContext(&context, LZ4F_VERSION)));
+		assert_int_equal(LZ4F_decompress(context, packed, &room, got, &got_len, NULL), 0);
+		LZ4F_freeDecompressionContext(context);
+		assert_int_equal(room, len);
+		assert_memory_equal(packed, plain, len);
+		drop(&stage);
+	}
+}
+#endif
+
 static int setup(void **state)
 {
 	uint32_t random = 1;
@@ -481,6 +504,9 @@ int main(void)
 		CASE(a_stage_may_be_closed_while_its_threads_work),
 #ifdef USP_HAVE_ZLIB
 		CASE(gzip_of_several_threads_is_one_member),
+#endif
+#ifdef USP_HAVE_LZ4
+		CASE(lz4_of_several_threads_is_one_frame),
 #endif
 	};
 
