@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 
+from codec import codec_cases
+from files import file_run, remove, settle, timed
 from measure import CPU, Bar, Case, Contender, Run, Stopwatch, finish, start
 from relay import RELAY_CASES
 
@@ -52,13 +54,6 @@ class Bench:
         return path
 
 
-def timed(start_all, contender_index):
-    """Run the programs that start_all gives and wait for all of them."""
-    watch = Stopwatch()
-    cpu = [finish(process) for process in start_all()]
-    return watch.read(cpu[contender_index], sum(cpu))
-
-
 # --- File to TCP ---------------------------------------------------------------------------------
 
 def tcp_run(bench, how, mode, command):
@@ -89,24 +84,6 @@ def tcp_cases(bench):
 
 
 # --- File to file --------------------------------------------------------------------------------
-
-def remove(paths):
-    for path in paths:
-        if os.path.exists(path):
-            os.unlink(path)
-
-
-def settle(paths, is_fresh):
-    """The sinks as they should be, and nothing left to write back."""
-    if is_fresh:
-        remove(paths)
-    os.sync()
-
-
-def file_run(command, sinks, is_fresh, **kwargs):
-    settle(sinks, is_fresh)
-    return timed(lambda: [start(command, **kwargs)], 0)
-
 
 def file_case(bench, folder, name, is_fresh):
     source, sink = bench.source(folder, bench.size), os.path.join(folder, "sink")
@@ -306,6 +283,7 @@ CASES = {
     "pipeline": pipeline_cases,
     "fan-out": fan_out_cases,
     "digest": digest_cases,
+    "codec": codec_cases,
     "threads": threads_cases,
     **RELAY_CASES,
 }

@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "codec/split.h"
 
 static const struct usp_codec *const codecs[] = {&usp_codec_zstd, &usp_codec_gzip, &usp_codec_lz4, &usp_codec_xz};
 
@@ -132,6 +133,28 @@ static int any_begin(struct any *any, const struct usp_codec *codec, const char 
 	return 0;
 }
 
+const struct usp_split *usp_codec_any_split(void *state, const unsigned char *in, size_t len)
+{
+	struct any *any = state, first = {.nr_head = usp_min(len, USP_CODEC_MAGIC_MAX)};
+	const struct usp_codec *codec;
+	const char *why;
+	bool may;
+
+	memcpy(first.head, in, first.nr_head);
+	codec = any->codec || any->nr_head || any->skip ? any->codec : any_match(&first, &may);
+	if (!codec || !codec->decoder.split || !codec->decoder.split->scan)
+		return NULL;
+	return any->codec || any_begin(any, codec, &why) == 0 ? codec->decoder.split : NULL;
+}
+
+static void any_resume(void *state, const struct usp_split_frame *frame)
+{
+	struct any *any = state;
+
+	if (any->codec->decoder.resume)
+		any->codec->decoder.resume(any->state, frame);
+}
+
 /* Look at one more byte of the head: 0 or -errno. */
 static int any_look(struct any *any, unsigned char byte, const char **ret_why)
 {
@@ -206,6 +229,7 @@ static int any_run(void *state, struct usp_codec_io *io, const char **ret_why)
 		if (ret < 0 || !io->out_len)
 			return ret;
 	}
+	any->given = any->nr_head = 0;
 	return any->codec->decoder.run(any->state, io, ret_why);
 }
 
@@ -216,4 +240,5 @@ const char *usp_codec_any_found(const void *state)
 	return any->codec ? any->codec->decoded : NULL;
 }
 
-const struct usp_codec_side usp_codec_any_decoder = {.open = any_open, .run = any_run, .free = any_free};
+const struct usp_codec_side usp_codec_any_decoder = {
+	.open = any_open, .run = any_run, .free = any_free, .resume = any_resume};

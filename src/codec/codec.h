@@ -12,11 +12,16 @@ struct usp_codec_io {
 	size_t in_len;
 	unsigned char *out;
 	size_t out_len;
-	bool is_end; /* nothing follows in */
+	bool is_end;	   /* nothing follows in */
+	bool stops_behind; /* a decoder returns USP_CODEC_BETWEEN behind each frame */
 };
 
-#define USP_CODEC_DONE 1 /* the input has ended, and everything was given */
+#define USP_CODEC_DONE 1    /* the input has ended, and everything was given */
+#define USP_CODEC_BETWEEN 2 /* a frame has ended, and everything was given */
 #define USP_CODEC_MAGIC_MAX 8
+
+struct usp_split;
+struct usp_split_frame; /* both in split.h */
 
 /*
  * One direction of a codec. run works until in or out is used up: 0, USP_CODEC_DONE, or -errno and a static sentence
@@ -25,7 +30,10 @@ struct usp_codec_io {
 struct usp_codec_side {
 	void *(*open)(int level); /* NULL without memory; a decoder ignores level */
 	int (*run)(void *state, struct usp_codec_io *io, const char **ret_why);
-	void (*free)(void *state); /* takes NULL */
+	void (*free)(void *state);     /* takes NULL */
+	const struct usp_split *split; /* how threads can share the work; NULL, or one without scan: not at all */
+	/* Tell a decoder that whole units of split came before, and in which frame it is. NULL: it need not know. */
+	void (*resume)(void *state, const struct usp_split_frame *frame);
 };
 
 struct usp_codec {
@@ -46,6 +54,12 @@ extern const struct usp_codec usp_codec_zstd, usp_codec_gzip, usp_codec_lz4, usp
 /* A decoder that finds the format by the first bytes, and the reason for the account once it has, else NULL. */
 extern const struct usp_codec_side usp_codec_any_decoder;
 const char *usp_codec_any_found(const void *state);
+
+/*
+ * Tell how threads can share the work at what comes next, which begins with these bytes of the input. NULL: not at all,
+ * or there are too few bytes to know the format.
+ */
+const struct usp_split *usp_codec_any_split(void *state, const unsigned char *in, size_t len);
 
 /* Return the codec of this index, or NULL: there are no more. */
 const struct usp_codec *usp_codec_at(unsigned index);

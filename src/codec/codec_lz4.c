@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "codec/split.h"
 
 #define LZ4_PIECE ((size_t)64 << 10) /* of the input, compressed by one call */
 
@@ -151,11 +152,14 @@ static int lz4_decode(void *state, struct usp_codec_io *io, const char **ret_why
 	struct lz4_decoder *decoder = state;
 
 	while (io->out_len && (io->in_len || !lz4_may_end(decoder))) {
+		bool was_within = decoder->place == LZ4_FRAME;
 		size_t in = io->in_len, out = io->out_len;
 		int ret = lz4_step(decoder, io, ret_why);
 
 		if (ret < 0)
 			return ret;
+		if (was_within && decoder->place == LZ4_BETWEEN && io->stops_behind)
+			return USP_CODEC_BETWEEN;
 		if (in == io->in_len && out == io->out_len)
 			break;
 	}
@@ -163,6 +167,17 @@ static int lz4_decode(void *state, struct usp_codec_io *io, const char **ret_why
 		return 0;
 	*ret_why = "the input is cut off (lz4)";
 	return lz4_may_end(decoder) ? USP_CODEC_DONE : -EBADMSG;
+}
+
+/* Let a decoder begin within a frame, behind its header. */
+static void lz4_resume(void *state, const struct usp_split_frame *frame)
+{
+	struct lz4_decoder *decoder = state;
+	size_t in = frame->head_len, out = 0;
+
+	decoder->place = in ? LZ4_FRAME : LZ4_BETWEEN;
+	if (in)
+		lz4.decompress(decoder->context, NULL, &out, frame->head, &in, NULL);
 }
 
 /* liblz4 wants room for all that a call may give, so it gives into memory of our own. */
@@ -262,6 +277,7 @@ static const char *lz4_missing(void)
 #define lz4_decoder_open NULL
 #define lz4_decode NULL
 #define lz4_decoder_free NULL
+#define lz4_resume NULL
 #define lz4_encoder_open NULL
 #define lz4_encode NULL
 #define lz4_encoder_free NULL
@@ -280,6 +296,13 @@ const struct usp_codec usp_codec_lz4 = {
 	.decoded = "decompressed (lz4)",
 	.encoded = "compressed (lz4)",
 	.missing = lz4_missing,
-	.decoder = {.open = lz4_decoder_open, .run = lz4_decode, .free = lz4_decoder_free},
-	.encoder = {.open = lz4_encoder_open, .run = lz4_encode, .free = lz4_encoder_free},
+	.decoder = {.open = lz4_decoder_open,
+		    .run = lz4_decode,
+		    .free = lz4_decoder_free,
+		    .split = &usp_split_lz4,
+		    .resume = lz4_resume},
+	.encoder = {.open = lz4_encoder_open,
+		    .run = lz4_encode,
+		    .free = lz4_encoder_free,
+		    .split = &usp_split_lz4_encode},
 };

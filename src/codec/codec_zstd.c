@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/sys.h"
+#include "codec/split.h"
 
 static struct {
 	pthread_once_t once;
@@ -17,6 +18,7 @@ static struct {
 	__typeof__(ZSTD_createDCtx) *create_dctx;
 	__typeof__(ZSTD_freeDCtx) *free_dctx;
 	__typeof__(ZSTD_decompressStream) *decompress;
+	__typeof__(ZSTD_decompressDCtx) *decompress_all;
 	__typeof__(ZSTD_createCCtx) *create_cctx;
 	__typeof__(ZSTD_freeCCtx) *free_cctx;
 	__typeof__(ZSTD_CCtx_setParameter) *set;
@@ -30,6 +32,7 @@ static void zstd_load(void)
 							       {"ZSTD_createDCtx", &zstd.create_dctx},
 							       {"ZSTD_freeDCtx", &zstd.free_dctx},
 							       {"ZSTD_decompressStream", &zstd.decompress},
+							       {"ZSTD_decompressDCtx", &zstd.decompress_all},
 							       {"ZSTD_createCCtx", &zstd.create_cctx},
 							       {"ZSTD_freeCCtx", &zstd.free_cctx},
 							       {"ZSTD_CCtx_setParameter", &zstd.set},
@@ -92,6 +95,8 @@ static int zstd_decode(void *state, struct usp_codec_io *io, const char **ret_wh
 		io->out += out.pos;
 		io->out_len -= out.pos;
 		decoder->is_within = left;
+		if (!left && io->stops_behind)
+			return USP_CODEC_BETWEEN;
 		if (!in.pos && !out.pos)
 			break;
 	}
@@ -100,6 +105,128 @@ static int zstd_decode(void *state, struct usp_codec_io *io, const char **ret_wh
 	*ret_why = "the input is cut off (zstd)";
 	return decoder->is_within ? -EBADMSG : USP_CODEC_DONE;
 }
+
+/* --- Frames one by one -------------------------------------------------------------------------------------- */
+
+#define FRAME_LEAST 5 /* magic, and the descriptor */
+#define FRAME_SKIP_HEADER 8
+#define FRAME_BLOCK_MAX ((size_t)128 << 10)
+
+static uint64_t zstd_number(const unsigned char *at, size_t len)
+{
+	uint64_t number = 0;
+
+	while (len--)
+		number = number << 8 | at[len];
+	return number;
+}
+
+/* Bytes of the header of a frame with this descriptor, and of the size of its content in there. */
+static size_t zstd_header_len(unsigned descriptor, size_t *ret_size_len)
+{
+	bool is_single = descriptor & 0x20;
+
+	*ret_size_len = descriptor >> 6 ? (size_t)1 << (descriptor >> 6) : is_single;
+	return FRAME_LEAST + !is_single + *ret_size_len;
+}
+
+/* Look at the header of a frame, which is whole. What it says of a window or a dictionary is for the decoder of the stream. */
+static enum usp_scan_result zstd_scan_header(struct usp_scan *scan, const unsigned char *frame, size_t header_len,
+					     size_t size_len)
+{
+	unsigned descriptor = frame[4];
+	uint64_t size = zstd_number(frame + header_len - size_len, size_len) + (size_len == 2 ? 256 : 0);
+
+	if (descriptor & 0x0f & ~0x04u || (!(descriptor & 0x20) && frame[5] > 17 << 3))
+		return USP_SCAN_NONE; /* a dictionary, or more than 128 MiB */
+	if (size > USP_SPLIT_ROOM_MAX)
+		return USP_SCAN_NONE;
+	scan->has_size = size_len;
+	scan->size = size_len ? (size_t)size : 0;
+	scan->at = header_len;
+	return USP_SCAN_MORE;
+}
+
+/* Look at the header of a block, and go behind it. */
+static enum usp_scan_result zstd_scan_block(struct usp_scan *scan, const unsigned char *frame)
+{
+	uint64_t header = zstd_number(frame + scan->at, 3);
+	size_t len = (size_t)(header >> 3);
+	unsigned type = header >> 1 & 3;
+
+	if (type == 3 || len > FRAME_BLOCK_MAX)
+		return USP_SCAN_NONE;
+	scan->room += type == 2 ? FRAME_BLOCK_MAX : len;
+	scan->at += 3 + (type == 1 ? 1 : len);
+	scan->need = scan->at + 3;
+	if (header & 1) {
+		scan->is_last = true;
+		scan->need = scan->at + (frame[4] & 0x04 ? 4 : 0);
+		scan->room = scan->has_size ? scan->size : scan->room;
+	}
+	return USP_SCAN_MORE;
+}
+
+static enum usp_scan_result zstd_scan_begin(struct usp_scan *scan, const unsigned char *frame, size_t len)
+{
+	size_t header_len, size_len;
+
+	scan->need = FRAME_LEAST;
+	if (len < scan->need)
+		return USP_SCAN_MORE;
+	if ((zstd_number(frame, 4) & ~(uint64_t)15) == ZSTD_MAGIC_SKIPPABLE_START) {
+		scan->need = FRAME_SKIP_HEADER;
+		if (len < scan->need)
+			return USP_SCAN_MORE;
+		scan->need += zstd_number(frame + 4, 4);
+		return len < scan->need ? USP_SCAN_MORE : USP_SCAN_UNIT;
+	}
+	if (zstd_number(frame, 4) != ZSTD_MAGICNUMBER)
+		return USP_SCAN_NEVER;
+	header_len = zstd_header_len(frame[4], &size_len);
+	scan->need = header_len + 3;
+	return len < scan->need ? USP_SCAN_MORE : zstd_scan_header(scan, frame, header_len, size_len);
+}
+
+static enum usp_scan_result zstd_scan(struct usp_scan *scan, const unsigned char *frame, size_t len)
+{
+	enum usp_scan_result result = USP_SCAN_MORE;
+
+	if (!scan->at)
+		result = zstd_scan_begin(scan, frame, len);
+	while (result == USP_SCAN_MORE && len >= scan->need) {
+		if (scan->is_last)
+			return USP_SCAN_UNIT;
+		result = zstd_scan_block(scan, frame);
+	}
+	return result;
+}
+
+static void *zstd_worker_open(int level)
+{
+	(void)level;
+	return zstd.create_dctx();
+}
+
+static int zstd_work(void *worker, struct usp_piece *piece)
+{
+	size_t len = zstd.decompress_all(worker, piece->out, piece->room, piece->in, piece->in_len);
+
+	if (zstd.is_error(len))
+		return -EBADMSG;
+	piece->out_len = len;
+	return 0;
+}
+
+static void zstd_worker_free(void *worker)
+{
+	zstd.free_dctx(worker); /* takes NULL */
+}
+
+static const struct usp_split zstd_split = {
+	.scan = zstd_scan, .open = zstd_worker_open, .run = zstd_work, .free = zstd_worker_free};
+
+/* --- The encoder -------------------------------------------------------------------------------------------- */
 
 static void zstd_encoder_free(void *state)
 {
@@ -140,6 +267,8 @@ static int zstd_encode(void *state, struct usp_codec_io *io, const char **ret_wh
 	return io->is_end && left == 0 ? USP_CODEC_DONE : 0;
 }
 
+#define ZSTD_SPLIT (&zstd_split)
+
 #else
 
 static const char *zstd_missing(void)
@@ -147,6 +276,7 @@ static const char *zstd_missing(void)
 	return "this build has no zstd";
 }
 
+#define ZSTD_SPLIT NULL
 #define zstd_decoder_open NULL
 #define zstd_decode NULL
 #define zstd_decoder_free NULL
@@ -166,6 +296,6 @@ const struct usp_codec usp_codec_zstd = {
 	.decoded = "decompressed (zstd)",
 	.encoded = "compressed (zstd)",
 	.missing = zstd_missing,
-	.decoder = {.open = zstd_decoder_open, .run = zstd_decode, .free = zstd_decoder_free},
+	.decoder = {.open = zstd_decoder_open, .run = zstd_decode, .free = zstd_decoder_free, .split = ZSTD_SPLIT},
 	.encoder = {.open = zstd_encoder_open, .run = zstd_encode, .free = zstd_encoder_free},
 };

@@ -17,7 +17,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -26,6 +25,8 @@
 #include "base/sys.h"
 #include "base/thread.h"
 #include "codec/codec.h"
+#include "codec/split.h"
+#include "pieces/pieces.h"
 #include "splice/file.h"
 #include "splice/iter.h"
 #include "splice/pipe.h"
@@ -39,14 +40,31 @@
 #define REWRITE_PULLED_SLOTS 64
 #define REWRITE_RETRY_NS 1000000 /* where there is nothing to wait for */
 
+/* How the input goes from here on. */
+enum rewrite_way {
+	WAY_CHOOSE,  /* a frame may begin: look at its first bytes */
+	WAY_PIECES,  /* in pieces, by several threads */
+	WAY_LEAVING, /* as a stream: first what was taken for pieces */
+	WAY_STREAM
+};
+
 /* What makes the bytes. It belongs to the caller's thread, or to the stage's own once there is one. */
 struct rewrite_work {
 	const struct usp_codec_side *codec;
 	void *state;
+	int level;
 	bool has_length;
 	int64_t left; /* bytes until the input ends, with has_length */
 	struct usp_pipe *pulled;
 	bool has_pulled_all, is_done;
+	enum rewrite_way way;
+	bool may_split;		   /* threads may share the work, if the format is such */
+	struct usp_pieces *pieces; /* NULL until there is a format that can be split */
+	bool has_units;		   /* pieces have made something */
+	bool must_leave;	   /* go on as a stream when the pieces are done */
+	bool has_cut_all;	   /* an encoder has its last piece */
+	int below_error;	   /* of the file below, which comes again */
+	size_t left_done;	   /* of what was taken for pieces: the stream has it */
 	struct usp_folio *folio;
 	size_t filled;	 /* bytes of the folio that are made */
 	uint64_t seen;	 /* bytes of the input that the codec took */
@@ -78,7 +96,8 @@ static int rewrite_run(struct rewrite_work *work, const unsigned char *in, size_
 				  .in_len = *len,
 				  .out = work->folio->base + work->filled,
 				  .out_len = REWRITE_FOLIO - work->filled,
-				  .is_end = is_end};
+				  .is_end = is_end,
+				  .stops_behind = work->may_split && work->way == WAY_STREAM && !is_end};
 	sigset_t old_mask;
 	int ret;
 
@@ -88,6 +107,8 @@ static int rewrite_run(struct rewrite_work *work, const unsigned char *in, size_
 	*len -= io.in_len;
 	work->seen += *len;
 	work->filled = REWRITE_FOLIO - io.out_len;
+	if (ret == USP_CODEC_BETWEEN)
+		work->way = WAY_CHOOSE;
 	return ret;
 }
 
@@ -100,7 +121,7 @@ static ssize_t rewrite_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t 
 	(void)pipe;
 	if (atomic_load_explicit(&rewrite->must_quit, memory_order_relaxed))
 		return -ECANCELED;
-	if (rewrite->work.filled == REWRITE_FOLIO)
+	if (rewrite->work.filled == REWRITE_FOLIO || rewrite->work.way == WAY_CHOOSE)
 		return 0;
 	ret = rewrite_run(&rewrite->work, usp_buf_bytes(buf), &len, false);
 	if (ret < 0)
@@ -118,7 +139,7 @@ static int rewrite_take(struct rewrite *rewrite, unsigned flags)
 	ret = usp_splice_from_pipe(work->pulled, USP_MAX_RW_COUNT, flags, rewrite_actor, rewrite);
 	if (work->error)
 		return work->error;
-	if (ret == 0 && work->filled < REWRITE_FOLIO && usp_pipe_len(work->pulled))
+	if (ret == 0 && work->filled < REWRITE_FOLIO && work->way == WAY_STREAM && usp_pipe_len(work->pulled))
 		return -EIO; /* confirm found that the bytes are gone */
 	return ret < 0 ? (int)ret : 0;
 }
@@ -145,26 +166,51 @@ static int rewrite_pull(struct rewrite *rewrite, unsigned flags)
 	struct usp_file *file = rewrite->file;
 	ssize_t ret = 0;
 
-	if (len && (work->filled || rewrite->made) &&
+	if (work->below_error)
+		return work->below_error;
+	if (len && (work->filled || rewrite->made || (work->pieces && usp_pieces_can_go_on(work->pieces))) &&
 	    !(usp_file_poll(file->below) & (POLLIN | POLLERR | POLLHUP | POLLNVAL)))
 		return -EAGAIN;
 	if (len)
 		ret = usp_stack_pull(file, work->pulled, len, flags);
 	work->has_pulled_all = ret == 0;
 	work->left -= work->has_length && ret > 0 ? ret : 0;
+	if (ret < 0 && ret != -EAGAIN && ret != -EINTR)
+		work->below_error = (int)ret;
 	return ret < 0 ? (int)ret : 0;
 }
 
-/* --- The work ----------------------------------------------------------------------------------------------- */
+/* --- A stream ----------------------------------------------------------------------------------------------- */
 
-/* Fill the folio: 0 when it is full or all is done, -EAGAIN or -errno. */
+/* Let the codec take what pieces have left, or go on behind it: 0 or -errno. */
+static int rewrite_take_left(struct rewrite_work *work)
+{
+	size_t len;
+	const unsigned char *in = usp_pieces_left(work->pieces, work->left_done, &len);
+	int ret = 0;
+
+	if (in)
+		ret = rewrite_run(work, in, &len, false);
+	else
+		work->way = WAY_STREAM;
+	work->left_done = len;
+	return ret < 0 ? ret : 0;
+}
+
+/* Fill the folio: 0 when it is full, all is done, or a frame may begin; -EAGAIN or -errno. */
 static int rewrite_fill(struct rewrite *rewrite, unsigned flags)
 {
 	struct rewrite_work *work = &rewrite->work;
 	int ret = 0;
 
-	while (ret == 0 && work->filled < REWRITE_FOLIO && !work->is_done) {
-		if (usp_pipe_len(work->pulled))
+	if (!work->folio)
+		work->folio = usp_folio_new(REWRITE_FOLIO);
+	if (!work->folio)
+		return -ENOMEM;
+	while (ret == 0 && work->filled < REWRITE_FOLIO && !work->is_done && work->way != WAY_CHOOSE) {
+		if (work->way == WAY_LEAVING)
+			ret = rewrite_take_left(work);
+		else if (usp_pipe_len(work->pulled))
 			ret = rewrite_take(rewrite, flags);
 		else if (work->has_pulled_all)
 			ret = rewrite_end(work);
@@ -174,6 +220,185 @@ static int rewrite_fill(struct rewrite *rewrite, unsigned flags)
 	return ret;
 }
 
+/* --- Pieces ------------------------------------------------------------------------------------------------- */
+
+/* Go on as a stream. */
+static void rewrite_leave(struct rewrite_work *work)
+{
+	const struct usp_split_frame *frame = usp_pieces_frame(work->pieces);
+
+	if (work->codec->resume && (work->has_units || frame->head_len))
+		work->codec->resume(work->state, frame);
+	work->way = WAY_LEAVING;
+	work->must_leave = false;
+	work->left_done = 0;
+}
+
+/* Wait for the next piece, and have its folio: 0 or -errno. */
+static int rewrite_next(struct rewrite_work *work)
+{
+	struct usp_folio *folio = NULL;
+	size_t len = 0, taken = 0;
+	int ret = usp_pieces_next(work->pieces, &folio, &len, &taken, &work->why);
+
+	if (ret == USP_PIECES_STREAM) {
+		work->may_split = false;
+		rewrite_leave(work);
+		return 0;
+	}
+	work->seen += taken;
+	if (folio) {
+		if (work->folio)
+			usp_folio_put(work->folio);
+		work->has_units = true;
+		work->folio = folio;
+		work->filled = len;
+	}
+	work->error = ret < 0 ? ret : 0;
+	return ret < 0 ? ret : 0;
+}
+
+/* Give the pieces the bytes of one buf, until there are enough. */
+static ssize_t rewrite_feed_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
+{
+	struct rewrite *rewrite = arg;
+	struct rewrite_work *work = &rewrite->work;
+	int ret;
+
+	(void)pipe;
+	if (atomic_load_explicit(&rewrite->must_quit, memory_order_relaxed))
+		return -ECANCELED;
+	if (work->must_leave || usp_pieces_is_full(work->pieces))
+		return 0;
+	ret = usp_pieces_feed(work->pieces, usp_buf_bytes(buf), &len);
+	if (ret < 0)
+		work->error = ret;
+	if (ret == USP_PIECES_NEVER)
+		work->may_split = false;
+	work->must_leave = ret > 0;
+	return ret < 0 ? ret : (ssize_t)len;
+}
+
+/* Let the pieces take what was pulled: 0, -EAGAIN for bytes that come later, or -errno. */
+static int rewrite_feed(struct rewrite *rewrite, unsigned flags)
+{
+	struct rewrite_work *work = &rewrite->work;
+	ssize_t ret;
+
+	if (usp_pieces_has_some(work->pieces) || usp_pieces_can_go_on(work->pieces))
+		flags |= USP_SPLICE_NONBLOCK;
+	ret = usp_splice_from_pipe(work->pulled, USP_MAX_RW_COUNT, flags, rewrite_feed_actor, rewrite);
+	if (work->error)
+		return work->error;
+	if (ret == 0 && !work->must_leave && !usp_pieces_is_full(work->pieces) && usp_pipe_len(work->pulled))
+		return -EIO;
+	return ret < 0 ? (int)ret : 0;
+}
+/* Let an encoder end: 0 or -errno. */
+static int rewrite_end_pieces(struct rewrite_work *work)
+{
+	if (!work->has_cut_all) {
+		work->has_cut_all = true;
+		return usp_pieces_end(work->pieces);
+	}
+	if (usp_pieces_has_some(work->pieces))
+		return rewrite_next(work);
+	work->is_done = true;
+	return 0;
+}
+
+/* There is no more input for now, or none at all: go on with what there is: 0, -EAGAIN or -errno. */
+static int rewrite_drain(struct rewrite_work *work, int error)
+{
+	if (usp_pieces_has_some(work->pieces))
+		return rewrite_next(work);
+	if (usp_pieces_cut(work->pieces) < 0)
+		return -ENOMEM;
+	if (usp_pieces_has_some(work->pieces))
+		return 0;
+	if (work->codec->split && work->codec->split->is_encoder)
+		return error;
+	if (work->must_leave || error != -EAGAIN || usp_pieces_can_go_on(work->pieces))
+		rewrite_leave(work);
+	else
+		return error;
+	return 0;
+}
+
+/* Do the next step of the work in pieces: 0, also with a folio, -EAGAIN or -errno. */
+static int rewrite_step(struct rewrite *rewrite, unsigned flags)
+{
+	struct rewrite_work *work = &rewrite->work;
+	bool is_encoder = work->codec->split && work->codec->split->is_encoder;
+	int ret = 0;
+
+	if (usp_pieces_is_full(work->pieces))
+		return rewrite_next(work);
+	if (work->must_leave)
+		return rewrite_drain(work, 0);
+	if (usp_pipe_len(work->pulled))
+		ret = rewrite_feed(rewrite, flags);
+	else if (!work->has_pulled_all)
+		ret = rewrite_pull(rewrite, flags);
+	else
+		return is_encoder ? rewrite_end_pieces(work) : rewrite_drain(work, 0);
+	if (ret == 0 || ret == -EINTR || work->error)
+		return ret;
+	return rewrite_drain(work, ret);
+}
+
+/* Find how the input that begins with the bytes of a buf can be split. It takes none of them. */
+static ssize_t rewrite_look_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
+{
+	const struct usp_split **split = ((void **)arg)[0];
+
+	(void)pipe;
+	*split = usp_codec_any_split(((void **)arg)[1], usp_buf_bytes(buf), len);
+	return 0;
+}
+
+/* Have something to look at, where a frame begins: 0, -EAGAIN or -errno. */
+static int rewrite_look(struct rewrite *rewrite, unsigned flags, const struct usp_split **ret_split)
+{
+	struct rewrite_work *work = &rewrite->work;
+	void *arg[] = {ret_split, work->state};
+	int ret = 0;
+
+	*ret_split = work->codec->split;
+	if (work->codec != &usp_codec_any_decoder)
+		return 0;
+	while (ret == 0 && !usp_pipe_len(work->pulled) && !work->has_pulled_all)
+		ret = rewrite_pull(rewrite, flags);
+	if (ret == 0 && usp_pipe_len(work->pulled))
+		ret = (int)usp_splice_from_pipe(work->pulled, USP_MAX_RW_COUNT, flags, rewrite_look_actor, arg);
+	return ret;
+}
+
+/* Choose how the input goes on: 0, -EAGAIN or -errno. */
+static int rewrite_choose(struct rewrite *rewrite, unsigned flags)
+{
+	struct rewrite_work *work = &rewrite->work;
+	const struct usp_split *split = NULL;
+	int ret = work->may_split ? rewrite_look(rewrite, flags, &split) : 0;
+
+	if (ret < 0)
+		return ret;
+	work->way = WAY_STREAM;
+	if (!split || !split->scan)
+		return 0;
+	if (!work->pieces) {
+		work->pieces = usp_pieces_new(split, work->level);
+		if (!work->pieces)
+			return -ENOMEM;
+		if (rewrite->made)
+			usp_pieces_start(work->pieces, usp_sys_nr_processors());
+	}
+	work->way = WAY_PIECES;
+	return 0;
+}
+
+/* --- The work ----------------------------------------------------------------------------------------------- */
+
 /* Make the next folio: 1 with bytes in it, 0 at the end, -EAGAIN or -errno. An error waits until the bytes are gone. */
 static int rewrite_make(struct rewrite *rewrite, unsigned flags)
 {
@@ -182,24 +407,50 @@ static int rewrite_make(struct rewrite *rewrite, unsigned flags)
 
 	if (work->error || work->is_done)
 		return work->error;
-	if (!work->folio)
-		work->folio = usp_folio_new(REWRITE_FOLIO);
-	if (!work->folio)
-		return -ENOMEM;
-	ret = rewrite_fill(rewrite, flags);
+	while (ret == 0 && !work->filled && !work->is_done) {
+		if (work->way == WAY_CHOOSE)
+			ret = rewrite_choose(rewrite, flags);
+		else if (work->way == WAY_PIECES)
+			ret = rewrite_step(rewrite, flags);
+		else
+			ret = rewrite_fill(rewrite, flags);
+	}
 	if (ret < 0 && ret != -EAGAIN && ret != -EINTR)
 		work->error = ret;
 	return work->filled ? 1 : ret;
 }
 
-/* Make a buf of the folio, which it takes along. */
-static struct usp_buf rewrite_take_folio(struct rewrite_work *work)
+/* Note that len bytes of the folio were passed on. */
+static void rewrite_give(struct rewrite *rewrite, size_t len)
 {
-	struct usp_buf buf = {.ops = &usp_folio_buf_ops, .store = work->folio, .len = work->filled};
+	struct rewrite_work *work = &rewrite->work;
 
+	rewrite->given += len;
+	if (rewrite->given < work->filled)
+		return;
+	if (work->folio)
+		usp_folio_put(work->folio);
 	work->folio = NULL;
-	work->filled = 0;
-	return buf;
+	rewrite->given = work->filled = 0;
+}
+
+/* Push references to the folio: bytes or -errno. */
+static ssize_t rewrite_push(struct rewrite *rewrite, struct usp_pipe *pipe, size_t len)
+{
+	struct rewrite_work *work = &rewrite->work;
+	size_t room, done = 0, limit = usp_pipe_slot_bytes(pipe);
+
+	while (done < len && work->filled && usp_pipe_room(pipe, &room)) {
+		struct usp_buf buf = {.ops = &usp_folio_buf_ops, .store = work->folio, .offset = rewrite->given};
+
+		buf.len = usp_min(usp_min(len - done, work->filled - rewrite->given), usp_min(room, limit));
+		if (!usp_folio_get(work->folio))
+			return done ? (ssize_t)done : -EFAULT;
+		usp_pipe_push(pipe, &buf, 1);
+		done += buf.len;
+		rewrite_give(rewrite, buf.len);
+	}
+	return (ssize_t)done;
 }
 
 /* --- The thread --------------------------------------------------------------------------------------------- */
@@ -218,24 +469,36 @@ static int rewrite_await(struct rewrite *rewrite)
 	return ret < 0 && ret != -EINTR ? ret : 0;
 }
 
+/* Pass the folio on: 1, or -errno. */
+static int rewrite_pass_on(struct rewrite *rewrite)
+{
+	ssize_t ret = 1;
+
+	while (rewrite->work.filled && ret > 0) {
+		if (usp_pipe_begin_write(rewrite->made, 0) < 0)
+			return -EPIPE;
+		ret = rewrite_push(rewrite, rewrite->made, USP_MAX_RW_COUNT);
+		usp_pipe_end_write(rewrite->made);
+	}
+	return ret < 0 ? (int)ret : 1;
+}
+
 static void *rewrite_main(void *arg)
 {
 	struct rewrite *rewrite = arg;
 	int ret;
 
+	if (rewrite->work.pieces)
+		usp_pieces_start(rewrite->work.pieces, usp_sys_nr_processors());
 	while ((ret = rewrite_make(rewrite, USP_SPLICE_NONBLOCK)) != 0) {
 		if (atomic_load(&rewrite->must_quit))
 			break;
 		if (ret == -EAGAIN || ret == -EINTR)
 			ret = ret == -EAGAIN ? rewrite_await(rewrite) : 0;
 		else if (ret > 0)
-			ret = usp_pipe_begin_write(rewrite->made, 0) < 0 ? -EPIPE : 1;
+			ret = rewrite_pass_on(rewrite);
 		if (ret < 0)
 			break;
-		if (ret == 0)
-			continue;
-		usp_pipe_push(rewrite->made, &(struct usp_buf[]){rewrite_take_folio(&rewrite->work)}[0], 1);
-		usp_pipe_end_write(rewrite->made);
 	}
 	atomic_store(&rewrite->result, ret);
 	usp_pipe_close_write(rewrite->made);
@@ -298,39 +561,6 @@ static int rewrite_prepare(struct rewrite *rewrite, unsigned flags)
 	return rewrite_make(rewrite, flags);
 }
 
-/* Note that len bytes of the folio were passed on. */
-static void rewrite_give(struct rewrite *rewrite, size_t len)
-{
-	struct rewrite_work *work = &rewrite->work;
-
-	rewrite->given += len;
-	if (rewrite->given < work->filled)
-		return;
-	if (work->folio)
-		usp_folio_put(work->folio);
-	work->folio = NULL;
-	rewrite->given = work->filled = 0;
-}
-
-/* Push references to the folio: bytes or -errno. */
-static ssize_t rewrite_push(struct rewrite *rewrite, struct usp_pipe *pipe, size_t len)
-{
-	struct rewrite_work *work = &rewrite->work;
-	size_t room, done = 0, limit = usp_pipe_slot_bytes(pipe);
-
-	while (done < len && work->filled && usp_pipe_room(pipe, &room)) {
-		struct usp_buf buf = {.ops = &usp_folio_buf_ops, .store = work->folio, .offset = rewrite->given};
-
-		buf.len = usp_min(usp_min(len - done, work->filled - rewrite->given), usp_min(room, limit));
-		if (!usp_folio_get(work->folio))
-			return done ? (ssize_t)done : -EFAULT;
-		usp_pipe_push(pipe, &buf, 1);
-		done += buf.len;
-		rewrite_give(rewrite, buf.len);
-	}
-	return (ssize_t)done;
-}
-
 static const char *rewrite_reason(struct rewrite *rewrite)
 {
 	if (!rewrite->reason && !rewrite->made)
@@ -391,7 +621,9 @@ static int rewrite_poll_fd(struct usp_file *file, unsigned side, short *ret_even
 		return -EPERM;
 	if (rewrite->made)
 		return usp_pipe_data_fd(rewrite->made);
-	if (work->filled || work->is_done || work->error || work->has_pulled_all)
+	if (work->filled || work->is_done || work->error || work->has_pulled_all || work->way == WAY_LEAVING)
+		return -EPERM;
+	if (work->pieces && usp_pieces_can_go_on(work->pieces))
 		return -EPERM;
 	if (usp_pipe_is_late(work->pulled, &fd, ret_events))
 		return fd;
@@ -425,6 +657,7 @@ static void rewrite_free(struct rewrite *rewrite)
 		work->codec->free(work->state);
 	if (work->folio)
 		usp_folio_put(work->folio);
+	usp_pieces_free(work->pieces);
 	usp_pipe_free(work->pulled);
 	usp_free(rewrite);
 }
@@ -471,6 +704,8 @@ static int rewrite_new(const struct usp_codec_side *codec, int level, const stru
 	rewrite->is_eager = params->flags & USP_TRANSFORM_THREAD;
 	rewrite->may_thread =
 		rewrite->is_eager || (!(params->flags & USP_TRANSFORM_INLINE) && usp_sys_nr_processors() > 1);
+	rewrite->work.may_split = rewrite->may_thread;
+	rewrite->work.level = level;
 	rewrite->work.has_length = params->flags & USP_TRANSFORM_LENGTH;
 	rewrite->work.left = params->length;
 	rewrite->work.codec = codec;
@@ -481,8 +716,8 @@ static int rewrite_new(const struct usp_codec_side *codec, int level, const stru
 	return rewrite->work.state ? 0 : -ENOMEM;
 }
 
-static int rewrite_open(const struct usp_codec_side *codec, int level, const char *reason, const char *name,
-			struct usp_file *below, const struct usp_transform_params *params, struct usp_file **ret_file)
+int usp_rewrite_open(const struct usp_codec_side *codec, int level, const char *reason, const char *name,
+		     struct usp_file *below, const struct usp_transform_params *params, struct usp_file **ret_file)
 {
 	struct rewrite *rewrite;
 	int ret = rewrite_new(codec, level, params, &rewrite);
@@ -500,7 +735,7 @@ static int rewrite_open(const struct usp_codec_side *codec, int level, const cha
 	return 0;
 }
 
-/* --- The transforms ----------------------------------------------------------------------------------------- */
+/* --- The transform ------------------------------------------------------------------------------------------ */
 
 static int decompress_check(const char *options, const char **ret_why)
 {
@@ -512,7 +747,7 @@ static int decompress_open(const char *options, struct usp_file *below, const st
 			   struct usp_file **ret_file, const char **ret_why)
 {
 	(void)options, (void)ret_why;
-	return rewrite_open(&usp_codec_any_decoder, 0, NULL, "decompress", below, params, ret_file);
+	return usp_rewrite_open(&usp_codec_any_decoder, 0, NULL, "decompress", below, params, ret_file);
 }
 
 /* As usp_transform_failure, of this file alone. */
@@ -530,53 +765,3 @@ static bool rewrite_failure(const struct usp_file *file, const char **ret_why, u
 
 const struct usp_transform usp_decompress_transform = {
 	.name = "decompress", .check = decompress_check, .open = decompress_open, .failure = rewrite_failure};
-
-/* Parse a level, which may be missing: 0 or -errno with a sentence. */
-static int compress_parse(const struct usp_codec *codec, const char *options, int *ret_level, const char **ret_why)
-{
-	int level = 0;
-	size_t len = strspn(options, "0123456789");
-
-	*ret_why = codec->missing();
-	if (*ret_why)
-		return -EOPNOTSUPP;
-	for (size_t i = 0; i < len && level <= codec->most; i++)
-		level = level * 10 + (options[i] - '0');
-	*ret_level = len ? level : codec->usual;
-	*ret_why = "there is no such level: zstd has 1 to 22, gzip 1 to 9, lz4 1 to 12 and xz 0 to 9";
-	return options[len] || *ret_level < codec->least || *ret_level > codec->most ? -EINVAL : 0;
-}
-
-static int compress_open(const struct usp_codec *codec, const char *options, struct usp_file *below,
-			 const struct usp_transform_params *params, struct usp_file **ret_file)
-{
-	const char *why;
-	char name[16];
-	int level = 0;
-
-	compress_parse(codec, options, &level, &why); /* the check has accepted it */
-	snprintf(name, sizeof(name), "%s:%d", codec->name, level);
-	return rewrite_open(&codec->encoder, level, codec->encoded, name, below, params, ret_file);
-}
-
-#define COMPRESS_TRANSFORM(NAME)                                                                                       \
-	static int NAME##_check(const char *options, const char **ret_why)                                             \
-	{                                                                                                              \
-		int level;                                                                                             \
-                                                                                                                       \
-		return compress_parse(&usp_codec_##NAME, options, &level, ret_why);                                    \
-	}                                                                                                              \
-                                                                                                                       \
-	static int NAME##_open(const char *options, struct usp_file *below, const struct usp_transform_params *params, \
-			       struct usp_file **ret_file, const char **ret_why)                                       \
-	{                                                                                                              \
-		(void)ret_why;                                                                                         \
-		return compress_open(&usp_codec_##NAME, options, below, params, ret_file);                             \
-	}                                                                                                              \
-                                                                                                                       \
-	const struct usp_transform usp_##NAME##_transform = {.name = #NAME, .check = NAME##_check, .open = NAME##_open}
-
-COMPRESS_TRANSFORM(zstd);
-COMPRESS_TRANSFORM(gzip);
-COMPRESS_TRANSFORM(lz4);
-COMPRESS_TRANSFORM(xz);

@@ -36,6 +36,12 @@ struct usp_transform_row {
 /* Return the transform of this index, or NULL: there are no more. */
 const struct usp_transform_row *usp_transform_at(unsigned index);
 
+struct usp_codec_side;
+
+/* Make a stage over below, of which it becomes the owner, that runs a codec: reason and name are for the account. */
+int usp_rewrite_open(const struct usp_codec_side *codec, int level, const char *reason, const char *name,
+		     struct usp_file *below, const struct usp_transform_params *params, struct usp_file **ret_file);
+
 extern const struct usp_transform usp_blocks_transform, usp_digest_transform, usp_rescue_transform, usp_sums_transform;
 extern const struct usp_transform usp_decrypt_transform, usp_encrypt_transform;
 extern const struct usp_transform usp_decompress_transform, usp_zstd_transform, usp_gzip_transform, usp_lz4_transform,
