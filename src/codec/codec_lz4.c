@@ -2,6 +2,7 @@
 /* codec_lz4 - the frames of lz4 by liblz4. */
 #include "codec/codec.h"
 #include "codec/lz4_legacy.h"
+#include "codec/split.h"
 
 #ifdef USP_HAVE_LZ4
 
@@ -12,7 +13,6 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
-#include "codec/split.h"
 
 #define LZ4_PIECE ((size_t)64 << 10) /* of the input, compressed by one call */
 
