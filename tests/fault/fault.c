@@ -203,10 +203,15 @@ unsigned fault_nr_fds(void)
 	return fault_nr_entries("/proc/self/fd");
 }
 
-/* A look-up that was given up ends by itself. (The other two entries are the folder and the one above it.) */
-static void fault_await_threads(void)
+static unsigned fault_nr_tasks(void)
 {
-	while (fault_nr_entries("/proc/self/task") > 3)
+	return fault_nr_entries("/proc/self/task");
+}
+
+/* A look-up that was given up ends by itself. nr_tasks were there before: ThreadSanitizer has a thread of its own. */
+static void fault_await_threads(unsigned nr_tasks)
+{
+	while (fault_nr_tasks() > nr_tasks)
 		sched_yield();
 }
 
@@ -214,14 +219,14 @@ static void fault_await_threads(void)
 static void fault_run_checked(const struct fault_scenario *scenario)
 {
 	struct usp_usage before = {.size = sizeof(before)}, after = {.size = sizeof(after)};
-	unsigned nr_fds = fault_nr_fds();
+	unsigned nr_fds = fault_nr_fds(), nr_tasks = fault_nr_tasks();
 	size_t nr_live;
 
 	usp_trim(&before);
 	nr_live = fault_nr_live();
 	scenario->run(scenario->arg);
 	fault_disarm();
-	fault_await_threads();
+	fault_await_threads(nr_tasks);
 	usp_trim(&after);
 	fault_check(after.nr_folios == before.nr_folios);
 	fault_check(after.folio_bytes == before.folio_bytes);
