@@ -207,13 +207,22 @@ void usp_plan_fini(struct usp_plan *plan)
 
 /* --- Applying ---------------------------------------------------------------------------------------- */
 
+/*
+ * Set a side only where it changes. A stage may have a thread that reads from the file below it, also before and after
+ * a run; such a file is on the user lane.
+ */
 static void plan_apply_hop(const struct usp_plan_hop *hop)
 {
 	struct usp_side *side = usp_file_side(hop->file, hop->side);
+	uint8_t way = hop->lane ? hop->way : USP_UNKNOWN;
+	const char *reason = hop->lane ? hop->reason : NULL;
 
+	if (side->lane == hop->lane && side->lane_way == way && side->lane_reason == reason &&
+	    side->lane_is_forced == hop->is_forced)
+		return;
 	side->lane = hop->lane;
-	side->lane_way = hop->lane ? hop->way : USP_UNKNOWN;
-	side->lane_reason = hop->lane ? hop->reason : NULL;
+	side->lane_way = way;
+	side->lane_reason = reason;
 	side->lane_is_forced = hop->is_forced;
 }
 
