@@ -205,8 +205,13 @@ static void end_check_close(const struct end *end)
 
 void end_close(struct end *end)
 {
+	end_close_below(end, NULL);
+}
+
+void end_close_below(struct end *end, struct usp_file *stage)
+{
 	end->was_open = end->file;
-	end->close_result = end->file ? usp_file_close(end->file) : 0;
+	end->close_result = stage ? usp_file_close(stage) : end->file ? usp_file_close(end->file) : 0;
 	usp_file_put(end->file);
 	end->file = NULL;
 	if (end->was_open && end->kind != END_CACHED)

@@ -47,6 +47,9 @@ void end_prepare(struct end *end, enum end_kind kind, unsigned mode);
 void end_open(struct end *end);
 void end_close(struct end *end);
 
+/* The same for an end below a stage, which is closed and closes it; stage may be NULL. */
+void end_close_below(struct end *end, struct usp_file *stage);
+
 /*
  * After end_close. Source: what the library did not take, which must be the bytes from taken on; END_UNKNOWN where a stage
  * reads ahead. Sink: what arrived.

@@ -195,7 +195,7 @@ static void journey_go(struct journey *journey)
 		journey_look(journey);
 	}
 	usp_pump_free(journey->pump);
-	end_close(&journey->source);
+	end_close_below(&journey->source, journey->stage); /* a thread of the stage may still read from it */
 	usp_file_put(journey->stage);
 	for (unsigned i = 0; i < journey->route->nr_sinks; i++)
 		end_close(&journey->sinks[i]);
