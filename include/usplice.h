@@ -107,6 +107,10 @@ struct usp_open_params {
 	bool append; /* a regular sink is O_APPEND; -EINVAL for what has positions and no end, such as a block device */
 	bool no_peer;	  /* -EINPROGRESS where opening involves another process: sockets and FIFOs */
 	bool must_create; /* a regular sink must not exist yet, else -EEXIST; decided by the kernel, without a race */
+	/* Called before a listener waits for its client, once for each address such as "127.0.0.1:9000", with the port
+	 * that the kernel chose for port 0. NULL: not told. */
+	void (*listening)(void *listening_arg, const char *address);
+	void *listening_arg;
 };
 
 /*

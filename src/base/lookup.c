@@ -16,7 +16,9 @@
 #include "base/lookup.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -261,4 +263,54 @@ int usp_lookup(const char *host, const char *port, const struct addrinfo *hints,
 		*ret_why = "the name service did not answer in time";
 	usp_lookup_drop(lookup);
 	return ret;
+}
+
+/* --- Users and groups --------------------------------------------------------------------------------------- */
+
+#define LOOKUP_ENTRY_BYTES 16384 /* a group with many members is -ERANGE: name it by its number then */
+
+/* Read decimal digits, and nothing else: false if this is a name. */
+static bool lookup_number(const char *text, uint32_t *ret_number)
+{
+	uint32_t number = 0;
+
+	if (!*text)
+		return false;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9' || __builtin_mul_overflow(number, 10, &number) ||
+		    __builtin_add_overflow(number, (uint32_t)(*text - '0'), &number))
+			return false;
+	}
+	*ret_number = number;
+	return number != UINT32_MAX; /* which chown(2) takes for none */
+}
+
+int usp_lookup_user(const char *name, uid_t *ret_user)
+{
+	char bytes[LOOKUP_ENTRY_BYTES];
+	struct passwd entry, *found;
+	int error;
+
+	if (lookup_number(name, ret_user))
+		return 0;
+	error = getpwnam_r(name, &entry, bytes, sizeof(bytes), &found);
+	if (error || !found)
+		return error ? -error : -ENOENT;
+	*ret_user = entry.pw_uid;
+	return 0;
+}
+
+int usp_lookup_group(const char *name, gid_t *ret_group)
+{
+	char bytes[LOOKUP_ENTRY_BYTES];
+	struct group entry, *found;
+	int error;
+
+	if (lookup_number(name, ret_group))
+		return 0;
+	error = getgrnam_r(name, &entry, bytes, sizeof(bytes), &found);
+	if (error || !found)
+		return error ? -error : -ENOENT;
+	*ret_group = entry.gr_gid;
+	return 0;
 }

@@ -5,6 +5,7 @@
 
 #include <netdb.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /*
  * Look up host (may be NULL) and port as getaddrinfo(3) does. Numbers do not block. A name blocks at
@@ -31,5 +32,12 @@ int usp_lookup_begin(const char *host, const char *port, const struct addrinfo *
 int usp_lookup_fd(const struct usp_lookup *lookup);
 int usp_lookup_end(struct usp_lookup *lookup, struct addrinfo **ret_list, const char **ret_why);
 void usp_lookup_drop(struct usp_lookup *lookup);
+
+/*
+ * Find the number of a user, or of a group, by its name or as decimal digits: 0, -ENOENT, or the error of the name
+ * service, which may block.
+ */
+int usp_lookup_user(const char *name, uid_t *ret_user);
+int usp_lookup_group(const char *name, gid_t *ret_group);
 
 #endif

@@ -42,22 +42,24 @@ struct copy_request {
 };
 
 #define COPY_ERROR_MAX 256
+#define COPY_ADDRESS_MAX 128
 
 struct copy_sink {
 	const char *spec;
 	struct usp_spec *name; /* spec, parsed; NULL if it does not parse */
 	struct usp_file *file;
-	struct stat object;	    /* what it is, or all zero for other things than descriptors and paths */
-	struct atomic_file *atomic; /* with --atomic: the file beside the destination */
-	int64_t was;		    /* the offset of an inherited one, before it was moved */
-	int64_t start;		    /* position of the first byte in the sink; 0 in a stream */
-	bool has_peer;		    /* opening it involves another process: it is opened last */
-	int number;		    /* of its descriptor: copy_inherited */
-	bool is_inherited;	    /* opened by another process */
-	bool is_new;		    /* this run made the file */
-	bool is_cut_late;	    /* cut the rest of an old file after the run, not before */
-	char error[COPY_ERROR_MAX]; /* "" without an error */
-	int code;		    /* its errno value, negative; 0 without an error */
+	struct stat object;		/* what it is, or all zero for other things than descriptors and paths */
+	struct atomic_file *atomic;	/* with --atomic: the file beside the destination */
+	int64_t was;			/* the offset of an inherited one, before it was moved */
+	int64_t start;			/* position of the first byte in the sink; 0 in a stream */
+	bool has_peer;			/* opening it involves another process: it is opened last */
+	int number;			/* of its descriptor: copy_inherited */
+	bool is_inherited;		/* opened by another process */
+	bool is_new;			/* this run made the file */
+	bool is_cut_late;		/* cut the rest of an old file after the run, not before */
+	char error[COPY_ERROR_MAX];	/* "" without an error */
+	int code;			/* its errno value, negative; 0 without an error */
+	char address[COPY_ADDRESS_MAX]; /* where it listened, the first of its addresses; "" if it did not */
 };
 
 /* One run of the command. */
@@ -71,12 +73,13 @@ struct copy {
 	struct usp_file *lowest;   /* the lowest of these that rewrites, lent by the one above it; NULL without one */
 	bool stage_counts;	   /* a stage ends after count bytes, so the pump need not */
 	struct stat source_object;
-	int source_error;     /* why the source failed, a negative errno value; or 0 */
-	int source_number;    /* of its descriptor: copy_inherited */
-	int64_t source_was;   /* the offset of an inherited source, before it was moved */
-	int64_t source_start; /* position of the first byte in the source; 0 in a stream */
-	int64_t count;	      /* most bytes to move, -1 for all */
-	int64_t total;	      /* bytes that will come, or -1 if that is not known */
+	char source_address[COPY_ADDRESS_MAX]; /* as of a sink */
+	int source_error;		       /* why the source failed, a negative errno value; or 0 */
+	int source_number;		       /* of its descriptor: copy_inherited */
+	int64_t source_was;		       /* the offset of an inherited source, before it was moved */
+	int64_t source_start;		       /* position of the first byte in the source; 0 in a stream */
+	int64_t count;			       /* most bytes to move, -1 for all */
+	int64_t total;			       /* bytes that will come, or -1 if that is not known */
 	struct copy_sink *sinks;
 	struct usp_pump *pump;	/* NULL until everything is open */
 	int64_t to_skip;	/* bytes of a source without positions that --skip reads and throws away */

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,9 +40,43 @@ static void open_look(const struct usp_spec *name, struct usp_file *file, struct
 		memset(ret_object, 0, sizeof(*ret_object));
 }
 
+/* What listens while it is opened. */
+struct open_door {
+	const char *side, *text;
+	const struct usp_spec *name; /* NULL if it does not parse */
+	char *address;		     /* of COPY_ADDRESS_MAX bytes */
+};
+
+/* Tell whether the kernel chooses the port. */
+static bool open_has_free_port(const struct usp_spec *name)
+{
+	const char *address = name ? usp_spec_address(name) : "", *colon = strrchr(address, ':');
+	const char *port = colon ? colon + 1 : address;
+
+	return *port && port[strspn(port, "0")] == '\0';
+}
+
+/* Note where it listens. Say it if nobody could know: the kernel has chosen the port. */
+static void open_note_door(void *arg, const char *address)
+{
+	struct open_door *door = arg;
+
+	if (door->address[0] == '\0')
+		snprintf(door->address, COPY_ADDRESS_MAX, "%s", address);
+	if (open_has_free_port(door->name))
+		message_say("%s %s: listening at %s", door->side, door->text, address);
+}
+
 static int open_source(struct copy *copy, enum open_round round)
 {
-	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ, .no_peer = round == OPEN_LOOK};
+	struct open_door door = {"source", copy->request->source, copy->source_name, copy->source_address};
+	const struct usp_open_params params = {
+		.size = sizeof(params),
+		.mode = USP_READ,
+		.no_peer = round == OPEN_LOOK,
+		.listening = open_note_door,
+		.listening_arg = &door,
+	};
 	const char *why = NULL;
 	int error;
 
@@ -118,9 +153,12 @@ static bool open_is_later(struct copy_sink *sink, enum open_round round, int err
 static int open_named(struct copy *copy, struct copy_sink *sink, enum open_round round)
 {
 	struct usp_open_params params = open_sink_params(copy, sink, round);
+	struct open_door door = {"sink", sink->spec, sink->name, sink->address};
 	const char *why = NULL;
 	int error;
 
+	params.listening = open_note_door;
+	params.listening_arg = &door;
 	copy->opening = sink->spec;
 	error = copy_open_spec(copy, sink, &params, &sink->file, &why);
 	if (error == -EPERM && copy->request->resume) { /* it may be open for appending only (chattr +a) */

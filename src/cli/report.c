@@ -96,6 +96,14 @@ static void report_json_hop(FILE *out, const struct copy *copy, unsigned index)
 	putc('}', out);
 }
 
+/* The last member of a source or sink: where it listened. */
+static void report_json_address(FILE *out, const char *address)
+{
+	fputs(",\"address\":", out);
+	json_put(out, address[0] != '\0' ? address : NULL);
+	putc('}', out);
+}
+
 static void report_json_sink(FILE *out, const struct copy *copy, unsigned index)
 {
 	const struct copy_sink *sink = &copy->sinks[index];
@@ -109,7 +117,7 @@ static void report_json_sink(FILE *out, const struct copy *copy, unsigned index)
 	json_put(out, sink->error[0] != '\0' ? sink->error : NULL);
 	putc(',', out);
 	failure_json(out, sink->code);
-	putc('}', out);
+	report_json_address(out, sink->address);
 }
 
 static void report_json(FILE *out, const struct copy *copy)
@@ -131,7 +139,8 @@ static void report_json(FILE *out, const struct copy *copy)
 	json_put(out, copy->request->source);
 	putc(',', out);
 	failure_json(out, copy->source_error);
-	fputs("},\"sinks\":[", out);
+	report_json_address(out, copy->source_address);
+	fputs(",\"sinks\":[", out);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		fputs(i > 0 ? "," : "", out);
 		report_json_sink(out, copy, i);

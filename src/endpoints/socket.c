@@ -4,11 +4,15 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/addr.h"
+#include "base/alloc.h"
 #include "base/atomic.h"
+#include "base/cidr.h"
 #include "base/compiler.h"
+#include "base/lookup.h"
 #include "base/sys.h"
 #include "base/wait.h"
 #include "endpoints/endpoints.h"
@@ -21,6 +25,7 @@
 #define SOCKET_PAUSE_MAX_NS 250000000
 #define SOCKET_DOORS_MAX 8 /* addresses to wait at for one client */
 #define SOCKET_PORTS_MAX 16
+#define SOCKET_TEXT_MAX 128	  /* an address */
 #define SOCKET_NAME_NS 1000000000 /* the longest wait for the lock, to remove a name */
 
 static const struct usp_file_ops tcp_ops = {
@@ -60,7 +65,70 @@ struct socket_options {
 	uint64_t give_up;     /* timeout=, or USP_NEVER */
 	uint64_t retry_until; /* retry=, or 0 */
 	bool is_nodelay;
+	struct usp_cidr_list *from;    /* whose clients are taken; NULL: all */
+	struct usp_name_rights rights; /* of the file of a UNIX socket */
+	bool has_rights;
 };
+
+/* Parse the clients that a listener takes. The caller frees the list. */
+static int socket_parse_from(const struct usp_spec *spec, struct usp_cidr_list **ret_from, const char **ret_why)
+{
+	const char *from = usp_spec_option(spec, "from");
+
+	return from ? usp_cidr_list_parse(from, ret_from, ret_why) : 0;
+}
+
+static int socket_parse_mode(const char *text, unsigned *ret_mode)
+{
+	unsigned mode = 0;
+
+	if (!*text || strlen(text) > strlen("0777"))
+		return -EINVAL;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '7')
+			return -EINVAL;
+		mode = mode * 8 + (unsigned)(*text - '0');
+	}
+	*ret_mode = mode;
+	return mode && mode <= 0777 ? 0 : -EINVAL;
+}
+
+/* Parse USER, USER:GROUP or :GROUP. */
+static int socket_parse_owner(const char *text, struct usp_name_rights *ret_rights)
+{
+	size_t len = strcspn(text, ":");
+	char *user = usp_alloc_string(text);
+	int ret = user ? 0 : -ENOMEM;
+
+	if (ret == 0) {
+		user[len] = '\0';
+		ret_rights->has_user = len;
+		ret_rights->has_group = text[len];
+		if (len)
+			ret = usp_lookup_user(user, &ret_rights->user);
+		if (ret == 0 && text[len])
+			ret = usp_lookup_group(text + len + 1, &ret_rights->group);
+	}
+	usp_free(user);
+	return ret;
+}
+
+/* Parse what the file of a UNIX socket gets. */
+static int socket_parse_rights(const struct usp_spec *spec, struct socket_options *options, const char **ret_why)
+{
+	const char *mode = usp_spec_option(spec, "mode"), *owner = usp_spec_option(spec, "owner");
+
+	options->has_rights = mode || owner;
+	if (mode && socket_parse_mode(mode, &options->rights.mode) < 0) {
+		*ret_why = "mode takes permissions in octal digits, such as 0660";
+		return -EINVAL;
+	}
+	if (owner && socket_parse_owner(owner, &options->rights) < 0) {
+		*ret_why = "owner takes a user and a group that exist: USER, USER:GROUP or :GROUP";
+		return -EINVAL;
+	}
+	return 0;
+}
 
 static int socket_parse_options(const struct usp_spec *spec, struct socket_options *ret_options, const char **ret_why)
 {
@@ -297,11 +365,37 @@ int usp_unix_listen(const struct sockaddr_un *address, const struct usp_name_rig
 	return ret < 0 ? ret : fd;
 }
 
+/* Accept a client: the descriptor, or -errno. One that is not from these blocks is closed: -EAGAIN. */
+static int socket_accept(int listener, const struct usp_cidr_list *from)
+{
+	struct sockaddr_storage peer;
+	int fd = usp_sys_accept(listener, &peer);
+
+	if (fd < 0 || !from || usp_cidr_list_has(from, (const struct sockaddr *)&peer))
+		return fd;
+	usp_sys_close(fd);
+	return -EAGAIN;
+}
+
+/* Tell the caller where a listener is. */
+static void socket_tell(const struct usp_open_params *params, int listener)
+{
+	struct sockaddr_storage address;
+	socklen_t len = sizeof(address);
+	char text[SOCKET_TEXT_MAX];
+
+	if (!params->listening || usp_sys_getsockname(listener, (struct sockaddr *)&address, &len) < 0)
+		return;
+	usp_addr_print((const struct sockaddr *)&address, len, text, sizeof(text));
+	params->listening(params->listening_arg, text);
+}
+
 /*
  * Accept the first client only; then close the listeners and remove the name, if there is one. The
  * descriptor, or -errno.
  */
-static int socket_accept_one(const int *listeners, unsigned nr, struct usp_name *name, uint64_t give_up)
+static int socket_accept_one(const int *listeners, unsigned nr, struct usp_name *name,
+			     const struct socket_options *options)
 {
 	struct pollfd doors[SOCKET_DOORS_MAX];
 	unsigned i;
@@ -310,10 +404,10 @@ static int socket_accept_one(const int *listeners, unsigned nr, struct usp_name 
 	for (i = 0; i < nr; i++)
 		doors[i] = (struct pollfd){.fd = listeners[i], .events = POLLIN};
 	do {
-		ret = usp_wait_until_any(doors, nr, give_up);
+		ret = usp_wait_until_any(doors, nr, options->give_up);
 		for (i = 0; ret == 0 && i < nr; i++) {
 			if (doors[i].revents)
-				ret = usp_sys_accept(doors[i].fd, NULL);
+				ret = socket_accept(doors[i].fd, options->from);
 		}
 	} while (ret == 0 || ret == -EAGAIN || ret == -ECONNABORTED); /* the client has gone already */
 	usp_name_remove(name, usp_sys_now_ns() + SOCKET_NAME_NS);
@@ -426,18 +520,25 @@ static int tcp_listen_open(const struct usp_spec *spec, const struct usp_open_pa
 	int fd, ret = socket_parse_options(spec, &options, ret_why);
 
 	if (ret == 0)
+		ret = socket_parse_from(spec, &options.from, ret_why);
+	if (ret == 0)
 		ret = usp_addr_resolve(spec->address, SOCK_STREAM, true, options.give_up,
 				       params->no_peer ? NULL : &list, ret_why);
-	if (ret < 0 || params->no_peer)
+	if (ret < 0 || params->no_peer) {
+		usp_free(options.from);
 		return ret < 0 ? ret : -EINPROGRESS;
+	}
 	fd = usp_stream_listen(list, 1, listeners, SOCKET_DOORS_MAX);
 	freeaddrinfo(list);
+	for (int i = 0; i < fd; i++)
+		socket_tell(params, listeners[i]);
 	if (fd >= 0)
-		fd = socket_accept_one(listeners, (unsigned)fd, &(struct usp_name){.is_bound = false}, options.give_up);
+		fd = socket_accept_one(listeners, (unsigned)fd, &(struct usp_name){.is_bound = false}, &options);
+	usp_free(options.from);
 	return socket_open_result(&tcp_ops, fd, &options, spec, params->mode, ret_file, ret_why);
 }
 
-/* A path as a list of one address. */
+/* A path as a list of one address. "@name" is an abstract name, which has no file: it begins with a NUL. */
 static int unix_address(const char *path, struct sockaddr_un *address, struct addrinfo *ret_info, const char **ret_why)
 {
 	int ret = usp_addr_of_path(path, address);
@@ -447,6 +548,10 @@ static int unix_address(const char *path, struct sockaddr_un *address, struct ad
 		.ai_addr = (struct sockaddr *)address,
 		.ai_addrlen = sizeof(*address),
 	};
+	if (ret == 0 && path[0] == '@') {
+		address->sun_path[0] = '\0';
+		ret_info->ai_addrlen = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+	}
 	if (ret < 0)
 		*ret_why = ret == -EINVAL ? "the path of the socket is missing" : usp_stream_why(ret);
 	return ret;
@@ -474,16 +579,27 @@ static int unix_listen_open(const struct usp_spec *spec, const struct usp_open_p
 	struct socket_options options;
 	struct sockaddr_un address;
 	struct addrinfo info;
-	struct usp_name name;
+	struct usp_name name = {.is_bound = false};
 	int fd, ret = socket_parse_options(spec, &options, ret_why);
 
+	if (ret == 0)
+		ret = socket_parse_rights(spec, &options, ret_why);
+	if (ret == 0 && options.has_rights && spec->address[0] == '@') {
+		*ret_why = "an abstract socket has no file: mode and owner are for a path";
+		ret = -EINVAL;
+	}
 	if (ret == 0)
 		ret = unix_address(spec->address, &address, &info, ret_why);
 	if (ret < 0 || params->no_peer)
 		return ret < 0 ? ret : -EINPROGRESS;
-	fd = usp_unix_listen(&address, NULL, 1, &name);
+	if (spec->address[0] == '@')
+		fd = socket_listen(info.ai_addr, info.ai_addrlen, 1);
+	else
+		fd = usp_unix_listen(&address, options.has_rights ? &options.rights : NULL, 1, &name);
 	if (fd >= 0)
-		fd = socket_accept_one(&fd, 1, &name, options.give_up);
+		socket_tell(params, fd);
+	if (fd >= 0)
+		fd = socket_accept_one(&fd, 1, &name, &options);
 	return socket_open_result(&unix_ops, fd, &options, spec, params->mode, ret_file, ret_why);
 }
 
@@ -537,9 +653,9 @@ static int socket_adopt(int fd, const struct stat *st, unsigned mode, unsigned t
 /* --- The list ----------------------------------------------------------------------------------- */
 
 static const char *const tcp_options[] = {"retry", "timeout", "nodelay", NULL};
-static const char *const tcp_listen_options[] = {"timeout", "nodelay", NULL};
+static const char *const tcp_listen_options[] = {"timeout", "nodelay", "from", NULL};
 static const char *const unix_options[] = {"retry", "timeout", NULL};
-static const char *const unix_listen_options[] = {"timeout", NULL};
+static const char *const unix_listen_options[] = {"timeout", "mode", "owner", NULL};
 
 const struct usp_endpoint usp_tcp_endpoint = {
 	.scheme = "tcp",

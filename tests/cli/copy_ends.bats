@@ -208,3 +208,20 @@ PYTHON
 	exits 2
 	says "--on-slow detach excludes --idle-timeout and --timeout"
 }
+
+@test "a listener at port 0 says its port, and takes only clients from where it should" {
+	data a 1000
+	"$USPLICE" copy --json "tcp-listen:127.0.0.1:0,from=127.0.0.0/8,timeout=100" b 2>said 3>&- &
+	receiver=$!
+	eventually grep -q listening said
+	[[ "$(cat said)" =~ ^"usplice: source tcp-listen:127.0.0.1:0,from=127.0.0.0/8,timeout=100: listening at 127.0.0.1:"([0-9]+)$ ]]
+	port=${BASH_REMATCH[1]}
+	copy a "tcp:127.0.0.1:$port"
+	exits 0
+	wait "$receiver"
+	same a b
+	[ "$(tail -n 1 said | jq -r .source.address)" = "127.0.0.1:$port" ]
+	copy "tcp-listen:127.0.0.1:0,from=300.0.0.0/8" b
+	exits 2
+	says "this is no address, nor a block of them"
+}

@@ -3,6 +3,7 @@
 #include "net.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -55,6 +56,113 @@ static void close_connection(struct opening *listener, struct opening *client)
 {
 	drop(&listener->file);
 	drop(&client->file);
+}
+
+/* --- Where it listens -------------------------------------------------------------------------------- */
+
+/* A listener with a free port: the callback connects a client to the address that it is told. */
+struct door {
+	char address[64];
+	unsigned nr_told;
+	struct worker client_worker;
+	struct opening client;
+};
+
+static void door_told(void *arg, const char *address)
+{
+	struct door *door = arg;
+
+	snprintf(door->address, sizeof(door->address), "%s", address);
+	snprintf(door->client.spec, sizeof(door->client.spec), "%s%s", strncmp(address, "unix:", 5) ? "tcp:" : "",
+		 address);
+	if (door->nr_told++ == 0)
+		worker_start(&door->client_worker, opening_run, &door->client);
+}
+
+static int door_open(struct door *door, const char *spec, struct usp_file **ret_file, const char **ret_why)
+{
+	const struct usp_open_params params = {
+		.size = sizeof(params), .mode = USP_READ | USP_WRITE, .listening = door_told, .listening_arg = door};
+
+	*door = (struct door){.nr_told = 0};
+	return usp_open(spec, &params, ret_file, ret_why);
+}
+
+static void a_listener_tells_its_address_before_it_waits(void **state)
+{
+	static const char *const specs[] = {"tcp-listen:127.0.0.1:0", "tcp-listen:127.0.0.1:0,from=127.0.0.0/8\\,::1",
+					    "unix-listen:@usplice test of a name"};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(specs); i++) {
+		struct usp_file *file;
+		struct door door;
+
+		assert_int_equal(door_open(&door, specs[i], &file, NULL), 0);
+		assert_int_equal(door.nr_told, 1);
+		assert_int_equal(worker_join(&door.client_worker), 0);
+		assert_connected(file, door.client.file);
+		drop(&file);
+		drop(&door.client.file);
+	}
+}
+
+/* The first client is not from there: it sees the end, and the wait goes on until the time-out. */
+static void a_client_from_elsewhere_is_closed(void **state)
+{
+	struct usp_file *file;
+	const char *why = NULL;
+	struct door door;
+	char byte;
+
+	(void)state;
+	assert_int_equal(door_open(&door, "tcp-listen:127.0.0.1:0,from=10.0.0.0/8,timeout=300ms", &file, &why),
+			 -ETIMEDOUT);
+	assert_int_equal(worker_join(&door.client_worker), 0);
+	assert_true(usp_read(door.client.file, &byte, 1) <= 0);
+	drop(&door.client.file);
+	assert_int_equal(door_open(&door, "tcp-listen:127.0.0.1:0,from=10.1.2.3/8", &file, &why), -EINVAL);
+	assert_non_null(strstr(why, "bits behind its prefix"));
+}
+
+static void wrong_rights_of_a_socket_are_refused(void **state)
+{
+	static const char *const rows[] = {"mode=0888", "mode=", "mode=07777", "owner=no-such-user-here",
+					   "owner=0:no-such-group-here"};
+	struct usp_file *file;
+	struct door door;
+	char spec[128];
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		snprintf(spec, sizeof(spec), "unix-listen:/nowhere/at/all,%s", rows[i]);
+		assert_int_equal(door_open(&door, spec, &file, NULL), -EINVAL);
+	}
+	assert_int_equal(door_open(&door, "unix-listen:@x,mode=0600", &file, NULL), -EINVAL);
+}
+
+static void a_unix_listener_gives_its_file_rights(void **state)
+{
+	char folder[] = "/tmp/usplice-rights-XXXXXX", path[64];
+	struct opening listener = {.file = NULL}, client = {.file = NULL};
+	struct worker worker;
+	struct stat st;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/s", folder);
+	snprintf(listener.spec, sizeof(listener.spec), "unix-listen:%s,mode=0620,owner=%u:%u", path, getuid(),
+		 getgid());
+	snprintf(client.spec, sizeof(client.spec), "unix:%s,retry=10", path);
+	worker_start(&worker, opening_run, &listener);
+	while (stat(path, &st) < 0 || (st.st_mode & 07777) != 0620)
+		sched_yield(); /* the alarm around the test ends it */
+	assert_int_equal(st.st_uid, getuid());
+	assert_int_equal(opening_run(&client), 0);
+	assert_int_equal(worker_join(&worker), 0);
+	assert_connected(listener.file, client.file);
+	close_connection(&listener, &client);
+	assert_int_equal(rmdir(folder), 0);
 }
 
 /* --- TCP -------------------------------------------------------------------------------------------- */
@@ -475,6 +583,10 @@ static void a_socket_has_no_position(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		CASE(a_listener_tells_its_address_before_it_waits),
+		CASE(a_client_from_elsewhere_is_closed),
+		CASE(wrong_rights_of_a_socket_are_refused),
+		CASE(a_unix_listener_gives_its_file_rights),
 		CASE(a_listener_takes_one_client_and_goes_away),
 		CASE(a_listener_without_a_host_takes_ipv4_clients),
 		CASE(ipv6_stands_in_brackets),
