@@ -399,6 +399,17 @@ static void what_has_no_positions_is_refused(void **state)
 
 /* --- Files on disk --------------------------------------------------------------------------------------------- */
 
+/* Try to open one more: 0 or -errno. */
+static int try_disk(const struct disk *disk)
+{
+	struct usp_file *below = disk_open_below(disk), *stage;
+	const char *why;
+	int ret = try_over(below, 0, &stage, &why);
+
+	usp_file_put(ret < 0 ? below : stage);
+	return ret;
+}
+
 static struct usp_file *disk_open(const struct disk *disk)
 {
 	struct usp_file *stage;
@@ -464,6 +475,7 @@ static void a_file_that_changes_is_read_by_its_new_table(void **state)
 		check_range(file, plain + 5, 0, LEN / 2, true);
 		disk_write(&disk, "none", 4);
 		assert_int_equal(usp_pread(file, got, 1, 0), -ESTALE);
+		assert_int_equal(try_disk(&disk), -ESTALE); /* it shares with the one that is open */
 		disk_write(&disk, packed.bytes, packed.len);
 		check_range(file, plain, 0, LEN, true);
 		drop(&file);
