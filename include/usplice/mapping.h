@@ -48,8 +48,9 @@ struct usp_mapping_ops {
 };
 
 /*
- * The get_state of a source that is a struct usp_file: the size and the times of a file on disk, and the size of
- * anything else, where only that can tell of a change. -EINVAL without a known size. Does not block.
+ * The get_state of a source that is a struct usp_file: the size and the times of a file on disk, what a file over a
+ * mapping knows, and the size of anything else, where only that can tell of a change. -EINVAL without a known size. Does
+ * not block.
  */
 USP_EXPORT int usp_filemap_get_state(void *source, struct usp_mapping_state *ret_state);
 

@@ -154,6 +154,15 @@ void usp_filemap_source_put(struct usp_filemap_source *source)
 		usp_mapping_put(source->mapping);
 }
 
+int usp_filemap_source_look(struct usp_filemap_source *source)
+{
+	int64_t size = usp_mapping_look(source->mapping);
+
+	if (size < 0)
+		usp_filemap_source_put(source);
+	return size < 0 ? (int)size : 0;
+}
+
 int usp_filemap_source_open(const struct usp_file_ops *ops, struct usp_filemap_source *source, struct usp_file *below,
 			    const char *name, struct usp_file **ret_file)
 {

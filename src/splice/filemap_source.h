@@ -56,6 +56,9 @@ void usp_filemap_key_init(struct usp_filemap_key *key, const void *kind, struct 
 /* Return the source of this key that is open already, and count a file of it; or NULL. */
 struct usp_filemap_source *usp_filemap_source_find(const struct usp_filemap_key *key);
 
+/* Ask whether a source that was found can be used now: 0, or -errno, and the file is counted no more. */
+int usp_filemap_source_look(struct usp_filemap_source *source);
+
 /*
  * Add a source that was made for this key, and count a file of it. Where another one of this key was quicker that one
  * is returned, and own is dropped with its mapping.

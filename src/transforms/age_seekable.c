@@ -348,7 +348,9 @@ static int chunks_share(struct usp_file *below, const struct usp_mapping_state *
 
 	usp_filemap_key_init(&shared, &chunks_mapping_ops, below, budget, key);
 	*ret_source = usp_filemap_source_find(&shared);
-	if (!*ret_source) {
+	if (*ret_source) {
+		ret = usp_filemap_source_look(*ret_source);
+	} else {
 		ret = chunks_init(&chunks, state, off);
 		if (ret == 0)
 			ret = chunks_verify(below, &chunks, key);

@@ -555,7 +555,7 @@ static int seekable_new(struct usp_file *below, struct seekable_table *table, si
 	return 0;
 }
 
-/* Find the source that is open already, or make it: 0 or -errno. */
+/* Find the source that is open already, or make it: 0 or -errno. One whose file has lost its table is of no use. */
 static int seekable_share(struct usp_file *below, size_t budget, const char **ret_why,
 			  struct usp_filemap_source **ret_source)
 {
@@ -567,7 +567,7 @@ static int seekable_share(struct usp_file *below, size_t budget, const char **re
 	usp_filemap_key_init(&key, &seekable_mapping_ops, below, budget, NULL);
 	*ret_source = usp_filemap_source_find(&key);
 	if (*ret_source)
-		return 0;
+		return usp_filemap_source_look(*ret_source);
 	ret = table_new(below, &table, ret_why);
 	if (ret < 0)
 		return ret;

@@ -25,10 +25,12 @@
 /* Fail the test, in a build without assertions, too. */
 #define MUST(condition) ((condition) ? (void)0 : abort())
 
+#if defined(USP_HAVE_ZSTD) || defined(USP_HAVE_ZLIB)
 static size_t least(size_t a, size_t b)
 {
 	return a < b ? a : b;
 }
+#endif
 
 static unsigned char *make_room(struct seek_file *file, size_t len)
 {

@@ -335,7 +335,7 @@ static void a_file_that_changes_is_stale_until_it_is_the_old_one(void **state)
 	size_t len, other_len;
 	unsigned char *bytes = encrypted(plain, LEN, "encrypt:" AGE_RECIPIENT_1, &len);
 	unsigned char *other = encrypted(plain, LEN, "encrypt:" AGE_RECIPIENT_1, &other_len), byte;
-	struct usp_file *file;
+	struct usp_file *file, *fresh;
 	struct disk disk;
 	const char *why;
 
@@ -345,6 +345,9 @@ static void a_file_that_changes_is_stale_until_it_is_the_old_one(void **state)
 	check_range(file, plain, 0, LEN, true);
 	disk_write(&disk, other, other_len); /* the same secret, and another key of the payload */
 	assert_int_equal(usp_pread(file, &byte, 1, 0), -ESTALE);
+	assert_int_equal(try_over(disk_open_below(&disk), AGE_IDENTITY_1, &fresh, &why), 0);
+	check_range(fresh, plain, 0, LEN, true);
+	drop(&fresh);
 	disk_write(&disk, bytes, len - 1);
 	assert_int_equal(usp_file_size(file), -ESTALE);
 	disk_write(&disk, bytes, len);

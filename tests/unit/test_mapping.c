@@ -373,6 +373,26 @@ static void test_error_between(void **state)
 	usp_mapping_put(mapping);
 }
 
+/* A file over a mapping tells of changes what the mapping knows, and not only its size. */
+static void test_state(void **state)
+{
+	struct usp_mapping_state first = {.bytes = 0}, second = {.bytes = 0};
+	struct source source;
+	struct usp_file *file;
+
+	(void)state;
+	source_init(&source, 8 * PAGE);
+	file = open_source(&source, MIB, 1);
+	assert_int_equal(usp_filemap_get_state(file, &first), 0);
+	source_change(&source, 8 * PAGE, 7);
+	assert_int_equal(usp_filemap_get_state(file, &second), 0);
+	assert_int_equal(first.bytes, 8 * PAGE);
+	assert_int_equal(second.bytes, 8 * PAGE);
+	assert_int_equal(first.version[0], 0);
+	assert_int_equal(second.version[0], 7);
+	drop(&file);
+}
+
 static struct usp_pump *run_pump(struct usp_file *source, struct usp_file *const *sinks, unsigned nr_sinks,
 				 unsigned flags, int expected)
 {
@@ -1077,7 +1097,7 @@ int main(void)
 		CASE(test_scan),	CASE(test_readers),	  CASE(test_races),	 CASE(test_params),
 		CASE(test_folio_bytes), CASE(test_fork),	  CASE(test_cached),	 CASE(test_cached_refuses),
 		CASE(test_steal_part),	CASE(test_boast),	  CASE(test_store),	 CASE(test_store_pieces),
-		CASE(test_store_pump),	CASE(test_error_between),
+		CASE(test_store_pump),	CASE(test_error_between), CASE(test_state),
 	};
 
 	return cmocka_run_group_tests_name("mapping", tests, NULL, NULL);

@@ -340,6 +340,33 @@ static void a_table_that_makes_no_sense_is_refused(void **state)
 	}
 }
 
+/* The frames of a file are good, and its table has another checksum for the second one. */
+static void a_checksum_of_the_table_is_verified(void **state)
+{
+	const struct seek_format *format = seek_format_named("zstd-checked");
+	unsigned char *plain = plain_bytes(3000), got[3000];
+	struct seek_file packed;
+	struct usp_file *file;
+	int error;
+
+	(void)state;
+#ifndef USP_HAVE_XXHASH
+	format = NULL;
+#endif
+	if (!format) {
+		free(plain);
+		skip();
+	}
+	format->make(plain, 3000, 1000, &packed);
+	packed.bytes[packed.len - 9 - 12 - 1] ^= 1;
+	file = open_bytes(&packed);
+	assert_int_equal(pread_at(file, 0, got, sizeof(got), &error), 1000);
+	assert_int_equal(error, -EBADMSG);
+	drop(&file);
+	free(packed.bytes);
+	free(plain);
+}
+
 static void what_has_no_table_is_refused_before_a_byte_moves(void **state)
 {
 	static const struct {
@@ -384,7 +411,7 @@ static void what_has_no_positions_is_refused(void **state)
 	close_pipe(end);
 	assert_int_equal(usp_open_memory((char[]){"abcdef"}, 6, USP_READ, NULL, NULL, &below), 0);
 	assert_int_equal(usp_transform_open("digest:crc32c", below, &seekable, &stage, &why), -ESPIPE);
-	assert_int_equal(usp_transform_open("zstd", below, &seekable, &stage, &why), -ESPIPE);
+	assert_int_equal(usp_transform_open("sums:crc32c", below, &seekable, &stage, &why), -ESPIPE);
 	for (unsigned flag = USP_TRANSFORM_LENGTH; flag <= USP_TRANSFORM_THREAD; flag *= 2) {
 		params.flags = USP_TRANSFORM_SEEKABLE | flag;
 		assert_int_equal(usp_transform_open("decompress", below, &params, &stage, &why), -EINVAL);
@@ -398,6 +425,17 @@ static void what_has_no_positions_is_refused(void **state)
 }
 
 /* --- Files on disk --------------------------------------------------------------------------------------------- */
+
+/* Try to open one more: 0 or -errno. */
+static int try_disk(const struct disk *disk)
+{
+	struct usp_file *below = disk_open_below(disk), *stage;
+	const char *why;
+	int ret = try_over(below, 0, &stage, &why);
+
+	usp_file_put(ret < 0 ? below : stage);
+	return ret;
+}
 
 static struct usp_file *disk_open(const struct disk *disk)
 {
@@ -456,14 +494,18 @@ static void a_file_that_changes_is_read_by_its_new_table(void **state)
 		format->make(plain, LEN, 100000, &packed);
 		format->make(plain + 5, LEN / 2, 70001, &other);
 		disk_make(&disk, packed.bytes, packed.len);
+		disk_settle(&disk);
 		file = disk_open(&disk);
 		check_random_ranges(file, plain, LEN, 20, 3);
 		disk_write(&disk, other.bytes, other.len);
 		assert_int_equal(usp_file_size(file), LEN / 2);
 		check_random_ranges(file, plain + 5, LEN / 2, 20, 4);
 		check_range(file, plain + 5, 0, LEN / 2, true);
+		disk_settle(&disk);
+		check_random_ranges(file, plain + 5, LEN / 2, 20, 5);
 		disk_write(&disk, "none", 4);
 		assert_int_equal(usp_pread(file, got, 1, 0), -ESTALE);
+		assert_int_equal(try_disk(&disk), -ESTALE); /* it shares with the one that is open */
 		disk_write(&disk, packed.bytes, packed.len);
 		check_range(file, plain, 0, LEN, true);
 		drop(&file);
@@ -567,6 +609,7 @@ int main(void)
 		CASE(no_byte_that_is_changed_gives_wrong_bytes),
 		CASE(a_file_that_is_cut_has_no_table_or_is_shorter_by_pieces),
 		CASE(a_table_that_makes_no_sense_is_refused),
+		CASE(a_checksum_of_the_table_is_verified),
 		CASE(what_has_no_table_is_refused_before_a_byte_moves),
 		CASE(what_has_no_positions_is_refused),
 		CASE(opens_of_one_file_share_what_was_decompressed),
