@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* codec_gzip - gzip: decoded by ISA-L or zlib, encoded by zlib. */
 #include "codec/codec.h"
+#include "codec/split.h"
 
 #ifdef USP_HAVE_ZLIB
 
@@ -12,7 +13,6 @@
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "codec/inflate.h"
-#include "codec/split.h"
 
 #define GZIP_WINDOW (15 + 16) /* the largest one, in a wrapper of gzip */
 #define GZIP_PIECE ((size_t)1 << 30)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* codec_lz4 - the frames of lz4 by liblz4. */
 #include "codec/codec.h"
+#include "codec/split.h"
 
 #ifdef USP_HAVE_LZ4
 
@@ -11,7 +12,6 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
-#include "codec/split.h"
 
 #define LZ4_PIECE ((size_t)64 << 10) /* of the input, compressed by one call */
 
