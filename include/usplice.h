@@ -105,7 +105,8 @@ struct usp_open_params {
 	bool no_create;	 /* a regular sink must exist already */
 	bool keep_bytes; /* do not truncate a regular sink */
 	bool append; /* a regular sink is O_APPEND; -EINVAL for what has positions and no end, such as a block device */
-	bool no_peer; /* -EINPROGRESS where opening involves another process: sockets and FIFOs */
+	bool no_peer;	  /* -EINPROGRESS where opening involves another process: sockets and FIFOs */
+	bool must_create; /* a regular sink must not exist yet, else -EEXIST; decided by the kernel, without a race */
 };
 
 /*

@@ -216,12 +216,31 @@ static int atomic_sync_folder(const char *path)
 	return error;
 }
 
-int atomic_commit(struct atomic_file *file)
+/*
+ * Move to a name that nobody has: 0 or -errno. Some file systems know no RENAME_NOREPLACE, and a second
+ * name for a moment does the same.
+ */
+static int atomic_move_to_new(const char *from, const char *to)
 {
-	int error;
+	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	return link(from, to) < 0 || unlink(from) < 0 ? -errno : 0;
+}
 
-	if (rename(file->beside, file->path) < 0) {
-		error = -errno;
+static int atomic_move(const struct atomic_file *file, bool keeps_old)
+{
+	if (keeps_old)
+		return atomic_move_to_new(file->beside, file->path);
+	return rename(file->beside, file->path) < 0 ? -errno : 0;
+}
+
+int atomic_commit(struct atomic_file *file, bool keeps_old)
+{
+	int error = atomic_move(file, keeps_old);
+
+	if (error < 0) {
 		atomic_discard(file);
 		return error;
 	}

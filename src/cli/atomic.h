@@ -3,6 +3,7 @@
 #ifndef USP_CLI_ATOMIC_H
 #define USP_CLI_ATOMIC_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 struct atomic_file;
@@ -26,10 +27,11 @@ int atomic_link(struct atomic_file *file, int fd);
 
 /*
  * Put the file in the destination's place, sync the directory, and free the struct. The bytes must
- * be on the storage, and the file must have a name. The descriptor may be closed before. 0 or
- * -errno; the struct is freed in both cases.
+ * be on the storage, and the file must have a name. The descriptor may be closed before. With
+ * keeps_old a destination that exists is -EEXIST, and stays. 0 or -errno; the struct is freed in both
+ * cases.
  */
-int atomic_commit(struct atomic_file *file);
+int atomic_commit(struct atomic_file *file, bool keeps_old);
 
 /* Remove the file and free it. NULL is allowed. */
 void atomic_discard(struct atomic_file *file);

@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "copy.h"
 #include "copy_blocks.h"
+#include "copy_guard.h"
 #include "option.h"
 #include "sums.h"
 
@@ -48,6 +49,8 @@ static const struct option_row copy_options[] = {
 	 FIELD(resume)},
 	{"atomic", 0, NULL, "write a new file beside the sink, sync it, and put it\nin place only when it is whole",
 	 option_flag, FIELD(atomic)},
+	{"no-clobber", 0, NULL, "refuse to copy onto a file that exists", option_flag, FIELD(no_clobber)},
+	{"overwrite", 0, NULL, "overwrite also several files without a question", option_flag, FIELD(overwrite)},
 	{"sync", 0, NULL, "bring the bytes to the storage before the end", option_flag, FIELD(sync)},
 	{"limit-rate", 0, "RATE", "move at most RATE bytes per second", option_rate, FIELD(rate)},
 	{"on-slow", 0, "WHAT",
@@ -117,6 +120,8 @@ static const char *copy_contradiction(const struct copy_request *request)
 {
 	if (request->append + request->resume + request->atomic + (request->seek >= 0) > 1)
 		return "--append, --resume, --atomic and --seek exclude each other";
+	if (copy_guard_check(request))
+		return copy_guard_check(request);
 	if (request->resume && request->nr_sinks > 1)
 		return "--resume takes one sink";
 	if (request->no_splice && request->lane == USP_LANE_KERNEL)

@@ -24,6 +24,7 @@ struct copy_request {
 	uint64_t linger_ns;	/* 0: the library's default */
 	enum usp_lane_choice lane;
 	bool append, atomic, resume, sync;
+	bool no_clobber, overwrite;
 	bool no_splice, require_zero_copy, snapshot, no_batch;
 	bool continue_on_error;
 	bool json, progress, quiet, verbose, help;
@@ -140,6 +141,13 @@ int copy_open_spec(const struct copy *copy, const struct copy_sink *sink, const 
 
 /* Tell whether both are the same file, FIFO or block device. */
 bool copy_is_same(const struct stat *a, const struct stat *b);
+
+/*
+ * Tell whether a sink, or any sink, is standard error, too, as after 2>&1: what is said lands among the
+ * data. A terminal may be both. errors is the stat of standard error.
+ */
+bool copy_is_spoken_into(const struct copy_sink *sink, const struct stat *errors);
+bool copy_speaks_into_data(const struct copy *copy);
 
 /* Tell whether both are the same socket. Unlike a file, a socket can be source and sink at once. */
 bool copy_is_same_socket(const struct stat *a, const struct stat *b);

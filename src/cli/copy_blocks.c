@@ -219,7 +219,7 @@ int copy_blocks_commit(struct copy *copy)
 	if (error == 0)
 		error = blocks_close_list(copy);
 	if (error == 0) {
-		error = atomic_commit(copy->list);
+		error = atomic_commit(copy->list, false);
 		copy->list = NULL;
 	}
 	if (error == 0)

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* --- The same object twice ---------------------------------------------------------------------------- */
 
@@ -28,6 +29,23 @@ bool copy_is_same(const struct stat *a, const struct stat *b)
 bool copy_is_same_socket(const struct stat *a, const struct stat *b)
 {
 	return S_ISSOCK(a->st_mode) && S_ISSOCK(b->st_mode) && a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+bool copy_is_spoken_into(const struct copy_sink *sink, const struct stat *errors)
+{
+	return copy_is_same(errors, &sink->object) || copy_is_same_socket(errors, &sink->object);
+}
+
+bool copy_speaks_into_data(const struct copy *copy)
+{
+	struct stat errors;
+	unsigned i;
+
+	for (i = 0; fstat(STDERR_FILENO, &errors) == 0 && i < copy->request->nr_sinks; i++) {
+		if (copy_is_spoken_into(&copy->sinks[i], &errors))
+			return true;
+	}
+	return false;
 }
 
 /* Tell whether two sinks are one descriptor. One descriptor is one sink, of whatever kind. */

@@ -11,6 +11,7 @@
 #include "cli.h"
 #include "copy.h"
 #include "copy_blocks.h"
+#include "copy_guard.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,6 +59,12 @@ static mode_t open_mode(const struct copy *copy)
 	return S_ISREG(copy->source_object.st_mode) ? copy->source_object.st_mode & 0777 : 0666;
 }
 
+/* Refuse a file that somebody made while this copy was about to. */
+static int open_exists(const struct copy_sink *sink)
+{
+	return copy_usage("sink", sink->spec, "exists by now, and --no-clobber keeps it");
+}
+
 static int open_atomic(struct copy *copy, struct copy_sink *sink)
 {
 	const char *why = NULL;
@@ -70,6 +77,10 @@ static int open_atomic(struct copy *copy, struct copy_sink *sink)
 		error = atomic_open(sink->name, open_mode(copy), &sink->atomic, &fd, &old, &why);
 	if (error < 0)
 		return copy_sink_failed(copy, sink, error, why);
+	if (copy->request->no_clobber && S_ISREG(old.st_mode)) {
+		close(fd);
+		return open_exists(sink);
+	}
 	error = usp_open_fd(fd, USP_WRITE | USP_EXCLUSIVE, sink->spec, &sink->file);
 	if (error < 0) {
 		close(fd);
@@ -89,6 +100,7 @@ static struct usp_open_params open_sink_params(const struct copy *copy, const st
 		.no_create = round != OPEN_MAKE,
 		.keep_bytes = true,
 		.append = copy->request->append,
+		.must_create = copy->request->no_clobber && round == OPEN_MAKE,
 		.no_peer = round != OPEN_PEERS,
 	};
 }
@@ -117,6 +129,8 @@ static int open_named(struct copy *copy, struct copy_sink *sink, enum open_round
 	sink->is_new = error == 0 && round == OPEN_MAKE;
 	if (error == 0)
 		error = usp_file_abort(sink->file); /* until the run has begun, an end is not the end of the data */
+	if (error == -EEXIST && params.must_create)
+		return open_exists(sink);
 	if (error < 0 && !open_is_later(sink, round, error, why))
 		return copy_sink_failed(copy, sink, error, why);
 	return CLI_DONE;
@@ -231,12 +245,15 @@ static int open_rest(struct copy *copy)
  */
 static int open_all(struct copy *copy)
 {
-	int report = open_report(copy, false), code = report == CLI_DONE ? open_look_at_all(copy) : report;
+	int report = open_report(copy, false), code = report == CLI_DONE ? open_look_at_all(copy) : report, guard;
 
 	if (report != CLI_DONE || code == CLI_USAGE)
 		return code;
 	if (copy_check_same(copy) != CLI_DONE || (code == CLI_DONE && copy_check_options(copy) != CLI_DONE))
 		return CLI_USAGE;
+	guard = code == CLI_DONE ? copy_guard(copy) : CLI_DONE;
+	if (guard != CLI_DONE)
+		return guard;
 	report = open_report(copy, true);
 	if (code == CLI_DONE)
 		code = report == CLI_DONE ? open_rest(copy) : report;

@@ -117,38 +117,24 @@ static double run_cpu_seconds(void)
 	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* Tell whether a sink is standard error, too, as after 2>&1. A terminal may be both. */
-static bool run_is_spoken_into(const struct copy_sink *sink, const struct stat *errors)
-{
-	return copy_is_same(errors, &sink->object) || copy_is_same_socket(errors, &sink->object);
-}
-
-static bool run_speaks_into_data(const struct copy *copy, const struct stat *errors)
-{
-	unsigned i;
-
-	for (i = 0; i < copy->request->nr_sinks; i++) {
-		if (run_is_spoken_into(&copy->sinks[i], errors))
-			return true;
-	}
-	return false;
-}
-
 /*
  * Move the offset of standard error behind the data. After 2>FILE it has its own offset in FILE,
  * and messages must not overwrite the data.
  */
-static void run_speak_behind_data(const struct copy *copy, const struct stat *errors)
+static void run_speak_behind_data(const struct copy *copy)
 {
 	off_t at = lseek(STDERR_FILENO, 0, SEEK_CUR);
+	struct stat errors;
 	unsigned i;
 
+	if (fstat(STDERR_FILENO, &errors) < 0)
+		return;
 	for (i = 0; i < copy->request->nr_sinks && at >= 0; i++) {
 		const struct copy_sink *sink = &copy->sinks[i];
 		struct usp_sink_status status = {.size = sizeof(status)};
 		off_t end;
 
-		if (!run_is_spoken_into(sink, errors) || usp_pump_sink_status(copy->pump, i, &status) < 0)
+		if (!copy_is_spoken_into(sink, &errors) || usp_pump_sink_status(copy->pump, i, &status) < 0)
 			continue;
 		end = sink->start + (off_t)status.bytes;
 		if (at < end)
@@ -158,10 +144,9 @@ static void run_speak_behind_data(const struct copy *copy, const struct stat *er
 
 static int run_pump(struct copy *copy)
 {
-	struct stat errors;
 	int error;
 
-	copy->is_silent = fstat(STDERR_FILENO, &errors) == 0 && run_speaks_into_data(copy, &errors);
+	copy->is_silent = copy_speaks_into_data(copy);
 	if (copy->is_silent)
 		message_hold();
 	progress_start(&copy->progress, copy->progress.is_on);
@@ -169,7 +154,7 @@ static int run_pump(struct copy *copy)
 	error = usp_pump_run(copy->pump);
 	watch_set_pump(&copy->watch, NULL);
 	if (copy->is_silent)
-		run_speak_behind_data(copy, &errors);
+		run_speak_behind_data(copy);
 	message_release();
 	return error;
 }
@@ -242,9 +227,9 @@ static void run_close_sink(struct copy_sink *sink, uint64_t bytes)
 		run_sink_failed(sink, bytes, strerror(-error));
 }
 
-static void run_commit(struct copy_sink *sink, uint64_t bytes)
+static void run_commit(struct copy_sink *sink, uint64_t bytes, bool keeps_old)
 {
-	int error = atomic_commit(sink->atomic);
+	int error = atomic_commit(sink->atomic, keeps_old);
 
 	sink->atomic = NULL;
 	if (error < 0)
@@ -283,7 +268,7 @@ static bool run_finish_sink(struct copy *copy, struct copy_sink *sink, unsigned 
 	if (sink->error[0] == '\0')
 		run_close_sink(sink, status.bytes);
 	if (is_whole && sink->error[0] == '\0' && sink->atomic)
-		run_commit(sink, status.bytes);
+		run_commit(sink, status.bytes, copy->request->no_clobber);
 	return sink->error[0] == '\0';
 }
 

@@ -24,7 +24,7 @@
  *       main.c       finds the command            cmd_copy.c    options of `usplice copy`
  *       option.c     option tables                copy_open.c   opens the endpoints, the report
  *       size.c       1.5 GiB                      copy_check.c  refuses what cannot be done
- *                                                 copy_inherited.c  descriptors by number
+ *       copy_guard.c  old files                   copy_inherited.c  descriptors by number
  *       watch.c      signals and ticks            copy_seek.c   where it begins
  *       resume.c     compares what is there       copy_run.c    runs the pump, exit code
  *       cmd_relay.c  options of `usplice relay`     relay_run.c   sets it up

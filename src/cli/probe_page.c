@@ -69,7 +69,7 @@ static int page_fill(struct atomic_file *file, FILE *out, void (*write_json)(FIL
 	if (fclose(out) != 0 && error == 0)
 		error = -errno;
 	if (error == 0)
-		return atomic_commit(file);
+		return atomic_commit(file, false);
 	atomic_discard(file);
 	return error;
 }

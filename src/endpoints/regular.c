@@ -76,6 +76,8 @@ static int regular_check_options(const struct usp_spec *spec, const struct usp_o
 
 	if ((direct && direct[0]) || (append && append[0]))
 		*ret_why = "direct and append take no value";
+	else if (params->must_create && (params->no_create || !(params->mode & USP_WRITE)))
+		*ret_why = "only a file that is written can be made";
 	else if ((append || params->append) && !(params->mode & USP_WRITE))
 		*ret_why = "append is for a file that is written";
 	else
@@ -111,13 +113,14 @@ static int regular_make_direct(int fd, const char *path)
  * new file. On -EEXIST there is such a link, or a file that was made just now: open that without
  * O_CREAT.
  */
-static int regular_create(const char *path, int flags, int mode)
+static int regular_create(const char *path, int flags, const struct usp_open_params *params)
 {
-	int fd = usp_sys_open(path, (flags & ~O_DIRECT) | O_CREAT | O_EXCL, (unsigned)(mode ? mode : 0666));
+	int mode = params->creat_mode ? params->creat_mode : 0666;
+	int fd = usp_sys_open(path, (flags & ~O_DIRECT) | O_CREAT | O_EXCL, (unsigned)mode);
 
 	if (fd >= 0 && flags & O_DIRECT)
 		return regular_make_direct(fd, path);
-	return fd == -EEXIST ? usp_sys_open(path, flags, 0) : fd;
+	return fd == -EEXIST && !params->must_create ? usp_sys_open(path, flags, 0) : fd;
 }
 
 static bool regular_is_link(const char *path)
@@ -143,10 +146,10 @@ static int regular_open_fd(const struct usp_spec *spec, const struct usp_open_pa
 		flags |= O_DIRECT;
 	if (regular_is_append(spec, params))
 		flags |= O_APPEND;
-	fd = usp_sys_open(spec->address, flags, 0);
+	fd = params->must_create ? -ENOENT : usp_sys_open(spec->address, flags, 0);
 	*ret_is_new = fd == -ENOENT && params->mode & USP_WRITE && !params->no_create;
 	if (*ret_is_new)
-		fd = regular_create(spec->address, flags, params->creat_mode);
+		fd = regular_create(spec->address, flags, params);
 	if (fd == -EINVAL && flags & O_DIRECT)
 		*ret_why = "this file system has no direct I/O";
 	else if (fd == -ENOENT && regular_is_link(spec->address))

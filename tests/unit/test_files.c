@@ -271,6 +271,23 @@ static void a_missing_file_is_enoent_and_not_made(void **state)
 	assert_int_equal(open_error("", USP_READ, NULL), -EINVAL);
 }
 
+static void a_file_that_must_be_made_is_not_opened(void **state)
+{
+	struct usp_open_params params = {.size = sizeof(params), .mode = USP_WRITE, .must_create = true};
+	struct usp_file *file;
+
+	(void)state;
+	assert_int_equal(usp_open(path_of("made"), &params, &file, NULL), 0);
+	assert_int_equal(usp_write(file, "once", 4), 4);
+	usp_file_put(file);
+	assert_int_equal(usp_open(path_of("made"), &params, &file, NULL), -EEXIST);
+	assert_int_equal(symlink("nowhere", path_of("link to nowhere")), 0);
+	assert_int_equal(usp_open(path_of("link to nowhere"), &params, &file, NULL), -EEXIST);
+	params.mode = USP_READ;
+	assert_int_equal(usp_open(path_of("made"), &params, &file, NULL), -EINVAL);
+	assert_int_equal(unlink(path_of("link to nowhere")), 0);
+}
+
 static void a_directory_is_eisdir(void **state)
 {
 	struct usp_file *file;
@@ -1018,6 +1035,7 @@ int main(void)
 		FILE_CASE(a_sink_that_was_asked_to_append_keeps_its_bytes_and_grows),
 		FILE_CASE(nothing_is_made_through_a_link_that_leads_nowhere),
 		FILE_CASE(a_missing_file_is_enoent_and_not_made),
+		FILE_CASE(a_file_that_must_be_made_is_not_opened),
 		FILE_CASE(a_directory_is_eisdir),
 		FILE_CASE(an_unreadable_file_is_eacces),
 		FILE_CASE(appending_goes_behind_what_others_wrote),
