@@ -9,11 +9,11 @@ _usplice() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'copy relay help version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'copy cat relay help version' -- "$cur")
 		return
 	fi
 	case $prev in
-	help) mapfile -t COMPREPLY < <(compgen -W 'copy relay help version' -- "$cur") ;;
+	help) mapfile -t COMPREPLY < <(compgen -W 'copy cat relay help version' -- "$cur") ;;
 	--lane) mapfile -t COMPREPLY < <(compgen -W 'auto kernel user' -- "$cur") ;;
 	--digest) mapfile -t COMPREPLY < <(compgen -W 'sha256 sha512 blake2b crc32c xxh64 xxh3 xxh128' -- "$cur") ;;
 	--verify) mapfile -t COMPREPLY < <(compgen -W 'sha256: sha512: blake2b: crc32c: xxh64: xxh3: xxh128:' -- "$cur") ;;

@@ -159,6 +159,28 @@ USP_EXPORT int usp_open_fd(int fd, unsigned mode, const char *name, struct usp_f
 USP_EXPORT int usp_open_memory(void *base, size_t len, unsigned mode, void (*done)(void *arg), void *arg,
 			       struct usp_file **ret_file);
 
+/* What comes next in a sequence of files. */
+struct usp_sequence_params {
+	size_t size; /* sizeof(struct usp_sequence_params) */
+	/*
+	 * Open the next file, for reading, and give its reference to the sequence: 1, 0 behind the last one,
+	 * or -errno, which becomes an error of the sequence. No end of a pipe of usplice. May block.
+	 */
+	int (*next)(void *arg, struct usp_file **ret_file);
+	void *arg;
+};
+
+/*
+ * Make one file of several: reading it gives the bytes of one file behind those of the other. It calls
+ * next for the first file now, and for each other file when it is at the end of the one before, in the
+ * thread that reads. A file is put when it has ended. Bytes go by reference and in the kernel as from
+ * the file itself. The account is that of all files. The sequence has no positions. May block as next
+ * does. A pump with REQUIRE_ZERO_COPY refuses it, because nothing is known of the files that come later.
+ * -EINVAL without next or without a first file, -ENOMEM.
+ */
+USP_EXPORT int usp_sequence_open(const struct usp_sequence_params *params, const char *spec,
+				 struct usp_file **ret_file);
+
 /* Add a reference; returns file. */
 USP_EXPORT struct usp_file *usp_file_get(struct usp_file *file);
 

@@ -264,6 +264,9 @@ struct usp_file_ops {
 	/* Find out how the kernel carries the bytes of this file on one side, as usp_probe, and set way
 	 * and reason. May make objects for an experiment; must not change the file. NULL: unknown. */
 	void (*probe)(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result);
+	/* Where reading has come to an end: go on with what comes behind it. 1 if there is something, 0 at
+	 * the real end, or -errno. May block, as usp_open does. NULL: this is the end. */
+	int (*next)(struct usp_file *file);
 };
 
 /* A lane: it replaces the splice hook of one side of a file where the plan says so. */
@@ -292,14 +295,16 @@ struct usp_side {
 };
 
 /* Properties of a file that hold from open to release. */
-#define USP_FILE_SEEKABLE 0x1u	     /* has positions: off_in, off_out, seek and usp_splice_direct work */
-#define USP_FILE_SPLICEABLE 0x2u     /* fd may be tried with splice(2): it can go on the kernel lane */
-#define USP_FILE_POLLABLE 0x4u	     /* poll(2) on fd tells readiness; without it the file is always ready */
-#define USP_FILE_SOCKET 0x8u	     /* only its own USP_NONBLOCK keeps it from waiting, not a flag of the call */
-#define USP_FILE_DATAGRAM 0x10u	     /* one splice is one datagram */
-#define USP_FILE_SIGPIPE 0x20u	     /* write(2) and splice(2) to it can raise SIGPIPE; callers never see it */
-#define USP_FILE_SHARED 0x40u	     /* others share the description of fd: change it only as read(2) and write(2) do */
-#define USP_FILE_OBSERVES 0x100u     /* a file over a file that passes on all bytes, one for one */
+#define USP_FILE_SEEKABLE 0x1u	 /* has positions: off_in, off_out, seek and usp_splice_direct work */
+#define USP_FILE_SPLICEABLE 0x2u /* fd may be tried with splice(2): it can go on the kernel lane */
+#define USP_FILE_POLLABLE 0x4u	 /* poll(2) on fd tells readiness; without it the file is always ready */
+#define USP_FILE_SOCKET 0x8u	 /* only its own USP_NONBLOCK keeps it from waiting, not a flag of the call */
+#define USP_FILE_DATAGRAM 0x10u	 /* one splice is one datagram */
+#define USP_FILE_SIGPIPE 0x20u	 /* write(2) and splice(2) to it can raise SIGPIPE; callers never see it */
+#define USP_FILE_SHARED 0x40u	 /* others share the description of fd: change it only as read(2) and write(2) do */
+#define USP_FILE_OBSERVES 0x100u /* a file over a file that passes on all bytes, one for one */
+#define USP_FILE_HAS_POS \
+	0x200u /* pos is the offset in fd for the hooks, but callers have no positions: usp_sequence_open */
 #define USP_FILE_LOCKED_WRITES 0x80u /* only write(2) moves data and offset under one lock: no sink for splice(2) */
 
 /* How a file over a mapping is being read: file_ra_state of the kernel. Only the library reads and changes it. */

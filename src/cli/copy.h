@@ -13,12 +13,22 @@
 #include "watch.h"
 
 struct atomic_file;
+struct copy_sources;
+
+/* The sinks of `usplice cat`. */
+struct copy_targets {
+	char **names; /* lent by the command line */
+	unsigned nr;
+};
 
 /* The command line, parsed. Sizes are -1 if they were not given. */
 struct copy_request {
-	const char *source;
+	const char *source; /* its spec; of several, a name for all of them */
+	char *const *sources;
 	char *const *sinks;
-	unsigned nr_sinks;
+	unsigned nr_sources, nr_sinks;
+	struct copy_targets targets; /* of --to */
+	bool is_cat;
 	int64_t skip, count, seek;
 	uint64_t rate, slow_ns; /* 0: no limit; 0: wait for slow sinks */
 	uint64_t linger_ns;	/* 0: the library's default */
@@ -59,10 +69,12 @@ struct copy {
 	const struct copy_request *request;
 	struct usp_spec *source_name; /* NULL if it does not parse */
 	struct usp_file *source;
-	struct usp_file *verifier; /* over the source, with --verify-blocks; else NULL */
-	struct usp_file *summer;   /* over these, with --write-blocks; else NULL */
-	struct usp_file *stage;	   /* the upper one over these, if there are any; else NULL */
-	bool stage_counts;	   /* a stage ends after count bytes, so the pump need not */
+	struct copy_sources *sources; /* NULL where there is only one */
+	const char *source_spec;      /* whose turn it is, for messages */
+	struct usp_file *verifier;    /* over the source, with --verify-blocks; else NULL */
+	struct usp_file *summer;      /* over these, with --write-blocks; else NULL */
+	struct usp_file *stage;	      /* the upper one over these, if there are any; else NULL */
+	bool stage_counts;	      /* a stage ends after count bytes, so the pump need not */
 	struct stat source_object;
 	int source_number;    /* of its descriptor: copy_inherited */
 	int64_t source_was;   /* the offset of an inherited source, before it was moved */
@@ -131,6 +143,9 @@ static inline const char *copy_path(const struct usp_spec *name)
 {
 	return name ? usp_spec_path(name) : NULL;
 }
+
+/* Open what a descriptor of this number leads to, and leave it open for others. */
+int copy_open_twin(int number, const struct usp_open_params *params, struct usp_file **ret_file, const char **ret_why);
 
 /*
  * Open a sink with usp_open, or the source if sink is NULL. A descriptor that the command needs

@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "copy.h"
 #include "copy_blocks.h"
+#include "copy_sources.h"
 #include "json.h"
 #include "sums.h"
 
@@ -130,13 +131,14 @@ static bool digest_ask(const struct copy *copy, unsigned index, struct usp_diges
 
 bool copy_digest_say_damaged(const struct copy *copy)
 {
-	const char *why;
+	const char *why, *source;
 	uint64_t offset;
+	long long at;
 
 	if (!copy->stage || !usp_transform_failure(copy->stage, &why, &offset))
 		return false;
-	message_say("source %s: at byte %llu: %s", copy->request->source,
-		    (unsigned long long)copy->source_start + (unsigned long long)offset, why);
+	source = copy_sources_place(copy, copy->source_start + (int64_t)offset, &at);
+	message_say("source %s: at byte %lld: %s", source, at, why);
 	return true;
 }
 
@@ -187,9 +189,12 @@ void copy_digest_say(const struct copy *copy)
 	char *name;
 	unsigned i;
 
-	char *source = sums_name(copy->request->source);
+	char *source = copy->sources ? NULL : sums_name(copy->request->source);
 
-	is_escaped = sums_escape(source ? source : "?", &name);
+	is_escaped = sums_escape(source		 ? source
+				 : copy->sources ? "-"
+						 : "?",
+				 &name); /* as of a pipe with all of them */
 	for (i = 0; i < copy->request->digests.nr; i++) {
 		if (!copy->request->digests.items[i].is_told || !digest_ask(copy, i, &result))
 			continue;

@@ -12,6 +12,7 @@
 #include "copy.h"
 #include "copy_blocks.h"
 #include "copy_guard.h"
+#include "copy_sources.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,6 +46,8 @@ static int open_source(struct copy *copy, enum open_round round)
 
 	if (copy->source)
 		return CLI_DONE;
+	if (copy->sources)
+		return round == OPEN_LOOK ? copy_sources_look(copy) : copy_sources_open(copy);
 	copy->opening = copy->request->source;
 	error = copy_open_spec(copy, NULL, &params, &copy->source, &why);
 	open_look(copy->source_name, copy->source, &copy->source_object);

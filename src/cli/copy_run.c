@@ -5,6 +5,7 @@
 #include "copy.h"
 #include "copy_blocks.h"
 #include "copy_digest.h"
+#include "copy_sources.h"
 #include "report.h"
 
 #include <errno.h>
@@ -338,6 +339,9 @@ static bool run_is_whole(const struct copy *copy, int result, const struct usp_p
 
 static int run_judge_source(const struct copy *copy, const struct usp_pump_status *status, bool is_whole)
 {
+	const char *source;
+	long long at;
+
 	if (status->source_error == -ECANCELED)
 		return CLI_DONE;
 	if (status->source_error == 0) {
@@ -351,8 +355,8 @@ static int run_judge_source(const struct copy *copy, const struct usp_pump_statu
 		return CLI_SOURCE;
 	if (status->source_error == -EBADMSG && copy_blocks_say_wrong(copy, status->bytes))
 		return CLI_SOURCE;
-	message_say("source %s: at byte %lld: %s%s", copy->request->source,
-		    (long long)copy->source_start + (long long)status->bytes,
+	source = copy_sources_place(copy, copy->source_start + (int64_t)status->bytes, &at);
+	message_say("source %s: at byte %lld: %s%s", source, at,
 		    status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"
 		    : status->source_error == -ENODATA	    ? "it became shorter while it was read"
 							    : strerror(-status->source_error),
@@ -376,7 +380,7 @@ static bool run_is_refused_by_kernel(const struct copy *copy, const struct usp_p
 
 static int run_refused_by_kernel(const struct copy *copy)
 {
-	const char *source = copy->request->source;
+	const char *source = copy->source_spec;
 
 	copy_undo(copy);
 	if (copy->request->lane == USP_LANE_KERNEL) {
@@ -532,6 +536,7 @@ static void run_close(struct copy *copy)
 	usp_file_put(copy->stage);
 	copy_blocks_close(copy);
 	usp_file_put(copy->source);
+	copy_sources_fini(copy);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		atomic_discard(copy->sinks[i].atomic);
 		usp_file_put(copy->sinks[i].file);
@@ -548,7 +553,7 @@ static void run_parse_names(struct copy *copy)
 {
 	unsigned i;
 
-	if (usp_spec_parse(copy->request->source, &copy->source_name, NULL) < 0)
+	if (copy->sources || usp_spec_parse(copy->request->source, &copy->source_name, NULL) < 0)
 		copy->source_name = NULL;
 	copy->source_number = copy_inherited(copy->source_name, USP_READ);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
@@ -567,6 +572,7 @@ int copy_main(const struct copy_request *request)
 {
 	struct copy copy = {
 		.request = request,
+		.source_spec = request->source,
 		.count = request->count,
 		.source_was = -1,
 		.total = -1,
@@ -579,7 +585,8 @@ int copy_main(const struct copy_request *request)
 	};
 	int code, error;
 
-	if (!copy.sinks) {
+	if (!copy.sinks || copy_sources_init(&copy) < 0) {
+		free(copy.sinks);
 		message_say("out of memory");
 		return CLI_FAILED;
 	}

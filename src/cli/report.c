@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "copy.h"
 #include "copy_digest.h"
+#include "copy_sources.h"
 #include "json.h"
 #include "size.h"
 #include "ways.h"
@@ -128,7 +129,9 @@ static void report_json(FILE *out, const struct copy *copy)
 		fputs(i > 0 ? "," : "", out);
 		report_json_sink(out, copy, i);
 	}
-	fprintf(out, "],\"stranded\":%llu,\"digests\":", (unsigned long long)report.status.stranded);
+	putc(']', out);
+	copy_sources_json(out, copy);
+	fprintf(out, ",\"stranded\":%llu,\"digests\":", (unsigned long long)report.status.stranded);
 	copy_digest_json(out, copy);
 	fputs("}\n", out);
 }

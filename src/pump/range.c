@@ -2,11 +2,13 @@
 /* range - a pump whose bytes go from file to file inside the kernel, without a pipe. */
 #include <errno.h>
 
+#include "base/sys.h"
 #include "lanes/copy_range.h"
 #include "lanes/extents.h"
 #include "lanes/plan.h"
 #include "pump/inside.h"
 #include "splice/fd.h"
+#include "splice/file.h"
 
 #define RANGE_BYTES ((size_t)16 << 20) /* see bench/README.md */
 
@@ -32,7 +34,8 @@ static void range_count(struct usp_pump *pump, ssize_t len, const struct usp_hop
 
 bool usp_range_clone(struct usp_pump *pump)
 {
-	uint64_t len = pump->params.flags & USP_PUMP_COUNT ? (uint64_t)pump->params.count : UINT64_MAX;
+	bool is_counted = pump->params.flags & USP_PUMP_COUNT;
+	uint64_t len = is_counted ? (uint64_t)pump->params.count - atomic_load(&pump->bytes) : UINT64_MAX;
 	struct usp_hop before = {.size = sizeof(before)};
 	ssize_t ret;
 
@@ -41,6 +44,7 @@ bool usp_range_clone(struct usp_pump *pump)
 	usp_file_hop(pump->source, USP_READ, &before);
 	ret = usp_clone_range(pump->source, pump->sinks[0].file, len, pump->plan.may_probe);
 	range_count(pump, ret, &before);
+	pump->has_no_clones = ret == -EOPNOTSUPP;
 	return ret > 0;
 }
 
@@ -64,8 +68,59 @@ static void range_failed(struct usp_pump *pump, int error)
  */
 static bool range_gives_up(const struct usp_pump *pump, ssize_t ret)
 {
-	return ret <= 0 &&
-	       (!atomic_load(&pump->bytes) || (ret == 0 && usp_fd_peek(pump->source, &pump->source->pos) != 0));
+	return ret <= 0 && (atomic_load(&pump->bytes) == pump->range_begun ||
+			    (ret == 0 && usp_fd_peek(pump->source, &pump->source->pos) != 0));
+}
+
+/* Tell whether the file that the source shows now is a regular one without a byte. */
+static bool range_is_empty(const struct usp_pump *pump)
+{
+	const struct usp_file *source = pump->source;
+	struct stat st;
+
+	return source->fd >= 0 && !(source->traits & USP_FILE_SHARED) && usp_sys_fstat(source->fd, &st) == 0 &&
+	       S_ISREG(st.st_mode) && usp_fd_peek(source, &source->pos) == 0;
+}
+
+/*
+ * Show the next file of a sequence that is not empty: 1, 0 at the end, or -errno. *ret_is_range tells whether the kernel
+ * can copy it from file to file.
+ */
+static int range_next(struct usp_pump *pump, bool *ret_is_range)
+{
+	int ret;
+
+	*ret_is_range = false;
+	do {
+		ret = usp_file_next(pump->source);
+		*ret_is_range = ret > 0 && usp_range_is_possible(pump);
+	} while (ret > 0 && !*ret_is_range && range_is_empty(pump));
+	return ret;
+}
+
+int usp_range_skip_empty(struct usp_pump *pump)
+{
+	bool is_range;
+	int ret = USP_FILE_HOOK(pump->source, next) && range_is_empty(pump) ? range_next(pump, &is_range) : 0;
+
+	return ret < 0 ? ret : 0;
+}
+
+/*
+ * Go on behind the end of a file: with the next one of a sequence, as the kernel can carry it, or to the
+ * end of the run. What follows a range that was cloned is found by the copy, which sees its end.
+ */
+static void range_go_on(struct usp_pump *pump)
+{
+	bool is_range;
+	int ret = range_next(pump, &is_range);
+
+	if (ret < 0)
+		atomic_store(&pump->source_error, ret);
+	pump->range_begun = atomic_load(&pump->bytes);
+	pump->stage = ret <= 0 ? USP_PUMP_DONE : is_range ? USP_PUMP_RANGE : USP_PUMP_FLOW;
+	if (pump->stage == USP_PUMP_RANGE && !pump->has_no_clones)
+		usp_range_clone(pump);
 }
 
 int usp_range_advance(struct usp_pump *pump, struct usp_pump_wait *wait)
@@ -75,6 +130,8 @@ int usp_range_advance(struct usp_pump *pump, struct usp_pump_wait *wait)
 
 	if (ret == -EAGAIN)
 		return -EAGAIN;
+	if (ret == 0) /* that is all that was asked for */
+		pump->stage = USP_PUMP_DONE;
 	if (ret > 0) {
 		usp_file_hop(pump->source, USP_READ, &before);
 		ret = usp_copy_range(pump->source, pump->sinks[0].file, (size_t)ret, pump->plan.may_probe);
@@ -88,6 +145,9 @@ int usp_range_advance(struct usp_pump *pump, struct usp_pump_wait *wait)
 		return usp_pump_pause(wait, 0);
 	if (ret < 0)
 		range_failed(pump, (int)ret);
-	pump->stage = USP_PUMP_DONE;
-	return 0;
+	if (ret == 0 && pump->stage == USP_PUMP_RANGE)
+		range_go_on(pump);
+	else
+		pump->stage = USP_PUMP_DONE;
+	return pump->stage == USP_PUMP_DONE ? 0 : usp_pump_pause(wait, 0);
 }

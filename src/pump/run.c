@@ -66,15 +66,20 @@ static void run_go_behind_clone(struct usp_pump *pump)
 		usp_fd_peek(pump->source, &pump->source->pos) == 0;
 	bool must_refer = pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY;
 
+	bool may_follow = USP_FILE_HOOK(pump->source, next) != NULL;
+
 	if (!is_all && must_refer)
 		atomic_store(&pump->source_error, -USP_EWOULDCOPY);
-	pump->stage = is_all || must_refer ? USP_PUMP_DONE : USP_PUMP_RANGE;
+	pump->stage = (is_all && !may_follow) || must_refer ? USP_PUMP_DONE : USP_PUMP_RANGE;
 }
 
 static int run_find_stage(struct usp_pump *pump)
 {
 	int ret = 0;
 
+	/* What comes behind the first file of a sequence is not known before bytes have moved. */
+	if (pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY && USP_FILE_HOOK(pump->source, next))
+		return -USP_EWOULDCOPY;
 	if (usp_range_is_possible(pump) && usp_range_clone(pump)) {
 		run_go_behind_clone(pump);
 		return 0;
@@ -116,7 +121,9 @@ static int run_begin(struct usp_pump *pump)
 	usp_rate_init(&pump->limits.rate, pump->params.rate, now_ns);
 	pump->limits.begun_ns = pump->limits.progress_ns = now_ns;
 	run_look_at_sources(pump);
-	ret = run_plan(pump);
+	ret = usp_range_skip_empty(pump);
+	if (ret == 0)
+		ret = run_plan(pump);
 	if (ret == 0)
 		ret = run_find_stage(pump);
 	for (unsigned i = 0; i < pump->nr_sinks && ret == 0; i++) {

@@ -24,6 +24,15 @@ ssize_t usp_file_try_write_iter(struct usp_file *out, const struct usp_iter *fro
 /* Tell whether pos is the offset that the file shares. Then calls without an offset move it, and *pos only follows. */
 bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos);
 
+/* Tell whether *pos is an offset for the hooks of a file that is read. */
+static inline bool usp_file_has_pos(const struct usp_file *file)
+{
+	return file->traits & (USP_FILE_SEEKABLE | USP_FILE_HAS_POS);
+}
+
+/* Go on behind the end of what a file gives, as the hook next: 1, 0 at the real end, or -errno. */
+int usp_file_next(struct usp_file *file);
+
 /* Cut len to what one splice may offer a sink: one splice is one datagram, and a longer one is an error. */
 size_t usp_file_offer(const struct usp_file *out, size_t len);
 

@@ -4,7 +4,7 @@
 
 load support
 
-pages=(usplice.1 usplice-copy.1 usplice-relay.1 usplice-endpoints.7 usp_relay.3 usp_mapping.3)
+pages=(usplice.1 usplice-copy.1 usplice-cat.1 usplice-relay.1 usplice-endpoints.7 usp_relay.3 usp_mapping.3)
 
 # examples PAGE: the commands of its section EXAMPLES, on ports that are free.
 examples() {
@@ -56,6 +56,14 @@ run_examples() {
 	tail -c +65537 image.iso | head -c 4096 | same - block.bin
 	[ "$(stat -c %s disk.img)" -eq 100000 ]
 	tail -c +8193 disk.img | head -c 4096 | same - block.bin
+}
+
+@test "the examples of usplice-cat(1)" {
+	run_examples usplice-cat.1
+	same image.iso whole.iso
+	[ "$(cat both.log)" = $'text\ntext' ]
+	same first.img second.img
+	{ cat notes.txt; tar -c folder; } | same - first.img
 }
 
 # The servers of the examples go on until the test ends; the relays end by themselves.
