@@ -228,6 +228,18 @@ struct usp_iter {
 };
 
 /*
+ * What is known of the holes of a file. The hook find_hole sets is_hole and end, and make_hole may set
+ * grown; only the library uses the rest.
+ */
+struct usp_holes {
+	uint8_t mode; /* an enum usp_sparse */
+	bool is_hole, is_sized;
+	int64_t start, end; /* [start, end) is a hole, or is none */
+	int64_t old_size;   /* of a regular sink, before it was written */
+	int64_t grown;	    /* at the end of the run the sink must be at least so long */
+};
+
+/*
  * The hooks of a file type. pos is never NULL; a hook advances it by exactly what it returns, and a
  * stream ignores it. A hook returns bytes, 0 at the end of input, or -errno. A sink never returns 0
  * for len > 0. Once something moved the hook returns that count, and the error comes with the next
@@ -267,6 +279,14 @@ struct usp_file_ops {
 	/* Where reading has come to an end: go on with what comes behind it. 1 if there is something, 0 at
 	 * the real end, or -errno. May block, as usp_open does. NULL: this is the end. */
 	int (*next)(struct usp_file *file);
+	/* Find out whether there is a hole at pos, which is not negative, and where what is there ends: is_hole
+	 * and end of *ret_holes. 0, or -errno if that is not known. Called while holes are asked for
+	 * (sparse of usp_pump_params). Must not block, nor change an offset that others share. NULL: no holes. */
+	int (*find_hole)(struct usp_file *in, int64_t pos, struct usp_holes *ret_holes);
+	/* Make [pos, pos + len) read as zeros without writing them: bytes, which may be fewer, or -errno.
+	 * What lies behind the end of a regular file may be left to holes.grown. -EOPNOTSUPP: zeros are
+	 * then written. NULL: they always are. */
+	ssize_t (*make_hole)(struct usp_file *out, int64_t pos, size_t len);
 };
 
 /* A lane: it replaces the splice hook of one side of a file where the plan says so. */
@@ -281,6 +301,7 @@ struct usp_lane {
 struct usp_account {
 	struct usp_atomic_u64 bytes[USP_NR_WAYS];
 	struct usp_atomic_text reason[USP_NR_WAYS];
+	struct usp_atomic_u64 holes; /* bytes that did not move */
 	struct usp_atomic_u64 nr_calls;
 };
 
@@ -328,6 +349,7 @@ struct usp_file {
 	struct usp_file *below;	     /* of a file over a file (usp_stack_new), which owns it; else NULL */
 	struct usp_mapping *mapping; /* of a file with a page cache; it has a reference; else NULL */
 	struct usp_readahead ra;
+	struct usp_holes holes;
 	size_t io_bytes; /* most bytes that one write should move, or 0: chunk of a disk file, datagram of UDP */
 	char *spec;
 	void *priv;

@@ -39,6 +39,21 @@ static const char *copy_parse_on_slow(const char *value, void *field)
 	return NULL;
 }
 
+static const char *copy_parse_sparse(const char *value, void *field)
+{
+	enum usp_sparse *sparse = field;
+
+	if (strcmp(value, "auto") == 0)
+		*sparse = USP_SPARSE_AUTO;
+	else if (strcmp(value, "always") == 0)
+		*sparse = USP_SPARSE_ALWAYS;
+	else if (strcmp(value, "never") == 0)
+		*sparse = USP_SPARSE_NEVER;
+	else
+		return "is none of auto, always and never";
+	return NULL;
+}
+
 static const char *copy_parse_to(const char *value, void *field)
 {
 	struct copy_targets *targets = field;
@@ -75,6 +90,9 @@ static const struct option_row cat_options[] = {
 	 option_time, FIELD(linger_ns)},
 	{"on-error", 0, "WHAT", "when a sink fails: stop, the default, or continue\nwith the others",
 	 copy_parse_on_error, FIELD(continue_on_error)},
+	{"sparse", 0, "WHEN",
+	 "make holes: auto, the default, where the source has\nsome, always, also of zeros, or never",
+	 copy_parse_sparse, FIELD(sparse)},
 	{"lane", 0, "LANE", "how the bytes travel: auto, the default, kernel\n(never in this process) or user",
 	 option_lane, FIELD(lane)},
 	{"no-splice", 0, NULL, "the same as --lane user", option_flag, FIELD(no_splice)},
@@ -170,6 +188,8 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return "--verify-blocks is about the whole source, so it excludes --skip and --count";
 	if (request->resume && (request->verify_blocks || request->write_blocks))
 		return "checksums of blocks need the whole source, so they exclude --resume";
+	if (request->lane == USP_LANE_KERNEL && request->sparse == USP_SPARSE_ALWAYS)
+		return "--sparse always looks at the bytes in this process, so it excludes --lane kernel";
 	if (request->quiet && request->progress)
 		return "--quiet and --progress exclude each other";
 	if (request->quiet && request->verbose)
@@ -230,7 +250,7 @@ static int copy_request_run(struct copy_request *request, const char *name)
 
 int cmd_copy(int argc, char **argv)
 {
-	struct copy_request request = {.skip = -1, .count = -1, .seek = -1, .nr_sources = 1};
+	struct copy_request request = {.skip = -1, .count = -1, .seek = -1, .sparse = USP_SPARSE_AUTO, .nr_sources = 1};
 	int first = option_parse(copy_options, argc, argv, &request);
 
 	if (first < 0)
@@ -278,7 +298,7 @@ static int cat_run(struct copy_request *request)
 
 int cmd_cat(int argc, char **argv)
 {
-	struct copy_request request = {.skip = -1, .count = -1, .seek = -1, .is_cat = true};
+	struct copy_request request = {.skip = -1, .count = -1, .seek = -1, .sparse = USP_SPARSE_AUTO, .is_cat = true};
 	int first = option_parse(cat_options, argc, argv, &request), code = CLI_USAGE;
 
 	if (first >= 0 && request.help) {

@@ -33,6 +33,7 @@ struct copy_request {
 	uint64_t rate, slow_ns; /* 0: no limit; 0: wait for slow sinks */
 	uint64_t linger_ns;	/* 0: the library's default */
 	enum usp_lane_choice lane;
+	enum usp_sparse sparse;
 	bool append, atomic, resume, sync;
 	bool no_clobber, overwrite;
 	bool no_splice, require_zero_copy, snapshot, no_batch;

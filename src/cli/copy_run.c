@@ -48,6 +48,7 @@ static struct usp_pump_params run_params(const struct copy *copy)
 		.rate = request->rate,
 		.slow_ns = request->slow_ns,
 		.linger_ns = request->linger_ns,
+		.sparse = request->sparse,
 	};
 }
 

@@ -145,11 +145,12 @@ static int sources_open_again(struct copy *copy, unsigned index)
 static int64_t sources_given(const struct copy *copy)
 {
 	struct usp_hop hop = {.size = sizeof(hop)};
-	int64_t sum = 0;
+	int64_t sum;
 	unsigned way;
 
 	if (copy->source)
 		usp_file_hop(copy->source, USP_READ, &hop);
+	sum = (int64_t)hop.holes;
 	for (way = 0; way < USP_WAYS_MAX; way++)
 		sum += (int64_t)hop.bytes[way];
 	return sum;

@@ -16,6 +16,7 @@
 #include "base/sized.h"
 #include "lanes/probe.h"
 #include "splice/file.h"
+#include "splice/hole.h"
 #include "splice/pipe.h"
 #include "splice/sock.h"
 
@@ -58,6 +59,7 @@ static void sequence_show(struct usp_file *file, struct usp_file *now)
 	file->traits |= now->traits & USP_FILE_SEEKABLE ? USP_FILE_HAS_POS : 0;
 	file->pos = now->pos;
 	file->io_bytes = now->io_bytes;
+	usp_hole_set_mode(file, (enum usp_sparse)file->holes.mode); /* what was known is of the file before */
 	atomic_store(usp_u32(&file->flags), own | (atomic_load(usp_u32(&now->flags)) & USP_DIRECT));
 	atomic_store(usp_u32(&file->is_drained), false);
 }
@@ -181,6 +183,14 @@ static void sequence_probe(const struct usp_file *file, unsigned side, struct us
 	usp_probe(now, side, ret_result);
 }
 
+static int sequence_find_hole(struct usp_file *in, int64_t pos, struct usp_holes *ret_holes)
+{
+	struct usp_file *now = ((struct sequence *)in->priv)->now;
+	int (*find)(struct usp_file *, int64_t, struct usp_holes *) = USP_FILE_HOOK(now, find_hole);
+
+	return find ? find(now, pos, ret_holes) : -EOPNOTSUPP;
+}
+
 static int sequence_release(struct usp_file *file)
 {
 	struct sequence *sequence = file->priv;
@@ -201,6 +211,7 @@ static const struct usp_file_ops sequence_ops = {
 	.release = sequence_release,
 	.probe = sequence_probe,
 	.next = sequence_next,
+	.find_hole = sequence_find_hole,
 };
 
 /* --- Opening --------------------------------------------------------------------------------------------- */

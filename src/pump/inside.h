@@ -119,6 +119,7 @@ struct usp_pump {
 	struct usp_waits waits;
 	_Atomic(uint64_t) bytes;	      /* taken from the source */
 	_Atomic(uint64_t) range[USP_NR_WAYS]; /* of these, from file to file without a pipe, by way */
+	_Atomic(uint64_t) range_holes;	      /* the same of holes */
 	uint64_t range_begun;		      /* bytes when the range that is copied now began */
 	atomic_int source_error;
 	_Atomic(uint64_t) end; /* the source failed or ended here, in bytes that were taken already; else UINT64_MAX */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* range - a pump whose bytes go from file to file inside the kernel, without a pipe. */
 #include <errno.h>
+#include <limits.h>
 
+#include "base/compiler.h"
 #include "base/sys.h"
 #include "lanes/copy_range.h"
 #include "lanes/extents.h"
@@ -9,13 +11,14 @@
 #include "pump/inside.h"
 #include "splice/fd.h"
 #include "splice/file.h"
+#include "splice/hole.h"
 
 #define RANGE_BYTES ((size_t)16 << 20) /* see bench/README.md */
 
 bool usp_range_is_possible(const struct usp_pump *pump)
 {
-	return pump->nr_sinks == 1 && usp_pump_source_lane(pump) && usp_plan_sink_lane(&pump->plan, 0) &&
-	       usp_copy_range_is_possible(pump->source, pump->sinks[0].file);
+	return pump->nr_sinks == 1 && pump->params.sparse != USP_SPARSE_NEVER && usp_pump_source_lane(pump) &&
+	       usp_plan_sink_lane(&pump->plan, 0) && usp_copy_range_is_possible(pump->source, pump->sinks[0].file);
 }
 
 /* Count bytes that went, if they did, and by which way since before. */
@@ -30,6 +33,7 @@ static void range_count(struct usp_pump *pump, ssize_t len, const struct usp_hop
 	usp_file_hop(pump->source, USP_READ, &after);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++)
 		atomic_fetch_add(&pump->range[way], after.bytes[way] - before->bytes[way]);
+	atomic_fetch_add(&pump->range_holes, after.holes - before->holes);
 }
 
 bool usp_range_clone(struct usp_pump *pump)
@@ -48,6 +52,21 @@ bool usp_range_clone(struct usp_pump *pump)
 	return ret > 0;
 }
 
+/* Tell whether the kernel has copied or shared bytes of the range that is copied now. */
+static bool range_has_copied(const struct usp_pump *pump)
+{
+	return atomic_load(&pump->bytes) - atomic_load(&pump->range_holes) != pump->range_begun;
+}
+
+/* Return how many bytes to ask for: a hole takes no time, however long it is. */
+static size_t range_bytes(const struct usp_pump *pump)
+{
+	struct usp_file *source = pump->source;
+	size_t len = SSIZE_MAX;
+
+	return usp_hole_is_next(source, &source->pos, &len) ? len : RANGE_BYTES;
+}
+
 /*
  * Note the error of copy_file_range, which does not say which side failed. Try to read the source
  * there: if that fails, too, it was the source.
@@ -63,12 +82,12 @@ static void range_failed(struct usp_pump *pump, int error)
 }
 
 /*
- * Tell whether the flow must take over: the kernel does not begin, or the file goes on after an
- * st_size that is too small.
+ * Tell whether the flow must take over: the kernel does not begin, the sink takes no hole, or the file
+ * goes on after an st_size that is too small.
  */
 static bool range_gives_up(const struct usp_pump *pump, ssize_t ret)
 {
-	return ret <= 0 && (atomic_load(&pump->bytes) == pump->range_begun ||
+	return ret <= 0 && (!range_has_copied(pump) || ret == -EOPNOTSUPP ||
 			    (ret == 0 && usp_fd_peek(pump->source, &pump->source->pos) != 0));
 }
 
@@ -117,16 +136,35 @@ static void range_go_on(struct usp_pump *pump)
 
 	if (ret < 0)
 		atomic_store(&pump->source_error, ret);
-	pump->range_begun = atomic_load(&pump->bytes);
+	pump->range_begun = atomic_load(&pump->bytes) - atomic_load(&pump->range_holes);
 	pump->stage = ret <= 0 ? USP_PUMP_DONE : is_range ? USP_PUMP_RANGE : USP_PUMP_FLOW;
 	if (pump->stage == USP_PUMP_RANGE && !pump->has_no_clones)
 		usp_range_clone(pump);
 }
 
+/*
+ * Copy up to len bytes, or make a hole where the source has one: bytes, 0 at the end, or -errno. -EOPNOTSUPP: the sink
+ * takes no hole.
+ */
+static ssize_t range_copy(struct usp_pump *pump, size_t len)
+{
+	struct usp_file *source = pump->source, *sink = pump->sinks[0].file;
+	ssize_t ret;
+
+	if (!usp_hole_is_next(source, &source->pos, &len))
+		return usp_copy_range(source, sink, usp_min(len, RANGE_BYTES), pump->plan.may_probe);
+	ret = usp_hole_make(sink, &sink->pos, len);
+	if (ret > 0) {
+		source->pos += ret;
+		usp_hole_account(source, USP_READ, (size_t)ret);
+	}
+	return ret;
+}
+
 int usp_range_advance(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
 	struct usp_hop before = {.size = sizeof(before)};
-	ssize_t ret = atomic_load(&pump->is_stopped) ? -ECANCELED : usp_pump_allowance(pump, RANGE_BYTES, wait);
+	ssize_t ret = atomic_load(&pump->is_stopped) ? -ECANCELED : usp_pump_allowance(pump, range_bytes(pump), wait);
 
 	if (ret == -EAGAIN)
 		return -EAGAIN;
@@ -134,7 +172,7 @@ int usp_range_advance(struct usp_pump *pump, struct usp_pump_wait *wait)
 		pump->stage = USP_PUMP_DONE;
 	if (ret > 0) {
 		usp_file_hop(pump->source, USP_READ, &before);
-		ret = usp_copy_range(pump->source, pump->sinks[0].file, (size_t)ret, pump->plan.may_probe);
+		ret = range_copy(pump, (size_t)ret);
 		if (range_gives_up(pump, ret)) {
 			pump->stage = USP_PUMP_FLOW;
 			return usp_pump_pause(wait, 0);

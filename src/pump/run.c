@@ -27,8 +27,17 @@
 #include "pump/inside.h"
 #include "splice/fd.h"
 #include "splice/file.h"
+#include "splice/hole.h"
 
 /* --- The beginning --------------------------------------------------------------------------------------- */
+
+/* Ask the lowest source for its holes, and the sinks to make some. The plan looks at that. */
+static void run_set_sparse(struct usp_pump *pump, enum usp_sparse sparse)
+{
+	usp_hole_set_mode(pump->sources[0], sparse);
+	for (unsigned i = 0; i < pump->nr_sinks; i++)
+		usp_hole_set_mode(pump->sinks[i].file, sparse);
+}
 
 static int run_plan(struct usp_pump *pump)
 {
@@ -42,6 +51,7 @@ static int run_plan(struct usp_pump *pump)
 	int ret;
 
 	usp_plan_fini(&pump->plan);
+	run_set_sparse(pump, pump->params.sparse);
 	if (pump->nr_sinks == 1)
 		return usp_plan_make(&ends, &pump->params, &pump->plan);
 	sinks = usp_alloc_array(pump->nr_sinks, sizeof(sinks[0]));
@@ -198,9 +208,23 @@ static void run_cut(struct usp_pump *pump)
 	}
 }
 
+/* End the search for holes. A sink whose end cannot be moved behind the last hole lacks these zeros. */
+static void run_end_sparse(struct usp_pump *pump)
+{
+	usp_hole_set_mode(pump->sources[0], USP_SPARSE_ANY);
+	for (unsigned i = 0; i < pump->nr_sinks; i++) {
+		struct usp_sink *sink = &pump->sinks[i];
+		int ret = usp_hole_finish(sink->file);
+
+		if (ret < 0 && !atomic_load(&sink->error))
+			atomic_store(&sink->error, ret);
+	}
+}
+
 static int run_finish(struct usp_pump *pump)
 {
 	usp_plan_undo(&pump->plan);
+	run_end_sparse(pump);
 	run_cut(pump);
 	run_unread(pump);
 	pump->stage = USP_PUMP_DONE;

@@ -14,6 +14,7 @@
 #include "base/compiler.h"
 #include "base/sized.h"
 #include "base/sys.h"
+#include "splice/hole.h"
 #include "splice/iter.h"
 #include "splice/pipe.h"
 
@@ -87,11 +88,6 @@ int usp_file_set_flags(struct usp_file *file, unsigned flags)
 		return -EINVAL;
 	atomic_store(usp_u32(&file->flags), flags);
 	return 0;
-}
-
-bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos)
-{
-	return pos == &file->pos && file->traits & USP_FILE_SHARED && usp_file_has_pos(file);
 }
 
 int64_t usp_file_size(const struct usp_file *file)
@@ -182,6 +178,7 @@ void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *re
 	struct usp_hop hop = {.lane = of->lane ? of->lane->name : "user"};
 
 	hop.nr_calls = atomic_load_explicit(usp_u64(&account->nr_calls), memory_order_relaxed);
+	hop.holes = atomic_load_explicit(usp_u64(&account->holes), memory_order_relaxed);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++) {
 		hop.bytes[way] = atomic_load_explicit(usp_u64(&account->bytes[way]), memory_order_relaxed);
 		hop.reason[way] = atomic_load_explicit(usp_text_of(&account->reason[way]), memory_order_relaxed);
@@ -456,8 +453,12 @@ static ssize_t file_splice_read_once(struct usp_file *in, int64_t *pos, struct u
 		lane ? lane->splice_read : in->ops->splice_read;
 	size_t before = pipe->turn_bytes; /* only the holder of the write turn changes it */
 	int64_t start = *pos;
-	ssize_t ret = hook ? hook(in, pos, pipe, len, flags) : -EINVAL;
+	ssize_t ret;
 
+	if (hook && usp_hole_is_next(in, pos, &len))
+		ret = usp_hole_push(in, pipe, len);
+	else
+		ret = hook ? hook(in, pos, pipe, len, flags) : -EINVAL;
 	return file_reconcile_read(in, start, pos, pipe->turn_bytes - before, ret);
 }
 
@@ -496,6 +497,9 @@ ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 	if (ret < 0)
 		return ret;
 	len = usp_min(len, USP_MAX_RW_COUNT);
+	ret = usp_hole_splice_write(pipe, out, pos, &len, flags);
+	if (ret)
+		return ret;
 	return file_check_result(hook(pipe, out, pos, len, flags), len);
 }
 
