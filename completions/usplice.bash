@@ -22,6 +22,7 @@ _usplice() {
 		compopt -o filenames -o nospace 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -W 'sha256: sha512: blake2b: crc32c: xxh64: xxh3: xxh128:' -- "$cur" && compgen -f -- "$cur")
 		;;
+	--preserve) mapfile -t COMPREPLY < <(compgen -W 'mode owner times xattr acl all' -- "$cur") ;;
 	--sparse) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$cur") ;;
 	--on-slow) mapfile -t COMPREPLY < <(compgen -W 'block detach' -- "$cur") ;;
 	--on-error) mapfile -t COMPREPLY < <(compgen -W 'stop continue' -- "$cur") ;;

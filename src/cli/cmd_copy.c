@@ -2,6 +2,7 @@
 /* cmd_copy - `usplice copy`: its options. */
 #include "cli.h"
 #include "copy.h"
+#include "copy_attributes.h"
 #include "copy_blocks.h"
 #include "copy_guard.h"
 #include "copy_sources.h"
@@ -93,6 +94,9 @@ static const struct option_row cat_options[] = {
 	{"sparse", 0, "WHEN",
 	 "make holes: auto, the default, where the source has\nsome, always, also of zeros, or never",
 	 copy_parse_sparse, FIELD(sparse)},
+	{"preserve", 0, "WHAT,...", "give files also mode, owner, times, xattr or acl of the\nsource", attributes_parse,
+	 FIELD(preserve)},
+	{"archive", 'a', NULL, "the same with all of them", attributes_parse_all, FIELD(preserve)},
 	{"lane", 0, "LANE", "how the bytes travel: auto, the default, kernel\n(never in this process) or user",
 	 option_lane, FIELD(lane)},
 	{"no-splice", 0, NULL, "the same as --lane user", option_flag, FIELD(no_splice)},
@@ -158,8 +162,12 @@ static const char *copy_contradiction(const struct copy_request *request)
 {
 	if (request->append + request->resume + request->atomic + (request->seek >= 0) > 1)
 		return "--append, --resume, --atomic and --seek exclude each other";
-	if (copy_guard_check(request) || copy_sources_check(request))
-		return copy_guard_check(request) ? copy_guard_check(request) : copy_sources_check(request);
+	if (copy_guard_check(request))
+		return copy_guard_check(request);
+	if (copy_sources_check(request))
+		return copy_sources_check(request);
+	if (copy_attributes_check(request))
+		return copy_attributes_check(request);
 	if (request->resume && request->nr_sinks > 1)
 		return "--resume takes one sink";
 	if (request->no_splice && request->lane == USP_LANE_KERNEL)

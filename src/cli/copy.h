@@ -34,6 +34,7 @@ struct copy_request {
 	uint64_t linger_ns;	/* 0: the library's default */
 	enum usp_lane_choice lane;
 	enum usp_sparse sparse;
+	unsigned preserve; /* ATTRIBUTE_* */
 	bool append, atomic, resume, sync;
 	bool no_clobber, overwrite;
 	bool no_splice, require_zero_copy, snapshot, no_batch;
@@ -95,6 +96,7 @@ struct copy {
 	int list_fd;		  /* -1 without it */
 	int report_fd;		  /* -1 without --report */
 	bool report_is_new;	  /* this run made the file */
+	bool lacks_owner;	  /* sinks that an ordinary user could not give away */
 	bool is_silent;		  /* while bytes move: a message would land among them */
 	bool was_interrupted;	  /* a signal came while bytes were read back */
 	double seconds, cpu_seconds;

@@ -140,5 +140,8 @@ int copy_check_options(struct copy *copy)
 		if (request->verify_written && code == CLI_DONE)
 			code = check_read_back(&copy->sinks[i]);
 	}
+	if (code == CLI_DONE && request->preserve &&
+	    (!S_ISREG(copy->source_object.st_mode) || !copy->source || usp_file_fd(copy->source) < 0))
+		code = copy_usage("source", request->source, "is not a regular file, so it has nothing to preserve");
 	return code == CLI_DONE && request->resume ? check_resume(copy) : code;
 }

@@ -3,6 +3,7 @@
 #include "atomic.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_attributes.h"
 #include "copy_blocks.h"
 #include "copy_digest.h"
 #include "copy_sources.h"
@@ -208,6 +209,13 @@ static void run_read_back(struct copy *copy, struct copy_sink *sink, uint64_t by
 		run_sink_failed(sink, bytes, why);
 }
 
+/* Give what --preserve names, and bring that to the storage, too. */
+static void run_give_attributes(struct copy *copy, struct copy_sink *sink, uint64_t bytes)
+{
+	if (copy->request->preserve && copy_attributes_give(copy, sink) && (copy->request->sync || sink->atomic))
+		run_sync(sink, bytes);
+}
+
 /* Give the file a name now: a file without one cannot get it after it is closed. */
 static void run_link(struct copy_sink *sink, uint64_t bytes)
 {
@@ -265,6 +273,8 @@ static bool run_finish_sink(struct copy *copy, struct copy_sink *sink, unsigned 
 		run_sync(sink, status.bytes);
 	if (is_whole && sink->error[0] == '\0' && copy->request->verify_written)
 		run_read_back(copy, sink, status.bytes);
+	if (is_whole && sink->error[0] == '\0')
+		run_give_attributes(copy, sink, status.bytes);
 	if (is_whole && sink->error[0] == '\0' && sink->atomic)
 		run_link(sink, status.bytes);
 	if (sink->error[0] == '\0')
@@ -411,6 +421,8 @@ static int run_judge(struct copy *copy, int result)
 		if (!run_finish_sink(copy, &copy->sinks[i], i, is_whole) && code == CLI_DONE)
 			code = CLI_SINK;
 	}
+	if (copy->lacks_owner && code == CLI_DONE)
+		code = CLI_SINK;
 	signo = watch_signo(&copy->watch); /* only now: it may have come while bytes were read back */
 	if (signo != 0 && (result == -ECANCELED || copy->was_interrupted)) {
 		run_say_interrupted(copy, signo);
