@@ -111,11 +111,13 @@ void usp_pump_free(struct usp_pump *pump)
 		return;
 	usp_rcvlowat_drop(pump);
 	usp_plan_fini(&pump->plan);
+	if (!atomic_load(&pump->is_done))
+		usp_hole_set_mode(pump->sources[0], USP_SPARSE_ANY);
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
 		struct usp_sink *sink = &pump->sinks[i];
 
-		if (pump->stage != USP_PUMP_NEW && !atomic_load(&pump->is_done))
-			usp_hole_finish(sink->file); /* given up between two steps */
+		if (!atomic_load(&pump->is_done))
+			usp_hole_finish(sink->file); /* given up between two steps, or before the first */
 		if (sink->pipe != pump->pipe)
 			usp_pipe_free(sink->pipe);
 		usp_file_put(sink->file);
