@@ -106,6 +106,65 @@ def file_cases(bench):
             yield from file_case(bench, folder, name, is_fresh)
 
 
+# --- Holes, and several sources ------------------------------------------------------------------
+
+NR_EXTENTS = 1000
+NR_SMALL = 10000
+
+
+def holey_source(folder, size):
+    """A file of holes with NR_EXTENTS pieces of 8 KiB."""
+    path = os.path.join(folder, f"holey-{size}")
+    if not os.path.exists(path):
+        with open(path, "wb") as file:
+            file.truncate(size)
+            for index in range(NR_EXTENTS):
+                file.seek(size // NR_EXTENTS // 4096 * 4096 * index)
+                file.write(os.urandom(8192))
+        os.sync()
+    return path
+
+
+def sparse_cases(bench):
+    source, sink = holey_source(bench.disk, bench.size), os.path.join(bench.disk, "sink")
+    sinks = [sink, sink + "-2"]
+    commands = {
+        "usplice": [bench.usplice, "copy", "-q", source, sink],
+        "usplice, user lane": [bench.usplice, "copy", "-q", "--lane", "user", source, sink],
+        "usplice, two sinks": [bench.usplice, "copy", "-q", source, *sinks],
+        "cp": ["cp", "--sparse=auto", source, sink],
+    }
+    contenders = [Contender(what, lambda command=command: file_run(command, sinks, True), bench.size)
+                  for what, command in commands.items()]
+    yield Case(f"a file with {NR_EXTENTS} pieces of data, disk", contenders, [Bar(["usplice"], ["cp"], 1.0)])
+    remove(sinks)
+
+
+def join_case(bench, name, sources, bars):
+    sink = os.path.join(bench.disk, "sink")
+    commands = {
+        "usplice cat": [bench.usplice, "cat", "-q", "--to", sink, *sources],
+        "usplice cat >": ["sh", "-c", 'sink=$1; shift; exec "$@" > "$sink"', "sh", sink, bench.usplice, "cat", "-q", *sources],
+        "cat >": ["sh", "-c", 'sink=$1; shift; exec "$@" > "$sink"', "sh", sink, "cat", *sources],
+    }
+    contenders = [Contender(what, lambda command=command: file_run(command, [sink], True),
+                            sum(os.path.getsize(source) for source in sources)) for what, command in commands.items()]
+    yield Case(f"join {name}, disk", contenders, bars)
+    remove([sink])
+
+
+def join_cases(bench):
+    large = bench.source(bench.disk, bench.size // 2)
+    folder = os.path.join(bench.disk, "small")
+    os.makedirs(folder, exist_ok=True)
+    small = [os.path.join(folder, str(index)) for index in range(NR_SMALL)]
+    for path in small:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"{path}\n")
+    yield from join_case(bench, "two large files", [large, large], [Bar(["usplice cat"], ["cat >"], 0.95)])
+    yield from join_case(bench, f"{NR_SMALL} small files", small, [])
+
+
 # --- In the middle of a pipeline -----------------------------------------------------------------
 
 def pipeline(commands):
@@ -280,6 +339,8 @@ CASES = {
     "cache": cache_cases,
     "tcp": tcp_cases,
     "files": file_cases,
+    "sparse": sparse_cases,
+    "join": join_cases,
     "pipeline": pipeline_cases,
     "fan-out": fan_out_cases,
     "digest": digest_cases,

@@ -86,6 +86,7 @@ struct usp_hop {
 	uint64_t nr_calls;		  /* calls into the endpoint or the kernel that moved bytes */
 	const char *from, *to; /* of a pump: the specs that the hop lies between, or "pipe"; owned by the files */
 	enum usp_way expected; /* of a pump: the way that the plan expects; USP_UNKNOWN without a plan */
+	uint64_t holes;	       /* bytes of holes, which did not move: read from nowhere, or not written */
 };
 
 /*
@@ -162,6 +163,28 @@ USP_EXPORT int usp_open_fd(int fd, unsigned mode, const char *name, struct usp_f
  */
 USP_EXPORT int usp_open_memory(void *base, size_t len, unsigned mode, void (*done)(void *arg), void *arg,
 			       struct usp_file **ret_file);
+
+/* What comes next in a sequence of files. */
+struct usp_sequence_params {
+	size_t size; /* sizeof(struct usp_sequence_params) */
+	/*
+	 * Open the next file, for reading, and give its reference to the sequence: 1, 0 behind the last one,
+	 * or -errno, which becomes an error of the sequence. No end of a pipe of usplice. May block.
+	 */
+	int (*next)(void *arg, struct usp_file **ret_file);
+	void *arg;
+};
+
+/*
+ * Make one file of several: reading it gives the bytes of one file behind those of the other. It calls
+ * next for the first file now, and for each other file when it is at the end of the one before, in the
+ * thread that reads. A file is put when it has ended. Bytes go by reference and in the kernel as from
+ * the file itself. The account is that of all files. The sequence has no positions. May block as next
+ * does. A pump with REQUIRE_ZERO_COPY refuses it, because nothing is known of the files that come later.
+ * -EINVAL without next or without a first file, -ENOMEM.
+ */
+USP_EXPORT int usp_sequence_open(const struct usp_sequence_params *params, const char *spec,
+				 struct usp_file **ret_file);
 
 /* Add a reference; returns file. */
 USP_EXPORT struct usp_file *usp_file_get(struct usp_file *file);
@@ -390,6 +413,18 @@ enum usp_lane_choice {
  */
 #define USP_EWOULDCOPY EBADE
 
+/*
+ * What becomes of the holes of a regular source, and of zeros. A sink that can be told makes holes: a
+ * regular file, by leaving them out or FALLOC_FL_PUNCH_HOLE, and a block device. Others get the zeros.
+ * A descriptor that others share neither gives nor gets holes.
+ */
+enum usp_sparse {
+	USP_SPARSE_ANY,	   /* holes are read as zeros; a file system that shares extents keeps them */
+	USP_SPARSE_AUTO,   /* holes of the source become holes of the sinks */
+	USP_SPARSE_ALWAYS, /* zeros that come in whole blocks, too; the bytes go through this process */
+	USP_SPARSE_NEVER,  /* every byte is written; no extents are shared */
+};
+
 #define USP_PUMP_SNAPSHOT 0x1u /* copy at the source, so that later changes to it are not seen */
 #define USP_PUMP_REQUIRE_ZERO_COPY \
 	0x2u /* -USP_EWOULDCOPY before a byte moves if a hop would copy or rewrite, or cannot tell */
@@ -415,6 +450,7 @@ struct usp_pump_params {
 	uint64_t idle_ns;   /* -ETIMEDOUT of the side waited for, if nothing moves for so long; 0: never */
 	uint64_t total_ns;  /* -ETIMEDOUT of the side waited for, if the whole run takes longer; 0: never */
 	uint64_t linger_ns; /* at the end, how long to wait for a peer that takes nothing more; 0: 30 s */
+	enum usp_sparse sparse;
 };
 
 /* A snapshot of a pump: plain values, nothing to free. */
@@ -454,6 +490,7 @@ struct usp_route_total {
 	uint64_t copied;       /* delivered bytes that some hop copied */
 	uint64_t unknown;      /* delivered bytes that no hop is known to have copied, while some hop cannot tell */
 	uint64_t rewritten;    /* delivered bytes that a transform computed, and that no hop behind it copied */
+	uint64_t holes;	       /* delivered bytes that a sink has as a hole, and that were not written */
 };
 
 /*

@@ -237,6 +237,18 @@ struct usp_iter {
 };
 
 /*
+ * What is known of the holes of a file. The hook find_hole sets is_hole and end, and make_hole may set
+ * grown; only the library uses the rest.
+ */
+struct usp_holes {
+	uint8_t mode; /* an enum usp_sparse */
+	bool is_hole, is_sized;
+	int64_t start, end; /* [start, end) is a hole, or is none */
+	int64_t old_size;   /* of a regular sink, before it was written */
+	int64_t grown;	    /* at the end of the run the sink must be at least so long */
+};
+
+/*
  * The hooks of a file type. pos is never NULL; a hook advances it by exactly what it returns, and a
  * stream ignores it. A hook returns bytes, 0 at the end of input, or -errno. A sink never returns 0
  * for len > 0. Once something moved the hook returns that count, and the error comes with the next
@@ -273,6 +285,17 @@ struct usp_file_ops {
 	/* Find out how the kernel carries the bytes of this file on one side, as usp_probe, and set way
 	 * and reason. May make objects for an experiment; must not change the file. NULL: unknown. */
 	void (*probe)(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result);
+	/* Where reading has come to an end: go on with what comes behind it. 1 if there is something, 0 at
+	 * the real end, or -errno. May block, as usp_open does. NULL: this is the end. */
+	int (*next)(struct usp_file *file);
+	/* Find out whether there is a hole at pos, which is not negative, and where what is there ends: is_hole
+	 * and end of *ret_holes. 0, or -errno if that is not known. Called while holes are asked for
+	 * (sparse of usp_pump_params). Must not block, nor change an offset that others share. NULL: no holes. */
+	int (*find_hole)(struct usp_file *in, int64_t pos, struct usp_holes *ret_holes);
+	/* Make [pos, pos + len) read as zeros without writing them: bytes, which may be fewer, or -errno.
+	 * What lies behind the end of a regular file may be left to holes.grown. -EOPNOTSUPP: zeros are
+	 * then written. NULL: they always are. */
+	ssize_t (*make_hole)(struct usp_file *out, int64_t pos, size_t len);
 };
 
 /* A lane: it replaces the splice hook of one side of a file where the plan says so. */
@@ -287,6 +310,7 @@ struct usp_lane {
 struct usp_account {
 	struct usp_atomic_u64 bytes[USP_NR_WAYS];
 	struct usp_atomic_text reason[USP_NR_WAYS];
+	struct usp_atomic_u64 holes; /* bytes that did not move */
 	struct usp_atomic_u64 nr_calls;
 };
 
@@ -301,15 +325,17 @@ struct usp_side {
 };
 
 /* Properties of a file that hold from open to release. */
-#define USP_FILE_SEEKABLE 0x1u	     /* has positions: off_in, off_out, seek and usp_splice_direct work */
-#define USP_FILE_SPLICEABLE 0x2u     /* fd may be tried with splice(2): it can go on the kernel lane */
-#define USP_FILE_POLLABLE 0x4u	     /* poll(2) on fd tells readiness; without it the file is always ready */
-#define USP_FILE_SOCKET 0x8u	     /* only its own USP_NONBLOCK keeps it from waiting, not a flag of the call */
-#define USP_FILE_DATAGRAM 0x10u	     /* one splice is one datagram */
-#define USP_FILE_SIGPIPE 0x20u	     /* write(2) and splice(2) to it can raise SIGPIPE; callers never see it */
-#define USP_FILE_SHARED 0x40u	     /* others share the description of fd: change it only as read(2) and write(2) do */
-#define USP_FILE_OBSERVES 0x100u     /* a file over a file that passes on all bytes, one for one */
-#define USP_FILE_REWRITES 0x200u     /* a file over a file that makes other bytes of those below */
+#define USP_FILE_SEEKABLE 0x1u	 /* has positions: off_in, off_out, seek and usp_splice_direct work */
+#define USP_FILE_SPLICEABLE 0x2u /* fd may be tried with splice(2): it can go on the kernel lane */
+#define USP_FILE_POLLABLE 0x4u	 /* poll(2) on fd tells readiness; without it the file is always ready */
+#define USP_FILE_SOCKET 0x8u	 /* only its own USP_NONBLOCK keeps it from waiting, not a flag of the call */
+#define USP_FILE_DATAGRAM 0x10u	 /* one splice is one datagram */
+#define USP_FILE_SIGPIPE 0x20u	 /* write(2) and splice(2) to it can raise SIGPIPE; callers never see it */
+#define USP_FILE_SHARED 0x40u	 /* others share the description of fd: change it only as read(2) and write(2) do */
+#define USP_FILE_OBSERVES 0x100u /* a file over a file that passes on all bytes, one for one */
+#define USP_FILE_REWRITES 0x200u /* a file over a file that makes other bytes of those below */
+#define USP_FILE_HAS_POS \
+	0x400u /* pos is the offset in fd for the hooks, but callers have no positions: usp_sequence_open */
 #define USP_FILE_LOCKED_WRITES 0x80u /* only write(2) moves data and offset under one lock: no sink for splice(2) */
 
 /* How a file over a mapping is being read: file_ra_state of the kernel. Only the library reads and changes it. */
@@ -333,6 +359,7 @@ struct usp_file {
 	struct usp_file *below;	     /* of a file over a file (usp_stack_new), which owns it; else NULL */
 	struct usp_mapping *mapping; /* of a file with a page cache; it has a reference; else NULL */
 	struct usp_readahead ra;
+	struct usp_holes holes;
 	size_t io_bytes; /* most bytes that one write should move, or 0: chunk of a disk file, datagram of UDP */
 	char *spec;
 	void *priv;

@@ -171,6 +171,16 @@ int usp_sys_ftruncate(int fd, int64_t len)
 	return result;
 }
 
+int usp_sys_fallocate(int fd, int mode, int64_t off, int64_t len)
+{
+	int result;
+
+	do {
+		result = (int)sys_result(fallocate(fd, mode, off, len));
+	} while (result == -EINTR);
+	return result;
+}
+
 int usp_sys_fsync(int fd)
 {
 	int result;

@@ -33,6 +33,7 @@ int usp_sys_get_flags(int fd); /* F_GETFL */
 int usp_sys_set_flags(int fd, int flags);
 int64_t usp_sys_lseek(int fd, int64_t off, int whence);
 int usp_sys_ftruncate(int fd, int64_t len);
+int usp_sys_fallocate(int fd, int mode, int64_t off, int64_t len);
 int usp_sys_fsync(int fd);
 int usp_sys_memfd(const char *name);	  /* name shows only in /proc; the file has no path */
 int usp_sys_memfd_huge(const char *name); /* of huge pages; none is taken before the file is mapped and touched */

@@ -59,6 +59,7 @@ int message_close_stdout(void);
 
 /* Run a command. argv[0] is its own name; the result is an exit code. */
 int cmd_copy(int argc, char **argv);
+int cmd_cat(int argc, char **argv);
 int cmd_relay(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_explain(int argc, char **argv);

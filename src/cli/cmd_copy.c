@@ -2,8 +2,10 @@
 /* cmd_copy - `usplice copy`: its options. */
 #include "cli.h"
 #include "copy.h"
+#include "copy_attributes.h"
 #include "copy_blocks.h"
 #include "copy_guard.h"
+#include "copy_sources.h"
 #include "follow.h"
 #include "option.h"
 #include "sums.h"
@@ -62,9 +64,38 @@ static const char *copy_parse_format(const char *value, void *field)
 	return progress_check_format(value);
 }
 
+static const char *copy_parse_sparse(const char *value, void *field)
+{
+	enum usp_sparse *sparse = field;
+
+	if (strcmp(value, "auto") == 0)
+		*sparse = USP_SPARSE_AUTO;
+	else if (strcmp(value, "always") == 0)
+		*sparse = USP_SPARSE_ALWAYS;
+	else if (strcmp(value, "never") == 0)
+		*sparse = USP_SPARSE_NEVER;
+	else
+		return "is none of auto, always and never";
+	return NULL;
+}
+
+static const char *copy_parse_to(const char *value, void *field)
+{
+	struct copy_targets *targets = field;
+	char **names = realloc(targets->names, (targets->nr + 1) * sizeof(names[0]));
+
+	if (!names)
+		return "does not fit into memory";
+	names[targets->nr++] = (char *)value;
+	targets->names = names;
+	return NULL;
+}
+
 #define FIELD(member) offsetof(struct copy_request, member)
 
-static const struct option_row copy_options[] = {
+/* The rows of `usplice cat`; all but the first are those of `usplice copy`, too. */
+static const struct option_row cat_options[] = {
+	{"to", 0, "SINK", "write to SINK, and not to standard output; may be\nrepeated", copy_parse_to, FIELD(targets)},
 	{"skip", 0, "N", "do not copy the first N bytes of the source", option_size, FIELD(skip)},
 	{"count", 0, "N", "copy at most N bytes", option_size, FIELD(count)},
 	{"seek", 0, "N", "begin N bytes into each sink, and keep what is before\nand behind", option_size, FIELD(seek)},
@@ -89,6 +120,12 @@ static const struct option_row copy_options[] = {
 	{"on-read-error", 0, "WHAT",
 	 "when the source has bytes that cannot be read: stop,\nthe default, or zero[:SIZE] or skip[:SIZE]",
 	 copy_parse_on_read_error, FIELD(on_read_error)},
+	{"sparse", 0, "WHEN",
+	 "make holes: auto, the default, where the source has\nsome, always, also of zeros, or never",
+	 copy_parse_sparse, FIELD(sparse)},
+	{"preserve", 0, "WHAT,...", "give files also mode, owner, times, xattr or acl of the\nsource", attributes_parse,
+	 FIELD(preserve)},
+	{"archive", 'a', NULL, "the same with all of them", attributes_parse_all, FIELD(preserve)},
 	{"lane", 0, "LANE", "how the bytes travel: auto, the default, kernel\n(never in this process) or user",
 	 option_lane, FIELD(lane)},
 	{"no-splice", 0, NULL, "the same as --lane user", option_flag, FIELD(no_splice)},
@@ -137,15 +174,20 @@ static const struct option_row copy_options[] = {
 	{"help", 'h', NULL, "show this", option_flag, FIELD(help)},
 	{.name = NULL},
 };
+static const struct option_row *const copy_options = &cat_options[1];
 
-static int copy_help(void)
+static int copy_help(bool is_cat)
 {
-	fputs("usage: usplice copy [OPTIONS] SOURCE SINK...\n\n"
-	      "Copy one source to one or many sinks, by reference where possible.\n"
-	      "Both may be a path, - (standard input or output), tcp:HOST:PORT, unix:PATH,\n"
+	fputs(is_cat ? "usage: usplice cat [OPTIONS] SOURCE...\n\n"
+		       "Copy several sources, one behind the other, to standard output or to the sinks\n"
+		       "of --to, by reference where possible.\n"
+		     : "usage: usplice copy [OPTIONS] SOURCE SINK...\n\n"
+		       "Copy one source to one or many sinks, by reference where possible.\n",
+	      stdout);
+	fputs("Both may be a path, - (standard input or output), tcp:HOST:PORT, unix:PATH,\n"
 	      "tcp-listen:PORT, fd:N and more: see usplice-endpoints(7).\n\n",
 	      stdout);
-	option_print(copy_options);
+	option_print(is_cat ? cat_options : copy_options);
 	fputs("\nSizes take k M G T (powers of 1024) and kB MB GB TB (powers of 1000): 1.5M, 20mb.\n"
 	      "Exit code: 0 done, 2 usage, 3 source failed, 4 sink failed, 5 would have\n"
 	      "copied, 128+n stopped by signal n, 1 anything else.\n",
@@ -160,6 +202,10 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return "--append, --resume, --atomic and --seek exclude each other";
 	if (copy_guard_check(request))
 		return copy_guard_check(request);
+	if (copy_sources_check(request))
+		return copy_sources_check(request);
+	if (copy_attributes_check(request))
+		return copy_attributes_check(request);
 	if (request->resume && request->nr_sinks > 1)
 		return "--resume takes one sink";
 	if (request->slow_ns > 0 && (request->idle_ns > 0 || request->total_ns > 0))
@@ -190,6 +236,8 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return "--verify-blocks is about the whole source, so it excludes --skip and --count";
 	if (request->resume && (request->verify_blocks || request->write_blocks))
 		return "checksums of blocks need the whole source, so they exclude --resume";
+	if (request->lane == USP_LANE_KERNEL && request->sparse == USP_SPARSE_ALWAYS)
+		return "--sparse always looks at the bytes in this process, so it excludes --lane kernel";
 	if (request->quiet && request->progress)
 		return "--quiet and --progress exclude each other";
 	if (request->quiet && request->verbose)
@@ -221,6 +269,33 @@ static void copy_add_digest(struct copy_request *request)
 		digest_list_add(&request->digests, names[i], strlen(names[i]), NULL, 0, false);
 }
 
+/* Run what the command line asks for. name is that of the command. */
+static int copy_request_run(struct copy_request *request, const char *name)
+{
+	const char *why = copy_contradiction(request);
+	int code;
+
+	if (why) {
+		message_say("%s: %s", name, why);
+		return CLI_USAGE;
+	}
+	why = copy_blocks_check(request);
+	if (why) {
+		message_say("%s: --write-blocks %s: %s", name, request->write_blocks, why);
+		return CLI_USAGE;
+	}
+	if (copy_find_sums(request) != CLI_DONE)
+		return CLI_USAGE;
+	copy_add_digest(request);
+	if (request->no_splice)
+		request->lane = USP_LANE_USER;
+	code = stages_read_secrets(&request->stages);
+	if (code == CLI_DONE)
+		code = copy_main(request);
+	stages_wipe(&request->stages);
+	return code;
+}
+
 /* Follow another process instead of copying. An exit code. */
 static int copy_watch(const struct copy_request *request, int nr_operands)
 {
@@ -233,15 +308,14 @@ static int copy_watch(const struct copy_request *request, int nr_operands)
 
 int cmd_copy(int argc, char **argv)
 {
-	struct copy_request request = {.skip = -1, .count = -1, .seek = -1, .size = -1};
+	struct copy_request request = {
+		.skip = -1, .count = -1, .seek = -1, .size = -1, .sparse = USP_SPARSE_AUTO, .nr_sources = 1};
 	int first = option_parse(copy_options, argc, argv, &request);
-	const char *why;
-	int code;
 
 	if (first < 0)
 		return CLI_USAGE;
 	if (request.help)
-		return copy_help();
+		return copy_help(false);
 	if (request.watch)
 		return copy_watch(&request, argc - first);
 	if (argc - first < 2) {
@@ -249,26 +323,57 @@ int cmd_copy(int argc, char **argv)
 		return CLI_USAGE;
 	}
 	request.source = argv[first];
+	request.sources = argv + first;
 	request.sinks = argv + first + 1;
 	request.nr_sinks = (unsigned)(argc - first - 1);
-	why = copy_contradiction(&request);
-	if (why) {
-		message_say("copy: %s", why);
-		return CLI_USAGE;
+	return copy_request_run(&request, "copy");
+}
+
+/* Name several sources in one word or two. NULL without memory. */
+static char *cat_name_sources(const struct copy_request *request)
+{
+	char *name;
+
+	if (request->nr_sources == 1)
+		return strdup(request->sources[0]);
+	return asprintf(&name, "%s and %u more", request->sources[0], request->nr_sources - 1) < 0 ? NULL : name;
+}
+
+static int cat_run(struct copy_request *request)
+{
+	static char standard_output[] = "-";
+	static char *const standard_sinks[] = {standard_output};
+	char *name = cat_name_sources(request);
+	int code = CLI_FAILED;
+
+	request->source = name;
+	request->sinks = request->targets.nr > 0 ? request->targets.names : standard_sinks;
+	request->nr_sinks = request->targets.nr > 0 ? request->targets.nr : 1;
+	if (name)
+		code = copy_request_run(request, "cat");
+	else
+		message_say("out of memory");
+	free(name);
+	return code;
+}
+
+int cmd_cat(int argc, char **argv)
+{
+	struct copy_request request = {
+		.skip = -1, .count = -1, .seek = -1, .size = -1, .sparse = USP_SPARSE_AUTO, .is_cat = true};
+	int first = option_parse(cat_options, argc, argv, &request), code = CLI_USAGE;
+
+	if (first >= 0 && request.help) {
+		code = copy_help(true);
+	} else if (first >= 0 && request.watch) {
+		code = copy_watch(&request, argc - first);
+	} else if (first >= 0 && first == argc) {
+		message_say("cat: needs at least one source (usplice cat --help tells more)");
+	} else if (first >= 0) {
+		request.sources = argv + first;
+		request.nr_sources = (unsigned)(argc - first);
+		code = cat_run(&request);
 	}
-	why = copy_blocks_check(&request);
-	if (why) {
-		message_say("copy: --write-blocks %s: %s", request.write_blocks, why);
-		return CLI_USAGE;
-	}
-	if (copy_find_sums(&request) != CLI_DONE)
-		return CLI_USAGE;
-	copy_add_digest(&request);
-	if (request.no_splice)
-		request.lane = USP_LANE_USER;
-	code = stages_read_secrets(&request.stages);
-	if (code == CLI_DONE)
-		code = copy_main(&request);
-	stages_wipe(&request.stages);
+	free(request.targets.names);
 	return code;
 }

@@ -13,17 +13,29 @@
 #include "watch.h"
 
 struct atomic_file;
+struct copy_sources;
+
+/* The sinks of `usplice cat`. */
+struct copy_targets {
+	char **names; /* lent by the command line */
+	unsigned nr;
+};
 
 /* The command line, parsed. Sizes are -1 if they were not given. */
 struct copy_request {
-	const char *source;
+	const char *source; /* its spec; of several, a name for all of them */
+	char *const *sources;
 	char *const *sinks;
-	unsigned nr_sinks;
+	unsigned nr_sources, nr_sinks;
+	struct copy_targets targets; /* of --to */
+	bool is_cat;
 	int64_t skip, count, seek;
 	uint64_t rate, slow_ns;	    /* 0: no limit; 0: wait for slow sinks */
 	uint64_t linger_ns;	    /* 0: the library's default */
 	uint64_t idle_ns, total_ns; /* 0: wait for ever */
 	enum usp_lane_choice lane;
+	enum usp_sparse sparse;
+	unsigned preserve; /* ATTRIBUTE_* */
 	bool append, atomic, resume, sync;
 	bool no_clobber, overwrite;
 	bool no_splice, require_zero_copy, snapshot, no_batch;
@@ -67,11 +79,13 @@ struct copy {
 	const struct copy_request *request;
 	struct usp_spec *source_name; /* NULL if it does not parse */
 	struct usp_file *source;
-	struct usp_file *verifier; /* over the source, with --verify-blocks; else NULL */
-	struct usp_file *summer;   /* over these, with --write-blocks; else NULL */
-	struct usp_file *stage;	   /* the upper one over these, if there are any; else NULL */
-	struct usp_file *lowest;   /* the lowest of these that rewrites, lent by the one above it; NULL without one */
-	bool stage_counts;	   /* a stage ends after count bytes, so the pump need not */
+	struct copy_sources *sources; /* NULL where there is only one */
+	const char *source_spec;      /* whose turn it is, for messages */
+	struct usp_file *verifier;    /* over the source, with --verify-blocks; else NULL */
+	struct usp_file *summer;      /* over these, with --write-blocks; else NULL */
+	struct usp_file *stage;	      /* the upper one over these, if there are any; else NULL */
+	struct usp_file *lowest; /* the lowest of these that rewrites, lent by the one above it; NULL without one */
+	bool stage_counts;	 /* a stage ends after count bytes, so the pump need not */
 	struct stat source_object;
 	char source_address[COPY_ADDRESS_MAX]; /* as of a sink */
 	int source_error;		       /* why the source failed, a negative errno value; or 0 */
@@ -93,6 +107,7 @@ struct copy {
 	int list_fd;		  /* -1 without it */
 	int report_fd;		  /* -1 without --report */
 	bool report_is_new;	  /* this run made the file */
+	bool lacks_owner;	  /* sinks that an ordinary user could not give away */
 	bool is_silent;		  /* while bytes move: a message would land among them */
 	bool was_interrupted;	  /* a signal came while bytes were read back */
 	double seconds, cpu_seconds;
@@ -142,6 +157,9 @@ static inline const char *copy_path(const struct usp_spec *name)
 {
 	return name ? usp_spec_path(name) : NULL;
 }
+
+/* Open what a descriptor of this number leads to, and leave it open for others. */
+int copy_open_twin(int number, const struct usp_open_params *params, struct usp_file **ret_file, const char **ret_why);
 
 /*
  * Open a sink with usp_open, or the source if sink is NULL. A descriptor that the command needs

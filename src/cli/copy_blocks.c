@@ -4,6 +4,7 @@
 #include "atomic.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_sources.h"
 #include "option.h"
 
 #include <errno.h>
@@ -190,15 +191,18 @@ int copy_blocks_open(struct copy *copy)
 
 bool copy_blocks_say_wrong(const struct copy *copy, uint64_t bytes)
 {
+	const char *source;
+	long long at;
+
 	if (!copy->verifier)
 		return false;
+	source = copy_sources_place(copy, copy->source_start + (int64_t)bytes, &at);
 	if (copy->lowest) /* the bytes of the copy are others than those of the source */
 		message_say("source %s: a block is not what %s says (%s)", copy->request->source,
 			    copy->request->verify_blocks, strerror(EBADMSG));
 	else
-		message_say("source %s: at byte %lld: from here on it is not what %s says (%s)", copy->request->source,
-			    (long long)copy->source_start + (long long)bytes, copy->request->verify_blocks,
-			    strerror(EBADMSG));
+		message_say("source %s: at byte %lld: from here on it is not what %s says (%s)", source, at,
+			    copy->request->verify_blocks, strerror(EBADMSG));
 	return true;
 }
 

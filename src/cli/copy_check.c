@@ -9,6 +9,7 @@
 #include "atomic.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_sources.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,20 +17,6 @@
 #include <unistd.h>
 
 /* --- The same object twice ---------------------------------------------------------------------------- */
-
-bool copy_is_same(const struct stat *a, const struct stat *b)
-{
-	if ((a->st_mode & S_IFMT) != (b->st_mode & S_IFMT))
-		return false;
-	if (S_ISBLK(a->st_mode))
-		return a->st_rdev == b->st_rdev;
-	return (S_ISREG(a->st_mode) || S_ISFIFO(a->st_mode)) && a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-bool copy_is_same_socket(const struct stat *a, const struct stat *b)
-{
-	return S_ISSOCK(a->st_mode) && S_ISSOCK(b->st_mode) && a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
 
 bool copy_is_spoken_into(const struct copy_sink *sink, const struct stat *errors)
 {
@@ -69,12 +56,12 @@ int copy_check_same(struct copy *copy)
 
 	if (copy->report_fd < 0 || fstat(copy->report_fd, &report) < 0)
 		report = (struct stat){.st_mode = 0};
-	if (copy_is_same(&copy->source_object, &report))
-		return copy_usage("source", copy->request->source, "is also the file of the report");
+	if (copy_sources_find(copy, &report))
+		return copy_usage("source", copy_sources_find(copy, &report), "is also the file of the report");
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		const struct copy_sink *sink = &copy->sinks[i];
 
-		if (copy_is_same(&copy->source_object, &sink->object))
+		if (copy_sources_find(copy, &sink->object))
 			return copy_usage("sink", sink->spec, "is the same file as the source");
 		if (copy_is_same(&report, &sink->object))
 			return copy_usage("sink", sink->spec, "is also the file of the report");
@@ -153,5 +140,8 @@ int copy_check_options(struct copy *copy)
 		if (request->verify_written && code == CLI_DONE)
 			code = check_read_back(&copy->sinks[i]);
 	}
+	if (code == CLI_DONE && request->preserve &&
+	    (!S_ISREG(copy->source_object.st_mode) || !copy->source || usp_file_fd(copy->source) < 0))
+		code = copy_usage("source", request->source, "is not a regular file, so it has nothing to preserve");
 	return code == CLI_DONE && request->resume ? check_resume(copy) : code;
 }

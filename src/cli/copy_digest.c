@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "copy.h"
 #include "copy_blocks.h"
+#include "copy_sources.h"
 #include "json.h"
 #include "sums.h"
 
@@ -162,19 +163,20 @@ uint64_t copy_digest_input(const struct copy *copy, uint64_t bytes)
 
 bool copy_digest_say_damaged(const struct copy *copy, int error)
 {
-	const char *source = copy->request->source, *why;
+	const char *why, *source;
 	uint64_t offset;
+	long long at;
 
 	if (!copy->stage || !usp_transform_failure(copy->stage, &why, &offset))
 		return false;
+	source = copy_sources_place(copy, copy->source_start + (int64_t)offset, &at);
 	if (error == -EOPNOTSUPP)
 		message_say("source %s: its format %s", source, why);
 	else if (usp_transform_failed(copy->stage) == copy->lowest)
-		message_say("source %s: at byte %llu: %s", source,
-			    (unsigned long long)copy->source_start + (unsigned long long)offset, why);
+		message_say("source %s: at byte %lld: %s", source, at, why);
 	else
-		message_say("source %s: at byte %llu of what comes out of %s: %s", source, (unsigned long long)offset,
-			    usp_file_spec(copy->lowest), why);
+		message_say("source %s: at byte %llu of what comes out of %s: %s", copy->request->source,
+			    (unsigned long long)offset, usp_file_spec(copy->lowest), why);
 	return true;
 }
 
@@ -225,9 +227,12 @@ void copy_digest_say(const struct copy *copy)
 	char *name;
 	unsigned i;
 
-	char *source = sums_name(copy->request->source);
+	char *source = copy->sources ? NULL : sums_name(copy->request->source);
 
-	is_escaped = sums_escape(source ? source : "?", &name);
+	is_escaped = sums_escape(source		 ? source
+				 : copy->sources ? "-"
+						 : "?",
+				 &name); /* as of a pipe with all of them */
 	for (i = 0; i < copy->request->digests.nr; i++) {
 		if (!copy->request->digests.items[i].is_told || !digest_ask(copy, i, &result))
 			continue;

@@ -70,14 +70,14 @@ int copy_source_failed(struct copy *copy, int error, const char *why)
 
 	if (code != 0)
 		return code;
-	if (error == -EBADF && strcmp(copy->request->source, "-") == 0)
+	if (error == -EBADF && strcmp(copy->source_spec, "-") == 0)
 		why = standard_was_closed(STDIN_FILENO) ? "standard input is closed"
 							: "standard input is not open for reading";
 	copy->source_error = error;
 	error_text(text, error, why);
 	if (error == -EISDIR)
 		error_tar(copy, text);
-	message_say("source %s: %s", copy->request->source, text);
+	message_say("source %s: %s", copy->source_spec, text);
 	return error_blame(error, why, CLI_SOURCE);
 }
 

@@ -121,9 +121,15 @@ static int guard_open_terminal(void)
 /* Say what happens, where nobody can be asked, and where a line on standard error is not in the way. */
 static void guard_say(const struct copy *copy, const char *names)
 {
-	if (!copy->request->quiet && !copy->request->json && !copy_speaks_into_data(copy))
+	const struct copy_request *request = copy->request;
+
+	if (request->quiet || request->json || copy_speaks_into_data(copy))
+		return;
+	if (request->is_cat)
+		message_say("%s will be overwritten (--no-clobber refuses, --overwrite is silent)", names);
+	else
 		message_say("only %s is read; %s will be overwritten (--no-clobber refuses, --overwrite is silent)",
-			    copy->request->source, names);
+			    request->source, names);
 }
 
 static int guard_ask_or_say(struct copy *copy, unsigned nr)

@@ -36,8 +36,7 @@ static bool inherited_is_needed(const struct copy *copy, const struct copy_sink 
 	return false;
 }
 
-static int inherited_open_twin(int number, const struct usp_open_params *params, struct usp_file **ret_file,
-			       const char **ret_why)
+int copy_open_twin(int number, const struct usp_open_params *params, struct usp_file **ret_file, const char **ret_why)
 {
 	int twin = fcntl(number, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), error;
 	char spec[INHERITED_SPEC_MAX];
@@ -61,6 +60,6 @@ int copy_open_spec(const struct copy *copy, const struct copy_sink *sink, const 
 		return -EBADF;
 	}
 	if (number >= 0 && inherited_is_needed(copy, sink, number))
-		return inherited_open_twin(number, params, ret_file, ret_why);
+		return copy_open_twin(number, params, ret_file, ret_why);
 	return usp_open(sink ? sink->spec : copy->request->source, params, ret_file, ret_why);
 }

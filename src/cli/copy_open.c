@@ -13,6 +13,7 @@
 #include "copy_blocks.h"
 #include "copy_guard.h"
 #include "copy_rescue.h"
+#include "copy_sources.h"
 #include "host_port.h"
 
 #include <errno.h>
@@ -82,6 +83,8 @@ static int open_source(struct copy *copy, enum open_round round)
 
 	if (copy->source)
 		return CLI_DONE;
+	if (copy->sources)
+		return round == OPEN_LOOK ? copy_sources_look(copy) : copy_sources_open(copy);
 	copy->opening = copy->request->source;
 	error = copy_open_spec(copy, NULL, &params, &copy->source, &why);
 	open_look(copy->source_name, copy->source, &copy->source_object);

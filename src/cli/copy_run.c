@@ -3,10 +3,12 @@
 #include "atomic.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_attributes.h"
 #include "copy_blocks.h"
 #include "copy_digest.h"
 #include "copy_progress.h"
 #include "copy_rescue.h"
+#include "copy_sources.h"
 #include "report.h"
 
 #include <errno.h>
@@ -52,6 +54,7 @@ static struct usp_pump_params run_params(const struct copy *copy)
 		.linger_ns = request->linger_ns,
 		.idle_ns = request->idle_ns,
 		.total_ns = request->total_ns,
+		.sparse = request->sparse,
 	};
 }
 
@@ -223,6 +226,13 @@ static void run_read_back(struct copy *copy, struct copy_sink *sink, uint64_t by
 		run_sink_failed(sink, bytes, error, text);
 }
 
+/* Give what --preserve names, and bring that to the storage, too. */
+static void run_give_attributes(struct copy *copy, struct copy_sink *sink, uint64_t bytes)
+{
+	if (copy->request->preserve && copy_attributes_give(copy, sink) && (copy->request->sync || sink->atomic))
+		run_sync(sink, bytes);
+}
+
 /* Give the file a name now: a file without one cannot get it after it is closed. */
 static void run_link(struct copy_sink *sink, uint64_t bytes)
 {
@@ -280,6 +290,8 @@ static bool run_finish_sink(struct copy *copy, struct copy_sink *sink, unsigned 
 		run_sync(sink, status.bytes);
 	if (is_whole && sink->error[0] == '\0' && copy->request->verify_written)
 		run_read_back(copy, sink, status.bytes);
+	if (is_whole && sink->error[0] == '\0')
+		run_give_attributes(copy, sink, status.bytes);
 	if (is_whole && sink->error[0] == '\0' && sink->atomic)
 		run_link(sink, status.bytes);
 	if (sink->error[0] == '\0')
@@ -356,6 +368,8 @@ static bool run_is_whole(const struct copy *copy, int result, const struct usp_p
 static int run_judge_source(struct copy *copy, const struct usp_pump_status *status, bool is_whole)
 {
 	char text[COPY_ERROR_MAX];
+	const char *source;
+	long long at;
 
 	if (status->source_error == -ECANCELED)
 		return CLI_DONE;
@@ -373,8 +387,8 @@ static int run_judge_source(struct copy *copy, const struct usp_pump_status *sta
 	if (status->source_error == -EBADMSG && copy_blocks_say_wrong(copy, status->bytes))
 		return CLI_SOURCE;
 	run_error_text(copy, status->source_error, text);
-	message_say("source %s: at byte %lld: %s%s", copy->request->source,
-		    (long long)copy_digest_input(copy, status->bytes),
+	source = copy_sources_place(copy, (int64_t)copy_digest_input(copy, status->bytes), &at);
+	message_say("source %s: at byte %lld: %s%s", source, at,
 		    status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"
 		    : status->source_error == -ENODATA	    ? "it became shorter while it was read"
 							    : text,
@@ -398,7 +412,7 @@ static bool run_is_refused_by_kernel(const struct copy *copy, const struct usp_p
 
 static int run_refused_by_kernel(const struct copy *copy)
 {
-	const char *source = copy->request->source;
+	const char *source = copy->source_spec;
 
 	copy_undo(copy);
 	if (copy->request->lane == USP_LANE_KERNEL) {
@@ -428,6 +442,8 @@ static int run_judge(struct copy *copy, int result)
 		if (!run_finish_sink(copy, &copy->sinks[i], i, is_whole) && code == CLI_DONE)
 			code = CLI_SINK;
 	}
+	if (copy->lacks_owner && code == CLI_DONE)
+		code = CLI_SINK;
 	signo = watch_signo(&copy->watch); /* only now: it may have come while bytes were read back */
 	if (signo != 0 && (result == -ECANCELED || copy->was_interrupted)) {
 		run_say_interrupted(copy, signo);
@@ -514,6 +530,7 @@ static void run_close(struct copy *copy)
 	usp_file_put(copy->stage);
 	copy_blocks_close(copy);
 	usp_file_put(copy->source);
+	copy_sources_fini(copy);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		atomic_discard(copy->sinks[i].atomic);
 		usp_file_put(copy->sinks[i].file);
@@ -530,7 +547,7 @@ static void run_parse_names(struct copy *copy)
 {
 	unsigned i;
 
-	if (usp_spec_parse(copy->request->source, &copy->source_name, NULL) < 0)
+	if (copy->sources || usp_spec_parse(copy->request->source, &copy->source_name, NULL) < 0)
 		copy->source_name = NULL;
 	copy->source_number = copy_inherited(copy->source_name, USP_READ);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
@@ -549,6 +566,7 @@ int copy_main(const struct copy_request *request)
 {
 	struct copy copy = {
 		.request = request,
+		.source_spec = request->source,
 		.count = request->count,
 		.source_was = -1,
 		.total = -1,
@@ -561,7 +579,8 @@ int copy_main(const struct copy_request *request)
 	};
 	int code, error;
 
-	if (!copy.sinks) {
+	if (!copy.sinks || copy_sources_init(&copy) < 0) {
+		free(copy.sinks);
 		message_say("out of memory");
 		return CLI_FAILED;
 	}

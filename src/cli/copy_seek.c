@@ -2,6 +2,7 @@
 /* copy_seek - bring the open endpoints of a copy to where it begins. The last step is to cut old files. */
 #include "cli.h"
 #include "copy.h"
+#include "copy_sources.h"
 #include "resume.h"
 
 #include <errno.h>
@@ -86,6 +87,14 @@ static int64_t seek_source_left(struct copy *copy)
 	if (end <= 0)
 		return -1;
 	return end > at ? end - at : 0;
+}
+
+/* The same for several sources, of which --skip is read and thrown away. */
+static int64_t seek_sources_left(const struct copy *copy)
+{
+	int64_t total = copy_sources_total(copy);
+
+	return total < 0 ? -1 : total > copy->to_skip ? total - copy->to_skip : 0;
 }
 
 int copy_discard(struct copy *copy, struct usp_file *source, const struct usp_pump_params *params)
@@ -209,7 +218,7 @@ static int seek_truncate(struct copy *copy, struct copy_sink *sink)
 /* Return the number of bytes that will come, for the percentage. */
 static int64_t seek_total(struct copy *copy)
 {
-	int64_t left = seek_source_left(copy);
+	int64_t left = copy->sources ? seek_sources_left(copy) : seek_source_left(copy);
 
 	if (copy->request->size >= 0)
 		return copy->request->size;

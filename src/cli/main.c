@@ -26,6 +26,7 @@
  *       option.c     option tables                copy_open.c   opens the endpoints, the report
  *       size.c       1.5 GiB                      copy_check.c  refuses what cannot be done
  *       copy_guard.c  old files                   copy_inherited.c  descriptors by number
+ *       copy_sources.c  several sources           copy_attributes.c  what is preserved
  *       watch.c      signals and ticks            copy_seek.c   where it begins
  *       resume.c     compares what is there       copy_run.c    runs the pump, exit code
  *       cmd_relay.c  options of `usplice relay`     relay_run.c   sets it up
@@ -73,6 +74,7 @@ static int main_version(int argc, char **argv);
 
 static const struct main_command main_commands[] = {
 	{"copy", "copy one source to one or many sinks", cmd_copy},
+	{"cat", "copy several sources, one behind the other", cmd_cat},
 	{"relay", "relay connections between clients and targets", cmd_relay},
 	{"probe", "find out how the kernel carries bytes", cmd_probe},
 	{"explain", "show how a copy would go, and why", cmd_explain},

@@ -5,6 +5,7 @@
 #include "copy.h"
 #include "copy_digest.h"
 #include "copy_rescue.h"
+#include "copy_sources.h"
 #include "failure.h"
 #include "json.h"
 #include "size.h"
@@ -91,7 +92,7 @@ static void report_json_hop(FILE *out, const struct copy *copy, unsigned index)
 	json_put(out, hop.lane);
 	putc(',', out);
 	ways_json(out, hop.bytes);
-	fputs(",\"reason\":", out);
+	fprintf(out, ",\"holes\":%llu,\"reason\":", (unsigned long long)hop.holes);
 	json_put(out, ways_reason(&hop, reason));
 	putc('}', out);
 }
@@ -132,7 +133,7 @@ static void report_json(FILE *out, const struct copy *copy)
 	json_put(out, report.lane);
 	putc(',', out);
 	ways_json(out, ways);
-	fputs(",\"hops\":[", out);
+	fprintf(out, ",\"holes\":%llu,\"hops\":[", (unsigned long long)report.total.holes);
 	for (i = 0; copy->pump && i < usp_pump_nr_hops(copy->pump); i++)
 		report_json_hop(out, copy, i);
 	fputs("],\"source\":{\"spec\":", out);
@@ -145,7 +146,9 @@ static void report_json(FILE *out, const struct copy *copy)
 		fputs(i > 0 ? "," : "", out);
 		report_json_sink(out, copy, i);
 	}
-	fprintf(out, "],\"stranded\":%llu,\"digests\":", (unsigned long long)report.status.stranded);
+	putc(']', out);
+	copy_sources_json(out, copy);
+	fprintf(out, ",\"stranded\":%llu,\"digests\":", (unsigned long long)report.status.stranded);
 	copy_digest_json(out, copy);
 	fputs(",\"unreadable\":", out);
 	copy_rescue_json(out, copy);
@@ -197,6 +200,23 @@ int report_write_json(const struct copy *copy, int fd, const char *name)
 
 /* --- In words ---------------------------------------------------------------------------------------------- */
 
+/* As ways_format, with the holes, which did not move. */
+static void report_ways_format(char text[WAYS_TEXT_MAX], const uint64_t bytes[USP_NR_WAYS], uint64_t holes)
+{
+	char size[SIZE_TEXT_MAX];
+	uint64_t moved = 0;
+	size_t len = 0;
+	unsigned way;
+
+	for (way = 0; way < USP_NR_WAYS; way++)
+		moved += bytes[way];
+	if (moved > 0 || holes == 0)
+		len = strlen(ways_format(text, bytes));
+	if (holes > 0 && len < WAYS_TEXT_MAX)
+		snprintf(text + len, WAYS_TEXT_MAX - len, "%s%s left as holes", len > 0 ? ", " : "",
+			 size_format(size, (double)holes));
+}
+
 static void report_say_hop(const struct copy *copy, unsigned index)
 {
 	char ways[WAYS_TEXT_MAX], reason[WAYS_REASON_MAX];
@@ -206,7 +226,7 @@ static void report_say_hop(const struct copy *copy, unsigned index)
 	if (!report_hop(copy, index, &hop))
 		return;
 	report_hop_ends(copy, index, &hop, &from, &to);
-	ways_format(ways, hop.bytes);
+	report_ways_format(ways, hop.bytes, hop.holes);
 	message_say("%s -> %s, %s lane: %s%s%s", from, to, hop.lane ? hop.lane : "no", ways,
 		    ways_reason(&hop, reason) ? ": " : "", reason);
 }
@@ -222,7 +242,7 @@ void report_say(const struct copy *copy)
 	if (!report.status.is_done)
 		return;
 	report_ways(&report, bytes_by_way);
-	ways_format(ways, bytes_by_way);
+	report_ways_format(ways, bytes_by_way, report.total.holes);
 	message_say("%s in %.2f s (%s/s, %.2f s of CPU), %s lane: %s", size_format(moved, bytes), copy->seconds,
 		    size_format(rate, copy->seconds > 0 ? bytes / copy->seconds : 0), copy->cpu_seconds, report.lane,
 		    ways);

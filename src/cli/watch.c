@@ -110,7 +110,7 @@ static void watch_interrupt(struct watch *watch)
 {
 	if (watch->pump)
 		usp_pump_stop(watch->pump);
-	else if (watch->is_interruptible)
+	if (watch->is_interruptible)
 		pthread_kill(watch->main_thread, WATCH_POKE);
 }
 
@@ -174,6 +174,17 @@ void watch_set_pump(struct watch *watch, struct usp_pump *pump)
 		usp_pump_stop(pump);
 	pthread_mutex_unlock(&watch->lock);
 	pthread_sigmask(SIG_SETMASK, &old_mask, NULL);
+}
+
+bool watch_set_interruptible(struct watch *watch, bool is_interruptible)
+{
+	bool was;
+
+	pthread_mutex_lock(&watch->lock);
+	was = watch->is_interruptible;
+	watch->is_interruptible = is_interruptible;
+	pthread_mutex_unlock(&watch->lock);
+	return was;
 }
 
 int watch_signo(const struct watch *watch)

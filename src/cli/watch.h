@@ -40,6 +40,12 @@ int watch_start(struct watch *watch);
 /* Set the pump that runs from now on; NULL when it has ended. */
 void watch_set_pump(struct watch *watch, struct usp_pump *pump);
 
+/*
+ * Say whether a signal may interrupt a call that blocks the main thread, also while a pump runs there.
+ * Returns what held before. At first it may, and no more after watch_set_pump.
+ */
+bool watch_set_interruptible(struct watch *watch, bool is_interruptible);
+
 /* Return the signal that asked to stop, or 0. */
 int watch_signo(const struct watch *watch);
 

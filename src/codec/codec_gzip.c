@@ -259,7 +259,7 @@ static int gzip_encode(void *state, struct usp_codec_io *io, const char **ret_wh
 
 static const char *gzip_missing(void)
 {
-	return "this build has no gzip";
+	return "needs zlib, without which this usplice was built";
 }
 
 #define GZIP_BGZF NULL

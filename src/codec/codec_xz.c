@@ -149,7 +149,7 @@ static int xz_run(void *state, struct usp_codec_io *io, const char **ret_why)
 
 static const char *xz_missing(void)
 {
-	return "this build has no xz";
+	return "needs liblzma, without which this usplice was built";
 }
 
 #define xz_decoder_open NULL

@@ -273,7 +273,7 @@ static int zstd_encode(void *state, struct usp_codec_io *io, const char **ret_wh
 
 static const char *zstd_missing(void)
 {
-	return "this build has no zstd";
+	return "needs libzstd, without which this usplice was built";
 }
 
 #define ZSTD_SPLIT NULL

@@ -10,6 +10,22 @@
 #include "lanes/probe.h"
 #include "splice/fd.h"
 
+#define BLOCK_ALIGN 4096 /* no device has larger sectors */
+
+/* Ask the device to forget the blocks, so that they read as zeros, else to write the zeros itself. */
+static ssize_t block_make_hole(struct usp_file *out, int64_t pos, size_t len)
+{
+	int64_t whole = (int64_t)(len - len % BLOCK_ALIGN);
+	int ret;
+
+	if (out->traits & USP_FILE_SHARED || pos % BLOCK_ALIGN || whole == 0)
+		return -EOPNOTSUPP;
+	ret = usp_sys_fallocate(out->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, pos, whole);
+	if (ret < 0)
+		ret = usp_sys_fallocate(out->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, pos, whole);
+	return ret < 0 ? -EOPNOTSUPP : (ssize_t)whole;
+}
+
 static const struct usp_file_ops block_ops = {
 	.size = sizeof(struct usp_file_ops),
 	.name = "block",
@@ -20,6 +36,7 @@ static const struct usp_file_ops block_ops = {
 	.sync = usp_fd_sync,
 	.release = usp_fd_release,
 	.probe = usp_probe_block,
+	.make_hole = block_make_hole,
 };
 
 /* A drive without a medium can be opened with O_NONBLOCK, and has no bytes. */

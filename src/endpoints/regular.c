@@ -23,6 +23,8 @@ static const struct usp_file_ops regular_ops = {
 	.sync = usp_fd_sync,
 	.release = usp_fd_release,
 	.probe = usp_probe_regular,
+	.find_hole = usp_fd_find_hole,
+	.make_hole = usp_fd_make_hole,
 };
 
 /*

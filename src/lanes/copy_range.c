@@ -7,6 +7,7 @@
 
 #include "base/sys.h"
 #include "lanes/extents.h"
+#include "splice/file.h"
 
 static const char clone_reason[] = "the file system shares the extents (reflink)";
 static const char shared_reason[] = "the file system shares the extents, as FIEMAP shows";
@@ -28,10 +29,10 @@ static int64_t range_left(const struct usp_file *in)
  */
 bool usp_copy_range_is_possible(const struct usp_file *in, const struct usp_file *out)
 {
-	const unsigned traits = USP_FILE_SEEKABLE | USP_FILE_SPLICEABLE;
 	struct stat st;
 
-	if ((in->traits & out->traits & traits) != traits || (in->traits | out->traits) & USP_FILE_SHARED ||
+	if (!usp_file_has_pos(in) || !(out->traits & USP_FILE_SEEKABLE) ||
+	    !(in->traits & out->traits & USP_FILE_SPLICEABLE) || (in->traits | out->traits) & USP_FILE_SHARED ||
 	    range_left(in) <= 0)
 		return false;
 	return usp_sys_fstat(out->fd, &st) == 0 && S_ISREG(st.st_mode);

@@ -179,7 +179,7 @@ static bool kpipe_is_stuck(const struct usp_file *in, ssize_t ret)
  */
 static ssize_t kpipe_fill(struct kpipe *kp, struct usp_file *in, int64_t *pos, size_t len, unsigned flags)
 {
-	bool is_seekable = in->traits & USP_FILE_SEEKABLE, has_pos = is_seekable && !usp_file_shares_pos(in, pos);
+	bool is_seekable = usp_file_has_pos(in), has_pos = is_seekable && !usp_file_shares_pos(in, pos);
 	size_t done = 0;
 	ssize_t ret = 0;
 
@@ -203,7 +203,7 @@ static ssize_t kpipe_fill(struct kpipe *kp, struct usp_file *in, int64_t *pos, s
  */
 static int kpipe_check_end(const struct usp_file *in, const int64_t *pos)
 {
-	int ret = in->traits & USP_FILE_SEEKABLE ? usp_fd_peek(in, pos) : 0;
+	int ret = usp_file_has_pos(in) ? usp_fd_peek(in, pos) : 0;
 
 	return ret > 0 ? -EOPNOTSUPP : ret;
 }

@@ -18,6 +18,7 @@
 #include "lanes/kpipe.h"
 #include "lanes/probe.h"
 #include "mm/mapping.h"
+#include "splice/hole.h"
 
 #define PLAN_FIFO_BYTES ((size_t)1 << 20) /* pipe-max-size of an unprivileged user, and the fastest */
 
@@ -25,8 +26,8 @@ static bool plan_can_splice(const struct usp_file *file, unsigned side)
 {
 	if (!(file->traits & USP_FILE_SPLICEABLE) || file->fd < 0)
 		return false;
-	return side == USP_READ ||
-	       !(atomic_load(usp_u32(&file->flags)) & USP_APPEND || file->traits & USP_FILE_LOCKED_WRITES);
+	return side == USP_READ || !(usp_hole_seeks_zeros(file) || atomic_load(usp_u32(&file->flags)) & USP_APPEND ||
+				     file->traits & USP_FILE_LOCKED_WRITES);
 }
 
 /* A sink that drops fits the kernel lane, too: its bytes never enter this process. */

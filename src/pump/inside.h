@@ -119,6 +119,8 @@ struct usp_pump {
 	struct usp_waits waits;
 	_Atomic(uint64_t) bytes;	      /* taken from the source */
 	_Atomic(uint64_t) range[USP_NR_WAYS]; /* of these, from file to file without a pipe, by way */
+	_Atomic(uint64_t) range_holes;	      /* the same of holes */
+	uint64_t range_begun;		      /* bytes when the range that is copied now began */
 	atomic_int source_error;
 	_Atomic(uint64_t) end; /* the source failed or ended here, in bytes that were taken already; else UINT64_MAX */
 	atomic_bool has_all;   /* all that the source had, or that was asked for, is taken */
@@ -126,6 +128,7 @@ struct usp_pump {
 	atomic_bool is_stepped; /* run in steps, because no threads can be had for the sinks */
 	bool is_source_over;	/* take no more */
 	atomic_bool has_failed; /* a sink failed, and that ends the run */
+	bool has_no_clones;	/* the file system of the sink shares no extents */
 	bool closes_sink;	/* the driver closes the sink's file after the run: no shutdown needed */
 	bool recheck;		/* do not take a short read for an empty source */
 };
@@ -309,6 +312,9 @@ bool usp_range_is_possible(const struct usp_pump *pump);
 
 /* Let the kernel share the extents: true if that covered the size that the source reported. */
 bool usp_range_clone(struct usp_pump *pump);
+
+/* Pass by files of a sequence that are empty, in front of the first byte: 0 or -errno. */
+int usp_range_skip_empty(struct usp_pump *pump);
 
 /*
  * Copy one piece: -EAGAIN with *ret_wait, or 0 at the end of the stage. The stage becomes USP_PUMP_FLOW if

@@ -8,6 +8,7 @@
 #include "base/sys.h"
 #include "lanes/plan.h"
 #include "pump/inside.h"
+#include "splice/hole.h"
 #include "splice/pipe.h"
 
 #define PUMP_FLAGS                                                                                               \
@@ -19,8 +20,9 @@
 static bool pump_can(const struct usp_pump_params *params)
 {
 	return !(params->flags & ~PUMP_FLAGS) && (unsigned)params->lane <= USP_LANE_USER &&
-	       params->slow_ns <= INT64_MAX && params->idle_ns <= INT64_MAX && params->total_ns <= INT64_MAX &&
-	       params->linger_ns <= INT64_MAX && (params->flags & USP_PUMP_COUNT ? params->count >= 0 : !params->count);
+	       (unsigned)params->sparse <= USP_SPARSE_NEVER && params->slow_ns <= INT64_MAX &&
+	       params->idle_ns <= INT64_MAX && params->total_ns <= INT64_MAX && params->linger_ns <= INT64_MAX &&
+	       (params->flags & USP_PUMP_COUNT ? params->count >= 0 : !params->count);
 }
 
 /* Take references to the source and to the files below it, whose accounts are hops of the route. */
@@ -109,9 +111,13 @@ void usp_pump_free(struct usp_pump *pump)
 		return;
 	usp_rcvlowat_drop(pump);
 	usp_plan_fini(&pump->plan);
+	if (!atomic_load(&pump->is_done))
+		usp_hole_set_mode(pump->sources[0], USP_SPARSE_ANY);
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
 		struct usp_sink *sink = &pump->sinks[i];
 
+		if (!atomic_load(&pump->is_done))
+			usp_hole_finish(sink->file); /* given up between two steps, or before the first */
 		if (sink->pipe != pump->pipe)
 			usp_pipe_free(sink->pipe);
 		usp_file_put(sink->file);

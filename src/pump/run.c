@@ -27,8 +27,17 @@
 #include "pump/inside.h"
 #include "splice/fd.h"
 #include "splice/file.h"
+#include "splice/hole.h"
 
 /* --- The beginning --------------------------------------------------------------------------------------- */
+
+/* Ask the lowest source for its holes, and the sinks to make some. The plan looks at that. */
+static void run_set_sparse(struct usp_pump *pump, enum usp_sparse sparse)
+{
+	usp_hole_set_mode(pump->sources[0], sparse);
+	for (unsigned i = 0; i < pump->nr_sinks; i++)
+		usp_hole_set_mode(pump->sinks[i].file, sparse);
+}
 
 static int run_plan(struct usp_pump *pump)
 {
@@ -42,6 +51,7 @@ static int run_plan(struct usp_pump *pump)
 	int ret;
 
 	usp_plan_fini(&pump->plan);
+	run_set_sparse(pump, pump->params.sparse);
 	if (pump->nr_sinks == 1)
 		return usp_plan_make(&ends, &pump->params, &pump->plan);
 	sinks = usp_alloc_array(pump->nr_sinks, sizeof(sinks[0]));
@@ -66,15 +76,20 @@ static void run_go_behind_clone(struct usp_pump *pump)
 		usp_fd_peek(pump->source, &pump->source->pos) == 0;
 	bool must_refer = pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY;
 
+	bool may_follow = USP_FILE_HOOK(pump->source, next) != NULL;
+
 	if (!is_all && must_refer)
 		atomic_store(&pump->source_error, -USP_EWOULDCOPY);
-	pump->stage = is_all || must_refer ? USP_PUMP_DONE : USP_PUMP_RANGE;
+	pump->stage = (is_all && !may_follow) || must_refer ? USP_PUMP_DONE : USP_PUMP_RANGE;
 }
 
 static int run_find_stage(struct usp_pump *pump)
 {
 	int ret = 0;
 
+	/* What comes behind the first file of a sequence is not known before bytes have moved. */
+	if (pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY && USP_FILE_HOOK(pump->source, next))
+		return -USP_EWOULDCOPY;
 	if (usp_range_is_possible(pump) && usp_range_clone(pump)) {
 		run_go_behind_clone(pump);
 		return 0;
@@ -116,7 +131,9 @@ static int run_begin(struct usp_pump *pump)
 	usp_rate_init(&pump->limits.rate, pump->params.rate, now_ns);
 	pump->limits.begun_ns = pump->limits.progress_ns = now_ns;
 	run_look_at_sources(pump);
-	ret = run_plan(pump);
+	ret = usp_range_skip_empty(pump);
+	if (ret == 0)
+		ret = run_plan(pump);
 	if (ret == 0)
 		ret = run_find_stage(pump);
 	for (unsigned i = 0; i < pump->nr_sinks && ret == 0; i++) {
@@ -176,9 +193,23 @@ static void run_cut(struct usp_pump *pump)
 	}
 }
 
+/* End the search for holes. A sink whose end cannot be moved behind the last hole lacks these zeros. */
+static void run_end_sparse(struct usp_pump *pump)
+{
+	usp_hole_set_mode(pump->sources[0], USP_SPARSE_ANY);
+	for (unsigned i = 0; i < pump->nr_sinks; i++) {
+		struct usp_sink *sink = &pump->sinks[i];
+		int ret = usp_hole_finish(sink->file);
+
+		if (ret < 0 && !atomic_load(&sink->error))
+			atomic_store(&sink->error, ret);
+	}
+}
+
 static int run_finish(struct usp_pump *pump)
 {
 	usp_plan_undo(&pump->plan);
+	run_end_sparse(pump);
 	run_unread(pump); /* by what was taken, before it is cut */
 	run_cut(pump);
 	pump->stage = USP_PUMP_DONE;

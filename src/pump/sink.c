@@ -117,7 +117,8 @@ static int sink_find_failed(struct usp_pipe *pipe)
 /*
  * The bytes that come next will not come: the read of the source failed (error), or it is shorter than it
  * was (-ENODATA). End here, as if the source had said so before it gave them. A stage over the source has not
- * seen that end, and cannot judge what came before it: there it is an error.
+ * seen that end, and cannot judge what came before it: there it is an error. So it is where a sequence goes
+ * on behind it.
  */
 static void sink_cut_pump(struct usp_sink *sink, int error)
 {
@@ -126,7 +127,7 @@ static void sink_cut_pump(struct usp_sink *sink, int error)
 
 	while (here < end && !atomic_compare_exchange_weak(&pump->end, &end, here))
 		;
-	if (error != -ENODATA || pump->source->below)
+	if (error != -ENODATA || pump->source->below || USP_FILE_HOOK(pump->source, next))
 		atomic_store(&pump->source_error, error);
 	atomic_store(&pump->has_all, true);
 	usp_pipe_close_read(sink->pipe);

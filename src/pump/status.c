@@ -109,6 +109,7 @@ static bool status_is_range(const struct usp_pump *pump)
 		       !(pump->params.flags & USP_PUMP_REQUIRE_ZERO_COPY);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++)
 		sum += atomic_load(&pump->range[way]);
+	sum += atomic_load(&pump->range_holes);
 	return sum && sum == atomic_load(&pump->sinks[0].bytes) + atomic_load(&pump->sinks[0].stranded);
 }
 
@@ -166,13 +167,15 @@ int usp_pump_hop(const struct usp_pump *pump, unsigned index, struct usp_hop *re
 	return 0;
 }
 
-static void status_add_hop(const struct usp_file *file, unsigned side, uint64_t sums[USP_NR_WAYS])
+/* Add a hop to the sums, and return its bytes of holes. */
+static uint64_t status_add_hop(const struct usp_file *file, unsigned side, uint64_t sums[USP_NR_WAYS])
 {
 	struct usp_hop hop = {.size = sizeof(hop)};
 
 	usp_file_hop(file, side, &hop);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++)
 		sums[way] += hop.bytes[way];
+	return hop.holes;
 }
 
 /*
@@ -194,11 +197,12 @@ void usp_pump_total(const struct usp_pump *pump, struct usp_route_total *ret_tot
 
 	status_sum_sources(pump, of_sources);
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
-		uint64_t sums[USP_NR_WAYS], ways[USP_NR_WAYS];
+		uint64_t sums[USP_NR_WAYS], ways[USP_NR_WAYS], holes, bytes = atomic_load(&pump->sinks[i].bytes);
 
 		memcpy(sums, of_sources, sizeof(sums));
-		status_add_hop(pump->sinks[i].file, USP_WRITE, sums);
-		usp_ways_judge(atomic_load(&pump->sinks[i].bytes), sums, ways);
+		holes = status_add_hop(pump->sinks[i].file, USP_WRITE, sums);
+		usp_ways_judge(bytes - usp_min(holes, bytes), sums, ways);
+		total.holes += usp_min(holes, bytes);
 		total.copied += ways[USP_COPIED];
 		total.unknown += ways[USP_UNKNOWN];
 		total.by_reference += ways[USP_BY_REFERENCE];

@@ -25,6 +25,10 @@ int usp_fd_set_nonblock(int fd);
  */
 int usp_fd_unshare(int fd);
 
+/* find_hole by SEEK_DATA and SEEK_HOLE. make_hole of a regular file: leave it out, or FALLOC_FL_PUNCH_HOLE. */
+int usp_fd_find_hole(struct usp_file *in, int64_t pos, struct usp_holes *ret_holes);
+ssize_t usp_fd_make_hole(struct usp_file *out, int64_t pos, size_t len);
+
 /* Test for a byte at *pos of a seekable file, even behind st_size: 1, 0 at the end, or -errno. Moves no offset. */
 int usp_fd_peek(const struct usp_file *file, const int64_t *pos);
 

@@ -14,6 +14,7 @@
 #include "base/compiler.h"
 #include "base/sized.h"
 #include "base/sys.h"
+#include "splice/hole.h"
 #include "splice/iter.h"
 #include "splice/pipe.h"
 
@@ -89,13 +90,6 @@ int usp_file_set_flags(struct usp_file *file, unsigned flags)
 		return -EINVAL;
 	atomic_store(usp_u32(&file->flags), flags);
 	return 0;
-}
-
-bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos)
-{
-	const unsigned traits = USP_FILE_SHARED | USP_FILE_SEEKABLE;
-
-	return pos == &file->pos && (file->traits & traits) == traits;
 }
 
 void usp_file_unread(struct usp_file *source, uint64_t len)
@@ -205,6 +199,7 @@ void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *re
 	struct usp_hop hop = {.lane = of->lane ? of->lane->name : "user"};
 
 	hop.nr_calls = atomic_load_explicit(usp_u64(&account->nr_calls), memory_order_relaxed);
+	hop.holes = atomic_load_explicit(usp_u64(&account->holes), memory_order_relaxed);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++) {
 		hop.bytes[way] = atomic_load_explicit(usp_u64(&account->bytes[way]), memory_order_relaxed);
 		hop.reason[way] = atomic_load_explicit(usp_text_of(&account->reason[way]), memory_order_relaxed);
@@ -393,6 +388,13 @@ size_t usp_file_offer(const struct usp_file *out, size_t len)
 	return out->traits & USP_FILE_DATAGRAM ? usp_min(len, out->io_bytes) : len;
 }
 
+int usp_file_next(struct usp_file *file)
+{
+	int (*hook)(struct usp_file *) = USP_FILE_HOOK(file, next);
+
+	return hook ? hook(file) : 0;
+}
+
 /* A hook that returns more than it was given has already corrupted something: -EIO, and count nothing. */
 static ssize_t file_check_result(ssize_t ret, size_t len)
 {
@@ -408,7 +410,12 @@ ssize_t usp_file_try_read_iter(struct usp_file *in, const struct usp_iter *to, i
 	if (!in->ops->read_iter)
 		return -EINVAL;
 	ret = file_take_error(in, USP_READ);
-	return ret < 0 ? ret : file_check_result(in->ops->read_iter(in, to, pos, flags), to->count);
+	if (ret < 0)
+		return ret;
+	do
+		ret = file_check_result(in->ops->read_iter(in, to, pos, flags), to->count);
+	while (ret == 0 && to->count && (ret = usp_file_next(in)) > 0);
+	return ret;
 }
 
 ssize_t usp_file_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
@@ -457,33 +464,45 @@ static ssize_t file_reconcile_read(struct usp_file *in, int64_t start, int64_t *
 		ret = -EIO;
 	else if (pushed > 0)
 		ret = usp_file_progress(in, USP_READ, pushed, ret);
-	if (in->traits & USP_FILE_SEEKABLE)
+	if (usp_file_has_pos(in))
 		*pos = start + (ret > 0 ? ret : 0);
 	return ret;
 }
 
-ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
+/* Call the hook of the lane that the file is on now. */
+static ssize_t file_splice_read_once(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len,
+				     unsigned flags)
 {
 	const struct usp_lane *lane = usp_file_side(in, USP_READ)->lane;
-	ssize_t (*hook)(struct usp_file *, int64_t *, struct usp_pipe *, size_t, unsigned);
+	ssize_t (*hook)(struct usp_file *, int64_t *, struct usp_pipe *, size_t, unsigned) =
+		lane ? lane->splice_read : in->ops->splice_read;
+	size_t before = pipe->turn_bytes; /* only the holder of the write turn changes it */
 	int64_t start = *pos;
-	size_t before;
+	ssize_t ret;
+
+	if (hook && usp_hole_is_next(in, pos, &len))
+		ret = usp_hole_push(in, pipe, len);
+	else
+		ret = hook ? hook(in, pos, pipe, len, flags) : -EINVAL;
+	return file_reconcile_read(in, start, pos, pipe->turn_bytes - before, ret);
+}
+
+ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
+{
 	ssize_t ret;
 
 	if (!(in->mode & USP_READ))
 		return -EBADF;
 	if (len == 0)
 		return 0;
-	hook = lane ? lane->splice_read : in->ops->splice_read;
-	if (!hook)
-		return -EINVAL;
 	ret = file_take_error(in, USP_READ);
 	if (ret < 0)
 		return ret;
 	len = usp_min(len, USP_MAX_RW_COUNT);
-	before = pipe->turn_bytes; /* only the holder of the write turn changes it */
-	ret = hook(in, pos, pipe, len, flags);
-	return file_reconcile_read(in, start, pos, pipe->turn_bytes - before, ret);
+	do
+		ret = file_splice_read_once(in, pos, pipe, len, flags);
+	while (ret == 0 && (ret = usp_file_next(in)) > 0);
+	return ret;
 }
 
 ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
@@ -503,6 +522,9 @@ ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64
 	if (ret < 0)
 		return ret;
 	len = usp_min(len, USP_MAX_RW_COUNT);
+	ret = usp_hole_splice_write(pipe, out, pos, &len, flags);
+	if (ret)
+		return ret;
 	return file_check_result(hook(pipe, out, pos, len, flags), len);
 }
 

@@ -22,8 +22,20 @@ int usp_file_wait(struct usp_file *file, unsigned side);
 ssize_t usp_file_try_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
 ssize_t usp_file_try_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
 
+/* Tell whether *pos is an offset for the hooks of a file that is read. */
+static inline bool usp_file_has_pos(const struct usp_file *file)
+{
+	return file->traits & (USP_FILE_SEEKABLE | USP_FILE_HAS_POS);
+}
+
 /* Tell whether pos is the offset that the file shares. Then calls without an offset move it, and *pos only follows. */
-bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos);
+static inline bool usp_file_shares_pos(const struct usp_file *file, const int64_t *pos)
+{
+	return pos == &file->pos && file->traits & USP_FILE_SHARED && usp_file_has_pos(file);
+}
+
+/* Go on behind the end of what a file gives, as the hook next: 1, 0 at the real end, or -errno. */
+int usp_file_next(struct usp_file *file);
 
 /*
  * Move the shared offset of a source back over the last len bytes that it gave and that nobody used, for other users of

@@ -27,7 +27,7 @@ load support
 		run --separate-stderr "$USPLICE" "$form"
 		exits 0
 		[ -z "$stderr" ]
-		for command in copy relay probe explain list help version; do
+		for command in copy cat relay probe explain list help version; do
 			[[ $output == *"  $command "* ]]
 		done
 	done
@@ -75,6 +75,17 @@ load support
 		grep -E '^\*-' | grep -oE -- '--[a-z0-9-]+' | sort >in_manual
 	[ -s in_help ]
 	diff in_help in_manual
+}
+
+@test "cat has the options of copy and --to, and is explained by itself" {
+	options() {
+		"$USPLICE" "$1" --help | grep -oE -- '^ +(-[a-z], )?--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+' | sort
+	}
+	options copy >of_copy
+	options cat >of_cat
+	{ cat of_copy; echo --to; } | sort | diff - of_cat
+	[[ $("$USPLICE" cat --help) == "usage: usplice cat [OPTIONS] SOURCE..."* ]]
+	grep -qx -- '\*--to\* _SINK_' "$USPLICE_SOURCE_DIR"/man/usplice-cat.1.scd
 }
 
 # In each shell: complete WORD... prints what the last word may become, in one line.

@@ -4,7 +4,7 @@
 
 load support
 
-pages=(usplice.1 usplice-copy.1 usplice-list.1 usplice-relay.1 usplice-endpoints.7 usp_relay.3 usp_mapping.3)
+pages=(usplice.1 usplice-copy.1 usplice-cat.1 usplice-list.1 usplice-relay.1 usplice-endpoints.7 usp_relay.3 usp_mapping.3)
 
 # examples PAGE: the commands of its section EXAMPLES, on ports that are free.
 examples() {
@@ -63,6 +63,14 @@ run_examples() {
 	[ -n "$("$USPLICE" list --names formats)" ] || skip "built without formats"
 	run_examples usplice-list.1
 	"$USPLICE" copy --decompress image.packed - | same image.iso -
+}
+
+@test "the examples of usplice-cat(1)" {
+	run_examples usplice-cat.1
+	same image.iso whole.iso
+	[ "$(cat both.log)" = $'text\ntext' ]
+	same first.img second.img
+	{ cat notes.txt; tar -c folder; } | same - first.img
 }
 
 # The servers of the examples go on until the test ends; the relays end by themselves.

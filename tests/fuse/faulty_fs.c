@@ -23,6 +23,7 @@
  *   truncate=ERROR  so do truncate and ftruncate
  *   link=ERROR      so does link
  *   xattr=ERROR     so does everything about extended attributes
+ *   hollow          each file says that it has no blocks, and that all of it is a hole
  *   copy_range      copy_file_range(2) is served; without it the kernel copies through the page cache
  *
  * ERROR is a name, such as EDQUOT. O_TMPFILE is never there.
@@ -52,7 +53,7 @@
 
 /* What is wrong with this file system. */
 static struct {
-	bool is_direct, is_nonseekable, is_growing, is_written_back, has_copy_range;
+	bool is_direct, is_nonseekable, is_growing, is_written_back, has_copy_range, is_hollow;
 	bool has_size, size_is_relative;
 	int64_t size;
 	int64_t grown; /* what was read so far */
@@ -102,6 +103,19 @@ static void set_size(struct stat *st)
 		st->st_size = faults.grown + GROWS_BY;
 	if (st->st_size < 0)
 		st->st_size = 0;
+	if (faults.is_hollow)
+		st->st_blocks = 0;
+}
+
+/* The kernel sends only SEEK_DATA and SEEK_HOLE. */
+static off_t faulty_lseek(const char *path, off_t off, int whence, struct fuse_file_info *info)
+{
+	off_t ret = lseek((int)info->fh, off, whence);
+
+	(void)path;
+	if (faults.is_hollow)
+		return whence == SEEK_DATA ? -ENXIO : off;
+	return ret < 0 ? -errno : ret;
 }
 
 static int faulty_getattr(const char *path, struct stat *ret_stat, struct fuse_file_info *info)
@@ -352,6 +366,7 @@ static const struct fuse_operations faulty_ops = {
 	.open = faulty_open,
 	.read = faulty_read,
 	.write = faulty_write,
+	.lseek = faulty_lseek,
 	.copy_file_range = faulty_copy_file_range,
 	.flush = faulty_flush,
 	.fsync = faulty_fsync,
@@ -398,7 +413,7 @@ static bool set_switch(const char *name)
 	} switches[] = {
 		{"direct", &faults.is_direct},		{"nonseekable", &faults.is_nonseekable},
 		{"growing", &faults.is_growing},	{"writeback", &faults.is_written_back},
-		{"copy_range", &faults.has_copy_range},
+		{"copy_range", &faults.has_copy_range}, {"hollow", &faults.is_hollow},
 	};
 
 	for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
