@@ -145,7 +145,9 @@ static void journey_look(struct journey *journey)
 	journey->source_hop.size = sizeof(journey->source_hop);
 	usp_pump_status(journey->pump, &journey->status);
 	usp_pump_hop(journey->pump, 0, &journey->source_hop);
-	journey->pos = usp_file_seek(journey->source.file, 0, SEEK_CUR);
+	journey->pos = -1;
+	if (!journey->route->format || !(journey->route->stage_flags & USP_TRANSFORM_THREAD)) /* its thread moves it */
+		journey->pos = usp_file_seek(journey->source.file, 0, SEEK_CUR);
 	if (journey->route->has_stage && !journey->route->has_blocks)
 		journey_look_at_stage(journey);
 	for (unsigned i = 0; i < journey->route->nr_sinks; i++) {
