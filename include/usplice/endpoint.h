@@ -243,6 +243,7 @@ struct usp_iter {
 struct usp_holes {
 	uint8_t mode; /* an enum usp_sparse */
 	bool is_hole, is_sized;
+	uint8_t trust;	    /* in what the file system says: 0 not known yet, 1 yes, 2 no */
 	int64_t start, end; /* [start, end) is a hole, or is none */
 	int64_t old_size;   /* of a regular sink, before it was written */
 	int64_t grown;	    /* at the end of the run the sink must be at least so long */

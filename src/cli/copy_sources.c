@@ -83,7 +83,8 @@ static int sources_open_one(struct copy *copy, unsigned index, bool may_wait, co
 	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ, .no_peer = !may_wait};
 	struct source *source = &copy->sources->list[index];
 
-	copy->source_spec = copy->opening = copy->request->sources[index];
+	copy->source_spec = copy->request->sources[index];
+	copy->opening = copy->source_spec;
 	*ret_why = NULL;
 	if (source->number == COPY_NOT_OPEN) {
 		*ret_why = "this descriptor is not open";

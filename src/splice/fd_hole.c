@@ -35,13 +35,17 @@ static bool hole_reads_as_zeros(int fd, int64_t pos, int64_t end)
 }
 
 /* A server of FUSE may take anything for a hole. So one that it reports is read, a piece at a time. */
-static void hole_doubt(int fd, int64_t pos, struct usp_holes *holes)
+static void hole_doubt(struct usp_file *in, int64_t pos, struct usp_holes *holes)
 {
-	if (!holes->is_hole || usp_sys_fs_type(fd) != FUSE_SUPER_MAGIC)
+	if (!holes->is_hole)
+		return;
+	if (!in->holes.trust)
+		in->holes.trust = usp_sys_fs_type(in->fd) == FUSE_SUPER_MAGIC ? 2 : 1;
+	if (in->holes.trust == 1)
 		return;
 	if (holes->end - pos > HOLE_CHECK_MAX)
 		holes->end = pos + HOLE_CHECK_MAX;
-	holes->is_hole = hole_reads_as_zeros(fd, pos, holes->end);
+	holes->is_hole = hole_reads_as_zeros(in->fd, pos, holes->end);
 }
 
 /* Ask the file system. An answer that cannot be true is data, which is what *ret_holes says before. */
@@ -74,7 +78,7 @@ int usp_fd_find_hole(struct usp_file *in, int64_t pos, struct usp_holes *ret_hol
 	*ret_holes = (struct usp_holes){.end = INT64_MAX};
 	if (pos < st.st_size && st.st_blocks < (st.st_size + 511) / 512) {
 		hole_ask(in->fd, pos, st.st_size, ret_holes);
-		hole_doubt(in->fd, pos, ret_holes);
+		hole_doubt(in, pos, ret_holes);
 	}
 	return 0;
 }

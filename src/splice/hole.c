@@ -91,8 +91,8 @@ bool usp_hole_is_next(struct usp_file *in, const int64_t *pos, size_t *len)
 {
 	if (!hole_is_asked_for(in) || !usp_file_has_pos(in) || usp_file_shares_pos(in, pos))
 		return false;
-	/* A hole is looked at each time: behind the end of a file that became shorter there is none. */
-	if (in->holes.is_hole || *pos < in->holes.start || *pos >= in->holes.end)
+	/* A hole is looked at anew for each step: behind the end of a file that became shorter there is none. */
+	if (*pos < in->holes.start || *pos >= in->holes.end || (in->holes.is_hole && *pos != in->holes.start))
 		hole_look(in, *pos);
 	if ((uint64_t)(in->holes.end - *pos) < *len)
 		*len = (size_t)(in->holes.end - *pos);

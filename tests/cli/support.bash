@@ -211,7 +211,7 @@ faulty_disk() {
 	"$FAULTY_FS" real faulty "$@" >faulty.out 2>faulty.err 3>&- &
 	faulty=$!
 	disown # it is nothing that a test waits for
-	eventually faulty_disk_is_there || skip "cannot use FUSE here: $(cat faulty.err)"
+	eventually faulty_disk_is_there && [ -s faulty.out ] || skip "cannot use FUSE here: $(cat faulty.err)"
 }
 
 # It says so when it is. One that cannot serve has ended.
