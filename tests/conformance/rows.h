@@ -19,6 +19,7 @@ void file_sums_source(struct subject *subject, size_t len);
 void compressed_source(struct subject *subject, size_t len);
 void encrypted_source(struct subject *subject, size_t len);
 void blocks_source(struct subject *subject, size_t len);
+void seekable_source(struct subject *subject, size_t len);
 void file_upper_source(struct subject *subject, size_t len);
 void fifo_upper_source(struct subject *subject, size_t len);
 void pipe_upper_source(struct subject *subject, size_t len);

@@ -70,6 +70,31 @@ void compressed_source(struct subject *subject, size_t len)
 	subject_put_stage(subject, "decompress");
 }
 
+/* The same by way of a file that has an index of its blocks: then there are positions. */
+void seekable_source(struct subject *subject, size_t len)
+{
+	const struct usp_transform_params params = {.size = sizeof(params), .flags = USP_TRANSFORM_SEEKABLE};
+	struct usp_file *stage;
+	char packed[80];
+	int ret;
+
+	regular_source(subject, len);
+	subject_put_stage(subject, "xz:0");
+	snprintf(packed, sizeof(packed), "%s.xz", subject->path);
+	assert_int_equal(usp_copy_to(subject->file, packed, NULL, NULL), 0);
+	drop(&subject->file);
+	subject_open_stored(subject, USP_READ, ".xz");
+	unlink(packed);
+	ret = usp_transform_open("decompress", subject->file, &params, &stage, NULL);
+	if (ret == -EOPNOTSUPP) {
+		drop(&subject->file);
+		unlink(subject->path);
+		skip();
+	}
+	assert_int_equal(ret, 0);
+	subject->file = stage;
+}
+
 void encrypted_source(struct subject *subject, size_t len)
 {
 	regular_source(subject, len);

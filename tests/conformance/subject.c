@@ -610,6 +610,7 @@ const struct row rows[] = {
 	{"a digest over a pipe of ours", NULL, ROW_STREAM, pipe_digest_source, NULL, NULL},
 	{"blocks: over a file", NULL, 0, blocks_source, NULL, NULL},
 	{"compressed and decompressed", NULL, 0, compressed_source, NULL, NULL},
+	{"decompressed with positions", NULL, ROW_SEEKABLE, seekable_source, NULL, NULL},
 	{"encrypted and decrypted", NULL, 0, encrypted_source, NULL, NULL},
 	{"examples/upper over a file", NULL, 0, file_upper_source, NULL, upper_fill},
 	{"examples/upper over a FIFO", NULL, ROW_STREAM, fifo_upper_source, NULL, upper_fill},
