@@ -172,7 +172,7 @@ def age_cases(bench, plain):
     yield from stream_case(bench, "encrypt age", ["--encrypt", recipient, plain], {"age": ["age", "-r", recipient, plain]}, 0.97)
 
 
-# Readers of one cold compressed source come into this list with the stage that seeks.
+# Readers of one cold compressed source are among the cases of the page cache.
 GROUPS = [decompress_cases, independent_cases, compress_cases, fan_out_cases, age_cases]
 
 

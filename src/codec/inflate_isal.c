@@ -2,8 +2,8 @@
 /*
  * inflate_isal - members of gzip by ISA-L, which decodes about twice as fast as zlib.
  *
- * ISA-L checks the trailer. The header is read here: ISA-L forgets its checksum when the header comes in pieces, and
- * accepts flags that RFC 1952 reserves.
+ * ISA-L checks the trailer. The header is read here: ISA-L 2.30 refuses the right checksum of a header that comes in parts,
+ * and accepts flags that RFC 1952 reserves.
  */
 #include "codec/inflate.h"
 

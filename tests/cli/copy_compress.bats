@@ -62,6 +62,36 @@ two_sided() {
 	done
 }
 
+@test "several threads decompress frames and blocks, and compress for the programs" {
+	two_sided 20000001
+	split -b 3000000 a part.
+	for part in part.*; do
+		zstd -q -c "$part"
+		zstd -q -c <"$part" # its header has no length
+	done >frames
+	for part in part.*; do
+		cat "$part" "$part"
+	done >twice
+	"$USPLICE" copy --decompress frames b
+	same twice b
+	cat frames | "$USPLICE" copy --decompress - - | cmp - twice
+	for options in "-B4 -BX" "-B7 --content-size" "-B5 -BD" "-B6 --no-frame-crc"; do
+		# shellcheck disable=SC2086 # some words
+		lz4 -q -f $options a packed
+		"$USPLICE" copy --decompress packed b
+		same a b
+	done
+	xz -0 -T0 --block-size=2MiB -c a >packed
+	"$USPLICE" copy --decompress packed b
+	same a b
+	for spec in gzip:1 lz4:1 lz4:3; do
+		cat a | "$USPLICE" copy --compress "$spec" - packed
+		unpack "${spec%:*}" <packed | cmp - a
+	done
+	"$USPLICE" copy --compress gzip:6 a packed
+	pigz -dc packed | cmp - a
+}
+
 @test "streams one behind the other are one" {
 	data a 100000
 	data b 7
