@@ -52,7 +52,7 @@ is_sparse() {
 	for options in "--lane user" "--lane kernel" "--lane auto" "--lane user --digest crc32c"; do
 		rm -f b
 		# shellcheck disable=SC2086
-		strace -f -e trace=write,writev,pwrite64,pwritev,pwritev2,splice,copy_file_range -o calls \
+		strace -f -e trace=writev,pwrite64,pwritev,pwritev2,splice,copy_file_range -o calls \
 			"$USPLICE" copy $options a b 2>/dev/null
 		same a b
 		# What went into a file, or through a kernel pipe twice.
