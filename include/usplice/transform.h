@@ -55,7 +55,7 @@ struct usp_transform_params {
  * gives -EBADMSG instead of the end: a pump then fails before it ends its sinks.
  *
  * decompress and the compressing ones make new bytes. They read ahead, so how far below has been read tells nothing.
- * Input that is damaged, cut off or followed by something else gives -EBADMSG, behind the bytes that were good; input
+ * Input that is damaged, cut off or followed by something else gives -EBADMSG, behind good bytes; input
  * of no known format -EINVAL, before any byte. -EFBIG for what needs too much memory. See usp_transform_failure.
  *
  * The secret of decrypt:identity is the text of an identity file: lines of AGE-SECRET-KEY-1..., and comments. A

@@ -14,3 +14,15 @@ int usp_thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg)
 	usp_sys_restore_signals(&old_mask);
 	return ret;
 }
+
+static void *thread_end_at_once(void *arg)
+{
+	return arg;
+}
+
+bool usp_thread_is_possible(void)
+{
+	pthread_t thread;
+
+	return usp_thread_start(&thread, thread_end_at_once, NULL) == 0 && pthread_join(thread, NULL) == 0;
+}

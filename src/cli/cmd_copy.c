@@ -220,6 +220,8 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return "a digest needs the bytes in this process, so it excludes --lane kernel";
 	if (request->lane == USP_LANE_KERNEL && request->verify_written)
 		return "--verify-written needs the bytes in this process, so it excludes --lane kernel";
+	if (request->on_read_error && request->nr_sources > 1)
+		return "--on-read-error takes one source";
 	if (request->on_read_error && request->lane == USP_LANE_KERNEL)
 		return "--on-read-error reads into this process, so it excludes --lane kernel";
 	if (request->on_read_error && request->require_zero_copy)

@@ -122,6 +122,13 @@ static int digest_put(struct copy *copy, const char **ret_why)
 	return error == 0 && copy->resumed > 0 ? digest_see_resumed(copy) : error;
 }
 
+/* It is the file of the key that is wrong, and not the source. */
+static int digest_bad_key(const struct stages *stages, const char *why)
+{
+	return stages->identity.path ? copy_usage("--decrypt", stages->identity.path, why)
+				     : copy_usage("--decrypt-passphrase", stages->passphrase.path, why);
+}
+
 int copy_digest_open(struct copy *copy)
 {
 	const char *why = NULL;
@@ -131,6 +138,8 @@ int copy_digest_open(struct copy *copy)
 		error = digest_put(copy, &why);
 	if (error < 0 && copy_digest_say_damaged(copy, error))
 		return CLI_SOURCE;
+	if (error == -EINVAL && why && !copy->lowest && stages_decrypt(&copy->request->stages))
+		return digest_bad_key(&copy->request->stages, why);
 	return error < 0 ? copy_source_failed(copy, error, why) : CLI_DONE;
 }
 

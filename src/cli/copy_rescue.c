@@ -45,7 +45,8 @@ int copy_rescue_say(const struct copy *copy)
 		return CLI_DONE;
 	if (nr > RESCUE_LINES)
 		message_say("source %s: and %u more places, which the report lists", source, nr - RESCUE_LINES);
-	message_say("source %s: %" PRIu64 " bytes in %u places could not be read, and %s", source, sum, nr,
+	message_say("source %s: %" PRIu64 " bytes in %u place%s could not be read, and %s", source, sum, nr,
+		    nr > 1 ? "s" : "",
 		    strncmp(copy->request->on_read_error, "zero", strlen("zero")) == 0 ? "are zeros in what was written"
 										       : "were left out");
 	return CLI_SOURCE;

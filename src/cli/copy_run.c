@@ -189,7 +189,8 @@ static void run_error_text(const struct copy *copy, int error, char text[COPY_ER
 	else if (error == -ETIMEDOUT && request->idle_ns > 0 && copy->seconds >= (double)request->idle_ns / 1e9)
 		snprintf(text, COPY_ERROR_MAX, "nothing moved for %g s", (double)request->idle_ns / 1e9);
 	else
-		snprintf(text, COPY_ERROR_MAX, "%s", strerror(-error));
+		snprintf(text, COPY_ERROR_MAX, "%s",
+			 error == -ESTALE ? "it is another file now than when the copy began" : strerror(-error));
 }
 
 /* Tell whether -q hides an error: a filter whose reader has gone. The exit code still tells. */

@@ -15,9 +15,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#define SOURCES_NR_OPEN 256 /* that stay open from the look to their turn */
+#define SOURCES_NR_OPEN 256 /* that stay open from the look to their turn, at most */
+#define SOURCES_SHARE 4	    /* of the descriptors that the process may have */
 
 struct source {
 	struct usp_spec *name; /* NULL if it does not parse */
@@ -107,8 +109,19 @@ static bool sources_is_readable_file(struct source *source)
 	return false;
 }
 
+/* Return how many sources may stay open. */
+static unsigned sources_nr_open(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= (rlim_t)SOURCES_NR_OPEN * SOURCES_SHARE)
+		return SOURCES_NR_OPEN;
+	return (unsigned)limit.rlim_cur / SOURCES_SHARE;
+}
+
 int copy_sources_look(struct copy *copy)
 {
+	unsigned nr_open = sources_nr_open();
 	const char *why;
 	unsigned i;
 	int error;
@@ -116,7 +129,7 @@ int copy_sources_look(struct copy *copy)
 	for (i = 0; i < copy->sources->nr; i++) {
 		struct source *source = &copy->sources->list[i];
 
-		if (i >= SOURCES_NR_OPEN && sources_is_readable_file(source))
+		if (i >= nr_open && sources_is_readable_file(source))
 			continue;
 		error = sources_open_one(copy, i, false, &why);
 		if (error < 0 && error != -EINPROGRESS)

@@ -20,6 +20,8 @@ const char *option_compress(const char *value, void *field)
 
 		if (strlen(names[i]) != len || memcmp(names[i], value, len) != 0)
 			continue;
+		if (value[len] == ':' && value[len + 1] == '\0')
+			return "has no level behind the colon";
 		error = usp_transform_check(value, &why);
 		if (error < 0)
 			return error == -EOPNOTSUPP

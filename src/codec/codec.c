@@ -53,9 +53,10 @@ struct any {
 	const struct usp_codec *codec; /* NULL until the format is known */
 	void *state;
 	unsigned char head[USP_CODEC_MAGIC_MAX];
-	size_t nr_head; /* bytes that were read to find the format */
-	size_t given;	/* of those, what the decoder has */
-	uint64_t skip;	/* bytes of a skippable frame that are still to come */
+	size_t nr_head;	  /* bytes that were read to find the format */
+	size_t given;	  /* of those, what the decoder has */
+	bool has_skipped; /* a skippable frame */
+	uint64_t skip;	  /* bytes of a skippable frame that are still to come */
 };
 
 static void *any_open(int level)
@@ -169,6 +170,7 @@ static int any_look(struct any *any, unsigned char byte, const char **ret_why)
 		if (any->nr_head < SKIPPABLE_HEADER)
 			return 0;
 		any->skip = any_skip_len(any);
+		any->has_skipped = true;
 		any->nr_head = 0;
 		return 0;
 	}
@@ -203,6 +205,8 @@ static int any_find(struct any *any, struct usp_codec_io *io, const char **ret_w
 	if (ret < 0)
 		any_refuse(any, io, before - io->in_len);
 	if (ret == 0 && !any->codec && io->is_end) {
+		if (any->has_skipped && !any->skip && !any->nr_head)
+			return USP_CODEC_DONE; /* frames without data only, as an archive of nothing has */
 		*ret_why = any->skip || any->nr_head ? "the input is cut off" : "the input has no bytes";
 		return any->skip || any->nr_head ? -EBADMSG : -EINVAL;
 	}

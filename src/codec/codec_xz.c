@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/sys.h"
+#include "base/thread.h"
 
 /* xz -9 needs 65 MiB to decode; each thread needs that, and its input and output. */
 #define XZ_MEMORY ((uint64_t)512 << 20)
@@ -28,6 +29,7 @@ static struct {
 	__typeof__(lzma_stream_decoder_mt) *decoder_mt;
 #endif
 	__typeof__(lzma_stream_encoder_mt) *encoder_mt;
+	__typeof__(lzma_easy_encoder) *encoder;
 	__typeof__(lzma_stream_encoder_mt_memusage) *encoder_memory;
 	__typeof__(lzma_code) *code;
 	__typeof__(lzma_end) *end;
@@ -41,6 +43,7 @@ static void xz_load(void)
 							     {"lzma_stream_decoder_mt", &xz.decoder_mt},
 #endif
 							     {"lzma_stream_encoder_mt", &xz.encoder_mt},
+							     {"lzma_easy_encoder", &xz.encoder},
 							     {"lzma_stream_encoder_mt_memusage", &xz.encoder_memory},
 							     {"lzma_code", &xz.code},
 							     {"lzma_end", &xz.end},
@@ -66,7 +69,7 @@ static lzma_ret xz_decoder_init(lzma_stream *stream)
 		.memlimit_stop = XZ_MEMORY,
 	};
 
-	if (nr_processors > 1)
+	if (nr_processors > 1 && usp_thread_is_possible())
 		return xz.decoder_mt(stream, &threads);
 #endif
 	(void)nr_processors;
@@ -96,6 +99,8 @@ static lzma_ret xz_encoder_init(lzma_stream *stream, int level)
 {
 	lzma_mt threads = {.threads = usp_sys_nr_processors(), .preset = (uint32_t)level, .check = LZMA_CHECK_CRC64};
 
+	if (threads.threads < 2 || !usp_thread_is_possible())
+		return xz.encoder(stream, (uint32_t)level, LZMA_CHECK_CRC64);
 	while (threads.threads > 1 && xz.encoder_memory(&threads) > XZ_ENCODER_MEMORY)
 		threads.threads--;
 	return xz.encoder_mt(stream, &threads);

@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "base/alloc.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "codec/split.h"
 
 static struct {
@@ -24,6 +26,7 @@ static struct {
 	__typeof__(ZSTD_CCtx_setParameter) *set;
 	__typeof__(ZSTD_compressStream2) *compress;
 	__typeof__(ZSTD_isError) *is_error;
+	__typeof__(ZSTD_getErrorCode) *error_code;
 } zstd = {.once = PTHREAD_ONCE_INIT};
 
 static void zstd_load(void)
@@ -38,6 +41,7 @@ static void zstd_load(void)
 							       {"ZSTD_CCtx_setParameter", &zstd.set},
 							       {"ZSTD_compressStream2", &zstd.compress},
 							       {"ZSTD_isError", &zstd.is_error},
+							       {"ZSTD_getErrorCode", &zstd.error_code},
 							       {0},
 						       });
 }
@@ -76,6 +80,28 @@ static void *zstd_decoder_open(int level)
 	return NULL;
 }
 
+/* Tell what an error of the decoder means: -errno and a sentence. */
+static int zstd_failed(size_t result, const char **ret_why)
+{
+	switch (zstd.error_code(result)) {
+	case ZSTD_error_memory_allocation:
+		*ret_why = "there is no memory (zstd)";
+		return -ENOMEM;
+	case ZSTD_error_frameParameter_windowTooLarge:
+		*ret_why = "it needs a window of more than 128 MiB (zstd)";
+		return -EFBIG;
+	case ZSTD_error_checksum_wrong:
+		*ret_why = "the data is damaged: a checksum is wrong (zstd)";
+		return -EBADMSG;
+	case ZSTD_error_prefix_unknown:
+		*ret_why = "there is something else behind the data (zstd)";
+		return -EBADMSG;
+	default:
+		*ret_why = "the data is damaged (zstd)";
+		return -EBADMSG;
+	}
+}
+
 /* The window is at most 128 MiB, which is the default of the library and of zstd(1). */
 static int zstd_decode(void *state, struct usp_codec_io *io, const char **ret_why)
 {
@@ -86,10 +112,8 @@ static int zstd_decode(void *state, struct usp_codec_io *io, const char **ret_wh
 		ZSTD_outBuffer out = {.dst = io->out, .size = io->out_len};
 		size_t left = zstd.decompress(decoder->context, &out, &in);
 
-		if (zstd.is_error(left)) {
-			*ret_why = "the data is damaged, or needs a window of more than 128 MiB (zstd)";
-			return -EBADMSG;
-		}
+		if (zstd.is_error(left))
+			return zstd_failed(left, ret_why);
 		io->in += in.pos;
 		io->in_len -= in.pos;
 		io->out += out.pos;
@@ -242,7 +266,7 @@ static void *zstd_encoder_open(int level)
 		return NULL;
 	zstd.set(context, ZSTD_c_compressionLevel, level);
 	zstd.set(context, ZSTD_c_checksumFlag, 1); /* as zstd(1) */
-	if (nr_processors > 1)
+	if (nr_processors > 1 && usp_thread_is_possible())
 		zstd.set(context, ZSTD_c_nbWorkers, (int)nr_processors); /* refused by a library without threads */
 	return context;
 }

@@ -114,13 +114,30 @@ static void seek_append(struct usp_seek_table *table, const struct usp_seek_piec
 	own->out_off = table->out_len;
 }
 
+/* Check that a piece of which nothing should come out is empty: nobody would ever read it. 0, -ESPIPE or -errno. */
+static int seek_check_empty(const struct usp_seek_table *table, const struct usp_seek_input *input,
+			    const struct usp_seek_piece *piece, uint64_t in_len, const char **ret_why)
+{
+	const struct usp_seek_piece empty = {
+		.in_off = piece->in_off, .in_len = (uint32_t)in_len, .check = piece->check};
+	unsigned char nothing;
+	int ret = table->format->decode(&empty, input, &nothing, ret_why);
+
+	if (ret != -EBADMSG && ret != -EFBIG)
+		return ret;
+	*ret_why = no_sense;
+	return -ESPIPE;
+}
+
 int usp_seek_add(struct usp_seek_table *table, const struct usp_seek_input *input, const struct usp_seek_piece *piece,
 		 uint64_t in_len, uint64_t out_len, const char **ret_why)
 {
 	int ret = seek_judge(table, input, piece->in_off, in_len, out_len, ret_why);
 
-	if (ret < 0 || !out_len)
+	if (ret < 0)
 		return ret;
+	if (!out_len)
+		return seek_check_empty(table, input, piece, in_len, ret_why);
 	if (!seek_join(table, piece->in_off, in_len, out_len)) {
 		if (table->nr_pieces == table->room)
 			ret = seek_grow(table);

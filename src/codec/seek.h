@@ -72,8 +72,8 @@ int usp_seek_decode(const struct usp_seek_table *table, size_t index, const stru
 /* --- For the formats ---------------------------------------------------------------------------------------- */
 
 /*
- * Add a piece behind the last one: 0, -ESPIPE, -EFBIG or -ENOMEM, and a sentence. One without output is left out. Short
- * ones are joined, where the format and their checksums allow that: thousands of small frames would cost more to begin
+ * Add a piece behind the last one: 0, -ESPIPE, -EFBIG, -ENOMEM or -errno of a read, and a sentence. One without output
+ * is left out, if it is really empty. Short ones are joined, where the format and their checksums allow that: thousands of small frames would cost more to begin
  * than to decompress.
  */
 int usp_seek_add(struct usp_seek_table *table, const struct usp_seek_input *input, const struct usp_seek_piece *piece,

@@ -15,10 +15,12 @@
 /* Ask the device to forget the blocks, so that they read as zeros, else to write the zeros itself. */
 static ssize_t block_make_hole(struct usp_file *out, int64_t pos, size_t len)
 {
-	int64_t whole = (int64_t)(len - len % BLOCK_ALIGN);
+	int64_t whole = (int64_t)(len - len % BLOCK_ALIGN), room = usp_sys_block_size(out->fd) - pos;
 	int ret;
 
-	if (out->traits & USP_FILE_SHARED || pos % BLOCK_ALIGN || whole == 0)
+	if (room < whole) /* the kernel does not complain of what lies behind the end */
+		whole = room - room % BLOCK_ALIGN;
+	if (out->traits & USP_FILE_SHARED || pos % BLOCK_ALIGN || whole <= 0)
 		return -EOPNOTSUPP;
 	ret = usp_sys_fallocate(out->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, pos, whole);
 	if (ret < 0)

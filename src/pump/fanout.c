@@ -310,6 +310,18 @@ static bool fanout_note_waits(struct usp_pump *pump, struct usp_pump_wait *sourc
 	return is_in_time;
 }
 
+/* Give others a turn: -EAGAIN. Where no sink ever waits, this is where the time of the run is looked at. */
+static int fanout_pause(struct usp_pump *pump)
+{
+	struct usp_pump_wait *wait = &pump->waits.told[0];
+
+	usp_pump_pause(wait, 0);
+	pump->waits.nr = 1;
+	if (pump->params.total_ns && usp_pump_check_time(pump, NULL, wait) == -ETIMEDOUT)
+		fanout_fail(pump, -ETIMEDOUT);
+	return -EAGAIN;
+}
+
 /* Run each sink once: true if all are done. */
 static bool fanout_advance_sinks(struct usp_pump *pump)
 {
@@ -332,10 +344,8 @@ int usp_fanout_advance(struct usp_pump *pump)
 			pump->stage = USP_PUMP_DONE;
 			return 0;
 		}
-		if (atomic_load(&pump->bytes) >= until) {
-			pump->waits.nr = 1;
-			return usp_pump_pause(pump->waits.told, 0);
-		}
+		if (atomic_load(&pump->bytes) >= until)
+			return fanout_pause(pump);
 		filled = fanout_fill(pump, &source_wait);
 	} while (filled > 0 || !fanout_note_waits(pump, filled == -EAGAIN ? &source_wait : NULL));
 	return -EAGAIN;

@@ -161,7 +161,20 @@ static ssize_t range_copy(struct usp_pump *pump, size_t len)
 	return ret;
 }
 
-int usp_range_advance(struct usp_pump *pump, struct usp_pump_wait *wait)
+/* Look at the time of the whole run. Whoever is to blame for it, it is told as an error of the source. */
+static int range_check_time(struct usp_pump *pump, struct usp_pump_wait *wait)
+{
+	int ret = usp_pump_check_time(pump, NULL, wait);
+
+	if (ret != -ETIMEDOUT)
+		return ret;
+	atomic_store(&pump->source_error, ret);
+	pump->stage = USP_PUMP_DONE;
+	return 0;
+}
+
+/* Copy one piece: 0 when the range has ended, or -EAGAIN with *wait. */
+static int range_step(struct usp_pump *pump, struct usp_pump_wait *wait)
 {
 	struct usp_hop before = {.size = sizeof(before)};
 	ssize_t ret = atomic_load(&pump->is_stopped) ? -ECANCELED : usp_pump_allowance(pump, range_bytes(pump), wait);
@@ -188,4 +201,11 @@ int usp_range_advance(struct usp_pump *pump, struct usp_pump_wait *wait)
 	else
 		pump->stage = USP_PUMP_DONE;
 	return pump->stage == USP_PUMP_DONE ? 0 : usp_pump_pause(wait, 0);
+}
+
+int usp_range_advance(struct usp_pump *pump, struct usp_pump_wait *wait)
+{
+	int ret = range_step(pump, wait);
+
+	return ret == -EAGAIN && pump->params.total_ns ? range_check_time(pump, wait) : ret;
 }

@@ -265,6 +265,8 @@ static int rescue_open(const char *options, struct usp_file *below, const struct
 	}
 	if (ret < 0)
 		usp_free(rescue);
+	else
+		(*ret_file)->fd = below->fd; /* lent: it shows what is read, and whose attributes there are */
 	return ret;
 }
 

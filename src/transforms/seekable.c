@@ -82,6 +82,51 @@ static void table_free(struct seekable_table *table)
 	usp_free(table);
 }
 
+/* Compare what came out with the checksum of the table, of which a build without xxHash cannot tell: 0 or -errno. */
+static int piece_verify(const struct usp_seek_table *pieces, size_t index, const unsigned char *bytes,
+			const char **ret_why)
+{
+	const struct usp_seek_piece *piece = &pieces->pieces[index];
+	const struct usp_hash_ops *hash = &usp_hash_xxh64;
+	unsigned char digest[USP_HASH_LEN_MAX];
+	uint32_t low = 0;
+	void *state;
+
+	if (!pieces->has_xxh64 || (hash->missing && hash->missing()))
+		return 0;
+	state = hash->open();
+	if (!state)
+		return -ENOMEM;
+	hash->update(state, bytes, piece->out_len);
+	hash->finish(state, digest);
+	hash->free(state);
+	for (unsigned i = 4; i < 8; i++)
+		low = low << 8 | digest[i];
+	*ret_why = "the data is damaged: it has another checksum than the table says (zstd)";
+	return low == piece->check ? 0 : -EBADMSG;
+}
+
+/*
+ * Decompress the last piece, and throw it away: where the end is must not be believed, because an end tells nobody that
+ * something is missing. 0, -ESPIPE with a sentence, or -errno.
+ */
+static int table_check_end(const struct seekable_table *table, const char **ret_why)
+{
+	const struct usp_seek_table *pieces = &table->pieces;
+	size_t last = pieces->nr_pieces - 1;
+	unsigned char *bytes;
+	int ret;
+
+	if (!pieces->nr_pieces)
+		return 0;
+	bytes = usp_alloc(pieces->pieces[last].out_len);
+	ret = bytes ? usp_seek_decode(pieces, last, &table->input, bytes, ret_why) : -ENOMEM;
+	if (ret == 0)
+		ret = piece_verify(pieces, last, bytes, ret_why);
+	usp_free(bytes);
+	return ret == -EBADMSG || ret == -EFBIG ? -ESPIPE : ret;
+}
+
 /* Read the table of a file: 0 or -errno with a sentence. */
 static int table_new(struct usp_file *below, struct seekable_table **ret_table, const char **ret_why)
 {
@@ -93,6 +138,11 @@ static int table_new(struct usp_file *below, struct seekable_table **ret_table, 
 		table->input =
 			(struct usp_seek_input){.len = table->below.bytes, .read = seekable_read_below, .arg = below};
 		ret = usp_seek_open(&table->input, &table->pieces, ret_why);
+	}
+	if (ret == 0) {
+		ret = table_check_end(table, ret_why);
+		if (ret < 0)
+			usp_seek_fini(&table->pieces);
 	}
 	if (ret < 0)
 		usp_free(table);
@@ -224,30 +274,6 @@ static struct seekable_piece *piece_add(struct seekable *seekable, const struct 
 }
 
 /* --- Decompressing. Without the lock. ------------------------------------------------------------------------ */
-
-/* Compare what came out with the checksum of the table, of which a build without xxHash cannot tell: 0 or -errno. */
-static int piece_verify(const struct usp_seek_table *pieces, size_t index, const unsigned char *bytes,
-			const char **ret_why)
-{
-	const struct usp_seek_piece *piece = &pieces->pieces[index];
-	const struct usp_hash_ops *hash = &usp_hash_xxh64;
-	unsigned char digest[USP_HASH_LEN_MAX];
-	uint32_t low = 0;
-	void *state;
-
-	if (!pieces->has_xxh64 || (hash->missing && hash->missing()))
-		return 0;
-	state = hash->open();
-	if (!state)
-		return -ENOMEM;
-	hash->update(state, bytes, piece->out_len);
-	hash->finish(state, digest);
-	hash->free(state);
-	for (unsigned i = 4; i < 8; i++)
-		low = low << 8 | digest[i];
-	*ret_why = "the data is damaged: it has another checksum than the table says (zstd)";
-	return low == piece->check ? 0 : -EBADMSG;
-}
 
 /* Tell of a piece that failed: the error. One that stands in a file that has changed tells nothing. */
 static int seekable_fail(struct seekable *seekable, const struct seekable_table *table, size_t index, int error,

@@ -126,6 +126,19 @@ three() {
 	jq -e '[.sources[].bytes] | all(. == 5)' report
 }
 
+@test "few descriptors are enough" {
+	mkdir many
+	for i in {1..40}; do
+		echo "$i" >many/"$i"
+	done
+	cat many/* >expected
+	for limit in 12 20 64; do
+		(ulimit -n $limit && exec "$USPLICE" cat -q --to "out.$limit" many/*)
+		same expected "out.$limit"
+		(ulimit -n $limit && exec "$USPLICE" cat many/*) | same expected -
+	done
+}
+
 @test "a file that was replaced before its turn is an error that names it" {
 	mkdir many
 	for i in {100..499}; do
@@ -139,7 +152,7 @@ three() {
 	mv replacement many/499
 	exec 9>&-
 	finish 3 "$job" said
-	grep -q "source many/499: at byte 0: Stale file handle" said
+	grep -q "source many/499: at byte 0: it is another file now than when the copy began" said
 	[ ! -e out ]
 }
 

@@ -137,7 +137,9 @@ setup() {
 	refuse --decrypt none
 	says "--decrypt none: No such file"
 	refuse --decrypt a
+	says "--decrypt a: "
 	refuse --decrypt /dev/null
+	says "--decrypt /dev/null: there is no identity of age"
 	says "there is no identity of age"
 	refuse --decrypt-passphrase /dev/null
 	says "the passphrase is empty"

@@ -218,6 +218,30 @@ two_sided() {
 	[ ! -e c ]
 }
 
+@test "where there can be no thread, xz and zstd work without" {
+	[ "$(id -u)" -eq 0 ] || skip "needs the superuser"
+	chmod 777 .
+	data a 300000
+	head -c 3000000 /dev/zero >>a
+	xz -0 --block-size=200000 -T2 -k a
+	for arguments in "--decompress a.xz" "--compress xz:0 a" "--compress zstd a"; do
+		# shellcheck disable=SC2086
+		setpriv --reuid 65534 --clear-groups bash -c 'ulimit -u 1 && exec "$0" copy -q "$@"' "$USPLICE" $arguments out
+		"$USPLICE" copy -q --decompress out - 2>/dev/null | cmp - a || same a out
+		rm -f out
+	done
+}
+
+@test "only frames without data are nothing, and a level that is missing is told" {
+	printf '\x50\x2a\x4d\x18\x05\x00\x00\x00hello' >nothing
+	copy --decompress nothing b
+	exits 0
+	[ ! -s b ]
+	copy --compress zstd: nothing b
+	exits 2
+	says "has no level behind the colon"
+}
+
 @test "options that do not go together are refused, and nothing is written" {
 	data a 10
 	for option in --resume "--lane kernel" --require-zero-copy; do

@@ -209,6 +209,21 @@ PYTHON
 	says "--on-slow detach excludes --idle-timeout and --timeout"
 }
 
+@test "--timeout ends a copy that never waits, on each route" {
+	truncate -s 30G endless
+	data b 5000000
+	for route in "--sparse never endless c" "--sparse never --lane user endless c" "zero: c" "zero: c d" "--limit-rate 1M b c" \
+		"--limit-rate 1M --atomic b c" "--limit-rate 1M b c d"; do
+		rm -f c d
+		# shellcheck disable=SC2086
+		copy --quiet --timeout 300ms $route
+		[ "$status" -eq 3 ] || [ "$status" -eq 4 ]
+		says "the copy was not done after 0.3 s"
+		[[ $route != *atomic* ]] || [ ! -e c ]
+		rm -f c d
+	done
+}
+
 @test "a listener at port 0 says its port, and takes only clients from where it should" {
 	data a 1000
 	"$USPLICE" copy --json "tcp-listen:127.0.0.1:0,from=127.0.0.0/8,timeout=100" b 2>said 3>&- &

@@ -127,6 +127,12 @@ takes_back() {
 	refuses 3 nothing b
 }
 
+# end_peer PROCESS: so that the next one can have its port.
+end_peer() {
+	kill -9 "$1"
+	wait "$1" || true
+}
+
 @test "every option is honoured by every kind of destination, or refused" {
 	data a 300000
 	block=$(block_device 1M)
@@ -175,7 +181,7 @@ takes_back() {
 			else
 				exits 2
 				[ -n "$stderr" ]
-				[ -z "$peer" ] || kill -9 "$peer"
+				[ -z "$peer" ] || end_peer "$peer"
 				[ "$kind" != old ] || head -c 20000 a | same - there/old
 				[ "$kind" != new ] || [ ! -e there/new ]
 			fi

@@ -102,6 +102,19 @@ expected() {
 	finish 130
 }
 
+@test "a file keeps its attributes" {
+	mkdir real
+	data real/a 300000
+	chmod 640 real/a
+	faulty_disk direct bad=8192+4096
+	copy --on-read-error zero --preserve mode faulty/a b
+	exits 3
+	[ "$(stat -c %a b)" = 640 ]
+	copy --on-read-error zero -a real/a c
+	exits 0
+	[ "$(stat -c '%a %Y' c)" = "$(stat -c '%a %Y' real/a)" ]
+}
+
 @test "without it a bad place ends the copy there" {
 	mkdir real
 	data real/a 300000
@@ -133,6 +146,11 @@ expected() {
 	copy --on-read-error zero --lane kernel a b
 	exits 2
 	copy --on-read-error skip --require-zero-copy a b
+	exits 2
+	run "$USPLICE" cat --on-read-error skip --to b a a
+	[ "$status" -eq 2 ]
+	[[ $output == *"--on-read-error takes one source"* ]]
+	copy --on-read-error skip --verify-blocks a a b
 	exits 2
 	[ ! -e b ]
 }

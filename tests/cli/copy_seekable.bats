@@ -44,6 +44,42 @@ read_of_source() {
 	jq '.hops[0] | .copied + .by_reference + .unknown' report
 }
 
+@test "pieces that are said to be empty, and an end that is said too soon, lose nothing" {
+	python3 - <<-'END'
+		import struct
+		def frame(size, data):
+		    return struct.pack("<IBI", 0xFD2FB528, 0xA0, size) + struct.pack("<I", len(data) << 3 | 1)[:3] + data
+		def table(entries):
+		    body = b"".join(struct.pack("<II", *entry) for entry in entries) + struct.pack("<IBI", len(entries), 0, 0x8F92EAB1)
+		    return struct.pack("<II", 0x184D2A5E, len(body)) + body
+		pieces = [bytes([ord("a") + i]) * 100000 for i in range(5)]
+		frames = [frame(len(piece), piece) for piece in pieces]
+		plain = b"".join(pieces)
+		open("plain", "wb").write(plain)
+		sizes = [len(piece) for piece in pieces]
+		for name, wrong in {"first": {0: 0}, "middle": {2: 0}, "two": {1: 0, 2: 0}, "last": {4: 0}, "all": dict.fromkeys(range(5), 0),
+		                    "short": {4: 99995}, "none": {}}.items():
+		    entries = [(len(frames[i]), wrong.get(i, sizes[i])) for i in range(5)]
+		    open(f"table.{name}", "wb").write(b"".join(frames) + table(entries))
+		frames[2] = frame(0, pieces[2])
+		open("lie", "wb").write(b"".join(frames))
+		frames[2] = frame(0, b"")
+		open("empty", "wb").write(b"".join(frames))
+	END
+	for name in first middle two last all short none; do
+		for skip in 1 250000 499996; do
+			"$USPLICE" copy -q --decompress --skip $skip table.$name - | cmp - <(tail -c +$((skip + 1)) plain)
+		done
+	done
+	echo old >kept
+	copy -q --decompress --skip 1 --atomic lie kept
+	exits 3
+	[ "$(cat kept)" = old ]
+	"$USPLICE" copy -v --decompress --skip 150000 empty out 2>said # a frame that is really empty is none
+	grep -q ", by its frames" said
+	{ tail -c +150001 plain | head -c 50000; tail -c +300001 plain; } | same - out
+}
+
 @test "--skip decompresses only what is needed" {
 	compressible 4000001
 	for format in zstd:table frames:frames bgzf:blocks xz:index; do

@@ -255,6 +255,23 @@ is_sparse() {
 	[ "$status" -eq 0 ]
 }
 
+@test "a hole behind the end of a block device is no success" {
+	[ "$(id -u)" -eq 0 ] || skip "needs the superuser"
+	printf begin >a
+	truncate -s 30M a
+	head -c 20M /dev/urandom >disk
+	device=$(losetup -f --show disk 2>/dev/null) || skip "no loop devices here"
+	for options in "" "--lane user" "--sparse always" "--sparse never"; do
+		# shellcheck disable=SC2086
+		copy $options --report report a "$device"
+		[ "$status" -eq 4 ] && [ "$(jq '.sinks[0].bytes' report)" -eq 20971520 ] || break
+		[[ $stderr == *"at byte 20971520: No space left on device"* ]] || break
+		options=done
+	done
+	losetup -d "$device"
+	[ "$options" = done ]
+}
+
 @test "--sparse always excludes --lane kernel, and another word is refused" {
 	copy --sparse always --lane kernel mem:x b
 	exits 2

@@ -306,7 +306,8 @@ static void a_table_that_makes_no_sense_is_refused(void **state)
 		{.in_len = 5, .out_len = 5, .nr = 1, .flags = "\x40", .error = -ESPIPE}, /* reserved */
 		{.in_len = 5, .out_len = 5, .nr = 1, .flags = "\x80", .error = -ESPIPE}, /* without the checksums */
 		{.in_len = 5, .out_len = 5, .nr = 1, .wrong_by = 1, .flags = "", .error = -ESPIPE},
-		{.in_len = 5, .out_len = 5, .nr = 1, .flags = "", .error = 0}, /* this one is good, but for the frame */
+		{.in_len = 5, .out_len = 5, .nr = 1, .flags = "", .error = -ESPIPE}, /* the last frame is no good */
+		{.in_len = 5, .out_len = 0, .nr = 1, .flags = "", .error = -ESPIPE}, /* nobody would ever read it */
 	};
 
 	(void)state;
@@ -316,7 +317,6 @@ static void a_table_that_makes_no_sense_is_refused(void **state)
 		struct seek_file file = {.len = 0};
 		struct usp_file *stage;
 		const char *why = NULL;
-		char byte;
 		int ret;
 
 		seek_put_u32(&file, 0xfd2fb528);
@@ -330,12 +330,7 @@ static void a_table_that_makes_no_sense_is_refused(void **state)
 		seek_put_u32(&file, 0x8f92eab1);
 		ret = try_bytes(file.bytes, file.len, &stage, &why);
 		assert_int_equal(ret, tables[i].error);
-		if (ret == 0) {
-			assert_int_equal(usp_pread(stage, &byte, 1, 0), -EBADMSG);
-			drop(&stage);
-		} else {
-			assert_non_null(why);
-		}
+		assert_non_null(why);
 		free(file.bytes);
 	}
 }
