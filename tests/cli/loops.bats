@@ -31,16 +31,17 @@ can_be_interrupted() {
 	needs_example "$1"
 	env --default-signal=INT "$examples/$1" zero: null: null: >report 2>errors 3>&- &
 	copy=$!
-	eventually catches_interrupts "$copy"
+	eventually catches_interrupts "$copy" "$1"
 	kill -INT "$copy"
 	finish 1 "$copy" errors
 	[ "$(cat errors)" = "$1: Operation canceled" ]
 	grep -qE '^null:: [0-9]+ bytes$' report
 }
 
-# SIGINT, the second signal, has a handler.
+# catches_interrupts PROCESS PROGRAM: it is that program already, and SIGINT, the second signal, has a handler.
 catches_interrupts() {
 	local mask
+	[ "$(cat "/proc/$1/comm")" = "$2" ] || return 1
 	mask=$(sed -n 's/^SigCgt:\t//p' "/proc/$1/status")
 	(((0x${mask:-0} >> 1 & 1) == 1))
 }
