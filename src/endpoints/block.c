@@ -2,6 +2,7 @@
 /* block - a block device, read and written at an offset. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
 
 #include "base/atomic.h"
 #include "base/sys.h"

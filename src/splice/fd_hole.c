@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <unistd.h>
 
 #include "base/atomic.h"
 #include "base/compiler.h"
