@@ -220,6 +220,7 @@ two_sided() {
 
 @test "where there can be no thread, xz and zstd work without" {
 	[ "$(id -u)" -eq 0 ] || skip "needs the superuser"
+	searches_no_leaks
 	chmod 777 .
 	data a 300000
 	head -c 3000000 /dev/zero >>a
