@@ -14,12 +14,7 @@
 #include <pthread.h>
 
 #include "base/compiler.h"
-
-#if OPENSSL_VERSION_NUMBER >= 0x30000000L
-#define CRYPTO_LIBRARY "libcrypto.so.3"
-#else
-#define CRYPTO_LIBRARY "libcrypto.so.1.1"
-#endif
+#include "base/libcrypto.h"
 
 #define SCRYPT_BLOCK 8 /* r of age */
 
@@ -66,7 +61,7 @@ static bool crypto_find(void *library, const char *name, void *ret_function)
 
 static void crypto_load(void)
 {
-	void *library = dlopen(CRYPTO_LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+	void *library = dlopen(USP_LIBCRYPTO, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 
 	crypto.is_there = library && CRYPTO_FUNCTIONS(CRYPTO_FIND) true;
 }
@@ -74,7 +69,7 @@ static void crypto_load(void)
 const char *usp_age_crypto_missing(void)
 {
 	pthread_once(&crypto.once, crypto_load);
-	return crypto.is_there ? NULL : "needs " CRYPTO_LIBRARY " of OpenSSL, which cannot be loaded";
+	return crypto.is_there ? NULL : "needs " USP_LIBCRYPTO " of OpenSSL, which cannot be loaded";
 }
 
 int usp_age_random(unsigned char *ret_bytes, size_t len)

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define COPY_STALLED_S 2.0
 #define COPY_SLOW_RATE 65536 /* below it, pauses are what --limit-rate asks for */
 
 bool copy_wants_progress(const struct copy *copy)
@@ -112,7 +111,7 @@ static struct progress_view progress_look(struct copy *copy, const struct usp_pu
 	still = progress_measure(&copy->progress, view.bytes);
 	*ret_lags = progress_lags(copy, pump, status.bytes);
 	view.lags = *ret_lags;
-	if (still >= COPY_STALLED_S && (copy->request->rate == 0 || copy->request->rate >= COPY_SLOW_RATE))
+	if (still >= PROGRESS_STALLED_S && (copy->request->rate == 0 || copy->request->rate >= COPY_SLOW_RATE))
 		view.stalled = progress_culprit(copy, pump, status.bytes);
 	return view;
 }

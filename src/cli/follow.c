@@ -28,7 +28,6 @@
 #define FOLLOW_LINE_S 1.0 /* between two lines, where no terminal can take one back */
 #define FOLLOW_PATH_MAX 64
 #define FOLLOW_NAME_MAX 256
-#define FOLLOW_STALLED_S 2.0
 
 /* A descriptor of the process, while it is the same file. */
 struct follow_file {
@@ -203,7 +202,7 @@ static void follow_draw_file(struct follow_file *file, bool can_return)
 	int columns;
 	char *line;
 
-	if (progress_measure(&file->progress, file->bytes) >= FOLLOW_STALLED_S)
+	if (progress_measure(&file->progress, file->bytes) >= PROGRESS_STALLED_S)
 		view.stalled = "its offset does not move";
 	line = progress_line(&file->progress, &view, progress_columns() - 1, &columns);
 	fprintf(stderr, "%s%s\n", line ? line : "", can_return ? "\033[K" : "");

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #define PROGRESS_NR_MOMENTS 128
+#define PROGRESS_STALLED_S 2.0 /* what has not moved for so long is stalled */
 
 /* How the user wants the line. */
 struct progress_style {

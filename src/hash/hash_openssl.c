@@ -13,11 +13,7 @@
 #include <openssl/evp.h>
 #include <pthread.h>
 
-#if OPENSSL_VERSION_NUMBER >= 0x30000000L
-#define OPENSSL_LIBRARY "libcrypto.so.3"
-#else
-#define OPENSSL_LIBRARY "libcrypto.so.1.1"
-#endif
+#include "base/libcrypto.h"
 
 static struct {
 	pthread_once_t once;
@@ -43,7 +39,7 @@ static bool openssl_find(void *library, const char *name, void *ret_function)
 
 static void openssl_load(void)
 {
-	void *library = dlopen(OPENSSL_LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+	void *library = dlopen(USP_LIBCRYPTO, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 
 	openssl.is_there = library && openssl_find(library, "EVP_MD_CTX_new", &openssl.ctx_new) &&
 			   openssl_find(library, "EVP_MD_CTX_free", &openssl.ctx_free) &&
@@ -58,7 +54,7 @@ static void openssl_load(void)
 static const char *openssl_missing(void)
 {
 	pthread_once(&openssl.once, openssl_load);
-	return openssl.is_there ? NULL : "needs " OPENSSL_LIBRARY " of OpenSSL, which cannot be loaded";
+	return openssl.is_there ? NULL : "needs " USP_LIBCRYPTO " of OpenSSL, which cannot be loaded";
 }
 
 static void *openssl_open(const EVP_MD *type)

@@ -6,12 +6,7 @@
 #include <stddef.h>
 
 #ifdef USP_HAVE_OPENSSL
-#include <openssl/opensslv.h>
-#if OPENSSL_VERSION_NUMBER >= 0x30000000L
-#define OPENSSL_LIBRARY "libcrypto.so.3"
-#else
-#define OPENSSL_LIBRARY "libcrypto.so.1.1"
-#endif
+#include "base/libcrypto.h"
 #endif
 
 #ifdef USP_HAVE_XXHASH /* all of it is in its header */
@@ -53,7 +48,7 @@ const struct usp_library *const usp_library_lzma = NULL;
 #endif
 
 #ifdef USP_HAVE_OPENSSL
-const struct usp_library *const usp_library_openssl = LIBRARY(.name = OPENSSL_LIBRARY, .asked = "OpenSSL_version");
+const struct usp_library *const usp_library_openssl = LIBRARY(.name = USP_LIBCRYPTO, .asked = "OpenSSL_version");
 #else
 const struct usp_library *const usp_library_openssl = NULL;
 #endif
