@@ -116,7 +116,7 @@ static void fault_fork(enum fault_call call)
 
 	if (fault_is_alone())
 		pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-	else if (call != FAULT_usp_alloc && call != FAULT_usp_sys_map_anon)
+	else if (CAN_FORK_BESIDE_THREADS && call != FAULT_usp_alloc && call != FAULT_usp_sys_map_anon)
 		pid = fork();
 	else
 		return;

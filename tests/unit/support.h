@@ -31,6 +31,16 @@ int support_after(void **state);
 /* The end of a process that a test has forked: _exit, but what it ran counts for `make coverage`. */
 _Noreturn void end_child(int code);
 
+/*
+ * The C library frees its allocator for the child of a fork beside other threads. The allocators of AddressSanitizer and
+ * ThreadSanitizer may stay locked there: a test whose threads may be in malloc(3) while it forks skips itself under them.
+ */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CAN_FORK_BESIDE_THREADS false
+#else
+#define CAN_FORK_BESIDE_THREADS true
+#endif
+
 /* --- Bytes: the content of every stream in the tests is a function of the position --------------------- */
 
 unsigned char pattern_at(uint64_t off);

@@ -357,13 +357,6 @@ static void a_name_service_without_an_answer_is_no_timeout(void **state)
 
 /* --- What is left behind ------------------------------------------------------------------------------------------ */
 
-/* ThreadSanitizer lets no child have threads, and AddressSanitizer may leave its allocator locked to it. */
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-static const bool can_fork = false;
-#else
-static const bool can_fork = true;
-#endif
-
 static void leave_look_ups(unsigned nr)
 {
 	for (unsigned i = 0; i < nr; i++) {
@@ -410,7 +403,7 @@ static void a_child_has_left_nothing_behind(void **state)
 	pid_t pid;
 
 	(void)state;
-	if (!can_fork)
+	if (!CAN_FORK_BESIDE_THREADS)
 		skip();
 	leave_look_ups(LEFT_MAX);
 	pid = fork();
@@ -429,7 +422,7 @@ static void a_process_may_end_before_its_look_ups(void **state)
 	pid_t pid;
 
 	(void)state;
-	if (!can_fork)
+	if (!CAN_FORK_BESIDE_THREADS)
 		skip();
 	pid = fork();
 	if (pid == 0) {

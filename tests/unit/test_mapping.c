@@ -1015,6 +1015,8 @@ static void test_fork(void **state)
 	pid_t pid;
 
 	(void)state;
+	if (!CAN_FORK_BESIDE_THREADS)
+		skip();
 	source_init(&source, 64 * PAGE);
 	file = open_source(&source, MIB, 1);
 	open_pipe(end, 16, 0);
