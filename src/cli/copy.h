@@ -168,7 +168,7 @@ int copy_open_twin(int number, const struct usp_open_params *params, struct usp_
 int copy_open_spec(const struct copy *copy, const struct copy_sink *sink, const struct usp_open_params *params,
 		   struct usp_file **ret_file, const char **ret_why);
 
-/* Tell whether both are the same file, FIFO or block device. */
+/* Tell whether both are the same file, FIFO or block device. A loop device is the file behind it, where sysfs tells that. */
 bool copy_is_same(const struct stat *a, const struct stat *b);
 
 /*

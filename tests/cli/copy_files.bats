@@ -84,6 +84,27 @@ mode() {
 	same a before
 }
 
+@test "a loop device is the file behind it, and so are two of them" {
+	data a 1048576
+	cp a before
+	device=$(losetup --find --show a 2>/dev/null) || skip "cannot make a loop device here"
+	second=$(losetup --find --show a) || { losetup --detach "$device"; skip "cannot make a second loop device here"; }
+	for ends in "$device a" "a $device" "$device $second"; do
+		# shellcheck disable=SC2086
+		run --separate-stderr timeout 20 "$USPLICE" copy $ends
+		[ "$status" -eq 2 ] || break
+		[[ $stderr == *"is the same file as the source" ]] || break
+		cmp a before || break
+		ends=
+	done
+	run --separate-stderr timeout 20 "$USPLICE" copy before a "$device"
+	losetup --detach "$device" "$second"
+	[ -z "$ends" ]
+	exits 2
+	says "is given twice"
+	same a before
+}
+
 @test "source and sink the same FIFO is refused" {
 	mkfifo f
 	exec 9<>f
