@@ -7,7 +7,6 @@
 
 #ifdef USP_HAVE_OPENSSL
 
-#include <dlfcn.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
@@ -15,6 +14,7 @@
 
 #include "base/compiler.h"
 #include "base/libcrypto.h"
+#include "base/library.h"
 
 #define SCRYPT_BLOCK 8 /* r of age */
 
@@ -42,7 +42,7 @@
 	X(cipher_ctrl, EVP_CIPHER_CTX_ctrl)
 
 #define CRYPTO_MEMBER(member, name) __typeof__(name) *member;
-#define CRYPTO_FIND(member, name) crypto_find(library, #name, &crypto.member) &&
+#define CRYPTO_FIND(member, name) {#name, &crypto.member},
 
 static struct {
 	pthread_once_t once;
@@ -50,20 +50,10 @@ static struct {
 	CRYPTO_FUNCTIONS(CRYPTO_MEMBER)
 } crypto = {.once = PTHREAD_ONCE_INIT};
 
-/* Find a function: true. */
-static bool crypto_find(void *library, const char *name, void *ret_function)
-{
-	void **function = ret_function;
-
-	*function = dlsym(library, name);
-	return *function;
-}
-
 static void crypto_load(void)
 {
-	void *library = dlopen(USP_LIBCRYPTO, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-
-	crypto.is_there = library && CRYPTO_FUNCTIONS(CRYPTO_FIND) true;
+	crypto.is_there = usp_library_load(USP_LIBCRYPTO,
+					   (const struct usp_library_function[]){CRYPTO_FUNCTIONS(CRYPTO_FIND){0}});
 }
 
 const char *usp_age_crypto_missing(void)

@@ -6,7 +6,6 @@
  */
 #include "codec/codec.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
@@ -29,20 +28,6 @@ const struct usp_codec *usp_codec_named(const char *name, size_t len)
 			return codecs[i];
 	}
 	return NULL;
-}
-
-bool usp_codec_load(const char *library, const struct usp_codec_function *functions)
-{
-	void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-
-	for (; handle && functions->name; functions++) {
-		void **function = functions->pointer;
-
-		*function = dlsym(handle, functions->name);
-		if (!*function)
-			return false;
-	}
-	return handle;
 }
 
 /* --- The decoder of any format ------------------------------------------------------------------------------ */

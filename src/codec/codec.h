@@ -67,13 +67,4 @@ const struct usp_codec *usp_codec_at(unsigned index);
 /* Return the codec of a name of len characters, or NULL. */
 const struct usp_codec *usp_codec_named(const char *name, size_t len);
 
-/* One function of a library: its name, and the address of the pointer to it. */
-struct usp_codec_function {
-	const char *name;
-	void *pointer;
-};
-
-/* Load a library, and find its functions, up to one without a name: true if all are there. */
-bool usp_codec_load(const char *library, const struct usp_codec_function *functions);
-
 #endif

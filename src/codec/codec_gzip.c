@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/library.h"
 #include "codec/inflate.h"
 
 #define GZIP_WINDOW (15 + 16) /* the largest one, in a wrapper of gzip */
@@ -28,12 +29,12 @@ static struct {
 
 static void gzip_load(void)
 {
-	gzip.is_there = usp_codec_load("libz.so.1", (const struct usp_codec_function[]){
-							    {"deflateInit2_", &gzip.deflate_init},
-							    {"deflate", &gzip.deflate},
-							    {"deflateEnd", &gzip.deflate_end},
-							    {0},
-						    });
+	gzip.is_there = usp_library_load("libz.so.1", (const struct usp_library_function[]){
+							      {"deflateInit2_", &gzip.deflate_init},
+							      {"deflate", &gzip.deflate},
+							      {"deflateEnd", &gzip.deflate_end},
+							      {0},
+						      });
 }
 
 static const char *gzip_missing(void)

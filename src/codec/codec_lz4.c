@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/library.h"
 
 #define LZ4_PIECE ((size_t)64 << 10) /* of the input, compressed by one call */
 
@@ -33,19 +34,19 @@ static struct {
 
 static void lz4_load(void)
 {
-	lz4.is_there = usp_codec_load("liblz4.so.1", (const struct usp_codec_function[]){
-							     {"LZ4F_createDecompressionContext", &lz4.create_dctx},
-							     {"LZ4F_freeDecompressionContext", &lz4.free_dctx},
-							     {"LZ4F_decompress", &lz4.decompress},
-							     {"LZ4F_createCompressionContext", &lz4.create_cctx},
-							     {"LZ4F_freeCompressionContext", &lz4.free_cctx},
-							     {"LZ4F_compressBegin", &lz4.begin},
-							     {"LZ4F_compressBound", &lz4.bound},
-							     {"LZ4F_compressUpdate", &lz4.update},
-							     {"LZ4F_compressEnd", &lz4.end},
-							     {"LZ4F_isError", &lz4.is_error},
-							     {0},
-						     });
+	lz4.is_there = usp_library_load("liblz4.so.1", (const struct usp_library_function[]){
+							       {"LZ4F_createDecompressionContext", &lz4.create_dctx},
+							       {"LZ4F_freeDecompressionContext", &lz4.free_dctx},
+							       {"LZ4F_decompress", &lz4.decompress},
+							       {"LZ4F_createCompressionContext", &lz4.create_cctx},
+							       {"LZ4F_freeCompressionContext", &lz4.free_cctx},
+							       {"LZ4F_compressBegin", &lz4.begin},
+							       {"LZ4F_compressBound", &lz4.bound},
+							       {"LZ4F_compressUpdate", &lz4.update},
+							       {"LZ4F_compressEnd", &lz4.end},
+							       {"LZ4F_isError", &lz4.is_error},
+							       {0},
+						       });
 }
 
 static const char *lz4_missing(void)

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "base/alloc.h"
+#include "base/library.h"
 #include "base/sys.h"
 #include "base/thread.h"
 
@@ -37,18 +38,18 @@ static struct {
 
 static void xz_load(void)
 {
-	xz.is_there = usp_codec_load("liblzma.so.5", (const struct usp_codec_function[]){
-							     {"lzma_stream_decoder", &xz.decoder},
+	xz.is_there = usp_library_load("liblzma.so.5", (const struct usp_library_function[]){
+							       {"lzma_stream_decoder", &xz.decoder},
 #ifdef XZ_HAS_THREADED_DECODER
-							     {"lzma_stream_decoder_mt", &xz.decoder_mt},
+							       {"lzma_stream_decoder_mt", &xz.decoder_mt},
 #endif
-							     {"lzma_stream_encoder_mt", &xz.encoder_mt},
-							     {"lzma_easy_encoder", &xz.encoder},
-							     {"lzma_stream_encoder_mt_memusage", &xz.encoder_memory},
-							     {"lzma_code", &xz.code},
-							     {"lzma_end", &xz.end},
-							     {0},
-						     });
+							       {"lzma_stream_encoder_mt", &xz.encoder_mt},
+							       {"lzma_easy_encoder", &xz.encoder},
+							       {"lzma_stream_encoder_mt_memusage", &xz.encoder_memory},
+							       {"lzma_code", &xz.code},
+							       {"lzma_end", &xz.end},
+							       {0},
+						       });
 }
 
 static const char *xz_missing(void)

@@ -10,6 +10,7 @@
 #include <zstd_errors.h>
 
 #include "base/alloc.h"
+#include "base/library.h"
 #include "base/sys.h"
 #include "base/thread.h"
 #include "codec/split.h"
@@ -31,19 +32,19 @@ static struct {
 
 static void zstd_load(void)
 {
-	zstd.is_there = usp_codec_load("libzstd.so.1", (const struct usp_codec_function[]){
-							       {"ZSTD_createDCtx", &zstd.create_dctx},
-							       {"ZSTD_freeDCtx", &zstd.free_dctx},
-							       {"ZSTD_decompressStream", &zstd.decompress},
-							       {"ZSTD_decompressDCtx", &zstd.decompress_all},
-							       {"ZSTD_createCCtx", &zstd.create_cctx},
-							       {"ZSTD_freeCCtx", &zstd.free_cctx},
-							       {"ZSTD_CCtx_setParameter", &zstd.set},
-							       {"ZSTD_compressStream2", &zstd.compress},
-							       {"ZSTD_isError", &zstd.is_error},
-							       {"ZSTD_getErrorCode", &zstd.error_code},
-							       {0},
-						       });
+	zstd.is_there = usp_library_load("libzstd.so.1", (const struct usp_library_function[]){
+								 {"ZSTD_createDCtx", &zstd.create_dctx},
+								 {"ZSTD_freeDCtx", &zstd.free_dctx},
+								 {"ZSTD_decompressStream", &zstd.decompress},
+								 {"ZSTD_decompressDCtx", &zstd.decompress_all},
+								 {"ZSTD_createCCtx", &zstd.create_cctx},
+								 {"ZSTD_freeCCtx", &zstd.free_cctx},
+								 {"ZSTD_CCtx_setParameter", &zstd.set},
+								 {"ZSTD_compressStream2", &zstd.compress},
+								 {"ZSTD_isError", &zstd.is_error},
+								 {"ZSTD_getErrorCode", &zstd.error_code},
+								 {0},
+							 });
 }
 
 static const char *zstd_missing(void)

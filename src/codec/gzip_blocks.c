@@ -15,6 +15,7 @@
 #include <zlib.h>
 
 #include "base/alloc.h"
+#include "base/library.h"
 
 #define BLOCK_LEN ((size_t)128 << 10)
 #define BLOCK_ROOM (BLOCK_LEN + (BLOCK_LEN >> 5)) /* stored blocks, a header and a trailer are far less */
@@ -37,16 +38,16 @@ static struct {
 
 static void blocks_load(void)
 {
-	zlib.is_there = usp_codec_load("libz.so.1", (const struct usp_codec_function[]){
-							    {"deflateInit2_", &zlib.init},
-							    {"deflateReset", &zlib.reset},
-							    {"deflateSetDictionary", &zlib.set_dictionary},
-							    {"deflate", &zlib.deflate},
-							    {"deflateEnd", &zlib.end},
-							    {"crc32", &zlib.crc32},
-							    {"crc32_combine", &zlib.combine},
-							    {0},
-						    });
+	zlib.is_there = usp_library_load("libz.so.1", (const struct usp_library_function[]){
+							      {"deflateInit2_", &zlib.init},
+							      {"deflateReset", &zlib.reset},
+							      {"deflateSetDictionary", &zlib.set_dictionary},
+							      {"deflate", &zlib.deflate},
+							      {"deflateEnd", &zlib.end},
+							      {"crc32", &zlib.crc32},
+							      {"crc32_combine", &zlib.combine},
+							      {0},
+						      });
 }
 
 static enum usp_scan_result blocks_scan(struct usp_scan *scan, const unsigned char *unit, size_t len)

@@ -16,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/library.h"
 
 #define ISAL_PIECE ((size_t)1 << 30)
 #define HEADER_FIXED 10 /* magic, method, flags, time, extra flags, system */
@@ -55,13 +56,13 @@ static struct {
 
 static void isal_load(void)
 {
-	isal.is_there = usp_codec_load("libisal.so.2", (const struct usp_codec_function[]){
-							       {"isal_inflate_init", &isal.init},
-							       {"isal_inflate_reset", &isal.reset},
-							       {"isal_inflate", &isal.inflate},
-							       {"crc32_gzip_refl", &isal.crc32},
-							       {0},
-						       });
+	isal.is_there = usp_library_load("libisal.so.2", (const struct usp_library_function[]){
+								 {"isal_inflate_init", &isal.init},
+								 {"isal_inflate_reset", &isal.reset},
+								 {"isal_inflate", &isal.inflate},
+								 {"crc32_gzip_refl", &isal.crc32},
+								 {0},
+							 });
 }
 
 static bool isal_is_there(void)

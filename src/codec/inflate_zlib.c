@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/library.h"
 
 #define ZLIB_WINDOW (15 + 16) /* the largest one, in a wrapper of gzip */
 #define ZLIB_PIECE ((size_t)1 << 30)
@@ -25,13 +26,13 @@ static struct {
 
 static void zlib_load(void)
 {
-	zlib.is_there = usp_codec_load("libz.so.1", (const struct usp_codec_function[]){
-							    {"inflateInit2_", &zlib.init},
-							    {"inflate", &zlib.inflate},
-							    {"inflateReset", &zlib.reset},
-							    {"inflateEnd", &zlib.end},
-							    {0},
-						    });
+	zlib.is_there = usp_library_load("libz.so.1", (const struct usp_library_function[]){
+							      {"inflateInit2_", &zlib.init},
+							      {"inflate", &zlib.inflate},
+							      {"inflateReset", &zlib.reset},
+							      {"inflateEnd", &zlib.end},
+							      {0},
+						      });
 }
 
 static bool zlib_is_there(void)

@@ -19,6 +19,7 @@
 #include <xxhash.h>
 
 #include "base/alloc.h"
+#include "base/library.h"
 
 #define FRAME_MAGIC 0x184d2204u
 #define FRAME_FLAGS 4 /* offsets in the header */
@@ -42,8 +43,8 @@ static __typeof__(LZ4_decompress_safe) *blocks_decompress;
 
 static void blocks_load(void)
 {
-	usp_codec_load("liblz4.so.1",
-		       (const struct usp_codec_function[]){{"LZ4_decompress_safe", &blocks_decompress}, {0}});
+	usp_library_load("liblz4.so.1",
+			 (const struct usp_library_function[]){{"LZ4_decompress_safe", &blocks_decompress}, {0}});
 }
 
 static uint32_t blocks_number(const unsigned char *at)

@@ -14,6 +14,7 @@
 #include <xxhash.h>
 
 #include "base/alloc.h"
+#include "base/library.h"
 
 #define BLOCK_LEN ((size_t)4 << 20)
 #define BLOCK_IS_STORED 0x80000000u
@@ -32,13 +33,13 @@ static struct {
 
 static void encode_load(void)
 {
-	lz4.is_there = usp_codec_load("liblz4.so.1", (const struct usp_codec_function[]){
-							     {"LZ4_sizeofState", &lz4.fast_len},
-							     {"LZ4_compress_fast_extState", &lz4.fast},
-							     {"LZ4_sizeofStateHC", &lz4.hc_len},
-							     {"LZ4_compress_HC_extStateHC", &lz4.hc},
-							     {0},
-						     });
+	lz4.is_there = usp_library_load("liblz4.so.1", (const struct usp_library_function[]){
+							       {"LZ4_sizeofState", &lz4.fast_len},
+							       {"LZ4_compress_fast_extState", &lz4.fast},
+							       {"LZ4_sizeofStateHC", &lz4.hc_len},
+							       {"LZ4_compress_HC_extStateHC", &lz4.hc},
+							       {0},
+						       });
 }
 
 static enum usp_scan_result encode_scan(struct usp_scan *scan, const unsigned char *unit, size_t len)

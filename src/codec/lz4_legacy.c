@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/library.h"
 
 #define LEGACY_PLAIN ((size_t)8 << 20) /* of a block, at most */
 #define LEGACY_PACKED ((size_t)LZ4_COMPRESSBOUND(8 << 20))
@@ -20,10 +21,10 @@ static __typeof__(LZ4_decompress_safe) *legacy_decompress;
 
 static void legacy_load(void)
 {
-	if (!usp_codec_load("liblz4.so.1", (const struct usp_codec_function[]){
-						   {"LZ4_decompress_safe", &legacy_decompress},
-						   {0},
-					   }))
+	if (!usp_library_load("liblz4.so.1", (const struct usp_library_function[]){
+						     {"LZ4_decompress_safe", &legacy_decompress},
+						     {0},
+					     }))
 		legacy_decompress = NULL;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/library.h"
 #include "codec/codec.h"
 #include "codec/seek.h"
 
@@ -39,21 +40,21 @@ static struct {
 
 static void xz_load(void)
 {
-	xz.is_there = usp_codec_load("liblzma.so.5", (const struct usp_codec_function[]){
-							     {"lzma_file_info_decoder", &xz.file_info},
-							     {"lzma_code", &xz.code},
-							     {"lzma_end", &xz.end},
-							     {"lzma_index_end", &xz.index_end},
-							     {"lzma_index_block_count", &xz.nr_blocks},
-							     {"lzma_index_iter_init", &xz.iter_init},
-							     {"lzma_index_iter_next", &xz.iter_next},
-							     {"lzma_block_header_decode", &xz.header},
-							     {"lzma_block_compressed_size", &xz.compressed_size},
-							     {"lzma_block_decoder", &xz.block},
-							     {"lzma_raw_decoder_memusage", &xz.memory},
-							     {"lzma_filters_free", &xz.filters_free},
-							     {0},
-						     });
+	xz.is_there = usp_library_load("liblzma.so.5", (const struct usp_library_function[]){
+							       {"lzma_file_info_decoder", &xz.file_info},
+							       {"lzma_code", &xz.code},
+							       {"lzma_end", &xz.end},
+							       {"lzma_index_end", &xz.index_end},
+							       {"lzma_index_block_count", &xz.nr_blocks},
+							       {"lzma_index_iter_init", &xz.iter_init},
+							       {"lzma_index_iter_next", &xz.iter_next},
+							       {"lzma_block_header_decode", &xz.header},
+							       {"lzma_block_compressed_size", &xz.compressed_size},
+							       {"lzma_block_decoder", &xz.block},
+							       {"lzma_raw_decoder_memusage", &xz.memory},
+							       {"lzma_filters_free", &xz.filters_free},
+							       {0},
+						       });
 }
 
 /* --- The index ---------------------------------------------------------------------------------------------- */

@@ -8,11 +8,11 @@
 
 #ifdef USP_HAVE_ISAL
 
-#include <dlfcn.h>
 #include <isa-l/crc.h>
 #include <pthread.h>
 
 #include "base/compiler.h"
+#include "base/library.h"
 
 #define CRC32C_LIBRARY "libisal.so.2"
 #define CRC32C_IS_HEAVY false
@@ -22,10 +22,7 @@ static __typeof__(crc32_iscsi) *crc32c_isal;
 
 static void crc32c_load(void)
 {
-	void *library = dlopen(CRC32C_LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-
-	if (library)
-		*(void **)&crc32c_isal = dlsym(library, "crc32_iscsi");
+	usp_library_load(CRC32C_LIBRARY, (const struct usp_library_function[]){{"crc32_iscsi", &crc32c_isal}, {0}});
 }
 
 /* crc32_iscsi takes an int for the length, and neither begins nor ends with the inversion. */

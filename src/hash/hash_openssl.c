@@ -9,11 +9,11 @@
 
 #ifdef USP_HAVE_OPENSSL
 
-#include <dlfcn.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 
 #include "base/libcrypto.h"
+#include "base/library.h"
 
 static struct {
 	pthread_once_t once;
@@ -28,27 +28,19 @@ static struct {
 	__typeof__(EVP_blake2b512) *blake2b512;
 } openssl = {.once = PTHREAD_ONCE_INIT};
 
-/* Find a function: true. */
-static bool openssl_find(void *library, const char *name, void *ret_function)
-{
-	void **function = ret_function;
-
-	*function = dlsym(library, name);
-	return *function;
-}
-
 static void openssl_load(void)
 {
-	void *library = dlopen(USP_LIBCRYPTO, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-
-	openssl.is_there = library && openssl_find(library, "EVP_MD_CTX_new", &openssl.ctx_new) &&
-			   openssl_find(library, "EVP_MD_CTX_free", &openssl.ctx_free) &&
-			   openssl_find(library, "EVP_DigestInit_ex", &openssl.init) &&
-			   openssl_find(library, "EVP_DigestUpdate", &openssl.update) &&
-			   openssl_find(library, "EVP_DigestFinal_ex", &openssl.final) &&
-			   openssl_find(library, "EVP_sha256", &openssl.sha256) &&
-			   openssl_find(library, "EVP_sha512", &openssl.sha512) &&
-			   openssl_find(library, "EVP_blake2b512", &openssl.blake2b512);
+	openssl.is_there = usp_library_load(USP_LIBCRYPTO, (const struct usp_library_function[]){
+								   {"EVP_MD_CTX_new", &openssl.ctx_new},
+								   {"EVP_MD_CTX_free", &openssl.ctx_free},
+								   {"EVP_DigestInit_ex", &openssl.init},
+								   {"EVP_DigestUpdate", &openssl.update},
+								   {"EVP_DigestFinal_ex", &openssl.final},
+								   {"EVP_sha256", &openssl.sha256},
+								   {"EVP_sha512", &openssl.sha512},
+								   {"EVP_blake2b512", &openssl.blake2b512},
+								   {0},
+							   });
 }
 
 static const char *openssl_missing(void)

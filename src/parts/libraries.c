@@ -2,11 +2,11 @@
 /* libraries - the version of the library that is loaded may be another one than that of its header. */
 #include "parts/libraries.h"
 
-#include <dlfcn.h>
 #include <stddef.h>
 
 #ifdef USP_HAVE_OPENSSL
 #include "base/libcrypto.h"
+#include "base/library.h"
 #endif
 
 #ifdef USP_HAVE_XXHASH /* all of it is in its header */
@@ -71,25 +71,19 @@ const struct usp_library *const usp_library_uring = LIBRARY(.name = "liburing.so
 const struct usp_library *const usp_library_uring = NULL;
 #endif
 
-static void *library_load(const struct usp_library *library)
-{
-	return dlopen(library->name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-}
-
 bool usp_library_is_here(const struct usp_library *library)
 {
-	return library && library_load(library);
+	return library && usp_library_load(library->name, (const struct usp_library_function[]){{0}});
 }
 
 const char *usp_library_version(const struct usp_library *library)
 {
 	const char *(*teller)(void) = NULL, *(*asked)(int what) = NULL;
-	void *handle = library && (library->teller || library->asked) ? library_load(library) : NULL;
 
-	if (handle && library->teller)
-		*(void **)&teller = dlsym(handle, library->teller);
-	if (handle && library->asked)
-		*(void **)&asked = dlsym(handle, library->asked);
+	if (library && library->teller)
+		usp_library_load(library->name, (const struct usp_library_function[]){{library->teller, &teller}, {0}});
+	if (library && library->asked)
+		usp_library_load(library->name, (const struct usp_library_function[]){{library->asked, &asked}, {0}});
 	if (teller)
 		return teller();
 	return asked ? asked(0) : library ? library->version : NULL;

@@ -186,6 +186,26 @@ int usp_filemap_source_release(struct usp_file *file)
 	return 0;
 }
 
+void usp_filemap_source_fail(struct usp_filemap_source *source, const char *why, uint64_t off)
+{
+	filemap_lock();
+	source->why = why;
+	source->why_off = off;
+	usp_own_unlock(&filemap.lock);
+}
+
+bool usp_filemap_source_failure(struct usp_filemap_source *source, const char **ret_why, uint64_t *ret_off)
+{
+	bool has_failed;
+
+	filemap_lock();
+	has_failed = source->why;
+	*ret_why = has_failed ? source->why : *ret_why;
+	*ret_off = has_failed ? source->why_off : *ret_off;
+	usp_own_unlock(&filemap.lock);
+	return has_failed;
+}
+
 void usp_filemap_source_fini(struct usp_filemap_source *source)
 {
 	usp_file_put(source->below);

@@ -38,6 +38,8 @@ struct usp_filemap_source {
 	unsigned nr_files; /* open ones; the lock of the list guards it */
 	unsigned process;  /* whose list it is in */
 	bool is_listed;
+	const char *why;  /* of the last piece that failed, static, or NULL; the lock of the list guards it */
+	uint64_t why_off; /* bytes, in the input */
 };
 
 /* Check that a cache can serve a file: it has positions and a true size. NULL, or why not. May read a byte. */
@@ -76,6 +78,12 @@ void usp_filemap_source_put(struct usp_filemap_source *source);
 int usp_filemap_source_open(const struct usp_file_ops *ops, struct usp_filemap_source *source, struct usp_file *below,
 			    const char *name, struct usp_file **ret_file);
 int usp_filemap_source_release(struct usp_file *file);
+
+/* Keep a failure, with a static sentence and its offset in bytes of the input: the last one is told. Any thread may call. */
+void usp_filemap_source_fail(struct usp_filemap_source *source, const char *why, uint64_t off);
+
+/* Tell the last failure as usp_transform_failure does: false if there is none. */
+bool usp_filemap_source_failure(struct usp_filemap_source *source, const char **ret_why, uint64_t *ret_off);
 
 /* Drop the file below, and wipe the key. */
 void usp_filemap_source_fini(struct usp_filemap_source *source);

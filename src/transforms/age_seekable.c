@@ -40,8 +40,6 @@ struct chunks_source {
 	struct usp_filemap_source source; /* first */
 	pthread_mutex_t lock;
 	struct chunks chunks;
-	const char *why; /* of the last chunk that failed, or NULL */
-	int64_t why_off; /* in the input */
 };
 
 /* --- Chunks -------------------------------------------------------------------------------------------------- */
@@ -203,10 +201,8 @@ static int chunks_fail(struct chunks_source *source, const struct chunks *chunks
 		return error;
 	if (usp_filemap_get_state(source->source.below, &now) < 0 || !chunks_are_of(chunks, &now))
 		return -ESTALE;
-	pthread_mutex_lock(&source->lock);
-	source->why = nr == chunks->nr - 1 ? last_is_wrong : chunk_is_wrong;
-	source->why_off = chunk_off(chunks, nr);
-	pthread_mutex_unlock(&source->lock);
+	usp_filemap_source_fail(&source->source, nr == chunks->nr - 1 ? last_is_wrong : chunk_is_wrong,
+				(uint64_t)chunk_off(chunks, nr));
 	return -EBADMSG;
 }
 
@@ -401,17 +397,7 @@ static int chunks_open(const char *options, struct usp_file *below, const struct
 /* As usp_transform_failure, of this file alone. */
 static bool chunks_failure(const struct usp_file *file, const char **ret_why, uint64_t *ret_offset)
 {
-	struct chunks_source *source = file->ops == &chunks_ops ? file->priv : NULL;
-	bool has_failed;
-
-	if (!source)
-		return false;
-	pthread_mutex_lock(&source->lock);
-	has_failed = source->why;
-	*ret_why = has_failed ? source->why : *ret_why;
-	*ret_offset = has_failed ? (uint64_t)source->why_off : *ret_offset;
-	pthread_mutex_unlock(&source->lock);
-	return has_failed;
+	return file->ops == &chunks_ops && usp_filemap_source_failure(file->priv, ret_why, ret_offset);
 }
 
 const struct usp_transform usp_decrypt_seekable = {.name = "decrypt", .open = chunks_open, .failure = chunks_failure};

@@ -64,8 +64,6 @@ struct seekable {
 	struct seekable_table *table;
 	TAILQ_HEAD(seekable_pieces, seekable_piece) pieces; /* the most recently used one first */
 	size_t memory, room;				    /* of the pieces, and at most */
-	const char *why;				    /* of the last piece that failed, or NULL */
-	int64_t why_off;				    /* in the input */
 };
 
 /* --- Tables ------------------------------------------------------------------------------------------------- */
@@ -285,10 +283,8 @@ static int seekable_fail(struct seekable *seekable, const struct seekable_table 
 		return error;
 	if (usp_filemap_get_state(seekable->source.below, &now) < 0 || !table_is_of(table, &now))
 		return -ESTALE;
-	pthread_mutex_lock(&seekable->lock);
-	seekable->why = error == -ENODATA ? "the input is cut off" : why;
-	seekable->why_off = table->pieces.pieces[index].in_off;
-	pthread_mutex_unlock(&seekable->lock);
+	usp_filemap_source_fail(&seekable->source, error == -ENODATA ? "the input is cut off" : why,
+				(uint64_t)table->pieces.pieces[index].in_off);
 	return error == -ENODATA ? -EBADMSG : error;
 }
 
@@ -636,17 +632,7 @@ static int seekable_open(const char *options, struct usp_file *below, const stru
 /* As usp_transform_failure, of this file alone. */
 static bool seekable_failure(const struct usp_file *file, const char **ret_why, uint64_t *ret_offset)
 {
-	struct seekable *seekable = file->ops == &seekable_ops ? file->priv : NULL;
-	bool has_failed;
-
-	if (!seekable)
-		return false;
-	pthread_mutex_lock(&seekable->lock);
-	has_failed = seekable->why;
-	*ret_why = has_failed ? seekable->why : *ret_why;
-	*ret_offset = has_failed ? (uint64_t)seekable->why_off : *ret_offset;
-	pthread_mutex_unlock(&seekable->lock);
-	return has_failed;
+	return file->ops == &seekable_ops && usp_filemap_source_failure(file->priv, ret_why, ret_offset);
 }
 
 const struct usp_transform usp_decompress_seekable = {
