@@ -67,6 +67,14 @@ complains() {
 	complains 'src/transforms/gzip.c:1: include of "transforms/zstd.h", but files in transforms/ do not know each other'
 }
 
+@test "a transform may have parts of its own, and no part of another" {
+	source_file transforms/gzip.c '#include "transforms/gzip_frame.h"'
+	source_file transforms/gzip_frame.h
+	source_file transforms/gz.c '#include "transforms/gzip_frame.h"'
+	complains 'src/transforms/gz.c:1: include of "transforms/gzip_frame.h", but files in transforms/ do not know each other'
+	[ "${#lines[@]}" -eq 1 ]
+}
+
 @test "a folder without a floor is found" {
 	mkdir src/utils
 	source_file utils/misc.c ''
