@@ -439,6 +439,9 @@ enum usp_sparse {
 #define USP_PUMP_ADAPT_LANE 0x40u  /* for sockets: begin on the user lane, then change by the size of pieces */
 #define USP_PUMP_BATCH 0x80u	   /* from pipe to pipe: run as SCHED_BATCH while busy, and preempt no thread */
 #define USP_PUMP_NO_PROBE 0x400u   /* find out nothing for the account: what the kernel carries is unknown */
+#define USP_PUMP_DROP_CACHE \
+	0x800u /* drop what was read and written of regular files and block devices from the page cache, and bring it \
+		  to the storage for that; not the source if it is a sequence */
 
 struct usp_pump_params {
 	size_t size; /* sizeof(struct usp_pump_params) */
@@ -461,6 +464,8 @@ struct usp_pump_status {
 	int source_error;  /* 0 or -errno of the source, at offset bytes */
 	unsigned nr_sinks;
 	bool is_done;
+	int64_t cached; /* after a run with DROP_CACHE: bytes of the source that are in the page cache all the same;
+			   -1: not known, or it has no page cache */
 };
 
 struct usp_sink_status {
@@ -469,6 +474,7 @@ struct usp_sink_status {
 	uint64_t bytes;	   /* delivered; for a connection that is reset, what its peer has acknowledged */
 	uint64_t stranded; /* taken for this sink, but not delivered: it or the run failed or was stopped */
 	int error;	   /* 0 or -errno */
+	int64_t cached;	   /* as of the source */
 };
 
 /* What failed in a run: plain values, nothing to free. */

@@ -21,9 +21,18 @@
 #include "base/sys_door.h"
 
 #define SYS_NS_PER_MS 1000000
+#define SYS_RESIDENT_PAGES 4096 /* that one call of mincore(2) looks at */
 
 #ifndef STATX_ATTR_DAX /* newer than the oldest supported headers */
 #define STATX_ATTR_DAX 0x00200000
+#endif
+
+#ifndef SYS_cachestat
+#ifdef __alpha__
+#define SYS_cachestat 561
+#else
+#define SYS_cachestat 451
+#endif
 #endif
 
 /* The calls of the kernel that a C library may not have yet. */
@@ -301,6 +310,76 @@ int usp_sys_is_cached(int fd, int64_t off)
 	ssize_t result = sys_result(preadv2(fd, &(struct iovec){.iov_base = &byte, .iov_len = 1}, 1, off, RWF_NOWAIT));
 
 	return result >= 0 ? result > 0 : result == -EAGAIN ? 0 : usp_sys_is_resident(fd, off);
+}
+
+int usp_sys_sync_range(int fd, int64_t off, uint64_t len, bool waits)
+{
+	unsigned flags = SYNC_FILE_RANGE_WRITE;
+
+	if (waits)
+		flags |= SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER;
+	return (int)sys_result(sync_file_range(fd, off, (off_t)len, flags));
+}
+
+/* Count the resident pages among those of one mapping. */
+static int64_t sys_resident_pages(int fd, int64_t off, size_t len, unsigned char *pages, size_t nr_pages)
+{
+	void *base = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, off);
+	int64_t nr = base == MAP_FAILED ? -errno : 0;
+	size_t i;
+
+	if (base == MAP_FAILED)
+		return nr;
+	if (mincore(base, len, pages) < 0)
+		nr = -errno;
+	for (i = 0; nr >= 0 && i < nr_pages; i++)
+		nr += pages[i] & 1;
+	munmap(base, len);
+	return nr;
+}
+
+/* By mincore(2), before Linux 6.5. */
+static int64_t sys_resident_bytes(int fd, int64_t off, uint64_t len)
+{
+	unsigned char pages[SYS_RESIDENT_PAGES];
+	size_t page_len = (size_t)sysconf(_SC_PAGESIZE);
+	int64_t at = off - off % (int64_t)page_len, end = off + (int64_t)len, sum = 0;
+
+	if (!sys_may_mincore(fd))
+		return -EPERM;
+	while (at < end) {
+		size_t nr_pages = ((size_t)(end - at) + page_len - 1) / page_len;
+		int64_t nr;
+
+		nr_pages = nr_pages < SYS_RESIDENT_PAGES ? nr_pages : SYS_RESIDENT_PAGES;
+		nr = sys_resident_pages(fd, at, nr_pages * page_len, pages, nr_pages);
+		if (nr < 0)
+			return nr;
+		sum += nr * (int64_t)page_len;
+		at += (int64_t)(nr_pages * page_len);
+	}
+	return sum;
+}
+
+/* What cachestat(2) takes and gives; newer than the oldest supported headers. */
+struct sys_cachestat_range {
+	uint64_t off, len;
+};
+
+struct sys_cachestat {
+	uint64_t nr_cached, nr_dirty, nr_writeback, nr_evicted, nr_recently_evicted;
+};
+
+int64_t usp_sys_cached_bytes(int fd, int64_t off, uint64_t len)
+{
+	struct sys_cachestat_range range = {.off = (uint64_t)off, .len = len};
+	struct sys_cachestat found;
+
+	if (len == 0)
+		return 0;
+	if (syscall(SYS_cachestat, fd, &range, &found, 0) == 0)
+		return (int64_t)found.nr_cached * sysconf(_SC_PAGESIZE);
+	return sys_resident_bytes(fd, off, len);
 }
 
 int usp_sys_extents(int fd, int64_t off, uint64_t len, bool is_synced, unsigned nr, struct fiemap *map)

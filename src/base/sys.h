@@ -54,9 +54,13 @@ ssize_t usp_sys_recvmsg(int fd, struct msghdr *msg, int flags);
 /*
  * The page cache. drop asks it to forget what it can of a range. is_cached tells whether the page at off
  * is there, or -EPERM if the kernel does not tell this process the truth.
+ * sync_range writes dirty pages of a range to the storage, or only begins that: sync_file_range(2), so without
+ * the metadata. cached_bytes counts the pages of a range that are there, in bytes.
  */
-int usp_sys_drop_cache(int fd, int64_t off, size_t len);
+int usp_sys_drop_cache(int fd, int64_t off, size_t len); /* len 0: up to the end */
 int usp_sys_is_cached(int fd, int64_t off);
+int usp_sys_sync_range(int fd, int64_t off, uint64_t len, bool waits);
+int64_t usp_sys_cached_bytes(int fd, int64_t off, uint64_t len);
 
 /* The same by mincore(2) alone, which never makes the kernel read ahead. Maps the page for a moment. */
 int usp_sys_is_resident(int fd, int64_t off);

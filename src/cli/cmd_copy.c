@@ -5,6 +5,7 @@
 #include "copy_attributes.h"
 #include "copy_blocks.h"
 #include "copy_guard.h"
+#include "copy_size.h"
 #include "copy_sources.h"
 #include "follow.h"
 #include "option.h"
@@ -107,6 +108,10 @@ static const struct option_row cat_options[] = {
 	{"no-clobber", 0, NULL, "refuse to copy onto a file that exists", option_flag, FIELD(no_clobber)},
 	{"overwrite", 0, NULL, "overwrite also several files without a question", option_flag, FIELD(overwrite)},
 	{"sync", 0, NULL, "bring the bytes to the storage before the end", option_flag, FIELD(sync)},
+	{"drop-cache", 0, NULL, "keep what is copied out of the page cache, so that it\ndrives nothing else out",
+	 option_flag, FIELD(drop_cache)},
+	{"stop-at-size", 0, NULL, "copy only the bytes that the source had at the\nbeginning, or those of --size",
+	 option_flag, FIELD(stop_at_size)},
 	{"limit-rate", 0, "RATE", "move at most RATE bytes per second", option_rate, FIELD(rate)},
 	{"on-slow", 0, "WHAT",
 	 "when a sink takes nothing: block, the default, or\ndetach[:TIME] (1s) to go on without it",
@@ -204,6 +209,8 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return copy_guard_check(request);
 	if (copy_sources_check(request))
 		return copy_sources_check(request);
+	if (copy_size_check(request))
+		return copy_size_check(request);
 	if (copy_attributes_check(request))
 		return copy_attributes_check(request);
 	if (request->resume && request->nr_sinks > 1)
@@ -220,6 +227,8 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return "a digest needs the bytes in this process, so it excludes --lane kernel";
 	if (request->lane == USP_LANE_KERNEL && request->verify_written)
 		return "--verify-written needs the bytes in this process, so it excludes --lane kernel";
+	if (request->drop_cache && request->nr_sources > 1)
+		return "--drop-cache takes one source";
 	if (request->on_read_error && request->nr_sources > 1)
 		return "--on-read-error takes one source";
 	if (request->on_read_error && request->lane == USP_LANE_KERNEL)

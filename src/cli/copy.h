@@ -36,7 +36,7 @@ struct copy_request {
 	enum usp_lane_choice lane;
 	enum usp_sparse sparse;
 	unsigned preserve; /* ATTRIBUTE_* */
-	bool append, atomic, resume, sync;
+	bool append, atomic, resume, sync, drop_cache, stop_at_size;
 	bool no_clobber, overwrite;
 	bool no_splice, require_zero_copy, snapshot, no_batch;
 	bool continue_on_error;

@@ -9,6 +9,7 @@
 #include "atomic.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_size.h"
 #include "copy_sources.h"
 
 #include <errno.h>
@@ -128,6 +129,25 @@ static int check_slow(const struct copy *copy)
 	return copy_usage("option", "--on-slow", "a file is never given up, and there is no other sink");
 }
 
+/* Tell whether this has a page cache. A new file is a regular one. */
+static bool check_is_cached(const struct copy_sink *sink)
+{
+	return !sink->has_peer && (!sink->file || S_ISREG(sink->object.st_mode) || S_ISBLK(sink->object.st_mode));
+}
+
+static int check_drop_cache(const struct copy *copy)
+{
+	unsigned i;
+
+	if (S_ISREG(copy->source_object.st_mode) || S_ISBLK(copy->source_object.st_mode))
+		return CLI_DONE;
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		if (check_is_cached(&copy->sinks[i]))
+			return CLI_DONE;
+	}
+	return copy_usage("option", "--drop-cache", "neither the source nor a sink is a file or a block device");
+}
+
 int copy_check_options(struct copy *copy)
 {
 	const struct copy_request *request = copy->request;
@@ -143,5 +163,9 @@ int copy_check_options(struct copy *copy)
 	if (code == CLI_DONE && request->preserve &&
 	    (!S_ISREG(copy->source_object.st_mode) || !copy->source || usp_file_fd(copy->source) < 0))
 		code = copy_usage("source", request->source, "is not a regular file, so it has nothing to preserve");
+	if (code == CLI_DONE)
+		code = copy_size_check_source(copy);
+	if (code == CLI_DONE && request->drop_cache)
+		code = check_drop_cache(copy);
 	return code == CLI_DONE && request->resume ? check_resume(copy) : code;
 }

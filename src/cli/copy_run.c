@@ -47,6 +47,7 @@ static struct usp_pump_params run_params(const struct copy *copy)
 			 (request->slow_ns > 0 ? USP_PUMP_DETACH_SLOW : 0) | (request->no_batch ? 0 : USP_PUMP_BATCH) |
 			 (copy->count < 0 || copy->stage_counts ? 0 : USP_PUMP_COUNT) |
 			 (run_has_report(copy) ? 0 : USP_PUMP_NO_PROBE) |
+			 (request->drop_cache ? USP_PUMP_DROP_CACHE : 0) |
 			 (request->idle_ns > 0 || request->total_ns > 0 ? USP_PUMP_TURNS : 0),
 		.count = copy->count < 0 || copy->stage_counts ? 0 : copy->count,
 		.rate = request->rate,
@@ -515,6 +516,8 @@ static int run_all(struct copy *copy)
 	copy_progress_end(copy, code == CLI_DONE);
 	if (copy->request->verbose && copy->pump)
 		report_say(copy);
+	if (copy->request->drop_cache && !copy->request->quiet && copy->pump)
+		report_say_caches(copy);
 	if (!copy->request->json)
 		copy_digest_say(copy);
 	if ((copy->request->json && report_write_json(copy, STDERR_FILENO, "standard error") < 0) ||

@@ -2,7 +2,7 @@
 /* copy_seek - bring the open endpoints of a copy to where it begins. The last step is to cut old files. */
 #include "cli.h"
 #include "copy.h"
-#include "copy_sources.h"
+#include "copy_size.h"
 #include "resume.h"
 
 #include <errno.h>
@@ -72,29 +72,6 @@ static int seek_sink(struct copy *copy, struct copy_sink *sink)
 		return copy_sink_failed(copy, sink, (int)at, NULL);
 	sink->start = at > 0 ? at : 0;
 	return CLI_DONE;
-}
-
-/*
- * Return the bytes from the source's position to its end, or -1 for a stream and for files that do
- * not know, as in /proc.
- */
-static int64_t seek_source_left(struct copy *copy)
-{
-	int64_t at = usp_file_seek(copy->source, 0, SEEK_CUR), end = usp_file_size(copy->source);
-
-	if (at < 0 || !(S_ISREG(copy->source_object.st_mode) || S_ISBLK(copy->source_object.st_mode)))
-		return -1;
-	if (end <= 0)
-		return -1;
-	return end > at ? end - at : 0;
-}
-
-/* The same for several sources, of which --skip is read and thrown away. */
-static int64_t seek_sources_left(const struct copy *copy)
-{
-	int64_t total = copy_sources_total(copy);
-
-	return total < 0 ? -1 : total > copy->to_skip ? total - copy->to_skip : 0;
 }
 
 int copy_discard(struct copy *copy, struct usp_file *source, const struct usp_pump_params *params)
@@ -215,20 +192,6 @@ static int seek_truncate(struct copy *copy, struct copy_sink *sink)
 	return CLI_DONE;
 }
 
-/* Return the number of bytes that will come, for the percentage. */
-static int64_t seek_total(struct copy *copy)
-{
-	int64_t left = copy->sources ? seek_sources_left(copy) : seek_source_left(copy);
-
-	if (copy->request->size >= 0)
-		return copy->request->size;
-	if (stages_are_asked_for(&copy->request->stages))
-		return stages_encode(&copy->request->stages) ? -1 : copy->count;
-	if (left < 0 || (copy->count >= 0 && copy->count < left))
-		return copy->count;
-	return left;
-}
-
 int copy_seek(struct copy *copy)
 {
 	int code = CLI_DONE;
@@ -243,11 +206,15 @@ int copy_seek(struct copy *copy)
 	}
 	if (code == CLI_DONE)
 		code = seek_skip(copy);
+	if (code == CLI_DONE) {
+		copy_size_stop(copy);
+		code = copy_size_check_room(copy);
+	}
 	if (code == CLI_DONE && copy->request->resume)
 		code = seek_resume(copy);
 	for (i = 0; i < copy->request->nr_sinks && code == CLI_DONE; i++)
 		code = seek_truncate(copy, &copy->sinks[i]);
 	if (code == CLI_DONE)
-		copy->total = seek_total(copy);
+		copy->total = copy_size_total(copy);
 	return code;
 }

@@ -97,6 +97,16 @@ static void report_json_hop(FILE *out, const struct copy *copy, unsigned index)
 	putc('}', out);
 }
 
+/* With --drop-cache, what the page cache has all the same; null if that is not known. */
+static void report_json_cached(FILE *out, const struct copy *copy, int64_t cached)
+{
+	fputs(",\"cached\":", out);
+	if (copy->request->drop_cache && copy->pump && cached >= 0)
+		fprintf(out, "%lld", (long long)cached);
+	else
+		fputs("null", out);
+}
+
 /* The last member of a source or sink: where it listened. */
 static void report_json_address(FILE *out, const char *address)
 {
@@ -118,6 +128,7 @@ static void report_json_sink(FILE *out, const struct copy *copy, unsigned index)
 	json_put(out, sink->error[0] != '\0' ? sink->error : NULL);
 	putc(',', out);
 	failure_json(out, sink->code);
+	report_json_cached(out, copy, status.cached);
 	report_json_address(out, sink->address);
 }
 
@@ -140,6 +151,7 @@ static void report_json(FILE *out, const struct copy *copy)
 	json_put(out, copy->request->source);
 	putc(',', out);
 	failure_json(out, copy->source_error);
+	report_json_cached(out, copy, report.status.cached);
 	report_json_address(out, copy->source_address);
 	fputs(",\"sinks\":[", out);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
@@ -229,6 +241,28 @@ static void report_say_hop(const struct copy *copy, unsigned index)
 	report_ways_format(ways, hop.bytes, hop.holes);
 	message_say("%s -> %s, %s lane: %s%s%s", from, to, hop.lane ? hop.lane : "no", ways,
 		    ways_reason(&hop, reason) ? ": " : "", reason);
+}
+
+static void report_say_cached(const char *side, const char *spec, int64_t cached)
+{
+	char size[SIZE_TEXT_MAX];
+
+	if (cached > 0)
+		message_say(
+			"%s %s: %s of it are still in the page cache: others use them, or the file system keeps them",
+			side, spec, size_format(size, (double)cached));
+}
+
+void report_say_caches(const struct copy *copy)
+{
+	struct usp_pump_status source = {.size = sizeof(source)};
+	struct usp_sink_status sink = {.size = sizeof(sink)};
+	unsigned i;
+
+	usp_pump_status(copy->pump, &source);
+	report_say_cached("source", copy->request->source, source.cached);
+	for (i = 0; usp_pump_sink_status(copy->pump, i, &sink) == 0; i++)
+		report_say_cached("sink", copy->sinks[i].spec, sink.cached);
 }
 
 void report_say(const struct copy *copy)

@@ -3,7 +3,7 @@
  * inside - a pump from the inside, for the files of this folder. Each file uses only those to its
  * left:
  *
- *   wait < sink < limits < source < rcvlowat < adapt < shortcut < range < single, fanout < thread < run
+ *   wait < drop < sink < limits < source < rcvlowat < adapt < shortcut < range < single, fanout < thread < run
  *
  * pump and status stand beside them.
  */
@@ -100,6 +100,18 @@ struct usp_waits {
 	atomic_bool is_given; /* the source's thread gives no more to the threads of the sinks */
 };
 
+/* How far one file has left the page cache (drop.c). */
+struct usp_drop {
+	bool is_on;	 /* it has a page cache */
+	int64_t first;	 /* position of the first byte */
+	int64_t start;	 /* the same, of its page */
+	int64_t moved;	 /* what the file's account had then */
+	int64_t begun;	 /* up to here the kernel was told to write */
+	int64_t dropped; /* up to here pages were dropped */
+	int64_t cached;	 /* bytes that were there after the run, or -1 */
+	int error;	 /* of bytes on their way to the storage, a negative errno value */
+};
+
 struct usp_pump {
 	struct usp_file *source;
 	struct usp_file *
@@ -117,6 +129,7 @@ struct usp_pump {
 	struct usp_adapt adapt;
 	struct usp_pump_limits limits;
 	struct usp_waits waits;
+	struct usp_drop *drops;		      /* of the source, then of each sink; NULL without USP_PUMP_DROP_CACHE */
 	_Atomic(uint64_t) bytes;	      /* taken from the source */
 	_Atomic(uint64_t) range[USP_NR_WAYS]; /* of these, from file to file without a pipe, by way */
 	_Atomic(uint64_t) range_holes;	      /* the same of holes */
@@ -173,6 +186,27 @@ void usp_pump_alarm(struct usp_pump *pump);
 
 /* Undo usp_pump_alarm: from now on only a stop wakes a wait of the pump. */
 void usp_pump_hush(struct usp_pump *pump);
+
+/* --- The page cache (drop.c) -------------------------------------------------------------------------- */
+
+/* Prepare a run: 0 or -ENOMEM. */
+int usp_drop_begin(struct usp_pump *pump);
+
+/*
+ * Drop what lies some windows behind the source's or the sink's position, in the thread that moved it. A sink's
+ * bytes are brought to the storage before: blocks while too many are on their way. An error is that of the next write.
+ */
+void usp_drop_source(struct usp_pump *pump);
+void usp_drop_sink(struct usp_sink *sink);
+
+/* Drop the rest, and look what stays. An error of a sink is noted as its own. */
+void usp_drop_end(struct usp_pump *pump);
+
+/* Return what stayed of the source, 0, or of a sink, its index + 1. */
+static inline int64_t usp_drop_cached(const struct usp_pump *pump, unsigned index)
+{
+	return pump->drops && atomic_load(&pump->is_done) ? pump->drops[index].cached : -1;
+}
 
 /* --- Sinks (sink.c) ----------------------------------------------------------------------------------- */
 

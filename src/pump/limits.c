@@ -29,6 +29,7 @@ void usp_pump_count(struct usp_pump *pump, ssize_t taken)
 	if (taken <= 0)
 		return;
 	atomic_fetch_add(&pump->bytes, (uint64_t)taken);
+	usp_drop_source(pump);
 	usp_rate_spend(&pump->limits.rate, (size_t)taken);
 	if (pump->limits.shared_rate)
 		usp_shared_rate_spend(pump->limits.shared_rate, (size_t)taken, usp_sys_now_ns());

@@ -14,7 +14,7 @@
 #define PUMP_FLAGS                                                                                               \
 	(USP_PUMP_SNAPSHOT | USP_PUMP_REQUIRE_ZERO_COPY | USP_PUMP_CONTINUE_ON_ERROR | USP_PUMP_DETACH_SLOW |    \
 	 USP_PUMP_WIDEN_FIFOS | USP_PUMP_KEEP_STRANDED | USP_PUMP_ADAPT_LANE | USP_PUMP_BATCH | USP_PUMP_COUNT | \
-	 USP_PUMP_TURNS | USP_PUMP_NO_PROBE)
+	 USP_PUMP_TURNS | USP_PUMP_NO_PROBE | USP_PUMP_DROP_CACHE)
 
 /* Check the parameters. Times are limited because they are added to the clock. */
 static bool pump_can(const struct usp_pump_params *params)
@@ -128,6 +128,7 @@ void usp_pump_free(struct usp_pump *pump)
 	pump_put_sources(pump);
 	usp_sys_close(atomic_load(&pump->waits.stop_fd));
 	usp_free(pump->waits.fds);
+	usp_free(pump->drops);
 	if (pump->waits.told != &pump->only.wait)
 		usp_free(pump->waits.told);
 	if (pump->sinks != &pump->only)

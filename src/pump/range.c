@@ -30,6 +30,7 @@ static void range_count(struct usp_pump *pump, ssize_t len, const struct usp_hop
 	if (len <= 0)
 		return;
 	atomic_fetch_add(&pump->sinks[0].bytes, (uint64_t)len);
+	usp_drop_sink(&pump->sinks[0]);
 	usp_file_hop(pump->source, USP_READ, &after);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++)
 		atomic_fetch_add(&pump->range[way], after.bytes[way] - before->bytes[way]);

@@ -133,6 +133,8 @@ static int run_begin(struct usp_pump *pump)
 	run_look_at_sources(pump);
 	ret = usp_range_skip_empty(pump);
 	if (ret == 0)
+		ret = usp_drop_begin(pump);
+	if (ret == 0)
 		ret = run_plan(pump);
 	if (ret == 0)
 		ret = run_find_stage(pump);
@@ -212,6 +214,7 @@ static int run_finish(struct usp_pump *pump)
 	run_end_sparse(pump);
 	run_unread(pump); /* by what was taken, before it is cut */
 	run_cut(pump);
+	usp_drop_end(pump);
 	pump->stage = USP_PUMP_DONE;
 	atomic_store(&pump->is_done, true);
 	return run_result(pump);

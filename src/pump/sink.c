@@ -151,6 +151,8 @@ ssize_t usp_sink_write(struct usp_sink *sink, size_t len)
 	}
 	if (ret > 0)
 		atomic_fetch_add(&sink->bytes, (uint64_t)ret);
+	if (ret > 0)
+		usp_drop_sink(sink);
 	if (ret > 0 || ret == -EAGAIN || ret == -EINTR || usp_file_pipe(sink->file))
 		return ret;
 	error = sink_find_failed(sink->pipe);

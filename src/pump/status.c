@@ -42,7 +42,9 @@ void usp_pump_status(const struct usp_pump *pump, struct usp_pump_status *ret_st
 		.source_error = atomic_load(&pump->source_error),
 		.nr_sinks = pump->nr_sinks,
 		.is_done = atomic_load(&pump->is_done),
+		.cached = usp_drop_cached(pump, 0),
 	};
+
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
 		uint64_t stranded = atomic_load(&pump->sinks[i].stranded);
 
@@ -64,6 +66,7 @@ int usp_pump_sink_status(const struct usp_pump *pump, unsigned index, struct usp
 		.bytes = atomic_load(&sink->bytes),
 		.stranded = atomic_load(&sink->stranded),
 		.error = atomic_load(&sink->error),
+		.cached = usp_drop_cached(pump, index + 1),
 	};
 	usp_sized_give(ret_status, &status, sizeof(status));
 	return 0;

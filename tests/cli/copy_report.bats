@@ -11,8 +11,8 @@ load support
 	[ "$(wc -l <<<"$stderr")" -eq 1 ]
 	[ "$(jq -c keys_unsorted <<<"$stderr")" = '["bytes","seconds","cpu_seconds","lane","by_reference","copied","unknown","rewritten","holes","hops","source","sinks","stranded","digests","unreadable"]' ]
 	[ "$(jq -c '.hops[] | keys_unsorted' <<<"$stderr" | sort -u)" = '["from","to","lane","by_reference","copied","unknown","rewritten","holes","reason"]' ]
-	[ "$(jq -c '.sinks[] | keys_unsorted' <<<"$stderr" | sort -u)" = '["spec","bytes","error","code","kind","address"]' ]
-	[ "$(jq -c '.source' <<<"$stderr")" = '{"spec":"a","code":null,"kind":null,"address":null}' ]
+	[ "$(jq -c '.sinks[] | keys_unsorted' <<<"$stderr" | sort -u)" = '["spec","bytes","error","code","kind","cached","address"]' ]
+	[ "$(jq -c '.source' <<<"$stderr")" = '{"spec":"a","code":null,"kind":null,"cached":null,"address":null}' ]
 }
 
 @test "its values have the right types" {
@@ -85,7 +85,7 @@ load support
 @test "the error of a destination is in the report" {
 	copy --report report mem:hello /dev/full
 	exits 4
-	[ "$(jq -c '.sinks' report)" = '[{"spec":"/dev/full","bytes":0,"error":"No space left on device","code":"ENOSPC","kind":"no-space","address":null}]' ]
+	[ "$(jq -c '.sinks' report)" = '[{"spec":"/dev/full","bytes":0,"error":"No space left on device","code":"ENOSPC","kind":"no-space","cached":null,"address":null}]' ]
 }
 
 # kinds EXPECTED ARGUMENTS: code and kind of the source and of the first sink.

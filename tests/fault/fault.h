@@ -81,6 +81,8 @@
 	X(usp_sys_is_dax, false, ENODATA)                                                                             \
 	X(usp_sys_drop_cache, false, ESPIPE)                                                                          \
 	X(usp_sys_is_cached, false, EPERM)                                                                            \
+	X(usp_sys_sync_range, false, EIO, ENOSPC, ENOSYS)                                                             \
+	X(usp_sys_cached_bytes, false, EPERM)                                                                         \
 	X(usp_sys_is_resident, false, EPERM)                                                                          \
 	X(usp_sys_extents, false, EOPNOTSUPP)                                                                         \
 	X(usp_sys_getsockopt_int, false, ENOPROTOOPT)                                                                 \

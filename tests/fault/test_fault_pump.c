@@ -461,6 +461,11 @@ static const struct fault_scenario scenarios[] = {
 	 REWRITTEN(DRIVE_RUN, USP_TRANSFORM_THREAD, "lz4", END_FIFO, {END_FILE, END_TCP}, 2)},
 	{.name = "memory_is_compressed_in_a_thread_and_sent_in_steps",
 	 REWRITTEN(DRIVE_STEPS, USP_TRANSFORM_THREAD, "gzip:1", END_MEMORY, {END_TCP, END_FIFO}, 2)},
+	{.name = "a_file_that_was_copied_leaves_the_page_cache",
+	 ROUTE(END_FILE, {END_FILE}, 1, USP_LANE_AUTO, USP_PUMP_DROP_CACHE)},
+	{.name = "files_of_a_fan_out_leave_the_page_cache",
+	 ROUTE(END_FILE, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_USER,
+	       USP_PUMP_DROP_CACHE | USP_PUMP_CONTINUE_ON_ERROR)},
 	{.name = "a_fan_out_with_a_time_out",
 	 DRIVEN(DRIVE_TIMED, END_TCP, {END_FILE, END_FIFO, END_TCP}, 3, USP_LANE_USER, 0)},
 };
