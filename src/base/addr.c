@@ -7,11 +7,16 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+
+#include <linux/vm_sockets.h> /* needs the lines above */
 
 #include "base/alloc.h"
+#include "base/compiler.h"
 #include "base/lookup.h"
 
 #define ADDR_PORT_MAX 65535
+#define ADDR_CID_LOCAL 1 /* VMADDR_CID_LOCAL, newer than the oldest supported headers */
 
 static int addr_fail(int error, const char *why, const char **ret_why)
 {
@@ -129,6 +134,62 @@ int usp_addr_begin(const char *text, int type, struct addrinfo **ret_list, struc
 	return ret;
 }
 
+/* Parse a number of 32 bits with no sign: true if it is one. */
+static bool addr_parse_u32(const char *text, size_t len, uint32_t *ret_value)
+{
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+		value = value * 10 + (uint64_t)(text[i] - '0');
+		if (value > UINT32_MAX)
+			return false;
+	}
+	*ret_value = (uint32_t)value;
+	return len;
+}
+
+static bool addr_parse_cid(const char *text, size_t len, uint32_t *ret_cid)
+{
+	static const struct {
+		const char *name;
+		uint32_t cid;
+	} names[] = {
+		{"any", VMADDR_CID_ANY},
+		{"hypervisor", VMADDR_CID_HYPERVISOR},
+		{"local", ADDR_CID_LOCAL},
+		{"host", VMADDR_CID_HOST},
+	};
+
+	for (unsigned i = 0; i < usp_array_len(names); i++) {
+		*ret_cid = names[i].cid;
+		if (strlen(names[i].name) == len && memcmp(names[i].name, text, len) == 0)
+			return true;
+	}
+	return addr_parse_u32(text, len, ret_cid);
+}
+
+int usp_addr_of_vsock(const char *text, bool is_passive, struct sockaddr_vm *ret_addr, const char **ret_why)
+{
+	const char *colon = strchr(text, ':'), *port = colon ? colon + 1 : text;
+
+	*ret_addr = (struct sockaddr_vm){.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY};
+	if (!colon && !is_passive)
+		return addr_fail(-EINVAL, "the address needs a CID and a port: CID:PORT", ret_why);
+	if (colon && !addr_parse_cid(text, (size_t)(colon - text), &ret_addr->svm_cid))
+		return addr_fail(-EINVAL, "the CID is a number, or any, hypervisor, local or host", ret_why);
+	if (!is_passive && ret_addr->svm_cid == VMADDR_CID_ANY)
+		return addr_fail(-EINVAL, "nobody can be reached at any CID", ret_why);
+	if (!addr_parse_u32(port, strlen(port), &ret_addr->svm_port) || ret_addr->svm_port == VMADDR_PORT_ANY)
+		return addr_fail(-EINVAL, "the port is a number up to 4294967294", ret_why);
+	if (ret_addr->svm_port == 0 && !is_passive)
+		return addr_fail(-EINVAL, "nobody can be reached at port 0", ret_why);
+	if (ret_addr->svm_port == 0)
+		ret_addr->svm_port = VMADDR_PORT_ANY;
+	return 0;
+}
+
 int usp_addr_of_path(const char *path, struct sockaddr_un *ret_addr)
 {
 	size_t len = strlen(path);
@@ -177,6 +238,13 @@ size_t usp_addr_print(const struct sockaddr *address, socklen_t address_len, cha
 
 		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
 		return (size_t)snprintf(ret_text, len, "[%s]:%u", host, ntohs(in6->sin6_port));
+	}
+	if (address->sa_family == AF_VSOCK) {
+		const struct sockaddr_vm *vm = (const struct sockaddr_vm *)address;
+
+		if (vm->svm_cid == VMADDR_CID_ANY)
+			return (size_t)snprintf(ret_text, len, "vsock:any:%u", vm->svm_port);
+		return (size_t)snprintf(ret_text, len, "vsock:%u:%u", vm->svm_cid, vm->svm_port);
 	}
 	return (size_t)snprintf(ret_text, len, "unknown");
 }

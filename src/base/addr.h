@@ -24,10 +24,17 @@ struct usp_lookup;
 int usp_addr_begin(const char *text, int type, struct addrinfo **ret_list, struct usp_lookup **ret_lookup,
 		   const char **ret_why);
 
+/*
+ * Parse "CID:PORT" of vsock(7), both numbers; a listener (is_passive) may leave out the CID, and port 0 is one that the
+ * kernel chooses. "any", "hypervisor", "local" and "host" are the CIDs that have names. 0, or -EINVAL with a sentence.
+ */
+struct sockaddr_vm;
+int usp_addr_of_vsock(const char *text, bool is_passive, struct sockaddr_vm *ret_addr, const char **ret_why);
+
 /* Make the UNIX address of a path: 0, -ENAMETOOLONG, or -EINVAL if the path is empty. */
 int usp_addr_of_path(const char *path, struct sockaddr_un *ret_addr);
 
-/* Write "127.0.0.1:80", "[::1]:80" or "unix:PATH", cut to len. Returns the length. */
+/* Write "127.0.0.1:80", "[::1]:80", "unix:PATH" or "vsock:CID:PORT", cut to len. Returns the length. */
 size_t usp_addr_print(const struct sockaddr *address, socklen_t address_len, char *ret_text, size_t len);
 
 #endif

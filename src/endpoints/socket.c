@@ -6,12 +6,16 @@
 #include <netinet/tcp.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
+
+#include <linux/vm_sockets.h> /* needs the lines above */
 
 #include "base/addr.h"
 #include "base/alloc.h"
 #include "base/atomic.h"
 #include "base/cidr.h"
 #include "base/compiler.h"
+#include "base/listen.h"
 #include "base/lookup.h"
 #include "base/sys.h"
 #include "base/wait.h"
@@ -23,8 +27,7 @@
 
 #define SOCKET_PAUSE_MIN_NS 10000000
 #define SOCKET_PAUSE_MAX_NS 250000000
-#define SOCKET_DOORS_MAX 8 /* addresses to wait at for one client */
-#define SOCKET_PORTS_MAX 16
+#define SOCKET_DOORS_MAX 8	  /* addresses to wait at for one client */
 #define SOCKET_TEXT_MAX 128	  /* an address */
 #define SOCKET_NAME_NS 1000000000 /* the longest wait for the lock, to remove a name */
 
@@ -56,6 +59,21 @@ static const struct usp_file_ops unix_ops = {
 	.release = usp_sock_release,
 	.abort = usp_sock_abort,
 	.probe = usp_probe_unix,
+};
+
+/* No experiment tells what the transports to the hypervisors do with pages. */
+static const struct usp_file_ops vsock_ops = {
+	.size = sizeof(struct usp_file_ops),
+	.name = "vsock",
+	.read_iter = usp_sock_read_iter,
+	.write_iter = usp_sock_write_iter,
+	.splice_read = usp_copy_splice_read,
+	.splice_write = usp_sock_splice_write,
+	.poll = usp_sock_poll,
+	.sync = usp_sock_sync,
+	.shutdown = usp_sock_shutdown,
+	.release = usp_sock_release,
+	.abort = usp_sock_abort,
 };
 
 /* --- Options ------------------------------------------------------------------------------------ */
@@ -168,6 +186,15 @@ static int socket_finish_connect(int fd, uint64_t give_up)
 	return ret > 0 ? -ret : ret;
 }
 
+/* Without it the kernel gives up after two seconds. */
+static void socket_set_vsock_patience(int fd, uint64_t give_up)
+{
+	uint64_t now = usp_sys_now_ns(), left = give_up > now ? (give_up - now) / 1000 + 1 : 1;
+	const struct timeval patience = {.tv_sec = (time_t)(left / 1000000), .tv_usec = (suseconds_t)(left % 1000000)};
+
+	usp_sys_setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience, sizeof(patience));
+}
+
 /* The descriptor, or -errno. */
 static int socket_connect(const struct addrinfo *to, uint64_t give_up)
 {
@@ -175,9 +202,13 @@ static int socket_connect(const struct addrinfo *to, uint64_t give_up)
 
 	if (fd < 0)
 		return fd;
+	if (to->ai_family == AF_VSOCK && give_up != USP_NEVER)
+		socket_set_vsock_patience(fd, give_up);
 	ret = usp_sys_connect(fd, to->ai_addr, to->ai_addrlen);
 	if (ret == -EINPROGRESS)
 		ret = socket_finish_connect(fd, give_up);
+	if (ret == -ECONNRESET && to->ai_family == AF_VSOCK) /* what others call refused */
+		ret = -ECONNREFUSED;
 	if (ret == 0 && usp_stream_is_self(fd, to))
 		ret = -ECONNREFUSED;
 	if (ret < 0) {
@@ -229,141 +260,6 @@ static int socket_connect_retrying(const struct addrinfo *list, const struct soc
 }
 
 /* --- Listening ---------------------------------------------------------------------------------- */
-
-/* The descriptor, or -errno. The wildcard of IPv6 takes IPv4 clients too. */
-static int socket_listen(const struct sockaddr *at, socklen_t len, int backlog)
-{
-	int fd = usp_sys_socket(at->sa_family, SOCK_STREAM, 0), ret;
-
-	if (fd < 0)
-		return fd;
-	usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (at->sa_family == AF_INET6)
-		usp_sys_setsockopt_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
-	ret = usp_sys_bind(fd, at, len);
-	if (ret == 0)
-		ret = usp_sys_listen(fd, backlog);
-	if (ret < 0)
-		usp_sys_close(fd);
-	return ret < 0 ? ret : fd;
-}
-
-/* Sockets that listen at the addresses of one name, all on one port. */
-struct socket_doors {
-	int *fds;
-	unsigned nr, max;
-	in_port_t port;	   /* in network order; 0 until the first socket has one */
-	bool has_both;	   /* the first socket is the wildcard of both families */
-	bool is_free_port; /* the kernel chose the port */
-};
-
-static in_port_t *socket_port_of(struct sockaddr_storage *address)
-{
-	return address->ss_family == AF_INET6 ? &((struct sockaddr_in6 *)address)->sin6_port
-					      : &((struct sockaddr_in *)address)->sin_port;
-}
-
-/* Tell whether an address is there already: a name service may give one more than once. */
-static bool socket_doors_have(const struct socket_doors *doors, const struct sockaddr_storage *address, socklen_t len)
-{
-	struct sockaddr_storage other;
-
-	for (unsigned i = 0; i < doors->nr; i++) {
-		socklen_t other_len = sizeof(other);
-
-		if (usp_sys_getsockname(doors->fds[i], (struct sockaddr *)&other, &other_len) == 0 &&
-		    other_len == len && memcmp(&other, address, len) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Listen at one more address: 0, also if it is there already, or -errno. */
-static int socket_doors_add(struct socket_doors *doors, const struct addrinfo *at, int backlog)
-{
-	struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
-	socklen_t len = sizeof(address);
-	int fd;
-
-	memcpy(&address, at->ai_addr, at->ai_addrlen);
-	if (doors->nr)
-		*socket_port_of(&address) = doors->port;
-	if (doors->nr == doors->max || (doors->has_both && at->ai_family == AF_INET) ||
-	    socket_doors_have(doors, &address, at->ai_addrlen))
-		return 0;
-	fd = socket_listen((struct sockaddr *)&address, at->ai_addrlen, backlog);
-	if (fd < 0)
-		return fd;
-	doors->fds[doors->nr++] = fd;
-	if (doors->nr > 1)
-		return 0;
-	doors->has_both = at->ai_family == AF_INET6 &&
-			  IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)at->ai_addr)->sin6_addr);
-	usp_sys_getsockname(fd, (struct sockaddr *)&address, &len);
-	doors->is_free_port = *socket_port_of(&address) != *socket_port_of((struct sockaddr_storage *)at->ai_addr);
-	doors->port = *socket_port_of(&address);
-	return 0;
-}
-
-/*
- * Add the addresses of one family. Skip those that the machine does not have: their error counts only
- * if none is left.
- */
-static int socket_doors_add_family(struct socket_doors *doors, const struct addrinfo *list, bool is_ipv6, int backlog)
-{
-	int ret = doors->nr ? 0 : -EAFNOSUPPORT, error;
-
-	for (; list; list = list->ai_next) {
-		if ((list->ai_family == AF_INET6) != is_ipv6)
-			continue;
-		error = socket_doors_add(doors, list, backlog);
-		if (error < 0 && error != -EAFNOSUPPORT && error != -EADDRNOTAVAIL)
-			return error;
-		if (error < 0 && !doors->nr)
-			ret = error;
-	}
-	return doors->nr ? 0 : ret;
-}
-
-static void socket_doors_close(struct socket_doors *doors)
-{
-	while (doors->nr)
-		usp_sys_close(doors->fds[--doors->nr]);
-}
-
-/* A port that the kernel chose for the first address may be in use at another. Then try another port, a few times. */
-int usp_stream_listen(const struct addrinfo *list, int backlog, int *ret_fds, unsigned max)
-{
-	struct socket_doors doors;
-	unsigned nr_tries = SOCKET_PORTS_MAX;
-	int ret, error;
-
-	do {
-		doors = (struct socket_doors){.fds = ret_fds, .max = max};
-		ret = socket_doors_add_family(&doors, list, true, backlog);
-		if (ret == 0 || ret == -EAFNOSUPPORT || ret == -EADDRNOTAVAIL) {
-			error = socket_doors_add_family(&doors, list, false, backlog);
-			ret = error == -EAFNOSUPPORT ? ret : error;
-		}
-		if (ret == 0)
-			return (int)doors.nr;
-		socket_doors_close(&doors);
-	} while (ret == -EADDRINUSE && doors.is_free_port && --nr_tries);
-	return ret;
-}
-
-int usp_unix_listen(const struct sockaddr_un *address, const struct usp_name_rights *rights, int backlog,
-		    struct usp_name *ret_name)
-{
-	int fd = usp_sys_socket(AF_UNIX, SOCK_STREAM, 0), ret;
-
-	if (fd < 0)
-		return fd;
-	ret = usp_name_listen(fd, address, rights, backlog, ret_name);
-	if (ret < 0)
-		usp_sys_close(fd);
-	return ret < 0 ? ret : fd;
-}
 
 /* Accept a client: the descriptor, or -errno. One that is not from these blocks is closed: -EAGAIN. */
 static int socket_accept(int listener, const struct usp_cidr_list *from)
@@ -593,7 +489,7 @@ static int unix_listen_open(const struct usp_spec *spec, const struct usp_open_p
 	if (ret < 0 || params->no_peer)
 		return ret < 0 ? ret : -EINPROGRESS;
 	if (spec->address[0] == '@')
-		fd = socket_listen(info.ai_addr, info.ai_addrlen, 1);
+		fd = usp_socket_listen(info.ai_addr, info.ai_addrlen, 1);
 	else
 		fd = usp_unix_listen(&address, options.has_rights ? &options.rights : NULL, 1, &name);
 	if (fd >= 0)
@@ -601,6 +497,75 @@ static int unix_listen_open(const struct usp_spec *spec, const struct usp_open_p
 	if (fd >= 0)
 		fd = socket_accept_one(&fd, 1, &name, &options);
 	return socket_open_result(&unix_ops, fd, &options, spec, params->mode, ret_file, ret_why);
+}
+
+/* --- Virtual machines ---------------------------------------------------------------------------- */
+
+static struct addrinfo vsock_info(struct sockaddr_vm *address)
+{
+	return (struct addrinfo){
+		.ai_family = AF_VSOCK,
+		.ai_addr = (struct sockaddr *)address,
+		.ai_addrlen = sizeof(*address),
+	};
+}
+
+/* Return a sentence for an error of a vsock, or NULL: without a transport to that CID there is no way. */
+static const char *vsock_why(int error)
+{
+	switch (error) {
+	case -EAFNOSUPPORT:
+		return "this kernel has no vsock";
+	case -ENODEV:
+		return "there is no virtual machine or host of that CID, or no driver for it";
+	default:
+		return usp_stream_why(error);
+	}
+}
+
+/* Finish as socket_open_result, with the sentences of vsock. */
+static int vsock_result(int fd, const struct socket_options *options, const struct usp_spec *spec, unsigned mode,
+			struct usp_file **ret_file, const char **ret_why)
+{
+	int ret = socket_open_result(&vsock_ops, fd, options, spec, mode, ret_file, ret_why);
+
+	if (fd < 0)
+		*ret_why = vsock_why(fd);
+	return ret;
+}
+
+static int vsock_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
+		      const char **ret_why)
+{
+	struct socket_options options;
+	struct sockaddr_vm address;
+	struct addrinfo info = vsock_info(&address);
+	int ret = socket_parse_options(spec, &options, ret_why);
+
+	if (ret == 0)
+		ret = usp_addr_of_vsock(spec->address, false, &address, ret_why);
+	if (ret < 0 || params->no_peer)
+		return ret < 0 ? ret : -EINPROGRESS;
+	return vsock_result(socket_connect_retrying(&info, &options), &options, spec, params->mode, ret_file, ret_why);
+}
+
+static int vsock_listen_open(const struct usp_spec *spec, const struct usp_open_params *params,
+			     struct usp_file **ret_file, const char **ret_why)
+{
+	struct socket_options options;
+	struct sockaddr_vm address;
+	int fd, ret = socket_parse_options(spec, &options, ret_why);
+
+	if (ret == 0)
+		ret = usp_addr_of_vsock(spec->address, true, &address, ret_why);
+	if (ret < 0 || params->no_peer)
+		return ret < 0 ? ret : -EINPROGRESS;
+	fd = usp_socket_listen((struct sockaddr *)&address, sizeof(address), 1);
+	if (fd >= 0) {
+		socket_tell(params, fd);
+		fd = socket_accept_one(&fd, 1, &(struct usp_name){.is_bound = false}, &options);
+	}
+	return vsock_result(fd, &options, spec, params->mode, ret_file, ret_why);
 }
 
 /* --- Inherited sockets -------------------------------------------------------------------------- */
@@ -615,7 +580,7 @@ static const struct usp_file_ops *socket_find_ops(int fd)
 	if (usp_sys_getsockopt_int(fd, SOL_SOCKET, SO_ACCEPTCONN) != 0)
 		return NULL;
 	if (type == SOCK_STREAM)
-		return is_inet ? &tcp_ops : domain == AF_UNIX ? &unix_ops : NULL;
+		return is_inet ? &tcp_ops : domain == AF_UNIX ? &unix_ops : domain == AF_VSOCK ? &vsock_ops : NULL;
 	if (type == SOCK_DGRAM && is_inet)
 		return &usp_udp_ops;
 	return domain == AF_UNIX ? &usp_unix_dgram_ops : NULL;
@@ -638,7 +603,7 @@ static int socket_adopt(int fd, const struct stat *st, unsigned mode, unsigned t
 		ret = usp_sock_file_new(ops, fd, mode, traits, name, &file);
 	if (ret < 0)
 		return ret;
-	if (ops == &tcp_ops || ops == &unix_ops)
+	if (ops == &tcp_ops || ops == &unix_ops || ops == &vsock_ops)
 		socket_set_traits(file);
 	else
 		usp_dgram_init(file, ops == &usp_udp_ops ? USP_DATAGRAM_BYTES : USP_DATAGRAM_BYTES_MAX, false);
@@ -655,6 +620,7 @@ static int socket_adopt(int fd, const struct stat *st, unsigned mode, unsigned t
 static const char *const tcp_options[] = {"retry", "timeout", "nodelay", NULL};
 static const char *const tcp_listen_options[] = {"timeout", "nodelay", "from", NULL};
 static const char *const unix_options[] = {"retry", "timeout", NULL};
+static const char *const vsock_listen_options[] = {"timeout", NULL};
 static const char *const unix_listen_options[] = {"timeout", "mode", "owner", NULL};
 
 const struct usp_endpoint usp_tcp_endpoint = {
@@ -691,6 +657,24 @@ const struct usp_endpoint usp_unix_listen_endpoint = {
 	.modes = USP_READ | USP_WRITE,
 	.options = unix_listen_options,
 	.open = unix_listen_open,
+};
+
+const struct usp_endpoint usp_vsock_endpoint = {
+	.scheme = "vsock",
+	.form = "vsock:CID:PORT",
+	.summary = "a connection between a virtual machine and its host",
+	.modes = USP_READ | USP_WRITE,
+	.options = unix_options,
+	.open = vsock_open,
+};
+
+const struct usp_endpoint usp_vsock_listen_endpoint = {
+	.scheme = "vsock-listen",
+	.form = "vsock-listen:[CID:]PORT",
+	.summary = "the first client that comes from there",
+	.modes = USP_READ | USP_WRITE,
+	.options = vsock_listen_options,
+	.open = vsock_listen_open,
 };
 
 const struct usp_endpoint usp_socket_endpoint = {

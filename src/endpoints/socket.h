@@ -6,8 +6,6 @@
 #include <netdb.h>
 #include <stdbool.h>
 
-#include "base/name.h"
-
 struct usp_file;
 
 /*
@@ -16,17 +14,6 @@ struct usp_file;
  * zero-copy sends, so that closing it never waits. On failure the caller keeps fd.
  */
 int usp_stream_file_new(int fd, bool is_tcp, const char *name, struct usp_file **ret_file);
-
-/*
- * Listen at all addresses of a list that this machine has, at most max, all on one port. IPv6 comes
- * first, because its wildcard takes IPv4 clients, too. Returns the number of descriptors, which are
- * O_NONBLOCK, or -errno.
- */
-int usp_stream_listen(const struct addrinfo *list, int backlog, int *ret_fds, unsigned max);
-
-/* Listen at a path, as usp_name_listen: the descriptor, which is O_NONBLOCK, or -errno. */
-int usp_unix_listen(const struct sockaddr_un *address, const struct usp_name_rights *rights, int backlog,
-		    struct usp_name *ret_name);
 
 /* Tell whether fd is connected to itself: its own end may by chance have the free local port that it connects to. */
 bool usp_stream_is_self(int fd, const struct addrinfo *to);

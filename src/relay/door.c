@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <sys/un.h>
 
+#include "base/listen.h"
 #include "base/own.h"
 #include "base/sys.h"
 #include "endpoints/socket.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * deny_calls EPERM|ENOSYS|O_TMPFILE COMMAND [ARGUMENT...] - run a command for which splice, tee and vmsplice fail, as in a sandbox
+ * deny_calls EPERM|ENOSYS|O_TMPFILE|AF_VSOCK COMMAND [ARGUMENT...] - run a command for which splice, tee and vmsplice fail, as in a sandbox
  * that forbids them (EPERM) or a kernel without them (ENOSYS); or for which no file can be made without a name, as on a file
- * system that cannot do that (O_TMPFILE).
+ * system that cannot do that (O_TMPFILE); or on a kernel without sockets of that family (AF_VSOCK).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -57,11 +58,29 @@ static int deny_unnamed(void)
 	return deny(filter, sizeof(filter) / sizeof(filter[0]));
 }
 
+/* A kernel without one family of sockets. */
+static int deny_family(unsigned family)
+{
+	const unsigned low = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0;
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 2),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0]) + low),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, family, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
+	};
+
+	return deny(filter, sizeof(filter) / sizeof(filter[0]));
+}
+
 /* The word for what is denied; -EINVAL if it is none. */
 static int deny_word(const char *word)
 {
 	if (strcmp(word, "O_TMPFILE") == 0)
 		return deny_unnamed();
+	if (strcmp(word, "AF_VSOCK") == 0)
+		return deny_family(AF_VSOCK);
 	if (strcmp(word, "EPERM") == 0 || strcmp(word, "ENOSYS") == 0)
 		return deny_splice(word[1] == 'P' ? EPERM : ENOSYS);
 	return -EINVAL;
@@ -72,7 +91,7 @@ int main(int argc, char **argv)
 	int result = argc < 3 ? -EINVAL : deny_word(argv[1]);
 
 	if (result == -EINVAL) {
-		fputs("usage: deny_calls EPERM|ENOSYS|O_TMPFILE COMMAND [ARGUMENT...]\n", stderr);
+		fputs("usage: deny_calls EPERM|ENOSYS|O_TMPFILE|AF_VSOCK COMMAND [ARGUMENT...]\n", stderr);
 		return 2;
 	}
 	if (result < 0) {

@@ -311,8 +311,10 @@ static void a_descriptor_is_told_for_each_direction(void **state)
 /* Nobody listens at any of them: an attempt would fail, or wait. */
 static void without_peers_a_spec_is_checked_and_nothing_is_asked(void **state)
 {
-	static const char *const specs[] = {"tcp:127.0.0.1:1", "tcp:nohost.invalid:1,retry=100", "tcp-listen:0",
-					    "unix:/nowhere/x", "unix-listen:/nowhere/x",	 "udp:127.0.0.1:1"};
+	static const char *const specs[] = {"tcp:127.0.0.1:1",	      "tcp:nohost.invalid:1,retry=100",
+					    "tcp-listen:0",	      "unix:/nowhere/x",
+					    "unix-listen:/nowhere/x", "vsock:2:1",
+					    "vsock-listen:0",	      "udp:127.0.0.1:1"};
 	static const char *const refused[] = {
 		"tcp:nowhere",	"tcp:h:70000", "tcp:h:1,timeout=x", "tcp-listen:h:", "unix:",
 		"unix-listen:", "udp:h",       "udp:h:1,datagram=0"};
