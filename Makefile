@@ -22,7 +22,7 @@ SOAK_SECONDS ?= 600
 NOT_EVERYTHING := atomic-implicit-seq-cst bad-function-cast cast-align cast-qual comma conditional-uninitialized \
 	disabled-macro-expansion flexible-array-extensions format-nonliteral overlength-strings padded sign-conversion switch-enum \
 	unknown-warning-option unsafe-buffer-usage used-but-marked-unused
-C_FILES = $(shell find src include tests bench examples fuzz -name '*.[ch]')
+C_FILES = $(shell find src include tests bench examples fuzz kmod -name '*.[ch]')
 
 .PHONY: all demo test bench install uninstall deb docs musl everything check-style format asan tsan soak fuzz mutants coverage test-kernels clean help
 

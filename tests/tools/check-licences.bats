@@ -54,3 +54,13 @@ check() {
 	[ "$status" -eq 1 ]
 	[ "$output" = $'LICENSES/BSD-2-Clause.txt is missing\nLICENSES/ISC.txt belongs to no file' ]
 }
+
+@test "where there is a choice of licences, the texts of all must be there" {
+	echo "/* $tag: MIT OR ISC */" >tree/two.c
+	check tree
+	[ "$status" -eq 1 ]
+	[ "$output" = "LICENSES/ISC.txt is missing" ]
+	touch tree/LICENSES/ISC.txt
+	check tree
+	[ "$status" -eq 0 ]
+}

@@ -4,8 +4,8 @@
 
 setup() {
 	cd "$BATS_TEST_TMPDIR"
-	mkdir src debian
-	for file in meson.build CHANGELOG.md src/meson.build src/usplice.map debian/changelog debian/control debian/libusplice0.symbols; do
+	mkdir src debian kmod
+	for file in meson.build CHANGELOG.md src/meson.build src/usplice.map debian/changelog debian/control debian/libusplice0.symbols kmod/dkms.conf; do
 		cp "$USPLICE_SOURCE_DIR/$file" "$file"
 	done
 	version=$(sed -n "s/^  version: '\(.*\)',/\1/p" meson.build)
@@ -28,11 +28,12 @@ check() {
 	[ "$status" -eq 1 ]
 	[ "${lines[0]}" = "CHANGELOG.md begins with $version, meson.build has 9.8.7" ]
 	[ "${lines[1]}" = "debian/changelog begins with $version, meson.build has 9.8.7" ]
+	[ "${lines[2]}" = "kmod/dkms.conf begins with $version, meson.build has 9.8.7" ]
 }
 
 @test "a function that is new gets the version of now, and the others keep theirs" {
 	sed -i 's/^\t\tusp_copy;/\t\tusp_brand_new;\n&/' src/usplice.map
-	for file in meson.build CHANGELOG.md debian/changelog; do sed -i "s/$version/9.8.7/" $file; done
+	for file in meson.build CHANGELOG.md debian/changelog kmod/dkms.conf; do sed -i "s/$version/9.8.7/" $file; done
 	check .
 	[ "$status" -eq 1 ]
 	[ "$output" = "debian/libusplice0.symbols lacks usp_brand_new@USPLICE_0: run tools/check-release --write" ]

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * lend - splice_read: pages of the ring go into a pipe, and their return is noticed.
+ *
+ * The release of a buf is NOT the end of a page's use. A socket takes a reference to the page and releases the buf at once, long before
+ * its peer has read a byte. It has no hook for the last one who lets go. So a slot is free when no buf is left AND the page's
+ * count is 1, the ring's own. That is looked at when a buf is released and, if the count is higher then, by a delayed work, first after
+ * one jiffy, then less often. The count can stay high for an unbounded time: the network stack frees pages in lists of one CPU. Then the
+ * time-out tells the program, and it is still not allowed to write to the page.
+ */
+#include <linux/file.h>
+
+#include "ring.h"
+
+#define PAUSE_MAX 16ul /* jiffies between two looks */
+
+/* --- The return of a page --- */
+
+static bool lend_is_back(struct slot *slot)
+{
+	if (slot->nr_bufs || page_count(slot->page) != 1)
+		return false;
+	smp_mb(); /* who let go has read all it will ever read: put_page() is a full barrier on the other side */
+	return true;
+}
+
+static void lend_plan_look(struct ring *ring)
+{
+	unsigned long now = jiffies, due;
+
+	if (!list_empty(&ring->loose)) {
+		mod_delayed_work(system_wq, &ring->look, ring->pause);
+	} else if (!list_empty(&ring->clock)) {
+		due = list_first_entry(&ring->clock, struct slot, clock)->lent_at + ring->timeout;
+		mod_delayed_work(system_wq, &ring->look, time_after(due, now) ? due - now : 1);
+	}
+}
+
+/* Find the pages that came back, and those that are late. The caller has the lock. */
+void ring_look(struct ring *ring)
+{
+	struct slot *slot, *next;
+
+	list_for_each_entry_safe(slot, next, &ring->loose, queue)
+	{
+		if (lend_is_back(slot))
+			ring_tell_free(slot);
+	}
+	list_for_each_entry_safe(slot, next, &ring->clock, clock)
+	{
+		if (time_before(jiffies, slot->lent_at + ring->timeout))
+			break;
+		list_del_init(&slot->clock);
+		ring->stat.late_slots++;
+		ring_tell(slot, USPLICE_LATE);
+	}
+}
+
+void ring_look_work(struct work_struct *work)
+{
+	struct ring *ring = container_of(to_delayed_work(work), struct ring, look);
+
+	mutex_lock(&ring->lock);
+	ring_look(ring);
+	ring->pause = min(ring->pause * 2, PAUSE_MAX);
+	lend_plan_look(ring);
+	mutex_unlock(&ring->lock);
+}
+
+/* --- The bufs --- */
+
+/*
+ * Called once for each buf, with the pipe's lock or after the pipe's end, in the context of a process. It may sleep.
+ *
+ * fput() is the last thing: it may be the file's last reference, and that the module's. It frees nothing here, but when this task goes
+ * back to user space. A thread of the kernel has no such moment and leaves it to a work; ring_exit() waits for this function then.
+ */
+static void lend_release(struct pipe_inode_info *pipe, struct pipe_buffer *buf)
+{
+	struct slot *slot = (struct slot *)buf->private;
+	struct ring *ring = slot->ring;
+	struct file *file = ring->file;
+
+	generic_pipe_buf_release(pipe, buf);
+	mutex_lock(&ring->lock);
+	if (--slot->nr_bufs == 0 && slot->state == SLOT_LENT) {
+		if (lend_is_back(slot)) {
+			ring_tell_free(slot);
+		} else {
+			list_add_tail(&slot->queue, &ring->loose);
+			ring->pause = 1;
+			lend_plan_look(ring);
+		}
+	}
+	mutex_unlock(&ring->lock);
+	fput(file);
+}
+
+/* A second owner, for tee(2) and for a part of a buf. It needs all that a buf has: a page, a count in the slot, the file. */
+static bool lend_get(struct pipe_inode_info *pipe, struct pipe_buffer *buf)
+{
+	struct slot *slot = (struct slot *)buf->private;
+
+	if (!generic_pipe_buf_get(pipe, buf))
+		return false;
+	mutex_lock(&slot->ring->lock);
+	slot->nr_bufs++;
+	mutex_unlock(&slot->ring->lock);
+	get_file(slot->ring->file);
+	return true;
+}
+
+/* No confirm: the bytes are there. No try_steal: the page is lent, and nobody else may keep it. */
+static const struct pipe_buf_operations lend_buf_ops = {
+	.release = lend_release,
+	.get = lend_get,
+};
+
+/* --- splice_read --- */
+
+/* Take the next bytes that are to be lent, at most len, as a buf. False if there are none. The buf counts for its slot from here on. */
+static bool lend_next(struct ring *ring, size_t len, struct pipe_buffer *ret_buf)
+{
+	struct slot *slot;
+
+	mutex_lock(&ring->lock);
+	slot = list_first_entry_or_null(&ring->queued, struct slot, queue);
+	if (!slot) {
+		mutex_unlock(&ring->lock);
+		return false;
+	}
+	len = min_t(size_t, len, slot->len);
+	*ret_buf = (struct pipe_buffer){
+		.page = slot->page,
+		.offset = slot->offset,
+		.len = len,
+		.ops = &lend_buf_ops,
+		.private = (unsigned long)slot,
+	};
+	get_page(slot->page);
+	get_file(ring->file);
+	slot->nr_bufs++;
+	slot->offset += len;
+	slot->len -= len;
+	slot->lent_at = jiffies | 1; /* never 0: that says "not yet" */
+	ring->stat.lent_bytes += len;
+	if (!slot->len) {
+		slot->state = SLOT_LENT;
+		list_del_init(&slot->queue);
+		list_add_tail(&slot->clock, &ring->clock);
+		ring->stat.lent_slots++;
+		if (list_empty(&ring->loose) && list_is_singular(&ring->clock))
+			lend_plan_look(ring);
+	}
+	mutex_unlock(&ring->lock);
+	return true;
+}
+
+static bool lend_is_empty(struct ring *ring, bool *ret_end)
+{
+	bool is_empty;
+
+	mutex_lock(&ring->lock);
+	is_empty = list_empty(&ring->queued);
+	*ret_end = is_empty && ring->has_ended;
+	mutex_unlock(&ring->lock);
+	return is_empty && !*ret_end;
+}
+
+/*
+ * Push bufs until len bytes, the room or the orders are used up. 0: another splice out of the ring was faster. With the pipe's lock
+ * nothing can fill it between the look and the push, so no buf is refused, and no byte lost.
+ */
+static ssize_t lend_push(struct ring *ring, struct pipe_inode_info *pipe, size_t len)
+{
+	struct pipe_buffer buf;
+	ssize_t done = 0, ret;
+
+	if (!pipe->readers)
+		return -EPIPE;
+	while (len && !pipe_full(pipe->head, pipe->tail, pipe->max_usage) && lend_next(ring, len, &buf)) {
+		ret = add_to_pipe(pipe, &buf); /* takes the buf, also if it fails */
+		if (WARN_ON_ONCE(ret < 0))
+			return done ? done : ret;
+		done += ret;
+		len -= ret;
+	}
+	return done;
+}
+
+/*
+ * The hook. The caller has the pipe's lock, a reader, and at least one free slot of the pipe, and wakes readers afterwards. A wait here
+ * keeps that lock, as that of a socket does: poll(2) the ring first if others use the pipe. A signal, also SIGKILL, ends the wait.
+ * Returns bytes, 0 at the end, -EAGAIN, -ERESTARTSYS, or -ENXIO without USPLICE_SETUP.
+ */
+ssize_t ring_splice_read(struct file *in, loff_t *ppos, struct pipe_inode_info *pipe, size_t len, unsigned int flags)
+{
+	struct ring *ring = ring_of(in);
+	ssize_t done = 0, ret;
+	bool end = false;
+
+	if (!READ_ONCE(ring->nr_slots))
+		return -ENXIO;
+	while (!done) {
+		if (lend_is_empty(ring, &end) && ring_nonblock(in, flags))
+			return -EAGAIN;
+		ret = wait_event_interruptible(ring->wait, !lend_is_empty(ring, &end));
+		if (ret || end)
+			return ret;
+		done = lend_push(ring, pipe, len);
+	}
+	return done;
+}
