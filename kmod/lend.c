@@ -9,6 +9,7 @@
  * time-out tells the program, and it is still not allowed to write to the page.
  */
 #include <linux/file.h>
+#include <linux/sched/signal.h>
 
 #include "ring.h"
 
@@ -167,47 +168,63 @@ static bool lend_is_empty(struct ring *ring, bool *ret_end)
 	return is_empty && !*ret_end;
 }
 
-/*
- * Push bufs until len bytes, the room or the orders are used up. 0: another splice out of the ring was faster. With the pipe's lock
- * nothing can fill it between the look and the push, so no buf is refused, and no byte lost.
- */
-static ssize_t lend_push(struct ring *ring, struct pipe_inode_info *pipe, size_t len)
+static bool lend_pipe_is_full(struct pipe_inode_info *pipe)
 {
-	struct pipe_buffer buf;
-	ssize_t done = 0, ret;
-
-	if (!pipe->readers)
-		return -EPIPE;
-	while (len && !pipe_full(pipe->head, pipe->tail, pipe->max_usage) && lend_next(ring, len, &buf)) {
-		ret = add_to_pipe(pipe, &buf); /* takes the buf, also if it fails */
-		if (WARN_ON_ONCE(ret < 0))
-			return done ? done : ret;
-		done += ret;
-		len -= ret;
-	}
-	return done;
+	return pipe_full(READ_ONCE(pipe->head), READ_ONCE(pipe->tail), READ_ONCE(pipe->max_usage));
 }
 
 /*
- * The hook. The caller has the pipe's lock, a reader, and at least one free slot of the pipe, and wakes readers afterwards. A wait here
- * keeps that lock, as that of a socket does: poll(2) the ring first if others use the pipe. A signal, also SIGKILL, ends the wait.
- * Returns bytes, 0 at the end, -EAGAIN, -ERESTARTSYS, or -ENXIO without USPLICE_SETUP.
+ * Wait for an order, and for room in the pipe, which others may have filled meanwhile. The pipe is not locked while this waits: a reader of
+ * the pipe gets its bytes, and only so do pages come back that the program waits for. 1 at the end of the orders, or -errno.
+ */
+static int lend_wait(struct ring *ring, struct pipe_inode_info *pipe, bool nonblock)
+{
+	bool end = false;
+	int ret;
+
+	while (lend_is_empty(ring, &end) || (!end && pipe->readers && lend_pipe_is_full(pipe))) {
+		if (nonblock)
+			return -EAGAIN;
+		pipe_unlock(pipe);
+		ret = wait_event_interruptible(ring->wait, !lend_is_empty(ring, &end));
+		if (!ret && !end)
+			ret = wait_event_interruptible(pipe->wr_wait,
+						       !lend_pipe_is_full(pipe) || !READ_ONCE(pipe->readers));
+		pipe_lock(pipe);
+		if (ret)
+			return ret;
+	}
+	if (!end && !pipe->readers) {
+		send_sig(SIGPIPE, current, 0);
+		return -EPIPE;
+	}
+	return end;
+}
+
+/*
+ * The hook. The caller has the pipe's lock, had a reader and a free slot of the pipe, and wakes readers afterwards. A signal, also SIGKILL, ends
+ * a wait. Returns bytes, 0 at the end, -EAGAIN, -ERESTARTSYS, -EPIPE, or -ENXIO without USPLICE_SETUP.
  */
 ssize_t ring_splice_read(struct file *in, loff_t *ppos, struct pipe_inode_info *pipe, size_t len, unsigned int flags)
 {
 	struct ring *ring = ring_of(in);
+	struct pipe_buffer buf;
 	ssize_t done = 0, ret;
-	bool end = false;
 
 	if (!READ_ONCE(ring->nr_slots))
 		return -ENXIO;
 	while (!done) {
-		if (lend_is_empty(ring, &end) && ring_nonblock(in, flags))
-			return -EAGAIN;
-		ret = wait_event_interruptible(ring->wait, !lend_is_empty(ring, &end));
-		if (ret || end)
-			return ret;
-		done = lend_push(ring, pipe, len);
+		ret = lend_wait(ring, pipe, ring_nonblock(in, flags));
+		if (ret)
+			return ret > 0 ? 0 : ret;
+		/* With the pipe's lock nothing can fill it between the look and the push: no buf is refused, and no byte lost. */
+		while (len && !lend_pipe_is_full(pipe) && lend_next(ring, len, &buf)) {
+			ret = add_to_pipe(pipe, &buf); /* takes the buf, also if it fails */
+			if (WARN_ON_ONCE(ret < 0))
+				return done ? done : ret;
+			done += ret;
+			len -= ret;
+		}
 	}
 	return done;
 }

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""ring_guest - kmod/ built for the kernel of a guest, and the guest that tests it, for tools/test-kernels."""
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+PROGRAMS = ["test_ring", "test_ring_take", "test_ring_module"]
+PROGRAM_SECONDS = 240
+MODULE = "usplice.ko"
+
+# A warning of the kernel is a panic here. "@" as in the other guests.
+INIT = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin CMOCKA_MESSAGE_OUTPUT=TAP RING_MODULE=/drivers/usplice.ko USPLICE=/programs/usplice
+mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t devtmpfs devtmpfs /dev && mkdir -p /tmp /var/tmp &&
+	mount -t tmpfs tmpfs /tmp && ip link set lo up && insmod /drivers/loop.ko && truncate -s 64M /disk &&
+	mke2fs -b 4096 -F /disk >/dev/null && mount -o loop -t ext4 /disk /var/tmp && insmod $RING_MODULE && dmesg -n 1 &&
+	for name in %s; do
+		echo "@begin $name"
+		timeout -s KILL %d /programs/$name 2>&1 </dev/null
+		echo "@end $name $?"
+	done && echo "@done"
+poweroff -f
+"""
+
+
+def output_of(command, **kwargs):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs).stdout
+
+
+def header_packages(deb):
+    """The packages that a module for the kernel in this .deb is built with, the one of its own configuration first."""
+    name = output_of(["dpkg-deb", "-f", deb, "Package"]).strip()
+    headers = name.replace("linux-image-", "linux-headers-", 1).removesuffix("-unsigned")
+    record = output_of(["apt-cache", "show", "--no-all-versions", headers])
+    return [headers, *re.findall(r"\b(linux-(?:headers|kbuild)-[^\s,(]+)", re.search(r"^Depends: .*", record, re.M).group())]
+
+
+def unpack_headers(deb, folder):
+    """The folder of the kernel's headers. Nothing is installed: the packages are unpacked, once, below the folder."""
+    own, *others = header_packages(deb)
+    top = (folder / own).resolve()
+    headers = top / "usr/src" / own
+    if not (top / "whole").exists():
+        shutil.rmtree(top, ignore_errors=True)
+        top.mkdir(parents=True)
+        for name in [own, *others]:
+            command = ["apt-get", "-q", "download", name]
+            package = output_of([*command, "--print-uris"]).split()[1]
+            output_of(command, cwd=folder)
+            output_of(["dpkg-deb", "-x", folder / package, top])
+        makefile = headers / "Makefile"  # includes that of the common headers where they would be installed
+        makefile.write_text(makefile.read_text().replace("/usr/src/", f"{top}/usr/src/"))
+        (top / "whole").touch()
+    return headers
+
+
+def build_module(source, deb, folder):
+    """usplice.ko for the kernel in this .deb, as bytes. Raises what subprocess raises; the output is in it."""
+    headers = unpack_headers(deb, folder)
+    work = headers.parents[2] / "kmod"
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(source, work)
+    # BTF would need pahole and the kernel as an ELF file. Warnings are errors here.
+    output_of(["make", "-C", work, f"-j{os.cpu_count()}", f"KDIR={headers}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "KCFLAGS=-Werror"])
+    return (work / MODULE).read_bytes()
+
+
+def init():
+    return (INIT % (" ".join(PROGRAMS), PROGRAM_SECONDS)).encode()
+
+
+def figures(output):
+    """What the programs measured, as rows of the table: lines "# figure NAME: VALUE"."""
+    return dict(re.findall(r"^# figure (.+): (.+)$", output, re.M))
