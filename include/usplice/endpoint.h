@@ -337,6 +337,8 @@ struct usp_side {
 #define USP_FILE_REWRITES 0x200u /* a file over a file that makes other bytes of those below */
 #define USP_FILE_HAS_POS \
 	0x400u /* pos is the offset in fd for the hooks, but callers have no positions: usp_sequence_open */
+#define USP_FILE_SIDE_BELOW \
+	0x800u /* a file over a file: the sides are those of the file below, whose hooks carry the bytes */
 #define USP_FILE_LOCKED_WRITES 0x80u /* only write(2) moves data and offset under one lock: no sink for splice(2) */
 
 /* How a file over a mapping is being read: file_ra_state of the kernel. Only the library reads and changes it. */

@@ -4,6 +4,7 @@
 #include "copy.h"
 #include "copy_attributes.h"
 #include "copy_blocks.h"
+#include "copy_framed.h"
 #include "copy_guard.h"
 #include "copy_size.h"
 #include "copy_sources.h"
@@ -105,6 +106,13 @@ static const struct option_row cat_options[] = {
 	 FIELD(resume)},
 	{"atomic", 0, NULL, "write a new file beside the sink, sync it, and put it\nin place only when it is whole",
 	 option_flag, FIELD(atomic)},
+	{"framed", 0, NULL,
+	 "send or receive in frames, between two copies, so that a\ncut is noticed: at the end that is a socket, or a pipe",
+	 option_flag, FIELD(framed)},
+	{"frame", 0, NULL, "the same for the sinks that are sockets or pipes", option_flag, FIELD(frame)},
+	{"unframe", 0, NULL, "the same for the source", option_flag, FIELD(unframe)},
+	{"frame-digest", 0, "ALG", "the digest of what is sent in frames, or none", copy_framed_parse_digest,
+	 FIELD(frame_digest)},
 	{"no-clobber", 0, NULL, "refuse to copy onto a file that exists", option_flag, FIELD(no_clobber)},
 	{"overwrite", 0, NULL, "overwrite also several files without a question", option_flag, FIELD(overwrite)},
 	{"sync", 0, NULL, "bring the bytes to the storage before the end", option_flag, FIELD(sync)},
@@ -207,6 +215,8 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return "--append, --resume, --atomic and --seek exclude each other";
 	if (copy_guard_check(request))
 		return copy_guard_check(request);
+	if (copy_framed_check(request))
+		return copy_framed_check(request);
 	if (copy_sources_check(request))
 		return copy_sources_check(request);
 	if (copy_size_check(request))

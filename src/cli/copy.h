@@ -37,6 +37,8 @@ struct copy_request {
 	enum usp_sparse sparse;
 	unsigned preserve; /* ATTRIBUTE_* */
 	bool append, atomic, resume, sync, drop_cache, stop_at_size;
+	bool framed, frame, unframe;
+	const char *frame_digest; /* of what is sent, or NULL */
 	bool no_clobber, overwrite;
 	bool no_splice, require_zero_copy, snapshot, no_batch;
 	bool continue_on_error;
@@ -68,6 +70,7 @@ struct copy_sink {
 	int number;			/* of its descriptor: copy_inherited */
 	bool is_inherited;		/* opened by another process */
 	bool is_new;			/* this run made the file */
+	bool is_framed;			/* its bytes go in frames: copy_framed */
 	bool is_cut_late;		/* cut the rest of an old file after the run, not before */
 	char error[COPY_ERROR_MAX];	/* "" without an error */
 	int code;			/* its errno value, negative; 0 without an error */
@@ -99,6 +102,8 @@ struct copy {
 	int64_t to_skip;	/* bytes of a source without positions that --skip reads and throws away */
 	struct usp_hop skipped; /* what was read and not copied, as for --skip: not part of the report */
 	struct usp_hop skipped_stages[STAGES_DECODERS]; /* the same of the lowest stages */
+	bool is_unframed;				/* the source comes in frames */
+	int64_t expected;				/* bytes that its sender expects to send, or -1 */
 	int64_t resumed;				/* bytes that the sink of --resume has already */
 	_Atomic(const char *) opening;			/* the spec that is being opened, or NULL */
 	struct watch watch;

@@ -90,10 +90,17 @@ static int check_resume(const struct copy *copy)
 {
 	const struct copy_sink *sink = &copy->sinks[0];
 
-	if (!S_ISREG(copy->source_object.st_mode))
+	if (copy->is_unframed && (copy->request->skip > 0 || copy->request->count >= 0))
+		return copy_usage("source", copy->request->source,
+				  "is continued as a whole, so --resume excludes --skip and --count");
+	if (copy->is_unframed && (copy->request->digests.nr > 0 || sink->is_inherited || sink->is_framed))
+		return copy_usage(
+			"source", copy->request->source,
+			"comes in frames, so --resume is possible only into a file that the command opens, and without digests");
+	if (!copy->is_unframed && !S_ISREG(copy->source_object.st_mode))
 		return copy_usage("source", copy->request->source,
 				  "is not a regular file, so --resume is not possible");
-	if (sink->has_peer || (sink->file && !S_ISREG(sink->object.st_mode)))
+	if (!sink->is_framed && (sink->has_peer || (sink->file && !S_ISREG(sink->object.st_mode))))
 		return copy_usage("sink", sink->spec, "is not a regular file, so --resume is not possible");
 	return CLI_DONE;
 }

@@ -11,6 +11,7 @@
 #include "cli.h"
 #include "copy.h"
 #include "copy_blocks.h"
+#include "copy_framed.h"
 #include "copy_guard.h"
 #include "copy_rescue.h"
 #include "copy_sources.h"
@@ -73,7 +74,7 @@ static int open_source(struct copy *copy, enum open_round round)
 	struct open_door door = {"source", copy->request->source, copy->source_name, copy->source_address};
 	const struct usp_open_params params = {
 		.size = sizeof(params),
-		.mode = USP_READ,
+		.mode = USP_READ | copy_framed_mode(copy, NULL),
 		.no_peer = round == OPEN_LOOK,
 		.listening = open_note_door,
 		.listening_arg = &door,
@@ -135,7 +136,8 @@ static struct usp_open_params open_sink_params(const struct copy *copy, const st
 {
 	return (struct usp_open_params){
 		.size = sizeof(struct usp_open_params),
-		.mode = copy->request->resume && !sink->is_inherited ? USP_READ | USP_WRITE : USP_WRITE,
+		.mode = USP_WRITE | copy_framed_mode(copy, sink) |
+			(copy->request->resume && !sink->is_inherited && !sink->is_framed ? USP_READ : 0),
 		.creat_mode = (int)(open_mode(copy) | S_IFREG), /* not 0, which would mean 0666 */
 		.no_create = round != OPEN_MAKE,
 		.keep_bytes = true,
@@ -309,10 +311,11 @@ int copy_open(struct copy *copy)
 	const struct copy_request *request = copy->request;
 	int code = host_port_check(request->source, request->sinks, request->nr_sinks);
 
+	if (code == CLI_DONE)
+		code = copy_framed_choose(copy);
 	if (code != CLI_DONE)
 		return code;
 	code = open_all(copy);
-
 	if (code == CLI_DONE)
 		code = copy_blocks_open(copy);
 	if (code == CLI_DONE)

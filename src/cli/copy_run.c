@@ -6,6 +6,7 @@
 #include "copy_attributes.h"
 #include "copy_blocks.h"
 #include "copy_digest.h"
+#include "copy_framed.h"
 #include "copy_progress.h"
 #include "copy_rescue.h"
 #include "copy_sources.h"
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <usplice/framed.h>
 
 /* --- The pump ------------------------------------------------------------------------------------------ */
 
@@ -202,9 +204,13 @@ static bool run_is_no_news(const struct copy *copy, const struct copy_sink *sink
 
 static void run_tell_sink(const struct copy *copy, struct copy_sink *sink, const struct usp_sink_status *status)
 {
+	const char *told = usp_framed_failure(sink->file);
 	char why[COPY_ERROR_MAX];
 
-	run_error_text(copy, status->error, why);
+	if (told)
+		snprintf(why, sizeof(why), "%s", told);
+	else
+		run_error_text(copy, status->error, why);
 	if (run_is_no_news(copy, sink, status->error))
 		copy_note_sink(sink, status->error, why);
 	else
@@ -383,6 +389,11 @@ static int run_judge_source(struct copy *copy, const struct usp_pump_status *sta
 		return CLI_SOURCE;
 	}
 	copy->source_error = status->source_error;
+	if (usp_framed_failure(copy->source)) {
+		source = copy_sources_place(copy, (int64_t)copy_digest_input(copy, status->bytes), &at);
+		message_say("source %s: at byte %lld: %s", source, at, usp_framed_failure(copy->source));
+		return CLI_SOURCE;
+	}
 	if (copy_digest_say_damaged(copy, status->source_error) ||
 	    (status->source_error == -EBADMSG && copy_digest_say_wrong(copy, status->bytes)))
 		return CLI_SOURCE;
@@ -425,6 +436,20 @@ static int run_refused_by_kernel(const struct copy *copy)
 	return CLI_WOULD_COPY;
 }
 
+/* Tell the receivers of framed sinks why there will be no end mark. */
+static void run_give_up(const struct copy *copy, const struct usp_pump_status *status)
+{
+	const char *why = copy->source ? usp_framed_failure(copy->source) : NULL;
+	char text[COPY_ERROR_MAX];
+
+	if (status->source_error < 0)
+		snprintf(text, sizeof(text), "its source failed: %s", why ? why : strerror(-status->source_error));
+	else
+		snprintf(text, sizeof(text), "%s",
+			 watch_signo(&copy->watch) != 0 ? "it was stopped by a signal" : "another sink failed");
+	copy_framed_give_up(copy, text);
+}
+
 /* Finish what can be finished, and say what failed: an exit code. */
 static int run_judge(struct copy *copy, int result)
 {
@@ -440,6 +465,8 @@ static int run_judge(struct copy *copy, int result)
 		return run_refused_by_kernel(copy);
 	is_whole = run_is_whole(copy, result, &status);
 	code = run_judge_source(copy, &status, is_whole);
+	if (!is_whole)
+		run_give_up(copy, &status);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		if (!run_finish_sink(copy, &copy->sinks[i], i, is_whole) && code == CLI_DONE)
 			code = CLI_SINK;
@@ -574,6 +601,7 @@ int copy_main(const struct copy_request *request)
 		.count = request->count,
 		.source_was = -1,
 		.total = -1,
+		.expected = -1,
 		.sinks = calloc(request->nr_sinks, sizeof(struct copy_sink)),
 		.watch = {.status = copy_on_status, .kill = run_on_kill},
 		.list_fd = -1,
@@ -596,6 +624,7 @@ int copy_main(const struct copy_request *request)
 	if (error < 0 && copy.progress.is_on)
 		message_say("no progress is shown, because no thread can be had: %s", strerror(-error));
 	code = run_all(&copy);
+	copy_framed_answer(&copy, code);
 	run_close(&copy);
 	watch_end(&copy.watch);
 	return code;

@@ -2,6 +2,7 @@
 /* copy_seek - bring the open endpoints of a copy to where it begins. The last step is to cut old files. */
 #include "cli.h"
 #include "copy.h"
+#include "copy_framed.h"
 #include "copy_size.h"
 #include "resume.h"
 
@@ -208,10 +209,12 @@ int copy_seek(struct copy *copy)
 		code = seek_skip(copy);
 	if (code == CLI_DONE) {
 		copy_size_stop(copy);
-		code = copy_size_check_room(copy);
+		code = copy_framed_open(copy, copy_size_total(copy));
 	}
+	if (code == CLI_DONE)
+		code = copy_size_check_room(copy);
 	if (code == CLI_DONE && copy->request->resume)
-		code = seek_resume(copy);
+		code = copy_framed_resumes(copy) ? copy_framed_resume(copy) : seek_resume(copy);
 	for (i = 0; i < copy->request->nr_sinks && code == CLI_DONE; i++)
 		code = seek_truncate(copy, &copy->sinks[i]);
 	if (code == CLI_DONE)

@@ -52,6 +52,8 @@ static int64_t size_to_come(const struct copy *copy)
 {
 	int64_t left = stages_are_asked_for(&copy->request->stages) ? -1 : size_left(copy);
 
+	if (left < 0 && !stages_are_asked_for(&copy->request->stages) && copy->expected > copy->resumed + copy->to_skip)
+		left = copy->expected - copy->resumed - copy->to_skip; /* a framed source has told it */
 	return left >= 0 && copy->count >= 0 && copy->count < left ? copy->count : left;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <usplice/framed.h>
 
 #define RESUME_CHUNK (256 * 1024)
 
@@ -77,4 +78,25 @@ enum resume_result resume_compare(struct usp_file *source, int64_t off, struct u
 		result = resume_compare_into(source, off, sink, count, watch, buffers, ret_at);
 	free(buffers);
 	return result;
+}
+
+enum resume_result resume_see(struct usp_file *file, int64_t off, int64_t len, struct usp_file *framed,
+			      const struct watch *watch, int64_t *ret_at)
+{
+	unsigned char *buffer = malloc(RESUME_CHUNK);
+	int64_t at = 0;
+	ssize_t has = buffer ? 1 : -ENOMEM;
+
+	while (has > 0 && (len < 0 || at < len) && watch_signo(watch) == 0) {
+		size_t wanted = len >= 0 && len - at < RESUME_CHUNK ? (size_t)(len - at) : RESUME_CHUNK;
+
+		has = resume_read(file, buffer, wanted, off + at);
+		if (has > 0) {
+			at += has;
+			has = usp_framed_see(framed, buffer, (size_t)has) < 0 ? -EINVAL : has;
+		}
+	}
+	free(buffer);
+	*ret_at = has < 0 ? has : at;
+	return has < 0 ? RESUME_SOURCE_FAILED : watch_signo(watch) != 0 ? RESUME_STOPPED : RESUME_SAME;
 }

@@ -24,4 +24,11 @@ enum resume_result {
 enum resume_result resume_compare(struct usp_file *source, int64_t off, struct usp_file *sink, int64_t count,
 				  const struct watch *watch, int64_t *ret_at);
 
+/*
+ * Show len bytes of a file from off on, or all to its end (-1), to the digest of a framed stream (usp_framed_see). *ret_at
+ * is how many there were, or -errno. Positions do not change.
+ */
+enum resume_result resume_see(struct usp_file *file, int64_t off, int64_t len, struct usp_file *framed,
+			      const struct watch *watch, int64_t *ret_at);
+
 #endif

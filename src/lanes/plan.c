@@ -18,6 +18,7 @@
 #include "lanes/kpipe.h"
 #include "lanes/probe.h"
 #include "mm/mapping.h"
+#include "splice/file.h"
 #include "splice/hole.h"
 
 #define PLAN_FIFO_BYTES ((size_t)1 << 20) /* pipe-max-size of an unprivileged user, and the fastest */
@@ -58,7 +59,7 @@ static void plan_probe(struct usp_plan_hop *hop)
 	if (hop->is_probed)
 		return;
 	if (hop->side == USP_READ || !plan_drops(hop->file))
-		usp_probe(hop->file, hop->side, &found);
+		usp_probe(usp_file_carrier(hop->file), hop->side, &found);
 	hop->probed_way = (uint8_t)found.way;
 	hop->probed_reason = found.reason;
 	hop->is_probed = true;
@@ -75,7 +76,7 @@ static void plan_expect_kernel(struct usp_plan_hop *hop, bool may_probe)
 /* Expect the way of a file's own hooks: known if they are helpers of the core. */
 static void plan_expect_user(struct usp_plan_hop *hop)
 {
-	const struct usp_file_ops *ops = hop->file->ops;
+	const struct usp_file_ops *ops = usp_file_carrier(hop->file)->ops;
 	bool is_source = hop->side == USP_READ;
 	enum usp_way way;
 
@@ -127,7 +128,7 @@ static bool plan_all_fit(const struct usp_plan *plan)
 	for (unsigned i = 0; i < plan->nr_hops; i++) {
 		const struct usp_plan_hop *hop = &plan->hops[i];
 
-		if (!plan_fits(hop) || (hop->side == USP_WRITE && usp_kpipe_is_refused(hop->file)))
+		if (!plan_fits(hop) || (hop->side == USP_WRITE && usp_kpipe_is_refused(usp_file_carrier(hop->file))))
 			return false;
 	}
 	return true;

@@ -160,6 +160,8 @@ int64_t usp_file_seek(struct usp_file *file, int64_t off, int whence)
 
 struct usp_side *usp_file_side(const struct usp_file *file, unsigned side)
 {
+	if (file->traits & USP_FILE_SIDE_BELOW)
+		file = file->below;
 	return (struct usp_side *)&file->sides[side & USP_READ ? 0 : 1];
 }
 
@@ -469,11 +471,17 @@ static ssize_t file_reconcile_read(struct usp_file *in, int64_t start, int64_t *
 	return ret;
 }
 
+/* Return the lane that replaces the hooks of a file. One whose side is that of the file below calls the door of that. */
+static const struct usp_lane *file_lane(const struct usp_file *file, unsigned side)
+{
+	return file->traits & USP_FILE_SIDE_BELOW ? NULL : usp_file_side(file, side)->lane;
+}
+
 /* Call the hook of the lane that the file is on now. */
 static ssize_t file_splice_read_once(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len,
 				     unsigned flags)
 {
-	const struct usp_lane *lane = usp_file_side(in, USP_READ)->lane;
+	const struct usp_lane *lane = file_lane(in, USP_READ);
 	ssize_t (*hook)(struct usp_file *, int64_t *, struct usp_pipe *, size_t, unsigned) =
 		lane ? lane->splice_read : in->ops->splice_read;
 	size_t before = pipe->turn_bytes; /* only the holder of the write turn changes it */
@@ -507,7 +515,7 @@ ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe 
 
 ssize_t usp_file_splice_write(struct usp_pipe *pipe, struct usp_file *out, int64_t *pos, size_t len, unsigned flags)
 {
-	const struct usp_lane *lane = usp_file_side(out, USP_WRITE)->lane;
+	const struct usp_lane *lane = file_lane(out, USP_WRITE);
 	ssize_t (*hook)(struct usp_pipe *, struct usp_file *, int64_t *, size_t, unsigned);
 	ssize_t ret;
 

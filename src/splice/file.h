@@ -22,6 +22,12 @@ int usp_file_wait(struct usp_file *file, unsigned side);
 ssize_t usp_file_try_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
 ssize_t usp_file_try_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);
 
+/* Return the file whose hooks carry the bytes of a side: that below, with USP_FILE_SIDE_BELOW. */
+static inline struct usp_file *usp_file_carrier(struct usp_file *file)
+{
+	return file->traits & USP_FILE_SIDE_BELOW ? file->below : file;
+}
+
 /* Tell whether *pos is an offset for the hooks of a file that is read. */
 static inline bool usp_file_has_pos(const struct usp_file *file)
 {
