@@ -50,10 +50,12 @@ static int64_t size_left(const struct copy *copy)
 /* Return what will come of a source whose bytes no stage rewrites, at most count. -1: not known. */
 static int64_t size_to_come(const struct copy *copy)
 {
-	int64_t left = stages_are_asked_for(&copy->request->stages) ? -1 : size_left(copy);
+	int64_t left = size_left(copy), seen = copy->resumed + copy->to_skip;
 
-	if (left < 0 && !stages_are_asked_for(&copy->request->stages) && copy->expected > copy->resumed + copy->to_skip)
-		left = copy->expected - copy->resumed - copy->to_skip; /* a framed source has told it */
+	if (stages_are_asked_for(&copy->request->stages))
+		return -1;
+	if (left < 0 && copy->expected > seen)
+		left = copy->expected - seen; /* a framed source has told it */
 	return left >= 0 && copy->count >= 0 && copy->count < left ? copy->count : left;
 }
 
