@@ -157,15 +157,13 @@ static bool lend_next(struct ring *ring, size_t len, struct pipe_buffer *ret_buf
 	return true;
 }
 
+/* Tell whether there is nothing to lend yet. Without the lock. */
 static bool lend_is_empty(struct ring *ring, bool *ret_end)
 {
-	bool is_empty;
+	bool has_ended = ring_has_ended(ring), is_empty = list_empty_careful(&ring->queued);
 
-	mutex_lock(&ring->lock);
-	is_empty = list_empty(&ring->queued);
-	*ret_end = is_empty && ring->has_ended;
-	mutex_unlock(&ring->lock);
-	return is_empty && !*ret_end;
+	*ret_end = is_empty && has_ended;
+	return is_empty && !has_ended;
 }
 
 static bool lend_pipe_is_full(struct pipe_inode_info *pipe)

@@ -56,7 +56,7 @@ static __poll_t ring_poll(struct file *file, poll_table *table)
 
 	poll_wait(file, &ring->wait, table);
 	mutex_lock(&ring->lock);
-	if (!list_empty(&ring->news))
+	if (!list_empty(&ring->news) || (ring->has_ended && !ring->stat.nr_out))
 		events |= EPOLLPRI;
 	if (!list_empty(&ring->queued) || ring->has_ended)
 		events |= EPOLLIN | EPOLLRDNORM;
@@ -82,7 +82,7 @@ static long ring_do_setup(struct ring *ring, void __user *arg)
 static long ring_do_end(struct ring *ring)
 {
 	mutex_lock(&ring->lock);
-	ring->has_ended = true;
+	smp_store_release(&ring->has_ended, true);
 	mutex_unlock(&ring->lock);
 	wake_up_interruptible(&ring->wait);
 	return 0;

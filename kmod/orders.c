@@ -104,19 +104,16 @@ static ssize_t orders_read_batch(struct ring *ring, struct iov_iter *to)
 	mutex_lock(&ring->lock);
 	orders_heard(ring, told, nr, nr_heard);
 	mutex_unlock(&ring->lock);
+	if (ring_has_ended(ring))
+		wake_up_interruptible(&ring->wait); /* another reader may be at the end now */
 	return nr && !nr_heard ? -EFAULT : (ssize_t)(nr_heard * sizeof(struct usplice_news));
 }
 
-/* True if a reader has to wait. */
+/* True if a reader has to wait, or is at the end: all slots are back, and no order will come. Without the lock. */
 static bool orders_no_news(struct ring *ring, bool *ret_end)
 {
-	bool no_news;
-
-	mutex_lock(&ring->lock);
-	no_news = list_empty(&ring->news);
-	*ret_end = no_news && ring->has_ended && !ring->stat.nr_out;
-	mutex_unlock(&ring->lock);
-	return no_news;
+	*ret_end = ring_has_ended(ring) && !READ_ONCE(ring->stat.nr_out);
+	return list_empty_careful(&ring->news);
 }
 
 /* read(2): -EINVAL if not even one piece of news fits, 0 if there will be no more. */

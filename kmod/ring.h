@@ -77,6 +77,15 @@ static inline struct ring *ring_of(struct file *file)
 	return file->private_data;
 }
 
+/*
+ * These look without ring->lock, for the condition of a wait, which must not sleep. There are no orders behind USPLICE_END, so
+ * who sees the end first, and an empty list of orders then, misses none.
+ */
+static inline bool ring_has_ended(struct ring *ring)
+{
+	return smp_load_acquire(&ring->has_ended);
+}
+
 static inline bool ring_nonblock(struct file *file, unsigned int flags)
 {
 	return flags & SPLICE_F_NONBLOCK || file->f_flags & O_NONBLOCK;

@@ -107,14 +107,12 @@ static int take_actor(struct pipe_inode_info *pipe, struct pipe_buffer *buf, str
 	return take_copy(take, buf, sd);
 }
 
+/* Tell whether there is a slot to fill. Without the lock. */
 static bool take_has_room(struct ring *ring, bool *ret_end)
 {
-	bool has_room;
+	bool has_ended = ring_has_ended(ring), has_room = !list_empty_careful(&ring->offered);
 
-	mutex_lock(&ring->lock);
-	has_room = !list_empty(&ring->offered);
-	*ret_end = !has_room && ring->has_ended;
-	mutex_unlock(&ring->lock);
+	*ret_end = !has_room && has_ended;
 	return has_room;
 }
 

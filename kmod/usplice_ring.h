@@ -12,7 +12,7 @@
  *                    pipe became the page of the slot, USPLICE_COPIED if its bytes were copied.
  *   USPLICE_CANCEL   a slot that was handed over, and that no splice has begun to use, comes back (USPLICE_CANCELLED).
  *
- * poll(2): POLLPRI there is news, POLLIN a splice out of the ring finds bytes or the end, POLLOUT a splice into it finds a slot.
+ * poll(2): POLLPRI there is news or their end, POLLIN a splice out of the ring finds bytes or the end, POLLOUT a splice into it finds a slot.
  */
 #ifndef USPLICE_RING_H
 #define USPLICE_RING_H
