@@ -100,6 +100,7 @@ int usp_sys_setsockopt(int fd, int level, int name, const void *value, socklen_t
 int usp_sys_shutdown(int fd, int how);
 int usp_sys_socketpair(int domain, int type, int ret_fds[2]);
 int usp_sys_bytes_unsent(int fd); /* SIOCOUTQ: for TCP, bytes not acknowledged by the peer */
+int64_t usp_sys_dropped(int fd);  /* SO_MEMINFO: datagrams that came and found no room in the queue of a socket */
 /* A network device by its number: a flag or a feature of it (1, 0, or -errno). fd is any socket of its namespace. */
 int usp_sys_device_is_loopback(int fd, unsigned index);
 int usp_sys_device_has(int fd, unsigned index, unsigned ethtool_get); /* ETHTOOL_GSG, ETHTOOL_GTXCSUM */

@@ -2,6 +2,7 @@
 /* sys_socket - the system calls of sockets, and what network devices say of themselves. */
 #include <errno.h>
 #include <linux/ethtool.h>
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -10,6 +11,10 @@
 #include <unistd.h>
 
 #include "base/sys_door.h"
+
+#ifndef SO_MEMINFO
+#define SO_MEMINFO 55
+#endif
 
 #ifndef SO_NETNS_COOKIE /* newer than the oldest supported headers */
 #define SO_NETNS_COOKIE 71
@@ -149,6 +154,17 @@ int usp_sys_shutdown(int fd, int how)
 int usp_sys_socketpair(int domain, int type, int ret_fds[2])
 {
 	return (int)sys_result(socketpair(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret_fds));
+}
+
+int64_t usp_sys_dropped(int fd)
+{
+	uint32_t numbers[SK_MEMINFO_VARS] = {0};
+	socklen_t len = sizeof(numbers);
+	int result = (int)sys_result(getsockopt(fd, SOL_SOCKET, SO_MEMINFO, numbers, &len));
+
+	if (result < 0)
+		return result;
+	return len > SK_MEMINFO_DROPS * sizeof(numbers[0]) ? (int64_t)numbers[SK_MEMINFO_DROPS] : -ENOTSUP;
 }
 
 int usp_sys_bytes_unsent(int fd)

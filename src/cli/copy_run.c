@@ -191,6 +191,8 @@ static void run_error_text(const struct copy *copy, int error, char text[COPY_ER
 		snprintf(text, COPY_ERROR_MAX, "the copy was not done after %g s", (double)request->total_ns / 1e9);
 	else if (error == -ETIMEDOUT && request->idle_ns > 0 && copy->seconds >= (double)request->idle_ns / 1e9)
 		snprintf(text, COPY_ERROR_MAX, "nothing moved for %g s", (double)request->idle_ns / 1e9);
+	else if (error == -ECONNREFUSED) /* connections are made by now: the answer to a datagram */
+		snprintf(text, COPY_ERROR_MAX, "nobody takes datagrams there, so at least one was lost");
 	else
 		snprintf(text, COPY_ERROR_MAX, "%s",
 			 error == -ESTALE ? "it is another file now than when the copy began" : strerror(-error));
@@ -543,6 +545,8 @@ static int run_all(struct copy *copy)
 	copy_progress_end(copy, code == CLI_DONE);
 	if (copy->request->verbose && copy->pump)
 		report_say(copy);
+	if (copy->pump)
+		report_say_lost(copy);
 	if (copy->request->drop_cache && !copy->request->quiet && copy->pump)
 		report_say_caches(copy);
 	if (!copy->request->json)

@@ -92,7 +92,8 @@ static void report_json_hop(FILE *out, const struct copy *copy, unsigned index)
 	json_put(out, hop.lane);
 	putc(',', out);
 	ways_json(out, hop.bytes);
-	fprintf(out, ",\"holes\":%llu,\"reason\":", (unsigned long long)hop.holes);
+	fprintf(out, ",\"holes\":%llu,\"lost\":%llu,\"reason\":", (unsigned long long)hop.holes,
+		(unsigned long long)hop.lost);
 	json_put(out, ways_reason(&hop, reason));
 	putc('}', out);
 }
@@ -263,6 +264,17 @@ void report_say_caches(const struct copy *copy)
 	report_say_cached("source", copy->request->source, source.cached);
 	for (i = 0; usp_pump_sink_status(copy->pump, i, &sink) == 0; i++)
 		report_say_cached("sink", copy->sinks[i].spec, sink.cached);
+}
+
+void report_say_lost(const struct copy *copy)
+{
+	struct usp_hop hop;
+
+	if (report_hop(copy, 0, &hop) && hop.lost > 0)
+		message_say(
+			"source %s: %llu %s lost here, because this socket had no room; the network may have lost more",
+			copy->request->source, (unsigned long long)hop.lost,
+			hop.lost == 1 ? "datagram was" : "datagrams were");
 }
 
 void report_say(const struct copy *copy)

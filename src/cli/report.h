@@ -14,6 +14,9 @@ void report_say(const struct copy *copy);
 /* Say of which files the page cache has something all the same, after a run with --drop-cache. */
 void report_say_caches(const struct copy *copy);
 
+/* Say how many datagrams of the source were lost at its socket, if any were. Others may have been lost before. */
+void report_say_lost(const struct copy *copy);
+
 /*
  * Write one JSON object on one line, described in usplice-copy(1). 0, or -1 after saying that it
  * could not be written to name.

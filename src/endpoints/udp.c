@@ -10,6 +10,8 @@
 #include "endpoints/spec.h"
 #include "splice/sock.h"
 
+#define UDP_TEXT_MAX 128 /* an address */
+
 /* The descriptor, or -errno. */
 static int udp_socket(const struct addrinfo *address, bool is_listener)
 {
@@ -72,6 +74,19 @@ static int udp_parse_give_up(const struct usp_spec *spec, uint64_t *ret_give_up,
 	return -EINVAL;
 }
 
+/* Tell the caller where a listener is. */
+static void udp_tell(const struct usp_open_params *params, int fd)
+{
+	struct sockaddr_storage address;
+	socklen_t len = sizeof(address);
+	char text[UDP_TEXT_MAX];
+
+	if (!params->listening || usp_sys_getsockname(fd, (struct sockaddr *)&address, &len) < 0)
+		return;
+	usp_addr_print((const struct sockaddr *)&address, len, text, sizeof(text));
+	params->listening(params->listening_arg, text);
+}
+
 static int udp_connect_or_bind(const struct usp_spec *spec, const struct usp_open_params *params, bool is_listener,
 			       const char **ret_why)
 {
@@ -87,6 +102,8 @@ static int udp_connect_or_bind(const struct usp_spec *spec, const struct usp_ope
 		return ret < 0 ? ret : -EINPROGRESS;
 	ret = udp_socket_any(list, is_listener);
 	freeaddrinfo(list);
+	if (ret >= 0 && is_listener)
+		udp_tell(params, ret);
 	if (ret == -EADDRINUSE)
 		*ret_why = "somebody else listens there";
 	else if (ret == -EADDRNOTAVAIL)

@@ -194,6 +194,19 @@ void usp_file_reaccount(struct usp_file *file, unsigned side, size_t len, const 
 	usp_file_account(file, side, USP_REWRITTEN, len, reason);
 }
 
+/*
+ * Return how many datagrams came to a socket of ours and found no room. A socket that others have was told of some before
+ * we came.
+ */
+static uint64_t file_lost(const struct usp_file *file, unsigned side)
+{
+	bool may_lose = side & USP_READ && file->mode & USP_READ && file->traits & USP_FILE_DATAGRAM &&
+			!(file->traits & USP_FILE_SHARED) && file->fd >= 0;
+	int64_t nr = may_lose ? usp_sys_dropped(file->fd) : 0;
+
+	return nr > 0 ? (uint64_t)nr : 0;
+}
+
 void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *ret_hop)
 {
 	const struct usp_side *of = usp_file_side(file, side);
@@ -202,6 +215,7 @@ void usp_file_hop(const struct usp_file *file, unsigned side, struct usp_hop *re
 
 	hop.nr_calls = atomic_load_explicit(usp_u64(&account->nr_calls), memory_order_relaxed);
 	hop.holes = atomic_load_explicit(usp_u64(&account->holes), memory_order_relaxed);
+	hop.lost = file_lost(file, side);
 	for (unsigned way = 0; way < USP_NR_WAYS; way++) {
 		hop.bytes[way] = atomic_load_explicit(usp_u64(&account->bytes[way]), memory_order_relaxed);
 		hop.reason[way] = atomic_load_explicit(usp_text_of(&account->reason[way]), memory_order_relaxed);

@@ -93,6 +93,7 @@
 	X(usp_sys_shutdown, false, ENOBUFS, ENOTCONN)                                                                 \
 	X(usp_sys_socketpair, false, EMFILE, ENFILE)                                                                  \
 	X(usp_sys_bytes_unsent, false, EINVAL)                                                                        \
+	X(usp_sys_dropped, false, ENOPROTOOPT)                                                                        \
 	X(usp_sys_at_mark, false, EINVAL)                                                                             \
 	X(usp_sys_unlink, false, EACCES, ENOENT)                                                                      \
 	X(usp_sys_fchmod, false, ENOENT, EPERM)                                                                       \

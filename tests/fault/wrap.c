@@ -135,6 +135,7 @@ WRAP(int, usp_sys_setsockopt, (int fd, int level, int name, const void *value, s
 WRAP(int, usp_sys_shutdown, (int fd, int how), (fd, how))
 WRAP(int, usp_sys_socketpair, (int domain, int type, int ret_fds[2]), (domain, type, ret_fds))
 WRAP(int, usp_sys_bytes_unsent, (int fd), (fd))
+WRAP(int64_t, usp_sys_dropped, (int fd), (fd))
 WRAP(int, usp_sys_at_mark, (int fd), (fd))
 WRAP(int, usp_sys_unlink, (const char *path), (path))
 WRAP(int, usp_sys_fchmod, (int fd, unsigned mode), (fd, mode))
