@@ -47,3 +47,12 @@ bool usp_endpoint_has_option(const struct usp_endpoint *endpoint, const char *na
 	}
 	return false;
 }
+
+bool usp_endpoint_may_have_option(const struct usp_endpoint *endpoint, const char *name, size_t len)
+{
+	bool may = usp_endpoint_has_option(endpoint, name, len);
+
+	for (unsigned i = 0; endpoint == &usp_regular_endpoint && i < usp_array_len(endpoints) && !may; i++)
+		may = !endpoints[i]->scheme && usp_endpoint_has_option(endpoints[i], name, len);
+	return may;
+}

@@ -43,6 +43,9 @@ const struct usp_endpoint *usp_endpoint_of(mode_t type);
 /* Tell whether the endpoint has an option of that name; name has len letters. */
 bool usp_endpoint_has_option(const struct usp_endpoint *endpoint, const char *name, size_t len);
 
+/* The same for a spec. What a path names is not known yet: it may have the options of any file. */
+bool usp_endpoint_may_have_option(const struct usp_endpoint *endpoint, const char *name, size_t len);
+
 /* Check a mode: USP_READ, USP_WRITE, or both. */
 static inline bool usp_endpoint_can_mode(unsigned mode)
 {

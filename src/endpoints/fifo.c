@@ -4,11 +4,14 @@
 #include <fcntl.h>
 
 #include "base/sys.h"
+#include "base/wait.h"
 #include "endpoints/endpoints.h"
 #include "endpoints/spec.h"
 #include "lanes/probe.h"
 #include "splice/fd.h"
 
+#define FIFO_PAUSE_MIN_NS 1000000
+#define FIFO_PAUSE_MAX_NS 100000000
 #define FIFO_TRAITS (USP_FILE_SPLICEABLE | USP_FILE_POLLABLE | USP_FILE_SIGPIPE)
 
 static const struct usp_file_ops fifo_ops = {
@@ -54,13 +57,49 @@ static int fifo_adopt(int fd, const struct stat *st, unsigned mode, unsigned tra
 	return 0;
 }
 
+/* Open for writing as soon as there is a reader. */
+static int fifo_open_writer(const char *path, uint64_t give_up)
+{
+	int64_t pause = FIFO_PAUSE_MIN_NS;
+	int fd, ret;
+
+	while ((fd = usp_sys_open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY, 0)) == -ENXIO) {
+		if (usp_sys_now_ns() >= give_up)
+			return -ETIMEDOUT;
+		ret = usp_sys_poll(NULL, 0, pause);
+		if (ret < 0)
+			return ret;
+		pause = pause * 2 < FIFO_PAUSE_MAX_NS ? pause * 2 : FIFO_PAUSE_MAX_NS;
+	}
+	return fd;
+}
+
+/* Open for reading, and wait for the first byte, or for the end of a writer that wrote none. */
+static int fifo_open_reader(const char *path, uint64_t give_up)
+{
+	int fd = usp_sys_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	int ret = fd < 0 ? fd : usp_wait_until(fd, POLLIN, give_up);
+
+	if (fd >= 0 && ret < 0)
+		usp_sys_close(fd);
+	return ret < 0 ? ret : fd;
+}
+
+static int fifo_open_until(const char *path, unsigned mode, uint64_t give_up)
+{
+	return mode & USP_WRITE ? fifo_open_writer(path, give_up) : fifo_open_reader(path, give_up);
+}
+
 /*
  * Open as fifo(7) says: wait for the other side, unless mode has both. The new description is not
  * shared: set O_NONBLOCK.
  */
-static int fifo_open_fd(const char *path, unsigned mode)
+static int fifo_open_fd(const char *path, unsigned mode, uint64_t give_up)
 {
-	int fd = usp_sys_open_waiting(path, usp_fd_access(mode) | O_NOCTTY), flags;
+	bool is_timed = give_up != USP_NEVER && mode != (USP_READ | USP_WRITE);
+	int fd = is_timed ? fifo_open_until(path, mode, give_up)
+			  : usp_sys_open_waiting(path, usp_fd_access(mode) | O_NOCTTY);
+	int flags;
 
 	if (fd < 0)
 		return fd;
@@ -77,10 +116,18 @@ static int fifo_open_fd(const char *path, unsigned mode)
 static int fifo_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
 		     const char **ret_why)
 {
-	int fd = params->no_peer ? -EINPROGRESS : fifo_open_fd(spec->address, params->mode);
+	uint64_t give_up = USP_NEVER;
 	struct stat st;
-	int ret;
+	int fd, ret;
 
+	if (usp_spec_moment(spec, "timeout", &give_up) < 0) {
+		*ret_why = "timeout takes a time, such as 2.5 or 500ms";
+		return -EINVAL;
+	}
+	fd = params->no_peer ? -EINPROGRESS : fifo_open_fd(spec->address, params->mode, give_up);
+	if (fd == -ETIMEDOUT)
+		*ret_why = params->mode & USP_WRITE ? "nobody opened it for reading in time"
+						    : "nobody wrote into it in time";
 	if (fd < 0)
 		return fd;
 	ret = usp_sys_fstat(fd, &st);
@@ -95,10 +142,13 @@ static int fifo_open(const struct usp_spec *spec, const struct usp_open_params *
 	return ret;
 }
 
+static const char *const fifo_options[] = {"timeout", NULL};
+
 const struct usp_endpoint usp_fifo_endpoint = {
 	.form = "PATH",
 	.summary = "a FIFO",
 	.modes = USP_READ | USP_WRITE,
+	.options = fifo_options,
 	.open = fifo_open,
 	.adopts = S_IFIFO,
 	.adopt = fifo_adopt,

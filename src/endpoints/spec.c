@@ -42,7 +42,7 @@ static char *spec_cut(char *text, const struct usp_endpoint *endpoint)
 		if (from[0] == '\\' && from[1] == ',')
 			from++;
 		else if (*from == ',' &&
-			 (!endpoint || usp_endpoint_has_option(endpoint, from + 1, strcspn(from + 1, ",=")))) {
+			 (!endpoint || usp_endpoint_may_have_option(endpoint, from + 1, strcspn(from + 1, ",=")))) {
 			char *rest = text + (from - text) + 1;
 
 			*to = '\0';
@@ -60,7 +60,7 @@ static int spec_add_option(struct usp_spec *spec, char *text, const char **ret_w
 
 	if (value)
 		*value++ = '\0';
-	if (!usp_endpoint_has_option(spec->endpoint, text, strlen(text)))
+	if (!usp_endpoint_may_have_option(spec->endpoint, text, strlen(text)))
 		*ret_why = "it has no such option; a comma that belongs to the name is written \\,";
 	else if (usp_spec_option(spec, text))
 		*ret_why = "an option is given twice";

@@ -174,3 +174,39 @@ teardown() {
 	same a nowhere
 	[ -L second ]
 }
+
+@test "a FIFO is waited for no longer than its time-out" {
+	mkfifo pipe
+	data a 1000
+	copy pipe,timeout=0.05 b
+	exits 3
+	says "usplice: source pipe,timeout=0.05: Connection timed out (nobody wrote into it in time)"
+	[ ! -e b ]
+	copy a pipe,timeout=0.05
+	exits 4
+	says "usplice: sink pipe,timeout=0.05: Connection timed out (nobody opened it for reading in time)"
+	copy a pipe,timeout=soon
+	exits 2
+	says "timeout takes a time"
+	copy a,timeout=1 b
+	exits 2
+	says "this type of file does not have that option"
+}
+
+@test "a FIFO with a time-out gives what comes in time, and nothing to a writer that brings nothing" {
+	mkfifo pipe
+	data a 3000000
+	cat a >pipe &
+	copy pipe,timeout=60 b
+	exits 0
+	same a b
+	cat pipe >c &
+	copy a pipe,timeout=60
+	exits 0
+	wait
+	same a c
+	: >pipe &
+	copy --overwrite pipe,timeout=60 b
+	exits 0
+	[ ! -s b ]
+}

@@ -22,6 +22,7 @@ static const struct {
 	{"a,b,append", "file", "a,b", "append"},
 	{"a,append=", "file", "a", "append="},
 	{"a,director", "file", "a,director", ""},
+	{"a,timeout=2", "file", "a", "timeout=2"},
 	{"a\\,direct", "file", "a,direct", ""},
 	{"a\\,direct,direct", "file", "a,direct", "direct"},
 	{"a\\b", "file", "a\\b", ""},
