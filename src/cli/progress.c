@@ -215,6 +215,8 @@ static const char *progress_format(const struct progress *progress, const struct
 {
 	if (progress->style.format)
 		return progress->style.format;
+	if (columns < PROGRESS_NARROW && view->is_last)
+		return progress->style.name ? "%N: %b %t %a %P" : "%b %t %a %P";
 	if (columns < PROGRESS_NARROW)
 		return progress->style.name ? "%N: %b %r %P %e" : "%b %r %P %e";
 	if (view->is_last)
@@ -228,6 +230,7 @@ static char *progress_text(const struct progress *progress, const struct progres
 	char *text = NULL;
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
+	long before;
 
 	if (!out)
 		return NULL;
@@ -239,11 +242,14 @@ static char *progress_text(const struct progress *progress, const struct progres
 			continue;
 		}
 		format++;
+		before = ftell(out);
 		width = progress_width(&format);
 		if (*format != 'p')
 			progress_put(out, progress, view, width, *format);
 		else if (progress_knows_end(view))
 			putc(PROGRESS_BAR, out);
+		if (ftell(out) == before) /* nothing, so it has no blanks behind it */
+			format += strspn(format + 1, " ");
 	}
 	if (fclose(out) != 0) {
 		free(text);
@@ -351,8 +357,11 @@ void progress_draw(struct progress *progress, const struct progress_view *view)
 
 void progress_erase(struct progress *progress)
 {
+	int columns = progress_columns() - 1,
+	    width = progress->nr_drawn + (int)strlen("^C"); /* that the terminal shows */
+
 	if (progress->nr_drawn > 0)
-		fprintf(stderr, "\r%*s\r", progress->nr_drawn, "");
+		fprintf(stderr, "\r%*s\r", width < columns ? width : columns, "");
 	progress->nr_drawn = 0;
 	fflush(stderr);
 }

@@ -177,3 +177,10 @@ for line in sys.stdin.buffer.read().decode().split("\n"):
 	exits 3
 	says "--watch $other: No such process"
 }
+
+@test "an item that has nothing to show leaves no gap" {
+	data a 1000
+	copy --progress --format 'begin %N  %l  end' a null:
+	exits 0
+	says "begin end"
+}
