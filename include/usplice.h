@@ -382,6 +382,61 @@ USP_EXPORT void usp_gift_put(struct usp_gift *gift);
 USP_EXPORT ssize_t usp_gift_splice(struct usp_gift *gift, size_t off, size_t len, struct usp_file *end, unsigned flags);
 
 /*
+ * Rings. A file of "ring:" is a ring of the driver of kmod/ (docs/writing-a-driver.md): memory in slots of one page, whose pages
+ * the kernel lends to pipes, and takes from them. Each slot belongs to the program, until lend or offer hand it over; reap tells when
+ * it is back. These functions give -EINVAL for another file, and may be called from any thread, also while a pump uses the file.
+ */
+
+/*
+ * Return the memory of a ring: its base, its bytes, and the bytes of a slot. It is there until the file is freed. splice(2) and
+ * O_DIRECT from it give -EFAULT: lend it. Each ret may be NULL. 0. Does not block.
+ */
+USP_EXPORT int usp_ring_memory(const struct usp_file *ring, void **ret_base, size_t *ret_len, size_t *ret_slot_len);
+
+/*
+ * Make bytes [off, off + len) of a gift, whose memory lies in the ring, the next bytes of the ring as a source. Each slot that they touch
+ * is lent until no pipe and no socket refers to its page any more. The ring keeps references to the gift: done of the gift is called
+ * by usp_ring_reap, when the last slot is back and the caller's own reference is gone. Returns the bytes lent, also fewer if a slot is
+ * not the program's; -EBUSY if that is the first, -EINVAL for other memory, -EPIPE after usp_ring_end, -EBADF for a ring that is not
+ * open for reading, -ENOMEM. Does not block.
+ */
+USP_EXPORT ssize_t usp_ring_lend(struct usp_file *ring, struct usp_gift *gift, size_t off, size_t len);
+
+/* Let the source end behind what was lent, and the sink behind what was offered. 0 or -errno. Does not block. */
+USP_EXPORT int usp_ring_end(struct usp_file *ring);
+
+/*
+ * Offer the slot that begins at off of the ring, to be filled by a splice into the ring. usp_ring_reap calls filled(arg, base, len, way)
+ * when it has its first len bytes: USP_BY_REFERENCE if it has another page now, USP_COPIED if bytes were copied. The slot is the
+ * program's from then on, also inside filled. 0, -EBUSY, -EPIPE, -EINVAL for another offset, or -EBADF for a ring that is not open
+ * for writing or that drops. Does not block.
+ */
+USP_EXPORT int usp_ring_offer(struct usp_file *ring, size_t off,
+			      void (*filled)(void *arg, void *base, size_t len, enum usp_way way), void *arg);
+
+/*
+ * Take in what the driver tells, and call done and filled for it. Waits for the first news unless NONBLOCK is in flags; poll(2)
+ * usp_file_fd for POLLPRI to know before. Returns how many slots came back, 0 if all are the program's, -EAGAIN, -EINTR, or -ETIME: no slot came
+ * back, but some are lent for longer than the option "late" says, which keep being lent.
+ */
+USP_EXPORT int usp_ring_reap(struct usp_file *ring, unsigned flags);
+
+/* What a ring did since it was opened, as the driver counts. */
+struct usp_ring_stat {
+	size_t size; /* sizeof(struct usp_ring_stat) */
+	unsigned nr_slots;
+	unsigned nr_out;       /* slots that are not the program's, as far as reap has told */
+	uint64_t lent_bytes;   /* out of the ring */
+	uint64_t freed_slots;  /* were lent, and came back */
+	uint64_t late_slots;   /* were told to be late */
+	uint64_t taken_bytes;  /* into the ring, with their pages */
+	uint64_t copied_bytes; /* into the ring */
+};
+
+/* 0 or -errno. Does not block. */
+USP_EXPORT int usp_ring_stat(const struct usp_file *ring, struct usp_ring_stat *ret_stat);
+
+/*
  * Move up to len bytes between any two files, as sendfile(2); in must be seekable. The bytes go
  * through the pipe whose ends are pipe[0] and pipe[1], or through an internal one if pipe is NULL.
  * What a short sink leaves in the pipe is dropped, and the position of the source is set back to

@@ -95,6 +95,7 @@ static long ring_do_stat(struct ring *ring, void __user *arg)
 	mutex_lock(&ring->lock);
 	stat = ring->stat;
 	stat.nr_slots = ring->nr_slots;
+	stat.slot_bytes = PAGE_SIZE;
 	mutex_unlock(&ring->lock);
 	return copy_to_user(arg, &stat, sizeof(stat)) ? -EFAULT : 0;
 }

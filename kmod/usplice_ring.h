@@ -62,7 +62,8 @@ struct usplice_stat {
 	__u64 lent_bytes, lent_slots;
 	__u64 freed_slots, late_slots;
 	__u64 taken_bytes, copied_bytes; /* by splices into the ring */
-	__u64 reserved[4];
+	__u32 slot_bytes;		 /* the size of a page */
+	__u32 reserved[7];
 };
 
 /* Give the ring its slots. -EBUSY: it has them. -EDQUOT: too many rings of this user. -EINVAL: too many slots, or none. */

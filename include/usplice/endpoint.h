@@ -297,6 +297,9 @@ struct usp_file_ops {
 	 * What lies behind the end of a regular file may be left to holes.grown. -EOPNOTSUPP: zeros are
 	 * then written. NULL: they always are. */
 	ssize_t (*make_hole)(struct usp_file *out, int64_t pos, size_t len);
+	/* Enter len bytes that splice(2) has just carried on one side, by usp_file_account: for a device that
+	 * tells which of them it took and which it copied. NULL: they went as probe found. */
+	void (*account)(struct usp_file *file, unsigned side, size_t len);
 };
 
 /* A lane: it replaces the splice hook of one side of a file where the plan says so. */
@@ -339,6 +342,7 @@ struct usp_side {
 	0x400u /* pos is the offset in fd for the hooks, but callers have no positions: usp_sequence_open */
 #define USP_FILE_SIDE_BELOW \
 	0x800u /* a file over a file: the sides are those of the file below, whose hooks carry the bytes */
+#define USP_FILE_TAKES 0x1000u	     /* a sink that splice(2) may give pages to for keeps: SPLICE_F_MOVE */
 #define USP_FILE_LOCKED_WRITES 0x80u /* only write(2) moves data and offset under one lock: no sink for splice(2) */
 
 /* How a file over a mapping is being read: file_ra_state of the kernel. Only the library reads and changes it. */

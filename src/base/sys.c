@@ -260,6 +260,11 @@ int usp_sys_is_dax(int fd)
 	return stx.stx_attributes_mask & STATX_ATTR_DAX ? (stx.stx_attributes & STATX_ATTR_DAX) != 0 : -ENODATA;
 }
 
+int usp_sys_ring(int fd, unsigned long request, void *arg)
+{
+	return (int)sys_result(ioctl(fd, request, arg));
+}
+
 int64_t usp_sys_block_size(int fd)
 {
 	uint64_t len;

@@ -41,7 +41,8 @@ int usp_sys_memfd_huge(const char *name); /* of huge pages; none is taken before
 int usp_sys_pty(int ret_fds[2]);
 ssize_t usp_sys_readlink(const char *path, char *ret_text, size_t len); /* no 0 at the end; -ENAMETOOLONG if cut */
 int usp_sys_is_dax(int fd); /* statx(2): 1 if the file goes around the page cache, always; 0; -ENODATA: unknown */
-int64_t usp_sys_block_size(int fd); /* BLKGETSIZE64 */
+int64_t usp_sys_block_size(int fd);			    /* BLKGETSIZE64 */
+int usp_sys_ring(int fd, unsigned long request, void *arg); /* ioctl(2) on /dev/usplice; a request of usplice_ring.h */
 
 /* Bytes. pos NULL: at the descriptor's own offset. A positional call does not change *pos. */
 ssize_t usp_sys_readv(int fd, const struct iovec *iov, unsigned nr_segs, const int64_t *pos);

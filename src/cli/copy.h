@@ -131,6 +131,8 @@ int copy_open(struct copy *copy);
 int copy_check_same(struct copy *copy);
 int copy_check_options(struct copy *copy);
 
+#define COPY_RING_WHY "a new ring, which no program fills; a program gives its own away as a descriptor, fd:N"
+
 /*
  * Bring what is open to where the copy begins, except for what has to be read for that. The last
  * step of copy_open.

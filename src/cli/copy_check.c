@@ -155,11 +155,31 @@ static int check_drop_cache(const struct copy *copy)
 	return copy_usage("option", "--drop-cache", "neither the source nor a sink is a file or a block device");
 }
 
+/* A ring belongs to the program that opens it. This one fills none, and looks at none. */
+static int check_rings(const struct copy *copy)
+{
+	unsigned i;
+
+	if (copy->source && usp_ring_memory(copy->source, NULL, NULL, NULL) == 0)
+		return copy_usage("source", copy->request->source, "is " COPY_RING_WHY);
+	for (i = 0; i < copy->request->nr_sinks; i++) {
+		const struct copy_sink *sink = &copy->sinks[i];
+
+		if (sink->file && usp_ring_memory(sink->file, NULL, NULL, NULL) == 0 &&
+		    !usp_spec_option(sink->name, "drop"))
+			return copy_usage("sink", sink->spec, "is a new ring, whose pages no program takes: add ,drop");
+	}
+	return CLI_DONE;
+}
+
 int copy_check_options(struct copy *copy)
 {
 	const struct copy_request *request = copy->request;
-	int code = request->slow_ns > 0 ? check_slow(copy) : CLI_DONE;
+	int code = check_rings(copy);
 	unsigned i;
+
+	if (code == CLI_DONE && request->slow_ns > 0)
+		code = check_slow(copy);
 
 	for (i = 0; i < request->nr_sinks && code == CLI_DONE; i++) {
 		if (request->seek >= 0)

@@ -84,6 +84,7 @@ static int sources_open_one(struct copy *copy, unsigned index, bool may_wait, co
 {
 	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ, .no_peer = !may_wait};
 	struct source *source = &copy->sources->list[index];
+	int error;
 
 	copy->source_spec = copy->request->sources[index];
 	copy->opening = copy->source_spec;
@@ -94,7 +95,14 @@ static int sources_open_one(struct copy *copy, unsigned index, bool may_wait, co
 	}
 	if (source->number >= 0)
 		return copy_open_twin(source->number, &params, &source->file, ret_why);
-	return usp_open(copy->source_spec, &params, &source->file, ret_why);
+	error = usp_open(copy->source_spec, &params, &source->file, ret_why);
+	if (error == 0 && usp_ring_memory(source->file, NULL, NULL, NULL) == 0) {
+		usp_file_put(source->file);
+		source->file = NULL;
+		*ret_why = COPY_RING_WHY;
+		error = -EINVAL;
+	}
+	return error;
 }
 
 /* Tell whether a source is a file that this process may read, without opening it. */

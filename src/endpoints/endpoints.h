@@ -22,6 +22,7 @@ struct usp_endpoint {
 	mode_t adopts;
 	int (*adopt)(int fd, const struct stat *st, unsigned mode, unsigned traits, const char *name,
 		     struct usp_file **ret_file);
+	const char *(*missing)(void); /* what this machine lacks for it, or NULL. A NULL hook: nothing */
 };
 
 extern const struct usp_endpoint usp_regular_endpoint, usp_block_endpoint, usp_chardev_endpoint, usp_fifo_endpoint;
@@ -29,7 +30,7 @@ extern const struct usp_endpoint usp_tcp_endpoint, usp_tcp_listen_endpoint, usp_
 extern const struct usp_endpoint usp_vsock_endpoint, usp_vsock_listen_endpoint;
 extern const struct usp_endpoint usp_udp_endpoint, usp_udp_listen_endpoint, usp_socket_endpoint;
 extern const struct usp_endpoint usp_null_endpoint, usp_zero_endpoint, usp_memory_endpoint, usp_cached_endpoint;
-extern const struct usp_endpoint usp_descriptor_endpoint, usp_standard_endpoint;
+extern const struct usp_endpoint usp_descriptor_endpoint, usp_standard_endpoint, usp_ring_endpoint;
 
 /* Return the type of this index, or NULL: there are no more. */
 const struct usp_endpoint *usp_endpoint_at(unsigned index);

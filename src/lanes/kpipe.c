@@ -218,6 +218,10 @@ static void kpipe_account(struct usp_file *file, unsigned side, size_t len)
 {
 	const struct usp_side *of = usp_file_side(file, side);
 
+	if (USP_FILE_HOOK(file, account)) {
+		file->ops->account(file, side, len);
+		return;
+	}
 	usp_file_account(file, side, of->lane_way, len,
 			 of->lane_reason ? of->lane_reason : "the kernel was not probed for this file");
 }
@@ -290,6 +294,8 @@ static ssize_t kpipe_give(struct usp_pipe *pipe, const struct usp_buf *buf, stru
 
 	if (ret < 0)
 		return ret;
+	if (out->traits & USP_FILE_TAKES)
+		flags |= USP_SPLICE_MOVE;
 	len = usp_min(len, buf->len);
 	if (out->io_bytes)
 		len = usp_min(len, out->io_bytes);

@@ -34,6 +34,7 @@ static void part_tell_endpoint(unsigned index, struct usp_part *ret_part)
 	ret_part->summary = endpoint->summary;
 	ret_part->options = endpoint->options;
 	ret_part->modes = endpoint->modes;
+	ret_part->missing = endpoint->missing ? endpoint->missing() : NULL;
 }
 
 /* --- Transforms --------------------------------------------------------------------------------------------- */

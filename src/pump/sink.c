@@ -71,8 +71,8 @@ static ssize_t sink_move(struct usp_sink *sink, struct usp_pipe *to, size_t len)
 
 /*
  * Return the flags for the sink's hook. The bufs in the pipe are the pump's own, so the sink may keep those that have
- * no other owner: MOVE. The kernel gets no MOVE. It has no effect there, except that the device of FUSE may take
- * pages out of the page cache of the source.
+ * no other owner: MOVE. The kernel gets no MOVE, but where a sink is made to take pages (USP_FILE_TAKES). It has no effect
+ * elsewhere, except that the device of FUSE may take pages out of the page cache of the source.
  */
 static unsigned sink_flags(const struct usp_sink *sink)
 {
