@@ -340,7 +340,10 @@ static void framed_reason(const struct copy *copy, int code, char text[COPY_ERRO
 	if (copy->source_error < 0) {
 		const char *why = usp_framed_failure(copy->source);
 
-		snprintf(text, COPY_ERROR_MAX, "%s", why ? why : strerror(-copy->source_error));
+		snprintf(text, COPY_ERROR_MAX, "%s",
+			 why				  ? why
+			 : copy->source_error == -EBADMSG ? "what came is not what was expected"
+							  : strerror(-copy->source_error));
 		return;
 	}
 	for (i = 0; i < copy->request->nr_sinks; i++) {

@@ -1,0 +1,437 @@
+# SPDX-License-Identifier: MIT
+# Frames between two copies: a cut is noticed, the receiver answers, and the same commands go on behind a cut.
+
+load support
+
+# receive OPTIONS -- SINK: a copy out of frames in the background, which is $receiver. $there is the sink for its sender.
+receive() {
+	port=$(free_port)
+	there=tcp:127.0.0.1:$port,retry=60
+	"$USPLICE" copy --framed "${@:1:$#-1}" "tcp-listen:127.0.0.1:$port,timeout=100" "${@: -1}" 3>&- 2>receiver.err &
+	receiver=$!
+}
+
+# received CODE: that is how the receiver ends.
+received() {
+	finish "$1" "$receiver" receiver.err
+}
+
+# receiver_says TEXT
+receiver_says() {
+	grep -qF -- "$1" receiver.err || {
+		echo "the receiver does not say '$1': $(cat receiver.err)"
+		return 1
+	}
+}
+
+# stream FILE [OPTIONS]: ./stream, its bytes in frames.
+stream() {
+	"$USPLICE" copy -q --frame "${@:2}" "$1" - | cat >stream
+}
+
+@test "a file arrives over TCP, and both ends say so" {
+	data a 3000000
+	receive --atomic b
+	copy --framed a "$there"
+	exits 0
+	received 0
+	same a b
+}
+
+@test "a file arrives over a UNIX socket, on every lane that can, with every digest" {
+	data a 1000000
+	for options in "" "--frame-digest none" "--frame-digest none --lane kernel" "--frame-digest crc32c" "--frame-digest sha256" \
+		"--frame-digest xxh128" "--lane user"; do
+		rm -f s b
+		"$USPLICE" copy --framed unix-listen:s,timeout=100 b 3>&- 2>receiver.err &
+		receiver=$!
+		# shellcheck disable=SC2086
+		copy --framed $options a unix:s,retry=60
+		exits 0
+		received 0
+		same a b
+	done
+}
+
+@test "without a digest a file is sent by reference" {
+	data a 1000000
+	receive b
+	copy --framed --frame-digest none --report report a "$there"
+	exits 0
+	received 0
+	same a b
+	[ "$(jq -r .lane report)" = kernel ]
+	[ "$(jq '.sinks[0].bytes' report)" -eq 1000000 ]
+}
+
+@test "an empty file arrives, and one byte" {
+	: >a
+	receive b
+	copy --framed a "$there"
+	exits 0
+	received 0
+	same a b
+	printf x >a
+	receive b
+	copy --framed a "$there"
+	exits 0
+	received 0
+	same a b
+}
+
+@test "a pipe carries frames, as through ssh" {
+	data a 2000000
+	"$USPLICE" copy -q --framed a - | "$USPLICE" copy -q --framed - b
+	same a b
+}
+
+@test "a filter between two pipes says which side is framed" {
+	data a 2000000
+	copy --framed - - < <(cat a) > >(cat >/dev/null)
+	exits 2
+	says "both ends are pipes"
+	cat a | "$USPLICE" copy -q --frame - - | "$USPLICE" copy -q --unframe - - | cat >b
+	same a b
+}
+
+@test "a sender that is killed is noticed, and the old file stays" {
+	echo old >b
+	hold
+	receive --atomic b
+	start --framed held "$there"
+	feed 2000000
+	eventually is_moving
+	kill -9 "$job"
+	wait "$job" || true
+	received 3
+	receiver_says "the stream was cut"
+	[ "$(cat b)" = old ]
+}
+
+# feed_until_it_ends: a little more for $job, if it still runs.
+feed_until_it_ends() {
+	timeout "$patience" head -c 4096 /dev/zero >&9
+	! kill -0 "$job" 2>/dev/null
+}
+
+@test "a receiver that is killed is noticed" {
+	hold
+	receive b
+	start --framed held "$there"
+	feed 1000000
+	eventually has_bytes b 1
+	kill -9 "$receiver"
+	wait "$receiver" || true
+	eventually feed_until_it_ends
+	finish 4
+}
+
+@test "a receiver that is killed before it answers is noticed: what was sent is not enough" {
+	data a 1000
+	port=$(free_port)
+	python3 -c '
+import socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as server:
+    connection, _ = server.accept()
+while connection.recv(65536):
+    pass
+connection.close()' "$port" 3>&- &
+	copy --framed a "tcp:127.0.0.1:$port,retry=60"
+	exits 4
+	says "the receiver ended without an answer"
+	wait $!
+}
+
+@test "a stream that is cut anywhere is refused, with how much of it came" {
+	data a 200000
+	stream a
+	whole=$(stat -c %s stream)
+	for length in 0 1 27 28 39 40 100000 $((whole - 1)); do
+		echo old >b
+		copy --framed --atomic - b < <(head -c "$length" stream)
+		exits 3
+		[ "$(cat b)" = old ]
+	done
+	says "the stream was cut: 200000 of 200000 bytes came, and no end mark"
+	copy --framed --atomic - b < <(cat stream)
+	exits 0
+	same a b
+}
+
+@test "a connection that is reset is refused" {
+	data a 200000
+	stream a
+	head -c 100000 stream >part
+	echo old >b
+	receive --atomic b
+	python3 "$BATS_TEST_DIRNAME/framed_peer.py" part "$port" rst
+	received 3
+	receiver_says "the stream was cut"
+	[ "$(cat b)" = old ]
+}
+
+@test "what is not framed is refused before an old file is touched" {
+	data a 200000
+	echo old >b
+	copy --framed - b < <(cat a)
+	exits 3
+	says "not framed: the sender needs --framed, too"
+	[ "$(cat b)" = old ]
+	copy --framed - b < <(printf short)
+	exits 3
+	says "not framed"
+	[ "$(cat b)" = old ]
+}
+
+@test "another version, and flags that nobody knows, are refused" {
+	data a 1000
+	stream a
+	printf '\x02' | dd of=stream bs=1 seek=8 conv=notrunc status=none
+	copy --framed - b < <(cat stream)
+	exits 3
+	says "another version than 1"
+}
+
+@test "bytes behind the end mark are refused" {
+	data a 1000
+	stream a
+	copy --framed --atomic - b < <(cat stream a)
+	exits 3
+	says "there are bytes behind the end mark"
+	never test -e b
+}
+
+@test "a byte that was changed on its way is found by the digest" {
+	data a 200000
+	stream a
+	python3 -c '
+with open("stream", "r+b") as file:
+    file.seek(100000)
+    byte = file.read(1)[0]
+    file.seek(100000)
+    file.write(bytes([byte ^ 4]))'
+	copy --framed --atomic - b < <(cat stream)
+	exits 3
+	says "and that of the sender is"
+	never test -e b
+}
+
+@test "a sender whose source fails tells why" {
+	faulty_disk direct read=1048576:EIO
+	data real/a 2000000
+	echo old >b
+	receive --atomic b
+	copy --framed faulty/a "$there"
+	exits 3
+	received 3
+	receiver_says "the sender gave up: its source failed: Input/output error"
+	[ "$(cat b)" = old ]
+}
+
+@test "a sender that is stopped by a signal tells so" {
+	hold
+	receive --atomic b
+	start --framed held "$there"
+	feed 1000000
+	eventually is_moving
+	kill -INT "$job"
+	finish 130
+	received 3
+	receiver_says "the sender gave up: it was stopped by a signal"
+	never test -e b
+}
+
+@test "a receiver that has no room tells why" {
+	small_disk 1M
+	data a 8000000
+	receive small/b
+	copy --framed a "$there"
+	exits 4
+	says "the receiver failed: small/b: No space left on device"
+	received 4
+}
+
+@test "a receiver that fails behind the last byte tells so, too" {
+	data a 1000
+	receive --verify "sha256:$(printf '%064d' 0)" b
+	copy --framed a "$there"
+	exits 4
+	says "the receiver failed"
+	received 3
+}
+
+@test "a chain of hosts: each one checks, and the first one hears of the last one" {
+	data a 2000000
+	receive b
+	last=$receiver
+	port2=$(free_port)
+	"$USPLICE" copy --framed "tcp-listen:127.0.0.1:$port2,timeout=100" "$there" c 3>&- 2>middle.err &
+	middle=$!
+	copy --framed a "tcp:127.0.0.1:$port2,retry=60"
+	exits 0
+	finish 0 "$middle" middle.err
+	finish 0 "$last" receiver.err
+	same a b
+	same a c
+}
+
+@test "one source, two receivers and a file: the file has no frames" {
+	data a 1000000
+	receive b
+	first=$receiver there1=$there
+	mv receiver.err first.err
+	receive c
+	copy --framed a "$there1" "$there" d
+	exits 0
+	finish 0 "$first" first.err
+	received 0
+	same a b
+	same a c
+	same a d
+}
+
+@test "a sender that waits for an answer is told that there is no way back" {
+	data a 1000
+	rm -f s
+	"$USPLICE" copy --quiet unix-listen:s,timeout=100 - 3>&- 2>middle.err | "$USPLICE" copy --framed - b 3>&- 2>receiver.err &
+	receiver=$!
+	copy --framed a unix:s,retry=60
+	exits 4
+	received 3
+	receiver_says "there is no way back"
+}
+
+# --- Going on behind a cut ---
+
+@test "the same two commands go on where a killed sender has left off" {
+	data a 8000000
+	receive --resume b
+	start --framed --resume --limit-rate 2M a "$there"
+	eventually has_bytes b 300000
+	kill -9 "$job"
+	wait "$job" || true
+	received 3
+	receiver_says "the stream was cut"
+	has_bytes b 300000
+	receive --resume b
+	copy --framed --resume --report report a "$there"
+	exits 0
+	received 0
+	same a b
+	[ "$(jq '.bytes' report)" -lt 8000000 ]
+}
+
+@test "the same two commands go on where a killed receiver has left off" {
+	data a 8000000
+	receive --resume b
+	start --framed --resume --limit-rate 2M a "$there"
+	eventually has_bytes b 300000
+	kill -9 "$receiver"
+	wait "$receiver" || true
+	finish 4
+	receive --resume b
+	copy --framed --resume a "$there"
+	exits 0
+	received 0
+	same a b
+}
+
+@test "nothing is sent again of a file that is there already, or of one that is new" {
+	data a 500000
+	cp a b
+	receive --resume b
+	copy --framed --resume --report report a "$there"
+	exits 0
+	received 0
+	same a b
+	[ "$(jq '.bytes' report)" -eq 0 ]
+	rm b
+	receive --resume b
+	copy --framed --resume a "$there"
+	exits 0
+	received 0
+	same a b
+}
+
+@test "what is not the beginning of the source is not continued, and stays" {
+	data a 500000
+	head -c 1000 a | tr '\000-\377' '\001-\377\000' >b
+	cp b old
+	receive --resume b
+	copy --framed --resume a "$there"
+	exits 4
+	says "what the receiver has differs from the source, so it cannot be continued"
+	received 3
+	receiver_says "differs from the source"
+	same b old
+	cat a a >b
+	receive --resume b
+	copy --framed --resume a "$there"
+	exits 4
+	says "the receiver has more than the 500000 bytes that would be there"
+	received 3
+}
+
+@test "a part of a file is continued, with its digest" {
+	data a 500000
+	tail -c +1001 a | head -c 400000 >wanted
+	head -c 100000 wanted >b
+	receive --resume b
+	copy --framed --resume --skip 1000 --count 400000 --digest sha256 a "$there"
+	exits 0
+	received 0
+	same wanted b
+	says "$(sha256sum wanted | cut -d ' ' -f 1)"
+}
+
+@test "both ends must want to resume, or the receiver begins anew" {
+	data a 500000
+	head -c 1000 a >b
+	receive --resume b
+	copy --framed a "$there"
+	exits 4
+	received 3
+	receiver_says "the sender does not resume: it needs --resume, too"
+	[ "$(stat -c %s b)" -eq 1000 ]
+	receive b
+	copy --framed --resume a "$there"
+	exits 0
+	received 0
+	same a b
+}
+
+# --- The options ---
+
+@test "options that contradict each other are refused" {
+	data a 1000
+	copy --framed --frame a -
+	exits 2
+	copy --framed a b
+	exits 2
+	says "neither end is a socket or a pipe"
+	copy --frame a b
+	exits 2
+	says "no sink is a socket or a pipe"
+	copy --unframe a b
+	exits 2
+	says "the source is no socket and no pipe"
+	copy --frame-digest none a b
+	exits 2
+	copy --framed --frame-digest md5 a -
+	exits 2
+	copy --framed --resume --frame-digest none a tcp:127.0.0.1:1
+	exits 2
+	copy --frame --resume a tcp:127.0.0.1:1
+	exits 2
+	copy --framed --lane kernel a tcp:127.0.0.1:1
+	exits 2
+	never test -e b
+}
+
+@test "a limit of time also ends the wait for a header that does not come" {
+	mkfifo silent
+	exec 7<>silent
+	copy --framed --idle-timeout 0.1 silent b
+	exits 3
+	says "timed out"
+}
