@@ -120,7 +120,7 @@ fuzz:
 	tools/setup-debian fuzz
 	$(MAKE) $(FUZZ)/build.ninja
 	meson compile -C $(FUZZ)
-	set -e; for target in metrics pipe spec option proxy seekable; do \
+	set -e; for target in metrics pipe spec option proxy seekable framed; do \
 		mkdir -p $(FUZZ)/corpus/$$target; \
 		$(FUZZ)/fuzz/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -print_final_stats=1 \
 			-artifact_prefix=$(FUZZ)/corpus/$$target- $(FUZZ)/corpus/$$target fuzz/corpus/$$target; \

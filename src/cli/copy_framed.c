@@ -211,7 +211,12 @@ static int framed_open_source(struct copy *copy)
 						 .timeout_ns = framed_timeout_ns(copy->request)};
 	unsigned flags;
 	bool was_interruptible;
-	int error = usp_framed_open(copy->source, USP_READ, &params, &copy->source, NULL);
+	int error;
+
+	if (copy->request->count >= 0)
+		return copy_usage("source", copy->request->source,
+				  "comes in frames, up to its end mark, which --count would leave out");
+	error = usp_framed_open(copy->source, USP_READ, &params, &copy->source, NULL);
 
 	if (error < 0)
 		return copy_source_failed(copy, error, NULL);
