@@ -37,6 +37,7 @@ struct usp_transform_params {
  *   zstd[:LEVEL], gzip[:LEVEL], lz4[:LEVEL], xz[:LEVEL]   compress
  *   decrypt:identity | decrypt:passphrase              read a file of age, by params.secret
  *   encrypt:age1...[,age1...] | encrypt:passphrase     make a file of age
+ *   buffer:SIZE[,start=P%][,low=P%][,refill=P%][,file-size=SIZE,file=PATH]   read ahead
  *   blocks:FILE                       verify each block of the bytes by the list of checksums in FILE
  *   rescue:zero[:STEP] | rescue:skip[:STEP]   go on behind what cannot be read, with zeros for it or without it,
  *                                     in steps of STEP bytes: a power of two from 512 to 1048576, 4096 without it
@@ -67,6 +68,15 @@ struct usp_transform_params {
  * block, after all before it. An input that is shorter or longer than the list says ends with -EBADMSG. A block
  * goes by reference where one buf of the file below covers it; else it is copied. FILE is read at once, in a call
  * that may block; a malformed one is -EINVAL. The list takes the memory of its checksums.
+ *
+ * buffer reads ahead, in a thread that begins with the first call, until it holds SIZE bytes, at least 64 KiB. With start it gives nothing
+ * until it is filled to that part of it, it is full, or the input has ended; and again when it has fallen to low,
+ * which is 0% without it. With refill the thread, once all is full, reads on when it has fallen to that. What does not
+ * fit into SIZE bytes of memory goes into a file of at most file-size bytes, without a name, in the directory PATH or
+ * at PATH, which must not exist. Where that file system is full the buffer is smaller: usp_buffer_status. An error of the
+ * input comes behind all bytes before it. What was not given when the stage is closed goes back, as far as below is a
+ * file whose offset is shared. Bytes stay as they are where below lends them; else they are read into memory once.
+ * -ENOMEM if it can be known that SIZE does not fit; -EINVAL with INLINE.
  *
  * sums passes bytes on in the same way, and waits for those that come late. usp_sums_write writes the list.
  *
@@ -101,6 +111,23 @@ USP_EXPORT const struct usp_file *usp_transform_failed(const struct usp_file *st
  * nobody shares, and gives one with positions. It reads into memory.
  */
 USP_EXPORT int usp_rescue_range(const struct usp_file *stage, unsigned index, int64_t *ret_off, uint64_t *ret_len);
+
+/* How full a buffer is: plain values. */
+struct usp_buffer_status {
+	size_t size;	     /* sizeof(struct usp_buffer_status) */
+	uint64_t capacity;   /* of memory and file */
+	uint64_t bytes;	     /* in it now */
+	uint64_t most;	     /* that were in it at a time */
+	uint64_t file_bytes; /* of bytes, those in the file */
+	uint64_t file_most;
+	uint64_t nr_empty; /* times that it ran empty, or fell to low, before the end: the source is the slow one */
+	uint64_t nr_full;  /* times that nothing more fitted: what is behind it is the slow one */
+	int file_error;	   /* why the file takes less than was said, a negative errno value; or 0 */
+	bool is_paused;	   /* nothing goes on until it is filled to start */
+};
+
+/* Tell how full a stage of buffer is. -EINVAL for another file. Does not block; also while bytes move. */
+USP_EXPORT int usp_buffer_status(const struct usp_file *stage, struct usp_buffer_status *ret_status);
 
 struct usp_digest_result {
 	size_t size;	       /* sizeof(struct usp_digest_result) */

@@ -4,6 +4,7 @@
 #include "copy.h"
 #include "copy_attributes.h"
 #include "copy_blocks.h"
+#include "copy_buffer.h"
 #include "copy_framed.h"
 #include "copy_guard.h"
 #include "copy_size.h"
@@ -170,10 +171,16 @@ static const struct option_row cat_options[] = {
 	 FIELD(verify_blocks)},
 	{"write-blocks", 0, "FILE", "write the checksums of the blocks into FILE, or\nALG:FILE, or ALG:SIZE:FILE",
 	 option_text, FIELD(write_blocks)},
+	{"buffer", 0, "SIZE,...",
+	 "read ahead, up to SIZE bytes of memory; start=P% to\nbegin when it is so full, low=P% to pause until then,\nrefill=P% to read on when it is down to that",
+	 option_buffer, FIELD(buffer)},
+	{"buffer-file", 0, "PATH,size=SIZE",
+	 "the same, with a file for what does not fit: in the\ndirectory PATH, or a new file", option_buffer_file,
+	 FIELD(buffer_file)},
 	{"progress", 0, NULL, "show progress also where standard error is no\nterminal", option_flag, FIELD(progress)},
 	{"size", 0, "N", "expect N bytes of a stream, for the percentage", option_size, FIELD(size)},
 	{"name", 0, "NAME", "show NAME in front of the progress", option_text, FIELD(style.name)},
-	{"format", 0, "FORMAT", "what the progress shows: %N %b %B %t %r %a %p %P %e %l", copy_parse_format,
+	{"format", 0, "FORMAT", "what the progress shows: %N %b %B %t %r %a %p %P %e %l %f", copy_parse_format,
 	 FIELD(style.format)},
 	{"interval", 'i', "TIME", "show the progress anew every TIME (default: 100ms)", option_time,
 	 FIELD(style.interval_ns)},
@@ -263,7 +270,7 @@ static const char *copy_contradiction(const struct copy_request *request)
 		return "--quiet and --progress exclude each other";
 	if (request->quiet && request->verbose)
 		return "--quiet and --verbose exclude each other";
-	return stages_contradiction(&request->stages);
+	return copy_buffer_check(request) ? copy_buffer_check(request) : stages_contradiction(&request->stages);
 }
 
 /* Find the digest of the source in the file of --verify-file. An exit code. */

@@ -53,6 +53,7 @@ struct copy_request {
 	const char *verify_file;
 	bool verify_written;
 	const char *verify_blocks, *write_blocks;
+	const char *buffer, *buffer_file; /* NULL without them */
 };
 
 #define COPY_ERROR_MAX 256
@@ -87,6 +88,7 @@ struct copy {
 	struct usp_file *verifier;    /* over the source, with --verify-blocks; else NULL */
 	struct usp_file *summer;      /* over these, with --write-blocks; else NULL */
 	struct usp_file *stage;	      /* the upper one over these, if there are any; else NULL */
+	struct usp_file *buffer;      /* of --buffer: one of these stages, lent; NULL without it */
 	struct usp_file *lowest; /* the lowest of these that rewrites, lent by the one above it; NULL without one */
 	bool stage_counts;	 /* a stage ends after count bytes, so the pump need not */
 	struct stat source_object;

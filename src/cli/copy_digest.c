@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "copy.h"
 #include "copy_blocks.h"
+#include "copy_buffer.h"
 #include "copy_sources.h"
 #include "json.h"
 #include "sums.h"
@@ -132,10 +133,14 @@ static int digest_bad_key(const struct stages *stages, const char *why)
 int copy_digest_open(struct copy *copy)
 {
 	const char *why = NULL;
-	int error = digest_put_rewriting(copy, &why);
+	int error = digest_put_rewriting(copy, &why), code;
 
-	if (error == 0)
+	if (error == 0) {
+		code = copy_buffer_open(copy);
+		if (code != CLI_DONE)
+			return code;
 		error = digest_put(copy, &why);
+	}
 	if (error < 0 && copy_digest_say_damaged(copy, error))
 		return CLI_SOURCE;
 	if (error == -EINVAL && why && !copy->lowest && stages_decrypt(&copy->request->stages))

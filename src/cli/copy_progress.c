@@ -3,6 +3,7 @@
 #include "copy_progress.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_buffer.h"
 #include "size.h"
 
 #include <errno.h>
@@ -99,19 +100,35 @@ static char *progress_lags(const struct copy *copy, const struct usp_pump *pump,
 	return NULL;
 }
 
-/* Measure, and tell what there is to tell. lags is for free(3). */
-static struct progress_view progress_look(struct copy *copy, const struct usp_pump *pump, char **ret_lags)
+/* Texts of a view, for free(3). */
+struct progress_texts {
+	char *lags, *buffer;
+};
+
+static void progress_free(struct progress_texts *texts)
+{
+	free(texts->lags);
+	free(texts->buffer);
+}
+
+/* Measure, and tell what there is to tell. */
+static struct progress_view progress_look(struct copy *copy, const struct usp_pump *pump,
+					  struct progress_texts *ret_texts)
 {
 	struct usp_pump_status status = {.size = sizeof(status)};
 	struct progress_view view = {.total = copy->total};
+	int is_paused;
 	double still;
 
 	usp_pump_status(pump, &status);
 	view.bytes = progress_delivered(pump, status.nr_sinks);
 	still = progress_measure(&copy->progress, view.bytes);
-	*ret_lags = progress_lags(copy, pump, status.bytes);
-	view.lags = *ret_lags;
-	if (still >= PROGRESS_STALLED_S && (copy->request->rate == 0 || copy->request->rate >= COPY_SLOW_RATE))
+	ret_texts->lags = progress_lags(copy, pump, status.bytes);
+	ret_texts->buffer = copy_buffer_fill(copy, &is_paused);
+	view.lags = ret_texts->lags;
+	view.buffer = ret_texts->buffer;
+	if (still >= PROGRESS_STALLED_S && !is_paused &&
+	    (copy->request->rate == 0 || copy->request->rate >= COPY_SLOW_RATE))
 		view.stalled = progress_culprit(copy, pump, status.bytes);
 	return view;
 }
@@ -119,13 +136,12 @@ static struct progress_view progress_look(struct copy *copy, const struct usp_pu
 void copy_on_tick(void *arg, const struct usp_pump *pump)
 {
 	struct copy *copy = arg;
-	struct progress_view view;
-	char *lags;
+	struct progress_texts texts;
+	struct progress_view view = progress_look(copy, pump, &texts);
 
-	view = progress_look(copy, pump, &lags);
 	if (!copy->is_silent)
 		progress_draw(&copy->progress, &view);
-	free(lags);
+	progress_free(&texts);
 }
 
 static void progress_say_sinks(const struct copy *copy, const struct usp_pump *pump)
@@ -146,14 +162,14 @@ void copy_on_status(void *arg, const struct usp_pump *pump)
 {
 	struct copy *copy = arg;
 	const char *opening = copy->opening;
+	struct progress_texts texts;
 	struct progress_view view;
-	char *lags;
 
 	if (pump) {
-		view = progress_look(copy, pump, &lags);
+		view = progress_look(copy, pump, &texts);
 		progress_say(&copy->progress, &view);
 		progress_say_sinks(copy, pump);
-		free(lags);
+		progress_free(&texts);
 	} else if (opening) {
 		message_say("opening %s", opening);
 	} else {

@@ -5,6 +5,7 @@
 #include "copy.h"
 #include "copy_attributes.h"
 #include "copy_blocks.h"
+#include "copy_buffer.h"
 #include "copy_digest.h"
 #include "copy_framed.h"
 #include "copy_progress.h"
@@ -543,6 +544,7 @@ static int run_all(struct copy *copy)
 		return code;
 	}
 	copy_progress_end(copy, code == CLI_DONE);
+	copy_buffer_say_trouble(copy);
 	if (copy->request->verbose && copy->pump)
 		report_say(copy);
 	if (copy->pump)

@@ -180,6 +180,10 @@ static void progress_put(FILE *out, const struct progress *progress, const struc
 		if (view->lags)
 			message_put(out, view->lags);
 		break;
+	case 'f':
+		if (view->buffer)
+			fputs(view->buffer, out);
+		break;
 	default: /* "%%" */
 		putc(letter, out);
 	}
@@ -200,8 +204,8 @@ const char *progress_check_format(const char *format)
 	while ((format = strchr(format, '%')) != NULL) {
 		format++;
 		progress_width(&format);
-		if (*format == '\0' || !strchr("%NbBtraPelp", *format))
-			return "has a % without one of the letters N b B t r a p P e l %";
+		if (*format == '\0' || !strchr("%NbBtraPelpf", *format))
+			return "has a % without one of the letters N b B t r a p P e l f %";
 		format++;
 	}
 	return NULL;
@@ -221,7 +225,7 @@ static const char *progress_format(const struct progress *progress, const struct
 		return progress->style.name ? "%N: %b %r %P %e" : "%b %r %P %e";
 	if (view->is_last)
 		return progress->style.name ? "%N: %10b  %t %12a  %p" : "%10b  %t %12a  %p";
-	return progress->style.name ? "%N: %10b  %t %12r  %p  %e  %l" : "%10b  %t %12r  %p  %e  %l";
+	return progress->style.name ? "%N: %10b  %t %12r  %p  %e  %l  %f" : "%10b  %t %12r  %p  %e  %l  %f";
 }
 
 /* Make the text with a mark for the bar, without blanks at its end: memory for free(3), or NULL. */
@@ -369,8 +373,8 @@ void progress_erase(struct progress *progress)
 void progress_say(struct progress *progress, const struct progress_view *view)
 {
 	bool has_end = progress_knows_end(view);
-	char *text =
-		progress_text(progress, view, has_end ? "%B bytes (%b), %r, %t, %P  %e" : "%B bytes (%b), %r, %t  %e");
+	char *text = progress_text(progress, view,
+				   has_end ? "%B bytes (%b), %r, %t, %P  %e  %f" : "%B bytes (%b), %r, %t  %e  %f");
 
 	progress_erase(progress);
 	if (text)

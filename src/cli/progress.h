@@ -23,6 +23,7 @@ struct progress_view {
 	int64_t total;	     /* -1 if the end is not known */
 	const char *stalled; /* whom everything waits for; NULL: bytes are moving */
 	const char *lags;    /* what each destination lacks; NULL: nothing */
+	const char *buffer;  /* how full it is; NULL: there is none */
 	bool is_last;	     /* nothing follows: show the mean rate, and no time that is left */
 };
 

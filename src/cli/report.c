@@ -3,6 +3,7 @@
 #include "report.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_buffer.h"
 #include "copy_digest.h"
 #include "copy_rescue.h"
 #include "copy_sources.h"
@@ -161,10 +162,13 @@ static void report_json(FILE *out, const struct copy *copy)
 	}
 	putc(']', out);
 	copy_sources_json(out, copy);
-	fprintf(out, ",\"stranded\":%llu,\"digests\":", (unsigned long long)report.status.stranded);
+	fprintf(out,
+		",\"stranded\":%llu,\"digests\":", (unsigned long long)report.status.stranded + copy_buffer_left(copy));
 	copy_digest_json(out, copy);
 	fputs(",\"unreadable\":", out);
 	copy_rescue_json(out, copy);
+	fputs(",\"buffer\":", out);
+	copy_buffer_json(out, copy);
 	fputs("}\n", out);
 }
 
@@ -294,4 +298,6 @@ void report_say(const struct copy *copy)
 		    ways);
 	for (i = 0; copy->request->verbose && i < usp_pump_nr_hops(copy->pump); i++)
 		report_say_hop(copy, i);
+	if (copy->request->verbose)
+		copy_buffer_say(copy);
 }

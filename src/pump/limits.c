@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include "base/wait.h"
 #include "pump/inside.h"
+#include "transforms/buffer.h"
 
 /* --- How much -------------------------------------------------------------------------------------------- */
 
@@ -37,10 +38,17 @@ void usp_pump_count(struct usp_pump *pump, ssize_t taken)
 
 /* --- How long -------------------------------------------------------------------------------------------- */
 
-/* Return when something last moved, as far as is known. */
+/* Return when something last moved, as far as is known. What a buffer reads ahead moves, too. */
 static uint64_t limits_progress_ns(const struct usp_pump *pump)
 {
 	uint64_t progress_ns = pump->limits.progress_ns;
+
+	for (unsigned i = 0; i < pump->nr_sources; i++) {
+		uint64_t filled_ns = usp_buffer_progress_ns(pump->sources[i]);
+
+		if (filled_ns && (int64_t)(filled_ns - progress_ns) > 0)
+			progress_ns = filled_ns;
+	}
 
 	for (unsigned i = 0; i < pump->nr_sinks; i++) {
 		uint64_t sink_ns = atomic_load(&pump->sinks[i].progress_ns);

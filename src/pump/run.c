@@ -28,6 +28,7 @@
 #include "splice/fd.h"
 #include "splice/file.h"
 #include "splice/hole.h"
+#include "transforms/buffer.h"
 
 /* --- The beginning --------------------------------------------------------------------------------------- */
 
@@ -111,6 +112,13 @@ int usp_pump_check(struct usp_pump *pump)
 	return ret;
 }
 
+/* End what reads ahead, because the run changes the files that it reads from. It begins again with the next read. */
+static void run_halt_buffers(struct usp_pump *pump)
+{
+	for (unsigned i = 0; i < pump->nr_sources; i++)
+		usp_buffer_halt(pump->sources[i]);
+}
+
 static void run_look_at_sources(struct usp_pump *pump)
 {
 	for (unsigned i = 0; i < pump->nr_sources; i++) {
@@ -130,6 +138,7 @@ static int run_begin(struct usp_pump *pump)
 
 	usp_rate_init(&pump->limits.rate, pump->params.rate, now_ns);
 	pump->limits.begun_ns = pump->limits.progress_ns = now_ns;
+	run_halt_buffers(pump);
 	run_look_at_sources(pump);
 	ret = usp_range_skip_empty(pump);
 	if (ret == 0)
@@ -210,6 +219,7 @@ static void run_end_sparse(struct usp_pump *pump)
 
 static int run_finish(struct usp_pump *pump)
 {
+	run_halt_buffers(pump);
 	usp_plan_undo(&pump->plan);
 	run_end_sparse(pump);
 	run_unread(pump); /* by what was taken, before it is cut */

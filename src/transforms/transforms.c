@@ -14,6 +14,8 @@
 
 static const struct usp_transform_row transforms[] = {
 	{&usp_blocks_transform, "blocks:FILE", "verify each block by a list of checksums", "list", false, NULL},
+	{&usp_buffer_transform, "buffer:SIZE[,...]", "read ahead, between two ends that are not steady", "1M", false,
+	 NULL},
 	{&usp_digest_transform, "digest:ALG[:HEX],...", "compute checksums, and compare them", "crc32c", false, NULL},
 	{&usp_rescue_transform, "rescue:zero[:STEP]", "go on behind what cannot be read", "zero", false, NULL},
 	{&usp_sums_transform, "sums:ALG[:SIZE]", "make a list of checksums of blocks", "crc32c", false, NULL},

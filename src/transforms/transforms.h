@@ -43,6 +43,7 @@ int usp_rewrite_open(const struct usp_codec_side *codec, int level, const char *
 		     struct usp_file *below, const struct usp_transform_params *params, struct usp_file **ret_file);
 
 extern const struct usp_transform usp_blocks_transform, usp_digest_transform, usp_rescue_transform, usp_sums_transform;
+extern const struct usp_transform usp_buffer_transform;
 extern const struct usp_transform usp_decrypt_transform, usp_encrypt_transform;
 extern const struct usp_transform usp_decompress_transform, usp_zstd_transform, usp_gzip_transform, usp_lz4_transform,
 	usp_xz_transform;
