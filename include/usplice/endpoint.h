@@ -338,6 +338,8 @@ struct usp_side {
 #define USP_FILE_SHARED 0x40u	 /* others share the description of fd: change it only as read(2) and write(2) do */
 #define USP_FILE_OBSERVES 0x100u /* a file over a file that passes on all bytes, one for one */
 #define USP_FILE_REWRITES 0x200u /* a file over a file that makes other bytes of those below */
+#define USP_FILE_HOLDS \
+	0x800u /* a file over a file that passes on bufs as they are, also of kernel pipes, in a thread of its own */
 #define USP_FILE_HAS_POS \
 	0x400u /* pos is the offset in fd for the hooks, but callers have no positions: usp_sequence_open */
 #define USP_FILE_SIDE_BELOW \

@@ -175,15 +175,15 @@ static bool kpipe_is_stuck(const struct usp_file *in, ssize_t ret)
  * Fill a kpipe from a descriptor: bytes, 0 at the end of input, or -errno. Splice from a stream again
  * while it gives bytes, because one splice from a socket takes at most 17 fragments (H26). Stop at
  * KPIPE_ENOUGH: more comes while the sink takes these bytes, and a splice that finds none costs as
- * much as a small one.
+ * much as a small one. With MORE the sink is not waiting: take all that there is.
  */
 static ssize_t kpipe_fill(struct kpipe *kp, struct usp_file *in, int64_t *pos, size_t len, unsigned flags)
 {
 	bool is_seekable = usp_file_has_pos(in), has_pos = is_seekable && !usp_file_shares_pos(in, pos);
-	size_t done = 0;
+	size_t done = 0, enough = flags & USP_SPLICE_MORE ? len : usp_min(len, KPIPE_ENOUGH);
 	ssize_t ret = 0;
 
-	for (unsigned i = 0; i < KPIPE_LOOKS_MAX && done < usp_min(len, KPIPE_ENOUGH); i++) {
+	for (unsigned i = 0; i < KPIPE_LOOKS_MAX && done < enough; i++) {
 		ret = usp_sys_splice(in->fd, has_pos ? pos : NULL, kp->ends.wr, NULL, len - done,
 				     (flags & USP_SPLICE_MOVE) | USP_SPLICE_NONBLOCK);
 		if (ret <= 0)
@@ -252,11 +252,52 @@ static ssize_t (*kpipe_own_read(const struct usp_file *in))(struct usp_file *, i
 	return in->ops->read_iter ? usp_copy_splice_read : NULL;
 }
 
+/* Tell whether a kernel pipe has a slot for more. Each piece of a page takes one, so it can be full with few bytes. */
+static bool kpipe_has_room(const struct kpipe *kp)
+{
+	struct pollfd fd = {.fd = kp->ends.wr, .events = POLLOUT};
+
+	return kp->held < kp->ends.capacity && usp_sys_poll(&fd, 1, 0) > 0;
+}
+
+/*
+ * Put more into the kernel pipe that was pushed last in this turn, so that a producer with a long turn needs few of
+ * them. True with the result, or false if there is none with room.
+ */
+static bool kpipe_append(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags,
+			 ssize_t *ret_result)
+{
+	unsigned nr = usp_pipe_nr_pushed(pipe);
+	struct usp_buf last = {.ops = NULL};
+	struct kpipe *kp;
+	size_t room;
+
+	if (nr)
+		last = usp_pipe_peek_pushed(pipe, nr - 1);
+	if (last.ops != &usp_kpipe_buf_ops)
+		return false;
+	kp = last.store;
+	room = usp_min(kp->ends.capacity, usp_pipe_slot_bytes(pipe));
+	if (last.len >= room)
+		return false;
+	*ret_result = kpipe_fill(kp, in, pos, usp_min(len, room - last.len), flags);
+	if (*ret_result == -EAGAIN)
+		return kpipe_has_room(kp);
+	if (*ret_result > 0) {
+		usp_pipe_grow_pushed(pipe, (size_t)*ret_result);
+		kpipe_account(in, USP_READ, (size_t)*ret_result);
+	}
+	return true;
+}
+
 ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len, unsigned flags)
 {
 	struct kpipe *kp;
-	ssize_t ret = in->fd < 0 ? -EINVAL : kpipe_new(&kp);
+	ssize_t ret = 0;
 
+	if (flags & USP_SPLICE_MORE && kpipe_append(in, pos, pipe, len, flags, &ret))
+		return ret;
+	ret = in->fd < 0 ? -EINVAL : kpipe_new(&kp);
 	if (ret == 0) {
 		len = usp_min(usp_min(len, kp->ends.capacity), usp_pipe_slot_bytes(pipe));
 		do

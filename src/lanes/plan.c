@@ -137,7 +137,7 @@ static bool plan_all_fit(const struct usp_plan *plan)
 /* A stage sees the bytes, so the files below it give them on the user lane. */
 static void plan_set_lanes(struct usp_plan *plan, bool may_kernel)
 {
-	unsigned source = plan->nr_sources - 1;
+	unsigned source = plan->giver;
 	bool is_kernel = may_kernel && plan_fits(&plan->hops[source]) && plan_any_sink_fits(plan);
 
 	for (unsigned i = 0; i < plan->nr_hops; i++)
@@ -148,6 +148,18 @@ static void plan_force(struct usp_plan *plan)
 {
 	for (unsigned i = 0; i < plan->nr_hops; i++)
 		plan->hops[i].is_forced = true;
+}
+
+/*
+ * A file that only holds what a stream gives can hold it in kernel pipes. Pages of a file on disk may change while they
+ * are held: these are copied.
+ */
+static unsigned plan_giver(const struct usp_plan *plan)
+{
+	unsigned last = plan->nr_sources - 1;
+	bool holds = last && plan->hops[last].file->traits & USP_FILE_HOLDS;
+
+	return holds && !usp_file_has_pos(plan->hops[last - 1].file) ? last - 1 : last;
 }
 
 static int plan_init(struct usp_plan *plan, const struct usp_plan_ends *ends, bool may_probe)
@@ -166,6 +178,7 @@ static int plan_init(struct usp_plan *plan, const struct usp_plan_ends *ends, bo
 		plan->hops[i] = (struct usp_plan_hop){.file = ends->sources[i], .side = USP_READ};
 	for (unsigned i = 0; i < ends->nr_sinks; i++)
 		plan->hops[ends->nr_sources + i] = (struct usp_plan_hop){.file = ends->sinks[i], .side = USP_WRITE};
+	plan->giver = plan_giver(plan);
 	return 0;
 }
 

@@ -29,6 +29,7 @@ struct usp_plan {
 	struct usp_plan_hop *hops; /* out of each source, the lowest first, then into each sink; NULL: no plan */
 	unsigned nr_hops;
 	unsigned nr_sources; /* the last of them gives into the pipe; 1 unless it is a file over a file */
+	unsigned giver; /* the source that may be on the kernel lane: the last one, or that below one that only holds */
 	bool is_applied;
 	bool may_probe;		    /* the ways on the kernel lane may be found out */
 	struct usp_plan_hop few[2]; /* storage of the hops if there is one source and one sink */
@@ -62,10 +63,13 @@ void usp_plan_fini(struct usp_plan *plan);
 /* Return the lane of a hop now: NULL for the user lane, or without a plan. */
 const struct usp_lane *usp_plan_lane(const struct usp_plan *plan, unsigned index);
 
-/* The same for the hop into the pipe, and for the hop out of the pipe into a sink. */
+/* The same for the source that the kernel lane is chosen for, and for the hop out of the pipe into a sink. */
 static inline const struct usp_lane *usp_plan_source_lane(const struct usp_plan *plan)
 {
-	return plan->hops ? usp_plan_lane(plan, plan->nr_sources - 1) : NULL;
+	if (!plan->hops)
+		return NULL;
+	/* Below a file that holds, a thread may change the side. What it gives then, the sinks take on both lanes. */
+	return plan->giver + 1 == plan->nr_sources ? usp_plan_lane(plan, plan->giver) : plan->hops[plan->giver].lane;
 }
 
 static inline const struct usp_lane *usp_plan_sink_lane(const struct usp_plan *plan, unsigned sink)

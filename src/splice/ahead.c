@@ -19,7 +19,7 @@ static const char ahead_read_reason[] = "read into the memory of the buffer";
 
 /* --- What both sides see. The lock is held ------------------------------------------------------------------- */
 
-static bool ahead_has_some(const struct usp_ahead *ahead)
+bool usp_ahead_has_some(const struct usp_ahead *ahead)
 {
 	return usp_pipe_len(ahead->front) || ahead->filled > ahead->given;
 }
@@ -27,7 +27,7 @@ static bool ahead_has_some(const struct usp_ahead *ahead)
 /* Tell the caller's descriptor whether there is something to get. */
 static void ahead_tell(struct usp_ahead *ahead)
 {
-	bool is_ready = ahead->is_over || (ahead->level.is_giving && ahead_has_some(ahead));
+	bool is_ready = ahead->is_over || (ahead->level.is_giving && usp_ahead_has_some(ahead));
 
 	if (ahead->ready_fd < 0 || is_ready == ahead->is_ready)
 		return;
@@ -162,6 +162,49 @@ static ssize_t ahead_pull(struct usp_ahead *ahead, size_t len)
 	usp_ahead_lock(ahead);
 	ahead_add(ahead, (size_t)ret);
 	usp_ahead_unlock(ahead);
+	return ret;
+}
+
+/* Tell whether the file below gives kernel pipes, and front has not too many of them. */
+static bool ahead_may_keep(struct usp_ahead *ahead)
+{
+	return ahead->nr_kpipes && usp_file_side(ahead->file->below, USP_READ)->lane &&
+	       usp_pipe_nr_bufs(ahead->front) < ahead->nr_kpipes;
+}
+
+/* End the turn of pulled: what is in it can go on. */
+static void ahead_let_go(struct usp_ahead *ahead)
+{
+	usp_pipe_end_write(ahead->pulled);
+	usp_ahead_lock(ahead);
+	ahead->keeps = false;
+	usp_ahead_unlock(ahead);
+}
+
+/*
+ * Pull into a kernel pipe, and keep it until it is full, or the caller has nothing else: a kernel pipe takes two
+ * descriptors. Bytes, 0 at the end, or -errno.
+ */
+static ssize_t ahead_pull_kernel(struct usp_ahead *ahead, size_t len)
+{
+	struct usp_file *below = ahead->file->below;
+	bool is_hungry;
+	ssize_t ret;
+
+	if (!ahead->keeps)
+		usp_pipe_begin_write(ahead->pulled, USP_SPLICE_NONBLOCK);
+	ret = usp_file_splice_read(below, &below->pos, ahead->pulled, usp_min(len, ahead->pull_len),
+				   USP_SPLICE_NONBLOCK | USP_SPLICE_MORE);
+	if (ret == 0)
+		ret = usp_sock_end_error(below);
+	usp_ahead_lock(ahead);
+	if (ret > 0)
+		ahead_add(ahead, (size_t)ret);
+	ahead->keeps = true;
+	is_hungry = ahead->level.is_giving && !usp_ahead_has_some(ahead);
+	usp_ahead_unlock(ahead);
+	if (is_hungry || (ret <= 0 && ret != -EAGAIN) || usp_pipe_nr_pushed(ahead->pulled) != 1)
+		ahead_let_go(ahead);
 	return ret;
 }
 
@@ -323,7 +366,7 @@ static ssize_t ahead_be_full(struct usp_ahead *ahead)
 }
 
 /* Take more from below: bytes, 0 at the end, or -errno. -EAGAIN if there is nothing, or it does not fit. */
-static ssize_t ahead_take(struct usp_ahead *ahead)
+static ssize_t ahead_take_some(struct usp_ahead *ahead)
 {
 	bool is_direct = !ahead->spill.len, may_take;
 	size_t len;
@@ -346,9 +389,25 @@ static ssize_t ahead_take(struct usp_ahead *ahead)
 		return ahead_be_full(ahead);
 	if (ahead->has_length)
 		len = usp_min(len, (size_t)ahead->left);
-	ret = is_direct && ahead->packs ? ahead_read(ahead, len) : ahead_pull(ahead, len);
+	if (is_direct && ahead_may_keep(ahead))
+		ret = ahead_pull_kernel(ahead, len);
+	else if (ahead->keeps)
+		return -EAGAIN; /* what is kept goes on first */
+	else
+		ret = is_direct && ahead->packs ? ahead_read(ahead, len) : ahead_pull(ahead, len);
 	ahead->is_source = ret == -EAGAIN;
 	return ret;
+}
+
+/* The same. A kernel pipe is kept only while the source pauses, and the caller has something else. */
+static ssize_t ahead_take(struct usp_ahead *ahead)
+{
+	ssize_t ret = ahead_take_some(ahead);
+
+	if (!ahead->keeps || ret > 0 || ahead->is_source)
+		return ret;
+	ahead_let_go(ahead);
+	return ret == -EAGAIN ? 1 : ret;
 }
 
 /* Move what was pulled on: bytes, or -EAGAIN, also if there is no room, or the -errno of what lies below. */

@@ -23,6 +23,7 @@ struct usp_ahead {
 	int result;	   /* what comes behind the last byte */
 	unsigned nr_taken; /* times that the caller took something, or asked for the first time */
 	bool must_wake;	   /* the thread waits for room */
+	bool keeps;	   /* the last kernel pipe is still in the turn of pulled, because more may go into it */
 	int ready_fd;	   /* eventfd for the caller; -1 until it is asked for */
 	bool is_ready;	   /* as ready_fd says */
 	/* Up to here. */
@@ -31,6 +32,7 @@ struct usp_ahead {
 	bool packs;		 /* what is below copies, or needs its memory back: read it into open */
 	bool has_length;
 	int64_t left; /* bytes until the input ends, with has_length */
+	unsigned nr_kpipes; /* most bufs of front that are kernel pipes, each of pull_len; 0: none */
 	struct usp_spill spill;
 	bool has_ended; /* the input has */
 	bool is_source; /* the last step waits for what is below */
@@ -47,6 +49,9 @@ struct usp_ahead {
 /* Take the lock; and give it back, after the caller's descriptor was told whether there is something to get. */
 void usp_ahead_lock(struct usp_ahead *ahead);
 void usp_ahead_unlock(struct usp_ahead *ahead);
+
+/* Tell whether the caller can get something now, if it may. Lock held. */
+bool usp_ahead_has_some(const struct usp_ahead *ahead);
 
 /* Return the bytes that still fit into the memory. Lock held. */
 size_t usp_ahead_room(const struct usp_ahead *ahead);

@@ -393,6 +393,19 @@ void usp_pipe_set_pushed(struct usp_pipe *pipe, unsigned index, const struct usp
 	usp_pipe_unlock(pipe);
 }
 
+void usp_pipe_grow_pushed(struct usp_pipe *pipe, size_t len)
+{
+	struct usp_buf *slot;
+
+	pthread_mutex_lock(&pipe->lock);
+	assert(pipe->wr.is_taken && pipe->turn_head != pipe->head);
+	slot = usp_pipe_slot(pipe, pipe->turn_head - 1);
+	assert(len <= pipe->slot_bytes - slot->len);
+	slot->len += len;
+	pipe->turn_bytes += len;
+	usp_pipe_unlock(pipe);
+}
+
 /* Return what the next buf takes of a folio. In slots of a page, a gift goes page by page, as in the kernel (V2). */
 static size_t pipe_folio_chunk(const struct usp_pipe *pipe, const unsigned char *base, size_t len, unsigned buf_flags)
 {
@@ -587,6 +600,32 @@ void usp_pipe_advance(struct usp_pipe *pipe, size_t len)
 		pipe_release_all(pipe, dead, nr_dead);
 	} while (nr_dead == usp_array_len(dead));
 	assert(len == 0);
+}
+
+unsigned usp_pipe_nr_bufs(struct usp_pipe *pipe)
+{
+	unsigned nr;
+
+	pthread_mutex_lock(&pipe->lock);
+	nr = pipe->head - pipe->tail;
+	pthread_mutex_unlock(&pipe->lock);
+	return nr;
+}
+
+struct usp_buf usp_pipe_pop(struct usp_pipe *pipe)
+{
+	struct usp_buf *slot, buf;
+
+	pthread_mutex_lock(&pipe->lock);
+	assert(pipe->rd.is_taken && !usp_pipe_is_empty(pipe));
+	if (usp_pipe_is_full(pipe))
+		usp_pipe_wake(&pipe->wr);
+	slot = usp_pipe_slot(pipe, pipe->tail++);
+	buf = *slot;
+	slot->ops = NULL;
+	pipe->nr_bytes -= buf.len;
+	usp_pipe_unlock(pipe);
+	return buf;
 }
 
 /* --- Size --------------------------------------------------------------------------------------- */

@@ -102,6 +102,15 @@ unsigned usp_pipe_nr_pushed(struct usp_pipe *pipe);
 struct usp_buf usp_pipe_peek_pushed(struct usp_pipe *pipe, unsigned index);
 void usp_pipe_set_pushed(struct usp_pipe *pipe, unsigned index, const struct usp_buf *buf);
 
+/* Make the last of them longer by len bytes, which its store has got. The caller holds the write turn. */
+void usp_pipe_grow_pushed(struct usp_pipe *pipe, size_t len);
+
+/* Return the number of bufs that readers see. */
+unsigned usp_pipe_nr_bufs(struct usp_pipe *pipe);
+
+/* Take the first buf out of the ring, which is there, with its reference. The caller holds the read turn. */
+struct usp_buf usp_pipe_pop(struct usp_pipe *pipe);
+
 /* Make sure that nr_slots more bufs fit. The ring grows and never shrinks: 0 or -ENOMEM. */
 int usp_pipe_reserve(struct usp_pipe *pipe, unsigned nr_slots);
 

@@ -45,7 +45,9 @@
 #define BUFFER_FOLIO_MIN ((size_t)16 << 10)
 #define BUFFER_TAKE_MAX ((size_t)512 << 10) /* is read before the caller sees it */
 #define BUFFER_PULL_MAX ((size_t)1 << 20)
-#define BUFFER_SLOTS 64 /* to begin with */
+#define BUFFER_KPIPES_MAX 128
+#define BUFFER_FD_SHARE 8 /* of the descriptors that the process may have; a kernel pipe takes two */
+#define BUFFER_SLOTS 64	  /* to begin with */
 
 static const char buffer_lent_reason[] = "held in the buffer as it is";
 static const char buffer_packed_reason[] = "small pieces were put together";
@@ -92,7 +94,8 @@ static void buffer_took(struct usp_ahead *ahead, size_t len)
 {
 	usp_ahead_lock(ahead);
 	usp_level_remove(&ahead->level, len);
-	if (!ahead->level.is_giving || usp_ahead_room(ahead) >= ahead->take_len) {
+	if (!ahead->level.is_giving || usp_ahead_room(ahead) >= ahead->take_len ||
+	    (ahead->keeps && !usp_ahead_has_some(ahead))) {
 		ahead->nr_taken++;
 		if (ahead->must_wake)
 			usp_sys_eventfd_set(ahead->wake_fd, true);
@@ -149,18 +152,29 @@ static void buffer_account(struct usp_file *in, const struct usp_buf *buf, size_
 		usp_file_account(in, USP_READ, USP_BY_REFERENCE, len, buffer_lent_reason);
 }
 
-/* Give one buf out of front: bytes, or -errno. */
-static ssize_t buffer_give_front(struct usp_file *in, struct usp_pipe *pipe, size_t len)
+/*
+ * Give one buf out of front, len bytes at most: bytes, 0 if it is longer and need not be cut, or -errno. A whole one is
+ * moved: to share and drop a kernel pipe takes many calls.
+ */
+static ssize_t buffer_give_front(struct usp_file *in, struct usp_pipe *pipe, size_t len, bool must_cut)
 {
 	struct usp_ahead *ahead = in->priv;
 	struct usp_buf first;
+	bool is_whole;
 	ssize_t ret = usp_pipe_begin_read(ahead->front, USP_SPLICE_NONBLOCK);
 
 	if (ret <= 0)
 		return ret;
 	usp_pipe_peek(ahead->front, &first, 1);
+	is_whole = first.len <= usp_min(len, usp_pipe_slot_bytes(pipe));
+	if (is_whole) {
+		first = usp_pipe_pop(ahead->front);
+		ret = (ssize_t)first.len;
+		usp_pipe_push(pipe, &first, 1);
+	}
 	usp_pipe_end_read(ahead->front);
-	ret = usp_pipe_pull(ahead->front, pipe, usp_min(len, first.len), USP_SPLICE_NONBLOCK);
+	if (!is_whole)
+		ret = must_cut ? usp_pipe_pull(ahead->front, pipe, len, USP_SPLICE_NONBLOCK) : 0;
 	if (ret > 0)
 		buffer_account(in, &first, (size_t)ret);
 	return ret;
@@ -191,7 +205,8 @@ static ssize_t buffer_give(struct usp_file *in, struct usp_pipe *pipe, size_t le
 
 		if (place == PLACE_NONE)
 			return done ? (ssize_t)done : result;
-		ret = place == PLACE_FRONT ? buffer_give_front(in, pipe, want) : buffer_give_open(in, pipe, want);
+		ret = place == PLACE_FRONT ? buffer_give_front(in, pipe, want, !done)
+					   : buffer_give_open(in, pipe, want);
 		if (ret > 0) {
 			done += (size_t)ret;
 			buffer_took(ahead, (size_t)ret);
@@ -379,6 +394,9 @@ static int buffer_new(const struct buffer_options *options, const struct usp_tra
 	ahead->left = params->length;
 	ahead->process = usp_own_nr();
 	ahead->ready_fd = -1;
+	if (!options->file && ahead->pull_len == BUFFER_PULL_MAX)
+		ahead->nr_kpipes = (unsigned)usp_min(usp_min(usp_sys_fd_limit() / BUFFER_FD_SHARE, BUFFER_KPIPES_MAX),
+						     ahead->memory / ahead->pull_len);
 	ret = usp_sys_eventfd();
 	ahead->wake_fd = ret < 0 ? -1 : ret;
 	if (ret >= 0)
@@ -514,7 +532,7 @@ static int buffer_open(const char *text, struct usp_file *below, const struct us
 	ahead->file = *ret_file;
 	ahead->packs = buffer_must_pack(below);
 	(*ret_file)->traits &= ~(USP_FILE_SEEKABLE | USP_FILE_SHARED);
-	(*ret_file)->traits |= USP_FILE_OBSERVES;
+	(*ret_file)->traits |= USP_FILE_OBSERVES | (ahead->nr_kpipes ? USP_FILE_HOLDS : 0);
 	return 0;
 }
 

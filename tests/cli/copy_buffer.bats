@@ -4,11 +4,9 @@
 
 load support
 
-# fill_of FILE: wait until a copy that reports to FILE with --progress has shown a buffer of that fill.
-await_fill() {
-	until grep -q "buffer $2 %" "$1" 2>/dev/null; do
-		sleep 0.05
-	done
+# shows PERCENT: the progress of the job has shown a buffer that is so full.
+shows() {
+	grep -q "buffer $1 %" job.err
 }
 
 @test "the bytes are those of the source: from files and pipes, into files and pipes, with and without marks" {
@@ -34,18 +32,15 @@ await_fill() {
 @test "the sink begins at start, and the progress shows how full the buffer is" {
 	mkfifo fifo
 	data a 600000
-	"$USPLICE" copy --progress --format %f --interval 20ms --buffer 1M,start=60% fifo b 2>progress &
-	copy_pid=$!
+	start --progress --format %f --interval 20ms --buffer 1M,start=60% fifo b
 	exec 5>fifo
 	cat a >&5
-	await_fill progress 57
+	eventually shows 57
 	[ ! -s b ]
 	cat a >&5
-	until [ -s b ]; do
-		sleep 0.05
-	done
+	eventually test -s b
 	exec 5>&-
-	wait "$copy_pid"
+	finish 0
 	[ "$(stat -c %s b)" -eq 1200000 ]
 }
 
@@ -94,16 +89,14 @@ await_fill() {
 	mkdir spool
 	mkfifo fifo
 	data a 4000000
-	"$USPLICE" copy --progress --format %f --interval 20ms --report report --buffer 64k,start=100% \
-		--buffer-file spool,size=8M fifo b 2>progress &
-	copy_pid=$!
+	start --progress --format %f --interval 20ms --report report --buffer 64k,start=100% --buffer-file spool,size=8M fifo b
 	exec 5>fifo
 	cat a >&5
-	await_fill progress 47
+	eventually shows 47
 	[ -z "$(ls -A spool)" ]
 	[ ! -s b ]
 	exec 5>&-
-	wait "$copy_pid"
+	finish 0
 	same a b
 	[ "$(jq .buffer.capacity report)" -eq $((64 * 1024 + 8 * 1024 * 1024)) ]
 	[ "$(jq .buffer.file_most report)" -gt 3000000 ]
@@ -121,12 +114,11 @@ await_fill() {
 	mount -t tmpfs -o size=1M none small || skip "cannot mount"
 	mkfifo fifo
 	data a 4000000
-	"$USPLICE" copy --report report --buffer 64k,start=100% --buffer-file small,size=8M fifo b 2>errors &
-	copy_pid=$!
+	start --report report --buffer 64k,start=100% --buffer-file small,size=8M fifo b
 	cat a >fifo
-	wait "$copy_pid"
+	finish 0
 	same a b
-	[ "$(grep -c "buffer-file small: No space left on device" errors)" -eq 1 ]
+	[ "$(grep -c "buffer-file small: No space left on device" job.err)" -eq 1 ]
 	[ "$(jq -r .buffer.file_error report)" = "No space left on device" ]
 	umount small
 }
@@ -155,19 +147,22 @@ await_fill() {
 	same a rest
 }
 
-@test "signals end it" {
-	for signal in INT TERM; do
+@test "signals end it, while it fills, and while the sink takes nothing" {
+	for pair in INT:130 TERM:143; do
+		rm -f b fifo
 		mkfifo fifo
-		"$USPLICE" copy --buffer 1M,start=50% fifo b 2>errors &
-		copy_pid=$!
-		exec 5>fifo
-		echo something >&5
-		kill -"$signal" "$copy_pid"
-		status=0
-		wait "$copy_pid" || status=$?
-		[ "$status" -gt 128 ]
-		exec 5>&-
-		rm fifo
+		exec 9<>fifo
+		start --buffer 1M,start=50% fifo b
+		eventually test -e b
+		echo something >&9
+		kill "-${pair%%:*}" "$job"
+		finish "${pair##*:}"
+		[ ! -s b ]
+		start --progress --format %f --interval 20ms --buffer 1M zero: fifo
+		eventually shows 100
+		kill "-${pair%%:*}" "$job"
+		finish "${pair##*:}"
+		exec 9>&-
 	done
 }
 
