@@ -113,7 +113,18 @@ struct usp_open_params {
 	 * that the kernel chose for port 0. NULL: not told. */
 	void (*listening)(void *listening_arg, const char *address);
 	void *listening_arg;
+	bool may_run; /* a command (exec:) may be run. Never set it for a spec that comes from somebody else. */
+	/* Called once when the command of exec: has ended, with its status as of waitpid(2), or -1 if the library had to
+	 * end it: by the call that finds that out, a read at the end of its output or usp_file_close. NULL: not told. */
+	void (*exited)(void *exited_arg, int status);
+	void *exited_arg;
 };
+
+/*
+ * The error of a command (exec:) that did not exit with 0, in place of the end of its output, or when its file is
+ * closed. No file operation gives this number.
+ */
+#define USP_ECOMMAND EBADR
 
 /*
  * Open the endpoint that spec names (usplice-endpoints(7)). A regular sink is created if it does
@@ -123,7 +134,8 @@ struct usp_open_params {
  *
  * Blocks while a name is looked up, and while a connection is made or awaited: -EINTR after a
  * signal, -ETIMEDOUT after the timeout= of the spec. With no_peer such an open is refused, after
- * all other checks.
+ * all other checks. A command is started, and is -EPERM without may_run. The library waits for its own
+ * children only, and needs SIGCHLD not to be ignored; -ECHILD if the program has taken the status.
  *
  * The errors are those of open(2), connect(2) and so on. -EINVAL for a spec that does not parse,
  * -EHOSTUNREACH for a name that does not resolve. If ret_why is not NULL it receives a static
@@ -195,8 +207,9 @@ USP_EXPORT struct usp_file *usp_file_get(struct usp_file *file);
  * account stay. 0, or -errno: of an earlier write whose error is not yet reported, or of close(2).
  * Network file systems report there that written data did not fit (-EDQUOT, -ENOSPC, -EIO). May
  * block for outstanding zero-copy sends: as long as the peer takes bytes, and some seconds beyond;
- * then the connection is reset. Do not call it while another thread uses the file. A second call
- * gives 0.
+ * then the connection is reset. Waits until a command (exec:) has exited. It
+ * gets SIGTERM before, and SIGKILL 2 s later, if its bytes were not all written or read. Do not call
+ * it while another thread uses the file. A second call gives 0.
  */
 USP_EXPORT int usp_file_close(struct usp_file *file);
 
@@ -259,7 +272,8 @@ USP_EXPORT int64_t usp_file_size(const struct usp_file *file);
  * Bring written data to the storage, as fsync(2). For a socket, wait until the peer has
  * acknowledged what zero-copy sends refer to. 0, also where there is nothing to do, or -errno, also
  * that of a connection that broke meanwhile. Blocks, except that a socket with USP_NONBLOCK gives
- * -EAGAIN.
+ * -EAGAIN. For a command (exec:) that is only written, and was shut down, wait until it has exited:
+ * -EINTR after a signal, and -EAGAIN with USP_NONBLOCK; usp_file_poll_fd for USP_WRITE says what to wait for.
  */
 USP_EXPORT int usp_file_sync(struct usp_file *file);
 

@@ -131,6 +131,17 @@ bool usp_sys_is_recent(
 uint64_t usp_sys_thread_cpu_ns(void); /* what the calling thread has used */
 
 int usp_sys_pid(void);
+
+/*
+ * Run /bin/sh -c command as a child, with in as its standard input and out as its standard output; -1: those of this
+ * process. It gets no other descriptor but standard error, no blocked signal, and SIGPIPE as by default. Returns a
+ * pidfd, or -errno. wait waits for the end of such a child, or gives -EAGAIN unless it blocks: 0 with its status as of
+ * waitpid(2), or -ECHILD if somebody else took the status.
+ */
+int usp_sys_spawn(const char *command, int in, int out);
+int usp_sys_signal_child(int pidfd, int signo);
+int usp_sys_wait_child(int pidfd, bool blocks, int *ret_status);
+
 unsigned usp_sys_fd_limit(void);	     /* RLIMIT_NOFILE: descriptors are below this number */
 unsigned usp_sys_nr_processors(void);	     /* that this thread may run on; at least 1 */
 void usp_sys_random(void *base, size_t len); /* unpredictable: getrandom(2), else AT_RANDOM */

@@ -9,6 +9,8 @@
 #include <sys/fsuid.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -94,6 +96,112 @@ int usp_sys_get_policy(void)
 int usp_sys_set_policy(int policy)
 {
 	return (int)sys_result(sched_setscheduler(0, policy, &(struct sched_param){.sched_priority = 0}));
+}
+
+/* --- Children -------------------------------------------------------------------------------------- */
+
+#ifndef P_PIDFD /* newer than the oldest supported headers */
+#define P_PIDFD ((idtype_t)3)
+#endif
+
+/* What a child begins with. */
+struct sys_child {
+	const char *command;
+	int in, out;
+	volatile int error; /* of execve(2); the child has the memory of its parent */
+};
+
+/* Handlers are code of the parent, which must not run here. What is ignored stays ignored, but SIGPIPE. */
+static void sys_child_reset_signals(void)
+{
+	const struct sigaction usual = {.sa_handler = SIG_DFL};
+	struct sigaction old;
+	sigset_t none;
+
+	for (int signo = 1; signo <= SIGRTMAX; signo++) {
+		if (sigaction(signo, NULL, &old) == 0 && (old.sa_handler != SIG_IGN || signo == SIGPIPE))
+			sigaction(signo, &usual, NULL);
+	}
+	sigemptyset(&none);
+	pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Give the child a standard descriptor. in or out may have the number of the other one: both are above 2. */
+static bool sys_child_has(int fd, int target)
+{
+	return fd < 0 || dup2(fd, target) == target;
+}
+
+/* The child, between vfork(2) and execve(2): it calls only what is async-signal-safe, and never returns. */
+__attribute__((noinline, noreturn)) static void sys_child_run(struct sys_child *child)
+{
+	char *const argv[] = {(char *)"sh", (char *)"-c", (char *)"--", (char *)child->command, NULL};
+
+	sys_child_reset_signals();
+	if (sys_child_has(child->in, STDIN_FILENO) && sys_child_has(child->out, STDOUT_FILENO)) {
+		syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, 0);
+		execve("/bin/sh", argv, environ);
+	}
+	child->error = errno;
+	_exit(127);
+}
+
+/* Get hold of a child. One that cannot be held must not run on. */
+static int sys_child_hold(pid_t pid)
+{
+	int pidfd = (int)sys_result(syscall(SYS_pidfd_open, pid, 0));
+
+	if (pidfd < 0) {
+		kill(pid, SIGKILL);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	return pidfd;
+}
+
+/* vfork(2), because the memory of a large process takes long to copy. The parent sleeps until the child has it no more. */
+int usp_sys_spawn(const char *command, int in, int out)
+{
+	struct sys_child child = {.command = command, .in = in, .out = out};
+	sigset_t old_mask;
+	pid_t pid;
+	int ret;
+
+	usp_sys_block_signals(&old_mask);
+	pid = vfork();
+	if (pid == 0)
+		sys_child_run(&child);
+	ret = (int)sys_result(pid);
+	usp_sys_restore_signals(&old_mask);
+	if (ret >= 0)
+		ret = sys_child_hold(pid);
+	if (ret >= 0 && child.error) {
+		usp_sys_wait_child(ret, true, NULL);
+		close(ret);
+		ret = -child.error;
+	}
+	return ret;
+}
+
+int usp_sys_signal_child(int pidfd, int signo)
+{
+	return (int)sys_result(syscall(SYS_pidfd_send_signal, pidfd, signo, NULL, 0));
+}
+
+int usp_sys_wait_child(int pidfd, bool blocks, int *ret_status)
+{
+	siginfo_t info = {.si_pid = 0};
+	int ret;
+
+	do
+		ret = (int)sys_result(waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | (blocks ? 0 : WNOHANG)));
+	while (ret == -EINTR);
+	if (ret == 0 && info.si_pid == 0)
+		return -EAGAIN;
+	if (ret == 0 && ret_status)
+		*ret_status = info.si_code == CLD_EXITED ? (info.si_status & 0xff) << 8
+							 : info.si_status | (info.si_code == CLD_DUMPED ? 0x80 : 0);
+	return ret;
 }
 
 /* --- Signals --------------------------------------------------------------------------------------- */

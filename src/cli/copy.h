@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <usplice/spec.h>
 
+#include "copy_command.h"
 #include "digest_list.h"
 #include "progress.h"
 #include "stages.h"
@@ -74,6 +75,7 @@ struct copy_sink {
 	bool is_framed;			/* its bytes go in frames: copy_framed */
 	bool is_cut_late;		/* cut the rest of an old file after the run, not before */
 	char error[COPY_ERROR_MAX];	/* "" without an error */
+	struct copy_command command;	/* of exec: */
 	int code;			/* its errno value, negative; 0 without an error */
 	char address[COPY_ADDRESS_MAX]; /* where it listened, the first of its addresses; "" if it did not */
 };
@@ -93,6 +95,7 @@ struct copy {
 	bool stage_counts;	 /* a stage ends after count bytes, so the pump need not */
 	struct stat source_object;
 	char source_address[COPY_ADDRESS_MAX]; /* as of a sink */
+	struct copy_command source_command;    /* of exec:; of several sources, the last one that exited */
 	int source_error;		       /* why the source failed, a negative errno value; or 0 */
 	int source_number;		       /* of its descriptor: copy_inherited */
 	int64_t source_was;		       /* the offset of an inherited source, before it was moved */
@@ -117,6 +120,7 @@ struct copy {
 	bool lacks_owner;	  /* sinks that an ordinary user could not give away */
 	bool is_silent;		  /* while bytes move: a message would land among them */
 	bool was_interrupted;	  /* a signal came while bytes were read back */
+	double started;		  /* by progress_now */
 	double seconds, cpu_seconds;
 };
 

@@ -78,6 +78,9 @@ static int open_source(struct copy *copy, enum open_round round)
 		.no_peer = round == OPEN_LOOK,
 		.listening = open_note_door,
 		.listening_arg = &door,
+		.may_run = true,
+		.exited = copy_command_exited,
+		.exited_arg = &copy->source_command,
 	};
 	const char *why = NULL;
 	int error;
@@ -164,6 +167,9 @@ static int open_named(struct copy *copy, struct copy_sink *sink, enum open_round
 
 	params.listening = open_note_door;
 	params.listening_arg = &door;
+	params.may_run = true;
+	params.exited = copy_command_exited;
+	params.exited_arg = &sink->command;
 	copy->opening = sink->spec;
 	error = copy_open_spec(copy, sink, &params, &sink->file, &why);
 	if (error == -EPERM && copy->request->resume) { /* it may be open for appending only (chattr +a) */

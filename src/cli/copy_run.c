@@ -180,11 +180,17 @@ static void run_sink_failed(struct copy_sink *sink, uint64_t bytes, int error, c
 	message_say("sink %s: at byte %lld: %s", sink->spec, (long long)sink->start + (long long)bytes, sink->error);
 }
 
-/* Say what an error of the run means. A time-out is that of an option if it has been reached. */
-static void run_error_text(const struct copy *copy, int error, char text[COPY_ERROR_MAX])
+/*
+ * Say what an error of the run means, at an endpoint that may be a command. A time-out is that of an option if it has been
+ * reached.
+ */
+static void run_error_text(const struct copy *copy, const struct copy_command *command, int error,
+			   char text[COPY_ERROR_MAX])
 {
 	const struct copy_request *request = copy->request;
 
+	if (copy_command_text(command, error, text, COPY_ERROR_MAX))
+		return;
 	if (error == -ETIMEDOUT && request->slow_ns > 0)
 		snprintf(text, COPY_ERROR_MAX, "took nothing for %g s and was detached",
 			 (double)request->slow_ns / 1e9);
@@ -210,10 +216,12 @@ static void run_tell_sink(const struct copy *copy, struct copy_sink *sink, const
 	const char *told = usp_framed_failure(sink->file);
 	char why[COPY_ERROR_MAX];
 
+	if (status->error == -EPIPE && copy_command_is(sink->file))
+		usp_file_close(sink->file); /* it tells how the command ended */
 	if (told)
 		snprintf(why, sizeof(why), "%s", told);
 	else
-		run_error_text(copy, status->error, why);
+		run_error_text(copy, &sink->command, status->error, why);
 	if (run_is_no_news(copy, sink, status->error))
 		copy_note_sink(sink, status->error, why);
 	else
@@ -251,6 +259,33 @@ static void run_link(struct copy_sink *sink, uint64_t bytes)
 
 	if (error < 0)
 		run_sink_failed(sink, bytes, error, strerror(-error));
+}
+
+/*
+ * Wait until the command of a sink has exited. A signal, or --timeout, ends the wait, and then the command: the file is
+ * closed without being whole.
+ */
+static void run_await_command(struct copy *copy, struct copy_sink *sink, uint64_t bytes)
+{
+	const struct copy_request *request = copy->request;
+	uint64_t total_ns = request->total_ns, gone_ns = (uint64_t)((progress_now() - copy->started) * 1e9);
+	uint64_t left_ns = total_ns > gone_ns ? total_ns - gone_ns : 0;
+	char text[COPY_ERROR_MAX];
+	int error = copy_command_await(sink->file, &copy->watch, total_ns > 0 ? (int64_t)left_ns : -1);
+
+	if (error == 0)
+		return;
+	usp_file_abort(sink->file);
+	if (error == -EINTR) {
+		copy->was_interrupted = true;
+		copy_note_sink(sink, -ECANCELED, "stopped by a signal");
+		return;
+	}
+	if (error == -ETIMEDOUT)
+		snprintf(text, sizeof(text), "its command had not exited after %g s", (double)total_ns / 1e9);
+	else if (!copy_command_text(&sink->command, error, text, sizeof(text)))
+		snprintf(text, sizeof(text), "%s", strerror(-error));
+	run_sink_failed(sink, bytes, error, text);
 }
 
 /*
@@ -296,6 +331,8 @@ static bool run_finish_sink(struct copy *copy, struct copy_sink *sink, unsigned 
 		run_tell_sink(copy, sink, &status);
 	if (sink->is_cut_late && (is_whole || status.bytes > 0)) /* a run that never began leaves the old file */
 		run_cut_late(sink, status.bytes);
+	if (is_whole && sink->error[0] == '\0' && copy_command_is(sink->file))
+		run_await_command(copy, sink, status.bytes);
 	if (is_whole && sink->error[0] == '\0' &&
 	    (copy->request->sync || sink->atomic || copy->request->verify_written))
 		run_sync(sink, status.bytes);
@@ -402,7 +439,7 @@ static int run_judge_source(struct copy *copy, const struct usp_pump_status *sta
 		return CLI_SOURCE;
 	if (status->source_error == -EBADMSG && copy_blocks_say_wrong(copy, status->bytes))
 		return CLI_SOURCE;
-	run_error_text(copy, status->source_error, text);
+	run_error_text(copy, &copy->source_command, status->source_error, text);
 	source = copy_sources_place(copy, (int64_t)copy_digest_input(copy, status->bytes), &at);
 	message_say("source %s: at byte %lld: %s%s", source, at,
 		    status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"
@@ -494,7 +531,7 @@ static int run_judge(struct copy *copy, int result)
 static int run_transfer(struct copy *copy)
 {
 	int code = copy_digest_open(copy), error;
-	double cpu_seconds, started;
+	double cpu_seconds;
 
 	if (code != CLI_DONE) {
 		copy_undo(copy);
@@ -511,13 +548,13 @@ static int run_transfer(struct copy *copy)
 		return code;
 	}
 	cpu_seconds = run_cpu_seconds();
-	started = progress_now();
+	copy->started = progress_now();
 	error = run_pump(copy);
 	if (copy->progress.is_on)
 		progress_erase(&copy->progress);
-	copy->seconds = progress_now() - started;
+	copy->seconds = progress_now() - copy->started;
 	code = run_judge(copy, error);
-	copy->seconds = progress_now() - started;
+	copy->seconds = progress_now() - copy->started;
 	copy->cpu_seconds = run_cpu_seconds() - cpu_seconds;
 	return code;
 }
@@ -622,6 +659,7 @@ int copy_main(const struct copy_request *request)
 		message_say("out of memory");
 		return CLI_FAILED;
 	}
+	copy_command_prepare();
 	run_parse_names(&copy);
 	progress_start(&copy.progress, copy_wants_progress(&copy), &request->style);
 	copy.watch.tick = copy.progress.is_on ? copy_on_tick : NULL;

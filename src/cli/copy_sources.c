@@ -82,7 +82,14 @@ void copy_sources_fini(struct copy *copy)
 
 static int sources_open_one(struct copy *copy, unsigned index, bool may_wait, const char **ret_why)
 {
-	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ, .no_peer = !may_wait};
+	const struct usp_open_params params = {
+		.size = sizeof(params),
+		.mode = USP_READ,
+		.no_peer = !may_wait,
+		.may_run = true,
+		.exited = copy_command_exited,
+		.exited_arg = &copy->source_command,
+	};
 	struct source *source = &copy->sources->list[index];
 	int error;
 

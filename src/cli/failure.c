@@ -55,6 +55,7 @@ static const struct {
 	FAILURE(EBADMSG, "damaged"),
 	FAILURE(EILSEQ, "damaged"),
 	FAILURE(EUCLEAN, "damaged"),
+	FAILURE(EBADR, "command"), /* USP_ECOMMAND */
 	FAILURE(ENODATA, "cut-short"),
 	FAILURE(ENOKEY, "no-key"),
 	FAILURE(EKEYREJECTED, "no-key"),

@@ -216,6 +216,8 @@ static mode_t probe_path_type(const struct usp_spec *spec)
 {
 	struct stat st;
 
+	if (strcmp(usp_spec_scheme(spec), "exec") == 0)
+		return S_IFIFO; /* the command is connected by a pipe, and is not run */
 	return usp_spec_path(spec) && stat(usp_spec_path(spec), &st) == 0 ? st.st_mode & S_IFMT : 0;
 }
 

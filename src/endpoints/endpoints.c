@@ -12,6 +12,7 @@ static const struct usp_endpoint *const endpoints[] = {
 	&usp_vsock_endpoint,	  &usp_vsock_listen_endpoint, &usp_udp_endpoint,     &usp_udp_listen_endpoint,
 	&usp_socket_endpoint,	  &usp_null_endpoint,	      &usp_zero_endpoint,    &usp_memory_endpoint,
 	&usp_descriptor_endpoint, &usp_standard_endpoint,     &usp_cached_endpoint,  &usp_ring_endpoint,
+	&usp_exec_endpoint,
 };
 
 const struct usp_endpoint *usp_endpoint_at(unsigned index)

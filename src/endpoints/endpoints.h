@@ -14,6 +14,7 @@ struct usp_endpoint {
 	const char *form, *summary; /* for lists: how its spec is written, and what it is */
 	unsigned modes;		    /* what it may be opened for: USP_READ, USP_WRITE or both */
 	const char *const *options; /* option names, ended by NULL; NULL: none */
+	bool is_plain; /* the address is all that follows the scheme, as it stands: no commas and backslashes, no "//" */
 	/* Open what spec names, as usp_open; ret_why is never NULL here. A NULL hook: cannot be opened by name. */
 	int (*open)(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
 		    const char **ret_why);
@@ -30,7 +31,7 @@ extern const struct usp_endpoint usp_tcp_endpoint, usp_tcp_listen_endpoint, usp_
 extern const struct usp_endpoint usp_vsock_endpoint, usp_vsock_listen_endpoint;
 extern const struct usp_endpoint usp_udp_endpoint, usp_udp_listen_endpoint, usp_socket_endpoint;
 extern const struct usp_endpoint usp_null_endpoint, usp_zero_endpoint, usp_memory_endpoint, usp_cached_endpoint;
-extern const struct usp_endpoint usp_descriptor_endpoint, usp_standard_endpoint, usp_ring_endpoint;
+extern const struct usp_endpoint usp_descriptor_endpoint, usp_standard_endpoint, usp_ring_endpoint, usp_exec_endpoint;
 
 /* Return the type of this index, or NULL: there are no more. */
 const struct usp_endpoint *usp_endpoint_at(unsigned index);

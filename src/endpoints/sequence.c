@@ -107,6 +107,8 @@ static int sequence_next(struct usp_file *file)
 	struct usp_file *next = NULL;
 	int ret = usp_sock_end_error(sequence->now);
 
+	if (ret == 0)
+		ret = usp_file_next(sequence->now);
 	if (ret < 0)
 		return ret;
 	ret = sequence_ask(sequence, &next);

@@ -4,7 +4,8 @@
  *
  *   SCHEME:ADDRESS[,NAME[=VALUE]...]     or a path, or "-"
  *
- * "\," is a comma that does not end the address or an option. Each endpoint parses its own address.
+ * "\," is a comma that does not end the address or an option. Each endpoint parses its own address. Behind "exec:" all
+ * is the address.
  */
 #include "endpoints/spec.h"
 
@@ -102,7 +103,7 @@ static int spec_find_endpoint(const char *text, const struct usp_endpoint **ret_
 
 	*ret_start = 0;
 	if (endpoint)
-		*ret_start = len + (strncmp(text + len, "://", 3) == 0 ? 3 : 1);
+		*ret_start = len + (!endpoint->is_plain && strncmp(text + len, "://", 3) == 0 ? 3 : 1);
 	else if (strcmp(text, "-") == 0)
 		endpoint = &usp_standard_endpoint;
 	else if (len == 0 || usp_sys_stat(text, &st) == 0)
@@ -125,7 +126,10 @@ static int spec_take_apart(struct usp_spec *spec, const char **ret_why)
 	if (ret < 0)
 		return ret;
 	strcpy(storage, spec->storage + start);
-	return spec_split(spec, storage, ret_why);
+	if (!spec->endpoint->is_plain)
+		return spec_split(spec, storage, ret_why);
+	spec->address = storage;
+	return 0;
 }
 
 int usp_spec_parse(const char *text, struct usp_spec **ret_spec, const char **ret_why)

@@ -9,7 +9,6 @@
 #include "lanes/plan.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/atomic.h"
@@ -277,7 +276,7 @@ const struct usp_lane *usp_plan_lane(const struct usp_plan *plan, unsigned index
 
 static bool plan_is_fifo(const struct usp_plan_hop *hop)
 {
-	return strcmp(hop->file->ops->name, "fifo") == 0;
+	return USP_FILE_HOOK(hop->file, probe) == usp_probe_fifo;
 }
 
 bool usp_plan_is_middle(const struct usp_plan *plan)

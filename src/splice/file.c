@@ -406,9 +406,11 @@ size_t usp_file_offer(const struct usp_file *out, size_t len)
 
 int usp_file_next(struct usp_file *file)
 {
-	int (*hook)(struct usp_file *) = USP_FILE_HOOK(file, next);
+	int (*next)(struct usp_file *) = USP_FILE_HOOK(file, next),
+				    (*end)(struct usp_file *) = USP_FILE_HOOK(file, end);
+	int ret = next ? next(file) : 0;
 
-	return hook ? hook(file) : 0;
+	return ret == 0 && end ? end(file) : ret;
 }
 
 /* A hook that returns more than it was given has already corrupted something: -EIO, and count nothing. */
@@ -491,6 +493,19 @@ static const struct usp_lane *file_lane(const struct usp_file *file, unsigned si
 	return file->traits & USP_FILE_SIDE_BELOW ? NULL : usp_file_side(file, side)->lane;
 }
 
+/* As usp_file_next, but wait for the judgement of the end if the file blocks. */
+static int file_await_next(struct usp_file *in, unsigned flags)
+{
+	int ret;
+
+	while ((ret = usp_file_next(in)) == -EAGAIN && usp_file_blocks(in, flags)) {
+		ret = usp_file_wait(in, USP_READ);
+		if (ret < 0)
+			break;
+	}
+	return ret;
+}
+
 /* Call the hook of the lane that the file is on now. */
 static ssize_t file_splice_read_once(struct usp_file *in, int64_t *pos, struct usp_pipe *pipe, size_t len,
 				     unsigned flags)
@@ -523,7 +538,7 @@ ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe 
 	len = usp_min(len, USP_MAX_RW_COUNT);
 	do
 		ret = file_splice_read_once(in, pos, pipe, len, flags);
-	while (ret == 0 && (ret = usp_file_next(in)) > 0);
+	while (ret == 0 && (ret = file_await_next(in, flags)) > 0);
 	return ret;
 }
 

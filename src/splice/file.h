@@ -40,7 +40,7 @@ static inline bool usp_file_shares_pos(const struct usp_file *file, const int64_
 	return pos == &file->pos && file->traits & USP_FILE_SHARED && usp_file_has_pos(file);
 }
 
-/* Go on behind the end of what a file gives, as the hook next: 1, 0 at the real end, or -errno. */
+/* Go on behind the end of what a file gives, as the hooks next and end: 1, 0 at the real end, or -errno. */
 int usp_file_next(struct usp_file *file);
 
 /*

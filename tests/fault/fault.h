@@ -48,6 +48,9 @@
 	X(usp_sys_memfd, false, EMFILE, ENOMEM)                                                                       \
 	X(usp_sys_memfd_huge, false, EMFILE, ENOMEM)                                                                  \
 	X(usp_sys_pty, false, EIO, EMFILE, ENOSPC)                                                                    \
+	X(usp_sys_spawn, false, EAGAIN, EMFILE, ENOENT, ENOMEM)                                                       \
+	X(usp_sys_signal_child, false, EPERM)                                                                         \
+	X(usp_sys_wait_child, false, EAGAIN, ECHILD)                                                                  \
 	X(usp_sys_set_file_user, false, EPERM)                                                                        \
 	X(usp_sys_readlink, false, EACCES, ENAMETOOLONG)                                                              \
 	X(usp_sys_block_size, false, EIO, ENOTTY)                                                                     \

@@ -165,7 +165,7 @@ static void check_failed(const struct opening *opening, const char *path, const 
 static void run_open(const void *arg)
 {
 	const struct opening *opening = arg;
-	const struct usp_open_params params = {.size = sizeof(params), .mode = opening->mode};
+	const struct usp_open_params params = {.size = sizeof(params), .mode = opening->mode, .may_run = true};
 	struct sockaddr_un address = unix_path("listen");
 	struct usp_file *const untouched = (struct usp_file *)1, *file = untouched;
 	struct client client = {.has_thread = false};
@@ -346,6 +346,9 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "wait_for_unix", OPENING("unix-listen:%s/listen,timeout=200", BOTH, NEEDS_CLIENT)},
 	{.name = "take_over_a_stale_unix_socket",
 	 OPENING("unix-listen:%s/listen,timeout=200", BOTH, NEEDS_CLIENT | IS_STALE)},
+	{.name = "run_a_command_to_read_from", OPENING("exec:exec cat %s/file", USP_READ, ON_DISK)},
+	{.name = "run_a_command_to_write_to", OPENING("exec:exec cat >/dev/null", USP_WRITE, 0)},
+	{.name = "run_a_command_to_talk_to", OPENING("exec:exec cat", BOTH, 0)},
 	{.name = "open_udp", OPENING("udp:127.0.0.1:%u,eof", USP_WRITE, 0)},
 	{.name = "open_udp_to_listen", OPENING("udp-listen:127.0.0.1:%u", USP_READ, 0)},
 	{.name = "open_udp_by_name", OPENING("udp:localhost:%u,timeout=200", USP_WRITE, BY_NAME)},
