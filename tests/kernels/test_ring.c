@@ -199,7 +199,7 @@ static void poll_and_the_eventfd_tell_what_can_be_done(void **state)
 	ring_expect(&ring, USPLICE_CANCELLED, 1);
 	assert_int_equal(ioctl(ring.fd, USPLICE_END), 0);
 	assert_int_equal(poll(&poll_fd, 1, 0), 1);
-	assert_int_equal(poll_fd.revents, POLLIN);
+	assert_int_equal(poll_fd.revents, POLLIN | POLLPRI);
 	close(setup.event_fd);
 	close(ring.fd);
 }
