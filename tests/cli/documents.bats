@@ -261,3 +261,34 @@ runs_blocks() {
 	done >"$BATS_TEST_TMPDIR"/broken
 	diff /dev/null "$BATS_TEST_TMPDIR"/broken
 }
+
+# named_tests DOCUMENT: each row of a table ends with a test: a file of tests/cli or tests/unit, and a case in it.
+named_tests() {
+	python3 - "$source_dir" "$1" <<-'PYTHON'
+	import re, sys
+	from pathlib import Path
+
+	top, nr, wrong = Path(sys.argv[1]), 0, []
+	for row in (top / sys.argv[2]).read_text().splitlines():
+	    cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+	    if len(cells) != 5 or set(cells[0]) <= {"-"} or cells[0] == "expectation":
+	        continue
+	    nr += 1
+	    match = re.fullmatch(r"`(\w+)`: (.+)", cells[4])
+	    if not match and cells[4] == "" and cells[3].startswith("no"):
+	        continue  # what is not there has no test
+	    file, case = match.groups() if match else ("", "")
+	    is_unit = file.startswith("test_")
+	    path = top / "tests" / ("unit" if is_unit else "cli") / (file + (".c" if is_unit else ".bats"))
+	    if not path.exists() or (f"CASE({case})" if is_unit else f'@test "{case}"') not in path.read_text():
+	        wrong.append(row)
+	print(nr, "rows")
+	for row in wrong:
+	    print("no such test:", row)
+	sys.exit(bool(wrong) or nr < 30)
+	PYTHON
+}
+
+@test "each expectation is answered, and the test that shows it exists" {
+	named_tests docs/expectations.md
+}
