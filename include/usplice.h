@@ -87,7 +87,7 @@ struct usp_hop {
 	const char *from, *to; /* of a pump: the specs that the hop lies between, or "pipe"; owned by the files */
 	enum usp_way expected; /* of a pump: the way that the plan expects; USP_UNKNOWN without a plan */
 	uint64_t holes;	       /* bytes of holes, which did not move: read from nowhere, or not written */
-	uint64_t lost;	       /* datagrams that this socket, a source, had no room for; others may have been lost before */
+	uint64_t lost; /* datagrams that this socket, a source, had no room for; others may have been lost before */
 };
 
 /*

@@ -27,6 +27,7 @@
  *       size.c       1.5 GiB                      copy_check.c  refuses what cannot be done
  *       copy_guard.c  old files                   copy_inherited.c  descriptors by number
  *       copy_sources.c  several sources           copy_attributes.c  what is preserved
+ *       copy_size.c  how much it will be
  *       watch.c      signals and ticks            copy_seek.c   where it begins
  *       resume.c     compares what is there       copy_run.c    runs the pump, exit code
  *       cmd_relay.c  options of `usplice relay`     relay_run.c   sets it up
