@@ -177,7 +177,10 @@ static void drop_end_sink(struct usp_drop *drop, struct usp_sink *sink)
 	int64_t end = drop->first + (int64_t)atomic_load(&sink->bytes);
 	int ret;
 
-	if (!drop->is_on || end == drop->first)
+	if (!drop->is_on)
+		return;
+	drop->cached = 0;
+	if (end == drop->first)
 		return;
 	ret = usp_sys_sync_range(sink->file->fd, drop->dropped, (uint64_t)(end - drop->dropped), true);
 	if (ret < 0 && !drop_is_loss(ret))

@@ -205,7 +205,7 @@ void usp_drop_end(struct usp_pump *pump);
 /* Return what stayed of the source, 0, or of a sink, its index + 1. */
 static inline int64_t usp_drop_cached(const struct usp_pump *pump, unsigned index)
 {
-	return pump->drops && atomic_load(&pump->is_done) ? pump->drops[index].cached : -1;
+	return atomic_load(&pump->is_done) && pump->drops ? pump->drops[index].cached : -1;
 }
 
 /* --- Sinks (sink.c) ----------------------------------------------------------------------------------- */

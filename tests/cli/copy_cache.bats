@@ -121,6 +121,19 @@ on_disk() {
 	same a <(zstd -dc c.zst)
 }
 
+@test "a block device leaves the page cache, too" {
+	data a 20971520
+	truncate -s 20M image
+	device=$(losetup --find --show image 2>/dev/null) || skip "cannot make a loop device here"
+	copy --drop-cache --report report a "$device"
+	"$USPLICE" copy -q --drop-cache --report back "$device" b
+	losetup --detach "$device"
+	exits 0
+	same a b
+	[ "$(jq '.sinks[0].cached' report)" -eq 0 ]
+	[ "$(jq '.source.cached' back)" -eq 0 ]
+}
+
 @test "pages that somebody else holds stay, and that is said" {
 	on_disk
 	data a 16000000
