@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-PROGRAMS = ["test_ring", "test_ring_take", "test_ring_endpoint", "test_ring_module"]  # the last one looks for faults
+PROGRAMS = ["test_ring", "test_ring_take", "test_ring_endpoint", "test_ring_figures", "test_ring_module"]  # the last one looks for faults
 PROGRAM_SECONDS = 240
 MODULE = "usplice.ko"
 

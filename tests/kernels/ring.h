@@ -43,6 +43,11 @@ bool page_is(const void *page, uint64_t nr);
 void make_pipe(int fds[2]);
 void make_tcp(int fds[2]);
 void make_unix(int fds[2]);
+/*
+ * Let the network stack free a page where it is read. By default it leaves that to the processor that made the packet, where the page
+ * waits until that processor receives something: possibly for ever (net.core.skb_defer_max).
+ */
+void nudge_network(void);
 /* Exactly len bytes. */
 void splice_all(int in, int out, size_t len, unsigned flags);
 void read_all(int fd, void *to, size_t len);

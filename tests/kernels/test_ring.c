@@ -352,17 +352,6 @@ static bool stream_is_right(void *arg)
 	return true;
 }
 
-/* The network stack frees pages in lists of one processor each. One datagram on each makes it look through them. */
-static void nudge_network(void)
-{
-	FILE *file = fopen("/proc/sys/net/core/skb_defer_max", "w");
-
-	if (file) {
-		fputs("0", file);
-		fclose(file);
-	}
-}
-
 /* Send nr_pages through a ring, a pipe and out. A slot is filled again as soon as it is told to be free. */
 static void stream_send(int out, uint64_t nr_pages)
 {
