@@ -31,10 +31,14 @@ def output_of(command, **kwargs):
 
 
 def header_packages(deb):
-    """The packages that a module for the kernel in this .deb is built with, the one of its own configuration first."""
+    """The packages that a module for the kernel in this .deb is built with, the one of its own configuration first. LookupError: apt
+    has none."""
     name = output_of(["dpkg-deb", "-f", deb, "Package"]).strip()
     headers = name.replace("linux-image-", "linux-headers-", 1).removesuffix("-unsigned")
-    record = output_of(["apt-cache", "show", "--no-all-versions", headers])
+    try:
+        record = output_of(["apt-cache", "show", "--no-all-versions", headers])
+    except subprocess.CalledProcessError as error:
+        raise LookupError(f"apt has no headers for {deb.name}") from error
     return [headers, *re.findall(r"\b(linux-(?:headers|kbuild)-[^\s,(]+)", re.search(r"^Depends: .*", record, re.M).group())]
 
 
@@ -58,7 +62,7 @@ def unpack_headers(deb, folder):
 
 
 def build_module(source, deb, folder):
-    """usplice.ko for the kernel in this .deb, as bytes. Raises what subprocess raises; the output is in it."""
+    """usplice.ko for the kernel in this .deb, as bytes. LookupError, OSError, or CalledProcessError with the output of the compiler."""
     headers = unpack_headers(deb, folder)
     work = headers.parents[2] / "kmod"
     shutil.rmtree(work, ignore_errors=True)

@@ -17,8 +17,8 @@
 #include "ring.h"
 
 #define NR_PAGES 16u /* that a pipe holds */
-#define NR_CALLS 150u
-#define NR_ROUNDS 5u
+#define NR_CALLS 60u
+#define NR_ROUNDS 3u
 
 #define NR_SLOTS 256u
 

@@ -231,7 +231,7 @@ static void what_finds_no_slot_stays_in_the_pipe(void **state)
 
 /* --- Slots are lent, filled and looked at by several threads at once --- */
 
-#define NR_ROUNDS 3000u
+#define NR_ROUNDS 1000u
 
 static atomic_bool is_over;
 

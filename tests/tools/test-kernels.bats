@@ -35,7 +35,7 @@ emulator() {
 	import json, os, socket, sys, threading
 
 	if "-qmp" not in sys.argv:
-	    print(open("console").read(), end="")
+	    print(open("console.ring" if "panic_on_warn=1" in sys.argv[-1] else "console").read(), end="")
 	    sys.exit()
 	server = socket.socket(socket.AF_UNIX)
 	server.bind(sys.argv[sys.argv.index("-qmp") + 1].split(":")[1].split(",")[0])
@@ -76,7 +76,8 @@ setup() {
 	for name in busybox ip tc; do stand_in $name ''; done
 	program usplice ''
 	stand_in ldd ''
-	stand_in dpkg-deb 'tar -C package -c .'
+	stand_in dpkg-deb '[ "$1" = -f ] && echo linux-image-9-cloud || tar -C package -c .'
+	stand_in apt-cache 'exit 100'
 	emulator
 	program token_cells ''
 	printf '%s\t%s\t%d\t%d\n' "control as a copy" write 1 2 "control as a reference" tee 1 1 "pipe as a source" page 2 3 >cells
@@ -125,6 +126,66 @@ kernels() {
 	[ "$last" = "10 passed, 3 failed" ]
 	grep -qx 'FAILED  9.9: test_oracle: agrees' <<<"$output"
 	grep -qx '3 != 4' <<<"$output"
+}
+
+# headers: apt has headers for ./kernel.deb, with which the driver is built; its programs are to be tried in a guest.
+headers() {
+	stand_in dpkg-deb 'case $1 in
+	-f) echo linux-image-9-cloud ;;
+	-x) mkdir -p "$3/usr/src/linux-headers-9-cloud"; echo include /usr/src/common >"$3/usr/src/linux-headers-9-cloud/Makefile" ;;
+	*) tar -C package -c . ;;
+	esac'
+	stand_in apt-cache 'echo "Depends: linux-headers-9-common (= 9), linux-kbuild-9 (>= 9), gcc"'
+	stand_in apt-get 'case $* in
+	*--print-uris) echo "uri ${3}.deb size hash" ;;
+	*) touch "$3.deb"; echo "$3" >>'"$PWD"'/fetched ;;
+	esac'
+	stand_in make '[ -z "$BREAKS" ] || { echo "lend.c: wrong"; exit 2; }; echo module >"$2/usplice.ko"'
+	for name in test_ring test_ring_take test_ring_endpoint test_ring_figures test_ring_module; do
+		program $name $'1..1\nok 1 - fits'
+		printf '@begin %s\n1..1\nok 1 - fits\n@end %s 0\n' $name $name
+	done >console.ring
+	echo "@done" >>console.ring
+	sed -i 's/^@end test_ring_figures/# figure a ring as fast as write: 2.00 x\n&/' console.ring
+}
+
+@test "the driver is built with the headers of apt, which are fetched once, and tried in a guest of its own" {
+	console >console
+	headers
+	kernels
+	[ "$status" -eq 0 ]
+	[ "$last" = "18 passed, 0 failed" ]
+	grep -qx '| the driver | tested | - |' <<<"$output"
+	grep -qx '| a ring as fast as write | 2.00 x | - |' <<<"$output"
+	[ "$(cat fetched)" = "$(printf '%s\n' linux-headers-9-cloud linux-headers-9-common linux-kbuild-9)" ]
+	grep -qx "include $PWD/build/kernels/linux-headers-9-cloud/usr/src/common" \
+		build/kernels/linux-headers-9-cloud/usr/src/linux-headers-9-cloud/Makefile
+	kernels
+	[ "$status" -eq 0 ]
+	[ "$(wc -l <fetched)" -eq 3 ]
+}
+
+@test "a driver that does not build, or whose guest panics, is a failure" {
+	console >console
+	headers
+	BREAKS=yes kernels
+	[ "$status" -eq 1 ]
+	[[ $output == *"lend.c: wrong"* ]]
+	grep -q 'FAILED  9.9: usplice.ko cannot be built' <<<"$output"
+	sed -i '/@begin test_ring_take/,$d' console.ring
+	kernels
+	[ "$status" -eq 1 ]
+	grep -qx 'FAILED  9.9: the guest of the driver ended without having run everything' <<<"$output"
+}
+
+@test "a kernel whose headers apt does not have is tried without the driver" {
+	console >console
+	headers
+	stand_in apt-cache 'exit 100'
+	kernels
+	[ "$status" -eq 0 ]
+	[ "$last" = "13 passed, 0 failed" ]
+	grep -qx '| the driver | not tested: apt has no headers for kernel.deb | - |' <<<"$output"
 }
 
 @test "a guest that panics is one failure more, and the end of its console is shown" {
