@@ -196,6 +196,11 @@ runs_blocks() {
 	runs_blocks docs/how-splice-works.md 1
 }
 
+@test "every shell block of docs/framed.md runs without an error" {
+	runs_blocks docs/framed.md 8
+	[ "$(tail -n 1 report.json | jq .bytes)" -eq 3000001 ]
+}
+
 @test "every shell block of docs/relay.md runs without an error" {
 	awk '$0 == "```sh" { inside = 1; next } /^```$/ { inside = 0 } inside' "$source_dir"/docs/relay.md |
 		sed -f "$BATS_TEST_DIRNAME/patiently.sed" >all.sh
