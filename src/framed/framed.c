@@ -199,8 +199,10 @@ int usp_framed_ask(struct usp_file *sender, int64_t *ret_have)
 		ret = framed_failed(framed, -ECONNRESET, "the receiver ended before it told what it has");
 	if (ret == 0)
 		ret = framed_take_have(framed);
-	if (ret == 0)
+	if (ret == 0) {
+		framed->was_told = true;
 		*ret_have = (int64_t)framed->have;
+	}
 	return ret;
 }
 
@@ -231,7 +233,7 @@ int usp_framed_agree(struct usp_file *sender)
 	struct framed *framed = framed_of(sender, &usp_framed_sender_ops);
 	unsigned char digest[USP_HASH_LEN_MAX];
 
-	if (!framed || !framed->is_asking || !framed->seen || framed->error)
+	if (!framed || !framed->was_told || !framed->seen || framed->error)
 		return -EINVAL;
 	framed_finish_seen(framed, digest);
 	framed->is_asking = false;

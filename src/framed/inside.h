@@ -32,6 +32,7 @@ struct framed {
 	struct usp_pipe *pipe;	    /* of a sender: where these bytes are; they were hashed */
 	struct framed_bytes out, in;
 	uint64_t timeout_ns;
+	bool was_told;	 /* what the receiver has */
 	bool is_asking;	 /* between usp_framed_ask and _agree */
 	bool is_shut;	 /* below was shut down */
 	bool has_failed; /* told the receiver so */
