@@ -43,7 +43,8 @@ USP_EXPORT int usp_framed_open(struct usp_file *below, unsigned mode, const stru
 
 /*
  * Receive the header of a stream, and check it: 0 or -errno as above. *ret_flags are those of the sender, *ret_expected
- * are the bytes that it expects to send, or -1. Blocks. The first read does it otherwise.
+ * are the bytes that it expects to send, or -1. Blocks. The first read does it otherwise. Before a pump is made over the
+ * receiver, so that splice(2) can carry bytes without a digest.
  */
 USP_EXPORT int usp_framed_begin(struct usp_file *receiver, unsigned *ret_flags, int64_t *ret_expected);
 

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/alloc.h"
 #include "base/atomic.h"
@@ -68,34 +69,29 @@ static int framed_init_sender(struct framed *framed, const struct usp_framed_par
 	return (framed->digest && !framed->state) || (resumes && !framed->seen) ? -ENOMEM : 0;
 }
 
-static void framed_free(struct framed *framed)
+/* A host that vanished sends no end: look after a minute without a byte whether it is there, and six times again. */
+static void framed_set_socket(int fd)
 {
-	if (!framed)
-		return;
-	if (framed->state)
-		framed->digest->free(framed->state);
-	if (framed->seen)
-		framed->digest->free(framed->seen);
-	usp_free(framed);
+	usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* what is short goes at once */
+	usp_sys_setsockopt_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
+	usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+	usp_sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPCNT, 6);
 }
 
-/*
- * What is over below waits for it, so below itself never does. A sender is carried by the side of below, by splice(2)
- * only where no digest has to see the bytes.
- */
-static void framed_set_traits(struct usp_file *file, const struct framed *framed)
+/* What is over below waits for it, so below itself never does. */
+static void framed_set_traits(struct usp_file *file)
 {
 	struct usp_file *below = file->below;
 
 	atomic_fetch_or(usp_u32(&below->flags), USP_NONBLOCK);
-	if (below->traits & USP_FILE_SOCKET && !(below->traits & USP_FILE_SHARED)) /* what is short goes at once */
-		usp_sys_setsockopt_int(below->fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (below->traits & USP_FILE_SOCKET && !(below->traits & USP_FILE_SHARED))
+		framed_set_socket(below->fd);
 	file->traits = 0;
 	if (!(file->mode & USP_WRITE))
 		return;
-	file->traits = USP_FILE_SIDE_BELOW | USP_FILE_SOCKET; /* SOCKET: a pump waits for its end */
-	file->traits |= framed->digest ? 0 : below->traits & (USP_FILE_SPLICEABLE | USP_FILE_LOCKED_WRITES);
-	file->fd = below->fd; /* lent */
+	file->traits = USP_FILE_SOCKET; /* a pump waits for its end */
+	framed_lend_side(file);
 }
 
 int usp_framed_open(struct usp_file *below, unsigned mode, const struct usp_framed_params *params,
@@ -125,7 +121,7 @@ int usp_framed_open(struct usp_file *below, unsigned mode, const struct usp_fram
 		framed_free(framed);
 		return ret;
 	}
-	framed_set_traits(*ret_file, framed);
+	framed_set_traits(*ret_file);
 	return 0;
 }
 
@@ -161,6 +157,8 @@ int usp_framed_begin(struct usp_file *receiver, unsigned *ret_flags, int64_t *re
 
 	if (ret < 0)
 		return ret;
+	if (!framed->digest)
+		framed_lend_side(receiver);
 	*ret_flags = framed->flags;
 	*ret_expected = framed->expected > INT64_MAX ? -1 : (int64_t)framed->expected;
 	return 0;

@@ -66,6 +66,17 @@ int framed_await(struct usp_file *file, unsigned side, uint64_t moment_ns);
 /* Take the sentence of a frame of FAIL, behind a prefix, and be done with it: -EREMOTEIO. */
 int framed_told(struct framed *framed, const char *prefix);
 
+/*
+ * Let the side of the file below carry the bytes, by splice(2) where no digest has to see them. A file with positions
+ * is left alone: the kernel would copy it as a whole, frames included.
+ */
+void framed_lend_side(struct usp_file *file);
+
+/* Close the file below, keep its account for those that still hold this one, and free what belongs to it. */
+int framed_release(struct usp_file *file);
+
+void framed_free(struct framed *framed);
+
 void framed_hash(struct framed *framed, const void *bytes, size_t len);
 
 /* --- sender and receiver --------------------------------------------------------------------------------------- */

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/compiler.h"
 #include "framed/inside.h"
 #include "splice/file.h"
@@ -221,6 +220,8 @@ static int receiver_hash(struct framed *framed, struct usp_pipe *pipe, unsigned 
 
 static void receiver_account(struct usp_file *in, size_t len, size_t mapped)
 {
+	if (in->traits & USP_FILE_SIDE_BELOW)
+		return; /* the file below did it */
 	if (mapped)
 		usp_file_account(in, USP_READ, USP_COPIED, mapped, receiver_mapped);
 	if (len > mapped)
@@ -302,25 +303,12 @@ static int64_t receiver_size(const struct usp_file *file)
 	return -EINVAL;
 }
 
-static int receiver_release(struct usp_file *file)
-{
-	struct framed *framed = file->priv;
-
-	if (framed->state)
-		framed->digest->free(framed->state);
-	if (framed->seen)
-		framed->digest->free(framed->seen);
-	usp_free(framed);
-	file->priv = NULL;
-	return usp_stack_release(file);
-}
-
 const struct usp_file_ops usp_framed_receiver_ops = {
 	.size = sizeof(struct usp_file_ops),
 	.name = "framed",
 	.read_iter = receiver_read_iter,
 	.splice_read = receiver_splice_read,
-	.release = receiver_release,
+	.release = framed_release,
 	.poll_fd = receiver_poll_fd,
 	.get_size = receiver_size,
 };

@@ -13,8 +13,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/atomic.h"
 #include "base/compiler.h"
 #include "framed/inside.h"
 #include "splice/file.h"
@@ -309,27 +307,10 @@ static int sender_poll_fd(struct usp_file *file, unsigned side, short *ret_event
 	return usp_file_poll_fd(file->below, side, ret_events);
 }
 
-/* Keep the account, which the file below has, for those that still hold this file. */
 static int sender_release(struct usp_file *file)
 {
-	struct framed *framed = file->priv;
-	struct usp_side *side;
-	int ret;
-
 	framed_sender_give_up(file, "");
-	ret = usp_file_close(file->below);
-	side = usp_file_side(file, USP_WRITE);
-	file->traits &= ~USP_FILE_SIDE_BELOW;
-	*usp_file_side(file, USP_WRITE) = *side;
-	usp_file_put(file->below);
-	file->below = NULL;
-	if (framed->state)
-		framed->digest->free(framed->state);
-	if (framed->seen)
-		framed->digest->free(framed->seen);
-	usp_free(framed);
-	file->priv = NULL;
-	return ret;
+	return framed_release(file);
 }
 
 const struct usp_file_ops usp_framed_sender_ops = {

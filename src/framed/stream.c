@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/alloc.h"
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "base/wait.h"
@@ -28,6 +29,45 @@ void framed_hash(struct framed *framed, const void *bytes, size_t len)
 {
 	if (framed->digest)
 		framed->digest->update(framed->state, bytes, len);
+}
+
+void framed_free(struct framed *framed)
+{
+	if (!framed)
+		return;
+	if (framed->state)
+		framed->digest->free(framed->state);
+	if (framed->seen)
+		framed->digest->free(framed->seen);
+	usp_free(framed);
+}
+
+void framed_lend_side(struct usp_file *file)
+{
+	const struct framed *framed = file->priv;
+	const struct usp_file *below = file->below;
+
+	file->traits |= USP_FILE_SIDE_BELOW;
+	file->fd = below->traits & USP_FILE_SEEKABLE ? -1 : below->fd;
+	if (!framed->digest && file->fd >= 0)
+		file->traits |= below->traits & (USP_FILE_SPLICEABLE | USP_FILE_LOCKED_WRITES);
+}
+
+int framed_release(struct usp_file *file)
+{
+	int ret;
+
+	framed_free(file->priv);
+	file->priv = NULL;
+	if (!(file->traits & USP_FILE_SIDE_BELOW))
+		return usp_stack_release(file);
+	ret = usp_file_close(file->below);
+	file->traits &= ~USP_FILE_SIDE_BELOW;
+	for (unsigned i = 0; i < usp_array_len(file->sides); i++)
+		file->sides[i] = file->below->sides[i];
+	usp_file_put(file->below);
+	file->below = NULL;
+	return ret;
 }
 
 int framed_flush(struct usp_file *file, unsigned flags)

@@ -8,6 +8,7 @@
 #include "base/sys.h"
 #include "lanes/plan.h"
 #include "pump/inside.h"
+#include "splice/file.h"
 #include "splice/hole.h"
 #include "splice/pipe.h"
 
@@ -30,13 +31,13 @@ static int pump_note_sources(struct usp_pump *pump)
 {
 	unsigned nr = 0;
 
-	for (const struct usp_file *file = pump->source; file; file = file->below)
+	for (struct usp_file *file = pump->source; file; file = usp_file_carrier(file)->below)
 		nr++;
 	pump->sources = nr == 1 ? &pump->source : usp_alloc_array(nr, sizeof(pump->sources[0]));
 	if (!pump->sources)
 		return -ENOMEM;
 	pump->nr_sources = nr;
-	for (struct usp_file *file = pump->source; file; file = file->below)
+	for (struct usp_file *file = pump->source; file; file = usp_file_carrier(file)->below)
 		pump->sources[--nr] = usp_file_get(file);
 	return 0;
 }

@@ -337,10 +337,10 @@ static uint64_t sink_deadline_ns(struct usp_sink *sink)
 	progress_ns = atomic_load(&sink->progress_ns);
 	if (usp_sink_may_detach(sink))
 		deadline_ns = usp_earlier(deadline_ns, progress_ns, usp_sink_slow_ns(sink));
-	if (!sink->is_awaiting)
-		return deadline_ns;
 	deadline_ns = usp_earlier(deadline_ns, sink->pump->limits.begun_ns, params->total_ns);
 	deadline_ns = usp_earlier(deadline_ns, progress_ns, params->idle_ns);
+	if (!sink->is_awaiting)
+		return deadline_ns;
 	deadline_ns = usp_earlier(deadline_ns, progress_ns, params->linger_ns ? params->linger_ns : SINK_LINGER_NS);
 	if (!sink->was_heard && usp_sock_unsent(sink->file) == 0)
 		deadline_ns = usp_earlier(deadline_ns, progress_ns, SINK_SILENCE_NS);

@@ -143,7 +143,7 @@ static void status_look_at_hop(const struct usp_pump *pump, unsigned index, bool
 		return;
 	}
 	usp_file_hop(pump->sources[index], USP_READ, ret_hop);
-	ret_hop->from = usp_file_spec(pump->sources[index]);
+	ret_hop->from = usp_file_spec(usp_file_carrier(pump->sources[index]));
 	ret_hop->to = is_range			     ? usp_file_spec(pump->sinks[0].file)
 		      : index + 1 < pump->nr_sources ? usp_file_spec(pump->sources[index + 1])
 						     : "pipe";
