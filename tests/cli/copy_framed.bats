@@ -55,13 +55,16 @@ stream() {
 
 @test "without a digest a file is sent by reference" {
 	data a 1000000
-	receive b
+	receive --report got b
 	copy --framed --frame-digest none --report report a "$there"
 	exits 0
 	received 0
 	same a b
 	[ "$(jq -r .lane report)" = kernel ]
 	[ "$(jq '.sinks[0].bytes' report)" -eq 1000000 ]
+	[ "$(jq -r .lane got)" = kernel ]
+	[ "$(jq -c '.hops | length' got)" -eq 2 ]
+	[ "$(jq -c '.hops[0] | .by_reference + .copied + .unknown' got)" -eq 1000000 ]
 }
 
 @test "an empty file arrives, and one byte" {
@@ -426,6 +429,24 @@ with open("stream", "r+b") as file:
 	copy --framed --lane kernel a tcp:127.0.0.1:1
 	exits 2
 	never test -e b
+}
+
+@test "a limit of time also ends the wait for an answer that does not come" {
+	data a 1000
+	port=$(free_port)
+	mkfifo go
+	python3 -c '
+import socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as server:
+    connection, _ = server.accept()
+while connection.recv(65536):
+    pass
+sys.stdin.read()' "$port" 3>&- <go &
+	exec 8>go
+	copy --framed --timeout 0.3 a "tcp:127.0.0.1:$port,retry=60"
+	exec 8>&-
+	exits 4
+	says "the copy was not done after 0.3 s"
 }
 
 @test "a limit of time also ends the wait for a header that does not come" {
