@@ -7,6 +7,7 @@
  *   include/usplice/probe.h      how the kernel carries the bytes of a file
  *   include/usplice/trace.h      counts of the system calls
  *   include/usplice/spec.h       texts that people write: specs, sizes, times
+ *   include/usplice/framed.h     streams whose cut is noticed
  *   include/usplice/endpoint.h   what authors of endpoints need: operations tables, bufs, folios, helpers
  *   include/usplice/mapping.h    page caches over sources
  *
@@ -15,6 +16,7 @@
  *   src/mm/          floor 2     folios (counted pieces of memory), gifts (the caller's memory), mappings (page caches)
  *   src/splice/      floor 3     buf, pipe, file, and the acts: splice, tee, vmsplice, direct; helpers for tables
  *   src/lanes/       floor 4     kernel pipes, the plan of each hop's lane, the probe that tries what the kernel does
+ *   src/framed/      floor 4     frames around a stream: its sender, its receiver, their bytes
  *   src/matrix/      floor 5     the probe of all kinds of objects, with each flag, right, state and length
  *   src/endpoints/   floor 5     one file per endpoint type; endpoints.c is their list, spec.c the grammar
  *   src/pump/        floor 5     source to sinks, until done
@@ -28,6 +30,7 @@
  *       copy_guard.c  old files                   copy_inherited.c  descriptors by number
  *       copy_sources.c  several sources           copy_attributes.c  what is preserved
  *       copy_size.c  how much it will be
+ *       copy_framed.c  frames between two copies
  *       watch.c      signals and ticks            copy_seek.c   where it begins
  *       resume.c     compares what is there       copy_run.c    runs the pump, exit code
  *       cmd_relay.c  options of `usplice relay`     relay_run.c   sets it up
