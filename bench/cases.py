@@ -200,6 +200,33 @@ def pipeline_cases(bench):
     yield pipeline_case(bench, "write", "read", 2 * bench.size, [Bar(["usplice"], ["pv"], 1), Bar(["usplice"], ["mbuffer"], 1)])
 
 
+# --- A buffer between two ends that are not steady -------------------------------------------------
+
+BURST = 64 * MIB
+BUFFER = 256 * MIB
+
+
+def buffer_case(bench, pause):
+    size = 4 * bench.size
+    commands = {
+        "usplice": [bench.usplice, "copy", "-q", "--buffer", str(BUFFER), "-", "-"],
+        "usplice user": [bench.usplice, "copy", "-q", "--lane", "user", "--buffer", str(BUFFER), "-", "-"],
+        "mbuffer": ["mbuffer", "-q", "-m", str(BUFFER)],
+    }
+    ends = ([bench.peer("burst_peer"), "source", str(size), str(BURST), str(pause)],
+            [bench.peer("burst_peer"), "sink", str(BURST), str(pause)])
+    contenders = [Contender(name, lambda command=command: timed(lambda: pipeline([ends[0], command, ends[1]]), 1), size)
+                  for name, command in commands.items() if shutil.which(command[0])]
+    bars = [Bar(["usplice"], ["mbuffer"], 1.2), Bar(["usplice"], ["mbuffer"], 0.5, CPU)]
+    have = [contender.name for contender in contenders]
+    return Case(f"bursts of 64 MiB, pauses of {pause} ms", contenders, bars if "mbuffer" in have else [])
+
+
+def buffer_cases(bench):
+    for pause in (1, 20):
+        yield buffer_case(bench, pause)
+
+
 # --- One to many ---------------------------------------------------------------------------------
 
 def fan_out_commands(bench, source):
@@ -342,6 +369,7 @@ CASES = {
     "sparse": sparse_cases,
     "join": join_cases,
     "pipeline": pipeline_cases,
+    "buffer": buffer_cases,
     "fan-out": fan_out_cases,
     "digest": digest_cases,
     "codec": codec_cases,

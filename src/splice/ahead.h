@@ -31,13 +31,14 @@ struct usp_ahead {
 	struct usp_pipe *pulled; /* of the thread, down to seen */
 	bool packs;		 /* what is below copies, or needs its memory back: read it into open */
 	bool has_length;
-	int64_t left; /* bytes until the input ends, with has_length */
+	int64_t left;	    /* bytes until the input ends, with has_length */
 	unsigned nr_kpipes; /* most bufs of front that are kernel pipes, each of pull_len; 0: none */
 	struct usp_spill spill;
 	bool has_ended; /* the input has */
 	bool is_source; /* the last step waits for what is below */
 	unsigned seen;	/* nr_taken when the last step began */
 	size_t memory, folio_len, take_len, pull_len;
+	size_t wake_len; /* room that is worth to wake the thread, once all was full */
 	pthread_t thread;
 	bool has_thread;
 	unsigned process; /* that made the stage */

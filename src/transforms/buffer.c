@@ -45,8 +45,9 @@
 #define BUFFER_FOLIO_MIN ((size_t)16 << 10)
 #define BUFFER_TAKE_MAX ((size_t)512 << 10) /* is read before the caller sees it */
 #define BUFFER_PULL_MAX ((size_t)1 << 20)
-#define BUFFER_KPIPES_MAX 128
-#define BUFFER_FD_SHARE 8 /* of the descriptors that the process may have; a kernel pipe takes two */
+#define BUFFER_WAKE_MAX ((size_t)8 << 20)
+#define BUFFER_KPIPES_MAX 256
+#define BUFFER_FD_SHARE 4 /* of the descriptors that the process may have; a kernel pipe takes two */
 #define BUFFER_SLOTS 64	  /* to begin with */
 
 static const char buffer_lent_reason[] = "held in the buffer as it is";
@@ -94,7 +95,7 @@ static void buffer_took(struct usp_ahead *ahead, size_t len)
 {
 	usp_ahead_lock(ahead);
 	usp_level_remove(&ahead->level, len);
-	if (!ahead->level.is_giving || usp_ahead_room(ahead) >= ahead->take_len ||
+	if (!ahead->level.is_giving || usp_ahead_room(ahead) >= ahead->wake_len ||
 	    (ahead->keeps && !usp_ahead_has_some(ahead))) {
 		ahead->nr_taken++;
 		if (ahead->must_wake)
@@ -390,6 +391,7 @@ static int buffer_new(const struct buffer_options *options, const struct usp_tra
 	ahead->folio_len = usp_min(buffer_round_down(ahead->memory / 8), BUFFER_FOLIO_MAX);
 	ahead->take_len = usp_min(ahead->memory / 4, BUFFER_TAKE_MAX);
 	ahead->pull_len = usp_min(ahead->memory / 4, BUFFER_PULL_MAX);
+	ahead->wake_len = usp_max(ahead->take_len, usp_min(ahead->memory / 16, BUFFER_WAKE_MAX));
 	ahead->has_length = params->flags & USP_TRANSFORM_LENGTH;
 	ahead->left = params->length;
 	ahead->process = usp_own_nr();
