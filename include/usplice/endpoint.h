@@ -300,7 +300,7 @@ struct usp_file_ops {
 	/* Enter len bytes that splice(2) has just carried on one side, by usp_file_account: for a device that
 	 * tells which of them it took and which it copied. NULL: they went as probe found. */
 	void (*account)(struct usp_file *file, unsigned side, size_t len);
-	/* Reading has come to the real end: judge it. 0, -EAGAIN if that is not known yet, and then poll_fd
+	/* Reading has come to the real end, or gave -ECONNRESET: judge that. 0, -EAGAIN if that is not known yet, and then poll_fd
 	 * says what to wait for, or -errno in place of the end. May be called again. Must not block. NULL: 0. */
 	int (*end)(struct usp_file *file);
 };

@@ -4,6 +4,7 @@
 #include "copy.h"
 #include "copy_attributes.h"
 #include "copy_blocks.h"
+#include "copy_both.h"
 #include "copy_buffer.h"
 #include "copy_framed.h"
 #include "copy_guard.h"
@@ -96,8 +97,8 @@ static const char *copy_parse_to(const char *value, void *field)
 
 #define FIELD(member) offsetof(struct copy_request, member)
 
-/* The rows of `usplice cat`; all but the first are those of `usplice copy`, too. */
-static const struct option_row cat_options[] = {
+/* The rows of `usplice cat` and `usplice copy`. The first is of cat alone. */
+static const struct option_row all_options[] = {
 	{"to", 0, "SINK", "write to SINK, and not to standard output; may be\nrepeated", copy_parse_to, FIELD(targets)},
 	{"skip", 0, "N", "do not copy the first N bytes of the source", option_size, FIELD(skip)},
 	{"count", 0, "N", "copy at most N bytes", option_size, FIELD(count)},
@@ -192,22 +193,38 @@ static const struct option_row cat_options[] = {
 	{"json", 0, NULL, "write the report as JSON on standard error", option_flag, FIELD(json)},
 	{"report", 0, "FILE", "write the report as JSON into FILE", option_text, FIELD(report)},
 	{"help", 'h', NULL, "show this", option_flag, FIELD(help)},
+	{"both", 0, NULL, "copy both ways at once, between two endpoints", option_flag, FIELD(both)},
+	{"grace", 0, "TIME",
+	 "with --both, when one way has ended: wait so long for an\ninput that cannot know it (default: 500ms)",
+	 option_time, FIELD(grace_ns)},
 	{.name = NULL},
 };
-static const struct option_row *const copy_options = &cat_options[1];
+#define COPY_NR_OWN 2 /* the last rows, of `usplice copy` alone */
+static const struct option_row *const copy_options = &all_options[1];
+
+/* The rows of `usplice cat`: all but the last ones. */
+static struct option_row cat_options[sizeof(all_options) / sizeof(all_options[0]) - COPY_NR_OWN];
+
+static const struct option_row *copy_cat_options(void)
+{
+	memcpy(cat_options, all_options, sizeof(cat_options));
+	cat_options[sizeof(cat_options) / sizeof(cat_options[0]) - 1] = (struct option_row){.name = NULL};
+	return cat_options;
+}
 
 static int copy_help(bool is_cat)
 {
 	fputs(is_cat ? "usage: usplice cat [OPTIONS] SOURCE...\n\n"
 		       "Copy several sources, one behind the other, to standard output or to the sinks\n"
 		       "of --to, by reference where possible.\n"
-		     : "usage: usplice copy [OPTIONS] SOURCE SINK...\n\n"
+		     : "usage: usplice copy [OPTIONS] SOURCE SINK...\n"
+		       "       usplice copy --both [OPTIONS] END END\n\n"
 		       "Copy one source to one or many sinks, by reference where possible.\n",
 	      stdout);
 	fputs("Both may be a path, - (standard input or output), tcp:HOST:PORT, unix:PATH,\n"
-	      "tcp-listen:PORT, fd:N and more: see usplice-endpoints(7).\n\n",
+	      "tcp-listen:PORT, fd:N, exec:COMMAND and more: see usplice-endpoints(7).\n\n",
 	      stdout);
-	option_print(is_cat ? cat_options : copy_options);
+	option_print(is_cat ? copy_cat_options() : copy_options);
 	fputs("\nSizes take k M G T (powers of 1024) and kB MB GB TB (powers of 1000): 1.5M, 20mb.\n"
 	      "Exit code: 0 done, 2 usage, 3 source failed, 4 sink failed, 5 would have\n"
 	      "copied, 128+n stopped by signal n, 1 anything else.\n",
@@ -220,6 +237,8 @@ static const char *copy_contradiction(const struct copy_request *request)
 {
 	if (request->append + request->resume + request->atomic + (request->seek >= 0) > 1)
 		return "--append, --resume, --atomic and --seek exclude each other";
+	if (copy_both_check(request))
+		return copy_both_check(request);
 	if (copy_guard_check(request))
 		return copy_guard_check(request);
 	if (copy_framed_check(request))
@@ -319,7 +338,7 @@ static int copy_request_run(struct copy_request *request, const char *name)
 		request->lane = USP_LANE_USER;
 	code = stages_read_secrets(&request->stages);
 	if (code == CLI_DONE)
-		code = copy_main(request);
+		code = request->both ? copy_both_main(request) : copy_main(request);
 	stages_wipe(&request->stages);
 	return code;
 }
@@ -389,7 +408,7 @@ int cmd_cat(int argc, char **argv)
 {
 	struct copy_request request = {
 		.skip = -1, .count = -1, .seek = -1, .size = -1, .sparse = USP_SPARSE_AUTO, .is_cat = true};
-	int first = option_parse(cat_options, argc, argv, &request), code = CLI_USAGE;
+	int first = option_parse(copy_cat_options(), argc, argv, &request), code = CLI_USAGE;
 
 	if (first >= 0 && request.help) {
 		code = copy_help(true);

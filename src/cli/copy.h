@@ -37,6 +37,8 @@ struct copy_request {
 	enum usp_lane_choice lane;
 	enum usp_sparse sparse;
 	unsigned preserve; /* ATTRIBUTE_* */
+	uint64_t grace_ns; /* of --both; 0: the default */
+	bool both;
 	bool append, atomic, resume, sync, drop_cache, stop_at_size;
 	bool framed, frame, unframe;
 	const char *frame_digest; /* of what is sent, or NULL */
@@ -181,6 +183,20 @@ int copy_open_twin(int number, const struct usp_open_params *params, struct usp_
 int copy_open_spec(const struct copy *copy, const struct copy_sink *sink, const struct usp_open_params *params,
 		   struct usp_file **ret_file, const char **ret_why);
 
+/* Note where an endpoint listens, and say it if the kernel chose the port. arg is a struct copy_door. */
+struct copy_door {
+	const char *side, *text;
+	const struct usp_spec *name; /* NULL if it does not parse */
+	char *address;		     /* of COPY_ADDRESS_MAX bytes */
+};
+void copy_note_door(void *arg, const char *address);
+
+/*
+ * Open the file of --report, before anything is copied, so that an error shows now and not after an hour. With may_make it
+ * may be made. An exit code; the error has been said.
+ */
+int copy_open_report(struct copy *copy, bool may_make);
+
 /* Tell whether both are the same file, FIFO or block device. A loop device is the file behind it, where sysfs tells that. */
 bool copy_is_same(const struct stat *a, const struct stat *b);
 
@@ -209,6 +225,13 @@ void copy_remove_report(const struct copy *copy);
 int copy_source_failed(struct copy *copy, int error, const char *why);
 int copy_sink_failed(struct copy *copy, struct copy_sink *sink, int error, const char *why);
 int copy_usage(const char *side, const char *spec, const char *why);
+
+/*
+ * Say what an error of the run means, at an endpoint that may be a command. A time-out is that of an option if it has been
+ * reached.
+ */
+void copy_run_error_text(const struct copy *copy, const struct copy_command *command, int error,
+			 char text[COPY_ERROR_MAX]);
 
 /* Note an error of a sink, a negative errno value and a sentence, for the report. */
 void copy_note_sink(struct copy_sink *sink, int error, const char *why);

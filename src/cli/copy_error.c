@@ -117,6 +117,27 @@ int copy_sink_failed(struct copy *copy, struct copy_sink *sink, int error, const
 	return error_blame(error, why, CLI_SINK);
 }
 
+void copy_run_error_text(const struct copy *copy, const struct copy_command *command, int error,
+			 char text[COPY_ERROR_MAX])
+{
+	const struct copy_request *request = copy->request;
+
+	if (copy_command_text(command, error, text, COPY_ERROR_MAX))
+		return;
+	if (error == -ETIMEDOUT && request->slow_ns > 0)
+		snprintf(text, COPY_ERROR_MAX, "took nothing for %g s and was detached",
+			 (double)request->slow_ns / 1e9);
+	else if (error == -ETIMEDOUT && request->total_ns > 0 && copy->seconds >= (double)request->total_ns / 1e9)
+		snprintf(text, COPY_ERROR_MAX, "the copy was not done after %g s", (double)request->total_ns / 1e9);
+	else if (error == -ETIMEDOUT && request->idle_ns > 0 && copy->seconds >= (double)request->idle_ns / 1e9)
+		snprintf(text, COPY_ERROR_MAX, "nothing moved for %g s", (double)request->idle_ns / 1e9);
+	else if (error == -ECONNREFUSED) /* connections are made by now: the answer to a datagram */
+		snprintf(text, COPY_ERROR_MAX, "nobody takes datagrams there, so at least one was lost");
+	else
+		snprintf(text, COPY_ERROR_MAX, "%s",
+			 error == -ESTALE ? "it is another file now than when the copy began" : strerror(-error));
+}
+
 void copy_note_sink(struct copy_sink *sink, int error, const char *why)
 {
 	sink->code = error;

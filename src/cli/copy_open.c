@@ -42,13 +42,6 @@ static void open_look(const struct usp_spec *name, struct usp_file *file, struct
 		memset(ret_object, 0, sizeof(*ret_object));
 }
 
-/* What listens while it is opened. */
-struct open_door {
-	const char *side, *text;
-	const struct usp_spec *name; /* NULL if it does not parse */
-	char *address;		     /* of COPY_ADDRESS_MAX bytes */
-};
-
 /* Tell whether the kernel chooses the port. */
 static bool open_has_free_port(const struct usp_spec *name)
 {
@@ -58,10 +51,9 @@ static bool open_has_free_port(const struct usp_spec *name)
 	return *port && port[strspn(port, "0")] == '\0';
 }
 
-/* Note where it listens. Say it if nobody could know: the kernel has chosen the port. */
-static void open_note_door(void *arg, const char *address)
+void copy_note_door(void *arg, const char *address)
 {
-	struct open_door *door = arg;
+	struct copy_door *door = arg;
 
 	if (door->address[0] == '\0')
 		snprintf(door->address, COPY_ADDRESS_MAX, "%s", address);
@@ -71,12 +63,12 @@ static void open_note_door(void *arg, const char *address)
 
 static int open_source(struct copy *copy, enum open_round round)
 {
-	struct open_door door = {"source", copy->request->source, copy->source_name, copy->source_address};
+	struct copy_door door = {"source", copy->request->source, copy->source_name, copy->source_address};
 	const struct usp_open_params params = {
 		.size = sizeof(params),
 		.mode = USP_READ | copy_framed_mode(copy, NULL),
 		.no_peer = round == OPEN_LOOK,
-		.listening = open_note_door,
+		.listening = copy_note_door,
 		.listening_arg = &door,
 		.may_run = true,
 		.exited = copy_command_exited,
@@ -161,11 +153,11 @@ static bool open_is_later(struct copy_sink *sink, enum open_round round, int err
 static int open_named(struct copy *copy, struct copy_sink *sink, enum open_round round)
 {
 	struct usp_open_params params = open_sink_params(copy, sink, round);
-	struct open_door door = {"sink", sink->spec, sink->name, sink->address};
+	struct copy_door door = {"sink", sink->spec, sink->name, sink->address};
 	const char *why = NULL;
 	int error;
 
-	params.listening = open_note_door;
+	params.listening = copy_note_door;
 	params.listening_arg = &door;
 	params.may_run = true;
 	params.exited = copy_command_exited;
@@ -201,8 +193,7 @@ static int open_sink(struct copy *copy, struct copy_sink *sink, enum open_round 
 
 /* --- The report --------------------------------------------------------------------------------------- */
 
-/* Open the report before anything is copied, so that an error shows now and not after an hour. */
-static int open_report(struct copy *copy, bool may_make)
+int copy_open_report(struct copy *copy, bool may_make)
 {
 	const char *path = copy->request->report;
 	const int flags = O_WRONLY | O_NOCTTY | O_CLOEXEC;
@@ -296,7 +287,7 @@ static int open_rest(struct copy *copy)
  */
 static int open_all(struct copy *copy)
 {
-	int report = open_report(copy, false), code = report == CLI_DONE ? open_look_at_all(copy) : report, guard;
+	int report = copy_open_report(copy, false), code = report == CLI_DONE ? open_look_at_all(copy) : report, guard;
 
 	if (report != CLI_DONE || code == CLI_USAGE)
 		return code;
@@ -305,7 +296,7 @@ static int open_all(struct copy *copy)
 	guard = code == CLI_DONE ? copy_guard(copy) : CLI_DONE;
 	if (guard != CLI_DONE)
 		return guard;
-	report = open_report(copy, true);
+	report = copy_open_report(copy, true);
 	if (code == CLI_DONE)
 		code = report == CLI_DONE ? open_rest(copy) : report;
 	copy->opening = NULL;

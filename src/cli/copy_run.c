@@ -180,31 +180,6 @@ static void run_sink_failed(struct copy_sink *sink, uint64_t bytes, int error, c
 	message_say("sink %s: at byte %lld: %s", sink->spec, (long long)sink->start + (long long)bytes, sink->error);
 }
 
-/*
- * Say what an error of the run means, at an endpoint that may be a command. A time-out is that of an option if it has been
- * reached.
- */
-static void run_error_text(const struct copy *copy, const struct copy_command *command, int error,
-			   char text[COPY_ERROR_MAX])
-{
-	const struct copy_request *request = copy->request;
-
-	if (copy_command_text(command, error, text, COPY_ERROR_MAX))
-		return;
-	if (error == -ETIMEDOUT && request->slow_ns > 0)
-		snprintf(text, COPY_ERROR_MAX, "took nothing for %g s and was detached",
-			 (double)request->slow_ns / 1e9);
-	else if (error == -ETIMEDOUT && request->total_ns > 0 && copy->seconds >= (double)request->total_ns / 1e9)
-		snprintf(text, COPY_ERROR_MAX, "the copy was not done after %g s", (double)request->total_ns / 1e9);
-	else if (error == -ETIMEDOUT && request->idle_ns > 0 && copy->seconds >= (double)request->idle_ns / 1e9)
-		snprintf(text, COPY_ERROR_MAX, "nothing moved for %g s", (double)request->idle_ns / 1e9);
-	else if (error == -ECONNREFUSED) /* connections are made by now: the answer to a datagram */
-		snprintf(text, COPY_ERROR_MAX, "nobody takes datagrams there, so at least one was lost");
-	else
-		snprintf(text, COPY_ERROR_MAX, "%s",
-			 error == -ESTALE ? "it is another file now than when the copy began" : strerror(-error));
-}
-
 /* Tell whether -q hides an error: a filter whose reader has gone. The exit code still tells. */
 static bool run_is_no_news(const struct copy *copy, const struct copy_sink *sink, int error)
 {
@@ -221,7 +196,7 @@ static void run_tell_sink(const struct copy *copy, struct copy_sink *sink, const
 	if (told)
 		snprintf(why, sizeof(why), "%s", told);
 	else
-		run_error_text(copy, &sink->command, status->error, why);
+		copy_run_error_text(copy, &sink->command, status->error, why);
 	if (run_is_no_news(copy, sink, status->error))
 		copy_note_sink(sink, status->error, why);
 	else
@@ -439,7 +414,7 @@ static int run_judge_source(struct copy *copy, const struct usp_pump_status *sta
 		return CLI_SOURCE;
 	if (status->source_error == -EBADMSG && copy_blocks_say_wrong(copy, status->bytes))
 		return CLI_SOURCE;
-	run_error_text(copy, &copy->source_command, status->source_error, text);
+	copy_run_error_text(copy, &copy->source_command, status->source_error, text);
 	source = copy_sources_place(copy, (int64_t)copy_digest_input(copy, status->bytes), &at);
 	message_say("source %s: at byte %lld: %s%s", source, at,
 		    status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"

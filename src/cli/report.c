@@ -134,7 +134,7 @@ static void report_json_sink(FILE *out, const struct copy *copy, unsigned index)
 	report_json_address(out, sink->address);
 }
 
-static void report_json(FILE *out, const struct copy *copy)
+void report_put(FILE *out, const struct copy *copy)
 {
 	struct report report = report_collect(copy);
 	uint64_t ways[USP_NR_WAYS];
@@ -169,7 +169,7 @@ static void report_json(FILE *out, const struct copy *copy)
 	copy_rescue_json(out, copy);
 	fputs(",\"buffer\":", out);
 	copy_buffer_json(out, copy);
-	fputs("}\n", out);
+	putc('}', out);
 }
 
 /* Report lost bytes: each close of a file does, also that of a second descriptor. 0 or -errno. */
@@ -197,7 +197,7 @@ static int report_write_all(int fd, const char *text, size_t len)
 	return report_late_error(fd);
 }
 
-int report_write_json(const struct copy *copy, int fd, const char *name)
+int report_write(int fd, const char *name, void (*put)(FILE *out, const void *arg), const void *arg)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -205,7 +205,8 @@ int report_write_json(const struct copy *copy, int fd, const char *name)
 	int error = -ENOMEM;
 
 	if (out) {
-		report_json(out, copy);
+		put(out, arg);
+		putc('\n', out);
 		error = fclose(out) == 0 ? report_write_all(fd, text, len) : -ENOMEM;
 	}
 	free(text);
@@ -213,6 +214,16 @@ int report_write_json(const struct copy *copy, int fd, const char *name)
 		return 0;
 	message_say("report %s: %s", name, strerror(-error));
 	return -1;
+}
+
+static void report_put_copy(FILE *out, const void *arg)
+{
+	report_put(out, arg);
+}
+
+int report_write_json(const struct copy *copy, int fd, const char *name)
+{
+	return report_write(fd, name, report_put_copy, copy);
 }
 
 /* --- In words ---------------------------------------------------------------------------------------------- */

@@ -3,6 +3,8 @@
 #ifndef USP_CLI_REPORT_H
 #define USP_CLI_REPORT_H
 
+#include <stdio.h>
+
 struct copy;
 
 /*
@@ -22,5 +24,11 @@ void report_say_lost(const struct copy *copy);
  * could not be written to name.
  */
 int report_write_json(const struct copy *copy, int fd, const char *name);
+
+/* The same of what put writes, one JSON object without the end of the line. arg is for put. */
+int report_write(int fd, const char *name, void (*put)(FILE *out, const void *arg), const void *arg);
+
+/* Write the JSON object of one copy, as a part of another one. */
+void report_put(FILE *out, const struct copy *copy);
 
 #endif

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -25,11 +26,29 @@ static void chardev_probe(const struct usp_file *file, unsigned side, struct usp
 	ret_result->reason = "only the driver of this device knows, and the probe does not read from a device";
 }
 
+/* The master of a terminal that nobody has open any more gives EIO. That is the end. */
+static ssize_t chardev_judge(const struct usp_file *in, ssize_t ret)
+{
+	struct pollfd fd = {.fd = in->fd};
+
+	return ret == -EIO && usp_sys_poll(&fd, 1, 0) > 0 && fd.revents & POLLHUP ? 0 : ret;
+}
+
+static ssize_t chardev_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
+{
+	return chardev_judge(in, usp_fd_read_iter(in, to, pos, flags));
+}
+
+static ssize_t chardev_polled_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags)
+{
+	return chardev_judge(in, usp_fd_polled_read_iter(in, to, pos, flags));
+}
+
 static const struct usp_file_ops chardev_ops = {
 	.size = sizeof(struct usp_file_ops),
 	.name = "chardev",
 	.probe = chardev_probe,
-	.read_iter = usp_fd_read_iter,
+	.read_iter = chardev_read_iter,
 	.write_iter = usp_fd_write_iter,
 	.splice_read = usp_copy_splice_read,
 	.splice_write = usp_iter_splice_write,
@@ -41,7 +60,7 @@ static const struct usp_file_ops chardev_ops = {
 static const struct usp_file_ops chardev_polled_ops = {
 	.size = sizeof(struct usp_file_ops),
 	.name = "chardev",
-	.read_iter = usp_fd_polled_read_iter,
+	.read_iter = chardev_polled_read_iter,
 	.write_iter = usp_fd_polled_write_iter,
 	.splice_read = usp_copy_splice_read,
 	.splice_write = usp_iter_splice_write,

@@ -413,6 +413,12 @@ int usp_file_next(struct usp_file *file)
 	return ret == 0 && end ? end(file) : ret;
 }
 
+/* Tell whether reading has come to an end. A peer that left input unread ends with a reset: the hook end judges that. */
+static bool file_is_end(const struct usp_file *in, ssize_t ret)
+{
+	return ret == 0 || (ret == -ECONNRESET && USP_FILE_HOOK(in, end));
+}
+
 /* A hook that returns more than it was given has already corrupted something: -EIO, and count nothing. */
 static ssize_t file_check_result(ssize_t ret, size_t len)
 {
@@ -432,7 +438,7 @@ ssize_t usp_file_try_read_iter(struct usp_file *in, const struct usp_iter *to, i
 		return ret;
 	do
 		ret = file_check_result(in->ops->read_iter(in, to, pos, flags), to->count);
-	while (ret == 0 && to->count && (ret = usp_file_next(in)) > 0);
+	while (to->count && file_is_end(in, ret) && (ret = usp_file_next(in)) > 0);
 	return ret;
 }
 
@@ -538,7 +544,7 @@ ssize_t usp_file_splice_read(struct usp_file *in, int64_t *pos, struct usp_pipe 
 	len = usp_min(len, USP_MAX_RW_COUNT);
 	do
 		ret = file_splice_read_once(in, pos, pipe, len, flags);
-	while (ret == 0 && (ret = file_await_next(in, flags)) > 0);
+	while (file_is_end(in, ret) && (ret = file_await_next(in, flags)) > 0);
 	return ret;
 }
 

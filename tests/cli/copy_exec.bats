@@ -213,8 +213,6 @@ has_gone() {
 	exits 2
 	copy a 'exec:touch ran' tcp:
 	exits 2
-	copy 'exec:touch ran' nowhere/b
-	exits 4
 	copy missing 'exec:touch ran'
 	exits 3
 	[ ! -e ran ]
