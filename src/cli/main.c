@@ -31,6 +31,9 @@
  *       copy_sources.c  several sources           copy_attributes.c  what is preserved
  *       copy_size.c  how much it will be
  *       copy_framed.c  frames between two copies
+ *       copy_command.c  how commands ended        copy_both.c   both ways: its options and report
+ *       copy_both_open.c  the two ends            copy_both_run.c  the two pumps
+ *       copy_both_judge.c  what failed            copy_error.c  why an endpoint cannot be used
  *       watch.c      signals and ticks            copy_seek.c   where it begins
  *       resume.c     compares what is there       copy_run.c    runs the pump, exit code
  *       cmd_relay.c  options of `usplice relay`     relay_run.c   sets it up

@@ -66,7 +66,7 @@ static int sockaddr_of_name(const char *text, bool is_passive, struct addrinfo *
  */
 static bool sockaddr_has_other_scheme(const char *text)
 {
-	static const char *const others[] = {"udp", "udp-listen", "tcp-listen", "unix-listen", "fd"};
+	static const char *const others[] = {"udp", "udp-listen", "tcp-listen", "unix-listen", "fd", "exec"};
 	size_t len = strcspn(text, ":[");
 
 	if (!len || text[len] != ':')

@@ -33,6 +33,7 @@ ipv6() {
 		tcp-listen:80 $only
 		unix-listen:socket $only
 		fd:3 $only
+		exec:cat $only
 		ssl:example.org:443 $only
 		udp:[::1]:53 $only
 		tcp://127.0.0.1:80 $url
