@@ -44,6 +44,14 @@ int usp_sys_is_dax(int fd); /* statx(2): 1 if the file goes around the page cach
 int64_t usp_sys_block_size(int fd);			    /* BLKGETSIZE64 */
 int usp_sys_ring(int fd, unsigned long request, void *arg); /* ioctl(2) on /dev/usplice; a request of usplice_ring.h */
 
+/* Take a mount out of the tree: umount2(2) with MNT_DETACH, and it follows no link. */
+int usp_sys_detach(const char *path);
+/* The same by fusermount3, for a mount of FUSE of an ordinary user. Blocks. -EIO: it could not, or is not there. */
+int usp_sys_fusermount_detach(const char *path);
+/* Number a file for passthrough of FUSE, and forget the number. The number, above 0, or -errno. */
+int usp_sys_fuse_backing_open(int fuse_fd, int fd);
+int usp_sys_fuse_backing_close(int fuse_fd, int number);
+
 /* Bytes. pos NULL: at the descriptor's own offset. A positional call does not change *pos. */
 ssize_t usp_sys_readv(int fd, const struct iovec *iov, unsigned nr_segs, const int64_t *pos);
 ssize_t usp_sys_writev(int fd, const struct iovec *iov, unsigned nr_segs, const int64_t *pos);
@@ -125,12 +133,15 @@ void *usp_sys_map_anon(size_t len); /* NULL if memory is short; asks for huge pa
 void *usp_sys_map_own(size_t len);  /* zeroed, and zeroed again in a child (MADV_WIPEONFORK); NULL if impossible */
 int usp_sys_map_file(int fd, size_t len, void **ret_base); /* shared, readable and writable */
 void usp_sys_unmap(void *base, size_t len);
-uint64_t usp_sys_now_ns(void); /* CLOCK_MONOTONIC */
+uint64_t usp_sys_now_ns(void);		     /* CLOCK_MONOTONIC */
+void usp_sys_date(struct timespec *ret_now); /* CLOCK_REALTIME */
 bool usp_sys_is_recent(
 	const struct timespec *when); /* of a file: a change now may get the same time, or an older one */
 uint64_t usp_sys_thread_cpu_ns(void); /* what the calling thread has used */
 
 int usp_sys_pid(void);
+uid_t usp_sys_user(void); /* the effective ones */
+gid_t usp_sys_group(void);
 
 /*
  * Run /bin/sh -c command as a child, with in as its standard input and out as its standard output; -1: those of this

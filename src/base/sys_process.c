@@ -29,6 +29,11 @@ static uint64_t sys_clock_ns(clockid_t clock)
 	return (uint64_t)now.tv_sec * SYS_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+void usp_sys_date(struct timespec *ret_now)
+{
+	clock_gettime(CLOCK_REALTIME, ret_now);
+}
+
 uint64_t usp_sys_now_ns(void)
 {
 	return sys_clock_ns(CLOCK_MONOTONIC);
@@ -67,6 +72,16 @@ void usp_sys_random(void *base, size_t len)
 
 	for (size_t i = ret > 0 ? (size_t)ret : 0; own && i < len; i++)
 		((unsigned char *)base)[i] = own[i % 16];
+}
+
+uid_t usp_sys_user(void)
+{
+	return geteuid();
+}
+
+gid_t usp_sys_group(void)
+{
+	return getegid();
 }
 
 int usp_sys_pid(void)

@@ -64,5 +64,9 @@ int cmd_relay(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_list(int argc, char **argv);
+int cmd_mount(int argc, char **argv);
+
+/* Mount as mount(8) asks for it: SOURCE MOUNTPOINT [-o OPTIONS]. */
+int cmd_mount_helper(int argc, char **argv);
 
 #endif

@@ -10,6 +10,7 @@
  *   include/usplice/framed.h     streams whose cut is noticed
  *   include/usplice/endpoint.h   what authors of endpoints need: operations tables, bufs, folios, helpers
  *   include/usplice/mapping.h    page caches over sources
+ *   include/usplice/mount.h      sources as files for any program
  *
  *   src/base/        floor 0     sys.c is the one door to the kernel; allocation, names, numbers, compiler attributes
  *   src/event/       floor 1     the loop (epoll), the ring (io_uring)
@@ -22,6 +23,7 @@
  *   src/pump/        floor 5     source to sinks, until done
  *   src/parts/       floor 6     the list of all parts, and what is missing here
  *   src/metrics/     floor 6     an HTTP server for a table of numbers
+ *   src/mount/       floor 7     sources as files of a FUSE file system
  *   src/relay/       floor 7     many connections at a time: workers, connections, targets
  *   src/cli/         floor 8     this command, a client of the public headers like any other program:
  *       main.c       finds the command            cmd_copy.c    options of `usplice copy`
@@ -53,6 +55,8 @@
  *                                                 probe_json.c    for programs
  *       cmd_explain.c  `usplice explain`          explain_draw.c  how it is shown
  *       cmd_list.c   `usplice list`
+ *       cmd_mount.c  `usplice mount`              mount_items.c names, and how each is opened
+ *                                                 mount_run.c   serves, takes signals
  *       ways.c       by reference, copied         probe_page.c    what the probe found, for a browser
  *       nearest.c    did you mean ...?            host_port.c   127.0.0.1:9000 without tcp:
  *       failure.c    errors as words for programs
@@ -66,6 +70,7 @@
 #include "standard.h"
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,6 +88,7 @@ static const struct main_command main_commands[] = {
 	{"copy", "copy one source to one or many sinks", cmd_copy},
 	{"cat", "copy several sources, one behind the other", cmd_cat},
 	{"relay", "relay connections between clients and targets", cmd_relay},
+	{"mount", "show sources as files to any program", cmd_mount},
 	{"probe", "find out how the kernel carries bytes", cmd_probe},
 	{"explain", "show how a copy would go, and why", cmd_explain},
 	{"list", "list what this build has, and what is missing here", cmd_list},
@@ -159,6 +165,15 @@ static int main_version(int argc, char **argv)
 	return message_close_stdout();
 }
 
+/* Tell whether mount(8) calls: for a file system of type usplice or fuse.usplice it runs a program of this name. */
+static bool main_is_helper(const char *name)
+{
+	const char *slash = name ? strrchr(name, '/') : NULL;
+	const char *last = slash ? slash + 1 : name;
+
+	return last && (strcmp(last, "mount.usplice") == 0 || strcmp(last, "mount.fuse.usplice") == 0);
+}
+
 int main(int argc, char **argv)
 {
 	const struct main_command *command;
@@ -168,6 +183,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN); /* a write then fails with EPIPE, or with EFBIG beyond the limit of a file */
 	signal(SIGXFSZ, SIG_IGN);
 	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
+	if (main_is_helper(argv[0]))
+		return cmd_mount_helper(argc, argv);
 	if (argc < 2) {
 		main_usage(stderr);
 		return CLI_USAGE;

@@ -126,8 +126,8 @@ static int cached_parse(const struct usp_spec *spec, const struct usp_open_param
 	return *ret_why ? -EINVAL : 0;
 }
 
-/* Lay a file over the mapping of below. Its descriptor is lent: it shows what is read. */
-static int cached_over(struct usp_file *below, size_t budget, const char *name, struct usp_file **ret_file)
+/* The descriptor of the file below is lent: it shows what is read. */
+int usp_cached_over(struct usp_file *below, size_t budget, const char *name, struct usp_file **ret_file)
 {
 	struct usp_filemap_source *source;
 	int ret = cached_share(below, budget, &source);
@@ -159,7 +159,7 @@ static int cached_open(const struct usp_spec *spec, const struct usp_open_params
 	*ret_why = usp_filemap_objection(below);
 	ret = *ret_why ? -EINVAL : 0;
 	if (ret == 0)
-		ret = cached_over(below, budget, usp_spec_text(spec), ret_file);
+		ret = usp_cached_over(below, budget, usp_spec_text(spec), ret_file);
 	usp_file_put(below);
 	return ret;
 }

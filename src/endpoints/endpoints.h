@@ -61,4 +61,10 @@ static inline bool usp_endpoint_can_mode(unsigned mode)
  */
 int usp_endpoint_check_append(int fd, const char **ret_why);
 
+/*
+ * Lay a file over the page cache of below, which takes a reference of its own: what cached: does. budget as of the option,
+ * 0 without it. usp_filemap_objection tells whether that is possible. 0 or -errno. Does not block.
+ */
+int usp_cached_over(struct usp_file *below, size_t budget, const char *name, struct usp_file **ret_file);
+
 #endif

@@ -71,6 +71,12 @@ const struct usp_library *const usp_library_uring = LIBRARY(.name = "liburing.so
 const struct usp_library *const usp_library_uring = NULL;
 #endif
 
+#ifdef USP_HAVE_FUSE
+const struct usp_library *const usp_library_fuse = LIBRARY(.name = USP_LIBFUSE, .teller = "fuse_pkgversion");
+#else
+const struct usp_library *const usp_library_fuse = NULL;
+#endif
+
 bool usp_library_is_here(const struct usp_library *library)
 {
 	return library && usp_library_load(library->name, (const struct usp_library_function[]){{0}});

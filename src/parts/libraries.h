@@ -16,7 +16,7 @@ struct usp_library {
 /* NULL where the build has no such library. */
 extern const struct usp_library *const usp_library_zstd, *const usp_library_zlib, *const usp_library_lz4;
 extern const struct usp_library *const usp_library_lzma, *const usp_library_openssl, *const usp_library_isal;
-extern const struct usp_library *const usp_library_xxhash, *const usp_library_uring;
+extern const struct usp_library *const usp_library_xxhash, *const usp_library_uring, *const usp_library_fuse;
 
 /* Return the version of the library that is here, static; NULL if it is not here or does not tell. May load it. */
 const char *usp_library_version(const struct usp_library *library);

@@ -94,6 +94,18 @@ static const char *machine_isal_missing(void)
 	return usp_library_is_here(usp_library_isal) ? NULL : "needs libisal.so.2, which cannot be loaded";
 }
 
+static const char *machine_mount_missing(void)
+{
+	int fd = usp_library_fuse ? usp_sys_open("/dev/fuse", O_RDWR, 0) : -ENOSYS;
+
+	if (!usp_library_fuse)
+		return "needs libfuse3, without which this usplice was built";
+	if (fd < 0)
+		return "needs /dev/fuse, which is not here or which this user may not open";
+	usp_sys_close(fd);
+	return NULL;
+}
+
 static const struct machine_part machine_parts[] = {
 	{USP_PART_LANE, "user", "--lane user", "references to memory of this process", NULL, NULL},
 	{USP_PART_LANE, "kernel", "--lane kernel", "splice(2), through pipes of the kernel", NULL,
@@ -104,6 +116,8 @@ static const struct machine_part machine_parts[] = {
 	{USP_PART_FEATURE, "fast_crc32c", NULL, "crc32c by instructions of the processor", &usp_library_isal,
 	 machine_isal_missing},
 	{USP_PART_FEATURE, "io_uring", NULL, "small messages of a relay", &usp_library_uring, machine_uring_missing},
+	{USP_PART_FEATURE, "mount", NULL, "usplice mount: sources as files for any program", &usp_library_fuse,
+	 machine_mount_missing},
 	{USP_PART_FEATURE, "zerocopy_send", NULL, "MSG_ZEROCOPY: what is sent from memory is not copied", NULL,
 	 machine_zerocopy_missing},
 };

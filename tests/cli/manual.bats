@@ -4,7 +4,7 @@
 
 load support
 
-pages=(usplice.1 usplice-copy.1 usplice-cat.1 usplice-list.1 usplice-relay.1 usplice-endpoints.7 usp_relay.3 usp_mapping.3)
+pages=(usplice.1 usplice-copy.1 usplice-cat.1 usplice-list.1 usplice-mount.1 usplice-relay.1 usplice-endpoints.7 usp_relay.3 usp_mapping.3 usp_mount.3)
 
 # examples PAGE: the commands of its section EXAMPLES, on ports that are free.
 examples() {
@@ -63,6 +63,13 @@ run_examples() {
 	[ -n "$("$USPLICE" list --names formats)" ] || skip "built without formats"
 	run_examples usplice-list.1
 	"$USPLICE" copy --decompress image.packed - | same image.iso -
+}
+
+@test "the examples of usplice-mount(1)" {
+	can_mount
+	"$USPLICE" list --names formats | grep -qx zstd || skip "built without zstd"
+	run_examples usplice-mount.1 >out
+	grep -q '^image.iso: .*; 300000 bytes' out
 }
 
 @test "the examples of usplice-cat(1)" {

@@ -26,8 +26,24 @@ remove_all() {
 	if mountpoint -q "$command_dir/small"; then
 		umount "$command_dir/small"
 	fi
+	end_mounts
 	end_faulty_disk
 	rm -rf "$command_dir"
+}
+
+# can_mount: FUSE can be used here, and the command can.
+can_mount() {
+	"$USPLICE" list --names features | grep -qx mount || skip "cannot mount here"
+}
+
+# end_mounts: take what the command has mounted below the test's directory out of the tree.
+end_mounts() {
+	local device point type rest
+	while read -r device point type rest; do
+		if [[ $type == fuse.usplice && $point == "$command_dir"/* ]]; then
+			umount -l "$point" 2>/dev/null || fusermount3 -q -u -z "$point" || true
+		fi
+	done </proc/mounts
 }
 
 # data NAME LENGTH: a file of random bytes.

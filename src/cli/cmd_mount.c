@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd_mount - `usplice mount`: its options, and how mount(8) calls it. */
+#include "cli.h"
+#include "mount.h"
+#include "option.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOUNT_THREADS_MAX 64
+#define MOUNT_BUDGET_MIN ((int64_t)1 << 20)
+#define MOUNT_HELPER_ARGS_MAX 64
+
+#define FIELD(member) offsetof(struct mount_request, member)
+
+static const char *mount_parse_threads(const char *value, void *field)
+{
+	char *end;
+	unsigned long number = strtoul(value, &end, 10);
+
+	if (value[0] < '0' || value[0] > '9' || *end != '\0' || number == 0 || number > MOUNT_THREADS_MAX)
+		return "is no number between 1 and 64";
+	*(unsigned *)field = (unsigned)number;
+	return NULL;
+}
+
+static const char *mount_parse_budget(const char *value, void *field)
+{
+	const char *why = option_size(value, field);
+
+	return why ? why : *(int64_t *)field < MOUNT_BUDGET_MIN ? "is less than 1M" : NULL;
+}
+
+static const struct option_row mount_options[] = {
+	{"decrypt", 0, "FILE", "decrypt files of age with the identities in FILE", option_text,
+	 FIELD(stages.identity.path)},
+	{"decrypt-passphrase", 0, "FILE", "the same with the passphrase in FILE", option_text,
+	 FIELD(stages.passphrase.path)},
+	{"decompress", 0, NULL, "decompress zstd, gzip, lz4 or xz", option_flag, FIELD(stages.decompress)},
+	{"verify", 0, "ALG:HEX", "do not mount unless this is the digest of the file", option_verify, FIELD(digests)},
+	{"verify-file", 0, "FILE", "the same for each file with the digest that FILE has,\nsuch as SHA256SUMS",
+	 option_text, FIELD(verify_file)},
+	{"verify-blocks", 0, "FILE", "do not mount a source whose blocks are not what FILE\nsays", option_text,
+	 FIELD(verify_blocks)},
+	{"prefetch", 0, NULL, "copy all files before they can be read", option_flag, FIELD(prefetch)},
+	{"budget", 0, "SIZE", "most memory of each page cache, and of all copies\ntogether (default: 64M)",
+	 mount_parse_budget, FIELD(budget)},
+	{"spool", 0, "DIRECTORY", "where copies go that are larger than the budget", option_text, FIELD(spool)},
+	{"direct", 0, NULL, "read past the kernel's page cache", option_flag, FIELD(direct)},
+	{"no-passthrough", 0, NULL, "let the kernel read no file by itself", option_flag, FIELD(no_passthrough)},
+	{"allow-other", 0, NULL, "let other users read, too", option_flag, FIELD(allow_other)},
+	{"threads", 0, "N", "threads that take requests (default: one for each\nprocessor)", mount_parse_threads,
+	 FIELD(nr_threads)},
+	{"drain-timeout", 0, "TIME", "after SIGTERM, end after this time also what is open\n(default: wait)",
+	 option_time, FIELD(drain_ns)},
+	{"background", 'b', NULL, "return when it is mounted", option_flag, FIELD(background)},
+	{"progress", 0, NULL, "show progress of copies also where standard error is no\nterminal", option_flag,
+	 FIELD(progress)},
+	{"quiet", 'q', NULL, "show no progress, and say nothing but errors", option_flag, FIELD(quiet)},
+	{"status", 0, NULL, "mount nothing: show how the mount at MOUNTPOINT does", option_flag, FIELD(status)},
+	{"json", 0, NULL, "with --status: as JSON", option_flag, FIELD(json)},
+	{"help", 'h', NULL, "show this", option_flag, FIELD(help)},
+	{.name = NULL},
+};
+
+static int mount_help(void)
+{
+	fputs("usage: usplice mount [OPTIONS] SOURCE... MOUNTPOINT\n"
+	      "       usplice mount --status [--json] MOUNTPOINT\n\n"
+	      "Show sources as regular files to any program. MOUNTPOINT is a directory, in which\n"
+	      "the files have the names of the sources, or a regular file in whose place the only\n"
+	      "source is seen. A source that is a directory shows the files in it.\n\n",
+	      stdout);
+	option_print(mount_options);
+	fputs("\nSIGTERM unmounts, and ends when all files are closed; so does umount MOUNTPOINT.\n"
+	      "Exit code: 0 done, 2 usage, 3 a source failed, 128+n stopped by signal n before\n"
+	      "it was mounted, 1 anything else. See usplice-mount(1).\n",
+	      stdout);
+	return message_close_stdout();
+}
+
+/* Return a sentence about options that contradict each other, or NULL. */
+static const char *mount_contradiction(const struct mount_request *request)
+{
+	if (request->direct && request->prefetch)
+		return "--direct and --prefetch exclude each other";
+	if (request->quiet && request->progress)
+		return "--quiet and --progress exclude each other";
+	if (request->json && !request->status)
+		return "--json needs --status";
+	if ((request->digests.nr > 0 || request->verify_blocks) && request->nr_sources > 1)
+		return "--verify and --verify-blocks are about one source";
+	return stages_contradiction(&request->stages);
+}
+
+static int mount_usage(const char *why)
+{
+	message_say("mount: %s", why);
+	return CLI_USAGE;
+}
+
+int cmd_mount(int argc, char **argv)
+{
+	static struct mount_request request = {.budget = -1}; /* a lazy source may be opened after the end */
+	int first = option_parse(mount_options, argc, argv, &request), nr = argc - first;
+	const char *why;
+
+	if (first < 0)
+		return CLI_USAGE;
+	if (request.help)
+		return mount_help();
+	if (request.status && nr == 1)
+		return mount_show_status(argv[first], request.json);
+	if (request.status)
+		return mount_usage("--status takes a mountpoint alone");
+	if (nr < 2)
+		return mount_usage("a source and a mountpoint are needed (usplice mount --help)");
+	request.sources = argv + first;
+	request.nr_sources = (unsigned)nr - 1;
+	request.mountpoint = argv[argc - 1];
+	why = mount_contradiction(&request);
+	return why ? mount_usage(why) : mount_main(&request);
+}
+
+/* --- For mount(8) ----------------------------------------------------------------------------------------- */
+
+/* Tell whether an option of fstab is about the mount in general: the kernel has it, or mount(8), or it is so anyhow. */
+static bool helper_is_general(const char *option)
+{
+	static const char *const names[] = {
+		"defaults",   "auto",	  "noauto",
+		"user",	      "users",	  "nouser",
+		"owner",      "group",	  "nofail",
+		"_netdev",    "ro",	  "rw",
+		"exec",	      "noexec",	  "suid",
+		"nosuid",     "dev",	  "nodev",
+		"atime",      "noatime",  "diratime",
+		"nodiratime", "relatime", "norelatime",
+		"sync",	      "async",	  "default_permissions",
+	};
+	static const char *const prefixes[] = {"x-", "X-", "comment=", "fsname=", "subtype="};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(names[i], option) == 0)
+			return true;
+	}
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+		if (strncmp(prefixes[i], option, strlen(prefixes[i])) == 0)
+			return true;
+	}
+	return *option == '\0';
+}
+
+/* Make "--allow-other" of "allow_other", and "--budget=1G" of "budget=1G". NULL without memory. */
+static char *helper_option(const char *option)
+{
+	char *made = NULL;
+
+	if (asprintf(&made, "--%s", option) < 0)
+		return NULL;
+	for (char *at = made; *at != '\0' && *at != '='; at++) {
+		if (*at == '_')
+			*at = '-';
+	}
+	return made;
+}
+
+/* Add the options of a list with commas. A comma behind a backslash belongs to a value. */
+static int helper_add(char *list, char **ret_argv, int nr)
+{
+	while (list) {
+		char *option = list, *to = list;
+
+		for (; *list != '\0' && *list != ','; *to++ = *list++) {
+			if (list[0] == '\\' && list[1] == ',')
+				list++;
+		}
+		list = *list == ',' ? list + 1 : NULL;
+		*to = '\0';
+		if (helper_is_general(option))
+			continue;
+		if (nr >= MOUNT_HELPER_ARGS_MAX)
+			return -1;
+		ret_argv[nr] = helper_option(option);
+		if (!ret_argv[nr++])
+			return -1;
+	}
+	return nr;
+}
+
+int cmd_mount_helper(int argc, char **argv)
+{
+	char name[] = "mount", background[] = "--background", ends[] = "--";
+	char *made[MOUNT_HELPER_ARGS_MAX + 4] = {name, background}, *operands[2] = {NULL, NULL};
+	int nr = 2, nr_operands = 0;
+
+	for (int i = 1; i < argc && nr > 0; i++) {
+		if (strcmp(argv[i], "-o") == 0 && i + 1 < argc)
+			nr = helper_add(argv[++i], made, nr);
+		else if ((strcmp(argv[i], "-t") == 0 || strcmp(argv[i], "-N") == 0) && i + 1 < argc)
+			i++;
+		else if (strcmp(argv[i], "-f") == 0)
+			return CLI_DONE; /* pretend */
+		else if (argv[i][0] != '-' || argv[i][1] == '\0')
+			operands[nr_operands++ % 2] = argv[i];
+	}
+	if (nr < 0 || nr_operands != 2)
+		return mount_usage("mount(8) calls it with a source, a mountpoint and -o OPTIONS");
+	made[nr++] = ends;
+	made[nr++] = operands[0];
+	made[nr++] = operands[1];
+	return cmd_mount(nr, made);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* mount - what the files of `usplice mount` share: the request, and what it shows. */
+#ifndef USP_CLI_MOUNT_H
+#define USP_CLI_MOUNT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <usplice/mount.h>
+
+#include "digest_list.h"
+#include "stages.h"
+
+/* The command line, parsed. */
+struct mount_request {
+	char *const *sources;
+	unsigned nr_sources;
+	const char *mountpoint;
+	int64_t budget; /* -1: not given */
+	const char *spool;
+	unsigned nr_threads;
+	uint64_t drain_ns; /* 0: wait */
+	bool allow_other, direct, prefetch, no_passthrough;
+	bool background, quiet, progress;
+	bool status, json, help;
+	struct stages stages;
+	struct digest_list digests;
+	const char *verify_file, *verify_blocks;
+};
+
+/* A file of the mount. */
+struct mount_item {
+	const struct mount_request *request;
+	char *spec;
+	char *name;
+	bool is_lazy;
+	bool decrypts, decompresses;
+};
+
+struct mount_items {
+	struct mount_item **items; /* their addresses stay */
+	unsigned nr;
+	bool is_folder; /* there is a directory among the sources */
+};
+
+/* List what the sources are. An exit code; the error has been said. */
+int mount_list(const struct mount_request *request, struct mount_items *ret_items);
+void mount_unlist(struct mount_items *items);
+
+/* Open an item, with its stages: the open hook of a struct usp_mount_source. */
+int mount_item_open(void *item, struct usp_file **ret_file, const char **ret_why);
+
+/* Mount, and serve until it is unmounted. An exit code. */
+int mount_main(struct mount_request *request);
+
+/* Print the status of a mount of any process. An exit code. */
+int mount_show_status(const char *mountpoint, bool is_json);
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/* mount_items - the files of a mount: their names, and how each is opened. */
+#include "cli.h"
+#include "mount.h"
+#include "sums.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <usplice/spec.h>
+#include <usplice/transform.h>
+
+static const char *const items_compressed[] = {".zst", ".gz", ".bgz", ".lz4", ".xz", NULL};
+static const char *const items_encrypted[] = {".age", NULL};
+
+/* --- Names ------------------------------------------------------------------------------------------------ */
+
+/* Cut one of the suffixes off a name that has more than it. */
+static bool items_cut(char *name, const char *const *suffixes)
+{
+	size_t len = strlen(name);
+
+	for (; *suffixes; suffixes++) {
+		size_t suffix_len = strlen(*suffixes);
+
+		if (len > suffix_len && strcmp(name + len - suffix_len, *suffixes) == 0) {
+			name[len - suffix_len] = '\0';
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Name an item after its source, without the suffixes of what is undone. In a directory only files with such a suffix are
+ * decrypted and decompressed.
+ */
+static void items_name(struct mount_item *item)
+{
+	const struct stages *stages = &item->request->stages;
+	bool was_encrypted = stages_decrypt(stages) && items_cut(item->name, items_encrypted);
+	bool was_compressed = stages->decompress && items_cut(item->name, items_compressed);
+
+	item->decrypts = stages_decrypt(stages) && (was_encrypted || !item->is_lazy);
+	item->decompresses = stages->decompress && (was_compressed || !item->is_lazy);
+}
+
+static int items_no_memory(void)
+{
+	message_say("mount: %s", strerror(ENOMEM));
+	return CLI_FAILED;
+}
+
+/* --- The list --------------------------------------------------------------------------------------------- */
+
+/* Add an item; it owns the two texts, which may be NULL without memory. */
+static int items_add(struct mount_items *items, const struct mount_request *request, char *spec, char *name,
+		     bool is_lazy)
+{
+	struct mount_item **more = realloc(items->items, (items->nr + 1) * sizeof(*more));
+	struct mount_item *item = malloc(sizeof(*item));
+
+	if (more)
+		items->items = more;
+	if (!more || !item || !spec || !name) {
+		free(item);
+		free(spec);
+		free(name);
+		return items_no_memory();
+	}
+	*item = (struct mount_item){.request = request, .spec = spec, .name = name, .is_lazy = is_lazy};
+	items_name(item);
+	items->items[items->nr++] = item;
+	return CLI_DONE;
+}
+
+/* Write the path of a file as a spec, in which a comma may begin an option. */
+static char *items_path_spec(const char *folder, const char *name)
+{
+	char *spec = malloc(2 * (strlen(folder) + strlen(name)) + 2), *to = spec;
+
+	if (!spec)
+		return NULL;
+	for (; *folder != '\0'; *to++ = *folder++) {
+		if (*folder == ',')
+			*to++ = '\\';
+	}
+	*to++ = '/';
+	for (; *name != '\0'; *to++ = *name++) {
+		if (*name == ',')
+			*to++ = '\\';
+	}
+	*to = '\0';
+	return spec;
+}
+
+/* Tell whether an entry of a directory can be shown: a file or a FIFO, also through a link. */
+static bool items_is_file(DIR *folder, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dirfd(folder), name, &st, 0) == 0 && (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode));
+}
+
+/* Add the files of a directory. They are opened when somebody looks at them. */
+static int items_add_folder(struct mount_items *items, const struct mount_request *request, const char *path)
+{
+	char whole[PATH_MAX];
+	DIR *folder = realpath(path, whole) ? opendir(whole) : NULL;
+	const struct dirent *entry;
+	int code = CLI_DONE;
+
+	if (!folder) {
+		message_say("source %s: %s", path, strerror(errno));
+		return CLI_SOURCE;
+	}
+	items->is_folder = true;
+	while (code == CLI_DONE && (entry = readdir(folder))) {
+		if (items_is_file(folder, entry->d_name))
+			code = items_add(items, request, items_path_spec(whole, entry->d_name), strdup(entry->d_name),
+					 true);
+	}
+	closedir(folder);
+	return code;
+}
+
+/* Name what has no path after its scheme: "mem", "tcp". */
+static char *items_source_name(const struct usp_spec *spec)
+{
+	const char *path = usp_spec_path(spec), *slash = path ? strrchr(path, '/') : NULL;
+	const char *name = slash ? slash + 1 : path ? path : usp_spec_scheme(spec);
+
+	return strdup(strcmp(name, "-") == 0 || *name == '\0' ? "stdin" : name);
+}
+
+static int items_add_source(struct mount_items *items, const struct mount_request *request, const char *text)
+{
+	struct usp_spec *spec;
+	const char *why = NULL, *path;
+	struct stat st;
+	int error = usp_spec_parse(text, &spec, &why), code;
+
+	if (error < 0) {
+		message_say("source %s: %s", text, why ? why : strerror(-error));
+		return CLI_USAGE;
+	}
+	path = usp_spec_path(spec);
+	if (path && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		code = items_add_folder(items, request, path);
+	else
+		code = items_add(items, request, strdup(text), items_source_name(spec), false);
+	usp_spec_free(spec);
+	return code;
+}
+
+static int items_compare(const void *a, const void *b)
+{
+	return strcmp((*(struct mount_item *const *)a)->name, (*(struct mount_item *const *)b)->name);
+}
+
+/* Refuse two files of one name. The library would, too, but knows only one of them. */
+static int items_check_names(const struct mount_items *items)
+{
+	unsigned i;
+
+	for (i = 1; i < items->nr; i++) {
+		const struct mount_item *a = items->items[i - 1], *b = items->items[i];
+
+		if (strcmp(a->name, b->name) == 0) {
+			message_say("mount: %s and %s would both be shown as '%s'", a->spec, b->spec, a->name);
+			return CLI_USAGE;
+		}
+	}
+	return CLI_DONE;
+}
+
+int mount_list(const struct mount_request *request, struct mount_items *ret_items)
+{
+	unsigned i;
+	int code = CLI_DONE;
+
+	for (i = 0; i < request->nr_sources && code == CLI_DONE; i++)
+		code = items_add_source(ret_items, request, request->sources[i]);
+	if (code != CLI_DONE || ret_items->nr == 0)
+		return code;
+	qsort(ret_items->items, ret_items->nr, sizeof(struct mount_item *), items_compare);
+	return items_check_names(ret_items);
+}
+
+void mount_unlist(struct mount_items *items)
+{
+	unsigned i;
+
+	for (i = 0; i < items->nr; i++) {
+		free(items->items[i]->spec);
+		free(items->items[i]->name);
+		free(items->items[i]);
+	}
+	free(items->items);
+	*items = (struct mount_items){.items = NULL};
+}
+
+/* --- Opening ---------------------------------------------------------------------------------------------- */
+
+static int item_put_blocks(struct usp_file **file, const char *path, const char **ret_why)
+{
+	char *spec;
+	int error = asprintf(&spec, "blocks:%s", path) < 0 ? -ENOMEM : 0;
+
+	if (error < 0)
+		return error;
+	error = stages_put(file, spec, -1, ret_why);
+	free(spec);
+	return error;
+}
+
+/* Put the digests over a file. Of a list each source has its own. */
+static int item_put_digests(const struct mount_item *item, struct usp_file **file, const char **ret_why)
+{
+	struct digest_list digests = item->request->digests;
+	char spec[DIGEST_SPEC_MAX];
+	char *name;
+	int code = CLI_DONE;
+
+	if (item->request->verify_file) {
+		name = sums_name(item->spec);
+		code = sums_find(item->request->verify_file, name ? name : item->spec, &digests);
+		free(name);
+	}
+	if (code != CLI_DONE) {
+		*ret_why = "the file of digests has none for it";
+		return -EBADMSG;
+	}
+	if (digests.nr == 0)
+		return 0;
+	digest_list_spec(&digests, spec);
+	return stages_put(file, spec, -1, ret_why);
+}
+
+int mount_item_open(void *arg, struct usp_file **ret_file, const char **ret_why)
+{
+	const struct mount_item *item = arg;
+	const struct mount_request *request = item->request;
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ};
+	struct usp_file *file = NULL;
+	int error = usp_open(item->spec, &params, &file, ret_why);
+
+	if (error < 0)
+		return error;
+	if (request->verify_blocks)
+		error = item_put_blocks(&file, request->verify_blocks, ret_why);
+	if (error == 0 && item->decrypts)
+		error = stages_put_decrypt(&file, &request->stages, true, ret_why);
+	if (error == 0 && item->decompresses)
+		error = stages_put_decompress(&file, true, ret_why);
+	if (error == 0)
+		error = item_put_digests(item, &file, ret_why);
+	if (error < 0)
+		usp_file_put(file);
+	else
+		*ret_file = file;
+	return error;
+}

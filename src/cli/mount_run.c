@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mount_run - mount, tell who waits for it, and serve until a signal or umount(8) ends it.
+ *
+ * With --background a child does all of it, because threads do not survive a fork. The command waits for its news: an exit
+ * code, when it is mounted or has failed.
+ */
+#include "cli.h"
+#include "mount.h"
+#include "progress.h"
+#include "service.h"
+#include "size.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RUN_NS_PER_S 1000000000u
+#define RUN_STATUS_MAX ((size_t)64 << 10)
+
+struct mount_run {
+	struct mount_request *request;
+	struct mount_items items;
+	struct usp_mount *mount;
+	sigset_t signals;
+	pthread_t thread;
+	atomic_bool is_mounted, must_end;
+	struct progress progress;
+	int news_fd; /* to the command that waits, or -1 */
+};
+
+/* --- Signals ---------------------------------------------------------------------------------------------- */
+
+static void run_say_status(struct usp_mount *mount)
+{
+	struct usp_mount_status status = {.size = sizeof(status)};
+
+	usp_mount_status(mount, &status);
+	message_note(MESSAGE_ANSWER, "mount: %u files, %u failed; %u open, %u requests wait", status.nr_sources,
+		     status.nr_failed, status.nr_open, status.nr_waiting);
+}
+
+/* Unmount at the first signal, and wait for what is open. End at the second one. */
+static void run_terminate(struct mount_run *run, int signo)
+{
+	struct usp_mount_status status = {.size = sizeof(status)};
+	int error;
+
+	if (!atomic_load(&run->is_mounted)) {
+		message_say("mount: stopped by signal %d (%s) before it was mounted", signo, strsignal(signo));
+		usp_mount_detach(run->mount);
+		_exit(CLI_SIGNAL + signo);
+	}
+	usp_mount_status(run->mount, &status);
+	if (status.is_detached) {
+		usp_mount_stop(run->mount);
+		return;
+	}
+	service_try_notify("STOPPING=1");
+	error = usp_mount_detach(run->mount);
+	if (error < 0) {
+		message_say("mount: %s cannot be unmounted: %s", run->request->mountpoint, strerror(-error));
+		usp_mount_stop(run->mount);
+		return;
+	}
+	usp_mount_status(run->mount, &status);
+	if (status.nr_open > 0)
+		message_note(MESSAGE_NOTICE,
+			     "mount: waiting for %u open files to be closed (a second signal ends them)",
+			     status.nr_open);
+}
+
+/* Wait for a signal, at most as long as the drain may take once it has begun. 0: that time is over. */
+static int run_wait(const struct mount_run *run, bool is_draining)
+{
+	const struct timespec left = {.tv_sec = (time_t)(run->request->drain_ns / RUN_NS_PER_S),
+				      .tv_nsec = (long)(run->request->drain_ns % RUN_NS_PER_S)};
+	int signo;
+
+	do
+		signo = is_draining && run->request->drain_ns > 0 ? sigtimedwait(&run->signals, NULL, &left)
+								  : sigwaitinfo(&run->signals, NULL);
+	while (signo < 0 && errno == EINTR);
+	return signo < 0 ? 0 : signo;
+}
+
+static void *run_watch(void *arg)
+{
+	struct mount_run *run = arg;
+	bool is_draining = false;
+
+	for (;;) {
+		int signo = run_wait(run, is_draining);
+
+		if (atomic_load(&run->must_end))
+			return NULL;
+		if (signo == SIGUSR1) {
+			run_say_status(run->mount);
+		} else if (signo == 0) {
+			usp_mount_stop(run->mount);
+		} else if (signo != SIGUSR2) {
+			run_terminate(run, signo);
+			is_draining = true;
+		}
+	}
+}
+
+/* Take the signals in a thread of its own, but for those that were ignored at the start. */
+static int run_take_signals(struct mount_run *run)
+{
+	const int all[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+	struct sigaction old;
+
+	sigemptyset(&run->signals);
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if (sigaction(all[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+			sigaddset(&run->signals, all[i]);
+	}
+	sigaddset(&run->signals, SIGUSR2);
+	pthread_sigmask(SIG_BLOCK, &run->signals, NULL);
+	return -pthread_create(&run->thread, NULL, run_watch, run);
+}
+
+/* --- Mounting --------------------------------------------------------------------------------------------- */
+
+/* Show how far a copy is. Several lazy ones may be under way; then the line shows one after the other. */
+static void run_progress(void *arg, const char *name, int64_t done, int64_t total)
+{
+	struct mount_run *run = arg;
+	struct progress_view view = {.bytes = (uint64_t)done, .total = total >= done ? total : -1};
+
+	if (atomic_load(&run->is_mounted))
+		return;
+	run->progress.style.name = name;
+	progress_measure(&run->progress, view.bytes);
+	progress_draw(&run->progress, &view);
+}
+
+static int run_refused(const char *what, const char *name, int error, const char *why)
+{
+	if (why && error != -EINVAL && error != -EBADMSG && error != -ENOKEY && error != -EPERM && error != -EOPNOTSUPP)
+		message_say("%s %s: %s (%s)", what, name, strerror(-error), why);
+	else
+		message_say("%s %s: %s", what, name, why ? why : strerror(-error));
+	return CLI_FAILED;
+}
+
+static int run_new(struct mount_run *run)
+{
+	const struct mount_request *request = run->request;
+	const struct usp_mount_params params = {
+		.size = sizeof(params),
+		.flags = (request->allow_other ? USP_MOUNT_ALLOW_OTHER : 0) | (request->direct ? USP_MOUNT_DIRECT : 0) |
+			 (request->prefetch ? USP_MOUNT_PREFETCH : 0) |
+			 (request->no_passthrough ? USP_MOUNT_NO_PASSTHROUGH : 0),
+		.nr_threads = request->nr_threads,
+		.budget = request->budget > 0 ? (size_t)request->budget : 0,
+		.spool = request->spool,
+		.name = request->nr_sources == 1 ? request->sources[0] : NULL,
+		.progress = run_progress,
+		.progress_arg = run,
+	};
+	const char *why = NULL;
+	int error = usp_mount_new(request->mountpoint, &params, &run->mount, &why);
+
+	return error < 0 ? run_refused("mount", request->mountpoint, error, why) : CLI_DONE;
+}
+
+static int run_add(struct mount_run *run)
+{
+	for (unsigned i = 0; i < run->items.nr; i++) {
+		struct mount_item *item = run->items.items[i];
+		const struct usp_mount_source source = {.size = sizeof(source),
+							.name = item->name,
+							.open = mount_item_open,
+							.arg = item,
+							.is_lazy = item->is_lazy};
+		int error = usp_mount_add(run->mount, &source);
+
+		if (error == -EINVAL && run->items.nr > 1) {
+			message_say("mount %s: it is a regular file, which can show one source; a directory can show "
+				    "several",
+				    run->request->mountpoint);
+			return CLI_USAGE;
+		}
+		if (error < 0)
+			return run_refused("source", item->spec, error, NULL);
+	}
+	return CLI_DONE;
+}
+
+/* Find the spec of a source by the name that it is shown by. */
+static const char *run_spec(const struct mount_run *run, const char *name)
+{
+	for (unsigned i = 0; i < run->items.nr; i++) {
+		if (strcmp(run->items.items[i]->name, name) == 0)
+			return run->items.items[i]->spec;
+	}
+	return name;
+}
+
+static int run_start(struct mount_run *run)
+{
+	struct usp_mount_status status = {.size = sizeof(status)};
+	const char *why = NULL;
+	int error = usp_mount_start(run->mount, &why);
+
+	progress_erase(&run->progress);
+	if (error == 0)
+		return CLI_DONE;
+	usp_mount_status(run->mount, &status);
+	if (!status.failed_name)
+		return run_refused("mount", run->request->mountpoint, error, why);
+	run_refused("source", run_spec(run, status.failed_name), error, why);
+	return CLI_SOURCE;
+}
+
+/* --- Serving ---------------------------------------------------------------------------------------------- */
+
+/* Tell the command that waits how it went, and leave its terminal and folder. */
+static void run_tell(struct mount_run *run, int code)
+{
+	const char news = (char)code;
+	int fd;
+
+	if (run->news_fd < 0)
+		return;
+	if (code == CLI_DONE && (fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0) {
+		for (int standard = 0; standard <= 2; standard++)
+			dup2(fd, standard);
+		close(fd);
+		if (chdir("/") < 0)
+			fd = -1;
+	}
+	if (write(run->news_fd, &news, 1) < 0)
+		code = CLI_FAILED; /* it has gone */
+	close(run->news_fd);
+	run->news_fd = -1;
+}
+
+static int run_serve(struct mount_run *run)
+{
+	int error;
+
+	atomic_store(&run->is_mounted, true);
+	run_tell(run, CLI_DONE);
+	service_try_notify("READY=1\nSTATUS=Mounted at %s", run->request->mountpoint);
+	error = usp_mount_run(run->mount);
+	if (error < 0)
+		message_say("mount %s: requests cannot be read any more: %s", run->request->mountpoint,
+			    strerror(-error));
+	return error < 0 ? CLI_FAILED : CLI_DONE;
+}
+
+/* Free all, unless a thread hangs in the open of a source: it would be waited for. */
+static void run_end(struct mount_run *run)
+{
+	struct usp_mount_status status = {.size = sizeof(status)};
+
+	usp_mount_status(run->mount, &status);
+	if (status.nr_opening > 0)
+		return;
+	usp_mount_free(run->mount);
+	mount_unlist(&run->items);
+	stages_wipe(&run->request->stages);
+}
+
+static int run_all(struct mount_run *run)
+{
+	int code = run_new(run), error;
+
+	if (code != CLI_DONE) {
+		stages_wipe(&run->request->stages);
+		mount_unlist(&run->items);
+		return code;
+	}
+	service_begin();
+	progress_start(&run->progress, !run->request->quiet && (run->request->progress || isatty(STDERR_FILENO)),
+		       &(struct progress_style){.name = NULL});
+	error = run_take_signals(run);
+	if (error < 0)
+		return run_refused("mount", run->request->mountpoint, error, "no thread can be had");
+	code = run_add(run);
+	if (code == CLI_DONE)
+		code = run_start(run);
+	if (code == CLI_DONE)
+		code = run_serve(run);
+	atomic_store(&run->must_end, true);
+	pthread_kill(run->thread, SIGUSR2);
+	pthread_join(run->thread, NULL);
+	run_end(run);
+	return code;
+}
+
+/* Wait for the news of the child: an exit code. It has gone without news if it was killed. */
+static int run_await(int fd)
+{
+	char code;
+	ssize_t len;
+
+	do
+		len = read(fd, &code, 1);
+	while (len < 0 && errno == EINTR);
+	close(fd);
+	return len == 1 ? code : CLI_FAILED;
+}
+
+static int run_in_background(struct mount_run *run)
+{
+	int news[2], code;
+	pid_t child;
+
+	if (pipe2(news, O_CLOEXEC) < 0)
+		return run_refused("mount", run->request->mountpoint, -errno, NULL);
+	child = fork();
+	if (child < 0)
+		return run_refused("mount", run->request->mountpoint, -errno, NULL);
+	if (child > 0) {
+		close(news[1]);
+		return run_await(news[0]);
+	}
+	close(news[0]);
+	run->news_fd = news[1];
+	setsid();
+	code = run_all(run);
+	run_tell(run, code);
+	return code;
+}
+
+int mount_main(struct mount_request *request)
+{
+	struct mount_run run = {.request = request, .news_fd = -1};
+	int code = mount_list(request, &run.items);
+
+	if (code == CLI_DONE)
+		code = stages_read_secrets(&request->stages);
+	if (code != CLI_DONE) {
+		mount_unlist(&run.items);
+		stages_wipe(&request->stages);
+		return code;
+	}
+	return request->background ? run_in_background(&run) : run_all(&run);
+}
+
+/* --- The status ------------------------------------------------------------------------------------------- */
+
+int mount_show_status(const char *mountpoint, bool is_json)
+{
+	const char *name = is_json ? "user.usplice.status.json" : "user.usplice.status";
+	char *text = malloc(RUN_STATUS_MAX);
+	ssize_t len = text ? getxattr(mountpoint, name, text, RUN_STATUS_MAX) : -1;
+
+	if (len < 0) {
+		message_say("mount --status %s: %s", mountpoint,
+			    errno == ENODATA || errno == EOPNOTSUPP ? "no usplice is mounted there" : strerror(errno));
+		free(text);
+		return CLI_FAILED;
+	}
+	fwrite(text, 1, (size_t)len, stdout);
+	free(text);
+	return message_close_stdout();
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/* ops - what the kernel asks for: names, attributes, opens, reads. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fuse.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "mount/inside.h"
+
+#ifndef FOPEN_PASSTHROUGH
+#define FOPEN_PASSTHROUGH (1 << 7)
+#endif
+
+#define OPS_FOR_EVER_S 1e9 /* what cannot change */
+#define OPS_SHORTLY_S 1.0  /* how long the kernel believes in the size of what may change */
+#define OPS_STATUS_MAX ((size_t)64 << 10)
+
+/* fuse_open_out of a kernel that knows passthrough: what was padding is the number of the file. */
+struct ops_open_out {
+	uint64_t fh;
+	uint32_t open_flags;
+	int32_t backing;
+};
+
+static struct usp_mount *ops_mount(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+/* Return the source of an inode, or NULL for the directory, and for none. */
+static struct mount_node *ops_node(struct usp_mount *mount, fuse_ino_t ino)
+{
+	uint64_t first = mount->is_file ? FUSE_ROOT_ID : MOUNT_FIRST_INO;
+
+	return ino >= first && ino - first < mount->nr_nodes ? mount->nodes[ino - first] : NULL;
+}
+
+static double ops_timeout(const struct mount_node *node)
+{
+	return node->is_copy ? OPS_FOR_EVER_S : OPS_SHORTLY_S;
+}
+
+static void ops_init(void *arg, struct fuse_conn_info *conn)
+{
+	(void)arg;
+	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+	conn->want |= conn->capable & FUSE_CAP_PARALLEL_DIROPS;
+	conn->max_read = MOUNT_READ_BYTES;
+	conn->max_background = 64;
+	conn->congestion_threshold = 48;
+}
+
+/* --- Names and attributes --------------------------------------------------------------------------------- */
+
+static void lookup_go_on(fuse_req_t req, struct mount_node *node)
+{
+	struct fuse_entry_param entry = {.ino = node->ino, .entry_timeout = OPS_FOR_EVER_S};
+	int ret = mount_node_stat(node, &entry.attr);
+
+	entry.attr_timeout = ops_timeout(node);
+	if (ret < 0)
+		fuse_reply_err(req, -ret);
+	else
+		fuse_reply_entry(req, &entry);
+}
+
+static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct usp_mount *mount = ops_mount(req);
+
+	for (unsigned i = 0; parent == FUSE_ROOT_ID && !mount->is_file && i < mount->nr_nodes; i++) {
+		if (strcmp(mount->nodes[i]->name, name) == 0) {
+			mount_node_need(mount->nodes[i], req, lookup_go_on);
+			return;
+		}
+	}
+	fuse_reply_err(req, ENOENT);
+}
+
+static void getattr_go_on(fuse_req_t req, struct mount_node *node)
+{
+	struct stat st;
+	int ret = mount_node_stat(node, &st);
+
+	if (ret < 0)
+		fuse_reply_err(req, -ret);
+	else
+		fuse_reply_attr(req, &st, ops_timeout(node));
+}
+
+static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+	struct usp_mount *mount = ops_mount(req);
+	struct mount_node *node = ops_node(mount, ino);
+	const struct stat root = {.st_ino = FUSE_ROOT_ID,
+				  .st_mode = S_IFDIR | 0555,
+				  .st_nlink = 2,
+				  .st_uid = mount->user,
+				  .st_gid = mount->group,
+				  .st_mtim = mount->born,
+				  .st_atim = mount->born,
+				  .st_ctim = mount->born};
+
+	(void)info;
+	if (node)
+		mount_node_need(node, req, getattr_go_on);
+	else if (ino == FUSE_ROOT_ID)
+		fuse_reply_attr(req, &root, OPS_FOR_EVER_S);
+	else
+		fuse_reply_err(req, ESTALE);
+}
+
+static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t len, off_t off, struct fuse_file_info *info)
+{
+	struct usp_mount *mount = ops_mount(req);
+	char *list = usp_alloc(len);
+	size_t done = 0;
+
+	(void)info;
+	if (!list) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	for (uint64_t i = (uint64_t)off; i < mount->nr_nodes + 2; i++) {
+		const struct mount_node *node = i < 2 ? NULL : mount->nodes[i - 2];
+		const char *name = node ? node->name : i == 0 ? "." : "..";
+		const struct stat st = {.st_ino = node ? node->ino : ino, .st_mode = node ? S_IFREG : S_IFDIR};
+		size_t entry_len = fuse_add_direntry(req, list + done, len - done, name, &st, (off_t)i + 1);
+
+		if (entry_len > len - done)
+			break;
+		done += entry_len;
+	}
+	fuse_reply_buf(req, list, done);
+	usp_free(list);
+}
+
+static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+	(void)ino;
+	info->cache_readdir = 1;
+	info->keep_cache = 1;
+	fuse_reply_open(req, info);
+}
+
+static void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nr_lookups)
+{
+	(void)ino;
+	(void)nr_lookups;
+	fuse_reply_none(req);
+}
+
+static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct usp_mount *mount = ops_mount(req);
+	struct statvfs st = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = NAME_MAX, .f_flag = ST_RDONLY};
+
+	(void)ino;
+	st.f_files = mount->nr_nodes;
+	pthread_mutex_lock(&mount->lock);
+	for (unsigned i = 0; i < mount->nr_nodes; i++)
+		st.f_blocks += (fsblkcnt_t)(mount->nodes[i]->seen.bytes + 4095) / 4096;
+	pthread_mutex_unlock(&mount->lock);
+	fuse_reply_statfs(req, &st);
+}
+
+/* --- Opens ------------------------------------------------------------------------------------------------ */
+
+static void open_free(struct mount_open *open)
+{
+	if (open->file && open->file != open->node->file)
+		usp_file_put(open->file);
+	atomic_fetch_sub(&open->node->mount->nr_open, 1);
+	usp_free(open);
+}
+
+/* Make an open of a source: 0 or -errno. */
+static int open_new(struct mount_node *node, struct mount_open **ret_open)
+{
+	struct mount_open *open = usp_alloc(sizeof(*open));
+	int ret = 0;
+
+	if (!open)
+		return -ENOMEM;
+	open->node = node;
+	open->file = node->file;
+	if (node->file && node->file->mapping)
+		ret = usp_mapping_open(node->file->mapping, node->name, &open->file);
+	if (ret < 0) {
+		usp_free(open);
+		return ret;
+	}
+	atomic_fetch_add(&node->mount->nr_open, 1);
+	*ret_open = open;
+	return 0;
+}
+
+static void open_go_on(fuse_req_t req, struct mount_node *node)
+{
+	struct ops_open_out out = {.open_flags = 0};
+	struct mount_open *open;
+	bool has_changed;
+	int64_t ret = mount_node_look(node, &has_changed);
+
+	mount_backing_choose(node);
+	if (ret >= 0)
+		ret = open_new(node, &open);
+	if (ret < 0) {
+		fuse_reply_err(req, (int)-ret);
+		return;
+	}
+	out.fh = (uintptr_t)open;
+	if (node->backing) {
+		out.open_flags = FOPEN_PASSTHROUGH;
+		out.backing = node->backing;
+	} else if (node->mount->params.flags & USP_MOUNT_DIRECT) {
+		out.open_flags = FOPEN_DIRECT_IO;
+	} else if (!has_changed) {
+		out.open_flags = FOPEN_KEEP_CACHE;
+	}
+	fuse_reply_buf(req, (const char *)&out, sizeof(out));
+	if (mount_session_was_refused()) /* then nobody closes it */
+		open_free(open);
+}
+
+static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+	struct mount_node *node = ops_node(ops_mount(req), ino);
+
+	if (!node)
+		fuse_reply_err(req, ESTALE);
+	else if ((info->flags & O_ACCMODE) != O_RDONLY)
+		fuse_reply_err(req, EROFS);
+	else
+		mount_node_need(node, req, open_go_on);
+}
+
+static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+	(void)ino;
+	open_free((struct mount_open *)(uintptr_t)info->fh);
+	fuse_reply_err(req, 0);
+}
+
+static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t len, off_t off, struct fuse_file_info *info)
+{
+	(void)ino;
+	mount_read(req, (struct mount_open *)(uintptr_t)info->fh, off, len);
+}
+
+/* --- The status ------------------------------------------------------------------------------------------- */
+
+/* The status is an attribute of the root, so that no second channel is needed for it. */
+static void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t len)
+{
+	bool is_json = strcmp(name, USP_MOUNT_STATUS_JSON) == 0;
+	size_t status_len;
+	char *text;
+
+	if (ino != FUSE_ROOT_ID || (!is_json && strcmp(name, USP_MOUNT_STATUS_TEXT) != 0)) {
+		fuse_reply_err(req, ENODATA);
+		return;
+	}
+	text = usp_alloc(OPS_STATUS_MAX);
+	if (!text) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	status_len = usp_min(mount_status_text(ops_mount(req), is_json, text, OPS_STATUS_MAX), OPS_STATUS_MAX);
+	if (len == 0)
+		fuse_reply_xattr(req, OPS_STATUS_MAX); /* it may be longer the next time */
+	else if (len < status_len)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, text, status_len);
+	usp_free(text);
+}
+
+const struct fuse_lowlevel_ops mount_ops = {
+	.init = ops_init,
+	.lookup = ops_lookup,
+	.forget = ops_forget,
+	.getattr = ops_getattr,
+	.open = ops_open,
+	.read = ops_read,
+	.release = ops_release,
+	.opendir = ops_opendir,
+	.readdir = ops_readdir,
+	.statfs = ops_statfs,
+	.getxattr = ops_getxattr,
+};

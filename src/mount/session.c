@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * session - libfuse: mounting, and each reply on its way to the kernel.
+ *
+ * libfuse 3.14 knows no passthrough, and forgets to ask for parallel look-ups, without which a look-up that waits holds
+ * all others back. So its reply to INIT gets both flags here, where the kernel has offered them. All replies pass session_writev: one that the kernel does not take, because memory is short or a page of a copy cannot be
+ * read, becomes an error. Otherwise its program would wait for ever.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "mount/inside.h"
+
+#define SESSION_OPTIONS_MAX 4096
+#define INIT_EXTENDED (1u << 30)   /* FUSE_INIT_EXT: flags2 counts */
+#define INIT_PASSTHROUGH (1u << 5) /* FUSE_PASSTHROUGH, in flags2 */
+
+/* fuse_init_in and fuse_init_out of a kernel that knows passthrough: max_stack_depth was unused before. */
+struct session_init_in {
+	uint32_t major, minor, max_readahead, flags, flags2;
+};
+
+struct session_init_out {
+	uint32_t major, minor, max_readahead, flags;
+	uint16_t max_background, congestion_threshold;
+	uint32_t max_write, time_gran;
+	uint16_t max_pages, map_alignment;
+	uint32_t flags2, max_stack_depth;
+};
+
+/* The files of the kernel lie on no other stacked file system, which would make the whole too deep. */
+#define SESSION_STACK_DEPTH 1
+
+static _Thread_local bool was_refused;
+
+bool mount_session_was_refused(void)
+{
+	return was_refused;
+}
+
+/* --- INIT ------------------------------------------------------------------------------------------------- */
+
+void mount_session_note(struct usp_mount *mount, const void *request, size_t len)
+{
+	const struct fuse_in_header *header = request;
+	const struct session_init_in *init = (const void *)(header + 1);
+
+	if (mount->is_initialised || len < sizeof(*header) + sizeof(*init) || header->opcode != FUSE_INIT)
+		return;
+	mount->offers_parallel = init->flags & FUSE_PARALLEL_DIROPS;
+	mount->offers_passthrough = init->flags & INIT_EXTENDED && init->flags2 & INIT_PASSTHROUGH;
+}
+
+/* Ask for what libfuse does not in the reply to INIT, which is the first one. */
+static void session_ask(struct usp_mount *mount, const struct iovec *iov, int nr_segs)
+{
+	struct session_init_out *out = nr_segs == 2 ? iov[1].iov_base : NULL;
+
+	mount->is_initialised = true;
+	if (out && iov[1].iov_len >= sizeof(*out) && mount->offers_parallel)
+		out->flags |= FUSE_PARALLEL_DIROPS;
+	if (!out || iov[1].iov_len < sizeof(*out) || !mount->offers_passthrough ||
+	    mount->params.flags & (USP_MOUNT_NO_PASSTHROUGH | USP_MOUNT_DIRECT))
+		return;
+	out->flags |= INIT_EXTENDED;
+	out->flags2 |= INIT_PASSTHROUGH;
+	out->max_stack_depth = SESSION_STACK_DEPTH;
+	mount->has_passthrough = true;
+}
+
+/* --- Replies ---------------------------------------------------------------------------------------------- */
+
+/* Tell the kernel of an error in place of a reply that it did not take. */
+static ssize_t session_write_error(int fd, const struct fuse_out_header *header)
+{
+	struct fuse_out_header failed = {.len = sizeof(failed), .error = -EIO, .unique = header->unique};
+
+	return usp_sys_write(fd, &failed, sizeof(failed));
+}
+
+/* ENOENT: the program has gone. ENODEV: all have. */
+static ssize_t session_writev(int fd, struct iovec *iov, int nr_segs, void *arg)
+{
+	struct usp_mount *mount = arg;
+	const struct fuse_out_header *header = iov[0].iov_base;
+	ssize_t ret;
+
+	if (!mount->is_initialised)
+		session_ask(mount, iov, nr_segs);
+	do
+		ret = usp_sys_writev(fd, iov, (unsigned)nr_segs, NULL);
+	while (ret == -EINTR || ret == -EAGAIN);
+	was_refused = ret < 0;
+	if (ret < 0 && ret != -ENOENT && ret != -ENODEV && header->unique)
+		session_write_error(fd, header);
+	return header->len; /* libfuse would only print a complaint */
+}
+
+/* libfuse wants one, but serve.c reads by itself. */
+static ssize_t session_read(int fd, void *base, size_t len, void *arg)
+{
+	(void)fd;
+	(void)base;
+	(void)len;
+	(void)arg;
+	return -1;
+}
+
+/* --- Mounting --------------------------------------------------------------------------------------------- */
+
+/* The library prints nothing: what libfuse says goes nowhere. */
+static void session_be_silent(enum fuse_log_level level, const char *format, va_list args)
+{
+	(void)level;
+	(void)format;
+	(void)args;
+}
+
+/* Add a text to a list of options, in which a comma and a backslash need one more. */
+static void session_escape(char *options, const char *text)
+{
+	size_t len = strlen(options);
+
+	for (; *text && len < SESSION_OPTIONS_MAX - 3; text++) {
+		if (*text == ',' || *text == '\\')
+			options[len++] = '\\';
+		options[len++] = *text;
+	}
+	options[len] = '\0';
+}
+
+static int session_new(struct usp_mount *mount)
+{
+	char options[SESSION_OPTIONS_MAX + 128] = "fsname=";
+	char program[] = "usplice", o[] = "-o";
+	char *argv[] = {program, o, options, NULL};
+	struct fuse_args args = {.argc = 3, .argv = argv};
+
+	session_escape(options, mount->device);
+	snprintf(options + strlen(options), sizeof(options) - strlen(options),
+		 ",subtype=usplice,ro,nosuid,nodev,default_permissions,max_read=%zu%s", MOUNT_READ_BYTES,
+		 mount->params.flags & USP_MOUNT_ALLOW_OTHER ? ",allow_other" : "");
+	fuse_set_log_func(session_be_silent);
+	mount->session = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), mount);
+	return mount->session ? 0 : -ENOMEM;
+}
+
+int mount_session_begin(struct usp_mount *mount)
+{
+	static const struct fuse_custom_io io = {.writev = session_writev, .read = session_read};
+	int ret = session_new(mount);
+
+	if (ret < 0)
+		return ret;
+	if (fuse_session_mount(mount->session, mount->mountpoint) != 0)
+		return -EPERM;
+	mount->is_mounted = true;
+	mount->fuse_fd = fuse_session_fd(mount->session);
+	ret = usp_sys_set_flags(mount->fuse_fd, O_RDWR | O_NONBLOCK);
+	if (ret == 0 && fuse_session_custom_io(mount->session, &io, mount->fuse_fd) != 0)
+		ret = -ENOMEM;
+	return ret;
+}
+
+/* By umount2(2) where that is allowed, so that no program is needed; mounts of a user are fusermount3's. */
+int mount_session_detach(struct usp_mount *mount)
+{
+	int ret = usp_sys_detach(mount->mountpoint);
+
+	return ret == -EPERM ? usp_sys_fusermount_detach(mount->mountpoint) : ret;
+}
+
+/* Closing the descriptor ends the connection: what is open gives ENOTCONN, what waits gets an answer. */
+void mount_session_end(struct usp_mount *mount)
+{
+	if (!mount->session)
+		return;
+	if (mount->is_mounted && !mount->is_detached)
+		fuse_session_unmount(mount->session); /* not if it is unmounted already */
+	fuse_session_destroy(mount->session);
+	mount->session = NULL;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/* status - how a mount does: for the program that serves it, and as an attribute for others. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <usplice/spec.h>
+
+#include "base/compiler.h"
+#include "base/sized.h"
+#include "mount/inside.h"
+
+void usp_mount_status(struct usp_mount *mount, struct usp_mount_status *ret_status)
+{
+	struct usp_mount_status status = {.nr_sources = mount->nr_nodes};
+
+	pthread_mutex_lock(&mount->lock);
+	for (unsigned i = 0; i < mount->nr_nodes; i++)
+		status.nr_failed += mount->nodes[i]->way == USP_MOUNT_FAILED;
+	status.nr_open = atomic_load(&mount->nr_open);
+	status.nr_waiting = atomic_load(&mount->nr_waiting);
+	status.nr_opening = mount->nr_openers;
+	status.has_passthrough = mount->has_passthrough;
+	status.is_detached = mount->is_detached;
+	status.failed_name = mount->failed ? mount->nodes[mount->failed - 1]->name : NULL;
+	pthread_mutex_unlock(&mount->lock);
+	usp_sized_give(ret_status, &status, sizeof(status));
+}
+
+int usp_mount_source_status(struct usp_mount *mount, unsigned index, struct usp_mount_source_status *ret_status)
+{
+	struct usp_mount_source_status status = {.bytes = -1};
+	const struct mount_node *node = index < mount->nr_nodes ? mount->nodes[index] : NULL;
+
+	if (!node)
+		return -EINVAL;
+	pthread_mutex_lock(&mount->lock);
+	status.name = node->name;
+	status.way = node->way;
+	if (node->way == USP_MOUNT_FAILED) {
+		status.error = node->error;
+		status.why = node->why;
+	} else if (node->way > USP_MOUNT_FAILED) {
+		status.bytes = node->seen.bytes;
+		status.is_copy = node->is_copy;
+	}
+	pthread_mutex_unlock(&mount->lock);
+	status.nr_reads = atomic_load(&node->nr_reads);
+	status.copied = atomic_load(&node->copied);
+	status.nr_errors = atomic_load(&node->nr_errors);
+	usp_sized_give(ret_status, &status, sizeof(status));
+	return 0;
+}
+
+/* --- As text ---------------------------------------------------------------------------------------------- */
+
+struct status_text {
+	char *text;
+	size_t len, room;
+};
+
+static void text_add(struct status_text *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void text_add(struct status_text *out, const char *format, ...)
+{
+	size_t left = out->len < out->room ? out->room - out->len : 0;
+	va_list args;
+	int len;
+
+	va_start(args, format);
+	len = vsnprintf(left ? out->text + out->len : NULL, left, format, args);
+	va_end(args);
+	out->len += len > 0 ? (size_t)len : 0;
+}
+
+/* Add a name as it is, but for what is no text and, in JSON, what has a meaning there. */
+static void text_add_name(struct status_text *out, const char *name, bool is_json)
+{
+	uint32_t point;
+
+	while (*name) {
+		size_t len = usp_utf8_len(name, &point);
+
+		if (len == 0 || usp_utf8_is_control(point))
+			text_add(out, "%s", is_json ? "\\ufffd" : "?");
+		else if (is_json && (*name == '"' || *name == '\\'))
+			text_add(out, "\\%c", *name);
+		else
+			text_add(out, "%.*s", (int)len, name);
+		name += len ? len : 1;
+	}
+}
+
+static const char *const way_names[] = {
+	[USP_MOUNT_CLOSED] = "closed", [USP_MOUNT_OPENING] = "opening", [USP_MOUNT_FAILED] = "failed",
+	[USP_MOUNT_CACHED] = "cached", [USP_MOUNT_COPIED] = "copied",	[USP_MOUNT_PASSTHROUGH] = "passthrough",
+};
+
+static const char *const way_sentences[] = {
+	[USP_MOUNT_CLOSED] = "nobody has looked at it",
+	[USP_MOUNT_OPENING] = "it is being opened",
+	[USP_MOUNT_FAILED] = "it could not be opened",
+	[USP_MOUNT_CACHED] = "read by a page cache of this process, and copied once by each reply",
+	[USP_MOUNT_COPIED] = "read from a copy, and copied once by each reply",
+	[USP_MOUNT_PASSTHROUGH] = "read by the kernel itself (passthrough)",
+};
+
+static void text_add_source(struct status_text *out, const struct usp_mount_source_status *source, bool is_json)
+{
+	if (!is_json) {
+		text_add_name(out, source->name, false);
+		text_add(out, ": %s", way_sentences[source->way]);
+		if (source->bytes >= 0)
+			text_add(out, "; %" PRId64 " bytes", source->bytes);
+		text_add(out, "; %" PRIu64 " reads of %" PRIu64 " bytes", source->nr_reads, source->copied);
+		if (source->nr_errors)
+			text_add(out, ", %" PRIu64 " failed", source->nr_errors);
+		if (source->why)
+			text_add(out, " (%s)", source->why);
+		text_add(out, "\n");
+		return;
+	}
+	text_add(out, "{\"name\":\"");
+	text_add_name(out, source->name, true);
+	text_add(out,
+		 "\",\"way\":\"%s\",\"bytes\":%" PRId64 ",\"is_copy\":%s,\"error\":%d,\"reads\":%" PRIu64
+		 ",\"copied\":%" PRIu64 ",\"errors\":%" PRIu64 "}",
+		 way_names[source->way], source->bytes, source->is_copy ? "true" : "false", -source->error,
+		 source->nr_reads, source->copied, source->nr_errors);
+}
+
+size_t mount_status_text(struct usp_mount *mount, bool is_json, char *ret_text, size_t len)
+{
+	struct status_text out = {.text = ret_text, .room = len};
+	struct usp_mount_status status = {.size = sizeof(status)};
+
+	usp_mount_status(mount, &status);
+	if (is_json)
+		text_add(&out,
+			 "{\"open\":%u,\"waiting\":%u,\"passthrough\":%s,\"memory_of_copies\":%" PRIu64
+			 ",\"budget\":%zu,\"sources\":[",
+			 status.nr_open, status.nr_waiting, status.has_passthrough ? "true" : "false",
+			 atomic_load(&mount->copies), mount->params.budget);
+	for (unsigned i = 0; i < mount->nr_nodes; i++) {
+		struct usp_mount_source_status source = {.size = sizeof(source)};
+
+		usp_mount_source_status(mount, i, &source);
+		if (is_json && i)
+			text_add(&out, ",");
+		text_add_source(&out, &source, is_json);
+	}
+	if (is_json)
+		text_add(&out, "]}\n");
+	else
+		text_add(&out, "%u open, %u requests wait, %s\n", status.nr_open, status.nr_waiting,
+			 status.has_passthrough ? "passthrough is possible" : "no passthrough");
+	return usp_min(out.len, len);
+}
