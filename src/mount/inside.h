@@ -92,7 +92,8 @@ struct usp_mount {
 	gid_t group;
 	struct timespec born;
 	struct mount_node **nodes;
-	unsigned nr_nodes, failed; /* index + 1 of the last one that failed */
+	unsigned nr_nodes;
+	const struct mount_node *failed; /* the last one that could not be opened, or NULL */
 	pthread_mutex_t lock;
 	pthread_cond_t idle;	  /* nr_openers is 0 */
 	unsigned nr_openers;	  /* threads that open sources */

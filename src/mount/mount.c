@@ -228,13 +228,6 @@ int usp_mount_detach(struct usp_mount *mount)
 	return ret;
 }
 
-void usp_mount_stop(struct usp_mount *mount)
-{
-	atomic_store(&mount->must_end, true);
-	usp_sys_eventfd_set(mount->stop_fd, true);
-	usp_sys_eventfd_set(mount->wake_fd, true);
-}
-
 void usp_mount_free(struct usp_mount *mount)
 {
 	if (!mount)

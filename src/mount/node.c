@@ -57,8 +57,8 @@ static int node_gather(struct mount_node *node, struct usp_file *from, const cha
 	int ret = mount_gather(node->mount, node->name, from, &copy, ret_why), late;
 	uint64_t off;
 
-	if (ret < 0 && !*ret_why)
-		usp_transform_failure(from, ret_why, &off);
+	if (ret < 0 && !*ret_why && !usp_transform_failure(from, ret_why, &off) && ret == -EBADMSG)
+		*ret_why = "it has another digest than the one that is expected";
 	late = usp_file_close(from);
 	usp_file_put(from);
 	if (ret < 0)
@@ -171,7 +171,7 @@ int mount_node_open(struct mount_node *node)
 	node->why = why;
 	node->way = ret < 0 ? USP_MOUNT_FAILED : node->is_copy ? USP_MOUNT_COPIED : USP_MOUNT_CACHED;
 	if (ret < 0)
-		mount->failed = (unsigned)(node->ino - MOUNT_FIRST_INO) + 1;
+		mount->failed = node;
 	pthread_mutex_unlock(&mount->lock);
 	return ret;
 }

@@ -66,6 +66,13 @@ static int serve_take(const struct serve *serve)
 	return 0;
 }
 
+void usp_mount_stop(struct usp_mount *mount)
+{
+	atomic_store(&mount->must_end, true);
+	usp_sys_eventfd_set(mount->stop_fd, true);
+	usp_sys_eventfd_set(mount->wake_fd, true);
+}
+
 static void *serve_run(void *arg)
 {
 	const struct serve *serve = arg;

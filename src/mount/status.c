@@ -23,7 +23,7 @@ void usp_mount_status(struct usp_mount *mount, struct usp_mount_status *ret_stat
 	status.nr_opening = mount->nr_openers;
 	status.has_passthrough = mount->has_passthrough;
 	status.is_detached = mount->is_detached;
-	status.failed_name = mount->failed ? mount->nodes[mount->failed - 1]->name : NULL;
+	status.failed_name = mount->failed ? mount->failed->name : NULL;
 	pthread_mutex_unlock(&mount->lock);
 	usp_sized_give(ret_status, &status, sizeof(status));
 }

@@ -56,3 +56,536 @@ status_of() {
 	umount file
 	[ "$(stat -c %s file)" -eq 0 ]
 }
+
+@test "several sources are files of a directory" {
+	data one 5000
+	data two 70000
+	show one two mem:hello mnt
+	exits 0
+	[ "$(ls mnt | tr '\n' ' ')" = "mem one two " ]
+	same one mnt/one
+	same two mnt/two
+	[ "$(cat mnt/mem)" = hello ]
+	never test -e mnt/three
+	never touch mnt/one
+	never touch mnt/three
+}
+
+@test "the programs that people have read it" {
+	data source 2000003
+	for options in --no-passthrough --direct --prefetch ""; do
+		# shellcheck disable=SC2086
+		show $options source file
+		exits 0
+		cat file | same source -
+		cp file copy
+		same source copy
+		dd if=file of=copy bs=1M status=none
+		same source copy
+		dd if=file of=copy bs=1000 skip=3 status=none
+		tail -c +3001 source | same - copy
+		head -c 1000 file | same <(head -c 1000 source) -
+		tail -c 1000 file | same <(tail -c 1000 source) -
+		[ "$(wc -c <file)" -eq 2000003 ]
+		if command -v busybox >/dev/null; then
+			busybox cat file | same source -
+		fi
+		"$USPLICE" copy file copy
+		same source copy
+		umount file
+	done
+}
+
+@test "mmap and sendfile to TCP read it" {
+	data source 1000003
+	for options in --no-passthrough --direct ""; do
+		# shellcheck disable=SC2086
+		show $options source file
+		exits 0
+		python3 - file source <<-'PYTHON'
+			import mmap, os, socket, sys, threading
+			with open(sys.argv[2], "rb") as plain:
+			    expected = plain.read()
+			fd = os.open(sys.argv[1], os.O_RDONLY)
+			size = os.fstat(fd).st_size
+			assert size == len(expected)
+			with mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) as mapped:
+			    assert mapped[:] == expected
+			listener = socket.create_server(("127.0.0.1", 0))
+			got = []
+			def take():
+			    peer = listener.accept()[0]
+			    while piece := peer.recv(65536):
+			        got.append(piece)
+			thread = threading.Thread(target=take)
+			thread.start()
+			sender = socket.create_connection(listener.getsockname())
+			off = 0
+			while off < size:
+			    off += os.sendfile(sender.fileno(), fd, off, size - off)
+			sender.close()
+			thread.join()
+			assert b"".join(got) == expected
+		PYTHON
+		umount file
+	done
+}
+
+@test "many threads read at random what is not in a small cache" {
+	data source 20000000
+	for options in --no-passthrough --direct; do
+		show $options --budget 1M source file
+		exits 0
+		python3 - file source <<-'PYTHON'
+			import os, random, sys, threading
+			shown, plain = (os.open(name, os.O_RDONLY) for name in sys.argv[1:])
+			wrong = []
+			def read(seed):
+			    chance = random.Random(seed)
+			    for _ in range(150):
+			        off, length = chance.randrange(20000000), chance.randrange(1, 300000)
+			        if os.pread(shown, length, off) != os.pread(plain, length, off):
+			            wrong.append((off, length))
+			threads = [threading.Thread(target=read, args=(seed,)) for seed in range(8)]
+			for thread in threads: thread.start()
+			for thread in threads: thread.join()
+			assert not wrong, wrong
+		PYTHON
+		umount file
+	done
+}
+
+# needs KIND NAME...: skip where the command has no such parts.
+needs() {
+	local kind=$1 name
+	shift
+	for name; do
+		"$USPLICE" list --names "$kind" | grep -qx "$name" || skip "built without $name"
+	done
+}
+
+@test "what is compressed is decompressed, with a table of pieces or without" {
+	needs formats zstd gzip xz lz4
+	data plain 3000000
+	for format in zstd gzip xz lz4; do
+		"$USPLICE" copy --compress $format plain packed
+		show --decompress packed file
+		exits 0
+		same plain file
+		umount file
+	done
+}
+
+@test "what is encrypted and compressed is read where it is asked for" {
+	needs features age
+	needs formats zstd
+	command -v age-keygen >/dev/null || skip "no age-keygen"
+	data plain 3000000
+	age-keygen -o key.txt 2>/dev/null
+	"$USPLICE" copy --encrypt "$(age-keygen -y key.txt)" plain plain.age
+	"$USPLICE" copy --compress zstd --encrypt "$(age-keygen -y key.txt)" plain plain.zst.age
+	show --decrypt key.txt --decompress plain.zst.age mnt
+	exits 0
+	same plain mnt/plain
+	umount mnt
+	show --decrypt key.txt plain.age mnt
+	exits 0
+	[ "$(status_of mnt '.sources[0].is_copy')" = false ]
+	dd if=mnt/plain bs=4096 skip=300 count=3 status=none | same <(dd if=plain bs=4096 skip=300 count=3 status=none) -
+	same plain mnt/plain
+	umount mnt
+	show --decrypt missing.txt plain.age mnt
+	exits 2
+	never mountpoint -q mnt
+}
+
+@test "a stream is copied first, into memory or into the spool" {
+	data plain 5000000
+	cat plain | "$USPLICE" mount --background - file
+	same plain file
+	umount file
+	mkdir spool
+	cat plain | "$USPLICE" mount --background --budget 1M --spool spool - file
+	same plain file
+	[ "$(status_of file .memory_of_copies)" -eq 0 ]
+	[ -z "$(ls spool)" ]
+	umount file
+	run --separate-stderr bash -c 'cat plain | "$USPLICE" mount --background --budget 1M - file'
+	exits 3
+	says "its copy does not fit into the budget"
+	never mountpoint -q file
+	"$USPLICE" mount --background - file </dev/null
+	[ "$(stat -c %s file)" -eq 0 ]
+	[ -z "$(cat file)" ]
+}
+
+@test "what fails its digest is never mounted" {
+	needs digests sha256
+	data source 300000
+	local right wrong
+	right=$(sha256sum <source | cut -d ' ' -f 1)
+	wrong=$(sha256sum </dev/null | cut -d ' ' -f 1)
+	show --verify "sha256:$right" source file
+	exits 0
+	same source file
+	umount file
+	show --verify "sha256:$wrong" source file
+	exits 3
+	says "source source: it has another digest than the one that is expected"
+	never mountpoint -q file
+	sha256sum source >SUMS
+	show --verify-file SUMS source mnt
+	exits 0
+	same source mnt/source
+	umount mnt
+	"$USPLICE" copy --write-blocks blocks source copy
+	show --verify-blocks blocks source file
+	exits 0
+	same source file
+	umount file
+	printf x | dd of=source bs=1 seek=100000 conv=notrunc status=none
+	show --verify-blocks blocks source file
+	exits 3
+	show --verify-file SUMS source mnt
+	exits 3
+	never mountpoint -q mnt
+}
+
+@test "damaged gzip is never mounted, and in a directory it cannot be opened" {
+	needs formats gzip
+	mkdir folder
+	data folder/good 1000
+	"$USPLICE" copy --compress gzip folder/good folder/packed.gz
+	"$USPLICE" copy --compress gzip folder/good folder/bad.gz
+	printf xxxx | dd of=folder/bad.gz bs=1 seek=500 conv=notrunc status=none
+	show --decompress folder/bad.gz file
+	exits 3
+	never mountpoint -q file
+	show --decompress folder mnt
+	exits 0
+	[ "$(ls mnt | tr '\n' ' ')" = "bad good packed " ]
+	same folder/good mnt/packed
+	same folder/good mnt/good
+	run cat mnt/bad
+	[ "$status" -ne 0 ]
+	[[ $output == *"Bad message"* ]]
+	[ "$(status_of mnt '.sources[] | select(.name == "bad").way')" = failed ]
+	run cat mnt/bad
+	[ "$status" -ne 0 ]
+}
+
+# The first block of 64 KiB is good, and the second one is not.
+@test "a damaged piece gives EBADMSG for its own bytes, and the others can be read" {
+	needs features age
+	command -v age-keygen >/dev/null || skip "no age-keygen"
+	data plain 400000
+	age-keygen -o key.txt 2>/dev/null
+	"$USPLICE" copy --encrypt "$(age-keygen -y key.txt)" plain plain.age
+	printf xxxx | dd of=plain.age bs=1 seek=100000 conv=notrunc status=none
+	for options in --no-passthrough --direct; do
+		show $options --decrypt key.txt plain.age file
+		exits 0
+		head -c 65536 file | same <(head -c 65536 plain) -
+		tail -c +131073 file | same <(tail -c +131073 plain) -
+		run --separate-stderr bash -c 'cat file >got'
+		[ "$status" -ne 0 ]
+		says "Bad message"
+		[ "$(stat -c %s got)" -eq 65536 ]
+		[ "$(status_of file '.sources[0].errors > 0')" = true ]
+		umount file
+	done
+}
+
+@test "a source that changes is read anew" {
+	data source 100000
+	show --no-passthrough source file
+	exits 0
+	same source file
+	data source 150000
+	eventually same source file
+	data source 50000
+	eventually same source file
+}
+
+@test "a source that gives nothing holds nobody else back" {
+	mkdir folder
+	data folder/plain 300000
+	mkfifo folder/slow
+	serve folder mnt
+	cat mnt/slow >slow.out 3>&- &
+	local reader=$!
+	eventually test "$(status_of mnt .waiting)" -ge 0
+	same folder/plain mnt/plain
+	ls -l mnt/plain
+	timeout "$patience" dd of=folder/slow status=none <<<"late news"
+	wait "$reader"
+	[ "$(cat slow.out)" = "late news" ]
+	kill -TERM "$job"
+	finish 0
+}
+
+is_waiting() {
+	[ "$(status_of "$1" .waiting)" -gt 0 ]
+}
+
+@test "a program that waits for a source can be killed" {
+	mkdir folder
+	mkfifo folder/slow
+	serve folder mnt
+	cat mnt/slow 3>&- &
+	local reader=$!
+	eventually is_waiting mnt
+	kill -TERM "$reader"
+	finish 143 "$reader"
+	kill -TERM "$job"
+	finish 0
+}
+
+@test "what waits for a slow disk holds nobody else back" {
+	faulty_disk slow=20
+	data real/slow 3000000
+	data plain 300000
+	serve --no-passthrough "$PWD/faulty/slow" plain mnt
+	cat mnt/slow >slow.out 3>&- &
+	local reader=$!
+	for _ in {1..20}; do
+		same plain mnt/plain
+	done
+	wait "$reader"
+	same real/slow slow.out
+	kill -TERM "$job"
+	finish 0
+}
+
+@test "a disk that fails gives its error where it is" {
+	faulty_disk bad=200000+1
+	data real/source 400000
+	show --no-passthrough "$PWD/faulty/source" file
+	exits 0
+	run --separate-stderr bash -c 'cat file >got'
+	[ "$status" -ne 0 ]
+	says "Input/output error"
+	head -c "$(stat -c %s got)" real/source | same - got
+	tail -c +300001 file | same <(tail -c +300001 real/source) -
+	umount file
+}
+
+@test "SIGTERM unmounts, and waits for what is open" {
+	data source 100000
+	serve --no-passthrough source mnt
+	exec 7<mnt/source
+	kill -TERM "$job"
+	eventually grep -q 'waiting for 1 open files to be closed' job.err
+	never mountpoint -q mnt
+	cat <&7 | same source -
+	kill -0 "$job"
+	exec 7<&-
+	finish 0
+}
+
+@test "a second signal ends it, and --drain-timeout does" {
+	data source 3000000
+	serve --no-passthrough source mnt
+	exec 7<mnt/source
+	kill -TERM "$job"
+	eventually grep -q 'waiting for 1 open files' job.err
+	kill -TERM "$job"
+	finish 0
+	run cat <&7
+	[ "$status" -ne 0 ]
+	exec 7<&-
+	serve --no-passthrough --drain-timeout 100ms source mnt
+	exec 7<mnt/source
+	kill -TERM "$job"
+	finish 0
+	exec 7<&-
+}
+
+@test "after SIGKILL reads fail and it can be unmounted" {
+	data source 3000000
+	serve --no-passthrough source mnt
+	exec 7<mnt/source
+	kill -KILL "$job"
+	finish 137
+	run cat <&7
+	[ "$status" -ne 0 ]
+	[[ $output == *"not connected"* ]]
+	exec 7<&-
+	run ls mnt
+	[ "$status" -ne 0 ]
+	umount mnt
+	ls mnt
+}
+
+@test "a signal while sources are copied ends it" {
+	hold
+	"$USPLICE" mount held file 2>job.err 3>&- 9>&- &
+	job=$!
+	eventually takes_signals "$job"
+	kill -TERM "$job"
+	finish 143
+	grep -q 'stopped by signal 15' job.err
+	never mountpoint -q file
+}
+
+@test "two mounts of one source, and a mount of what a mount shows" {
+	data source 1000000
+	mkdir other
+	show --no-passthrough source mnt
+	exits 0
+	show --no-passthrough mnt/source other
+	exits 0
+	same source other/source
+	show source file
+	exits 0
+	same source file
+	umount other mnt file
+}
+
+@test "a file system in a source can be mounted" {
+	[ "$(id -u)" -eq 0 ] || skip "only the superuser mounts disks"
+	truncate -s 8M disk
+	mkfs.ext4 -q disk
+	mkdir inside
+	for options in "" --no-passthrough; do
+		# shellcheck disable=SC2086
+		show $options disk file
+		exits 0
+		mount -o loop,ro file inside 2>/dev/null || {
+			umount file
+			skip "no loop devices here"
+		}
+		[ -d inside/lost+found ]
+		umount inside
+		eventually umount file
+	done
+}
+
+@test "qemu-img reads it" {
+	command -v qemu-img >/dev/null || skip "no qemu-img"
+	data source 1048576
+	show source file
+	exits 0
+	qemu-img convert -f raw -O qcow2 file copy.qcow2
+	qemu-img convert -f qcow2 -O raw copy.qcow2 copy
+	same source copy
+}
+
+@test "an ordinary user mounts in a namespace of the user's own" {
+	data source 300000
+	[ -e /dev/fuse ]
+	unshare -Urm true 2>/dev/null || skip "no user namespaces here"
+	searches_no_leaks
+	unshare -Urm bash -euc '
+		"$USPLICE" mount --background source mnt
+		cmp source mnt/source
+		"$USPLICE" mount --status mnt
+		umount mnt' >out
+	grep -q 'page cache of this process' out
+}
+
+# fusermount3 opens /dev/fuse as the user. Where only the superuser may, a node of the test's own stands in its place.
+@test "an ordinary user mounts by fusermount3" {
+	[ "$(id -u)" -eq 0 ] || skip "only the superuser becomes somebody else"
+	command -v fusermount3 >/dev/null || skip "no fusermount3"
+	unshare -m true 2>/dev/null || skip "no namespaces here"
+	data source 300000
+	mkdir -m 777 theirs
+	searches_no_leaks
+	mknod -m 666 fuse c 10 229
+	unshare -m bash -euc '
+		mount --bind fuse /dev/fuse
+		as="setpriv --reuid 65534 --regid 65534 --clear-groups"
+		$as chmod 700 theirs 2>/dev/null || chown 65534:65534 theirs
+		$as "$USPLICE" mount --background source theirs
+		$as cmp source theirs/source
+		! cat theirs/source 2>/dev/null
+		$as fusermount3 -u theirs' 2>err || {
+		cat err
+		return 1
+	}
+}
+
+@test "mount(8) mounts it by its type, with options of fstab" {
+	[ "$(id -u)" -eq 0 ] || skip "only the superuser mounts"
+	needs formats zstd
+	data plain 200000
+	"$USPLICE" copy --compress zstd plain packed.zst
+	ln -s "$USPLICE" mount.fuse.usplice
+	run --separate-stderr ./mount.fuse.usplice packed.zst mnt -o rw,nofail,decompress,budget=2M,allow_other,x-systemd.automount
+	exits 0
+	same plain mnt/packed
+	grep -q "$PWD/mnt fuse.usplice .*allow_other" /proc/mounts
+	umount mnt
+	run --separate-stderr ./mount.fuse.usplice packed.zst mnt -o decompression
+	exits 2
+	says "did you mean --decompress?"
+}
+
+@test "what cannot be mounted is refused" {
+	data source 1000
+	data other 1000
+	show source missing
+	exits 1
+	says "mount missing: No such file or directory"
+	show missing mnt
+	exits 3
+	says "source missing: No such file or directory"
+	show source other file
+	exits 2
+	says "it is a regular file, which can show one source"
+	mkdir folder
+	data folder/source 1000
+	show source folder/source mnt
+	exits 2
+	says "would both be shown as 'source'"
+	show mnt
+	exits 2
+	says "a source and a mountpoint are needed"
+	show --budget 1k source mnt
+	exits 2
+	show --direct --prefetch source mnt
+	exits 2
+	show --json source mnt
+	exits 2
+	show --verify sha256:12 source mnt
+	exits 2
+	show source /dev/null
+	exits 1
+	says "neither a directory nor a regular file"
+	run --separate-stderr "$USPLICE" mount --status mnt
+	exits 1
+	says "no usplice is mounted there"
+	never mountpoint -q mnt
+}
+
+@test "the status tells how each file is read" {
+	data source 100000
+	show --no-passthrough source mnt
+	exits 0
+	cat mnt/source >/dev/null
+	[ "$(status_of mnt '.sources[0] | "\(.name) \(.way) \(.bytes) \(.copied)"')" = "source cached 100000 100000" ]
+	"$USPLICE" mount --status mnt | grep -q '^source: read by a page cache of this process'
+	[ "$(status_of mnt .open)" -eq 0 ]
+	umount mnt
+	show --prefetch --no-passthrough source mnt
+	[ "$(status_of mnt '.sources[0] | "\(.way) \(.is_copy)"')" = "copied true" ]
+	same source mnt/source
+}
+
+@test "the service manager is told when it is mounted" {
+	data source 1000
+	python3 - "$PWD/notify" >news 3>&- <<-'PYTHON' &
+		import socket, sys
+		manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		manager.bind(sys.argv[1])
+		while True:
+		    print(manager.recv(4096).decode(), flush=True)
+	PYTHON
+	eventually test -S notify
+	NOTIFY_SOCKET=$PWD/notify serve source mnt
+	eventually grep -qx READY=1 news
+	kill -TERM "$job"
+	eventually grep -qx STOPPING=1 news
+	finish 0
+}
