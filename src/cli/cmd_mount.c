@@ -48,7 +48,7 @@ static const struct option_row mount_options[] = {
 	{"prefetch", 0, NULL, "copy all files before they can be read", option_flag, FIELD(prefetch)},
 	{"budget", 0, "SIZE", "most memory of each page cache, and of all copies\ntogether (default: 64M)",
 	 mount_parse_budget, FIELD(budget)},
-	{"spool", 0, "DIRECTORY", "where copies go that are larger than the budget", option_text, FIELD(spool)},
+	{"spool", 0, "DIR", "where copies go that are larger than the budget", option_text, FIELD(spool)},
 	{"direct", 0, NULL, "read past the kernel's page cache", option_flag, FIELD(direct)},
 	{"no-passthrough", 0, NULL, "let the kernel read no file by itself", option_flag, FIELD(no_passthrough)},
 	{"allow-other", 0, NULL, "let other users read, too", option_flag, FIELD(allow_other)},

@@ -79,6 +79,7 @@ needs_plain_build() {
 	mkdir "$BATS_TEST_TMPDIR/pc"
 	cp "${library%/*}/pkgconfig/usplice.pc" "$BATS_TEST_TMPDIR/pc"
 	printf 'Name: liburing\nDescription: stand-in\nVersion: 9\n' >"$BATS_TEST_TMPDIR/pc/liburing.pc"
+	printf 'Name: fuse3\nDescription: stand-in\nVersion: 9\n' >"$BATS_TEST_TMPDIR/pc/fuse3.pc"
 	PKG_CONFIG_LIBDIR=$BATS_TEST_TMPDIR/pc pkg-config --cflags --libs usplice
 }
 
