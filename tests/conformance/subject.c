@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <termios.h>
 
 #define SUBJECT_ROOM (1u << 20) /* of sinks that have an end */
@@ -257,6 +258,31 @@ void fifo_source(struct subject *subject, size_t len)
 static void fifo_sink(struct subject *subject)
 {
 	subject_open_fifo(subject, USP_WRITE);
+}
+
+/* A command that does nothing: its end of the pipe is opened here again, when it has exited. */
+static void subject_open_command(struct subject *subject, unsigned mode)
+{
+	const struct usp_open_params params = {.size = sizeof(params), .mode = mode, .may_run = true};
+	siginfo_t info;
+	char path[64];
+
+	assert_int_equal(usp_open("exec:exit 0", &params, &subject->file, NULL), 0);
+	assert_int_equal(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", usp_file_fd(subject->file));
+	subject->far_fd = open(path, (mode == USP_READ ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+	assert_true(subject->far_fd >= 0);
+}
+
+static void command_source(struct subject *subject, size_t len)
+{
+	(void)len;
+	subject_open_command(subject, USP_READ);
+}
+
+static void command_sink(struct subject *subject)
+{
+	subject_open_command(subject, USP_WRITE);
 }
 
 static void os_pipe_source(struct subject *subject, size_t len)
@@ -590,6 +616,7 @@ const struct row rows[] = {
 	{"a terminal", "chardev", ROW_STREAM | ROW_HANGUP, terminal_source, terminal_sink, NULL},
 	{"a FIFO", "fifo", ROW_CONNECTION, fifo_source, fifo_sink, NULL},
 	{"an OS pipe", "fifo", ROW_CONNECTION, os_pipe_source, os_pipe_sink, NULL},
+	{"a command", "exec", ROW_CONNECTION, command_source, command_sink, NULL},
 	{"tcp:", "tcp", ROW_CONNECTION, tcp_source, tcp_sink, NULL},
 	{"tcp-listen:", "tcp_listen", ROW_CONNECTION, tcp_listen_source, tcp_listen_sink, NULL},
 	{"unix:", "unix", ROW_CONNECTION, unix_source, unix_sink, NULL},
