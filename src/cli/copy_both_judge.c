@@ -38,6 +38,8 @@ static int judge_sink(struct both *both, int index, int error)
 
 	copy_run_error_text(&way->copy, &both->ends[!index].command, error, text);
 	copy_note_sink(&way->sink, error, text);
+	if (both->request->quiet && error == -EPIPE && both->ends[!index].kind == BOTH_STANDARD)
+		return CLI_SINK; /* no news: a filter whose reader has gone */
 	message_say("sink %s: at byte %llu: %s", both->ends[!index].text, (unsigned long long)judge_delivered(way),
 		    text);
 	return CLI_SINK;

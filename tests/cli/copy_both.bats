@@ -102,12 +102,14 @@ both() {
 	[ "$(cat out)" = hello ]
 	served "0 end"
 	serve greet
-	(
+	rm in
+	mkfifo in
+	{
 		eventually grep -q hello out
-		echo more >&7
-	) 3>&- 8>&- &
+		echo more
+	} >in 3>&- 8>&- &
 	writer=$!
-	both --grace 1s - "$end"
+	both --grace 1h - "$end"
 	exits 0
 	wait "$writer"
 	served "5 end"
@@ -127,10 +129,10 @@ both() {
 @test "an answer that comes before all was sent is delivered, and what was not taken is told" {
 	data in 20000000
 	serve early
-	both - "$end"
-	exits 4
+	both - "$end" # whether writing or reading meets the reset first is a matter of luck
+	[ "$status" -eq 4 ] || exits 3
 	served "1 end"
-	says "usplice: sink $end: at byte "
+	says " $end: at byte "
 	[[ $stderr == *"Connection reset by peer"* || $stderr == *"Broken pipe"* ]]
 }
 
@@ -143,6 +145,8 @@ both() {
 	grep -q '^usplice: sink -: at byte .*: Broken pipe$' err
 	exec 8>&-
 	wait "$server"
+	"$USPLICE" copy --quiet --both - exec:cat </dev/zero 2>err 3>&- | head -c 10 >/dev/null || true
+	[ ! -s err ]
 }
 
 @test "a command that fails is told once, as the end that it is" {
@@ -362,7 +366,10 @@ PY
 	command -v nc >/dev/null || skip "no nc"
 	nc -l 127.0.0.1 "$port" <<<answer >got 3>&- 8>&- &
 	server=$!
-	[ "$(echo text | "$USPLICE" copy --both - "tcp:127.0.0.1:$port,retry=60")" = answer ]
+	{
+		echo text
+		eventually grep -q answer out # some versions of nc end when their peer does
+	} | "$USPLICE" copy --both - "tcp:127.0.0.1:$port,retry=60" >out
 	wait "$server"
-	[ "$(cat got)" = text ]
+	[ "$(cat out) $(cat got)" = "answer text" ]
 }
