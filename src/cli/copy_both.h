@@ -31,6 +31,7 @@ struct both_way {
 	struct usp_pump_wait wait;
 	int result; /* of the pump, once it is over */
 	bool is_over;
+	bool is_stopped;  /* its next step ends it */
 	bool is_given_up; /* its input could not know that the other way has ended, and gave nothing more */
 	uint64_t seen;	  /* bytes when somebody looked last */
 	double moved_at;  /* when they last changed */

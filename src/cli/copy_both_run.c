@@ -72,6 +72,13 @@ static bool run_waits_for_source(const struct both_way *way)
 	return way->wait.file && way->wait.side == USP_READ;
 }
 
+/* Stop a way: its next step ends it, and must not be waited for. */
+static void run_stop(struct both_way *way)
+{
+	usp_pump_stop(way->copy.pump);
+	way->is_stopped = true;
+}
+
 /* Let what a way was written to see the end. Where both ends are one file it is still read. */
 static void run_show_end(struct both_way *way, struct both_end *to)
 {
@@ -111,7 +118,7 @@ static void run_end_way(struct both *both, int index, int result)
 	usp_pump_error(way->copy.pump, &failed);
 	may_answer = failed.side == USP_WRITE && both->ends[!index].kind == BOTH_STREAM;
 	if (!other->is_over && !may_answer)
-		usp_pump_stop(other->copy.pump);
+		run_stop(other);
 }
 
 /* --- Time ---------------------------------------------------------------------------------------------------- */
@@ -174,10 +181,10 @@ static double run_watch_time(struct both *both)
 		double grace = way->is_over ? -1 : run_grace_left(both, i, now);
 
 		way->is_given_up = way->is_given_up || grace == 0;
-		if (!way->is_over && (grace == 0 || both->time_out < 0 || watch_signo(&both->whole.watch) != 0)) {
-			usp_pump_stop(way->copy.pump);
+		if (!way->is_over && (grace == 0 || both->time_out < 0 || watch_signo(&both->whole.watch) != 0))
+			run_stop(way);
+		if (!way->is_over && way->is_stopped)
 			left = 0;
-		}
 		left = run_earlier(left, grace);
 	}
 	return left;

@@ -145,7 +145,7 @@ both() {
 	grep -q '^usplice: sink -: at byte .*: Broken pipe$' err
 	exec 8>&-
 	wait "$server"
-	"$USPLICE" copy --quiet --both - exec:cat </dev/zero 2>err 3>&- | head -c 10 >/dev/null || true
+	"$USPLICE" copy --quiet --both - 'exec:cat 2>/dev/null' </dev/zero 2>err 3>&- | head -c 10 >/dev/null || true
 	[ ! -s err ]
 }
 
