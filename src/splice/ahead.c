@@ -64,7 +64,7 @@ static void ahead_add(struct usp_ahead *ahead, size_t len)
 	usp_level_add(&ahead->level, len);
 }
 
-/* Push what open has that the caller did not get. Lock held, and a slot is free. */
+/* Push what open has that the caller did not get, with the reference to it. Lock held, and a slot is free. */
 static void ahead_seal(struct usp_ahead *ahead)
 {
 	struct usp_buf buf = {
@@ -75,34 +75,48 @@ static void ahead_seal(struct usp_ahead *ahead)
 		.priv = !ahead->packs,
 	};
 
-	if (!buf.len || !usp_folio_get(ahead->open))
+	if (!buf.len)
 		return;
 	usp_pipe_begin_write(ahead->front, USP_SPLICE_NONBLOCK); /* only this thread takes the turn */
 	usp_pipe_push(ahead->front, &buf, 1);
 	usp_pipe_end_write(ahead->front);
-	ahead->given = ahead->filled;
+	ahead->open = NULL;
+	ahead->given = ahead->filled = 0;
 }
 
-/* Have room in open: 0, -EAGAIN if memory is short, or -ENOMEM if that will not change. */
+/*
+ * Judge an error: -ENOBUFS if memory is short, and may not be when the caller has taken something of what is there. Then
+ * the buffer is as good as full.
+ */
+static ssize_t ahead_judge(struct usp_ahead *ahead, ssize_t ret)
+{
+	bool has_some;
+
+	usp_ahead_lock(ahead);
+	has_some = usp_ahead_has_some(ahead);
+	usp_ahead_unlock(ahead);
+	return ret == -ENOMEM && has_some ? -ENOBUFS : ret;
+}
+
+/* Have room in open: 0 or -ENOMEM. */
 static int ahead_open_folio(struct usp_ahead *ahead)
 {
-	struct usp_folio *full = ahead->open, *fresh;
-	bool is_empty;
+	struct usp_folio *used = NULL, *fresh;
 
-	if (full && ahead->filled < full->len)
+	if (ahead->open && ahead->filled < ahead->open->len)
 		return 0;
 	fresh = usp_pipe_reserve(ahead->front, 2) < 0 ? NULL : usp_folio_new(ahead->folio_len);
+	if (!fresh)
+		return -ENOMEM;
 	usp_ahead_lock(ahead);
-	is_empty = !ahead->level.bytes;
-	if (fresh) {
-		ahead_seal(ahead);
-		ahead->open = fresh;
-		ahead->given = ahead->filled = 0;
-	}
+	ahead_seal(ahead);
+	used = ahead->open;
+	ahead->open = fresh;
+	ahead->given = ahead->filled = 0;
 	usp_ahead_unlock(ahead);
-	if (fresh && full)
-		usp_folio_put(full);
-	return fresh ? 0 : is_empty ? -ENOMEM : -EAGAIN;
+	if (used)
+		usp_folio_put(used);
+	return 0;
 }
 
 /* Tell whether a read from below could wait, whatever the call says. */
@@ -311,7 +325,7 @@ static ssize_t ahead_load(struct usp_ahead *ahead)
 		return 0;
 	ret = usp_pipe_reserve(ahead->front, 2);
 	if (ret < 0)
-		return 0;
+		return ahead_judge(ahead, ret) == -ENOBUFS ? 0 : ret;
 	usp_ahead_lock(ahead);
 	ahead_seal(ahead); /* it came before what is in the file */
 	usp_ahead_unlock(ahead);
@@ -326,7 +340,8 @@ static ssize_t ahead_load(struct usp_ahead *ahead)
 	usp_pipe_end_write(ahead->front);
 	if (ret > 0)
 		ahead_note_spill(ahead);
-	return ret;
+	ret = ahead_judge(ahead, ret);
+	return ret == -ENOBUFS ? 0 : ret;
 }
 
 /* --- Steps ----------------------------------------------------------------------------------- */
@@ -396,7 +411,8 @@ static ssize_t ahead_take_some(struct usp_ahead *ahead)
 	else
 		ret = is_direct && ahead->packs ? ahead_read(ahead, len) : ahead_pull(ahead, len);
 	ahead->is_source = ret == -EAGAIN;
-	return ret;
+	ret = ahead_judge(ahead, ret);
+	return ret == -ENOBUFS ? ahead_be_full(ahead) : ret;
 }
 
 /* The same. A kernel pipe is kept only while the source pauses, and the caller has something else. */
@@ -424,7 +440,8 @@ static ssize_t ahead_forward(struct usp_ahead *ahead)
 	else
 		ret = ahead_spill(ahead);
 	ahead->is_source = ret == -EAGAIN;
-	return ret ? ret : ahead_be_full(ahead);
+	ret = ahead_judge(ahead, ret);
+	return ret && ret != -ENOBUFS ? ret : ahead_be_full(ahead);
 }
 
 /* Do what can be done: 1, 0 when all is in front, or -EAGAIN. */

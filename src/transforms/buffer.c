@@ -123,10 +123,10 @@ static enum buffer_place buffer_find(struct usp_ahead *ahead, int *ret_result)
 	return place;
 }
 
-/* Make a buf of what open has, len bytes at most. */
-static bool buffer_cut(struct usp_ahead *ahead, size_t len, struct usp_buf *ret_buf)
+/* Make a buf of what open has, len bytes at most: 0, -EAGAIN if the thread has just pushed it to front, or -EFAULT. */
+static int buffer_cut(struct usp_ahead *ahead, size_t len, struct usp_buf *ret_buf)
 {
-	bool has_some;
+	int ret = -EAGAIN;
 
 	usp_ahead_lock(ahead);
 	*ret_buf = (struct usp_buf){
@@ -136,10 +136,11 @@ static bool buffer_cut(struct usp_ahead *ahead, size_t len, struct usp_buf *ret_
 		.len = usp_min(len, ahead->filled - ahead->given),
 		.priv = !ahead->packs,
 	};
-	has_some = ret_buf->len && usp_folio_get(ahead->open);
-	ahead->given += has_some ? ret_buf->len : 0;
+	if (ret_buf->len)
+		ret = usp_folio_get(ahead->open) ? 0 : -EFAULT;
+	ahead->given += ret == 0 ? ret_buf->len : 0;
 	usp_ahead_unlock(ahead);
-	return has_some;
+	return ret;
 }
 
 static void buffer_account(struct usp_file *in, const struct usp_buf *buf, size_t len)
@@ -181,13 +182,14 @@ static ssize_t buffer_give_front(struct usp_file *in, struct usp_pipe *pipe, siz
 	return ret;
 }
 
-/* Give what open has: bytes. */
+/* Give what open has: bytes, or -errno as of buffer_cut. */
 static ssize_t buffer_give_open(struct usp_file *in, struct usp_pipe *pipe, size_t len)
 {
 	struct usp_buf buf;
+	int ret = buffer_cut(in->priv, usp_min(len, usp_pipe_slot_bytes(pipe)), &buf);
 
-	if (!buffer_cut(in->priv, usp_min(len, usp_pipe_slot_bytes(pipe)), &buf))
-		return -EAGAIN; /* the thread has just sealed it: it is in front now */
+	if (ret < 0)
+		return ret;
 	usp_pipe_push(pipe, &buf, 1);
 	buffer_account(in, &buf, buf.len);
 	return (ssize_t)buf.len;
@@ -231,16 +233,17 @@ static ssize_t buffer_splice_read(struct usp_file *in, int64_t *pos, struct usp_
 	return ret;
 }
 
-/* Copy what open has: bytes. */
+/* Copy what open has: bytes, or -errno as of buffer_cut. */
 static ssize_t buffer_copy_open(struct usp_ahead *ahead, const struct usp_iter *to)
 {
 	struct usp_buf buf;
+	int ret = buffer_cut(ahead, to->count, &buf);
 	size_t len;
 
-	if (!buffer_cut(ahead, to->count, &buf))
-		return -EAGAIN;
-	usp_iter_copy_to(to, 0, usp_buf_bytes(&buf), buf.len);
+	if (ret < 0)
+		return ret;
 	len = buf.len;
+	usp_iter_copy_to(to, 0, usp_buf_bytes(&buf), len);
 	usp_buf_release(NULL, &buf);
 	return (ssize_t)len;
 }
