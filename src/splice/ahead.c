@@ -454,7 +454,7 @@ static int ahead_step(struct usp_ahead *ahead)
 	usp_ahead_unlock(ahead);
 	ahead->is_source = false;
 	loaded = ahead_load(ahead);
-	if (loaded < 0 && loaded != -EINTR) {
+	if (loaded < 0 && loaded != -EINTR && loaded != -EAGAIN) {
 		ahead_lose(ahead, (int)loaded);
 		return 0;
 	}
@@ -474,7 +474,7 @@ static int ahead_step(struct usp_ahead *ahead)
 	} else {
 		moved = -EAGAIN;
 	}
-	return loaded > 0 || moved != -EAGAIN ? 1 : -EAGAIN;
+	return loaded || moved != -EAGAIN ? 1 : -EAGAIN;
 }
 
 /* Wait until there is more, or the caller has taken something, or the thread has to quit. */

@@ -9,7 +9,7 @@ load support
 	copy --json a b c
 	exits 0
 	[ "$(wc -l <<<"$stderr")" -eq 1 ]
-	[ "$(jq -c keys_unsorted <<<"$stderr")" = '["bytes","seconds","cpu_seconds","lane","by_reference","copied","unknown","rewritten","holes","hops","source","sinks","stranded","digests","unreadable"]' ]
+	[ "$(jq -c keys_unsorted <<<"$stderr")" = '["bytes","seconds","cpu_seconds","lane","by_reference","copied","unknown","rewritten","holes","hops","source","sinks","stranded","digests","unreadable","buffer"]' ]
 	[ "$(jq -c '.hops[] | keys_unsorted' <<<"$stderr" | sort -u)" = '["from","to","lane","by_reference","copied","unknown","rewritten","holes","lost","reason"]' ]
 	[ "$(jq -c '.sinks[] | keys_unsorted' <<<"$stderr" | sort -u)" = '["spec","bytes","error","code","kind","cached","address"]' ]
 	[ "$(jq -c '.source' <<<"$stderr")" = '{"spec":"a","code":null,"kind":null,"cached":null,"address":null}' ]
@@ -19,7 +19,7 @@ load support
 	data a 100000
 	copy --json a b
 	exits 0
-	[ "$(jq -c 'map_values(type)' <<<"$stderr")" = '{"bytes":"number","seconds":"number","cpu_seconds":"number","lane":"string","by_reference":"number","copied":"number","unknown":"number","rewritten":"number","holes":"number","hops":"array","source":"object","sinks":"array","stranded":"number","digests":"object","unreadable":"array"}' ]
+	[ "$(jq -c 'map_values(type)' <<<"$stderr")" = '{"bytes":"number","seconds":"number","cpu_seconds":"number","lane":"string","by_reference":"number","copied":"number","unknown":"number","rewritten":"number","holes":"number","hops":"array","source":"object","sinks":"array","stranded":"number","digests":"object","unreadable":"array","buffer":"null"}' ]
 	[ "$(jq -c '.hops[] | map_values(type)' <<<"$stderr" | sort -u)" = '{"from":"string","to":"string","lane":"string","by_reference":"number","copied":"number","unknown":"number","rewritten":"number","holes":"number","lost":"number","reason":"string"}' ]
 }
 
