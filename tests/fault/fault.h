@@ -54,7 +54,7 @@
 	X(usp_sys_set_file_user, false, EPERM)                                                                        \
 	X(usp_sys_readlink, false, EACCES, ENAMETOOLONG)                                                              \
 	X(usp_sys_block_size, false, EIO, ENOTTY)                                                                     \
-	X(usp_sys_ring, false, EBUSY, ENOMEM, ENXIO)                                                                  \
+	X(usp_sys_ring, false, EIO, ENOTTY)                                                                           \
 	X(usp_sys_readv, true, EAGAIN, EINTR, EINVAL, EIO, ENOMEM)                                                    \
 	X(usp_sys_writev, true, EAGAIN, EDQUOT, EFBIG, EINTR, EINVAL, EIO, ENOSPC, EPIPE)                             \
 	X(usp_sys_read, true, EAGAIN, EINTR, EIO)                                                                     \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_files - the endpoints that are files of the system: regular, block, character device, FIFO, standard input. */
+#include "lanes/kpipe.h"
 #include "support.h"
 
 #include <fcntl.h>
@@ -745,6 +746,61 @@ static void the_null_device_is_empty_and_drops_by_reference(void **state)
 	usp_file_put(out);
 }
 
+/* Copy len bytes of a device to a file in memory on the automatic lane: the lane of the hop that reads. */
+static const char *copy_device(struct usp_file *in, uint64_t len)
+{
+	struct usp_pump_params params = {.size = sizeof(params), .flags = USP_PUMP_COUNT, .count = (int64_t)len};
+	struct usp_pump_status status = {.size = sizeof(status)};
+	struct usp_file *out = open_as("/dev/null", USP_WRITE);
+	struct usp_hop hop = {.size = sizeof(hop)};
+	struct usp_pump *pump;
+
+	assert_int_equal(usp_pump_new(in, &params, &pump), 0);
+	assert_int_equal(usp_pump_add_sink(pump, out), 0);
+	assert_int_equal(usp_pump_run(pump), 0);
+	usp_pump_status(pump, &status);
+	assert_int_equal(status.bytes, len);
+	assert_int_equal(usp_pump_hop(pump, 0, &hop), 0);
+	usp_pump_free(pump);
+	usp_file_put(out);
+	return hop.lane;
+}
+
+static void a_device_with_a_splice_hook_is_spliced(void **state)
+{
+	struct usp_file *in = open_as("/dev/urandom", USP_READ), *zero = open_as("/dev/zero", USP_READ);
+
+	(void)state;
+	assert_string_equal(copy_device(in, 300000), "kernel");
+	assert_string_equal(copy_device(zero, 300000), "user"); /* the devices of memory are read */
+	usp_file_put(in);
+	usp_file_put(zero);
+}
+
+/* The first splice of the run is refused before a byte has moved. The device is read then. */
+static void a_device_without_a_splice_hook_is_read(void **state)
+{
+	struct usp_file *in, *end[2];
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	char record[8192];
+
+	(void)state;
+	if (fd < 0 || read(fd, record, sizeof(record)) <= 0) {
+		if (fd >= 0)
+			close(fd);
+		skip(); /* no log of the kernel here, or an empty one */
+	}
+	close(fd);
+	in = open_as("/dev/kmsg", USP_READ);
+	assert_true(in->traits & USP_FILE_SPLICEABLE);
+	open_pipe(end, 4, 0);
+	usp_file_side(in, USP_READ)->lane = &usp_kernel_lane;
+	assert_in_range(usp_splice(in, NULL, end[1], NULL, PAGE, 0), 1, PAGE); /* a record */
+	assert_null(usp_file_side(in, USP_READ)->lane);
+	close_pipe(end);
+	usp_file_put(in);
+}
+
 static void the_zero_device_reads_as_zeros_and_drops(void **state)
 {
 	struct usp_file *file = open_as("/dev/zero", USP_READ | USP_WRITE), *end[2];
@@ -1060,6 +1116,8 @@ int main(void)
 		FILE_CASE(a_block_device_is_read_and_written_at_its_positions),
 		FILE_CASE(a_block_device_without_a_medium_is_refused),
 		FILE_CASE(the_null_device_is_empty_and_drops_by_reference),
+		FILE_CASE(a_device_with_a_splice_hook_is_spliced),
+		FILE_CASE(a_device_without_a_splice_hook_is_read),
 		FILE_CASE(the_zero_device_reads_as_zeros_and_drops),
 		FILE_CASE(the_full_device_is_enospc_and_loses_nothing),
 		FILE_CASE(a_terminal_is_read_without_making_others_nonblocking),
