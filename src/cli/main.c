@@ -63,7 +63,7 @@
  *       probe_compare.c  two runs of the probe    probe_load.c    reads a run
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and
- * checks the tree.
+ * checks the tree; kmod/ is a driver of the kernel, which src/endpoints/ring.c uses.
  */
 #include "cli.h"
 #include "nearest.h"

@@ -95,3 +95,24 @@ kinds=(endpoints transforms formats digests lanes features)
 	run --separate-stderr sh -c '"$1" list >/dev/full' sh "$USPLICE"
 	exits 1
 }
+
+@test "what a ring needs is told where its driver is not loaded" {
+	[ ! -e /dev/usplice ] || skip "the driver is loaded"
+	[ "$("$USPLICE" list --json endpoints | jq -r '.endpoints[] | select(.name == "ring") | .missing')" = \
+		"needs the driver of usplice, which is not loaded (there is no /dev/usplice)" ]
+	run --separate-stderr "$USPLICE" copy /dev/null ring:
+	[ "$status" -ne 0 ]
+	says "needs the driver of usplice"
+	run --separate-stderr "$USPLICE" copy /dev/null ring:/dev/null,drop
+	[ "$status" -ne 0 ]
+	says "that is not the device of usplice's driver"
+	run --separate-stderr "$USPLICE" copy /dev/null ring:,slots=0
+	exits 2
+	says "slots= takes a number of pages"
+	run --separate-stderr "$USPLICE" copy /dev/null ring:,late=0
+	exits 2
+	says "late= takes a time"
+	run --separate-stderr "$USPLICE" copy ring:,drop null:
+	exits 2
+	says "drop is for a sink"
+}
