@@ -37,6 +37,20 @@ static void lend_plan_look(struct ring *ring)
 	}
 }
 
+/* Look at a page soon that has no buf any more. A look that is planned already is not put off, else it would never come under load. */
+static void lend_let_loose(struct slot *slot)
+{
+	struct ring *ring = slot->ring;
+	bool is_first = list_empty(&ring->loose);
+
+	list_add_tail(&slot->queue, &ring->loose);
+	ring->pause = 1;
+	if (is_first)
+		lend_plan_look(ring);
+	else
+		queue_delayed_work(system_wq, &ring->look, ring->pause);
+}
+
 /* Find the pages that came back, and those that are late. The caller has the lock. */
 void ring_look(struct ring *ring)
 {
@@ -74,7 +88,7 @@ void ring_look_work(struct work_struct *work)
  * Called once for each buf, with the pipe's lock or after the pipe's end, in the context of a process. It may sleep.
  *
  * fput() is the last thing: it may be the file's last reference, and that the module's. It frees nothing here, but when this task goes
- * back to user space. A thread of the kernel has no such moment and leaves it to a work; ring_exit() waits for this function then.
+ * back to user space. A thread of the kernel has no such moment and leaves it to a work; ring_exit() waits until this function is left.
  */
 static void lend_release(struct pipe_inode_info *pipe, struct pipe_buffer *buf)
 {
@@ -88,9 +102,7 @@ static void lend_release(struct pipe_inode_info *pipe, struct pipe_buffer *buf)
 		if (lend_is_back(slot)) {
 			ring_tell_free(slot);
 		} else {
-			list_add_tail(&slot->queue, &ring->loose);
-			ring->pause = 1;
-			lend_plan_look(ring);
+			lend_let_loose(slot);
 		}
 	}
 	mutex_unlock(&ring->lock);

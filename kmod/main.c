@@ -149,11 +149,11 @@ static int __init ring_init(void)
 	return ret;
 }
 
-/* There is no file any more. Whoever put the last one may still stand at the end of lend_release(). */
+/* There is no file any more. The task that put the last one may still be at the end of lend_release(): wait until each has slept or left. */
 static void __exit ring_exit(void)
 {
 	misc_deregister(&ring_device);
-	synchronize_rcu();
+	synchronize_rcu_tasks();
 	ring_slots_fini();
 }
 

@@ -81,6 +81,8 @@ static void orders_heard(struct ring *ring, struct told *told, unsigned int nr, 
 		if (list_empty(&told[i - 1].slot->news)) /* else it is free meanwhile, and not only late */
 			list_add(&told[i - 1].slot->news, &ring->news);
 	}
+	if (ring->has_ended && !ring->stat.nr_out)
+		wake_up_interruptible(&ring->wait); /* other readers: there will be no more */
 }
 
 static ssize_t orders_read_batch(struct ring *ring, struct iov_iter *to)
