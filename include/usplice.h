@@ -402,7 +402,7 @@ USP_EXPORT ssize_t usp_gift_splice(struct usp_gift *gift, size_t off, size_t len
  */
 
 /*
- * Return the memory of a ring: its base, its bytes, and the bytes of a slot. It is there until the file is freed. splice(2) and
+ * Return the memory of a ring: its base, its bytes, and the bytes of a slot. It is there until the file is freed. vmsplice(2) and
  * O_DIRECT from it give -EFAULT: lend it. Each ret may be NULL. 0. Does not block.
  */
 USP_EXPORT int usp_ring_memory(const struct usp_file *ring, void **ret_base, size_t *ret_len, size_t *ret_slot_len);

@@ -801,6 +801,27 @@ static void a_device_without_a_splice_hook_is_read(void **state)
 	usp_file_put(in);
 }
 
+static void other_files_are_no_rings(void **state)
+{
+	struct usp_ring_stat stat = {.size = sizeof(stat)};
+	struct usp_file *file = open_as("/dev/null", USP_READ | USP_WRITE);
+	struct usp_gift *gift;
+	char bytes[8];
+
+	(void)state;
+	assert_int_equal(usp_gift_new(bytes, sizeof(bytes), NULL, NULL, &gift), 0);
+	assert_int_equal(usp_ring_memory(file, NULL, NULL, NULL), -EINVAL);
+	assert_int_equal(usp_ring_memory(NULL, NULL, NULL, NULL), -EINVAL);
+	assert_int_equal(usp_ring_lend(file, gift, 0, 1), -EINVAL);
+	assert_int_equal(usp_ring_offer(file, 0, NULL, NULL), -EINVAL);
+	assert_int_equal(usp_ring_reap(file, 0), -EINVAL);
+	assert_int_equal(usp_ring_end(file), -EINVAL);
+	assert_int_equal(usp_ring_stat(file, &stat), -EINVAL);
+	assert_int_equal(open_error("ring:/dev/null", USP_READ, NULL), -ENOTTY);
+	usp_gift_put(gift);
+	usp_file_put(file);
+}
+
 static void the_zero_device_reads_as_zeros_and_drops(void **state)
 {
 	struct usp_file *file = open_as("/dev/zero", USP_READ | USP_WRITE), *end[2];
@@ -1118,6 +1139,7 @@ int main(void)
 		FILE_CASE(the_null_device_is_empty_and_drops_by_reference),
 		FILE_CASE(a_device_with_a_splice_hook_is_spliced),
 		FILE_CASE(a_device_without_a_splice_hook_is_read),
+		FILE_CASE(other_files_are_no_rings),
 		FILE_CASE(the_zero_device_reads_as_zeros_and_drops),
 		FILE_CASE(the_full_device_is_enospc_and_loses_nothing),
 		FILE_CASE(a_terminal_is_read_without_making_others_nonblocking),
