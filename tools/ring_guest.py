@@ -27,7 +27,7 @@ poweroff -f
 
 
 def output_of(command, **kwargs):
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs).stdout
 
 
 def header_packages(deb):
@@ -62,7 +62,7 @@ def unpack_headers(deb, folder):
 
 
 def build_module(source, deb, folder):
-    """usplice.ko for the kernel in this .deb, as bytes. LookupError, OSError, or CalledProcessError with the output of the compiler."""
+    """usplice.ko for the kernel in this .deb, as bytes. LookupError, OSError, or CalledProcessError with what the command said."""
     headers = unpack_headers(deb, folder)
     work = headers.parents[2] / "kmod"
     shutil.rmtree(work, ignore_errors=True)
