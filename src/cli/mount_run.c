@@ -325,6 +325,8 @@ static int run_in_background(struct mount_run *run)
 		return run_refused("mount", run->request->mountpoint, -errno, NULL);
 	if (child > 0) {
 		close(news[1]);
+		mount_unlist(&run->items);
+		stages_wipe(&run->request->stages);
 		return run_await(news[0]);
 	}
 	close(news[0]);
@@ -337,8 +339,12 @@ static int run_in_background(struct mount_run *run)
 
 int mount_main(struct mount_request *request)
 {
-	struct mount_run run = {.request = request, .news_fd = -1};
-	int code = mount_list(request, &run.items);
+	static struct mount_run run; /* a thread that opens a source may use it at the end */
+	int code;
+
+	run.request = request;
+	run.news_fd = -1;
+	code = mount_list(request, &run.items);
 
 	if (code == CLI_DONE)
 		code = stages_read_secrets(&request->stages);

@@ -149,6 +149,7 @@ static int session_new(struct usp_mount *mount)
 		 mount->params.flags & USP_MOUNT_ALLOW_OTHER ? ",allow_other" : "");
 	fuse_set_log_func(session_be_silent);
 	mount->session = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), mount);
+	fuse_opt_free_args(&args); /* it has made a copy of them */
 	return mount->session ? 0 : -ENOMEM;
 }
 
@@ -177,13 +178,30 @@ int mount_session_detach(struct usp_mount *mount)
 	return ret == -EPERM ? usp_sys_fusermount_detach(mount->mountpoint) : ret;
 }
 
+/*
+ * Put something broken in the place of the connection, which ends: libfuse then takes it for unmounted. It would unmount
+ * by the path, where another mount may be by now.
+ */
+static int session_sever(struct usp_mount *mount)
+{
+	int ends[2], ret = usp_sys_pipe(ends, 0);
+
+	if (ret < 0)
+		return ret;
+	usp_sys_close(ends[0]);
+	ret = usp_sys_replace(ends[1], mount->fuse_fd);
+	if (ret < 0)
+		usp_sys_close(ends[1]);
+	return ret;
+}
+
 /* Closing the descriptor ends the connection: what is open gives ENOTCONN, what waits gets an answer. */
 void mount_session_end(struct usp_mount *mount)
 {
 	if (!mount->session)
 		return;
-	if (mount->is_mounted && !mount->is_detached)
-		fuse_session_unmount(mount->session); /* not if it is unmounted already */
+	if (mount->is_mounted && (!mount->is_detached || session_sever(mount) >= 0))
+		fuse_session_unmount(mount->session);
 	fuse_session_destroy(mount->session);
 	mount->session = NULL;
 }

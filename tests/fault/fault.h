@@ -38,6 +38,10 @@
 	X(usp_sys_stat, false, EACCES, EIO, ENOENT)                                                                   \
 	X(usp_sys_lstat, false, EACCES, EIO)                                                                          \
 	X(usp_sys_fstat, false, EIO, ENOMEM)                                                                          \
+	X(usp_sys_detach, false, EINVAL, EPERM)                                                                       \
+	X(usp_sys_fusermount_detach, false, EIO)                                                                      \
+	X(usp_sys_fuse_backing_open, false, ELOOP, EPERM)                                                             \
+	X(usp_sys_fuse_backing_close, false, ENOENT)                                                                  \
 	X(usp_sys_fs_type, false, EIO, ENOSYS)                                                                        \
 	X(usp_sys_get_flags, false, EBADF)                                                                            \
 	X(usp_sys_set_flags, false, EPERM)                                                                            \
