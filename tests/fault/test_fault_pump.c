@@ -346,6 +346,8 @@ static void check_result(const struct journey *journey)
 
 	if (!hit.has_fired || fault_is_transient(&hit.plan) || can_do_without(journey, &hit.plan))
 		fault_check(journey->result == 0 || (is_late && is_late_end(journey)));
+	if (hit.has_fired && hit.plan.call == FAULT_usp_sys_sync_range && hit.plan.error != ENOSYS)
+		fault_check(journey->result == -hit.plan.error || hit.to_fd == journey->source.fd);
 	/* A forced lane that is refused: nothing began. */
 	if ((journey->result == -EOPNOTSUPP || journey->result == -USP_EWOULDCOPY) && !journey->status.is_done)
 		fault_check(journey->route->lane == USP_LANE_KERNEL && journey->status.bytes == 0);

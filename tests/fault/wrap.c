@@ -110,8 +110,17 @@ WRAP(int64_t, usp_sys_block_size, (int fd), (fd))
 WRAP(int, usp_sys_ring, (int fd, unsigned long request, void *arg), (fd, request, arg))
 WRAP(int, usp_sys_drop_cache, (int fd, int64_t off, size_t len), (fd, off, len))
 WRAP(int, usp_sys_is_cached, (int fd, int64_t off), (fd, off))
-WRAP(int, usp_sys_sync_range, (int fd, int64_t off, uint64_t len, bool waits), (fd, off, len, waits))
 WRAP(int64_t, usp_sys_cached_bytes, (int fd, int64_t off, uint64_t len), (fd, off, len))
+
+/* What is lost on the way to the storage is lost for this descriptor. */
+int __real_usp_sys_sync_range(int fd, int64_t off, uint64_t len, bool waits);
+int __wrap_usp_sys_sync_range(int fd, int64_t off, uint64_t len, bool waits);
+int __wrap_usp_sys_sync_range(int fd, int64_t off, uint64_t len, bool waits)
+{
+	return fault_fires(FAULT_usp_sys_sync_range, -1, fd) ? -fault_error()
+							     : __real_usp_sys_sync_range(fd, off, len, waits);
+}
+
 WRAP(int, usp_sys_is_resident, (int fd, int64_t off), (fd, off))
 struct fiemap;
 WRAP(int, usp_sys_extents, (int fd, int64_t off, uint64_t len, bool is_synced, unsigned nr, struct fiemap *map),
