@@ -440,7 +440,7 @@ static const struct argument {
 	 {1, PAGE - 1},
 	 {SSIZE_MAX, (size_t)SSIZE_MAX + 1, SIZE_MAX}},
 	{"writev: nr_segs", segment_count, {0, 1024}, {1025, UINT_MAX}},
-	{"pump: flags", pump_flags, {0, 0x7ff}, {0x800, 0x80000000, UINT_MAX}},
+	{"pump: flags", pump_flags, {0, 0xfff}, {0x1000, 0x80000000, UINT_MAX}},
 	{"pump: lane", pump_lane, {USP_LANE_AUTO, USP_LANE_KERNEL, USP_LANE_USER}, {3, 0x80000000, (uint64_t)-1}},
 	{"pump: slow_ns", pump_slow, {0, INT64_MAX}, {(uint64_t)INT64_MAX + 1, MANY}},
 	{"pump: idle_ns", pump_idle, {0, INT64_MAX}, {(uint64_t)INT64_MAX + 1, MANY}},
