@@ -346,7 +346,7 @@ struct usp_side {
 #define USP_FILE_HAS_POS \
 	0x400u /* pos is the offset in fd for the hooks, but callers have no positions: usp_sequence_open */
 #define USP_FILE_SIDE_BELOW \
-	0x800u /* a file over a file: the sides are those of the file below, whose hooks carry the bytes */
+	0x2000u /* a file over a file: the sides are those of the file below, whose hooks carry the bytes */
 #define USP_FILE_TAKES 0x1000u	     /* a sink that splice(2) may give pages to for keeps: SPLICE_F_MOVE */
 #define USP_FILE_LOCKED_WRITES 0x80u /* only write(2) moves data and offset under one lock: no sink for splice(2) */
 

@@ -56,6 +56,13 @@ setup() {
 	[ "${lines[1]}" = "libsome.so has usp_internal, which no public header declares" ]
 }
 
+@test "two flags that are one bit are found" {
+	printf '%s\n' '#define USP_SOME_A 0x10u' '#define USP_SOME_B \' '	0x10u /* the same */' '#define USP_OTHER_C 0x10' >>some.h
+	symbols some.map some.h
+	[ "$status" -eq 1 ]
+	[ "$output" = "some.h: USP_SOME_B is the same bit as USP_SOME_A" ]
+}
+
 @test "every exported name has a manual page" {
 	listed=$(<"$USPLICE_SOURCE_DIR"/man/meson.build)
 	names=$(grep -o '\busp_[a-z0-9_]*' "$USPLICE_SOURCE_DIR"/src/usplice.map)
