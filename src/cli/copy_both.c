@@ -20,7 +20,8 @@ static bool both_wants_positions(const struct copy_request *request)
 {
 	return request->skip >= 0 || request->count >= 0 || request->seek >= 0 || request->size >= 0 ||
 	       request->append || request->resume || request->atomic || request->sync || request->no_clobber ||
-	       request->overwrite || request->preserve || request->sparse != USP_SPARSE_AUTO;
+	       request->overwrite || request->preserve || request->drop_cache || request->stop_at_size ||
+	       request->sparse != USP_SPARSE_AUTO;
 }
 
 /* Tell whether an option asks to look at the bytes, or to change them. */
@@ -28,7 +29,8 @@ static bool both_wants_bytes(const struct copy_request *request)
 {
 	return stages_are_asked_for(&request->stages) || request->digests.nr > 0 || request->verify_file ||
 	       request->verify_written || request->verify_blocks || request->write_blocks || request->on_read_error ||
-	       request->snapshot;
+	       request->snapshot || request->framed || request->frame || request->unframe || request->frame_digest ||
+	       request->buffer || request->buffer_file;
 }
 
 const char *copy_both_check(const struct copy_request *request)
@@ -40,8 +42,8 @@ const char *copy_both_check(const struct copy_request *request)
 	if (both_wants_positions(request))
 		return "--both copies all of two streams, so it excludes options for files, parts of them and their size";
 	if (both_wants_bytes(request))
-		return "--both passes the bytes on as they are, so it excludes digests, stages, --on-read-error and "
-		       "--snapshot";
+		return "--both passes the bytes on as they are, so it excludes digests, stages, frames, buffers, "
+		       "--on-read-error and --snapshot";
 	if (request->slow_ns > 0 || request->continue_on_error)
 		return "--both has one sink for each way, so it excludes --on-slow and --on-error continue";
 	return NULL;

@@ -336,7 +336,8 @@ PY
 @test "options that make no sense are refused" {
 	for options in "--count 3" "--skip 3" "--seek 3" --append --atomic --resume --sync --no-clobber --overwrite "--size 3" \
 		"--sparse always" "--preserve mode" --decompress "--compress zstd" "--digest crc32c" "--verify-written" \
-		"--verify-blocks x" "--write-blocks x" "--on-read-error zero" --snapshot "--on-slow detach" "--on-error continue"; do
+		"--verify-blocks x" "--write-blocks x" "--on-read-error zero" --snapshot "--on-slow detach" "--on-error continue" \
+		--drop-cache --stop-at-size --framed --frame --unframe "--frame-digest crc32c" "--buffer 1M" "--buffer-file x,size=1M"; do
 		# shellcheck disable=SC2086
 		copy --both $options - exec:cat
 		exits 2
