@@ -111,7 +111,7 @@ static void watch_interrupt(struct watch *watch)
 	if (watch->pump)
 		usp_pump_stop(watch->pump);
 	if (watch->is_interruptible)
-		pthread_kill(watch->main_thread, WATCH_POKE);
+		pthread_kill(watch->poked, WATCH_POKE);
 }
 
 static void *watch_run(void *arg)
@@ -151,7 +151,7 @@ int watch_start(struct watch *watch)
 	sigaddset(&watch->signals, WATCH_POKE);
 	sigaction(WATCH_POKE, &poke, NULL);
 
-	watch->main_thread = pthread_self();
+	watch->poked = pthread_self();
 	watch->is_interruptible = true;
 	pthread_mutex_init(&watch->lock, NULL);
 	pthread_sigmask(SIG_BLOCK, &watch->signals, NULL);
@@ -178,11 +178,19 @@ void watch_set_pump(struct watch *watch, struct usp_pump *pump)
 
 bool watch_set_interruptible(struct watch *watch, bool is_interruptible)
 {
+	sigset_t pokes;
 	bool was;
 
+	sigemptyset(&pokes);
+	sigaddset(&pokes, WATCH_POKE);
 	pthread_mutex_lock(&watch->lock);
 	was = watch->is_interruptible;
 	watch->is_interruptible = is_interruptible;
+	if (is_interruptible) {
+		watch->poked =
+			pthread_self(); /* a thread of the library, if a stage reads ahead: it blocks all signals */
+		pthread_sigmask(SIG_UNBLOCK, &pokes, NULL);
+	}
 	pthread_mutex_unlock(&watch->lock);
 	return was;
 }

@@ -21,11 +21,11 @@ struct watch {
 	void (*kill)(void *arg);
 	void *arg;
 
-	pthread_t thread, main_thread;
+	pthread_t thread, poked;
 	pthread_mutex_t lock;
 	sigset_t signals;
 	struct usp_pump *pump; /* the pump to stop and to report */
-	bool is_interruptible; /* the main thread may be poked */
+	bool is_interruptible; /* the thread poked may be: the main thread, unless another one said so */
 	atomic_bool is_done;
 	atomic_int signo; /* the first signal that asked to stop, or 0 */
 };
@@ -41,7 +41,7 @@ int watch_start(struct watch *watch);
 void watch_set_pump(struct watch *watch, struct usp_pump *pump);
 
 /*
- * Say whether a signal may interrupt a call that blocks the main thread, also while a pump runs there.
+ * Say whether a signal may interrupt a call that blocks the calling thread, also while a pump runs there.
  * Returns what held before. At first it may, and no more after watch_set_pump.
  */
 bool watch_set_interruptible(struct watch *watch, bool is_interruptible);

@@ -166,6 +166,16 @@ shows() {
 	done
 }
 
+@test "a signal ends it while the next source has no writer yet" {
+	data a 100000
+	mkfifo fifo
+	env --default-signal=INT "$USPLICE" cat --buffer 1M a fifo >b 2>job.err 3>&- &
+	job=$!
+	eventually cmp -s a b
+	kill -INT "$job"
+	finish 130
+}
+
 @test "the report tells which end was slow" {
 	data a 3000000
 	copy -v --report report --buffer 256k a null:
