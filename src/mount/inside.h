@@ -80,6 +80,7 @@ struct mount_node {
 
 /* An open of a program. Each has its own readahead. */
 struct mount_open {
+	LIST_ENTRY(mount_open) link;
 	struct mount_node *node;
 	struct usp_file *file; /* of its own, or that of the node; NULL without a byte */
 };
@@ -95,10 +96,12 @@ struct usp_mount {
 	unsigned nr_nodes;
 	const struct mount_node *failed; /* the last one that could not be opened, or NULL */
 	pthread_mutex_t lock;
-	pthread_cond_t idle;	  /* nr_openers is 0 */
-	unsigned nr_openers;	  /* threads that open sources */
-	struct mount_waits reads; /* parked: the waiter goes on with them */
-	struct mount_read *pool;  /* for the next requests */
+	pthread_cond_t idle; /* nr_openers is 0 */
+	unsigned nr_openers; /* threads that open sources */
+	LIST_HEAD(, mount_open) opens;
+	pthread_mutex_t session_lock; /* a detach and the end exclude each other */
+	struct mount_waits reads;     /* parked: the waiter goes on with them */
+	struct mount_read *pool;      /* for the next requests */
 	unsigned nr_pool;
 	struct pollfd *waiter_fds;
 	struct mount_read **waiter_reads;
@@ -164,6 +167,9 @@ void mount_read_fini(struct usp_mount *mount); /* no read is under way */
 
 /* Answer all reads that are parked with ENOTCONN. The waiter has ended. */
 void mount_read_cancel(struct usp_mount *mount);
+
+/* Close what programs have open, when there is no connection to them any more. */
+void mount_ops_fini(struct usp_mount *mount);
 
 /* Describe the mount, as text or as JSON: the length, of which at most len bytes were written. */
 size_t mount_status_text(struct usp_mount *mount, bool is_json, char *ret_text, size_t len);

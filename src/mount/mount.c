@@ -70,7 +70,9 @@ static int mount_check_device(const char **ret_why)
 
 static int mount_init(struct usp_mount *mount)
 {
+	LIST_INIT(&mount->opens);
 	TAILQ_INIT(&mount->reads);
+	pthread_mutex_init(&mount->session_lock, NULL);
 	pthread_mutex_init(&mount->lock, NULL);
 	pthread_cond_init(&mount->idle, NULL);
 	mount->wake_fd = mount->stop_fd = mount->fuse_fd = -1;
@@ -219,12 +221,14 @@ int usp_mount_detach(struct usp_mount *mount)
 {
 	int ret = 0;
 
-	if (mount->is_mounted && !mount->is_detached)
+	pthread_mutex_lock(&mount->session_lock);
+	if (mount->session && mount->is_mounted && !mount->is_detached)
 		ret = mount_session_detach(mount);
 	pthread_mutex_lock(&mount->lock);
 	if (ret == 0)
 		mount->is_detached = true;
 	pthread_mutex_unlock(&mount->lock);
+	pthread_mutex_unlock(&mount->session_lock);
 	return ret;
 }
 
@@ -239,12 +243,14 @@ void usp_mount_free(struct usp_mount *mount)
 	while (mount->nr_openers > 0)
 		pthread_cond_wait(&mount->idle, &mount->lock);
 	pthread_mutex_unlock(&mount->lock);
+	mount_ops_fini(mount);
 	for (unsigned i = 0; i < mount->nr_nodes; i++)
 		mount_node_close(mount->nodes[i]);
 	mount_read_fini(mount);
 	usp_sys_close(mount->wake_fd);
 	usp_sys_close(mount->stop_fd);
 	pthread_cond_destroy(&mount->idle);
+	pthread_mutex_destroy(&mount->session_lock);
 	pthread_mutex_destroy(&mount->lock);
 	usp_free(mount->nodes);
 	usp_free(mount->device);

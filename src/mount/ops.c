@@ -172,10 +172,23 @@ static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 
 static void open_free(struct mount_open *open)
 {
+	struct usp_mount *mount = open->node->mount;
+
+	pthread_mutex_lock(&mount->lock);
+	LIST_REMOVE(open, link);
+	pthread_mutex_unlock(&mount->lock);
 	if (open->file && open->file != open->node->file)
 		usp_file_put(open->file);
-	atomic_fetch_sub(&open->node->mount->nr_open, 1);
+	atomic_fetch_sub(&mount->nr_open, 1);
 	usp_free(open);
+}
+
+void mount_ops_fini(struct usp_mount *mount)
+{
+	struct mount_open *open;
+
+	while ((open = LIST_FIRST(&mount->opens)))
+		open_free(open);
 }
 
 /* Make an open of a source: 0 or -errno. */
@@ -194,6 +207,9 @@ static int open_new(struct mount_node *node, struct mount_open **ret_open)
 		usp_free(open);
 		return ret;
 	}
+	pthread_mutex_lock(&node->mount->lock);
+	LIST_INSERT_HEAD(&node->mount->opens, open, link);
+	pthread_mutex_unlock(&node->mount->lock);
 	atomic_fetch_add(&node->mount->nr_open, 1);
 	*ret_open = open;
 	return 0;

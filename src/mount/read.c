@@ -338,14 +338,16 @@ void *mount_read_waiter(void *arg)
 
 	while (!atomic_load(&mount->must_end)) {
 		unsigned nr;
+		int ret;
 
 		usp_sys_eventfd_set(mount->wake_fd, false);
 		nr = waiter_list(mount, fds, reads);
 		fds[0] = (struct pollfd){.fd = mount->wake_fd, .events = POLLIN};
-		if (atomic_load(&mount->must_end) || usp_sys_poll(fds, nr + 1, forever) < 0)
+		if (atomic_load(&mount->must_end))
 			continue;
+		ret = usp_sys_poll(fds, nr + 1, forever);
 		for (unsigned i = 0; i < nr; i++) {
-			if (fds[1 + i].revents)
+			if (ret < 0 || fds[1 + i].revents) /* without memory to wait, ask each of them */
 				waiter_go_on(mount, reads[i]);
 		}
 	}

@@ -198,10 +198,11 @@ static int session_sever(struct usp_mount *mount)
 /* Closing the descriptor ends the connection: what is open gives ENOTCONN, what waits gets an answer. */
 void mount_session_end(struct usp_mount *mount)
 {
-	if (!mount->session)
-		return;
-	if (mount->is_mounted && (!mount->is_detached || session_sever(mount) >= 0))
+	pthread_mutex_lock(&mount->session_lock);
+	if (mount->session && mount->is_mounted && (!mount->is_detached || session_sever(mount) >= 0))
 		fuse_session_unmount(mount->session);
-	fuse_session_destroy(mount->session);
+	if (mount->session)
+		fuse_session_destroy(mount->session);
 	mount->session = NULL;
+	pthread_mutex_unlock(&mount->session_lock);
 }
