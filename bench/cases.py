@@ -7,6 +7,7 @@ import subprocess
 from codec import codec_cases
 from files import file_run, remove, settle, timed
 from measure import CPU, Bar, Case, Contender, Run, Stopwatch, finish, start
+from mounts import mount_cases
 from relay import RELAY_CASES
 
 MIB = 1 << 20
@@ -373,6 +374,7 @@ CASES = {
     "fan-out": fan_out_cases,
     "digest": digest_cases,
     "codec": codec_cases,
+    "mount": mount_cases,
     "threads": threads_cases,
     **RELAY_CASES,
 }

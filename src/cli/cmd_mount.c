@@ -193,8 +193,9 @@ static int helper_add(char *list, char **ret_argv, int nr)
 
 int cmd_mount_helper(int argc, char **argv)
 {
-	char name[] = "mount", background[] = "--background", ends[] = "--";
-	char *made[MOUNT_HELPER_ARGS_MAX + 4] = {name, background}, *operands[2] = {NULL, NULL};
+	static char name[] = "mount", background[] = "--background", ends[] = "--";
+	static char *made[MOUNT_HELPER_ARGS_MAX + 4] = {name, background}; /* used until the end of the process */
+	char *operands[2] = {NULL, NULL};
 	int nr = 2, nr_operands = 0;
 
 	for (int i = 1; i < argc && nr > 0; i++) {

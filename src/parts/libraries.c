@@ -4,9 +4,10 @@
 
 #include <stddef.h>
 
+#include "base/library.h"
+
 #ifdef USP_HAVE_OPENSSL
 #include "base/libcrypto.h"
-#include "base/library.h"
 #endif
 
 #ifdef USP_HAVE_XXHASH /* all of it is in its header */
