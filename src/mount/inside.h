@@ -110,8 +110,8 @@ struct usp_mount {
 	atomic_bool must_end; /* no thread begins anything new */
 	struct fuse_session *session;
 	int fuse_fd;
-	bool is_mounted, is_detached;
-	bool offers_parallel, offers_passthrough, has_passthrough, is_initialised;
+	atomic_bool is_mounted, is_detached;
+	atomic_bool offers_parallel, offers_passthrough, has_passthrough, is_initialised;
 	_Atomic(unsigned) nr_open, nr_waiting;
 	_Atomic(uint64_t) copies; /* bytes of memory that copies take */
 	atomic_int error;	  /* why requests cannot be read any more */

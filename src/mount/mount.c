@@ -191,7 +191,9 @@ int usp_mount_start(struct usp_mount *mount, const char **ret_why)
 		why = node->why;
 	}
 	if (ret == 0) {
+		pthread_mutex_lock(&mount->session_lock);
 		ret = mount_session_begin(mount);
+		pthread_mutex_unlock(&mount->session_lock);
 		why = ret == -EPERM ? "neither mount(2) nor fusermount3 could mount there" : NULL;
 	}
 	if (ret_why)

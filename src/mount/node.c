@@ -209,10 +209,13 @@ int mount_node_stat(struct mount_node *node, struct stat *ret_stat)
 {
 	bool has_changed;
 	int64_t len = mount_node_look(node, &has_changed);
-	uint64_t mtime_ns = node->is_copy ? 0 : node->seen.version[0];
+	uint64_t mtime_ns;
 
 	if (len < 0)
 		return (int)len;
+	pthread_mutex_lock(&node->mount->lock);
+	mtime_ns = node->is_copy ? 0 : node->seen.version[0];
+	pthread_mutex_unlock(&node->mount->lock);
 	*ret_stat = node->st;
 	ret_stat->st_ino = node->ino;
 	ret_stat->st_size = len;
