@@ -738,13 +738,18 @@ static void every_file_that_can_be_spliced_has_a_row_that_says_so(void **state)
 }
 
 /*
- * "fd:" and "-" have none of their own: what they name is a file of another endpoint. "ring:" needs its driver, which only guests load:
- * tests/kernels/test_ring_endpoint.c.
+ * "fd:" and "-" have none of their own: what they name is a file of another endpoint. "ring:" needs its driver, which only
+ * guests load (tests/kernels/test_ring_endpoint.c), and "vsock:" a module that few kernels have (tests/cli/copy_vsock.bats).
  */
 static bool is_another(const char *endpoint, size_t len)
 {
-	return strncmp(endpoint, "ring", len) == 0 || strncmp(endpoint, "descriptor", len) == 0 ||
-	       strncmp(endpoint, "standard", len) == 0;
+	static const char *const others[] = {"descriptor", "ring", "standard", "vsock", "vsock_listen"};
+
+	for (unsigned i = 0; i < ARRAY_LEN(others); i++) {
+		if (strlen(others[i]) == len && strncmp(endpoint, others[i], len) == 0)
+			return true;
+	}
+	return false;
 }
 
 static bool has_row(const char *endpoint, size_t len)
