@@ -126,7 +126,10 @@ struct sys_child {
 	volatile int error; /* of execve(2); the child has the memory of its parent */
 };
 
-/* Handlers are code of the parent, which must not run here. What is ignored stays ignored, but SIGPIPE. */
+/*
+ * Handlers are code of the parent, which must not run here. What is ignored stays ignored, but the signals that the command
+ * of usplice ignores for itself.
+ */
 static void sys_child_reset_signals(void)
 {
 	const struct sigaction usual = {.sa_handler = SIG_DFL};
@@ -134,7 +137,8 @@ static void sys_child_reset_signals(void)
 	sigset_t none;
 
 	for (int signo = 1; signo <= SIGRTMAX; signo++) {
-		if (sigaction(signo, NULL, &old) == 0 && (old.sa_handler != SIG_IGN || signo == SIGPIPE))
+		if (sigaction(signo, NULL, &old) == 0 &&
+		    (old.sa_handler != SIG_IGN || signo == SIGPIPE || signo == SIGXFSZ))
 			sigaction(signo, &usual, NULL);
 	}
 	sigemptyset(&none);

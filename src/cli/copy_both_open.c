@@ -8,6 +8,7 @@
 #include "cli.h"
 #include "copy_both.h"
 #include "host_port.h"
+#include "standard.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -138,6 +139,10 @@ static int open_end(struct both *both, struct both_end *end, bool no_peer)
 	both->whole.opening = NULL;
 	if (error == -EINPROGRESS && no_peer)
 		return CLI_DONE;
+	if (error == -EBADF && is_two && end->in)
+		return open_refuse(both, end,
+				   standard_was_closed(STDOUT_FILENO) ? "standard output is closed"
+								      : "standard output is not open for writing");
 	if (error < 0)
 		return open_failed(both, end, error, why);
 	if (end->kind == BOTH_TERMINAL && !isatty(usp_file_fd(end->in)))

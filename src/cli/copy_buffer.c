@@ -101,7 +101,8 @@ static int buffer_failed(const struct copy *copy, int error, const char *why)
 int copy_buffer_open(struct copy *copy)
 {
 	const struct copy_request *request = copy->request;
-	int64_t count = copy->stage_counts || copy->count < 0 ? -1 : copy->count + copy->resumed;
+	int64_t seen = request->digests.nr > 0 ? copy->resumed : 0; /* a digest sees also what the sink has */
+	int64_t count = copy->stage_counts || copy->count < 0 ? -1 : copy->count + seen;
 	const char *why = NULL;
 	char *spec;
 	int error;

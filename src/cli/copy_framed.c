@@ -204,8 +204,7 @@ static int framed_open_sink(struct copy *copy, struct copy_sink *sink, int64_t e
 	return error < 0 ? copy_sink_failed(copy, sink, error, why) : CLI_DONE;
 }
 
-/* Put the frames over the source, and read its header: nothing is overwritten for what is not framed. */
-static int framed_open_source(struct copy *copy)
+int copy_framed_open_source(struct copy *copy)
 {
 	const struct usp_framed_params params = {.size = sizeof(params),
 						 .timeout_ns = framed_timeout_ns(copy->request)};
@@ -213,11 +212,13 @@ static int framed_open_source(struct copy *copy)
 	bool was_interruptible;
 	int error;
 
-	if (copy->request->count >= 0)
-		return copy_usage("source", copy->request->source,
-				  "comes in frames, up to its end mark, which --count would leave out");
+	if (!copy->is_unframed)
+		return CLI_DONE;
+	if (copy->request->count >= 0 || copy->request->stop_at_size)
+		return copy_usage(
+			"source", copy->request->source,
+			"comes in frames, up to its end mark, which --count and --stop-at-size would leave out");
 	error = usp_framed_open(copy->source, USP_READ, &params, &copy->source, NULL);
-
 	if (error < 0)
 		return copy_source_failed(copy, error, NULL);
 	was_interruptible = watch_set_interruptible(&copy->watch, true);
@@ -234,14 +235,14 @@ static int framed_open_source(struct copy *copy)
 	return error < 0 ? framed_source_failed(copy, error) : CLI_DONE;
 }
 
-int copy_framed_open(struct copy *copy, int64_t expected)
+int copy_framed_open_sinks(struct copy *copy, int64_t expected)
 {
 	int code = CLI_DONE;
 	unsigned i;
 
 	for (i = 0; i < copy->request->nr_sinks && code == CLI_DONE; i++)
 		code = framed_open_sink(copy, &copy->sinks[i], expected);
-	return code == CLI_DONE && copy->is_unframed ? framed_open_source(copy) : code;
+	return code;
 }
 
 /* --- Going on behind what the receiver has --------------------------------------------------------------------------- */

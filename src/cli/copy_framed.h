@@ -23,10 +23,13 @@ int copy_framed_choose(struct copy *copy);
 unsigned copy_framed_mode(const struct copy *copy, const struct copy_sink *sink);
 
 /*
- * Put the frames over the ends, which are open, and read the header of the source. expected: bytes that will be sent, or
- * -1. An exit code; the error has been said.
+ * Put the frames over the source, if it has some, and read its header: nothing is overwritten for what is not framed.
+ * What looks at the bytes of the source stands above. An exit code; the error has been said.
  */
-int copy_framed_open(struct copy *copy, int64_t expected);
+int copy_framed_open_source(struct copy *copy);
+
+/* Put the frames over the sinks. expected: bytes that will be sent, or -1. An exit code; the error has been said. */
+int copy_framed_open_sinks(struct copy *copy, int64_t expected);
 
 /* Go on behind what the receiver has, if it equals the beginning of the source. An exit code; the error has been said. */
 int copy_framed_resume(struct copy *copy);

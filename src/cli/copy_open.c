@@ -314,6 +314,8 @@ int copy_open(struct copy *copy)
 		return code;
 	code = open_all(copy);
 	if (code == CLI_DONE)
+		code = copy_framed_open_source(copy);
+	if (code == CLI_DONE)
 		code = copy_blocks_open(copy);
 	if (code == CLI_DONE)
 		code = copy_seek(copy);

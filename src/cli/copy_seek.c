@@ -209,7 +209,7 @@ int copy_seek(struct copy *copy)
 		code = seek_skip(copy);
 	if (code == CLI_DONE) {
 		copy_size_stop(copy);
-		code = copy_framed_open(copy, copy_size_total(copy));
+		code = copy_framed_open_sinks(copy, copy_size_total(copy));
 	}
 	if (code == CLI_DONE)
 		code = copy_size_check_room(copy);

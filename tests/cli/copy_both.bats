@@ -330,6 +330,9 @@ PY
 	both - 127.0.0.1:9
 	exits 2
 	says "did you mean tcp:127.0.0.1:9?"
+	run --separate-stderr bash -c '"$USPLICE" copy --both - "exec:touch ran" </dev/null >&-'
+	exits 2
+	says "source -: standard output is closed"
 	[ ! -e ran ]
 }
 

@@ -74,6 +74,13 @@ shows() {
 	copy --buffer 256k --resume --digest crc32c ab i
 	exits 0
 	same ab i
+	for options in "" "--digest crc32c"; do
+		head -c 1000000 ab >i
+		# shellcheck disable=SC2086
+		copy --buffer 256k --resume --count 1500000 $options ab i
+		exits 0
+		head -c 1500000 ab | same - i
+	done
 }
 
 @test "holes stay holes" {

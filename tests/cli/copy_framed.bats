@@ -386,6 +386,41 @@ with open("stream", "r+b") as file:
 	says "$(sha256sum wanted | cut -d ' ' -f 1)"
 }
 
+@test "checksums of blocks are those of what is in the frames, and a cut is noticed beside them" {
+	data a 3000000
+	stream a
+	for options in "" --atomic "--digest crc32c" "--buffer 1M"; do
+		rm -f b.blocks b
+		# shellcheck disable=SC2086
+		copy --framed $options --write-blocks b.blocks - b < <(cat stream)
+		exits 0
+		same a b
+		# shellcheck disable=SC2086
+		copy --framed $options --verify-blocks b.blocks --overwrite - b < <(cat stream)
+		exits 0
+		same a b
+		head -c 1000000 stream >cut
+		# shellcheck disable=SC2086
+		copy --framed $options --write-blocks c.blocks - c < <(cat cut)
+		exits 3
+		says "the stream was cut"
+		rm -f c c.blocks
+	done
+}
+
+@test "what would leave the end mark out is refused" {
+	data a 1000
+	stream a
+	for options in "--count 500" "--stop-at-size --size 500"; do
+		# shellcheck disable=SC2086
+		copy --framed $options - b < <(cat stream)
+		exits 2
+		says "source -: comes in frames, up to its end mark"
+		[ ! -s b ]
+		rm -f b
+	done
+}
+
 @test "both ends must want to resume, or the receiver begins anew" {
 	data a 500000
 	head -c 1000 a >b
