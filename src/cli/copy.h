@@ -103,6 +103,7 @@ struct copy {
 	int64_t source_was;		       /* the offset of an inherited source, before it was moved */
 	int64_t source_start;		       /* position of the first byte in the source; 0 in a stream */
 	int64_t count;			       /* most bytes to move, -1 for all */
+	bool wants_count;		       /* --stop-at-size: fewer bytes than count are a failure */
 	int64_t total;			       /* bytes that will come, or -1 if that is not known */
 	struct copy_sink *sinks;
 	struct usp_pump *pump;	/* NULL until everything is open */

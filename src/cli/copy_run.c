@@ -10,6 +10,7 @@
 #include "copy_framed.h"
 #include "copy_progress.h"
 #include "copy_rescue.h"
+#include "copy_size.h"
 #include "copy_sources.h"
 #include "report.h"
 
@@ -418,7 +419,9 @@ static int run_judge_source(struct copy *copy, const struct usp_pump_status *sta
 	source = copy_sources_place(copy, (int64_t)copy_digest_input(copy, status->bytes), &at);
 	message_say("source %s: at byte %lld: %s%s", source, at,
 		    status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"
-		    : status->source_error == -ENODATA	    ? "it became shorter while it was read"
+		    : status->source_error == -ENODATA	    ? copy->request->size >= 0 && copy->wants_count
+								      ? "it ended before all bytes of --size had come"
+								      : "it became shorter while it was read"
 							    : text,
 		    status->source_error == -EOPNOTSUPP ? " (there is more, which the kernel's splice does not give)"
 							: "");
@@ -479,6 +482,10 @@ static int run_judge(struct copy *copy, int result)
 	if (run_is_refused_by_kernel(copy, &status))
 		return run_refused_by_kernel(copy);
 	is_whole = run_is_whole(copy, result, &status);
+	if (is_whole && copy_size_is_short(copy, status.bytes)) {
+		status.source_error = -ENODATA;
+		is_whole = false;
+	}
 	code = run_judge_source(copy, &status, is_whole);
 	if (!is_whole)
 		run_give_up(copy, &status);

@@ -3,6 +3,7 @@
 #include "copy_size.h"
 #include "cli.h"
 #include "copy.h"
+#include "copy_digest.h"
 #include "copy_sources.h"
 
 #include <errno.h>
@@ -92,8 +93,19 @@ void copy_size_stop(struct copy *copy)
 {
 	int64_t size = copy->request->size >= 0 ? copy->request->size : size_left(copy);
 
-	if (copy->request->stop_at_size && size >= 0 && (copy->count < 0 || size < copy->count))
+	if (copy->request->stop_at_size && size >= 0 && (copy->count < 0 || size < copy->count)) {
 		copy->count = size;
+		copy->wants_count = true;
+	}
+}
+
+bool copy_size_is_short(const struct copy *copy, uint64_t bytes)
+{
+	uint64_t moved = stages_encode(&copy->request->stages)
+				 ? copy_digest_input(copy, bytes) - (uint64_t)copy->source_start
+				 : bytes;
+
+	return copy->wants_count && moved < (uint64_t)copy->count;
 }
 
 /* --- Room for it ---------------------------------------------------------------------------------------- */

@@ -37,6 +37,25 @@ grows() {
 	same <(head -c "$(stat -c %s b)" a) b
 }
 
+@test "a source that ends before its size has failed" {
+	data a 20000000
+	echo old >b
+	"$USPLICE" copy --stop-at-size --limit-rate 1M --json a - 2>said | {
+		head -c 1000 >/dev/null
+		truncate -s 1000000 a
+		cat >/dev/null
+	} || true
+	grep -q 'it became shorter while it was read' said
+	grep -q '"kind":"cut-short"' said
+	for options in "" "--digest crc32c" "--compress gzip" "--buffer 1M"; do
+		# shellcheck disable=SC2086
+		run --separate-stderr bash -c 'printf 0123456789 | "$USPLICE" copy --stop-at-size --size 100 --atomic "$@" - b' bash $options
+		exits 3
+		says "it ended before all bytes of --size had come"
+		[ "$(cat b)" = old ]
+	done
+}
+
 @test "the size counts from where the copy begins, and --count may say less" {
 	data a 1000
 	copy --stop-at-size --skip 100 a b
