@@ -325,6 +325,8 @@ static int digest_compare(struct copy *copy, int fd, const struct copy_sink *sin
 		return (int)error;
 	}
 	error = digest_drain(copy, stage, -1);
+	if (copy->request->drop_cache) /* the tail that O_DIRECT does not reach; clean by now */
+		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	usp_file_put(stage);
 	return (int)error;
 }

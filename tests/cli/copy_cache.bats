@@ -34,7 +34,7 @@ on_disk() {
 @test "neither the source nor a sink is in the page cache afterwards, on each lane" {
 	on_disk
 	data a 45000777
-	for options in "--lane auto" "--lane kernel" "--lane user" "--sparse never" "--atomic" "--limit-rate 900M"; do
+	for options in "--lane auto" "--lane kernel" "--lane user" "--sparse never" "--atomic" "--limit-rate 900M" "--digest crc32c --verify-written"; do
 		cat a >null.copy
 		[ "$(cached a)" -gt 40000000 ]
 		# shellcheck disable=SC2086
