@@ -18,6 +18,7 @@
 #include "splice/file.h"
 #include "splice/iter.h"
 #include "splice/pipe.h"
+#include "splice/sock.h"
 #include "splice/stack.h"
 
 #define SENDER_BUFS 64
@@ -293,13 +294,18 @@ void framed_sender_give_up(struct usp_file *file, const char *why)
 }
 
 /*
- * A stream without an end mark is refused, however it ends, so it need not be reset: bytes and a reason that are on
- * their way still arrive.
+ * A stream without an end mark is refused, however it ends. So where a reason can follow it is not reset: that and the
+ * bytes that are on their way still arrive. Else there is nothing to wait for: a frame is half sent, the receiver has
+ * ended, or it does not take the end mark.
  */
 static int sender_abort(struct usp_file *file)
 {
-	(void)file;
-	return 0;
+	const struct framed *framed = file->priv;
+	bool is_half = framed->left || framed->error;
+
+	if (framed->has_failed || (!is_half && framed->stage < FRAMED_ENDED))
+		return 0;
+	return is_half || usp_sock_unsent(file) != 0 ? usp_file_abort(file->below) : 0;
 }
 
 static int sender_poll_fd(struct usp_file *file, unsigned side, short *ret_events)

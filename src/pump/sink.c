@@ -215,16 +215,17 @@ static void sink_strand(struct usp_sink *sink)
 
 /*
  * Keep the peer from taking what came for all. A connection that the caller alone has will be
- * reset; bytes that the peer has not acknowledged are lost then.
+ * reset; bytes that the peer has not acknowledged are lost then. What a file over a connection puts around the bytes
+ * counts as lost, too: so nothing counts as delivered that was not.
  */
 static void sink_cut(struct usp_sink *sink)
 {
 	uint64_t lost = atomic_load(&sink->bytes);
-	int unsent = usp_sock_unsent(sink->file);
+	int unsent = usp_sock_unsent(sink->file), end = sink->is_shut && !sink->file->below;
 
 	sink->is_cut = true;
 	if (unsent >= 0) /* negative: unknown */
-		lost = usp_min(lost, unsent > sink->is_shut ? (size_t)(unsent - sink->is_shut) : 0);
+		lost = usp_min(lost, unsent > end ? (size_t)(unsent - end) : 0);
 	usp_file_abort(sink->file);
 	atomic_fetch_sub(&sink->bytes, lost);
 	atomic_fetch_add(&sink->stranded, lost);
@@ -324,6 +325,12 @@ bool usp_sink_is_slow(struct usp_sink *sink)
 	       usp_sys_now_ns() - usp_sink_blocked_since_ns(sink) >= usp_sink_slow_ns(sink);
 }
 
+/* Tell whether the sink waits for its peer to take bytes. A file over a connection is told the rest by its peer. */
+static bool sink_lingers(const struct usp_sink *sink)
+{
+	return sink->is_awaiting || (sink->is_shut && sink->file->below && usp_sock_unsent(sink->file) > 0);
+}
+
 /*
  * Return the deadline of the end, if nothing moves. A peer that has everything and never sent a
  * byte gets only a short time.
@@ -339,10 +346,10 @@ static uint64_t sink_deadline_ns(struct usp_sink *sink)
 		deadline_ns = usp_earlier(deadline_ns, progress_ns, usp_sink_slow_ns(sink));
 	deadline_ns = usp_earlier(deadline_ns, sink->pump->limits.begun_ns, params->total_ns);
 	deadline_ns = usp_earlier(deadline_ns, progress_ns, params->idle_ns);
-	if (!sink->is_awaiting)
+	if (!sink_lingers(sink))
 		return deadline_ns;
 	deadline_ns = usp_earlier(deadline_ns, progress_ns, params->linger_ns ? params->linger_ns : SINK_LINGER_NS);
-	if (!sink->was_heard && usp_sock_unsent(sink->file) == 0)
+	if (sink->is_awaiting && !sink->was_heard && usp_sock_unsent(sink->file) == 0)
 		deadline_ns = usp_earlier(deadline_ns, progress_ns, SINK_SILENCE_NS);
 	return deadline_ns;
 }

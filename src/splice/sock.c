@@ -349,7 +349,10 @@ bool usp_sock_was_taken_from(int fd, atomic_int *left)
 
 int usp_sock_unsent(const struct usp_file *file)
 {
-	const struct usp_sock *sock = sock_of(file);
+	const struct usp_sock *sock;
 
+	while (file->below)
+		file = file->below;
+	sock = sock_of(file);
 	return sock && sock_is_ours(sock) && sock->is_tcp ? usp_sys_bytes_unsent(file->fd) : 0;
 }

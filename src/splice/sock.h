@@ -70,7 +70,7 @@ bool usp_sock_was_taken_from(int fd, atomic_int *left);
 /*
  * Count the bytes that the peer's system has not acknowledged, where a FIN counts as one; or -errno.
  * Of TCP connections that only this process has. 0 for others: the bytes of a UNIX socket reach the
- * peer at once.
+ * peer at once. A file over a connection has those of the connection, with all that it puts around its own.
  */
 int usp_sock_unsent(const struct usp_file *file);
 

@@ -5,6 +5,7 @@ slow      read everything, a little at a time, answer, and close
 early     read 100000 bytes, answer that it is too much, and close with the rest unread
 silent    no banner: read everything, and close only when standard input ends
 deaf      read nothing until standard input ends, then everything, and close
+mute      the same without a banner
 What was read and how that ended is printed. The port is written to PORT_FILE when it can be connected to; with USE_UNIX in the
 environment it listens at the UNIX socket peer.sock, with ADDRESS at that one.
 """
@@ -38,7 +39,7 @@ def take(pause=0.0):
         print(length, error.strerror, flush=True)
 
 
-if way != "silent":
+if way not in ("silent", "mute"):
     connection.sendall(b"220 hello\r\n")
 if way == "early":
     left = 100000

@@ -7,7 +7,8 @@ load support
 receive() {
 	port=$(free_port)
 	there=tcp:127.0.0.1:$port,retry=60
-	"$USPLICE" copy --framed "${@:1:$#-1}" "tcp-listen:127.0.0.1:$port,timeout=100" "${@: -1}" 3>&- 2>receiver.err &
+	# The braces: receiver.err is there before the command is.
+	{ "$USPLICE" copy --framed "${@:1:$#-1}" "tcp-listen:127.0.0.1:$port,timeout=100" "${@: -1}" 3>&- & } 2>receiver.err
 	receiver=$!
 }
 
@@ -301,6 +302,45 @@ with open("stream", "r+b") as file:
 	exits 4
 	received 3
 	receiver_says "there is no way back"
+}
+
+# mute_peer: a peer that reads nothing before `end_peer`, and then writes into ./said how much came; $there is where it listens.
+mute_peer() {
+	rm -f port go
+	mkfifo go
+	python3 "$BATS_TEST_DIRNAME/banner_peer.py" mute port <go >said 3>&- &
+	peer=$!
+	exec 8>go
+	eventually test -e port
+	there=tcp:127.0.0.1:$(cat port)
+}
+
+end_peer() {
+	exec 8>&-
+	wait "$peer"
+}
+
+# was_cut NAME: the connection was reset, and what the report of that name counts had come.
+was_cut() {
+	local bytes
+	bytes=$(jq '.sinks[0].bytes' "$1")
+	[[ $(cat said) == *" Connection reset by peer" ]]
+	[ "$bytes" -lt 1000000 ]
+	[ "$(sed 's/ .*//' said)" -ge "$bytes" ]
+	[ "$(jq '.sinks[0].bytes + .stranded' "$1")" -eq "$(jq .bytes "$1")" ]
+}
+
+@test "a receiver that takes nothing more is given up after --linger, and its bytes do not count" {
+	data a 1000000
+	for options in "" "--frame-digest none" "--lane user"; do
+		mute_peer
+		# shellcheck disable=SC2086
+		copy --framed $options --linger 300ms --timeout 60 --report report a "$there"
+		exits 4
+		says "usplice: sink $there: at byte $(jq '.sinks[0].bytes' report): Connection timed out"
+		end_peer
+		was_cut report
+	done
 }
 
 # --- Going on behind a cut ---
