@@ -289,7 +289,9 @@ void framed_sender_give_up(struct usp_file *file, const char *why)
 	framed->has_failed = true;
 	framed_sender_begin(framed);
 	framed_put_text(&framed->out, FRAMED_FAIL, why);
-	if (framed_flush(file, 0) == 0 && !(file->below->traits & USP_FILE_SHARED))
+	if (framed_flush(file, 0) < 0)
+		usp_file_abort(file->below); /* nobody takes it */
+	else if (!(file->below->traits & USP_FILE_SHARED))
 		usp_file_shutdown(file->below);
 }
 

@@ -343,6 +343,51 @@ was_cut() {
 	done
 }
 
+# has_sent LENGTH: $job says that so many bytes have left it.
+has_sent() {
+	kill -USR1 "$job" && grep -q "^usplice: $1 bytes" job.err
+}
+
+# was_stopped: by the signal, which is what the report of ./report tells too.
+was_stopped() {
+	finish 143
+	never grep -q "timed out" job.err
+	[ "$(jq -r '.sinks[0].code' report)" = ECANCELED ]
+}
+
+@test "a signal is what is told of a sender whose receiver takes nothing" {
+	data a 1000000
+	mute_peer
+	start --framed --report report a "$there"
+	eventually has_sent 1000000
+	kill -TERM "$job"
+	was_stopped
+	end_peer
+	was_cut report
+}
+
+@test "a signal is told also where a frame is half sent" {
+	data a 60000000
+	mute_peer
+	start --framed --report report a "$there"
+	eventually is_moving
+	kill -TERM "$job"
+	was_stopped
+	end_peer
+	[ "$(sed 's/ .*//' said)" -ge "$(jq '.sinks[0].bytes' report)" ]
+}
+
+@test "a signal is told also where the reason for the receiver is not taken" {
+	mute_peer
+	hold
+	start --framed --report report held "$there"
+	feed 500000
+	eventually has_sent 500000
+	kill -TERM "$job"
+	was_stopped
+	end_peer
+}
+
 # --- Going on behind a cut ---
 
 @test "the same two commands go on where a killed sender has left off" {
