@@ -99,6 +99,7 @@ struct copy {
 	char source_address[COPY_ADDRESS_MAX]; /* as of a sink */
 	struct copy_command source_command;    /* of exec:; of several sources, the last one that exited */
 	int source_error;		       /* why the source failed, a negative errno value; or 0 */
+	char source_why[COPY_ERROR_MAX];       /* the same in words, without a position; "" where they are not noted */
 	int source_number;		       /* of its descriptor: copy_inherited */
 	int64_t source_was;		       /* the offset of an inherited source, before it was moved */
 	int64_t source_start;		       /* position of the first byte in the source; 0 in a stream */
@@ -233,6 +234,9 @@ int copy_usage(const char *side, const char *spec, const char *why);
  */
 void copy_run_error_text(const struct copy *copy, const struct copy_command *command, int error,
 			 char text[COPY_ERROR_MAX]);
+
+/* Note in words why the source failed, for the other end of a framed stream. The first words count. */
+void copy_note_source(struct copy *copy, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Note an error of a sink, a negative errno value and a sentence, for the report. */
 void copy_note_sink(struct copy_sink *sink, int error, const char *why);

@@ -189,7 +189,7 @@ int copy_blocks_open(struct copy *copy)
 
 /* --- The end ----------------------------------------------------------------------------------------------------- */
 
-bool copy_blocks_say_wrong(const struct copy *copy, uint64_t bytes)
+bool copy_blocks_say_wrong(struct copy *copy, uint64_t bytes)
 {
 	const char *source;
 	long long at;
@@ -197,6 +197,7 @@ bool copy_blocks_say_wrong(const struct copy *copy, uint64_t bytes)
 	if (!copy->verifier)
 		return false;
 	source = copy_sources_place(copy, copy->source_start + (int64_t)bytes, &at);
+	copy_note_source(copy, "it is not what %s says", copy->request->verify_blocks);
 	if (copy->lowest) /* the bytes of the copy are others than those of the source */
 		message_say("source %s: a block is not what %s says (%s)", copy->request->source,
 			    copy->request->verify_blocks, strerror(EBADMSG));

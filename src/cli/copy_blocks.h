@@ -23,7 +23,7 @@ int copy_blocks_open(struct copy *copy);
 struct usp_file *copy_blocks_top(const struct copy *copy);
 
 /* After -EBADMSG: say at which byte the source is not what the list says. False if there is no list. */
-bool copy_blocks_say_wrong(const struct copy *copy, uint64_t bytes);
+bool copy_blocks_say_wrong(struct copy *copy, uint64_t bytes);
 
 /* Write the list, and put it in place, after a copy that is whole: an exit code. */
 int copy_blocks_commit(struct copy *copy);

@@ -124,8 +124,11 @@ static int digest_put(struct copy *copy, const char **ret_why)
 }
 
 /* It is the file of the key that is wrong, and not the source. */
-static int digest_bad_key(const struct stages *stages, const char *why)
+static int digest_bad_key(struct copy *copy, const char *why)
 {
+	const struct stages *stages = &copy->request->stages;
+
+	copy_note_source(copy, "%s", why);
 	return stages->identity.path ? copy_usage("--decrypt", stages->identity.path, why)
 				     : copy_usage("--decrypt-passphrase", stages->passphrase.path, why);
 }
@@ -144,7 +147,7 @@ int copy_digest_open(struct copy *copy)
 	if (error < 0 && copy_digest_say_damaged(copy, error))
 		return CLI_SOURCE;
 	if (error == -EINVAL && why && !copy->lowest && stages_decrypt(&copy->request->stages))
-		return digest_bad_key(&copy->request->stages, why);
+		return digest_bad_key(copy, why);
 	return error < 0 ? copy_source_failed(copy, error, why) : CLI_DONE;
 }
 
@@ -175,7 +178,7 @@ uint64_t copy_digest_input(const struct copy *copy, uint64_t bytes)
 	return (uint64_t)copy->source_start + (copy->lowest ? digest_bytes(copy->source, &copy->skipped) : bytes);
 }
 
-bool copy_digest_say_damaged(const struct copy *copy, int error)
+bool copy_digest_say_damaged(struct copy *copy, int error)
 {
 	const char *why, *source;
 	uint64_t offset;
@@ -184,6 +187,7 @@ bool copy_digest_say_damaged(const struct copy *copy, int error)
 	if (!copy->stage || !usp_transform_failure(copy->stage, &why, &offset))
 		return false;
 	source = copy_sources_place(copy, copy->source_start + (int64_t)offset, &at);
+	copy_note_source(copy, "%s%s", error == -EOPNOTSUPP ? "its format " : "", why);
 	if (error == -EOPNOTSUPP)
 		message_say("source %s: its format %s", source, why);
 	else if (usp_transform_failed(copy->stage) == copy->lowest)
@@ -206,7 +210,7 @@ bool copy_digest_are_known(const struct copy *copy)
 	return true;
 }
 
-bool copy_digest_say_wrong(const struct copy *copy, uint64_t bytes)
+bool copy_digest_say_wrong(struct copy *copy, uint64_t bytes)
 {
 	struct usp_digest_result result;
 	bool has_said = false;
@@ -218,6 +222,7 @@ bool copy_digest_say_wrong(const struct copy *copy, uint64_t bytes)
 		message_say("source %s: at byte %lld: its %s is %s, and not %s", copy->request->source,
 			    (long long)copy->source_start + (long long)bytes, result.algorithm, result.hex,
 			    result.expected);
+		copy_note_source(copy, "its %s is %s, and not %s", result.algorithm, result.hex, result.expected);
 		has_said = true;
 	}
 	return has_said;

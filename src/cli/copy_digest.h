@@ -18,7 +18,7 @@ struct copy_sink;
 int copy_digest_open(struct copy *copy);
 
 /* Say what a stage that rewrites found wrong with its input. False if there is nothing. error is that of the run. */
-bool copy_digest_say_damaged(const struct copy *copy, int error);
+bool copy_digest_say_damaged(struct copy *copy, int error);
 
 /* Return where in the source reading failed, after bytes that were copied: stages that rewrite took others. */
 uint64_t copy_digest_input(const struct copy *copy, uint64_t bytes);
@@ -27,7 +27,7 @@ uint64_t copy_digest_input(const struct copy *copy, uint64_t bytes);
 bool copy_digest_are_known(const struct copy *copy);
 
 /* Say which digests are not the expected ones. False if there is none. */
-bool copy_digest_say_wrong(const struct copy *copy, uint64_t bytes);
+bool copy_digest_say_wrong(struct copy *copy, uint64_t bytes);
 
 /* Print the digests that were asked for, as sha256sum --tag does, on standard error. */
 void copy_digest_say(const struct copy *copy);

@@ -5,6 +5,7 @@
 #include "standard.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,6 +78,7 @@ int copy_source_failed(struct copy *copy, int error, const char *why)
 	error_text(text, error, why);
 	if (error == -EISDIR)
 		error_tar(copy, text);
+	copy_note_source(copy, "%s", text);
 	message_say("source %s: %s", copy->source_spec, text);
 	return error_blame(error, why, CLI_SOURCE);
 }
@@ -136,6 +138,17 @@ void copy_run_error_text(const struct copy *copy, const struct copy_command *com
 	else
 		snprintf(text, COPY_ERROR_MAX, "%s",
 			 error == -ESTALE ? "it is another file now than when the copy began" : strerror(-error));
+}
+
+void copy_note_source(struct copy *copy, const char *format, ...)
+{
+	va_list args;
+
+	if (copy->source_why[0] != '\0')
+		return;
+	va_start(args, format);
+	vsnprintf(copy->source_why, sizeof(copy->source_why), format, args);
+	va_end(args);
 }
 
 void copy_note_sink(struct copy_sink *sink, int error, const char *why)

@@ -227,7 +227,8 @@ int copy_framed_open_source(struct copy *copy)
 	if (error < 0)
 		return framed_source_failed(copy, error);
 	if (copy->request->resume && !(flags & USP_FRAMED_RESUME)) {
-		message_say("source %s: the sender does not resume: it needs --resume, too", copy->source_spec);
+		copy_note_source(copy, "the sender does not resume: it needs --resume, too");
+		message_say("source %s: %s", copy->source_spec, copy->source_why);
 		return CLI_SOURCE;
 	}
 	/* A receiver that does not resume has nothing. */
@@ -325,33 +326,38 @@ int copy_framed_resume(struct copy *copy)
 
 /* --- How it went ----------------------------------------------------------------------------------------------------- */
 
-void copy_framed_give_up(const struct copy *copy, const char *why)
+/* Return why the source failed, or NULL. */
+static const char *framed_source_why(const struct copy *copy)
 {
+	const char *why = copy->source ? usp_framed_failure(copy->source) : NULL;
+
+	return why ? why : copy->source_why[0] != '\0' ? copy->source_why : NULL;
+}
+
+void copy_framed_give_up(const struct copy *copy, const char *other)
+{
+	const char *why = framed_source_why(copy);
+	char text[USP_FRAMED_WHY_MAX];
 	unsigned i;
 
+	if (watch_signo(&copy->watch) != 0)
+		other = "it was stopped by a signal";
+	snprintf(text, sizeof(text), "%s%.*s", why ? "its source failed: " : "", COPY_ERROR_MAX, why ? why : other);
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		if (copy->sinks[i].is_framed && copy->sinks[i].file)
-			usp_framed_fail(copy->sinks[i].file, why);
+			usp_framed_fail(copy->sinks[i].file, text);
 	}
 }
 
 /* Compose why this copy failed. */
 static void framed_reason(const struct copy *copy, int code, char text[COPY_ERROR_MAX])
 {
+	const char *why = framed_source_why(copy);
 	unsigned i;
 
-	snprintf(text, COPY_ERROR_MAX, "%s", code > CLI_SIGNAL ? "stopped by a signal" : "the copy failed");
-	if (code > CLI_SIGNAL)
+	snprintf(text, COPY_ERROR_MAX, "%s", code > CLI_SIGNAL ? "stopped by a signal" : why ? why : "the copy failed");
+	if (code > CLI_SIGNAL || why)
 		return;
-	if (copy->source_error < 0) {
-		const char *why = usp_framed_failure(copy->source);
-
-		snprintf(text, COPY_ERROR_MAX, "%s",
-			 why				  ? why
-			 : copy->source_error == -EBADMSG ? "what came is not what was expected"
-							  : strerror(-copy->source_error));
-		return;
-	}
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		if (copy->sinks[i].error[0] != '\0' && copy->sinks[i].code != -ECANCELED) {
 			snprintf(text, COPY_ERROR_MAX, "%.*s: %.*s", COPY_ERROR_MAX / 2 - 2, copy->sinks[i].spec,

@@ -37,8 +37,11 @@ int copy_framed_resume(struct copy *copy);
 /* Tell whether --resume is a matter of two copies, and not of one. */
 bool copy_framed_resumes(const struct copy *copy);
 
-/* Tell the receivers that the copy gives up. Call it before sinks are closed. why is a sentence. */
-void copy_framed_give_up(const struct copy *copy, const char *why);
+/*
+ * Tell the receivers that are still there that the copy gives up: for what the source did, or for a signal, or else for
+ * another reason, a sentence.
+ */
+void copy_framed_give_up(const struct copy *copy, const char *other);
 
 /* Tell the sender how it went: code is the exit code. */
 void copy_framed_answer(const struct copy *copy, int code);

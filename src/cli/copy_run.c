@@ -389,6 +389,12 @@ static bool run_is_whole(const struct copy *copy, int result, const struct usp_p
 	return result == first_error;
 }
 
+static const char *run_short_text(const struct copy *copy)
+{
+	return copy->request->size >= 0 && copy->wants_count ? "it ended before all bytes of --size had come"
+							     : "it became shorter while it was read";
+}
+
 static int run_judge_source(struct copy *copy, const struct usp_pump_status *status, bool is_whole)
 {
 	char text[COPY_ERROR_MAX];
@@ -401,6 +407,7 @@ static int run_judge_source(struct copy *copy, const struct usp_pump_status *sta
 		if (!is_whole || copy_digest_are_known(copy))
 			return CLI_DONE;
 		copy->source_error = -EBADMSG;
+		copy_note_source(copy, "its digest is not known");
 		message_say("source %s: its digest is not known", copy->request->source); /* no success without it */
 		return CLI_SOURCE;
 	}
@@ -417,14 +424,13 @@ static int run_judge_source(struct copy *copy, const struct usp_pump_status *sta
 		return CLI_SOURCE;
 	copy_run_error_text(copy, &copy->source_command, status->source_error, text);
 	source = copy_sources_place(copy, (int64_t)copy_digest_input(copy, status->bytes), &at);
-	message_say("source %s: at byte %lld: %s%s", source, at,
-		    status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"
-		    : status->source_error == -ENODATA	    ? copy->request->size >= 0 && copy->wants_count
-								      ? "it ended before all bytes of --size had come"
-								      : "it became shorter while it was read"
-							    : text,
-		    status->source_error == -EOPNOTSUPP ? " (there is more, which the kernel's splice does not give)"
-							: "");
+	copy_note_source(
+		copy, "%s%s",
+		status->source_error == -USP_EWOULDCOPY ? "there is more, and it would be copied"
+		: status->source_error == -ENODATA	? run_short_text(copy)
+							: text,
+		status->source_error == -EOPNOTSUPP ? " (there is more, which the kernel's splice does not give)" : "");
+	message_say("source %s: at byte %lld: %s", source, at, copy->source_why);
 	return CLI_SOURCE;
 }
 
@@ -454,20 +460,6 @@ static int run_refused_by_kernel(const struct copy *copy)
 	return CLI_WOULD_COPY;
 }
 
-/* Tell the receivers of framed sinks why there will be no end mark. */
-static void run_give_up(const struct copy *copy, const struct usp_pump_status *status)
-{
-	const char *why = copy->source ? usp_framed_failure(copy->source) : NULL;
-	char text[COPY_ERROR_MAX];
-
-	if (status->source_error < 0)
-		snprintf(text, sizeof(text), "its source failed: %s", why ? why : strerror(-status->source_error));
-	else
-		snprintf(text, sizeof(text), "%s",
-			 watch_signo(&copy->watch) != 0 ? "it was stopped by a signal" : "another sink failed");
-	copy_framed_give_up(copy, text);
-}
-
 /* Finish what can be finished, and say what failed: an exit code. */
 static int run_judge(struct copy *copy, int result)
 {
@@ -488,7 +480,7 @@ static int run_judge(struct copy *copy, int result)
 	}
 	code = run_judge_source(copy, &status, is_whole);
 	if (!is_whole)
-		run_give_up(copy, &status);
+		copy_framed_give_up(copy, "another sink failed");
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		if (!run_finish_sink(copy, &copy->sinks[i], i, is_whole) && code == CLI_DONE)
 			code = CLI_SINK;
@@ -651,6 +643,7 @@ int copy_main(const struct copy_request *request)
 		message_say("no progress is shown, because no thread can be had: %s", strerror(-error));
 	code = run_all(&copy);
 	copy_framed_answer(&copy, code);
+	copy_framed_give_up(&copy, "the copy did not begin"); /* the others are closed by now */
 	run_close(&copy);
 	watch_end(&copy.watch);
 	return code;

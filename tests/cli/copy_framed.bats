@@ -259,8 +259,45 @@ with open("stream", "r+b") as file:
 	receive --verify "sha256:$(printf '%064d' 0)" b
 	copy --framed a "$there"
 	exits 4
-	says "the receiver failed"
+	says "the receiver failed: its sha256 is $(sha256sum <a | cut -d ' ' -f 1), and not 0000"
 	received 3
+}
+
+# tells_both WHY SOURCE [OPTIONS]: a sender whose source fails says why, here and to the receiver.
+tells_both() {
+	receive --atomic b
+	copy --framed "${@:3}" "$2" "$there"
+	exits 3
+	says "$1"
+	received 3
+	receiver_says "the sender gave up: its source failed: $1"
+	never test -e b
+}
+
+@test "what is told here of a source that fails is told to the receiver, too" {
+	data a 300000
+	tells_both "its command exited with status 9" "exec:cat a; exit 9"
+	tells_both "its sha256 is " a --verify "sha256:$(printf '%064d' 0)"
+	tells_both "nothing moved for 0.2 s" "exec:cat a; sleep 1000" --idle-timeout 0.2
+	"$USPLICE" copy -q --write-blocks list a null:
+	data a 300000
+	receive --atomic b
+	copy --framed --verify-blocks list a "$there"
+	exits 3
+	received 3
+	receiver_says "its source failed: it is not what list says"
+	"$USPLICE" copy -q --compress gzip a whole.gz 2>whole.err || skip "built without gzip: $(cat whole.err)"
+	head -c 1000 whole.gz >cut.gz
+	tells_both "the input is cut off" cut.gz --decompress
+}
+
+@test "a copy that does not begin tells the receiver why" {
+	data a 1000
+	receive --atomic b
+	copy --framed --require-zero-copy a "$there"
+	exits 5
+	received 3
+	receiver_says "the sender gave up: the copy did not begin"
 }
 
 @test "a chain of hosts: each one checks, and the first one hears of the last one" {
@@ -515,6 +552,7 @@ was_stopped() {
 	received 3
 	receiver_says "the sender does not resume: it needs --resume, too"
 	[ "$(stat -c %s b)" -eq 1000 ]
+	says "the receiver failed: the sender does not resume: it needs --resume, too"
 	receive b
 	copy --framed --resume a "$there"
 	exits 0
