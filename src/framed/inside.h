@@ -35,6 +35,7 @@ struct framed {
 	bool was_told;	 /* what the receiver has */
 	bool is_asking;	 /* between usp_framed_ask and _agree */
 	bool is_shut;	 /* below was shut down */
+	bool is_early;	 /* the receiver had begun its answer before the end mark was sent */
 	bool has_failed; /* told the receiver so */
 	int error;	 /* that ended it, or 0 */
 	char why[USP_FRAMED_WHY_MAX];

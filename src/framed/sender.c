@@ -25,6 +25,7 @@
 #define SENDER_FRAME_MAX ((size_t)16 << 20)
 
 static const char sender_failed[] = "the receiver failed";
+static const char sender_early[] = "the receiver answers before it can have everything";
 
 void framed_sender_begin(struct framed *framed)
 {
@@ -43,18 +44,22 @@ void framed_sender_begin(struct framed *framed)
 
 /* --- What the receiver says -------------------------------------------------------------------------------------- */
 
-/* Judge the answer, which has come. */
+/* Judge the answer, which has come: the last frame, behind the end mark. */
 static int sender_judge(struct framed *framed)
 {
 	uint64_t count;
 
 	if (framed->type == FRAMED_FAIL)
 		return framed_told(framed, sender_failed);
-	count = framed->type == FRAMED_DONE ? framed_get_count(framed->in.base) : 0;
 	if (framed->type != FRAMED_DONE)
 		return framed_failed(framed, -EBADMSG, "the receiver answers with a frame that does not belong here");
+	if (framed->is_early)
+		return framed_failed(framed, -EBADMSG, "%s", sender_early);
+	if (framed->control_len != sizeof(count) + FRAMED_CRC_LEN)
+		return framed_failed(framed, -EBADMSG, "a frame is damaged");
+	count = framed_get_count(framed->in.base);
 	framed_drop(framed);
-	if (framed->stage != FRAMED_ENDED || count != framed->total)
+	if (count != framed->total)
 		return framed_failed(framed, -EBADMSG, "the receiver has %llu bytes, and %llu were sent",
 				     (unsigned long long)count, (unsigned long long)framed->total);
 	framed->stage = FRAMED_TOLD;
@@ -69,12 +74,31 @@ static int sender_hear(struct usp_file *file)
 
 	if (ret == 0 && framed->type == FRAMED_DATA)
 		return framed_failed(framed, -EBADMSG, "the receiver answers with bytes");
-	if (ret == 0)
-		return sender_judge(framed);
+	if (ret == 0) {
+		ret = sender_judge(framed);
+		return ret == 0 && framed_gather(file, 1) == 0
+			       ? framed_failed(framed, -EBADMSG, "there are bytes behind the answer of the receiver")
+			       : ret;
+	}
 	if (ret == -ENODATA || ret == -ECONNRESET)
 		return framed_failed(framed, ret == -ENODATA ? -ECONNRESET : ret,
 				     "the receiver ended without an answer: whether it has all bytes is not known");
 	return ret;
+}
+
+/*
+ * Before the end mark is sent: what the receiver has said by now can only be that it failed. 0, or the error. Other errors
+ * are found when the answer is received.
+ */
+static int sender_hear_early(struct usp_file *file)
+{
+	struct framed *framed = file->priv;
+
+	if (framed_next(file) == 0)
+		return framed->type == FRAMED_FAIL ? framed_told(framed, sender_failed)
+						   : framed_failed(framed, -EBADMSG, "%s", sender_early);
+	framed->is_early = framed->in.len || framed->control_len;
+	return framed->error;
 }
 
 /* Writing has failed: the receiver may have said why. Returns the error. */
@@ -230,6 +254,8 @@ static int sender_shutdown(struct usp_file *file)
 
 	if (ret == 0 && (framed->left || framed->is_asking || framed->has_failed))
 		ret = framed_failed(framed, -ENODATA, "the source became shorter while it was sent");
+	if (ret == 0 && framed->stage < FRAMED_ENDED && framed->flags & USP_FRAMED_ANSWER)
+		ret = sender_hear_early(file);
 	if (ret < 0 || framed->stage >= FRAMED_ENDED)
 		return ret;
 	framed_sender_begin(framed);

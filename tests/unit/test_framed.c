@@ -461,6 +461,102 @@ static void the_sender_hears_why_the_receiver_failed(void **state)
 	usp_file_put(sender);
 }
 
+/* Make a sender of 5 bytes, and an answer to it of some DONE whose count is 5, which has more contents after that. */
+static int begin_answered(struct usp_file **ret_sender, struct framed_bytes *ret_answer, const char *more)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	*ret_sender = open_sender(open_fd(fds[0], USP_READ | USP_WRITE), USP_FRAMED_ANSWER, "crc32c");
+	assert_int_equal(usp_file_set_flags(*ret_sender, USP_NONBLOCK), 0);
+	assert_int_equal(usp_write(*ret_sender, "bytes", 5), 5);
+	*ret_answer = (struct framed_bytes){.len = 0};
+	framed_put_count(ret_answer, FRAMED_DONE, 5, more, strlen(more));
+	return fds[1];
+}
+
+/* End a sender whose answer has come: 0 or the error; ret_why is what it says. */
+static int end_answered(struct usp_file *sender, int peer, char ret_why[USP_FRAMED_WHY_MAX])
+{
+	int ret = usp_file_shutdown(sender);
+	const char *why;
+
+	if (ret == 0)
+		ret = usp_file_sync(sender);
+	why = usp_framed_failure(sender);
+	snprintf(ret_why, USP_FRAMED_WHY_MAX, "%s", why ? why : "");
+	usp_file_put(sender);
+	close(peer);
+	return ret;
+}
+
+static void a_good_answer_that_comes_too_early_is_refused(void **state)
+{
+	char why[USP_FRAMED_WHY_MAX];
+	struct framed_bytes answer;
+	struct usp_file *sender;
+
+	(void)state;
+	for (size_t early = 1; early <= FRAMED_FRAME_LEN + 12; early++) {
+		int peer = begin_answered(&sender, &answer, "");
+
+		assert_int_equal(answer.len, FRAMED_FRAME_LEN + 12);
+		assert_int_equal(write(peer, answer.base, early), early);
+		if (early < answer.len) { /* the rest comes in time */
+			assert_int_equal(usp_file_shutdown(sender), 0);
+			assert_int_equal(write(peer, answer.base + early, answer.len - early), answer.len - early);
+		}
+		assert_int_equal(end_answered(sender, peer, why), -EBADMSG);
+		assert_string_equal(why, "the receiver answers before it can have everything");
+	}
+}
+
+static void a_failure_may_be_told_at_any_time(void **state)
+{
+	char why[USP_FRAMED_WHY_MAX];
+	struct framed_bytes answer;
+	struct usp_file *sender;
+	int peer = begin_answered(&sender, &answer, "");
+
+	(void)state;
+	answer.len = 0;
+	framed_put_text(&answer, FRAMED_FAIL, "no room");
+	assert_int_equal(write(peer, answer.base, answer.len), answer.len);
+	assert_int_equal(end_answered(sender, peer, why), -EREMOTEIO);
+	assert_string_equal(why, "the receiver failed: no room");
+	peer = begin_answered(&sender, &answer, "");
+	answer.len = 0;
+	framed_put_text(&answer, FRAMED_FAIL, "no room");
+	assert_int_equal(write(peer, answer.base, 3), 3);
+	assert_int_equal(usp_file_shutdown(sender), 0);
+	assert_int_equal(write(peer, answer.base + 3, answer.len - 3), answer.len - 3);
+	assert_int_equal(end_answered(sender, peer, why), -EREMOTEIO);
+}
+
+static void an_answer_with_more_than_a_count_and_what_comes_behind_one_are_refused(void **state)
+{
+	char why[USP_FRAMED_WHY_MAX];
+	struct framed_bytes answer;
+	struct usp_file *sender;
+	int peer = begin_answered(&sender, &answer, "more");
+
+	(void)state;
+	assert_int_equal(usp_file_shutdown(sender), 0);
+	assert_int_equal(write(peer, answer.base, answer.len), answer.len);
+	assert_int_equal(end_answered(sender, peer, why), -EBADMSG);
+	assert_string_equal(why, "a frame is damaged");
+	peer = begin_answered(&sender, &answer, "");
+	framed_put_text(&answer, FRAMED_FAIL, "no room");
+	assert_int_equal(usp_file_shutdown(sender), 0);
+	assert_int_equal(write(peer, answer.base, answer.len), answer.len);
+	assert_int_equal(end_answered(sender, peer, why), -EBADMSG);
+	assert_string_equal(why, "there are bytes behind the answer of the receiver");
+	peer = begin_answered(&sender, &answer, "");
+	assert_int_equal(usp_file_shutdown(sender), 0);
+	assert_int_equal(write(peer, answer.base, answer.len), answer.len);
+	assert_int_equal(end_answered(sender, peer, why), 0);
+}
+
 static void a_sender_without_an_answer_has_failed(void **state)
 {
 	struct usp_file *sender, *receiver;
@@ -569,6 +665,9 @@ int main(void)
 		CASE(a_full_stream_takes_the_rest_later),
 		CASE(the_sender_is_done_when_the_receiver_says_so),
 		CASE(the_sender_hears_why_the_receiver_failed),
+		CASE(a_good_answer_that_comes_too_early_is_refused),
+		CASE(a_failure_may_be_told_at_any_time),
+		CASE(an_answer_with_more_than_a_count_and_what_comes_behind_one_are_refused),
 		CASE(a_sender_without_an_answer_has_failed),
 		CASE(a_stream_goes_on_behind_what_the_receiver_has),
 		CASE(a_receiver_that_does_not_know_of_it_does_not_resume),
