@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include <usplice/framed.h>
 
 #define ERROR_PATH_MAX 100 /* two of them fit into the message */
 
@@ -64,6 +65,19 @@ static void error_tar(const struct copy *copy, char text[COPY_ERROR_MAX])
 			 error_is_plain(sink) ? sink : "SINK");
 }
 
+/* Compose what an error of the source means. What came in frames, or a command, says it best. */
+static void error_source_text(const struct copy *copy, int error, const char *why, char text[COPY_ERROR_MAX])
+{
+	const char *told = copy->source ? usp_framed_failure(copy->source) : NULL;
+
+	if (told)
+		snprintf(text, COPY_ERROR_MAX, "%s", told);
+	else if (why || !copy_command_text(&copy->source_command, error, text, COPY_ERROR_MAX))
+		error_text(text, error, why);
+	if (error == -EISDIR)
+		error_tar(copy, text);
+}
+
 int copy_source_failed(struct copy *copy, int error, const char *why)
 {
 	int code = error_is_signal(copy, error);
@@ -75,9 +89,7 @@ int copy_source_failed(struct copy *copy, int error, const char *why)
 		why = standard_was_closed(STDIN_FILENO) ? "standard input is closed"
 							: "standard input is not open for reading";
 	copy->source_error = error;
-	error_text(text, error, why);
-	if (error == -EISDIR)
-		error_tar(copy, text);
+	error_source_text(copy, error, why, text);
 	copy_note_source(copy, "%s", text);
 	message_say("source %s: %s", copy->source_spec, text);
 	return error_blame(error, why, CLI_SOURCE);

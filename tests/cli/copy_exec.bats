@@ -24,6 +24,12 @@ has_gone() {
 	done
 }
 
+@test "a command that fails among the bytes that --skip leaves out says how it ended" {
+	copy --skip 100 'exec:printf a; exit 9' b
+	exits 3
+	says "usplice: source exec:printf a; exit 9: its command exited with status 9"
+}
+
 @test "the input of a command is a sink, on each lane" {
 	data a 300000
 	for lane in auto kernel user; do
