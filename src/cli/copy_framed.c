@@ -40,10 +40,13 @@ static bool framed_is_asked_for(const struct copy_request *request)
 	return request->framed || request->frame || request->unframe;
 }
 
+static bool framed_has_digest(const struct copy_request *request)
+{
+	return !request->frame_digest || strcmp(request->frame_digest, "none") != 0;
+}
+
 const char *copy_framed_check(const struct copy_request *request)
 {
-	bool has_digest = !request->frame_digest || strcmp(request->frame_digest, "none") != 0;
-
 	if (request->framed && (request->frame || request->unframe))
 		return "--framed finds the end that is framed, so it excludes --frame and --unframe";
 	if (request->frame_digest && !request->framed && !request->frame)
@@ -54,10 +57,8 @@ const char *copy_framed_check(const struct copy_request *request)
 		return "--unframe takes one source";
 	if (request->resume && !request->framed)
 		return "--resume needs an answer of the other end, so it goes with --framed, and not with --frame or --unframe";
-	if (request->resume && !has_digest)
+	if (request->resume && !framed_has_digest(request))
 		return "--resume compares digests, so it excludes --frame-digest none";
-	if (request->lane == USP_LANE_KERNEL && has_digest)
-		return "the digest of a framed stream needs the bytes in this process, so --lane kernel needs --frame-digest none";
 	return NULL;
 }
 
@@ -118,7 +119,28 @@ static int framed_choose_any(struct copy *copy)
 	return CLI_USAGE;
 }
 
-int copy_framed_choose(struct copy *copy)
+/* Check what is about the digest of sinks: that of a source is its sender's choice, and is known only when it comes. */
+static int framed_check_digest(const struct copy *copy)
+{
+	const struct copy_request *request = copy->request;
+	bool has_sink = false;
+	unsigned i;
+
+	for (i = 0; i < request->nr_sinks; i++)
+		has_sink |= copy->sinks[i].is_framed;
+	if (!has_sink && request->frame_digest) {
+		message_say("copy: --frame-digest: no sink is framed: the sender chooses the digest");
+		return CLI_USAGE;
+	}
+	if (has_sink && request->lane == USP_LANE_KERNEL && framed_has_digest(request)) {
+		message_say(
+			"copy: the digest of a framed stream needs the bytes in this process, so --lane kernel needs --frame-digest none");
+		return CLI_USAGE;
+	}
+	return CLI_DONE;
+}
+
+static int framed_choose(struct copy *copy)
 {
 	const struct copy_request *request = copy->request;
 
@@ -135,6 +157,13 @@ int copy_framed_choose(struct copy *copy)
 		return CLI_USAGE;
 	}
 	return CLI_DONE;
+}
+
+int copy_framed_choose(struct copy *copy)
+{
+	int code = framed_choose(copy);
+
+	return code == CLI_DONE && framed_is_asked_for(copy->request) ? framed_check_digest(copy) : code;
 }
 
 /* Tell whether there is a way back: "-" is one descriptor for each direction. */

@@ -68,6 +68,19 @@ stream() {
 	[ "$(jq -c '.hops[0] | .by_reference + .copied + .unknown' got)" -eq 1000000 ]
 }
 
+@test "a receiver may ask for the lane of the kernel, and learns of the digest only when it comes" {
+	data a 1000000
+	stream a --frame-digest none
+	copy --framed --lane kernel - b < <(cat stream)
+	exits 0
+	same a b
+	stream a
+	copy --framed --lane kernel - c < <(cat stream)
+	exits 2
+	says "--lane kernel"
+	never test -e c
+}
+
 @test "an empty file arrives, and one byte" {
 	: >a
 	receive b
@@ -156,6 +169,9 @@ connection.close()' "$port" 3>&- &
 		exits 3
 		[ "$(cat b)" = old ]
 	done
+	says "the stream was cut: 200000 of 200000 bytes came, and no end mark"
+	copy --framed --skip 200001 - b < <(head -c $((whole - 1)) stream)
+	exits 3
 	says "the stream was cut: 200000 of 200000 bytes came, and no end mark"
 	copy --framed --atomic - b < <(cat stream)
 	exits 0
@@ -579,6 +595,12 @@ was_stopped() {
 	exits 2
 	copy --framed --frame-digest md5 a -
 	exits 2
+	copy --framed --frame-digest sha256 - b < <(cat a)
+	exits 2
+	says "no sink is framed"
+	copy --framed --frame-digest sha256 tcp-listen:127.0.0.1:1 b
+	exits 2
+	says "no sink is framed"
 	copy --framed --resume --frame-digest none a tcp:127.0.0.1:1
 	exits 2
 	copy --frame --resume a tcp:127.0.0.1:1
