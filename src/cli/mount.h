@@ -32,6 +32,8 @@ struct mount_item {
 	const struct mount_request *request;
 	char *spec;
 	char *name;
+	int folder_fd; /* where name_there is, or -1; the list owns it */
+	char *name_there;
 	bool is_lazy;
 	bool decrypts, decompresses;
 };
@@ -39,7 +41,8 @@ struct mount_item {
 struct mount_items {
 	struct mount_item **items; /* their addresses stay */
 	unsigned nr;
-	bool is_folder; /* there is a directory among the sources */
+	int *folder_fds; /* the directories among the sources */
+	unsigned nr_folders;
 };
 
 /* List what the sources are. An exit code; the error has been said. */

@@ -6,11 +6,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <usplice/spec.h>
 #include <usplice/transform.h>
 
@@ -57,22 +59,29 @@ static int items_no_memory(void)
 
 /* --- The list --------------------------------------------------------------------------------------------- */
 
-/* Add an item; it owns the two texts, which may be NULL without memory. */
+/* Add an item; it owns the two texts, which may be NULL without memory. folder_fd: of a file in a directory, or -1. */
 static int items_add(struct mount_items *items, const struct mount_request *request, char *spec, char *name,
-		     bool is_lazy)
+		     int folder_fd)
 {
+	char *name_there = folder_fd >= 0 && name ? strdup(name) : NULL;
 	struct mount_item **more = realloc(items->items, (items->nr + 1) * sizeof(*more));
 	struct mount_item *item = malloc(sizeof(*item));
 
 	if (more)
 		items->items = more;
-	if (!more || !item || !spec || !name) {
+	if (!more || !item || !spec || !name || (folder_fd >= 0 && !name_there)) {
 		free(item);
 		free(spec);
 		free(name);
+		free(name_there);
 		return items_no_memory();
 	}
-	*item = (struct mount_item){.request = request, .spec = spec, .name = name, .is_lazy = is_lazy};
+	*item = (struct mount_item){.request = request,
+				    .spec = spec,
+				    .name = name,
+				    .folder_fd = folder_fd,
+				    .name_there = name_there,
+				    .is_lazy = folder_fd >= 0};
 	items_name(item);
 	items->items[items->nr++] = item;
 	return CLI_DONE;
@@ -106,25 +115,78 @@ static bool items_is_file(DIR *folder, const char *name)
 	return fstatat(dirfd(folder), name, &st, 0) == 0 && (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode));
 }
 
+/*
+ * Tell whether an entry is a link to what lies below the mountpoint. It is opened through the mount, by this process,
+ * which would wait for itself.
+ */
+static bool items_is_hidden(DIR *folder, const struct dirent *entry, const char *mountpoint)
+{
+	char path[PATH_MAX], whole[PATH_MAX];
+	struct stat point, st, link;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dirfd(folder), entry->d_name);
+	if (lstat(path, &link) < 0 || !S_ISLNK(link.st_mode) || stat(mountpoint, &point) < 0 || !realpath(path, whole))
+		return false;
+	for (char *slash; (slash = strrchr(whole, '/'));) {
+		slash[slash == whole] = '\0';
+		if (stat(whole, &st) == 0 && st.st_dev == point.st_dev && st.st_ino == point.st_ino)
+			return true;
+		if (slash == whole)
+			return false;
+	}
+	return false;
+}
+
+/* Keep a directory open: where it is may be hidden by a mount, also by this one. Its descriptor, or -errno. */
+static int items_keep_folder(struct mount_items *items, const char *path)
+{
+	int *more = realloc(items->folder_fds, (items->nr_folders + 1) * sizeof(*more)), fd;
+
+	if (!more)
+		return -ENOMEM;
+	items->folder_fds = more;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	items->folder_fds[items->nr_folders++] = fd;
+	return fd;
+}
+
 /* Add the files of a directory. They are opened when somebody looks at them. */
+static int items_list_folder(struct mount_items *items, const struct mount_request *request, const char *path,
+			     int folder_fd, DIR *folder)
+{
+	const struct dirent *entry;
+	int code = CLI_DONE;
+
+	while (code == CLI_DONE && (entry = readdir(folder))) {
+		if (!items_is_file(folder, entry->d_name))
+			continue;
+		if (items_is_hidden(folder, entry, request->mountpoint)) {
+			message_say("source %s/%s: it is a link to a file below the mountpoint, which would hide it",
+				    path, entry->d_name);
+			return CLI_USAGE;
+		}
+		code = items_add(items, request, items_path_spec(path, entry->d_name), strdup(entry->d_name),
+				 folder_fd);
+	}
+	return code;
+}
+
 static int items_add_folder(struct mount_items *items, const struct mount_request *request, const char *path)
 {
 	char whole[PATH_MAX];
 	DIR *folder = realpath(path, whole) ? opendir(whole) : NULL;
-	const struct dirent *entry;
-	int code = CLI_DONE;
+	int fd = folder ? items_keep_folder(items, whole) : -errno, code;
 
-	if (!folder) {
-		message_say("source %s: %s", path, strerror(errno));
-		return CLI_SOURCE;
+	if (fd < 0) {
+		message_say("source %s: %s", path, strerror(-fd));
+		code = CLI_SOURCE;
+	} else {
+		code = items_list_folder(items, request, whole, fd, folder);
 	}
-	items->is_folder = true;
-	while (code == CLI_DONE && (entry = readdir(folder))) {
-		if (items_is_file(folder, entry->d_name))
-			code = items_add(items, request, items_path_spec(whole, entry->d_name), strdup(entry->d_name),
-					 true);
-	}
-	closedir(folder);
+	if (folder)
+		closedir(folder);
 	return code;
 }
 
@@ -152,7 +214,7 @@ static int items_add_source(struct mount_items *items, const struct mount_reques
 	if (path && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
 		code = items_add_folder(items, request, path);
 	else
-		code = items_add(items, request, strdup(text), items_source_name(spec), false);
+		code = items_add(items, request, strdup(text), items_source_name(spec), -1);
 	usp_spec_free(spec);
 	return code;
 }
@@ -198,8 +260,12 @@ void mount_unlist(struct mount_items *items)
 	for (i = 0; i < items->nr; i++) {
 		free(items->items[i]->spec);
 		free(items->items[i]->name);
+		free(items->items[i]->name_there);
 		free(items->items[i]);
 	}
+	for (i = 0; i < items->nr_folders; i++)
+		close(items->folder_fds[i]);
+	free(items->folder_fds);
 	free(items->items);
 	*items = (struct mount_items){.items = NULL};
 }
@@ -241,13 +307,28 @@ static int item_put_digests(const struct mount_item *item, struct usp_file **fil
 	return stages_put(file, spec, -1, ret_why);
 }
 
+/* Open what an item shows: 0, or -errno and why as usp_open. */
+static int item_open_source(const struct mount_item *item, struct usp_file **ret_file, const char **ret_why)
+{
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ};
+	char folder[32], *spec;
+	int error;
+
+	if (item->folder_fd < 0)
+		return usp_open(item->spec, &params, ret_file, ret_why);
+	snprintf(folder, sizeof(folder), "/proc/self/fd/%d", item->folder_fd);
+	spec = items_path_spec(folder, item->name_there);
+	error = spec ? usp_open(spec, &params, ret_file, ret_why) : -ENOMEM;
+	free(spec);
+	return error;
+}
+
 int mount_item_open(void *arg, struct usp_file **ret_file, const char **ret_why)
 {
 	const struct mount_item *item = arg;
 	const struct mount_request *request = item->request;
-	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ};
 	struct usp_file *file = NULL;
-	int error = usp_open(item->spec, &params, &file, ret_why);
+	int error = item_open_source(item, &file, ret_why);
 
 	if (error < 0)
 		return error;

@@ -524,6 +524,39 @@ is_waiting() {
 	says "did you mean --decompress?"
 }
 
+# Without the directory as it was before, the command would wait for itself, and nothing could end it but fusectl.
+@test "a directory is shown in its own place, above it, and by two mounts in a circle" {
+	mkdir -p self above/below one two
+	data self/file 1000
+	cp self/file plain
+	cp self/file above/below/other
+	cp self/file one/file
+	show self self
+	exits 0
+	timeout -s KILL "$patience" cmp self/file plain
+	show above/below above
+	exits 0
+	timeout -s KILL "$patience" cmp above/other plain
+	show one two
+	exits 0
+	show two one
+	exits 0
+	timeout -s KILL "$patience" cmp one/file plain
+	umount self above one
+	eventually umount two # the server of the other one closes its directory a moment later
+	same self/file plain
+}
+
+@test "a link in a directory to what the mount hides is refused" {
+	mkdir links
+	data mnt/inside 1000
+	ln -s ../mnt/inside links/link
+	show links mnt
+	exits 2
+	says "links/link: it is a link to a file below the mountpoint, which would hide it"
+	never mountpoint -q mnt
+}
+
 @test "what cannot be mounted is refused" {
 	data source 1000
 	data other 1000
