@@ -9,9 +9,11 @@
 
 #include "base/compiler.h"
 #include "base/sys.h"
+#include "mm/folio.h"
 #include "mount/inside.h"
 
 #define GATHER_STEP ((uint64_t)8 << 20)
+#define GATHER_STEP_MIN ((uint64_t)64 << 10)
 
 struct gather {
 	struct usp_mount *mount;
@@ -30,6 +32,7 @@ static int64_t gather_some(struct gather *gather, int64_t count)
 	struct usp_pump_status status = {.size = sizeof(status)};
 	struct usp_file *to = NULL;
 	struct usp_pump *pump = NULL;
+	int64_t pos;
 	int fd = usp_sys_dup(gather->fd), ret;
 
 	if (fd < 0)
@@ -39,9 +42,8 @@ static int64_t gather_some(struct gather *gather, int64_t count)
 		usp_sys_close(fd);
 		return ret;
 	}
-	ret = (int)usp_min(usp_file_seek(to, gather->len, SEEK_SET), 0);
-	if (ret == 0)
-		ret = usp_pump_new(gather->from, &params, &pump);
+	pos = usp_file_seek(to, gather->len, SEEK_SET);
+	ret = pos < 0 ? (int)pos : usp_pump_new(gather->from, &params, &pump);
 	if (ret == 0)
 		ret = usp_pump_add_sink(pump, to);
 	if (ret == 0)
@@ -67,18 +69,30 @@ static int gather_tell(const struct gather *gather)
 	return atomic_load(&gather->mount->must_end) ? -ECANCELED : 0;
 }
 
-/* Reserve memory of the budget for the next step: how many bytes, 0 if it is used up. */
+/* Reserve memory of the budget, as much as there is already: how many bytes, 0 if it is used up. */
 static int64_t gather_reserve(struct gather *gather)
 {
 	struct usp_mount *mount = gather->mount;
+	uint64_t step = usp_min(usp_max(gather->reserved, GATHER_STEP_MIN), GATHER_STEP);
 	uint64_t taken = atomic_load(&mount->copies), more;
 
 	do {
 		more = taken < mount->params.budget ? mount->params.budget - taken : 0;
-		more = usp_min(more, GATHER_STEP);
+		more = usp_min(more, step);
 	} while (!atomic_compare_exchange_weak(&mount->copies, &taken, taken + more));
 	gather->reserved += more;
 	return (int64_t)more;
+}
+
+/* Give back what the copy does not fill, but for its last page: other copies need it. */
+static void gather_give_back(struct gather *gather)
+{
+	uint64_t used = ((uint64_t)gather->len + USP_PAGE - 1) / USP_PAGE * USP_PAGE;
+
+	if (used < gather->reserved) {
+		atomic_fetch_sub(&gather->mount->copies, gather->reserved - used);
+		gather->reserved = used;
+	}
 }
 
 /* Copy into memory: 1 at the end of the source, 0 if the budget is used up and there is more, or -errno. */
@@ -87,10 +101,12 @@ static int gather_memory(struct gather *gather)
 	int64_t room, ret;
 
 	do {
-		room = gather_reserve(gather);
+		room = (int64_t)gather->reserved - gather->len;
+		if (room == 0)
+			room = gather_reserve(gather);
 		ret = gather_some(gather, room ? room : 1); /* the end has to be seen: a digest is checked there */
 		if (ret > 0 && room)
-			ret = usp_min(gather_tell(gather), 0);
+			ret = gather_tell(gather);
 		else if (ret >= 0)
 			return ret == 0;
 	} while (ret == 0);
@@ -162,6 +178,7 @@ int mount_gather(struct usp_mount *mount, const char *name, struct usp_file *fro
 		usp_sys_close(gather.fd);
 		return ret;
 	}
+	gather_give_back(&gather);
 	*ret_copy = (struct mount_copy){.fd = gather.fd, .len = gather.len, .memory = gather.reserved};
 	return 0;
 }

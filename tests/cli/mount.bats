@@ -219,6 +219,25 @@ needs() {
 	[ -z "$(cat file)" ]
 }
 
+@test "small copies take no more of the budget than their pages" {
+	needs formats gzip
+	mkdir packed
+	for i in {1..20}; do
+		data "packed/$i" $((i * 300))
+		"$USPLICE" copy --compress gzip "packed/$i" "packed/$i.gz"
+		rm "packed/$i"
+	done
+	data plain 900000
+	"$USPLICE" copy --compress gzip plain packed/plain.gz
+	show --budget 1M --decompress packed mnt
+	exits 0
+	cat mnt/* >/dev/null
+	same plain mnt/plain
+	[ "$(status_of mnt '[.sources[].bytes] | length')" -eq 21 ]
+	# Each has one page or two, and the large one 220.
+	[ "$(status_of mnt .memory_of_copies)" -eq $((4096 * (13 + 7 * 2 + 220))) ]
+}
+
 @test "what fails its digest is never mounted" {
 	needs digests sha256
 	data source 300000
