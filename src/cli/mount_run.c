@@ -2,8 +2,8 @@
 /*
  * mount_run - mount, tell who waits for it, and serve until a signal or umount(8) ends it.
  *
- * With --background a child does all of it, because threads do not survive a fork. The command waits for its news: an exit
- * code, when it is mounted or has failed.
+ * With --background a child does all of it, because threads do not survive a fork. The command waits for its news that it is
+ * mounted, or for its exit code. Until then the child is of the same session, and ends with the command.
  */
 #include "cli.h"
 #include "mount.h"
@@ -19,11 +19,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
-#define RUN_NS_PER_S 1000000000u
+#define RUN_NS_PER_S 1000000000
+#define RUN_DRAIN_MAX_NS ((uint64_t)INT64_MAX / 2) /* a century: as without an end */
 #define RUN_STATUS_MAX ((size_t)64 << 10)
 
 struct mount_run {
@@ -34,7 +37,8 @@ struct mount_run {
 	pthread_t thread;
 	atomic_bool is_mounted, must_end;
 	struct progress progress;
-	int news_fd; /* to the command that waits, or -1 */
+	int news_fd;  /* to the command that waits, or -1 */
+	pid_t waiter; /* that command */
 };
 
 /* --- Signals ---------------------------------------------------------------------------------------------- */
@@ -78,27 +82,38 @@ static void run_terminate(struct mount_run *run, int signo)
 			     status.nr_open);
 }
 
-/* Wait for a signal, at most as long as the drain may take once it has begun. 0: that time is over. */
-static int run_wait(const struct mount_run *run, bool is_draining)
+static int64_t run_now_ns(void)
 {
-	const struct timespec left = {.tv_sec = (time_t)(run->request->drain_ns / RUN_NS_PER_S),
-				      .tv_nsec = (long)(run->request->drain_ns % RUN_NS_PER_S)};
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * RUN_NS_PER_S + now.tv_nsec;
+}
+
+/* Wait for a signal, until a time if that is not 0. 0: that time has come. */
+static int run_wait(const struct mount_run *run, int64_t end_ns)
+{
 	int signo;
 
-	do
-		signo = is_draining && run->request->drain_ns > 0 ? sigtimedwait(&run->signals, NULL, &left)
-								  : sigwaitinfo(&run->signals, NULL);
-	while (signo < 0 && errno == EINTR);
+	do {
+		int64_t left_ns = end_ns - run_now_ns();
+		struct timespec left = {.tv_sec = 0};
+
+		if (left_ns > 0)
+			left = (struct timespec){.tv_sec = (time_t)(left_ns / RUN_NS_PER_S),
+						 .tv_nsec = (long)(left_ns % RUN_NS_PER_S)};
+		signo = end_ns ? sigtimedwait(&run->signals, NULL, &left) : sigwaitinfo(&run->signals, NULL);
+	} while (signo < 0 && errno == EINTR);
 	return signo < 0 ? 0 : signo;
 }
 
 static void *run_watch(void *arg)
 {
 	struct mount_run *run = arg;
-	bool is_draining = false;
+	int64_t end_ns = 0;
 
 	for (;;) {
-		int signo = run_wait(run, is_draining);
+		int signo = run_wait(run, end_ns);
 
 		if (atomic_load(&run->must_end))
 			return NULL;
@@ -108,7 +123,8 @@ static void *run_watch(void *arg)
 			usp_mount_stop(run->mount);
 		} else if (signo != SIGUSR2) {
 			run_terminate(run, signo);
-			is_draining = true;
+			if (!end_ns && run->request->drain_ns > 0 && run->request->drain_ns < RUN_DRAIN_MAX_NS)
+				end_ns = run_now_ns() + (int64_t)run->request->drain_ns;
 		}
 	}
 }
@@ -225,25 +241,31 @@ static int run_start(struct mount_run *run)
 
 /* --- Serving ---------------------------------------------------------------------------------------------- */
 
-/* Tell the command that waits how it went, and leave its terminal and folder. */
-static void run_tell(struct mount_run *run, int code)
+/*
+ * Leave the terminal, the folder and the session of the command that waits, and tell it that it is mounted. False if it
+ * has gone.
+ */
+static bool run_leave(struct mount_run *run)
 {
-	const char news = (char)code;
+	const char news = 0;
 	int fd;
+	bool is_told;
 
 	if (run->news_fd < 0)
-		return;
-	if (code == CLI_DONE && (fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0) {
-		for (int standard = 0; standard <= 2; standard++)
-			dup2(fd, standard);
+		return true;
+	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int standard = 0; fd >= 0 && standard <= 2; standard++)
+		dup2(fd, standard);
+	if (fd >= 0)
 		close(fd);
-		if (chdir("/") < 0)
-			fd = -1;
-	}
-	if (write(run->news_fd, &news, 1) < 0)
-		code = CLI_FAILED; /* it has gone */
+	if (chdir("/") < 0)
+		message_say("mount: it stays in its folder: %s", strerror(errno));
+	setsid();
+	prctl(PR_SET_PDEATHSIG, 0);
+	is_told = write(run->news_fd, &news, 1) == 1;
 	close(run->news_fd);
 	run->news_fd = -1;
+	return is_told;
 }
 
 static int run_serve(struct mount_run *run)
@@ -251,7 +273,10 @@ static int run_serve(struct mount_run *run)
 	int error;
 
 	atomic_store(&run->is_mounted, true);
-	run_tell(run, CLI_DONE);
+	if (!run_leave(run)) {
+		usp_mount_detach(run->mount);
+		return CLI_FAILED;
+	}
 	service_try_notify("READY=1\nSTATUS=Mounted at %s", run->request->mountpoint);
 	error = usp_mount_run(run->mount);
 	if (error < 0)
@@ -300,26 +325,36 @@ static int run_all(struct mount_run *run)
 	return code;
 }
 
-/* Wait for the news of the child: an exit code. It has gone without news if it was killed. */
-static int run_await(int fd)
+/* Wait for the news of the child that it is mounted, or for its end: an exit code. */
+static int run_await(int fd, pid_t child)
 {
-	char code;
+	char news;
 	ssize_t len;
+	int status;
+	pid_t ended;
 
 	do
-		len = read(fd, &code, 1);
+		len = read(fd, &news, 1);
 	while (len < 0 && errno == EINTR);
 	close(fd);
-	return len == 1 ? code : CLI_FAILED;
+	if (len == 1)
+		return CLI_DONE;
+	do
+		ended = waitpid(child, &status, 0);
+	while (ended < 0 && errno == EINTR);
+	if (ended < 0)
+		return CLI_FAILED;
+	return WIFSIGNALED(status) ? CLI_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 static int run_in_background(struct mount_run *run)
 {
-	int news[2], code;
+	int news[2];
 	pid_t child;
 
 	if (pipe2(news, O_CLOEXEC) < 0)
 		return run_refused("mount", run->request->mountpoint, -errno, NULL);
+	run->waiter = getpid();
 	child = fork();
 	if (child < 0)
 		return run_refused("mount", run->request->mountpoint, -errno, NULL);
@@ -327,14 +362,12 @@ static int run_in_background(struct mount_run *run)
 		close(news[1]);
 		mount_unlist(&run->items);
 		stages_wipe(&run->request->stages);
-		return run_await(news[0]);
+		return run_await(news[0], child);
 	}
 	close(news[0]);
 	run->news_fd = news[1];
-	setsid();
-	code = run_all(run);
-	run_tell(run, code);
-	return code;
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	return getppid() == run->waiter ? run_all(run) : CLI_FAILED;
 }
 
 int mount_main(struct mount_request *request)

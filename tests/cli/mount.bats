@@ -420,6 +420,20 @@ is_waiting() {
 	exec 7<&-
 }
 
+ends_by_itself() {
+	! kill -USR1 "$job" 2>/dev/null
+}
+
+@test "SIGUSR1 does not prolong --drain-timeout" {
+	data source 1000
+	serve --no-passthrough --drain-timeout 2s source mnt
+	exec 7<mnt/source
+	kill -TERM "$job"
+	eventually ends_by_itself
+	finish 0
+	exec 7<&-
+}
+
 @test "after SIGKILL reads fail and it can be unmounted" {
 	data source 3000000
 	serve --no-passthrough source mnt
@@ -445,6 +459,61 @@ is_waiting() {
 	finish 143
 	grep -q 'stopped by signal 15' job.err
 	never mountpoint -q file
+}
+
+# begin_in_background ARGUMENTS: $job is the command that waits for its child, $child, which takes signals.
+begin_in_background() {
+	env --default-signal=INT,QUIT,TERM,HUP,USR1 "$USPLICE" mount --background "$@" 2>job.err 3>&- 9>&- &
+	job=$!
+	eventually has_child
+	child=$(pgrep -P "$job")
+	eventually takes_signals "$child"
+}
+
+has_child() {
+	pgrep -P "$job" >/dev/null
+}
+
+has_ended() {
+	! kill -0 "$1" 2>/dev/null
+}
+
+@test "nothing is left of a command in the background that ends before it is mounted" {
+	local signo
+	hold
+	for signo in 2 9; do
+		begin_in_background held file
+		kill "-$signo" "$job"
+		finish $((128 + signo))
+		eventually has_ended "$child"
+		never mountpoint -q file
+	done
+}
+
+@test "what is mounted after its command has gone is unmounted at once" {
+	hold
+	env --default-signal=USR1 --ignore-signal=TERM "$USPLICE" mount --background held file 2>job.err 3>&- 9>&- &
+	job=$!
+	eventually has_child
+	child=$(pgrep -P "$job")
+	eventually takes_signals "$child"
+	kill -KILL "$job"
+	finish 137
+	kill -0 "$child"
+	exec 9>&-
+	eventually has_ended "$child"
+	never mountpoint -q file
+}
+
+@test "a signal to the child in the background is told by the command" {
+	local signo
+	hold
+	for signo in 15 1 9; do
+		begin_in_background held file
+		kill "-$signo" "$child"
+		finish $((128 + signo))
+		never mountpoint -q file
+	done
 }
 
 @test "two mounts of one source, and a mount of what a mount shows" {
