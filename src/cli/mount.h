@@ -36,6 +36,7 @@ struct mount_item {
 	char *name_there;
 	bool is_lazy;
 	bool decrypts, decompresses;
+	struct digest_list *digests; /* of its own, which the file of digests has; NULL: none */
 };
 
 struct mount_items {
@@ -45,12 +46,19 @@ struct mount_items {
 	unsigned nr_folders;
 };
 
-/* List what the sources are. An exit code; the error has been said. */
+/* List what the sources are, and read the file of digests. An exit code; the error has been said. */
 int mount_list(const struct mount_request *request, struct mount_items *ret_items);
 void mount_unlist(struct mount_items *items);
 
 /* Open an item, with its stages: the open hook of a struct usp_mount_source. */
 int mount_item_open(void *item, struct usp_file **ret_file, const char **ret_why);
+
+/*
+ * Hold the spool and the file with digests of blocks, which are opened later: their paths become those of descriptors
+ * that stay open, because a mount may hide them, and the folder is another one in the background. An exit code; the
+ * error has been said.
+ */
+int mount_hold_paths(struct mount_request *request);
 
 /* Mount, and serve until it is unmounted. An exit code. */
 int mount_main(struct mount_request *request);

@@ -98,7 +98,8 @@ static char *items_path_spec(const char *folder, const char *name)
 		if (*folder == ',')
 			*to++ = '\\';
 	}
-	*to++ = '/';
+	if (to == spec || to[-1] != '/')
+		*to++ = '/';
 	for (; *name != '\0'; *to++ = *name++) {
 		if (*name == ',')
 			*to++ = '\\';
@@ -175,15 +176,14 @@ static int items_list_folder(struct mount_items *items, const struct mount_reque
 
 static int items_add_folder(struct mount_items *items, const struct mount_request *request, const char *path)
 {
-	char whole[PATH_MAX];
-	DIR *folder = realpath(path, whole) ? opendir(whole) : NULL;
-	int fd = folder ? items_keep_folder(items, whole) : -errno, code;
+	DIR *folder = opendir(path);
+	int fd = folder ? items_keep_folder(items, path) : -errno, code;
 
 	if (fd < 0) {
 		message_say("source %s: %s", path, strerror(-fd));
 		code = CLI_SOURCE;
 	} else {
-		code = items_list_folder(items, request, whole, fd, folder);
+		code = items_list_folder(items, request, path, fd, folder);
 	}
 	if (folder)
 		closedir(folder);
@@ -240,6 +240,42 @@ static int items_check_names(const struct mount_items *items)
 	return CLI_DONE;
 }
 
+/* Give each item the digests that were found for it. An exit code. */
+static int items_take_digests(struct mount_items *items, const struct sums_want *wants)
+{
+	for (unsigned i = 0; i < items->nr; i++) {
+		struct mount_item *item = items->items[i];
+
+		if (wants[i].nr_entries == 0)
+			continue;
+		item->digests = malloc(sizeof(*item->digests));
+		if (!item->digests)
+			return items_no_memory();
+		*item->digests = wants[i].list;
+	}
+	return CLI_DONE;
+}
+
+/* Read the file of digests: once, because it may be a pipe, and before the mount, which may hide it. */
+static int items_find_digests(struct mount_items *items, const struct mount_request *request)
+{
+	struct sums_want *wants = calloc(items->nr, sizeof(*wants));
+	int code = wants ? CLI_DONE : items_no_memory();
+
+	for (unsigned i = 0; i < items->nr && code == CLI_DONE; i++) {
+		wants[i] = (struct sums_want){.name = sums_name(items->items[i]->spec), .list = request->digests};
+		code = wants[i].name ? CLI_DONE : items_no_memory();
+	}
+	if (code == CLI_DONE)
+		code = sums_find_each(request->verify_file, wants, items->nr);
+	if (code == CLI_DONE)
+		code = items_take_digests(items, wants);
+	for (unsigned i = 0; wants && i < items->nr; i++)
+		free(wants[i].name);
+	free(wants);
+	return code;
+}
+
 int mount_list(const struct mount_request *request, struct mount_items *ret_items)
 {
 	unsigned i;
@@ -250,7 +286,8 @@ int mount_list(const struct mount_request *request, struct mount_items *ret_item
 	if (code != CLI_DONE || ret_items->nr == 0)
 		return code;
 	qsort(ret_items->items, ret_items->nr, sizeof(struct mount_item *), items_compare);
-	return items_check_names(ret_items);
+	code = items_check_names(ret_items);
+	return code == CLI_DONE && request->verify_file ? items_find_digests(ret_items, request) : code;
 }
 
 void mount_unlist(struct mount_items *items)
@@ -261,6 +298,7 @@ void mount_unlist(struct mount_items *items)
 		free(items->items[i]->spec);
 		free(items->items[i]->name);
 		free(items->items[i]->name_there);
+		free(items->items[i]->digests);
 		free(items->items[i]);
 	}
 	for (i = 0; i < items->nr_folders; i++)
@@ -268,6 +306,33 @@ void mount_unlist(struct mount_items *items)
 	free(items->folder_fds);
 	free(items->items);
 	*items = (struct mount_items){.items = NULL};
+}
+
+/* --- Paths that are opened later -------------------------------------------------------------------------------- */
+
+/* Hold what is at a path, which becomes that of its descriptor. Both last as long as the process. An exit code. */
+static int items_hold(const char **path, const char *option, int flags)
+{
+	int fd = *path ? open(*path, O_PATH | O_CLOEXEC | flags) : -1;
+	char *held;
+
+	if (!*path)
+		return CLI_DONE;
+	if (fd < 0) {
+		message_say("%s %s: %s", option, *path, strerror(errno));
+		return CLI_USAGE;
+	}
+	if (asprintf(&held, "/proc/self/fd/%d", fd) < 0)
+		return items_no_memory();
+	*path = held;
+	return CLI_DONE;
+}
+
+int mount_hold_paths(struct mount_request *request)
+{
+	int code = items_hold(&request->spool, "--spool", O_DIRECTORY);
+
+	return code == CLI_DONE ? items_hold(&request->verify_blocks, "--verify-blocks", 0) : code;
 }
 
 /* --- Opening ---------------------------------------------------------------------------------------------- */
@@ -287,23 +352,16 @@ static int item_put_blocks(struct usp_file **file, const char *path, const char 
 /* Put the digests over a file. Of a list each source has its own. */
 static int item_put_digests(const struct mount_item *item, struct usp_file **file, const char **ret_why)
 {
-	struct digest_list digests = item->request->digests;
+	const struct digest_list *digests = item->request->verify_file ? item->digests : &item->request->digests;
 	char spec[DIGEST_SPEC_MAX];
-	char *name;
-	int code = CLI_DONE;
 
-	if (item->request->verify_file) {
-		name = sums_name(item->spec);
-		code = sums_find(item->request->verify_file, name ? name : item->spec, &digests);
-		free(name);
-	}
-	if (code != CLI_DONE) {
+	if (!digests) {
 		*ret_why = "the file of digests has none for it";
 		return -EBADMSG;
 	}
-	if (digests.nr == 0)
+	if (digests->nr == 0)
 		return 0;
-	digest_list_spec(&digests, spec);
+	digest_list_spec(digests, spec);
 	return stages_put(file, spec, -1, ret_why);
 }
 

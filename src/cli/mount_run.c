@@ -380,6 +380,8 @@ int mount_main(struct mount_request *request)
 	code = mount_list(request, &run.items);
 
 	if (code == CLI_DONE)
+		code = mount_hold_paths(request);
+	if (code == CLI_DONE)
 		code = stages_read_secrets(&request->stages);
 	if (code != CLI_DONE) {
 		mount_unlist(&run.items);

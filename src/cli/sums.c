@@ -156,20 +156,33 @@ static const char *sums_without_dot(const char *name)
 
 /* What is looked for, and what was found. */
 struct sums_search {
-	const char *path, *name;
-	struct digest_list list;
-	unsigned nr_entries; /* of that name */
-	const char *why;     /* the first contradiction */
+	struct sums_want *want;
+	struct digest_list before; /* what its list had at first */
+	bool is_exact;		   /* an entry of the whole name was found: no other counts */
+	const char *why;	   /* the first contradiction */
 };
+
+static bool sums_is_same(const char *a, const char *b)
+{
+	return strcmp(sums_without_dot(a), sums_without_dot(b)) == 0;
+}
 
 static void sums_take(struct sums_search *search, const struct sums_entry *entry)
 {
-	const char *why;
+	struct sums_want *want = search->want;
+	const char *slash = strrchr(want->name, '/'), *why;
+	bool is_exact = sums_is_same(entry->name, want->name);
 
-	if (strcmp(sums_without_dot(entry->name), sums_without_dot(search->name)) != 0 || !entry->algorithm)
+	if (!entry->algorithm || (!is_exact && (search->is_exact || !slash || !sums_is_same(entry->name, slash + 1))))
 		return;
-	search->nr_entries++;
-	why = digest_list_add(&search->list, entry->algorithm, strlen(entry->algorithm), entry->hex, entry->hex_len,
+	if (is_exact && !search->is_exact) {
+		search->is_exact = true;
+		search->why = NULL;
+		want->list = search->before;
+		want->nr_entries = 0;
+	}
+	want->nr_entries++;
+	why = digest_list_add(&want->list, entry->algorithm, strlen(entry->algorithm), entry->hex, entry->hex_len,
 			      false);
 	search->why = search->why ? search->why : why;
 }
@@ -195,7 +208,7 @@ static bool sums_read_line(FILE *file, char line[SUMS_LINE_MAX])
 }
 
 /* Look through the file once, for each search: it may be a pipe. 0 or -errno. */
-static int sums_search_all(FILE *file, struct sums_search *searches, unsigned nr_searches)
+static int sums_search_all(FILE *file, const char *path, struct sums_search *searches, unsigned nr_searches)
 {
 	char line[SUMS_LINE_MAX];
 	unsigned i;
@@ -203,26 +216,12 @@ static int sums_search_all(FILE *file, struct sums_search *searches, unsigned nr
 	while (sums_read_line(file, line)) {
 		struct sums_entry entry;
 
-		if (!sums_parse(line, searches[0].path, &entry))
+		if (!sums_parse(line, path, &entry))
 			continue;
 		for (i = 0; i < nr_searches; i++)
 			sums_take(&searches[i], &entry);
 	}
 	return ferror(file) ? -errno : 0;
-}
-
-/* Say what is wrong with what was found: an exit code. */
-static int sums_judge(const struct sums_search *search, int error)
-{
-	if (error < 0)
-		message_say("--verify-file %s: %s", search->path, strerror(-error));
-	else if (search->nr_entries == 0)
-		message_say("--verify-file %s: has no digest of %s that is known", search->path, search->name);
-	else if (search->why)
-		message_say("--verify-file %s: what it says of %s %s", search->path, search->name, search->why);
-	else
-		return CLI_DONE;
-	return CLI_USAGE;
 }
 
 char *sums_name(const char *text)
@@ -239,24 +238,51 @@ char *sums_name(const char *text)
 	return name;
 }
 
+static int sums_refuse(const char *path, int error)
+{
+	message_say("--verify-file %s: %s", path, strerror(-error));
+	return CLI_USAGE;
+}
+
+int sums_find_each(const char *path, struct sums_want *wants, unsigned nr_wants)
+{
+	struct sums_search *searches = calloc(nr_wants + 1, sizeof(*searches));
+	FILE *file = searches ? fopen(path, "re") : NULL;
+	int error = file ? 0 : searches ? -errno : -ENOMEM, code = CLI_DONE;
+	unsigned i;
+
+	for (i = 0; file && i < nr_wants; i++) {
+		searches[i].want = &wants[i];
+		searches[i].before = wants[i].list;
+		wants[i].nr_entries = 0;
+	}
+	if (file) {
+		error = sums_search_all(file, path, searches, nr_wants);
+		fclose(file);
+	}
+	if (error < 0)
+		code = sums_refuse(path, error);
+	for (i = 0; code == CLI_DONE && i < nr_wants; i++) {
+		if (searches[i].why) {
+			message_say("--verify-file %s: what it says of %s %s", path, wants[i].name, searches[i].why);
+			code = CLI_USAGE;
+		}
+	}
+	free(searches);
+	return code;
+}
+
 int sums_find(const char *path, const char *name, struct digest_list *list)
 {
-	const char *slash = strrchr(name, '/');
-	struct sums_search searches[] = {{.path = path, .name = name, .list = *list},
-					 {.path = path, .name = slash ? slash + 1 : name, .list = *list}};
-	const struct sums_search *found;
-	FILE *file = fopen(path, "re");
-	int error;
+	struct sums_want want = {.name = strdup(name), .list = *list};
+	int code = want.name ? sums_find_each(path, &want, 1) : sums_refuse(path, -ENOMEM);
 
-	if (!file) {
-		message_say("--verify-file %s: %s", path, strerror(errno));
-		return CLI_USAGE;
+	if (code == CLI_DONE && want.nr_entries == 0) {
+		message_say("--verify-file %s: has no digest of %s that is known", path, name);
+		code = CLI_USAGE;
 	}
-	error = sums_search_all(file, searches, 2);
-	fclose(file);
-	found = &searches[searches[0].nr_entries == 0];
-	if (sums_judge(found, error) != CLI_DONE)
-		return CLI_USAGE;
-	*list = found->list;
-	return CLI_DONE;
+	if (code == CLI_DONE)
+		*list = want.list;
+	free(want.name);
+	return code;
 }

@@ -5,17 +5,26 @@
 
 #include "digest_list.h"
 
-/*
- * Find in the file of digests those of a source, whose name is as the user gave it, and add them to the
- * list. An entry of that name counts, else one of its last component. An exit code; the error has been
- * said.
- */
+/* A source whose digests are looked for, by its name as the user gave it. They are added to the list. */
+struct sums_want {
+	char *name;
+	struct digest_list list;
+	unsigned nr_entries; /* that the file has for it */
+};
+
 /*
  * Return the name that a file of digests has for a source: its path without options, also that of what a cache is
  * over; else the spec itself. The caller frees it. NULL without memory.
  */
 char *sums_name(const char *spec);
 
+/*
+ * Find in the file of digests those of sources, and add them to their lists. An entry of that name counts, else one of
+ * its last component. Reads the file once. An exit code; the error has been said. That there is none is no error.
+ */
+int sums_find_each(const char *path, struct sums_want *wants, unsigned nr_wants);
+
+/* The same for one source, which must have a digest. */
 int sums_find(const char *path, const char *name, struct digest_list *list);
 
 /*

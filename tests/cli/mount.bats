@@ -219,6 +219,66 @@ needs() {
 	[ -z "$(cat file)" ]
 }
 
+@test "in the background too, files of digests and the spool are where the command line says" {
+	needs digests sha256
+	needs formats gzip
+	mkdir folder spool
+	data folder/one 1000
+	data folder/two 1000
+	data folder/none 1000
+	sha256sum folder/one folder/two >SUMS
+	show --verify-file SUMS folder mnt
+	exits 0
+	same folder/one mnt/one
+	same folder/two mnt/two
+	never cat mnt/none
+	"$USPLICE" mount --status mnt | grep 'none: .*(the file of digests has none for it)'
+	umount mnt
+	show --verify-file <(sha256sum folder/*) folder mnt # a pipe, which can be read once
+	exits 0
+	same folder/one mnt/one
+	same folder/two mnt/two
+	umount mnt
+	cp SUMS mnt
+	show --verify-file mnt/SUMS folder mnt # which the mount hides
+	exits 0
+	same folder/one mnt/one
+	umount mnt
+	data plain 3000000
+	show --verify-file SUMS plain mnt
+	exits 3
+	says "source plain: the file of digests has none for it"
+	"$USPLICE" copy --compress gzip plain folder/plain.gz
+	show --budget 1M --spool spool --decompress folder mnt
+	exits 0
+	same plain mnt/plain
+	umount mnt
+	mkdir mnt/spool
+	show --budget 1M --spool mnt/spool --decompress folder mnt
+	exits 0
+	same plain mnt/plain
+	umount mnt
+	mkdir blocks
+	cp plain blocks/plain
+	"$USPLICE" copy --write-blocks plain.blocks plain copy
+	show --verify-blocks plain.blocks blocks mnt
+	exits 0
+	same plain mnt/plain
+}
+
+@test "what the options name and is not there is said at once" {
+	mkdir folder
+	data folder/one 1000
+	for option in --verify-file --verify-blocks --spool; do
+		for source in folder folder/one; do
+			show $option missing $source mnt
+			exits 2
+			[ "$stderr" = "usplice: $option missing: No such file or directory" ]
+		done
+	done
+	never mountpoint -q mnt
+}
+
 @test "small copies take no more of the budget than their pages" {
 	needs formats gzip
 	mkdir packed
