@@ -6,6 +6,7 @@
  * mounted, or for its exit code. Until then the child is of the same session, and ends with the command.
  */
 #include "cli.h"
+#include "descriptor_limit.h"
 #include "mount.h"
 #include "progress.h"
 #include "service.h"
@@ -377,6 +378,7 @@ int mount_main(struct mount_request *request)
 
 	run.request = request;
 	run.news_fd = -1;
+	descriptor_limit_raise(); /* each file that is open takes at least one */
 	code = mount_list(request, &run.items);
 
 	if (code == CLI_DONE)

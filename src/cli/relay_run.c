@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* relay_run - set a relay up as the command line says, and run it. */
 #include "cli.h"
+#include "descriptor_limit.h"
 #include "relay.h"
 #include "relay_log.h"
 #include "service.h"
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -90,17 +90,6 @@ static void run_say_addresses(struct usp_relay *relay)
 }
 
 /* --- The run ----------------------------------------------------------------------------------------------- */
-
-/* Raise the limit of descriptors as far as allowed: each connection takes two, and more for pipes. */
-static void run_raise_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
 
 static int run_failed(int error)
 {
@@ -229,7 +218,7 @@ int relay_main(const struct relay_request *request)
 	if (error < 0)
 		return run_cannot_begin(request, error);
 	exit_code = run_accept_proxy(relay, request);
-	run_raise_limit();
+	descriptor_limit_raise(); /* each connection takes two, and more for pipes */
 	if (exit_code == CLI_DONE)
 		exit_code = run_load_targets(relay, request);
 	if (exit_code == CLI_DONE)

@@ -576,6 +576,18 @@ has_ended() {
 	done
 }
 
+@test "a directory may have more files than the soft limit of descriptors" {
+	mkdir many
+	for i in {1..150}; do
+		echo "$i" >"many/$i"
+	done
+	(
+		ulimit -Sn 64
+		"$USPLICE" mount --background many mnt 3>&-
+	)
+	cat mnt/* | same <(cat many/*) -
+}
+
 @test "two mounts of one source, and a mount of what a mount shows" {
 	data source 1000000
 	mkdir other
