@@ -171,7 +171,10 @@ void mount_read_cancel(struct usp_mount *mount);
 /* Close what programs have open, when there is no connection to them any more. */
 void mount_ops_fini(struct usp_mount *mount);
 
-/* Describe the mount, as text or as JSON: the length, of which at most len bytes were written. */
+/*
+ * Describe the mount, as text or as JSON: the length. len is 1024 at least. Sources for which there is no room are left
+ * out, and counted.
+ */
 size_t mount_status_text(struct usp_mount *mount, bool is_json, char *ret_text, size_t len);
 
 extern const struct fuse_lowlevel_ops mount_ops;

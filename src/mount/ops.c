@@ -15,9 +15,9 @@
 #define FOPEN_PASSTHROUGH (1 << 7)
 #endif
 
-#define OPS_FOR_EVER_S 1e9 /* what cannot change */
-#define OPS_SHORTLY_S 1.0  /* how long the kernel believes in the size of what may change */
-#define OPS_STATUS_MAX ((size_t)64 << 10)
+#define OPS_FOR_EVER_S 1e9		  /* what cannot change */
+#define OPS_SHORTLY_S 1.0		  /* how long the kernel believes in the size of what may change */
+#define OPS_STATUS_MAX ((size_t)64 << 10) /* no attribute is longer: XATTR_SIZE_MAX */
 
 /* fuse_open_out of a kernel that knows passthrough: what was padding is the number of the file. */
 struct ops_open_out {
@@ -286,7 +286,7 @@ static void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	status_len = usp_min(mount_status_text(ops_mount(req), is_json, text, OPS_STATUS_MAX), OPS_STATUS_MAX);
+	status_len = mount_status_text(ops_mount(req), is_json, text, OPS_STATUS_MAX);
 	if (len == 0)
 		fuse_reply_xattr(req, OPS_STATUS_MAX); /* it may be longer the next time */
 	else if (len < status_len)

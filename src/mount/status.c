@@ -53,6 +53,8 @@ int usp_mount_source_status(struct usp_mount *mount, unsigned index, struct usp_
 	return 0;
 }
 
+#define STATUS_END_MAX 256 /* what stands behind the sources */
+
 /* --- As text ---------------------------------------------------------------------------------------------- */
 
 struct status_text {
@@ -106,54 +108,88 @@ static const char *const way_sentences[] = {
 	[USP_MOUNT_PASSTHROUGH] = "read by the kernel itself (passthrough)",
 };
 
-static void text_add_source(struct status_text *out, const struct usp_mount_source_status *source, bool is_json)
+/* Return why a source failed, or NULL. */
+static const char *source_why(const struct usp_mount_source_status *source)
 {
-	if (!is_json) {
-		text_add_name(out, source->name, false);
-		text_add(out, ": %s", way_sentences[source->way]);
-		if (source->bytes >= 0)
-			text_add(out, "; %" PRId64 " bytes", source->bytes);
-		text_add(out, "; %" PRIu64 " reads of %" PRIu64 " bytes", source->nr_reads, source->copied);
-		if (source->nr_errors)
-			text_add(out, ", %" PRIu64 " failed", source->nr_errors);
-		if (source->why)
-			text_add(out, " (%s)", source->why);
-		text_add(out, "\n");
-		return;
-	}
-	text_add(out, "{\"name\":\"");
+	return source->why ? source->why : source->error ? strerror(-source->error) : NULL;
+}
+
+static void text_add_line(struct status_text *out, const struct usp_mount_source_status *source)
+{
+	const char *why = source_why(source);
+
+	text_add_name(out, source->name, false);
+	text_add(out, ": %s", way_sentences[source->way]);
+	if (source->bytes >= 0)
+		text_add(out, "; %" PRId64 " bytes", source->bytes);
+	text_add(out, "; %" PRIu64 " reads of %" PRIu64 " bytes", source->nr_reads, source->copied);
+	if (source->nr_errors)
+		text_add(out, ", %" PRIu64 " failed", source->nr_errors);
+	if (why)
+		text_add(out, " (%s)", why);
+	text_add(out, "\n");
+}
+
+static void text_add_object(struct status_text *out, const struct usp_mount_source_status *source, bool is_first)
+{
+	const char *why = source_why(source);
+
+	text_add(out, "%s{\"name\":\"", is_first ? "" : ",");
 	text_add_name(out, source->name, true);
 	text_add(out,
-		 "\",\"way\":\"%s\",\"bytes\":%" PRId64 ",\"is_copy\":%s,\"error\":%d,\"reads\":%" PRIu64
-		 ",\"copied\":%" PRIu64 ",\"errors\":%" PRIu64 "}",
-		 way_names[source->way], source->bytes, source->is_copy ? "true" : "false", -source->error,
-		 source->nr_reads, source->copied, source->nr_errors);
+		 "\",\"way\":\"%s\",\"bytes\":%" PRId64 ",\"is_copy\":%s,\"error\":%d,\"why\":", way_names[source->way],
+		 source->bytes, source->is_copy ? "true" : "false", -source->error);
+	if (why) {
+		text_add(out, "\"");
+		text_add_name(out, why, true);
+		text_add(out, "\"");
+	} else {
+		text_add(out, "null");
+	}
+	text_add(out, ",\"reads\":%" PRIu64 ",\"copied\":%" PRIu64 ",\"errors\":%" PRIu64 "}", source->nr_reads,
+		 source->copied, source->nr_errors);
+}
+
+/* Add the sources for which there is room: how many. */
+static unsigned text_add_sources(struct status_text *out, struct usp_mount *mount, bool is_json)
+{
+	for (unsigned i = 0; i < mount->nr_nodes; i++) {
+		struct usp_mount_source_status source = {.size = sizeof(source)};
+		size_t len = out->len;
+
+		usp_mount_source_status(mount, i, &source);
+		if (is_json)
+			text_add_object(out, &source, i == 0);
+		else
+			text_add_line(out, &source);
+		if (out->len + STATUS_END_MAX > out->room) {
+			out->len = len;
+			return i;
+		}
+	}
+	return mount->nr_nodes;
 }
 
 size_t mount_status_text(struct usp_mount *mount, bool is_json, char *ret_text, size_t len)
 {
 	struct status_text out = {.text = ret_text, .room = len};
 	struct usp_mount_status status = {.size = sizeof(status)};
+	unsigned nr;
 
 	usp_mount_status(mount, &status);
 	if (is_json)
 		text_add(&out,
-			 "{\"open\":%u,\"waiting\":%u,\"passthrough\":%s,\"memory_of_copies\":%" PRIu64
+			 "{\"files\":%u,\"open\":%u,\"waiting\":%u,\"passthrough\":%s,\"memory_of_copies\":%" PRIu64
 			 ",\"budget\":%zu,\"sources\":[",
-			 status.nr_open, status.nr_waiting, status.has_passthrough ? "true" : "false",
-			 atomic_load(&mount->copies), mount->params.budget);
-	for (unsigned i = 0; i < mount->nr_nodes; i++) {
-		struct usp_mount_source_status source = {.size = sizeof(source)};
-
-		usp_mount_source_status(mount, i, &source);
-		if (is_json && i)
-			text_add(&out, ",");
-		text_add_source(&out, &source, is_json);
-	}
+			 status.nr_sources, status.nr_open, status.nr_waiting,
+			 status.has_passthrough ? "true" : "false", atomic_load(&mount->copies), mount->params.budget);
+	nr = text_add_sources(&out, mount, is_json);
 	if (is_json)
-		text_add(&out, "]}\n");
-	else
+		text_add(&out, "],\"truncated\":%s}\n", nr < mount->nr_nodes ? "true" : "false");
+	else if (nr < mount->nr_nodes)
+		text_add(&out, "and %u files more\n", mount->nr_nodes - nr);
+	if (!is_json)
 		text_add(&out, "%u open, %u requests wait, %s\n", status.nr_open, status.nr_waiting,
 			 status.has_passthrough ? "passthrough is possible" : "no passthrough");
-	return usp_min(out.len, len);
+	return out.len;
 }

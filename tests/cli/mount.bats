@@ -768,6 +768,42 @@ has_ended() {
 	same source mnt/source
 }
 
+@test "the status of more files than it has room for is marked, and whole" {
+	mkdir many
+	for i in {1000..2100}; do
+		: >"many/$(printf '%0100d' "$i")"
+	done
+	show many mnt
+	exits 0
+	[ "$(status_of mnt '"\(.truncated) \(.files) \(.sources | length > 200)"')" = "true 1101 true" ]
+	[ "$(status_of mnt '.sources[-1].way')" = closed ]
+	"$USPLICE" mount --status mnt >text
+	[ "$(tr -d '\0' <text | wc -c)" -eq "$(wc -c <text)" ]
+	left=$(sed -n 's/^and \([0-9]*\) files more$/\1/p' text)
+	[ "$(wc -l <text)" -eq $((1101 - left + 2)) ]
+	tail -n 1 text | grep -q '^0 open, 0 requests wait'
+	umount mnt
+	show file mnt
+	exits 0
+	[ "$(status_of mnt '"\(.truncated) \(.files)"')" = "false 1" ]
+}
+
+@test "the status tells why a file failed" {
+	needs formats gzip
+	small_disk 1M
+	mkdir folder
+	data plain 3000000
+	"$USPLICE" copy --compress gzip plain folder/plain.gz
+	show --budget 1M --spool small --decompress folder mnt
+	exits 0
+	run cat mnt/plain
+	[[ $output == *"No space left on device"* ]]
+	"$USPLICE" mount --status mnt | grep -q '^plain: it could not be opened; .* (No space left on device)$'
+	[ "$(status_of mnt '.sources[0].why')" = "No space left on device" ]
+	umount mnt
+	eventually umount small
+}
+
 @test "the service manager is told when it is mounted" {
 	data source 1000
 	python3 - "$PWD/notify" >news 3>&- <<-'PYTHON' &
