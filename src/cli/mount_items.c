@@ -283,7 +283,11 @@ int mount_list(const struct mount_request *request, struct mount_items *ret_item
 
 	for (i = 0; i < request->nr_sources && code == CLI_DONE; i++)
 		code = items_add_source(ret_items, request, request->sources[i]);
-	if (code != CLI_DONE || ret_items->nr == 0)
+	if (code == CLI_DONE && ret_items->nr == 0) {
+		message_say("source %s: the directory has no files to show", request->sources[0]);
+		return CLI_SOURCE;
+	}
+	if (code != CLI_DONE)
 		return code;
 	qsort(ret_items->items, ret_items->nr, sizeof(struct mount_item *), items_compare);
 	code = items_check_names(ret_items);

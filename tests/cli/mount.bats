@@ -734,6 +734,10 @@ has_ended() {
 	show source folder/source mnt
 	exits 2
 	says "would both be shown as 'source'"
+	mkdir -p empty/folder
+	show empty mnt
+	exits 3
+	says "source empty: the directory has no files to show"
 	show mnt
 	exits 2
 	says "a source and a mountpoint are needed"
