@@ -14,6 +14,11 @@
 #define MOUNT_BUDGET_MIN ((int64_t)1 << 20)
 #define MOUNT_HELPER_ARGS_MAX 64
 
+enum helper_error {
+	HELPER_FAILED = -1, /* too many options, or no memory */
+	HELPER_REMOUNTS = -2,
+};
+
 #define FIELD(member) offsetof(struct mount_request, member)
 
 static const char *mount_parse_threads(const char *value, void *field)
@@ -131,17 +136,16 @@ int cmd_mount(int argc, char **argv)
 static bool helper_is_general(const char *option)
 {
 	static const char *const names[] = {
-		"defaults",   "auto",	  "noauto",
-		"user",	      "users",	  "nouser",
-		"owner",      "group",	  "nofail",
-		"_netdev",    "ro",	  "rw",
-		"exec",	      "noexec",	  "suid",
-		"nosuid",     "dev",	  "nodev",
-		"atime",      "noatime",  "diratime",
-		"nodiratime", "relatime", "norelatime",
-		"sync",	      "async",	  "default_permissions",
+		"_netdev",	 "async",      "atime",	      "auto",	    "default_permissions",
+		"defaults",	 "dev",	       "diratime",    "dirsync",    "exec",
+		"group",	 "iversion",   "lazytime",    "loud",	    "mand",
+		"noatime",	 "noauto",     "nodev",	      "nodiratime", "noexec",
+		"nofail",	 "noiversion", "nolazytime",  "nomand",	    "norelatime",
+		"nostrictatime", "nosuid",     "nosymfollow", "nouser",	    "owner",
+		"relatime",	 "ro",	       "rw",	      "silent",	    "strictatime",
+		"suid",		 "symfollow",  "sync",	      "user",	    "users",
 	};
-	static const char *const prefixes[] = {"x-", "X-", "comment=", "fsname=", "subtype="};
+	static const char *const prefixes[] = {"x-", "X-", "comment=", "fsname=", "subtype=", "user="};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(names[i], option) == 0)
@@ -168,7 +172,7 @@ static char *helper_option(const char *option)
 	return made;
 }
 
-/* Add the options of a list with commas. A comma behind a backslash belongs to a value. */
+/* Add the options of a list with commas: how many there are, or HELPER_*. A comma behind a backslash belongs to a value. */
 static int helper_add(char *list, char **ret_argv, int nr)
 {
 	while (list) {
@@ -182,11 +186,13 @@ static int helper_add(char *list, char **ret_argv, int nr)
 		*to = '\0';
 		if (helper_is_general(option))
 			continue;
+		if (strcmp(option, "remount") == 0)
+			return HELPER_REMOUNTS;
 		if (nr >= MOUNT_HELPER_ARGS_MAX)
-			return -1;
+			return HELPER_FAILED;
 		ret_argv[nr] = helper_option(option);
 		if (!ret_argv[nr++])
-			return -1;
+			return HELPER_FAILED;
 	}
 	return nr;
 }
@@ -208,6 +214,8 @@ int cmd_mount_helper(int argc, char **argv)
 		else if (argv[i][0] != '-' || argv[i][1] == '\0')
 			operands[nr_operands++ % 2] = argv[i];
 	}
+	if (nr == HELPER_REMOUNTS)
+		return mount_usage("it cannot be remounted with other options: unmount it first");
 	if (nr < 0 || nr_operands != 2)
 		return mount_usage("mount(8) calls it with a source, a mountpoint and -o OPTIONS");
 	made[nr++] = ends;

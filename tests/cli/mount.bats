@@ -679,6 +679,15 @@ has_ended() {
 	same plain mnt/packed
 	grep -q "$PWD/mnt fuse.usplice .*allow_other" /proc/mounts
 	umount mnt
+	run --separate-stderr ./mount.fuse.usplice packed.zst mnt -o \
+		decompress,lazytime,strictatime,nostrictatime,silent,loud,dirsync,nosymfollow,nomand,iversion,user=nobody
+	exits 0
+	same plain mnt/packed
+	umount mnt
+	run --separate-stderr ./mount.fuse.usplice packed.zst mnt -o remount,ro
+	exits 2
+	says "it cannot be remounted with other options: unmount it first"
+	never mountpoint -q mnt
 	run --separate-stderr ./mount.fuse.usplice packed.zst mnt -o decompression
 	exits 2
 	says "did you mean --decompress?"
