@@ -14,6 +14,7 @@
 #include "splice/stack.h"
 
 #define AHEAD_RETRY_NS 1000000
+#define AHEAD_FOLIO_PIECES 8 /* least in a folio, so that little is left over at its end */
 
 static const char ahead_read_reason[] = "read into the memory of the buffer";
 
@@ -98,14 +99,31 @@ static ssize_t ahead_judge(struct usp_ahead *ahead, ssize_t ret)
 	return ret == -ENOMEM && has_some ? -ENOBUFS : ret;
 }
 
-/* Have room in open: 0 or -ENOMEM. */
-static int ahead_open_folio(struct usp_ahead *ahead)
+/*
+ * Return the least room for a read: a packet that does not fit would be cut, or refused. Nobody can see whether a pipe has
+ * packets (O_DIRECT), but they are no longer than a page. A sequence changes what it says.
+ */
+static size_t ahead_piece(const struct usp_ahead *ahead)
+{
+	const struct usp_file *below = ahead->file->below;
+
+	for (const struct usp_file *file = below; file; file = file->below) {
+		if (file->traits & USP_FILE_DATAGRAM)
+			return file->io_bytes;
+	}
+	return usp_file_has_pos(below) ? 1 : USP_PAGE;
+}
+
+/* Have room for so much in open: 0 or -ENOMEM. */
+static int ahead_open_folio(struct usp_ahead *ahead, size_t piece)
 {
 	struct usp_folio *used = NULL, *fresh;
 
-	if (ahead->open && ahead->filled < ahead->open->len)
+	if (ahead->open && ahead->open->len - ahead->filled >= piece)
 		return 0;
-	fresh = usp_pipe_reserve(ahead->front, 2) < 0 ? NULL : usp_folio_new(ahead->folio_len);
+	fresh = usp_pipe_reserve(ahead->front, 2) < 0
+			? NULL
+			: usp_folio_new(usp_max(ahead->folio_len, AHEAD_FOLIO_PIECES * piece));
 	if (!fresh)
 		return -ENOMEM;
 	usp_ahead_lock(ahead);
@@ -143,14 +161,16 @@ static ssize_t ahead_read_once(struct usp_ahead *ahead, size_t from, size_t len)
 /* Read from below until it has no more for now, or enough is there: bytes, 0 at the end, or -errno. */
 static ssize_t ahead_read(struct usp_ahead *ahead, size_t len)
 {
-	ssize_t ret = ahead_open_folio(ahead);
-	size_t done = 0;
+	size_t done = 0, piece = ahead_piece(ahead);
+	ssize_t ret = ahead_open_folio(ahead, piece);
 
 	if (ret < 0)
 		return ret;
-	len = usp_min(usp_min(len, ahead->take_len), ahead->open->len - ahead->filled);
-	while (done < len && (ret = ahead_read_once(ahead, ahead->filled + done, len - done)) > 0)
-		done += (size_t)ret;
+	len = usp_min(usp_min(len, usp_max(ahead->take_len, piece)), ahead->open->len - ahead->filled);
+	do {
+		ret = ahead_read_once(ahead, ahead->filled + done, len - done);
+		done += ret > 0 ? (size_t)ret : 0;
+	} while (ret > 0 && len - done >= piece);
 	ret = usp_file_progress(ahead->file->below, USP_READ, done, ret);
 	if (!done)
 		return ret;
@@ -168,8 +188,7 @@ static ssize_t ahead_pull(struct usp_ahead *ahead, size_t len)
 {
 	ssize_t ret = ahead_could_wait(ahead->file->below)
 			      ? -EAGAIN
-			      : usp_stack_pull(ahead->file, ahead->pulled, usp_min(len, ahead->pull_len),
-					       USP_SPLICE_NONBLOCK);
+			      : usp_stack_pull(ahead->file, ahead->pulled, len, USP_SPLICE_NONBLOCK);
 
 	if (ret <= 0)
 		return ret;
@@ -249,7 +268,7 @@ static ssize_t ahead_pack_actor(struct usp_pipe *pulled, struct usp_buf *buf, si
 /* Copy the first buf of pulled into open: bytes, or -errno. */
 static ssize_t ahead_pack(struct usp_ahead *ahead, size_t len)
 {
-	ssize_t ret = ahead_open_folio(ahead);
+	ssize_t ret = ahead_open_folio(ahead, 1);
 
 	if (ret < 0)
 		return ret;
@@ -383,8 +402,8 @@ static ssize_t ahead_be_full(struct usp_ahead *ahead)
 /* Take more from below: bytes, 0 at the end, or -errno. -EAGAIN if there is nothing, or it does not fit. */
 static ssize_t ahead_take_some(struct usp_ahead *ahead)
 {
+	size_t len, piece = ahead_piece(ahead), pull_len = usp_max(ahead->pull_len, piece);
 	bool is_direct = !ahead->spill.len, may_take;
-	size_t len;
 	ssize_t ret;
 
 	usp_ahead_lock(ahead);
@@ -395,12 +414,11 @@ static ssize_t ahead_take_some(struct usp_ahead *ahead)
 		return 0;
 	if (!may_take)
 		return -EAGAIN;
-	if (!ahead->packs && len < ahead->pull_len)
-		len = 0; /* a piece of a folio would take all of it */
-	is_direct = len;
-	if (!len && ahead->spill.file && !ahead->spill.is_closed)
-		len = usp_min(ahead->pull_len, ahead->spill.limit - ahead->spill.len);
-	if (!len)
+	is_direct = len >=
+		    (ahead->packs ? piece : pull_len); /* what is lent may be a part of a folio, and take all of it */
+	if (!is_direct)
+		len = ahead->spill.file && !ahead->spill.is_closed ? ahead->spill.limit - ahead->spill.len : 0;
+	if (len < piece)
 		return ahead_be_full(ahead);
 	if (ahead->has_length)
 		len = usp_min(len, (size_t)ahead->left);
@@ -409,7 +427,7 @@ static ssize_t ahead_take_some(struct usp_ahead *ahead)
 	else if (ahead->keeps)
 		return -EAGAIN; /* what is kept goes on first */
 	else
-		ret = is_direct && ahead->packs ? ahead_read(ahead, len) : ahead_pull(ahead, len);
+		ret = is_direct && ahead->packs ? ahead_read(ahead, len) : ahead_pull(ahead, usp_min(len, pull_len));
 	ahead->is_source = ret == -EAGAIN;
 	ret = ahead_judge(ahead, ret);
 	return ret == -ENOBUFS ? ahead_be_full(ahead) : ret;

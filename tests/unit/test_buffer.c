@@ -3,10 +3,12 @@
 #include "late.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <usplice/transform.h>
@@ -235,6 +237,71 @@ static void more_memory_than_there_is_is_refused(void **state)
 	assert_int_equal(usp_transform_open("buffer:1000T", end[0], NULL, &stage, &why), -ENOMEM);
 	assert_non_null(why);
 	close_pipe(end);
+}
+
+/* --- Packets ------------------------------------------------------------------------------------------------- */
+
+/* Two ends of something that keeps packets apart: a pipe, for type 0, or sockets. */
+static void open_packets(int type, int ret_fds[2])
+{
+	int room = 4 * MIB;
+
+	if (!type) {
+		assert_int_equal(pipe2(ret_fds, O_CLOEXEC | O_DIRECT | O_NONBLOCK), 0);
+		return;
+	}
+	assert_int_equal(socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret_fds), 0);
+	setsockopt(ret_fds[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+}
+
+/* Send as many packets as there is room for, len bytes each. */
+static void send_packets(int fd, size_t len, uint64_t *put)
+{
+	unsigned char bytes[60000];
+
+	do
+		pattern_fill(bytes, *put, len);
+	while (write(fd, bytes, len) == (ssize_t)len && (*put += len) < GOT_MAX);
+}
+
+static void packets_go_through(const char *spec, int type, size_t packet_len)
+{
+	struct usp_file *below, *stage;
+	ssize_t ret = -EAGAIN;
+	uint64_t put = 0;
+	size_t len = 0;
+	int fds[2];
+
+	open_packets(type, fds);
+	assert_int_equal(usp_open_fd(fds[0], USP_READ | USP_EXCLUSIVE, "packets", &below), 0);
+	stage = open_buffer(spec, below, -1);
+	begin(stage);
+	for (unsigned round = 0; ret == -EAGAIN && len < 3 * MIB; round++) {
+		send_packets(fds[1], packet_len, &put);
+		if (round % 4 == 3)
+			ret = read_some(stage, &len);
+		sched_yield();
+	}
+	assert_int_equal(ret, -EAGAIN);
+	assert_pattern(got, 0, len);
+	close(fds[1]);
+	drop(&stage);
+	drop(&below);
+}
+
+/* However full the buffer is, a packet has room, or waits. */
+static void packets_are_neither_cut_nor_refused(void **state)
+{
+	static const char *const specs[] = {"buffer:64k", "buffer:1M,start=100%", "buffer:300000",
+					    "buffer:64k,file-size=1M,file=.", "buffer:2M,file-size=1500000,file=."};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(specs); i++) {
+		packets_go_through(specs[i], 0, 3001);
+		packets_go_through(specs[i], SOCK_DGRAM, 1472);
+		packets_go_through(specs[i], SOCK_DGRAM, 60000);
+		packets_go_through(specs[i], SOCK_SEQPACKET, 16001);
+	}
 }
 
 /* --- The file ------------------------------------------------------------------------------------------------ */
@@ -531,6 +598,7 @@ int main(void)
 		CASE(short_reads_take_no_more_memory_than_their_bytes),
 		CASE(what_is_lent_goes_on_as_it_is_and_small_pieces_are_put_together),
 		CASE(more_memory_than_there_is_is_refused),
+		CASE(packets_are_neither_cut_nor_refused),
 		CASE(bytes_go_through_the_file_in_order),
 		CASE(a_file_that_cannot_grow_makes_the_buffer_smaller),
 		CASE(the_file_has_no_name),
