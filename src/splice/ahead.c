@@ -150,8 +150,8 @@ static ssize_t ahead_read_once(struct usp_ahead *ahead, size_t from, size_t len)
 	struct usp_file *below = ahead->file->below;
 	const struct iovec iov = {.iov_base = ahead->open->base + from, .iov_len = len};
 	const struct usp_iter to = {.iov = &iov, .nr_segs = 1, .count = len};
-	ssize_t ret = ahead_could_wait(below) ? -EAGAIN
-					      : usp_file_try_read_iter(below, &to, &below->pos, USP_SPLICE_NONBLOCK);
+	ssize_t ret =
+		ahead_could_wait(below) ? -EAGAIN : usp_file_try_read_iter(below, &to, ahead->pos, USP_SPLICE_NONBLOCK);
 
 	if (ret > 0)
 		usp_file_account(below, USP_READ, USP_COPIED, (size_t)ret, ahead_read_reason);
@@ -183,11 +183,24 @@ static ssize_t ahead_read(struct usp_ahead *ahead, size_t len)
 
 /* --- By reference -------------------------------------------------------------------------------- */
 
+/* Pull from an offset of its own. */
+static ssize_t ahead_pull_own(struct usp_ahead *ahead, size_t len)
+{
+	ssize_t ret = usp_pipe_begin_write(ahead->pulled, USP_SPLICE_NONBLOCK);
+
+	if (ret < 0)
+		return ret;
+	ret = usp_file_splice_read(ahead->file->below, ahead->pos, ahead->pulled, len, USP_SPLICE_NONBLOCK);
+	usp_pipe_end_write(ahead->pulled);
+	return ret;
+}
+
 /* Pull bufs of the file below: bytes, 0 at the end, or -errno. */
 static ssize_t ahead_pull(struct usp_ahead *ahead, size_t len)
 {
-	ssize_t ret = ahead_could_wait(ahead->file->below)
-			      ? -EAGAIN
+	ssize_t ret = ahead_could_wait(ahead->file->below) ? -EAGAIN
+		      : ahead->pos == &ahead->own_pos
+			      ? ahead_pull_own(ahead, len)
 			      : usp_stack_pull(ahead->file, ahead->pulled, len, USP_SPLICE_NONBLOCK);
 
 	if (ret <= 0)
@@ -226,7 +239,7 @@ static ssize_t ahead_pull_kernel(struct usp_ahead *ahead, size_t len)
 
 	if (!ahead->keeps)
 		usp_pipe_begin_write(ahead->pulled, USP_SPLICE_NONBLOCK);
-	ret = usp_file_splice_read(below, &below->pos, ahead->pulled, usp_min(len, ahead->pull_len),
+	ret = usp_file_splice_read(below, ahead->pos, ahead->pulled, usp_min(len, ahead->pull_len),
 				   USP_SPLICE_NONBLOCK | USP_SPLICE_MORE);
 	if (ret == 0)
 		ret = usp_sock_end_error(below);

@@ -29,6 +29,7 @@ struct usp_ahead {
 	/* Up to here. */
 	struct usp_pipe *front;
 	struct usp_pipe *pulled; /* of the thread, down to seen */
+	int64_t *pos;		 /* where it reads what is below: the position of that, or own_pos */
 	bool packs;		 /* what is below copies, or needs its memory back: read it into open */
 	bool has_length;
 	int64_t left;	    /* bytes until the input ends, with has_length */
@@ -38,6 +39,8 @@ struct usp_ahead {
 	bool is_source; /* the last step waits for what is below */
 	unsigned seen;	/* nr_taken when the last step began */
 	size_t memory, folio_len, take_len, pull_len;
+	int64_t own_pos; /* ahead of an offset that others share; not for the caller while there is a thread */
+	int64_t offset;	 /* the one that others share, as the caller has moved it behind what it took */
 	size_t wake_len; /* room that is worth to wake the thread, once all was full */
 	pthread_t thread;
 	bool has_thread;

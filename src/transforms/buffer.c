@@ -68,6 +68,27 @@ static bool buffer_is_foreign(const struct usp_ahead *ahead)
 	return ahead->process != usp_own_nr();
 }
 
+/* Read ahead from where the shared offset is now, if there is one. Without a thread. */
+static void buffer_find_pos(struct usp_ahead *ahead)
+{
+	if (ahead->pos != &ahead->own_pos || ahead->level.bytes)
+		return;
+	ahead->offset = usp_file_seek(ahead->file->below, 0, SEEK_CUR);
+	ahead->own_pos = usp_max(ahead->offset, 0);
+}
+
+/*
+ * Move the shared offset behind what the caller took, so that another program finds the rest there, whatever happens to
+ * this one. Leave it alone once others have moved it.
+ */
+static void buffer_follow(struct usp_ahead *ahead, size_t len)
+{
+	struct usp_file *below = ahead->file->below;
+
+	if (ahead->pos == &ahead->own_pos && usp_file_seek(below, 0, SEEK_CUR) == ahead->offset)
+		ahead->offset = usp_file_seek(below, (int64_t)len, SEEK_CUR);
+}
+
 /* Have a thread, unless there is nothing left for it: 0, -ESTALE in a child, or -ENOMEM. */
 static int buffer_begin(struct usp_ahead *ahead)
 {
@@ -84,6 +105,7 @@ static int buffer_begin(struct usp_ahead *ahead)
 		return 0;
 	atomic_store(&ahead->must_quit, false);
 	usp_sys_eventfd_set(ahead->wake_fd, false);
+	buffer_find_pos(ahead);
 	if (usp_thread_start(&ahead->thread, usp_ahead_run, ahead) < 0)
 		return -ENOMEM; /* and not -EAGAIN: this will not change by waiting */
 	ahead->has_thread = true;
@@ -93,6 +115,7 @@ static int buffer_begin(struct usp_ahead *ahead)
 /* Note that the caller took bytes, and wake the thread if it may go on. */
 static void buffer_took(struct usp_ahead *ahead, size_t len)
 {
+	buffer_follow(ahead, len);
 	usp_ahead_lock(ahead);
 	usp_level_remove(&ahead->level, len);
 	if (!ahead->level.is_giving || usp_ahead_room(ahead) >= ahead->wake_len ||
@@ -335,7 +358,8 @@ static int buffer_release(struct usp_file *file)
 
 	usp_buffer_halt(file);
 	if (!buffer_is_foreign(ahead)) {
-		usp_file_unread(file->below, ahead->level.bytes);
+		if (ahead->pos == &file->below->pos)
+			usp_file_unread(file->below, ahead->level.bytes);
 		buffer_free(ahead);
 	}
 	file->priv = NULL;
@@ -365,6 +389,16 @@ static bool buffer_must_pack(const struct usp_file *below)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Tell whether to read ahead at positions, and leave the shared offset to the caller. Not through other files, nor of a
+ * sequence: these read where the offset is.
+ */
+static bool buffer_has_own_pos(const struct usp_file *below)
+{
+	return !below->below && below->traits & USP_FILE_SEEKABLE && usp_file_shares_pos(below, &below->pos) &&
+	       usp_file_size(below) >= 0;
 }
 
 static size_t buffer_round_down(size_t len)
@@ -535,6 +569,7 @@ static int buffer_open(const char *text, struct usp_file *below, const struct us
 		return ret;
 	}
 	ahead->file = *ret_file;
+	ahead->pos = buffer_has_own_pos(below) ? &ahead->own_pos : &below->pos;
 	ahead->packs = buffer_must_pack(below);
 	(*ret_file)->traits &= ~(USP_FILE_SEEKABLE | USP_FILE_SHARED);
 	(*ret_file)->traits |= USP_FILE_OBSERVES | (ahead->nr_kpipes ? USP_FILE_HOLDS : 0);

@@ -154,6 +154,22 @@ shows() {
 	same a rest
 }
 
+@test "a file as standard input stands where the sinks are, also after SIGKILL with a full buffer" {
+	mkfifo fifo
+	data a 6000000
+	exec {input}<a
+	"$USPLICE" copy --progress --format %f --interval 20ms --buffer 4M - fifo <&"$input" 2>job.err &
+	copy_pid=$!
+	exec {reader}<fifo # nobody reads from it
+	eventually grep -qE "buffer ([789][0-9]|100) %" job.err
+	kill -KILL "$copy_pid"
+	wait "$copy_pid" || true
+	cat <&"$input" >rest
+	[ "$(stat -c %s rest)" -ge $((6000000 - 2 * 1048576)) ] # the FIFO has 1 MiB
+	tail -c "$(stat -c %s rest)" a | cmp - rest
+	exec {input}<&- {reader}<&-
+}
+
 @test "signals end it, while it fills, and while the sink takes nothing" {
 	for pair in INT:130 TERM:143; do
 		rm -f b fifo

@@ -14,6 +14,7 @@
 #include <usplice/transform.h>
 
 #include "base/compiler.h"
+#include "transforms/buffer.h"
 
 #define KIB ((size_t)1024)
 #define MIB (KIB * KIB)
@@ -454,32 +455,94 @@ static void no_more_is_read_than_the_length_says(void **state)
 	drop(&below);
 }
 
-/* What was read ahead of a file whose offset others share goes back to them. */
-static void what_was_not_given_goes_back(void **state)
+/* A file of len bytes whose offset others share: the file, and their descriptor. */
+static struct usp_file *open_shared(size_t len, int *ret_twin)
 {
 	char path[] = "./buffer-XXXXXX";
-	unsigned char bytes[300000];
-	struct usp_file *below, *stage;
-	int fd = mkstemp(path), twin;
+	struct usp_file *file;
+	int fd = mkstemp(path);
 
-	(void)state;
 	unlink(path);
-	pattern_fill(bytes, 0, sizeof(bytes));
-	assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
+	write_pattern(fd, 0, len);
 	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-	twin = dup(fd);
-	assert_int_equal(usp_open_fd(fd, USP_READ, "shared", &below), 0);
-	stage = open_buffer("buffer:1M", below, -1);
-	for (size_t len = 0; len < 1000;) {
-		ssize_t ret = usp_read(stage, got + len, 1000 - len);
+	*ret_twin = dup(fd);
+	assert_int_equal(usp_open_fd(fd, USP_READ, "shared", &file), 0);
+	return file;
+}
+
+/* Read just so much. */
+static void read_all(struct usp_file *stage, size_t off, size_t len)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t ret = usp_read(stage, got + off + done, len - done);
 
 		assert_true(ret > 0);
-		len += (size_t)ret;
+		done += (size_t)ret;
 	}
-	await_bytes(stage, sizeof(bytes) - 1000);
+}
+
+/* What is read ahead of an offset that others share is not taken from them: they see it where the reader is. */
+static void a_shared_offset_follows_what_is_given(void **state)
+{
+	static const char *const specs[] = {"buffer:1M", "buffer:64k,file-size=1M,file=."};
+	struct usp_file *below, *stage;
+	int twin;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(specs); i++) {
+		below = open_shared(300000, &twin);
+		assert_int_equal(lseek(twin, 100, SEEK_SET), 100);
+		stage = open_buffer(specs[i], below, -1);
+		read_all(stage, 0, 1000);
+		await_bytes(stage, 300000 - 1100);
+		assert_int_equal(lseek(twin, 0, SEEK_CUR), 1100);
+		usp_buffer_halt(stage);
+		read_all(stage, 1000, 100000); /* a new thread goes on with what is there */
+		assert_int_equal(lseek(twin, 0, SEEK_CUR), 101100);
+		assert_pattern(got, 100, 101000);
+		drop(&stage);
+		assert_int_equal(lseek(twin, 0, SEEK_CUR), 101100);
+		close(twin);
+		drop(&below);
+	}
+}
+
+static void a_shared_offset_that_others_moved_is_left_alone(void **state)
+{
+	struct usp_file *below, *stage;
+	int twin;
+
+	(void)state;
+	below = open_shared(300000, &twin);
+	stage = open_buffer("buffer:1M", below, -1);
+	read_all(stage, 0, 1000);
+	assert_int_equal(lseek(twin, 7, SEEK_SET), 7);
+	read_all(stage, 1000, 1000);
+	assert_int_equal(lseek(twin, 0, SEEK_CUR), 7);
+	assert_pattern(got, 0, 2000);
+	drop(&stage);
+	assert_int_equal(lseek(twin, 0, SEEK_CUR), 7);
+	close(twin);
+	drop(&below);
+}
+
+/* A stage between them takes the bytes: what was not given goes back at the end. */
+static void what_was_not_given_goes_back(void **state)
+{
+	const struct usp_transform_params params = {.size = sizeof(params)};
+	struct usp_file *below, *digest, *stage;
+	int twin;
+
+	(void)state;
+	below = open_shared(300000, &twin);
+	assert_int_equal(usp_transform_open("digest:crc32c", usp_file_get(below), &params, &digest, NULL), 0);
+	stage = open_buffer("buffer:1M", digest, -1);
+	read_all(stage, 0, 1000);
+	await_bytes(stage, 300000 - 1000);
 	drop(&stage);
 	assert_int_equal(lseek(twin, 0, SEEK_CUR), 1000);
 	close(twin);
+	drop(&digest);
 	drop(&below);
 }
 
@@ -604,6 +667,8 @@ int main(void)
 		CASE(the_file_has_no_name),
 		CASE(an_error_comes_behind_all_bytes_before_it),
 		CASE(no_more_is_read_than_the_length_says),
+		CASE(a_shared_offset_follows_what_is_given),
+		CASE(a_shared_offset_that_others_moved_is_left_alone),
 		CASE(what_was_not_given_goes_back),
 		CASE(bytes_that_come_later_are_waited_for),
 		CASE(a_child_leaves_it_to_its_parent),
