@@ -27,6 +27,7 @@ struct report {
 	const char *lane;
 };
 
+/* What the buffer still has was taken from the source, too, and reaches no sink. */
 static struct report report_collect(const struct copy *copy)
 {
 	struct report report = {.status.size = sizeof(report.status), .total.size = sizeof(report.total)};
@@ -34,6 +35,8 @@ static struct report report_collect(const struct copy *copy)
 	if (!copy->pump)
 		return report;
 	usp_pump_status(copy->pump, &report.status);
+	report.status.bytes += copy_buffer_left(copy);
+	report.status.stranded += copy_buffer_left(copy);
 	usp_pump_total(copy->pump, &report.total);
 	report.lane = usp_pump_lane(copy->pump);
 	return report;
@@ -162,8 +165,7 @@ void report_put(FILE *out, const struct copy *copy)
 	}
 	putc(']', out);
 	copy_sources_json(out, copy);
-	fprintf(out,
-		",\"stranded\":%llu,\"digests\":", (unsigned long long)report.status.stranded + copy_buffer_left(copy));
+	fprintf(out, ",\"stranded\":%llu,\"digests\":", (unsigned long long)report.status.stranded);
 	copy_digest_json(out, copy);
 	fputs(",\"unreadable\":", out);
 	copy_rescue_json(out, copy);

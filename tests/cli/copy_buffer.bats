@@ -154,6 +154,21 @@ shows() {
 	same a rest
 }
 
+@test "the report counts what is left in the buffer as taken, and as stranded" {
+	[ "$(id -u)" -eq 0 ] || skip "needs root"
+	mkdir small
+	mount -t tmpfs -o size=1M none small || skip "cannot mount"
+	data a 9000000
+	for buffer in 64k 1M 8M; do
+		run --separate-stderr bash -c 'cat a | "$USPLICE" copy --report report --buffer "$0" - small/b' "$buffer"
+		[ "$status" -eq 4 ]
+		[ "$(jq .bytes report)" -eq "$(jq '.sinks[0].bytes + .stranded' report)" ]
+		[ "$(jq .bytes report)" -eq "$(jq '.hops[0] | .copied + .by_reference + .unknown' report)" ]
+		rm small/b
+	done
+	umount small
+}
+
 @test "a file as standard input stands where the sinks are, also after SIGKILL with a full buffer" {
 	mkfifo fifo
 	data a 6000000
