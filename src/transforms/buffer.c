@@ -556,6 +556,10 @@ static int buffer_open(const char *text, struct usp_file *below, const struct us
 		*ret_why = "there is not so much memory: a file can be a part of the buffer";
 		ret = -ENOMEM;
 	}
+	if (ret == 0 && !usp_thread_is_possible()) {
+		*ret_why = "there is no thread for the buffer: the user may have no more";
+		ret = -ENOMEM; /* and not -EAGAIN, as in buffer_begin */
+	}
 	if (ret == 0)
 		ret = buffer_new(&options, params, &ahead);
 	if (ret == 0 && options.file) {

@@ -111,6 +111,14 @@ without_threads() {
 	same a out/b
 }
 
+@test "a buffer needs a thread, and where there is none that is said, and nothing is changed" {
+	[ "$(id -u)" -eq 0 ] || skip "only root can be another user, whose limit of processes this is"
+	without_threads -q --buffer 1M mem:hello out/b
+	exits 1
+	says "usplice: --buffer 1M: there is no thread for the buffer: the user may have no more"
+	[ ! -e out/b ]
+}
+
 # start_without_threads ARGUMENTS: the same in the background, with the signals of a terminal's.
 start_without_threads() {
 	mkdir -p -m 777 out counts
