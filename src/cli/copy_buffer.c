@@ -131,7 +131,9 @@ static bool buffer_ask(const struct copy *copy, struct usp_buffer_status *ret_st
 
 static double buffer_percent(uint64_t bytes, const struct usp_buffer_status *status)
 {
-	return status->capacity > 0 ? (double)bytes * 100 / (double)status->capacity : 0;
+	if (bytes >= status->capacity) /* more for a moment, if the file became smaller */
+		return status->capacity > 0 ? 100 : 0;
+	return (double)bytes * 100 / (double)status->capacity;
 }
 
 unsigned long long copy_buffer_left(const struct copy *copy)

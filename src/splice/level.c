@@ -2,6 +2,8 @@
 /* level - how full a buffer is, and which of its two ends may go on. */
 #include "splice/level.h"
 
+#include "base/compiler.h"
+
 /* Return a share of the capacity, which may be more than 2^64 / 100. */
 static uint64_t level_share(uint64_t capacity, unsigned percent)
 {
@@ -25,8 +27,7 @@ void usp_level_init(struct usp_level *level, uint64_t capacity, const struct usp
 void usp_level_add(struct usp_level *level, uint64_t len)
 {
 	level->bytes += len;
-	if (level->bytes > level->most)
-		level->most = level->bytes;
+	level->most = usp_max(level->most, usp_min(level->bytes, level->capacity));
 	if (level->bytes >= level->start)
 		level->is_giving = true;
 }
@@ -62,5 +63,6 @@ void usp_level_end(struct usp_level *level)
 void usp_level_shrink(struct usp_level *level, uint64_t capacity)
 {
 	level_set_capacity(level, capacity);
+	level->most = usp_min(level->most, capacity);
 	level->is_giving |= level->bytes >= level->start;
 }

@@ -24,7 +24,7 @@ struct usp_level_marks {
 struct usp_level {
 	struct usp_level_marks marks;
 	uint64_t capacity, start, low, refill; /* bytes */
-	uint64_t bytes, most;		       /* now, and at most so far */
+	uint64_t bytes, most;		       /* now, and at most so far, up to the capacity */
 	uint64_t nr_empty;		       /* times that it ran empty, or fell to low, before the end */
 	uint64_t nr_full;		       /* times that nothing more fitted */
 	bool is_giving;			       /* the sink may take what is there */
@@ -50,7 +50,7 @@ void usp_level_fill_up(struct usp_level *level);
 /* Note that nothing more comes. */
 void usp_level_end(struct usp_level *level);
 
-/* Lower the capacity, because less fits than was said. The marks go with it. */
+/* Lower the capacity, because less fits than was said. The marks go with it. bytes may be above it until some are gone. */
 void usp_level_shrink(struct usp_level *level, uint64_t capacity);
 
 #endif

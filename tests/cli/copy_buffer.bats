@@ -127,6 +127,7 @@ shows() {
 	same a b
 	[ "$(grep -c "buffer-file small: No space left on device" job.err)" -eq 1 ]
 	[ "$(jq -r .buffer.file_error report)" = "No space left on device" ]
+	[ "$(jq .buffer.most report)" -le "$(jq .buffer.capacity report)" ]
 	umount small
 }
 

@@ -91,6 +91,11 @@ static void marks_go_with_the_capacity(void **state)
 	assert_true(level.is_giving);
 	assert_int_equal(level.low, 50);
 	assert_int_equal(level.refill, 300);
+	assert_int_equal(level.most, 250);
+	usp_level_shrink(&level, 200);
+	assert_int_equal(level.most, 200); /* no more than there is room for */
+	usp_level_add(&level, 1);
+	assert_int_equal(level.most, 200);
 	level = level_of(UINT64_MAX / 2, 100, 99, 100);
 	assert_int_equal(level.start, UINT64_MAX / 2);
 }
