@@ -10,7 +10,6 @@
 #include "copy_framed.h"
 #include "copy_progress.h"
 #include "copy_rescue.h"
-#include "copy_size.h"
 #include "copy_sources.h"
 #include "report.h"
 
@@ -389,6 +388,14 @@ static bool run_is_whole(const struct copy *copy, int result, const struct usp_p
 	return result == first_error;
 }
 
+/* Tell whether a run whose source has ended moved fewer bytes than --stop-at-size wants. bytes: of the pump. */
+static bool run_is_short(const struct copy *copy, uint64_t bytes)
+{
+	if (stages_encode(&copy->request->stages))
+		bytes = copy_digest_input(copy, bytes) - (uint64_t)copy->source_start;
+	return copy->wants_count && bytes < (uint64_t)copy->count;
+}
+
 static const char *run_short_text(const struct copy *copy)
 {
 	return copy->request->size >= 0 && copy->wants_count ? "it ended before all bytes of --size had come"
@@ -474,7 +481,7 @@ static int run_judge(struct copy *copy, int result)
 	if (run_is_refused_by_kernel(copy, &status))
 		return run_refused_by_kernel(copy);
 	is_whole = run_is_whole(copy, result, &status);
-	if (is_whole && copy_size_is_short(copy, status.bytes)) {
+	if (is_whole && run_is_short(copy, status.bytes)) {
 		status.source_error = -ENODATA;
 		is_whole = false;
 	}

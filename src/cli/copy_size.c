@@ -3,7 +3,6 @@
 #include "copy_size.h"
 #include "cli.h"
 #include "copy.h"
-#include "copy_digest.h"
 #include "copy_sources.h"
 
 #include <errno.h>
@@ -97,15 +96,6 @@ void copy_size_stop(struct copy *copy)
 		copy->count = size;
 		copy->wants_count = true;
 	}
-}
-
-bool copy_size_is_short(const struct copy *copy, uint64_t bytes)
-{
-	uint64_t moved = stages_encode(&copy->request->stages)
-				 ? copy_digest_input(copy, bytes) - (uint64_t)copy->source_start
-				 : bytes;
-
-	return copy->wants_count && moved < (uint64_t)copy->count;
 }
 
 /* --- Room for it ---------------------------------------------------------------------------------------- */

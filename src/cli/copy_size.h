@@ -3,7 +3,6 @@
 #ifndef USP_CLI_COPY_SIZE_H
 #define USP_CLI_COPY_SIZE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct copy;
@@ -17,9 +16,6 @@ int copy_size_check_source(const struct copy *copy);
 
 /* Limit copy->count to what the source has now, with --stop-at-size. The source stands where the copy begins. */
 void copy_size_stop(struct copy *copy);
-
-/* Tell whether a run whose source has ended moved fewer bytes than --stop-at-size wants. bytes: of the pump. */
-bool copy_size_is_short(const struct copy *copy, uint64_t bytes);
 
 /*
  * Refuse a block device that is smaller than what would come, where both are known. With --on-error continue it is
