@@ -43,7 +43,8 @@ struct usp_mount_source {
 	const char *name; /* of the file in the directory */
 	/*
 	 * Open it for reading: 0, or -errno and in *ret_why a static sentence or NULL. The mount owns the file. Called
-	 * once if it succeeds, in a thread of its own if is_lazy. May block.
+	 * once if it succeeds, in a thread of its own if is_lazy. May block. A lazy one must not look at paths at the
+	 * mountpoint or below it: it would wait for itself.
 	 */
 	int (*open)(void *arg, struct usp_file **ret_file, const char **ret_why);
 	void *arg;
