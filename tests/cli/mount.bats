@@ -784,7 +784,8 @@ has_ended() {
 @test "the status of more files than it has room for is marked, and whole" {
 	mkdir many
 	for i in {1000..2100}; do
-		: >"many/$(printf '%0100d' "$i")"
+		printf -v name '%0100d' "$i"
+		: >"many/$name"
 	done
 	show many mnt
 	exits 0
