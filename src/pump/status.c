@@ -218,6 +218,8 @@ const char *usp_pump_lane(const struct usp_pump *pump)
 {
 	bool is_kernel = usp_pump_source_lane(pump), is_mixed = false;
 
+	for (unsigned i = pump->plan.giver + 1; pump->plan.hops && i < pump->plan.nr_sources; i++)
+		is_mixed |= !usp_plan_lane(&pump->plan, i) == is_kernel; /* out of a file that holds */
 	for (unsigned i = 0; i < pump->nr_sinks; i++)
 		is_mixed |= !usp_plan_sink_lane(&pump->plan, i) == is_kernel;
 	return is_mixed ? "mixed" : is_kernel ? "kernel" : "user";

@@ -155,6 +155,15 @@ shows() {
 	same a rest
 }
 
+@test "the lane is that of all hops, also out of the buffer" {
+	data a 3000000
+	run --separate-stderr bash -c 'cat a | "$USPLICE" copy -q --report report --buffer 64M - b'
+	[ "$status" -eq 0 ]
+	same a b
+	lanes=$(jq -r '[.hops[].lane] | unique | if length > 1 then "mixed" else .[0] end' report)
+	[ "$(jq -r .lane report)" = "$lanes" ]
+}
+
 @test "the report counts what is left in the buffer as taken, and as stranded" {
 	[ "$(id -u)" -eq 0 ] || skip "needs root"
 	mkdir small
