@@ -351,7 +351,8 @@ static ssize_t ahead_load(struct usp_ahead *ahead)
 	ssize_t ret;
 
 	usp_ahead_lock(ahead);
-	room = usp_ahead_room(ahead);
+	room = usp_ahead_has_some(ahead) ? usp_ahead_room(ahead)
+					 : want; /* what was pulled waits for what is in the file */
 	usp_ahead_unlock(ahead);
 	if (!want || room < want)
 		return 0;
@@ -464,7 +465,7 @@ static ssize_t ahead_forward(struct usp_ahead *ahead)
 	ssize_t ret = 0;
 
 	usp_ahead_lock(ahead);
-	has_room = ahead->level.bytes - ahead->spilled <= ahead->memory;
+	has_room = ahead->level.bytes - ahead->spilled <= ahead->memory || !usp_ahead_has_some(ahead);
 	usp_ahead_unlock(ahead);
 	if (!ahead->spill.len && has_room)
 		ret = ahead_hold(ahead);

@@ -119,7 +119,7 @@ static void buffer_took(struct usp_ahead *ahead, size_t len)
 	usp_ahead_lock(ahead);
 	usp_level_remove(&ahead->level, len);
 	if (!ahead->level.is_giving || usp_ahead_room(ahead) >= ahead->wake_len ||
-	    (ahead->keeps && !usp_ahead_has_some(ahead))) {
+	    ((ahead->keeps || ahead->level.bytes) && !usp_ahead_has_some(ahead))) { /* the thread has the rest */
 		ahead->nr_taken++;
 		if (ahead->must_wake)
 			usp_sys_eventfd_set(ahead->wake_fd, true);
