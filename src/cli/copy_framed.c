@@ -182,17 +182,6 @@ unsigned copy_framed_mode(const struct copy *copy, const struct copy_sink *sink)
 /* --- Opening ------------------------------------------------------------------------------------------------------- */
 
 /* Say what the other end, or the path to it, did wrong before the first byte. */
-static int framed_source_failed(struct copy *copy, int error)
-{
-	const char *why = usp_framed_failure(copy->source);
-
-	if (!why)
-		return copy_source_failed(copy, error, NULL);
-	copy->source_error = error;
-	message_say("source %s: %s", copy->source_spec, why);
-	return CLI_SOURCE;
-}
-
 static int framed_sink_failed(struct copy *copy, struct copy_sink *sink, int error)
 {
 	const char *why = usp_framed_failure(sink->file);
@@ -254,7 +243,7 @@ int copy_framed_open_source(struct copy *copy)
 	error = usp_framed_begin(copy->source, &flags, &copy->expected);
 	watch_set_interruptible(&copy->watch, was_interruptible);
 	if (error < 0)
-		return framed_source_failed(copy, error);
+		return copy_source_failed(copy, error, NULL);
 	if (copy->request->resume && !(flags & USP_FRAMED_RESUME)) {
 		copy_note_source(copy, "the sender does not resume: it needs --resume, too");
 		message_say("source %s: %s", copy->source_spec, copy->source_why);
@@ -262,7 +251,7 @@ int copy_framed_open_source(struct copy *copy)
 	}
 	/* A receiver that does not resume has nothing. */
 	error = !copy->request->resume && flags & USP_FRAMED_RESUME ? usp_framed_offer(copy->source) : 0;
-	return error < 0 ? framed_source_failed(copy, error) : CLI_DONE;
+	return error < 0 ? copy_source_failed(copy, error, NULL) : CLI_DONE;
 }
 
 int copy_framed_open_sinks(struct copy *copy, int64_t expected)
@@ -296,7 +285,7 @@ static int framed_offer(struct copy *copy)
 		return copy_sink_failed(copy, sink, (int)have, NULL);
 	error = usp_framed_offer(copy->source);
 	if (error < 0)
-		return framed_source_failed(copy, error);
+		return copy_source_failed(copy, error, NULL);
 	usp_file_seek(sink->file, have, SEEK_SET); /* for a file that appends this changes nothing */
 	sink->start = have;
 	copy->resumed = have;

@@ -197,23 +197,16 @@ static int exec_release(struct usp_file *file)
 	return ret;
 }
 
-static const struct usp_file_ops exec_pipe_ops = {
-	.size = sizeof(struct usp_file_ops),
-	.name = "exec",
-	.read_iter = usp_fd_read_iter,
-	.write_iter = usp_fd_write_iter,
-	.splice_read = usp_copy_splice_read,
-	.splice_write = usp_iter_splice_write,
-	.sync = exec_sync,
-	.shutdown = exec_shutdown,
-	.release = exec_release,
-	.abort = exec_abort,
-	.poll_fd = exec_poll_fd,
-	.probe = usp_probe_fifo,
-	.end = exec_end,
-};
+/* A pipe, or with both directions a socket. */
+static void exec_probe(const struct usp_file *file, unsigned side, struct usp_probe_result *ret_result)
+{
+	if (file->mode == (USP_READ | USP_WRITE))
+		usp_probe_unix(file, side, ret_result);
+	else
+		usp_probe_fifo(file, side, ret_result);
+}
 
-static const struct usp_file_ops exec_socket_ops = {
+static const struct usp_file_ops exec_ops = {
 	.size = sizeof(struct usp_file_ops),
 	.name = "exec",
 	.read_iter = usp_fd_read_iter,
@@ -225,7 +218,7 @@ static const struct usp_file_ops exec_socket_ops = {
 	.release = exec_release,
 	.abort = exec_abort,
 	.poll_fd = exec_poll_fd,
-	.probe = usp_probe_unix,
+	.probe = exec_probe,
 	.end = exec_end,
 };
 
@@ -337,7 +330,6 @@ static int exec_check(const struct usp_spec *spec, const struct usp_open_params 
 static int exec_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
 		     const char **ret_why)
 {
-	const struct usp_file_ops *ops = params->mode == (USP_READ | USP_WRITE) ? &exec_socket_ops : &exec_pipe_ops;
 	int fd, ret = exec_check(spec, params, ret_why);
 	struct exec *exec = ret == 0 ? usp_alloc(sizeof(*exec)) : NULL;
 
@@ -347,7 +339,7 @@ static int exec_open(const struct usp_spec *spec, const struct usp_open_params *
 	exec->exited_arg = params->exited_arg;
 	ret = exec_start(spec->address, params->mode, exec, &fd);
 	if (ret == 0) {
-		ret = usp_file_new(ops, params->mode, usp_spec_text(spec), exec, ret_file);
+		ret = usp_file_new(&exec_ops, params->mode, usp_spec_text(spec), exec, ret_file);
 		if (ret < 0)
 			exec_finish(exec, fd, false);
 	}

@@ -3,8 +3,10 @@
  * session - libfuse: mounting, and each reply on its way to the kernel.
  *
  * libfuse 3.14 knows no passthrough, and forgets to ask for parallel look-ups, without which a look-up that waits holds
- * all others back. So its reply to INIT gets both flags here, where the kernel has offered them. All replies pass session_writev: one that the kernel does not take, because memory is short or a page of a copy cannot be
- * read, becomes an error. Otherwise its program would wait for ever.
+ * all others back. So its reply to INIT gets both flags here, where the kernel has offered them.
+ *
+ * All replies pass session_writev. One that the kernel does not take, because memory is short or a page of a copy cannot
+ * be read, becomes an error. Otherwise its program would wait for ever.
  */
 #include <errno.h>
 #include <fcntl.h>
