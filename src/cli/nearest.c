@@ -2,6 +2,7 @@
 /* nearest - the name that somebody may have meant: "did you mean ...?". */
 #include "nearest.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define NEAREST_LEN_MAX 32 /* no command and no option is longer */
@@ -35,6 +36,31 @@ static unsigned nearest_distance(const char *from, size_t from_len, const char *
 	return above[to_len];
 }
 
+static bool nearest_has_part(const char *name, const char *part, size_t len)
+{
+	while (strncmp(name, part, len) != 0 || (name[len] != '\0' && name[len] != '-')) {
+		name = strchr(name, '-');
+		if (!name)
+			return false;
+		name++;
+	}
+	return true;
+}
+
+/* Whether a name has all parts of a word, in any order: "limit-rate" has those of "rate" and of "rate-limit". */
+static bool nearest_has_parts(const char *name, const char *word, size_t len)
+{
+	size_t part;
+
+	for (; len > 0; word += part, len -= part) {
+		part = strcspn(word, "-=");
+		if (!nearest_has_part(name, word, part))
+			return false;
+		part += part < len;
+	}
+	return true;
+}
+
 void nearest_try(struct nearest *nearest, const char *name)
 {
 	size_t len = strlen(name);
@@ -43,6 +69,8 @@ void nearest_try(struct nearest *nearest, const char *name)
 	if (nearest->len > NEAREST_LEN_MAX || len > NEAREST_LEN_MAX)
 		return;
 	nr_edits = nearest_distance(nearest->word, nearest->len, name, len);
+	if (nr_edits > most && nearest->len > 0 && nearest_has_parts(name, nearest->word, nearest->len))
+		nr_edits = most;
 	if (nr_edits > most || (nearest->name && nr_edits >= nearest->nr_edits))
 		return;
 	nearest->name = name;

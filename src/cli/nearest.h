@@ -13,7 +13,10 @@ struct nearest {
 	unsigned nr_edits;
 };
 
-/* Look whether a name is nearer than those before. Letters that are missing, extra, other or swapped count one each. */
+/*
+ * Look whether a name is nearer than those before. Letters that are missing, extra, other or swapped count one each. A
+ * name with all the parts of the word is just near enough, whatever else it has.
+ */
 void nearest_try(struct nearest *nearest, const char *name);
 
 #endif

@@ -15,6 +15,16 @@ load support
 	copy --cuont=5 a b
 	exits 2
 	[ "$stderr" = "usplice: copy: unknown option --cuont=5: did you mean --count? (usplice copy --help lists them)" ]
+	for word in --rate=5 --rate-limit=5; do
+		copy $word a b
+		exits 2
+		says "unknown option $word: did you mean --limit-rate?"
+	done
+	for word in --frobnicate --rat-e --; do
+		copy "$word-" a b
+		exits 2
+		[[ $stderr != *"did you mean"* ]]
+	done
 	copy --frobnicate a b
 	exits 2
 	[ "$stderr" = "usplice: copy: unknown option --frobnicate (usplice copy --help lists them)" ]
