@@ -241,6 +241,18 @@ void copy_note_source(struct copy *copy, const char *format, ...) __attribute__(
 /* Note an error of a sink, a negative errno value and a sentence, for the report. */
 void copy_note_sink(struct copy_sink *sink, int error, const char *why);
 
+/* Say why the pump did not begin, and leave no trace: an exit code. */
+int copy_not_begun(const struct copy *copy, int error);
+
+/*
+ * Finish a sink. One that has everything is synced, closed and put in place; one that was cut short
+ * is only closed. False if this sink failed, now or before.
+ */
+bool copy_finish_sink(struct copy *copy, struct copy_sink *sink, unsigned index, bool is_whole);
+
+/* Finish what can be finished after a run with this result, 0 or -errno, and say what failed: an exit code. */
+int copy_judge(struct copy *copy, int result);
+
 /* Run the whole copy: an exit code. */
 int copy_main(const struct copy_request *request);
 

@@ -37,7 +37,8 @@
  *       copy_both_open.c  the two ends            copy_both_run.c  the two pumps
  *       copy_both_judge.c  what failed            copy_error.c  why an endpoint cannot be used
  *       watch.c      signals and ticks            copy_seek.c   where it begins
- *       resume.c     compares what is there       copy_run.c    runs the pump, exit code
+ *       resume.c     compares what is there       copy_run.c    runs the pump, reports
+ *       copy_finish.c  finishes the sinks         copy_judge.c  what failed, exit code
  *       cmd_relay.c  options of `usplice relay`     relay_run.c   sets it up
  *       relay_watch.c  takes signals              relay_targets.c  its target file
  *       relay_check.c  refuses options            relay_user.c  changes the user
