@@ -8,7 +8,7 @@
 
 #include "base/compiler.h"
 #include "base/sys.h"
-#include "endpoints/socket.h"
+#include "endpoints/stream.h"
 #include "event/uring.h"
 #include "relay/fit.h"
 #include "relay/flow.h"

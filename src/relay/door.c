@@ -10,7 +10,7 @@
 #include "base/listen.h"
 #include "base/own.h"
 #include "base/sys.h"
-#include "endpoints/socket.h"
+#include "endpoints/stream.h"
 #include "relay/sockaddr.h"
 
 #define DOOR_NAME_NS 1000000000 /* for the lock of a name, at the end */

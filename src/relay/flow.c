@@ -25,7 +25,7 @@
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "base/wait.h"
-#include "endpoints/socket.h"
+#include "endpoints/stream.h"
 #include "event/uring.h"
 #include "pump/driver.h"
 #include "relay/account.h"

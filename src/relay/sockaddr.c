@@ -12,7 +12,7 @@
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "base/sys.h"
-#include "endpoints/socket.h"
+#include "endpoints/stream.h"
 
 #define SOCKADDR_HASH_BASIS 2166136261u /* FNV-1a */
 #define SOCKADDR_HASH_PRIME 16777619u

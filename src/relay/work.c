@@ -6,7 +6,7 @@
 #include <usplice/endpoint.h>
 
 #include "base/alloc.h"
-#include "endpoints/socket.h"
+#include "endpoints/stream.h"
 #include "event/uring.h"
 #include "pump/driver.h"
 #include "relay/account.h"
