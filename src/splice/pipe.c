@@ -18,109 +18,23 @@
  * other producer takes the free slots that a producer counted, and no other consumer takes what a sink
  * is sending. Here two turns, one for each side, give the same. The holder of a turn may block on the
  * outside, and the other side goes on meanwhile.
- *
- * A waiter spins a little before it sleeps, because a wake-up across cores costs tens of microseconds
- * and the other side often needs less than one. The spin shrinks where it does not pay, as when both
- * sides share a CPU, and now and then a long one is tried again. It looks seldom: what arrives between
- * two looks is taken in one turn.
  */
 #include "splice/pipe.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
-#include "base/own.h"
 #include "base/sized.h"
-#include "base/sys.h"
 #include "mm/folio.h"
 
 #define PIPE_DEFAULT_SLOTS 16
 #define PIPE_DEFAULT_SLOT_BYTES ((size_t)64 << 10)
 #define PIPE_SLOTS_MAX (1u << 20)
 #define PIPE_SIZE_MAX ((size_t)1 << 31) /* R4 */
-#define PIPE_SPIN_PAUSES 16		/* between two looks: a look takes the cache line from the other side */
-#define PIPE_SPIN_MIN 4u
-#define PIPE_SPIN_MAX 256u
-#define PIPE_SPIN_RETRY 16 /* waits after which a long spin is tried again */
 #define PIPE_RELEASE_BATCH 32
-
-/* --- Waiting and waking ----------------------------------------------------------------------- */
-
-static void side_init(struct usp_pipe_side *side)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&side->wait, &attr);
-	pthread_condattr_destroy(&attr);
-	side->nr_open = 1;
-	side->spin = PIPE_SPIN_MIN;
-	side->event_fd = -1;
-}
-
-static void side_fini(struct usp_pipe_side *side)
-{
-	pthread_cond_destroy(&side->wait);
-	if (side->event_fd >= 0)
-		usp_sys_close(side->event_fd);
-}
-
-static void side_set_event(struct usp_pipe_side *side, bool is_ready)
-{
-	if (side->event_fd < 0 || side->event_set == is_ready || side->event_process != usp_own_nr())
-		return;
-	usp_sys_eventfd_set(side->event_fd, is_ready);
-	side->event_set = is_ready;
-}
-
-void usp_pipe_unlock(struct usp_pipe *pipe)
-{
-	side_set_event(&pipe->rd, !usp_pipe_is_empty(pipe) || !pipe->wr.nr_open);
-	side_set_event(&pipe->wr, !usp_pipe_is_full(pipe) || !pipe->rd.nr_open);
-	usp_pipe_check(pipe);
-	pthread_mutex_unlock(&pipe->lock);
-}
-
-void usp_pipe_wake(struct usp_pipe_side *side)
-{
-	atomic_fetch_add_explicit(&side->nr_wakes, 1, memory_order_release);
-	if (side->nr_waiters)
-		pthread_cond_broadcast(&side->wait);
-}
-
-/* Spin for that many looks. True if something changed. */
-static bool side_spin(struct usp_pipe_side *side, unsigned seen, unsigned spin)
-{
-	for (unsigned i = 0; i < spin; i++) {
-		if (atomic_load_explicit(&side->nr_wakes, memory_order_acquire) != seen)
-			return true;
-		for (unsigned pause = 0; pause < PIPE_SPIN_PAUSES; pause++)
-			usp_cpu_relax();
-	}
-	return false;
-}
-
-void usp_pipe_wait(struct usp_pipe *pipe, struct usp_pipe_side *side)
-{
-	unsigned seen = atomic_load_explicit(&side->nr_wakes, memory_order_relaxed);
-	unsigned spin = ++side->nr_waits % PIPE_SPIN_RETRY ? side->spin : PIPE_SPIN_MAX;
-	bool paid;
-
-	usp_pipe_unlock(pipe);
-	paid = side_spin(side, seen, spin);
-	pthread_mutex_lock(&pipe->lock);
-	side->spin = (unsigned)(paid ? usp_min(spin * 2, PIPE_SPIN_MAX) : usp_max(side->spin / 2, PIPE_SPIN_MIN));
-	if (atomic_load_explicit(&side->nr_wakes, memory_order_relaxed) != seen)
-		return;
-	side->nr_waiters++;
-	pthread_cond_wait(&side->wait, &pipe->lock);
-	side->nr_waiters--;
-}
 
 /* --- Life ---------------------------------------------------------------------------------------- */
 
@@ -179,8 +93,8 @@ int usp_pipe_new(const struct usp_pipe_params *params, struct usp_pipe **ret_pip
 		return -ENOMEM;
 	}
 	lock_init(&pipe->lock);
-	side_init(&pipe->rd);
-	side_init(&pipe->wr);
+	usp_pipe_side_init(&pipe->rd);
+	usp_pipe_side_init(&pipe->wr);
 	*ret_pipe = pipe;
 	return 0;
 }
@@ -193,8 +107,8 @@ void usp_pipe_free(struct usp_pipe *pipe)
 		if (pipe->bufs[i].ops)
 			usp_buf_release(pipe, &pipe->bufs[i]);
 	}
-	side_fini(&pipe->rd);
-	side_fini(&pipe->wr);
+	usp_pipe_side_fini(&pipe->rd);
+	usp_pipe_side_fini(&pipe->wr);
 	pthread_mutex_destroy(&pipe->lock);
 	usp_free(pipe->bufs);
 	usp_free(pipe);
@@ -273,23 +187,6 @@ int usp_pipe_take_write(struct usp_pipe *pipe, unsigned flags)
 	return pipe_begin_write(pipe, flags, false);
 }
 
-int usp_pipe_await_room(struct usp_pipe *pipe, uint64_t timeout_ns)
-{
-	uint64_t end_ns = timeout_ns ? usp_sys_now_ns() + timeout_ns : 0; /* a time in the past: only look */
-	struct timespec end = {.tv_sec = (time_t)(end_ns / 1000000000), .tv_nsec = (long)(end_ns % 1000000000)};
-	int ret = 0;
-
-	pthread_mutex_lock(&pipe->lock);
-	while (pipe->rd.nr_open && usp_pipe_is_full(pipe) && ret != ETIMEDOUT) {
-		pipe->wr.nr_waiters++;
-		ret = pthread_cond_timedwait(&pipe->wr.wait, &pipe->lock, &end);
-		pipe->wr.nr_waiters--;
-	}
-	ret = !pipe->rd.nr_open ? -EPIPE : usp_pipe_is_full(pipe) ? -ETIMEDOUT : 0;
-	pthread_mutex_unlock(&pipe->lock);
-	return ret;
-}
-
 void usp_pipe_publish(struct usp_pipe *pipe)
 {
 	if (pipe->head == pipe->turn_head)
@@ -360,14 +257,20 @@ unsigned usp_pipe_push(struct usp_pipe *pipe, const struct usp_buf *bufs, unsign
 	return nr;
 }
 
-unsigned usp_pipe_nr_pushed(struct usp_pipe *pipe)
+/* Return how many bufs lie between two positions of the ring, which a resize moves. */
+static unsigned pipe_distance(struct usp_pipe *pipe, const unsigned *from, const unsigned *to)
 {
 	unsigned nr;
 
 	pthread_mutex_lock(&pipe->lock);
-	nr = pipe->turn_head - pipe->head;
+	nr = *to - *from;
 	pthread_mutex_unlock(&pipe->lock);
 	return nr;
+}
+
+unsigned usp_pipe_nr_pushed(struct usp_pipe *pipe)
+{
+	return pipe_distance(pipe, &pipe->head, &pipe->turn_head);
 }
 
 struct usp_buf usp_pipe_peek_pushed(struct usp_pipe *pipe, unsigned index)
@@ -604,12 +507,7 @@ void usp_pipe_advance(struct usp_pipe *pipe, size_t len)
 
 unsigned usp_pipe_nr_bufs(struct usp_pipe *pipe)
 {
-	unsigned nr;
-
-	pthread_mutex_lock(&pipe->lock);
-	nr = pipe->head - pipe->tail;
-	pthread_mutex_unlock(&pipe->lock);
-	return nr;
+	return pipe_distance(pipe, &pipe->tail, &pipe->head);
 }
 
 struct usp_buf usp_pipe_pop(struct usp_pipe *pipe)

@@ -63,6 +63,10 @@ static inline void usp_pipe_check(const struct usp_pipe *pipe)
 }
 #endif
 
+/* Make and end what the waiters of a side wait at. */
+void usp_pipe_side_init(struct usp_pipe_side *side);
+void usp_pipe_side_fini(struct usp_pipe_side *side);
+
 /* Update the eventfds of both sides, and unlock. */
 void usp_pipe_unlock(struct usp_pipe *pipe);
 
