@@ -12,21 +12,17 @@
  * at once, and waits for them.
  */
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/atomic.h"
 #include "base/compiler.h"
 #include "hash/block_sums.h"
-#include "splice/buf.h"
 #include "splice/file.h"
 #include "splice/iter.h"
 #include "splice/pipe.h"
 #include "splice/stack.h"
+#include "transforms/blocks_buf.h"
 #include "transforms/transforms.h"
 
 #define BLOCKS_PULLED_SLOTS 64
@@ -34,159 +30,6 @@
 static const char refer_reason[] = "a buf covers the block, and is passed on as it is";
 static const char map_reason[] = "bytes held by the kernel were read into memory, to hash them";
 static const char gather_reason[] = "a block that came in several bufs was put together";
-
-/* --- A block ------------------------------------------------------------------------------------------------- */
-
-#define BLOCK_UNKNOWN 1
-
-struct block {
-	struct usp_folio folio; /* over the bytes of inner; first, so that bufs over a block are addressable */
-	struct usp_buf inner;	/* where the bytes are */
-	const char *reason;	/* why they were copied; NULL if they were not */
-	const struct usp_hash_ops *hash;
-	unsigned char expected[USP_HASH_LEN_MAX];
-	pthread_mutex_t lock; /* whoever hashes: the others wait for the result */
-	atomic_int state;     /* BLOCK_UNKNOWN, 0 if the bytes are the expected ones, or -EBADMSG */
-};
-
-static void block_free(struct usp_folio *folio)
-{
-	struct block *block = (struct block *)folio;
-
-	usp_buf_release(NULL, &block->inner);
-	pthread_mutex_destroy(&block->lock);
-	usp_free(block);
-}
-
-/* Make a block, which takes over the reference of inner; on failure inner stays with the caller. */
-static struct block *block_new(const struct usp_buf *inner, const struct usp_hash_ops *hash, const char *reason)
-{
-	struct block *block = usp_alloc(sizeof(*block));
-
-	if (!block)
-		return NULL;
-	usp_folio_init(&block->folio, usp_buf_bytes(inner), inner->len, block_free);
-	block->inner = *inner;
-	block->inner.flags = 0;
-	block->reason = reason;
-	block->hash = hash;
-	pthread_mutex_init(&block->lock, NULL);
-	atomic_init(&block->state, BLOCK_UNKNOWN);
-	return block;
-}
-
-/* Confirm all bytes below: 0, -EAGAIN, or -errno. Where the source ended within the block, it is a bad one. */
-static int block_confirm_inner(const struct block *block)
-{
-	size_t done = 0;
-
-	while (done < block->inner.len) {
-		struct usp_buf rest = block->inner;
-		int ret;
-
-		rest.offset += done;
-		rest.len -= done;
-		ret = usp_buf_confirm(NULL, &rest, USP_SPLICE_NONBLOCK);
-		if (ret < 0)
-			return ret == -ENODATA ? -EBADMSG : ret;
-		if (!rest.len)
-			return -EIO;
-		done += rest.len;
-	}
-	return 0;
-}
-
-/* Compute the digest of the bytes, which are there: 0 or -ENOMEM. */
-static int block_digest(const struct block *block, unsigned char *ret_digest)
-{
-	void *state = block->hash->open();
-
-	if (!state)
-		return -ENOMEM;
-	block->hash->update(state, block->folio.base, block->folio.len);
-	block->hash->finish(state, ret_digest);
-	block->hash->free(state);
-	return 0;
-}
-
-static int block_compare(struct block *block)
-{
-	unsigned char digest[USP_HASH_LEN_MAX];
-	int ret = block_confirm_inner(block);
-
-	if (ret == 0)
-		ret = block_digest(block, digest);
-	if (ret < 0)
-		return ret;
-	ret = memcmp(digest, block->expected, block->hash->len) == 0 ? 0 : -EBADMSG;
-	atomic_store_explicit(&block->state, ret, memory_order_release);
-	return ret;
-}
-
-/* Verify the block, once: 0, -EBADMSG, -EAGAIN if its bytes are not there yet, or -errno. */
-static int block_verify(struct block *block)
-{
-	int ret = atomic_load_explicit(&block->state, memory_order_acquire);
-
-	if (ret != BLOCK_UNKNOWN)
-		return ret;
-	pthread_mutex_lock(&block->lock);
-	ret = atomic_load_explicit(&block->state, memory_order_relaxed);
-	if (ret == BLOCK_UNKNOWN)
-		ret = block_compare(block);
-	pthread_mutex_unlock(&block->lock);
-	return ret;
-}
-
-/* --- The bufs over a block ----------------------------------------------------------------------------------- */
-
-static int block_buf_confirm(struct usp_pipe *pipe, struct usp_buf *buf)
-{
-	(void)pipe;
-	return block_verify(buf->store);
-}
-
-static void block_buf_release(struct usp_pipe *pipe, struct usp_buf *buf)
-{
-	(void)pipe;
-	usp_folio_put(buf->store);
-}
-
-/* What nobody has verified stays as it is: after a write it could not be verified any more. */
-static bool block_buf_try_steal(struct usp_pipe *pipe, struct usp_buf *buf)
-{
-	struct block *block = buf->store;
-
-	(void)pipe;
-	return atomic_load_explicit(usp_u32(&block->folio.refs), memory_order_acquire) == 1 &&
-	       atomic_load_explicit(&block->state, memory_order_acquire) == 0 && usp_buf_try_steal(NULL, &block->inner);
-}
-
-static bool block_buf_get(struct usp_pipe *pipe, const struct usp_buf *buf, struct usp_buf *copy)
-{
-	(void)pipe;
-	(void)copy;
-	return usp_folio_get(buf->store);
-}
-
-static int block_buf_poll_fd(struct usp_pipe *pipe, const struct usp_buf *buf, short *ret_events)
-{
-	const struct block *block = buf->store;
-
-	(void)pipe;
-	return usp_buf_poll_fd(NULL, &block->inner, ret_events);
-}
-
-/* With poll_fd also over bytes that are there: an error of confirm then concerns this buf, and none before it. */
-static const struct usp_buf_ops block_buf_ops = {
-	.size = sizeof(struct usp_buf_ops),
-	.name = "block",
-	.confirm = block_buf_confirm,
-	.release = block_buf_release,
-	.try_steal = block_buf_try_steal,
-	.get = block_buf_get,
-	.poll_fd = block_buf_poll_fd,
-};
 
 /* --- The stage ----------------------------------------------------------------------------------------------- */
 
@@ -230,10 +73,10 @@ static int blocks_seal(struct blocks *blocks, struct block *block)
 	}
 	ret = usp_block_sums_reserve(&blocks->sums);
 	if (ret == 0)
-		ret = block_digest(block, usp_block_sums_digest(&blocks->sums, nr));
+		ret = usp_block_digest(block, usp_block_sums_digest(&blocks->sums, nr));
 	if (ret < 0)
 		return ret;
-	atomic_store_explicit(&block->state, 0, memory_order_release);
+	usp_block_set_good(block);
 	blocks->sums.nr++;
 	blocks->sums.length += block->folio.len;
 	return 0;
@@ -242,7 +85,7 @@ static int blocks_seal(struct blocks *blocks, struct block *block)
 /* Make a block of inner the current one. Takes over the reference, also on failure. 1 or -ENOMEM. */
 static int blocks_begin(struct blocks *blocks, struct usp_buf *inner, const char *reason)
 {
-	struct block *block = block_new(inner, blocks->sums.hash, reason);
+	struct block *block = usp_block_new(inner, blocks->sums.hash, reason);
 	int ret;
 
 	if (!block) {
@@ -429,7 +272,7 @@ static ssize_t blocks_push(struct usp_file *in, struct usp_pipe *pipe, size_t le
 {
 	struct blocks *blocks = in->priv;
 	struct block *block = blocks->current;
-	struct usp_buf buf = {.ops = &block_buf_ops, .store = block, .offset = blocks->given};
+	struct usp_buf buf = {.ops = &usp_block_buf_ops, .store = block, .offset = blocks->given};
 	const char *reason = block->reason;
 
 	buf.len = len = usp_min(usp_min(len, usp_pipe_slot_bytes(pipe)), block->folio.len - blocks->given);
@@ -476,7 +319,7 @@ static ssize_t blocks_read_iter(struct usp_file *in, const struct usp_iter *to, 
 	while (done < to->count) {
 		ret = blocks_next(in, to->count - done, flags | USP_SPLICE_NONBLOCK, done == 0);
 		if (ret > 0)
-			ret = block_verify(blocks->current);
+			ret = usp_block_verify(blocks->current);
 		else if (ret == 0)
 			break;
 		if (ret < 0)
@@ -498,7 +341,7 @@ static int blocks_poll_fd(struct usp_file *file, unsigned side, short *ret_event
 	int fd;
 
 	if (blocks->current) {
-		fd = block_verify(blocks->current) == -EAGAIN
+		fd = usp_block_verify(blocks->current) == -EAGAIN
 			     ? usp_buf_poll_fd(NULL, &blocks->current->inner, ret_events)
 			     : -EPERM;
 		return fd == -EAGAIN ? -EPERM : fd;
