@@ -21,36 +21,24 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "base/own.h"
-#include "base/sized.h"
 #include "base/sys.h"
 #include "base/thread.h"
-#include "hash/hash.h"
 #include "splice/file.h"
 #include "splice/iter.h"
 #include "splice/pipe.h"
 #include "splice/sock.h"
+#include "transforms/digest_sums.h"
 #include "transforms/transforms.h"
 
-#define DIGEST_SUMS_MAX 8
 #define DIGEST_QUEUE_BYTES ((size_t)4 << 20)
 #define DIGEST_QUEUE_SLOTS 64
 #define DIGEST_THREAD_BYTES ((uint64_t)256 << 10) /* less is hashed before a thread has started */
 #define DIGEST_FRESH_BUF_BYTES ((size_t)1 << 40)  /* a buf of any pipe fits */
-
-/* One checksum. */
-struct digest_sum {
-	const struct usp_hash_ops *ops;
-	void *state;
-	char hex[USP_HASH_HEX_MAX];	 /* "" before the end */
-	char expected[USP_HASH_HEX_MAX]; /* "" without one */
-};
 
 enum digest_stage {
 	DIGEST_OPEN,
@@ -59,8 +47,7 @@ enum digest_stage {
 };
 
 struct digest {
-	struct digest_sum sums[DIGEST_SUMS_MAX];
-	unsigned nr_sums;
+	struct usp_digest_sums sums;
 	unsigned flags; /* USP_TRANSFORM_* */
 	int64_t left;	/* bytes until the input ends, with USP_TRANSFORM_LENGTH */
 	uint64_t seen;	/* bytes passed on */
@@ -78,76 +65,14 @@ struct digest {
 
 /* --- The options ------------------------------------------------------------------------------------------ */
 
-/* Parse one ALG[:HEX] of len characters. */
-static int digest_parse_sum(const char *text, size_t len, struct digest_sum *ret_sum, const char **ret_why)
-{
-	const char *colon = memchr(text, ':', len);
-	size_t name_len = colon ? (size_t)(colon - text) : len, hex_len = colon ? len - name_len - 1 : 0;
-
-	*ret_sum = (struct digest_sum){.ops = usp_hash_named(text, name_len)};
-	if (!ret_sum->ops) {
-		*ret_why =
-			"there is no such algorithm: sha256, sha512, blake2b, crc32c, xxh64, xxh3 and xxh128 are known";
-		return -EINVAL;
-	}
-	*ret_why = ret_sum->ops->missing ? ret_sum->ops->missing() : NULL;
-	if (*ret_why)
-		return -EOPNOTSUPP;
-	*ret_why = "the digest has another length, or other characters than hexadecimal digits";
-	if (colon && !usp_hash_is_hex(colon + 1, hex_len, ret_sum->ops->len))
-		return -EINVAL;
-	for (size_t i = 0; i < hex_len; i++)
-		ret_sum->expected[i] = (char)(colon[1 + i] | (colon[1 + i] >= 'A' ? 0x20 : 0));
-	return 0;
-}
-
-static bool digest_has(const struct digest_sum *sums, unsigned nr_sums, const struct usp_hash_ops *ops)
-{
-	for (unsigned i = 0; i < nr_sums; i++) {
-		if (sums[i].ops == ops)
-			return true;
-	}
-	return false;
-}
-
-/* Parse the options into sums: their number, or -errno with a sentence. */
-static int digest_parse(const char *options, struct digest_sum ret_sums[DIGEST_SUMS_MAX], const char **ret_why)
-{
-	unsigned nr = 0;
-
-	for (const char *at = options;; at++) {
-		size_t len = strcspn(at, ",");
-		struct digest_sum sum;
-		int ret = digest_parse_sum(at, len, &sum, ret_why);
-
-		if (ret < 0)
-			return ret;
-		if (digest_has(ret_sums, nr, sum.ops)) {
-			*ret_why = "an algorithm is named twice";
-			return -EINVAL;
-		}
-		ret_sums[nr++] = sum; /* there are fewer algorithms than DIGEST_SUMS_MAX */
-		at += len;
-		if (!*at)
-			return (int)nr;
-	}
-}
-
 static int digest_check(const char *options, const char **ret_why)
 {
-	struct digest_sum sums[DIGEST_SUMS_MAX];
-	int ret = digest_parse(options, sums, ret_why);
+	struct usp_digest_sums sums;
 
-	return ret < 0 ? ret : 0;
+	return usp_digest_sums_parse(options, &sums, ret_why);
 }
 
 /* --- Hashing ------------------------------------------------------------------------------------------------ */
-
-static void digest_add(struct digest *digest, const void *bytes, size_t len)
-{
-	for (unsigned i = 0; i < digest->nr_sums; i++)
-		digest->sums[i].ops->update(digest->sums[i].state, bytes, len);
-}
 
 static ssize_t digest_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len, void *arg)
 {
@@ -156,7 +81,7 @@ static ssize_t digest_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t l
 	(void)pipe;
 	if (atomic_load_explicit(&digest->must_quit, memory_order_relaxed))
 		return -ECANCELED;
-	digest_add(digest, usp_buf_bytes(buf), len);
+	usp_digest_sums_add(&digest->sums, usp_buf_bytes(buf), len);
 	return (ssize_t)len;
 }
 
@@ -296,16 +221,6 @@ static int digest_await_thread(struct digest *digest, unsigned flags)
 	return 0;
 }
 
-static void digest_finish_sum(struct digest *digest, struct digest_sum *sum)
-{
-	unsigned char bytes[USP_HASH_LEN_MAX];
-
-	sum->ops->finish(sum->state, bytes);
-	usp_hash_format(bytes, sum->ops->len, sum->hex);
-	if (sum->expected[0] && strcmp(sum->hex, sum->expected) != 0)
-		digest->result = -EBADMSG;
-}
-
 /* Tell the end of the input: 0 or -EBADMSG. -EAGAIN while the thread is busy, -errno if it failed. */
 static int digest_end(struct digest *digest, unsigned flags)
 {
@@ -320,8 +235,7 @@ static int digest_end(struct digest *digest, unsigned flags)
 		ret = atomic_load(&digest->error);
 	if (ret < 0)
 		return ret;
-	for (unsigned i = 0; i < digest->nr_sums; i++)
-		digest_finish_sum(digest, &digest->sums[i]);
+	digest->result = usp_digest_sums_finish(&digest->sums);
 	digest->stage = DIGEST_ENDED;
 	return digest->result;
 }
@@ -455,7 +369,7 @@ static void digest_see_read(struct digest *digest, const struct usp_iter *to, si
 			done += piece;
 		}
 		if (!digest->queue)
-			digest_add(digest, to->iov[i].iov_base, chunk);
+			usp_digest_sums_add(&digest->sums, to->iov[i].iov_base, chunk);
 		len -= chunk;
 	}
 }
@@ -518,10 +432,7 @@ static void digest_free(struct digest *digest)
 	if (!digest)
 		return;
 	digest_stop_thread(digest);
-	for (unsigned i = 0; i < digest->nr_sums; i++) {
-		if (digest->sums[i].state)
-			digest->sums[i].ops->free(digest->sums[i].state);
-	}
+	usp_digest_sums_fini(&digest->sums);
 	usp_pipe_free(digest->fresh);
 	usp_free(digest);
 }
@@ -546,13 +457,9 @@ static const struct usp_file_ops digest_ops = {
 /* Does a thread pay? Not for what is faster than the memory, and not where it would only take the caller's processor. */
 static bool digest_wants_thread(const struct digest *digest)
 {
-	bool is_heavy = false;
-
 	if (digest->flags & (USP_TRANSFORM_INLINE | USP_TRANSFORM_THREAD))
 		return digest->flags & USP_TRANSFORM_THREAD;
-	for (unsigned i = 0; i < digest->nr_sums; i++)
-		is_heavy |= digest->sums[i].ops->is_heavy;
-	return is_heavy && usp_sys_nr_processors() > 1;
+	return usp_digest_sums_are_heavy(&digest->sums) && usp_sys_nr_processors() > 1;
 }
 
 static int digest_new(const char *options, const struct usp_transform_params *params, struct digest **ret_digest)
@@ -569,35 +476,22 @@ static int digest_new(const char *options, const struct usp_transform_params *pa
 	digest->done_fd = digest->quit_fd = -1;
 	digest->flags = params->flags;
 	digest->left = params->length;
-	digest->nr_sums = (unsigned)digest_parse(options, digest->sums, &why); /* the check has accepted them */
-	for (unsigned i = 0; i < digest->nr_sums; i++) {
-		digest->sums[i].state = digest->sums[i].ops->open();
-		if (!digest->sums[i].state)
-			return -ENOMEM;
-	}
-	digest->may_thread = digest_wants_thread(digest);
-	return 0;
-}
-
-/* The name of the stage: its algorithms, without what is expected. */
-static void digest_name(const struct digest *digest, char *ret_name, size_t len)
-{
-	size_t at = (size_t)snprintf(ret_name, len, "digest:");
-
-	for (unsigned i = 0; i < digest->nr_sums; i++)
-		at += (size_t)snprintf(ret_name + at, len - at, "%s%s", i ? "," : "", digest->sums[i].ops->name);
+	usp_digest_sums_parse(options, &digest->sums, &why); /* the check has accepted them */
+	ret = usp_digest_sums_open(&digest->sums);
+	digest->may_thread = ret == 0 && digest_wants_thread(digest);
+	return ret;
 }
 
 static int digest_open(const char *options, struct usp_file *below, const struct usp_transform_params *params,
 		       struct usp_file **ret_file, const char **ret_why)
 {
-	char name[sizeof("digest:") + DIGEST_SUMS_MAX * sizeof("blake2b,")];
+	char name[USP_DIGEST_NAME_MAX];
 	struct digest *digest;
 	int ret = digest_new(options, params, &digest);
 
 	(void)ret_why; /* the check has said all that there is to say */
 	if (ret == 0) {
-		digest_name(digest, name, sizeof(name));
+		usp_digest_sums_name(&digest->sums, name);
 		ret = usp_stack_new(&digest_ops, below, USP_READ, name, digest, ret_file);
 	}
 	if (ret < 0) {
@@ -614,20 +508,11 @@ const struct usp_transform usp_digest_transform = {.name = "digest", .check = di
 int usp_digest_result(const struct usp_file *stage, unsigned index, struct usp_digest_result *ret_result)
 {
 	const struct digest *digest = stage->ops == &digest_ops ? stage->priv : NULL;
-	const struct digest_sum *sum;
 
-	if (!digest || index >= digest->nr_sums)
+	if (!digest || index >= digest->sums.nr)
 		return -EINVAL;
 	if (digest->stage != DIGEST_ENDED)
 		return -EAGAIN;
-	sum = &digest->sums[index];
-	usp_sized_give(ret_result,
-		       &(struct usp_digest_result){
-			       .algorithm = sum->ops->name,
-			       .hex = sum->hex,
-			       .expected = sum->expected[0] ? sum->expected : NULL,
-			       .is_expected = !sum->expected[0] || strcmp(sum->hex, sum->expected) == 0,
-		       },
-		       sizeof(*ret_result));
+	usp_digest_sums_result(&digest->sums, index, ret_result);
 	return 0;
 }
