@@ -22,6 +22,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "age/age_head.h"
 #include "age/age_payload.h"
 #include "base/alloc.h"
 #include "base/compiler.h"
@@ -45,11 +46,8 @@ struct age {
 	unsigned flags;	    /* USP_TRANSFORM_* */
 	int64_t left;	    /* bytes until the input ends, with USP_TRANSFORM_LENGTH */
 	size_t chunk_bytes; /* of a whole chunk, as it comes in */
-	struct usp_age_keys keys;
-	char *text; /* the header and the nonce of the payload; NULL behind them */
-	size_t text_len;
-	struct usp_age_header header;
-	struct usp_age_aead *aead; /* NULL before the end of the header */
+	struct usp_age_head head;
+	struct usp_age_aead *aead; /* NULL before the end of the head */
 	uint64_t nr_chunks;	   /* that were transformed */
 	struct usp_pipe *pulled;
 	size_t queued;		    /* bytes in pulled */
@@ -74,14 +72,6 @@ static int age_fail(struct age *age, int error, const char *why)
 	return error;
 }
 
-/* Keep an error of a key or a cipher. why is about input that is wrong. */
-static int age_refuse(struct age *age, int error, const char *why)
-{
-	if (error == -ENOKEY)
-		why = "none of the keys opens this file of age";
-	return age_fail(age, error, error == -EBADMSG || error == -ENOKEY ? why : NULL);
-}
-
 /* Transform a chunk of len bytes at from into memory at to, which may be the same: bytes, or -errno. */
 static ssize_t age_transform(struct age *age, const unsigned char *from, size_t len, unsigned char *to)
 {
@@ -94,10 +84,12 @@ static ssize_t age_transform(struct age *age, const unsigned char *from, size_t 
 				 : usp_age_unseal(age->aead, nonce, from, len, to);
 	if (ret == 0 && !age->is_encrypting && len == USP_AGE_TAG_LEN && age->nr_chunks)
 		ret = -EBADMSG; /* a last chunk without bytes belongs to an empty file only */
+	if (ret == -EBADMSG)
+		return age_fail(age, ret,
+				is_last ? "the last chunk of age was changed, is cut off, or is not the last one"
+					: "a chunk of age was changed, or is not the one that belongs here");
 	if (ret < 0)
-		return age_refuse(age, ret,
-				  is_last ? "the last chunk of age was changed, is cut off, or is not the last one"
-					  : "a chunk of age was changed, or is not the one that belongs here");
+		return age_fail(age, ret, NULL);
 	age->nr_chunks++;
 	age->consumed += len;
 	age->is_done = is_last;
@@ -196,88 +188,32 @@ static bool age_is_ready(const struct age *age)
 
 /* --- The header ---------------------------------------------------------------------------------------------- */
 
-/* The header is behind us: derive the key of the payload, and forget the others. 0 or -errno. */
-static int age_begin(struct age *age, unsigned char file_key[USP_AGE_FILE_KEY_LEN], const unsigned char *nonce)
-{
-	unsigned char key[USP_AGE_KEY_LEN];
-	int ret = usp_age_payload_key(file_key, nonce, key);
-
-	explicit_bzero(file_key, USP_AGE_FILE_KEY_LEN);
-	if (ret == 0)
-		ret = usp_age_aead_new(key, age->is_encrypting, &age->aead);
-	explicit_bzero(key, sizeof(key));
-	if (ret < 0)
-		return ret;
-	usp_age_keys_fini(&age->keys);
-	usp_free(age->text);
-	age->text = NULL;
-	return 0;
-}
-
-/* Look at the header, as far as it is there: its length with the nonce, 0 if more is needed, or -errno. */
-static ssize_t age_parse_header(struct age *age)
-{
-	ssize_t len = usp_age_header_parse(age->text, age->text_len, &age->header);
-
-	if (len < 0)
-		return age_fail(age, (int)len, "this is no header of age");
-	len += len ? USP_AGE_PAYLOAD_NONCE_LEN : 0;
-	if (age->text_len == USP_AGE_HEADER_ROOM && (!len || (size_t)len > age->text_len))
-		return age_fail(age, -EBADMSG, "the header of age is too long");
-	return (size_t)len <= age->text_len ? len : 0;
-}
-
 /* Take bytes of the header, and of the nonce: how many, or -errno. */
 static ssize_t age_take_header(struct age *age, const unsigned char *bytes, size_t len)
 {
-	unsigned char file_key[USP_AGE_FILE_KEY_LEN];
-	size_t before = age->text_len, taken = usp_min(len, USP_AGE_HEADER_ROOM - before);
-	ssize_t ret;
+	const char *why = NULL;
+	ssize_t taken = usp_age_head_take(&age->head, bytes, len, &age->aead, &why);
 
-	memcpy(age->text + before, bytes, taken);
-	age->text_len += taken;
-	ret = age_parse_header(age);
-	if (ret > 0) {
-		taken = (size_t)ret - before;
-		ret = usp_age_unwrap(&age->keys, age->text, &age->header, file_key);
-		if (ret == 0)
-			ret = age_begin(age, file_key,
-					(const unsigned char *)age->text + before + taken - USP_AGE_PAYLOAD_NONCE_LEN);
-		explicit_bzero(file_key, sizeof(file_key));
-	}
-	if (ret < 0) {
-		age->text_len = before;
-		return age->error ? age->error : age_refuse(age, (int)ret, "the header of age was changed");
-	}
-	age->consumed += taken;
-	age->queued -= taken;
-	return (ssize_t)taken;
+	if (taken < 0)
+		return age_fail(age, (int)taken, why);
+	age->consumed += (size_t)taken;
+	age->queued -= (size_t)taken;
+	return taken;
 }
 
 /* Make the header of a file that is encrypted, and let it go on: 0 or -errno. */
 static int age_make_header(struct age *age)
 {
 	struct usp_buf own = {.ops = &usp_folio_buf_ops, .store = usp_folio_new(USP_AGE_HEADER_ROOM)};
-	unsigned char file_key[USP_AGE_FILE_KEY_LEN], *nonce;
 	struct usp_folio *folio = own.store;
-	ssize_t len = folio ? usp_age_random(file_key, sizeof(file_key)) : -ENOMEM;
+	ssize_t len = folio ? usp_age_head_make(&age->head, folio->base, &age->aead) : -ENOMEM;
 
-	if (len == 0)
-		len = usp_age_wrap(&age->keys, file_key, (char *)folio->base, USP_AGE_HEADER_MAX);
-	if (len > 0) {
-		int ret;
-
-		nonce = folio->base + len;
-		own.len = (size_t)len + USP_AGE_PAYLOAD_NONCE_LEN;
-		ret = usp_age_random(nonce, USP_AGE_PAYLOAD_NONCE_LEN);
-		len = ret < 0 ? ret : age_begin(age, file_key, nonce);
-	}
-	explicit_bzero(file_key, sizeof(file_key));
 	if (len < 0) {
 		if (folio)
 			usp_folio_put(folio);
 		return age_fail(age, (int)len, NULL);
 	}
+	own.len = (size_t)len;
 	age_give(age, &own, age_header_made);
 	return 0;
 }
@@ -505,9 +441,8 @@ static void age_free(struct age *age)
 {
 	if (!age)
 		return;
-	usp_age_keys_fini(&age->keys);
+	usp_age_head_fini(&age->head);
 	usp_age_aead_free(age->aead);
-	usp_free(age->text);
 	if (age->out.ops)
 		usp_buf_release(NULL, &age->out);
 	if (age->gathered)
@@ -576,6 +511,7 @@ static int age_new(const struct usp_transform_params *params, bool is_encrypting
 	const struct usp_pipe_params pulled = {
 		.size = sizeof(pulled), .nr_slots = AGE_PULLED_SLOTS, .slot_bytes = AGE_PULLED_SLOT_BYTES};
 	struct age *age = usp_alloc(sizeof(*age));
+	int ret;
 
 	*ret_age = age;
 	if (!age)
@@ -584,10 +520,8 @@ static int age_new(const struct usp_transform_params *params, bool is_encrypting
 	age->chunk_bytes = is_encrypting ? USP_AGE_PLAIN_LEN : USP_AGE_SEALED_LEN;
 	age->flags = params->flags;
 	age->left = params->length;
-	age->text = is_encrypting ? NULL : usp_alloc(USP_AGE_HEADER_ROOM);
-	if (!is_encrypting && !age->text)
-		return -ENOMEM;
-	return usp_pipe_new(&pulled, &age->pulled);
+	ret = is_encrypting ? 0 : usp_age_head_expect(&age->head);
+	return ret < 0 ? ret : usp_pipe_new(&pulled, &age->pulled);
 }
 
 static int age_open(const char *options, struct usp_file *below, const struct usp_transform_params *params,
@@ -597,7 +531,7 @@ static int age_open(const char *options, struct usp_file *below, const struct us
 	int ret = age_new(params, is_encrypting, &age);
 
 	if (ret == 0)
-		ret = age_read_keys(options, params, is_encrypting, &age->keys, ret_why);
+		ret = age_read_keys(options, params, is_encrypting, &age->head.keys, ret_why);
 	if (ret == 0)
 		ret = usp_stack_new(&age_ops, below, USP_READ, is_encrypting ? "encrypt:age" : "decrypt:age", age,
 				    ret_file);
