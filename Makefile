@@ -146,7 +146,7 @@ check-style:
 	tools/check-layers
 	tools/check-release
 	tools/check-licences
-	tools/check-symbols src/usplice.map include/usplice.h include/usplice/endpoint.h include/usplice/framed.h include/usplice/mapping.h include/usplice/mount.h include/usplice/probe.h include/usplice/relay.h include/usplice/spec.h include/usplice/trace.h include/usplice/transform.h
+	tools/check-symbols src/usplice.map include/usplice.h include/usplice/endpoint.h include/usplice/framed.h include/usplice/mapping.h include/usplice/mount.h include/usplice/probe.h include/usplice/pump.h include/usplice/relay.h include/usplice/spec.h include/usplice/trace.h include/usplice/transform.h
 	clang-format --dry-run -Werror $(C_FILES)
 
 format:

@@ -2,7 +2,8 @@
 /*
  * usplice - the command. This file only finds the right cmd_*.c; here is the map of the tree.
  *
- *   include/usplice.h            what callers of the library need: files, pipes, splice, tee, vmsplice, pump, ledger
+ *   include/usplice.h            what callers of the library need: files, pipes, splice, tee, vmsplice, ledger
+ *   include/usplice/pump.h       one source to one or many sinks, until done; usplice.h includes it
  *   include/usplice/relay.h      relays
  *   include/usplice/probe.h      how the kernel carries the bytes of a file
  *   include/usplice/trace.h      counts of the system calls

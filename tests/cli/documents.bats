@@ -238,7 +238,7 @@ runs_blocks() {
 
 	top = Path(sys.argv[1])
 	words = lambda text: " ".join(re.sub(r"/\*.*?\*/", " ", text, flags=re.S).split())
-	header = "".join((top / "include" / name).read_text() for name in ["usplice.h", "usplice/endpoint.h", "usplice/framed.h", "usplice/mapping.h", "usplice/mount.h", "usplice/probe.h", "usplice/relay.h", "usplice/spec.h", "usplice/trace.h", "usplice/transform.h"])
+	header = "".join((top / "include" / name).read_text() for name in ["usplice.h", "usplice/endpoint.h", "usplice/framed.h", "usplice/mapping.h", "usplice/mount.h", "usplice/probe.h", "usplice/pump.h", "usplice/relay.h", "usplice/spec.h", "usplice/trace.h", "usplice/transform.h"])
 	prototypes = [words(found) for found in re.findall(r"^USP_EXPORT ([^;]*\(.*?\));", header, re.M | re.S)]
 	pages = {path.name: words(path.read_text()) for path in (top / "man").glob("*.3.scd")}
 	also = dict(re.findall(r"'(\w+)': \[(.*?)\]", (top / "man/meson.build").read_text(), re.S))

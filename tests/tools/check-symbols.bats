@@ -22,7 +22,7 @@ setup() {
 
 @test "the map lists what the headers declare, and the library exports just that" {
 	symbols "$USPLICE_SOURCE_DIR"/src/usplice.map "$USPLICE_SOURCE_DIR"/include/usplice.h \
-		"$USPLICE_SOURCE_DIR"/include/usplice/{endpoint,framed,mapping,mount,probe,relay,spec,trace,transform}.h "$USPLICE_BUILD_DIR"/src/libusplice.so
+		"$USPLICE_SOURCE_DIR"/include/usplice/{endpoint,framed,mapping,mount,probe,pump,relay,spec,trace,transform}.h "$USPLICE_BUILD_DIR"/src/libusplice.so
 	[ "$status" -eq 0 ]
 	[ -z "$output" ]
 }

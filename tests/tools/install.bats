@@ -115,13 +115,13 @@ needs_plain_build() {
 }
 
 @test "the public headers compile alone and without GNU extensions" {
-	for header in usplice.h usplice/endpoint.h usplice/framed.h usplice/mapping.h usplice/mount.h usplice/probe.h usplice/relay.h usplice/spec.h usplice/trace.h usplice/transform.h; do
+	for header in usplice.h usplice/endpoint.h usplice/framed.h usplice/mapping.h usplice/mount.h usplice/probe.h usplice/pump.h usplice/relay.h usplice/spec.h usplice/trace.h usplice/transform.h; do
 		echo "#include <$header>" | cc -std=c11 -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" -fsyntax-only -x c -
 	done
 }
 
 @test "the public headers compile as C++11 and C++20" {
-	for header in usplice.h usplice/endpoint.h usplice/framed.h usplice/mapping.h usplice/mount.h usplice/probe.h usplice/relay.h usplice/spec.h usplice/trace.h usplice/transform.h; do
+	for header in usplice.h usplice/endpoint.h usplice/framed.h usplice/mapping.h usplice/mount.h usplice/probe.h usplice/pump.h usplice/relay.h usplice/spec.h usplice/trace.h usplice/transform.h; do
 		for compiler in g++ $(command -v clang++); do
 			for standard in c++11 c++20; do
 				echo "#include <$header>" | $compiler -std=$standard -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" \
@@ -136,7 +136,7 @@ needs_plain_build() {
 	cd "$BATS_TEST_TMPDIR"
 	mkdir -p none/sys
 	touch none/{errno,stdbool,stddef,stdint,netdb}.h none/sys/{types,uio,socket,stat}.h
-	for header in usplice.h usplice/endpoint.h usplice/framed.h usplice/mapping.h usplice/mount.h usplice/probe.h usplice/relay.h usplice/spec.h usplice/trace.h usplice/transform.h; do
+	for header in usplice.h usplice/endpoint.h usplice/framed.h usplice/mapping.h usplice/mount.h usplice/probe.h usplice/pump.h usplice/relay.h usplice/spec.h usplice/trace.h usplice/transform.h; do
 		echo "#include <$header>" | cpp -P -nostdinc -U__GNUC__ -Inone -I"$prefix/include" - >declarations
 		/usr/bin/python3 -c '
 import cffi
