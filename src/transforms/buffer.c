@@ -131,27 +131,11 @@ static void buffer_took(struct usp_ahead *ahead, size_t len)
 /* Where the next bytes are. */
 enum buffer_place { PLACE_FRONT, PLACE_OPEN, PLACE_NONE };
 
-/* Find the next bytes. PLACE_NONE comes with 0 at the end, -EAGAIN, or the error that ended the input. */
-static enum buffer_place buffer_find(struct usp_ahead *ahead, int *ret_result)
-{
-	enum buffer_place place = PLACE_NONE;
-
-	usp_ahead_lock(ahead);
-	if (ahead->level.is_giving && usp_pipe_len(ahead->front))
-		place = PLACE_FRONT;
-	else if (ahead->level.is_giving && ahead->filled > ahead->given)
-		place = PLACE_OPEN;
-	*ret_result = ahead->is_over ? ahead->result : -EAGAIN;
-	usp_ahead_unlock(ahead);
-	return place;
-}
-
-/* Make a buf of what open has, len bytes at most: 0, -EAGAIN if the thread has just pushed it to front, or -EFAULT. */
+/* Make a buf of what open has, len bytes at most: 0 or -EFAULT. Lock held, and open has something. */
 static int buffer_cut(struct usp_ahead *ahead, size_t len, struct usp_buf *ret_buf)
 {
-	int ret = -EAGAIN;
-
-	usp_ahead_lock(ahead);
+	if (!usp_folio_get(ahead->open))
+		return -EFAULT;
 	*ret_buf = (struct usp_buf){
 		.ops = &usp_folio_buf_ops,
 		.store = ahead->open,
@@ -159,11 +143,29 @@ static int buffer_cut(struct usp_ahead *ahead, size_t len, struct usp_buf *ret_b
 		.len = usp_min(len, ahead->filled - ahead->given),
 		.priv = !ahead->packs,
 	};
-	if (ret_buf->len)
-		ret = usp_folio_get(ahead->open) ? 0 : -EFAULT;
-	ahead->given += ret == 0 ? ret_buf->len : 0;
+	ahead->given += ret_buf->len;
+	return 0;
+}
+
+/*
+ * Find the next bytes. PLACE_OPEN comes with a buf of them, len bytes at most, cut while the lock is still held: else the
+ * thread could push them to front meanwhile, and what it reads next into another folio would come before them.
+ * PLACE_NONE comes with 0 at the end, -EAGAIN, or an error.
+ */
+static enum buffer_place buffer_find(struct usp_ahead *ahead, size_t len, struct usp_buf *ret_buf, int *ret_result)
+{
+	enum buffer_place place = PLACE_NONE;
+
+	usp_ahead_lock(ahead);
+	*ret_result = ahead->is_over ? ahead->result : -EAGAIN;
+	if (ahead->level.is_giving && usp_pipe_len(ahead->front)) {
+		place = PLACE_FRONT;
+	} else if (ahead->level.is_giving && ahead->filled > ahead->given) {
+		*ret_result = buffer_cut(ahead, len, ret_buf);
+		place = *ret_result == 0 ? PLACE_OPEN : PLACE_NONE;
+	}
 	usp_ahead_unlock(ahead);
-	return ret;
+	return place;
 }
 
 static void buffer_account(struct usp_file *in, const struct usp_buf *buf, size_t len)
@@ -205,19 +207,6 @@ static ssize_t buffer_give_front(struct usp_file *in, struct usp_pipe *pipe, siz
 	return ret;
 }
 
-/* Give what open has: bytes, or -errno as of buffer_cut. */
-static ssize_t buffer_give_open(struct usp_file *in, struct usp_pipe *pipe, size_t len)
-{
-	struct usp_buf buf;
-	int ret = buffer_cut(in->priv, usp_min(len, usp_pipe_slot_bytes(pipe)), &buf);
-
-	if (ret < 0)
-		return ret;
-	usp_pipe_push(pipe, &buf, 1);
-	buffer_account(in, &buf, buf.len);
-	return (ssize_t)buf.len;
-}
-
 static ssize_t buffer_give(struct usp_file *in, struct usp_pipe *pipe, size_t len)
 {
 	struct usp_ahead *ahead = in->priv;
@@ -226,13 +215,19 @@ static ssize_t buffer_give(struct usp_file *in, struct usp_pipe *pipe, size_t le
 	int result;
 
 	while (done < len && usp_pipe_room(pipe, &room)) {
-		enum buffer_place place = buffer_find(ahead, &result);
 		size_t want = usp_min(len - done, room);
+		struct usp_buf buf;
+		enum buffer_place place = buffer_find(ahead, usp_min(want, usp_pipe_slot_bytes(pipe)), &buf, &result);
 
 		if (place == PLACE_NONE)
 			return done ? (ssize_t)done : result;
-		ret = place == PLACE_FRONT ? buffer_give_front(in, pipe, want, !done)
-					   : buffer_give_open(in, pipe, want);
+		if (place == PLACE_FRONT) {
+			ret = buffer_give_front(in, pipe, want, !done);
+		} else {
+			ret = (ssize_t)buf.len;
+			usp_pipe_push(pipe, &buf, 1);
+			buffer_account(in, &buf, buf.len);
+		}
 		if (ret > 0) {
 			done += (size_t)ret;
 			buffer_took(ahead, (size_t)ret);
@@ -256,18 +251,13 @@ static ssize_t buffer_splice_read(struct usp_file *in, int64_t *pos, struct usp_
 	return ret;
 }
 
-/* Copy what open has: bytes, or -errno as of buffer_cut. */
-static ssize_t buffer_copy_open(struct usp_ahead *ahead, const struct usp_iter *to)
+/* Copy a buf of open, and release it: its bytes. */
+static ssize_t buffer_copy_open(struct usp_buf *buf, const struct usp_iter *to)
 {
-	struct usp_buf buf;
-	int ret = buffer_cut(ahead, to->count, &buf);
-	size_t len;
+	size_t len = buf->len;
 
-	if (ret < 0)
-		return ret;
-	len = buf.len;
-	usp_iter_copy_to(to, 0, usp_buf_bytes(&buf), len);
-	usp_buf_release(NULL, &buf);
+	usp_iter_copy_to(to, 0, usp_buf_bytes(buf), len);
+	usp_buf_release(NULL, buf);
 	return (ssize_t)len;
 }
 
@@ -277,16 +267,17 @@ static ssize_t buffer_read_iter(struct usp_file *in, const struct usp_iter *to, 
 	struct usp_ahead *ahead = in->priv;
 	int result = to->count ? buffer_begin(ahead) : 0;
 	enum buffer_place place;
+	struct usp_buf buf;
 	ssize_t ret;
 
 	(void)pos;
 	if (result < 0 || !to->count)
 		return result;
-	place = buffer_find(ahead, &result);
+	place = buffer_find(ahead, to->count, &buf, &result);
 	if (place == PLACE_NONE)
 		return result;
 	ret = place == PLACE_FRONT ? usp_pipe_read(ahead->front, to, flags | USP_SPLICE_NONBLOCK)
-				   : buffer_copy_open(ahead, to);
+				   : buffer_copy_open(&buf, to);
 	if (ret > 0)
 		buffer_took(ahead, (size_t)ret);
 	return ret;

@@ -14,6 +14,7 @@
 #include <usplice/transform.h>
 
 #include "base/compiler.h"
+#include "splice/ahead.h"
 #include "transforms/buffer.h"
 
 #define KIB ((size_t)1024)
@@ -566,6 +567,99 @@ static void bytes_that_come_later_are_waited_for(void **state)
 	late_source_close(&source);
 }
 
+/* A source that gives more whenever the caller lets go of the lock, and a thread that takes it before the caller goes on. */
+static struct {
+	int fd; /* -1: nothing more */
+	uint64_t off;
+	size_t left;
+} feed = {.fd = -1};
+
+void __real_usp_ahead_unlock(struct usp_ahead *ahead);
+void __wrap_usp_ahead_unlock(struct usp_ahead *ahead);
+
+static int feed_unread(void)
+{
+	int unread = 0;
+
+	assert_int_equal(ioctl(feed.fd, FIONREAD, &unread), 0);
+	return unread;
+}
+
+/* Tell whether the thread has taken what it can, and waits. */
+static bool feed_is_taken(struct usp_ahead *ahead)
+{
+	bool is_taken;
+
+	usp_ahead_lock(ahead);
+	is_taken = ahead->must_wake && (!feed_unread() || !ahead->level.is_taking || usp_ahead_room(ahead) < 4 * KIB);
+	__real_usp_ahead_unlock(ahead);
+	return is_taken;
+}
+
+void __wrap_usp_ahead_unlock(struct usp_ahead *ahead)
+{
+	size_t len = usp_min(feed.left, 20 * KIB);
+
+	__real_usp_ahead_unlock(ahead);
+	if (feed.fd < 0 || !ahead->has_thread || feed_unread())
+		return;
+	write_pattern(feed.fd, feed.off, len);
+	feed.off += len;
+	feed.left -= len;
+	while (feed.left && !feed_is_taken(ahead))
+		sched_yield();
+	if (feed.left)
+		return;
+	close(feed.fd);
+	feed.fd = -1;
+}
+
+#define ODD_PIECE ((size_t)3001) /* fits into no folio a whole number of times */
+
+/* Read all of a stage in small pieces, through a pipe if there is one: what comes behind the last byte. */
+static ssize_t read_in_pieces(struct usp_file *stage, struct usp_file *const end[2], size_t *len)
+{
+	ssize_t ret;
+
+	do {
+		ret = end[1] ? usp_splice(stage, NULL, end[1], NULL, ODD_PIECE, 0) : (ssize_t)ODD_PIECE;
+		if (ret > 0)
+			ret = usp_read(end[1] ? end[0] : stage, got + *len, (size_t)ret);
+		*len += ret > 0 ? (size_t)ret : 0;
+	} while (ret > 0 || ret == -EAGAIN);
+	return ret;
+}
+
+static void bytes_keep_their_order_whatever_the_thread_does_meanwhile(void **state)
+{
+	static const char *const specs[] = {"buffer:64k", "buffer:256k,start=50%,refill=25%",
+					    "buffer:64k,file-size=1M,file=."};
+	size_t all = 900 * KIB + 77;
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * ARRAY_LEN(specs); i++) {
+		struct usp_file *end[2] = {NULL}, *below, *stage;
+		size_t len = 0;
+		int fds[2];
+
+		assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+		assert_int_equal(usp_open_fd(fds[0], USP_READ, "stream", &below), 0);
+		feed.fd = fds[1];
+		feed.off = 0;
+		feed.left = all;
+		stage = open_buffer(specs[i / 2], below, -1);
+		assert_int_equal(usp_file_set_flags(stage, USP_NONBLOCK), 0); /* each try feeds it */
+		if (i % 2)
+			open_pipe(end, 16, 0);
+		assert_int_equal(read_in_pieces(stage, end, &len), 0);
+		assert_int_equal(len, all);
+		assert_pattern(got, 0, len);
+		close_pipe(end);
+		drop(&stage);
+		drop(&below);
+	}
+}
+
 static void a_child_leaves_it_to_its_parent(void **state)
 {
 	size_t len = 0;
@@ -671,6 +765,7 @@ int main(void)
 		CASE(a_shared_offset_that_others_moved_is_left_alone),
 		CASE(what_was_not_given_goes_back),
 		CASE(bytes_that_come_later_are_waited_for),
+		CASE(bytes_keep_their_order_whatever_the_thread_does_meanwhile),
 		CASE(a_child_leaves_it_to_its_parent),
 		CASE(pumps_follow_each_other),
 		CASE(what_does_not_parse_is_refused),
