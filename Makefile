@@ -109,7 +109,7 @@ soak:
 	tests/soak/formats $(TESTED)/src/cli/usplice $(SOAK_SECONDS)
 	tests/soak/relay $(TESTED)/src/cli/usplice $(SOAK_SECONDS)
 	tests/soak/relay_trouble $(TESTED)/src/cli/usplice $(SOAK_SECONDS)
-	USP_FAULT_BYTES=1000003 tools/run-tests $(TESTED) --suite fault --timeout-multiplier 20 $(ARGS)
+	USP_FAULT_ALL=1 USP_FAULT_BYTES=1000003 tools/run-tests $(TESTED) --suite fault --timeout-multiplier 20 $(ARGS)
 
 # The shadow memory of ThreadSanitizer needs addresses that a strong randomisation takes: run without it where we may.
 tsan: $(TSAN)/build.ninja

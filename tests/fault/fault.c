@@ -29,8 +29,7 @@
 #define FAULT_ERRORS_MAX 12
 #define FAULT_REPORTS_MAX 8
 #define FAULT_WHY_LEN 2048
-#define FAULT_FORKS_MAX \
-	2 /* forks at the first calls of each function: those are where something is there for the first time */
+#define FAULT_FIRST_CALLS 2 /* of each function: those are where something is there for the first time */
 
 /* A fork under AddressSanitizer costs as much as ten without: there, only faults that come once. */
 #ifdef USP_HAS_ASAN
@@ -63,6 +62,7 @@ static struct fault_state {
 
 int64_t *fault_notes;
 static unsigned long fault_nr_points;
+static bool fault_wants_all; /* every variant of a fault at every call */
 
 /* --- In the run --------------------------------------------------------------------------------------- */
 
@@ -320,33 +320,56 @@ static bool fault_visit(struct fault_tour *tour, const struct fault_plan *plan)
 	return atomic_load(&fault_state->has_fired);
 }
 
-/* The same fault at call 0, 1, 2 ... until it does not fire any more. A run that went wrong may have ended early. */
-static void fault_visit_all(struct fault_tour *tour, struct fault_plan plan)
+/* Return which variant a call sees. Calls that take turns, for the source and for the sink, see all of them, too. */
+static unsigned fault_variant(unsigned nth, unsigned nr_variants)
 {
-	unsigned nr = plan.forks ? FAULT_FORKS_MAX : tour->seen[plan.call] + 1;
+	return (nth + nth / nr_variants) % nr_variants;
+}
+
+/*
+ * One variant of a fault, of nr_variants, at call 0, 1, 2 ... until it does not fire any more. The first calls see all
+ * variants. Each later one sees one of them: what a call does with its errors depends on the kind of the error, and
+ * rarely on how many calls there were before. $USP_FAULT_ALL asks for all. A run that went wrong may have ended early.
+ */
+static void fault_visit_all(struct fault_tour *tour, struct fault_plan plan, unsigned variant, unsigned nr_variants)
+{
+	unsigned nr = plan.forks ? FAULT_FIRST_CALLS : tour->seen[plan.call] + 1;
 
 	for (plan.nth = 0; plan.nth < nr; plan.nth++) {
+		if (!fault_wants_all && plan.nth >= FAULT_FIRST_CALLS && fault_variant(plan.nth, nr_variants) != variant)
+			continue;
 		if (!fault_visit(tour, &plan))
 			break;
 		fault_nr_points++;
 	}
 }
 
+static unsigned fault_nr_errors(const struct fault_kind *kind)
+{
+	unsigned nr = 0;
+
+	while (nr < FAULT_ERRORS_MAX && kind->errors[nr])
+		nr++;
+	return nr;
+}
+
 static void fault_visit_call(struct fault_tour *tour, enum fault_call call)
 {
 	const struct fault_kind *kind = &fault_kinds[call];
+	unsigned nr_errors = fault_nr_errors(kind);
 
-	for (unsigned i = 0; i < FAULT_ERRORS_MAX && kind->errors[i]; i++) {
+	for (unsigned i = 0; i < nr_errors; i++) {
 		struct fault_plan plan = {.call = call, .error = kind->errors[i]};
 
-		fault_visit_all(tour, plan);
+		fault_visit_all(tour, plan, i, nr_errors);
 		plan.is_sticky = true;
 		if (FAULT_STICKS && !fault_is_transient(&plan) && call != FAULT_usp_sys_recvmsg_notice)
-			fault_visit_all(tour, plan);
+			fault_visit_all(tour, plan, i, nr_errors);
 	}
-	fault_visit_all(tour, (struct fault_plan){.call = call, .forks = true});
+	fault_visit_all(tour, (struct fault_plan){.call = call, .forks = true}, 0, 1);
 	for (enum fault_cut cut = FAULT_TO_ONE; kind->moves && cut < FAULT_NR_CUTS; cut++)
-		fault_visit_all(tour, (struct fault_plan){.call = call, .cut = cut});
+		fault_visit_all(tour, (struct fault_plan){.call = call, .cut = cut}, cut - FAULT_TO_ONE,
+				FAULT_NR_CUTS - FAULT_TO_ONE);
 }
 
 unsigned fault_explore(const struct fault_scenario *scenario)
@@ -382,6 +405,7 @@ int fault_main(const struct fault_scenario *scenarios, unsigned nr_scenarios)
 	if (!tests || fault_state == MAP_FAILED)
 		return 1;
 	fault_notes = fault_state->notes;
+	fault_wants_all = getenv("USP_FAULT_ALL");
 	for (unsigned i = 0; i < nr_scenarios; i++)
 		tests[i] = (struct CMUnitTest){
 			.name = scenarios[i].name,
