@@ -279,8 +279,8 @@ static void a_peer_that_has_everything_and_is_silent_is_not_waited_for_long(void
 	const struct end *end = *state;
 	int error;
 
-	if (end->lane != USP_LANE_AUTO)
-		return; /* it takes a second, and the lane has no part in it */
+	if (end->lane != USP_LANE_AUTO || (end->is_unix && end->drive != BY_RUN))
+		return; /* it takes a second; the lane has no part in it, and how a pump is driven tells no family from another */
 	begin(end, AN_HOUR);
 	start_and_send_all();
 	net_take(run.peer, 0, LEN);
@@ -444,7 +444,8 @@ static void a_later_run_that_ends_well_takes_the_reset_back(void **state)
 {
 	const struct end *end = *state;
 	struct usp_pump_wait wait = {.size = sizeof(wait)};
-	const struct usp_pump_params params = {.size = sizeof(params), .flags = USP_PUMP_COUNT, .count = 1000};
+	const struct usp_pump_params params = {
+		.size = sizeof(params), .flags = USP_PUMP_COUNT, .count = 1000, .linger_ns = 50 * MS};
 	const struct usp_open_params to_read = {.size = sizeof(to_read), .mode = USP_READ};
 	struct usp_file *zeros, *sink;
 	int error;
