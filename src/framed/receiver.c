@@ -257,11 +257,9 @@ static ssize_t receiver_splice_read(struct usp_file *in, int64_t *pos, struct us
 	ssize_t ret;
 
 	(void)pos; /* a stream */
-	while ((ret = receiver_try_splice(in, pipe, len, flags)) == -EAGAIN && usp_file_blocks(in, flags)) {
-		ret = usp_file_wait(in, USP_READ);
-		if (ret < 0)
-			break;
-	}
+	do
+		ret = receiver_try_splice(in, pipe, len, flags);
+	while (ret == -EAGAIN && (ret = usp_file_await(in, USP_READ, flags)) == 0);
 	return ret;
 }
 

@@ -204,11 +204,9 @@ static ssize_t sender_splice_write(struct usp_pipe *pipe, struct usp_file *out, 
 	if (ret < 0)
 		return ret;
 	framed_sender_begin(framed);
-	while ((ret = sender_try_splice(pipe, out, len, flags)) == -EAGAIN && usp_file_blocks(out, flags)) {
-		ret = usp_file_wait(out, USP_WRITE);
-		if (ret < 0)
-			break;
-	}
+	do
+		ret = sender_try_splice(pipe, out, len, flags);
+	while (ret == -EAGAIN && (ret = usp_file_await(out, USP_WRITE, flags)) == 0);
 	return ret;
 }
 
@@ -298,11 +296,10 @@ static int sender_sync(struct usp_file *file)
 
 	if (ret < 0)
 		return ret;
-	while ((ret = sender_end(file)) == -EAGAIN && usp_file_blocks(file, 0)) {
-		ret = usp_file_wait(file, framed->out.len || !framed->is_shut ? USP_WRITE : USP_READ);
-		if (ret < 0)
-			break;
-	}
+	do
+		ret = sender_end(file);
+	while (ret == -EAGAIN &&
+	       (ret = usp_file_await(file, framed->out.len || !framed->is_shut ? USP_WRITE : USP_READ, 0)) == 0);
 	return ret;
 }
 

@@ -208,12 +208,6 @@ static int kpipe_check_end(const struct usp_file *in, const int64_t *pos)
 	return ret > 0 ? -EOPNOTSUPP : ret;
 }
 
-/* After -EAGAIN: wait if the file blocks, with no lock held. */
-static int kpipe_await(struct usp_file *file, unsigned side, unsigned flags)
-{
-	return usp_file_blocks(file, flags) ? usp_file_wait(file, side) : -EAGAIN;
-}
-
 static void kpipe_account(struct usp_file *file, unsigned side, size_t len)
 {
 	const struct usp_side *of = usp_file_side(file, side);
@@ -302,7 +296,7 @@ ssize_t usp_kernel_splice_read(struct usp_file *in, int64_t *pos, struct usp_pip
 		len = usp_min(usp_min(len, kp->ends.capacity), usp_pipe_slot_bytes(pipe));
 		do
 			ret = kpipe_fill(kp, in, pos, len, flags);
-		while (ret == -EAGAIN && (ret = kpipe_await(in, USP_READ, flags)) == 0);
+		while (ret == -EAGAIN && (ret = usp_file_await(in, USP_READ, flags)) == 0);
 		if (ret > 0) {
 			struct usp_buf buf = {.ops = &usp_kpipe_buf_ops, .store = kp, .len = (size_t)ret};
 
@@ -403,7 +397,7 @@ static ssize_t kpipe_write_step(struct usp_pipe *pipe, struct usp_file *out, int
 		return 0; /* the last case: an empty entry, just pushed */
 	do
 		ret = kpipe_give(pipe, &buf, out, pos, len, flags);
-	while (ret == -EAGAIN && (ret = kpipe_await(out, USP_WRITE, flags)) == 0);
+	while (ret == -EAGAIN && (ret = usp_file_await(out, USP_WRITE, flags)) == 0);
 	return ret;
 }
 

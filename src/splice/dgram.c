@@ -83,12 +83,9 @@ static ssize_t dgram_splice_write(struct usp_pipe *pipe, struct usp_file *out, i
 	ret = usp_pipe_begin_read(pipe, flags);
 	if (ret <= 0)
 		return ret;
-	while ((ret = dgram_send(pipe, out, usp_min(len, sock->datagram_bytes), flags)) == -EAGAIN &&
-	       usp_file_blocks(out, flags)) {
-		ret = usp_file_wait(out, USP_WRITE);
-		if (ret < 0)
-			break;
-	}
+	do
+		ret = dgram_send(pipe, out, usp_min(len, sock->datagram_bytes), flags);
+	while (ret == -EAGAIN && (ret = usp_file_await(out, USP_WRITE, flags)) == 0);
 	usp_pipe_end_read(pipe);
 	return ret;
 }

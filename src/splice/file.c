@@ -199,6 +199,11 @@ int usp_file_wait(struct usp_file *file, unsigned side)
 	return ret < 0 ? ret : ret == 0 ? -EAGAIN : fd.revents & POLLNVAL ? -EBADF : 0;
 }
 
+int usp_file_await(struct usp_file *file, unsigned side, unsigned flags)
+{
+	return usp_file_blocks(file, flags) ? usp_file_wait(file, side) : -EAGAIN;
+}
+
 /* Ask what poll_fd says for one side; the answer as if the side had a descriptor of its own. */
 static unsigned file_poll_side(struct usp_file *file, unsigned side)
 {
@@ -350,11 +355,9 @@ ssize_t usp_file_read_iter(struct usp_file *in, const struct usp_iter *to, int64
 {
 	ssize_t ret;
 
-	while ((ret = usp_file_try_read_iter(in, to, pos, flags)) == -EAGAIN && usp_file_blocks(in, flags)) {
-		ret = usp_file_wait(in, USP_READ);
-		if (ret < 0)
-			break;
-	}
+	do
+		ret = usp_file_try_read_iter(in, to, pos, flags);
+	while (ret == -EAGAIN && (ret = usp_file_await(in, USP_READ, flags)) == 0);
 	return ret;
 }
 
@@ -374,11 +377,9 @@ ssize_t usp_file_write_iter(struct usp_file *out, const struct usp_iter *from, i
 {
 	ssize_t ret;
 
-	while ((ret = usp_file_try_write_iter(out, from, pos, flags)) == -EAGAIN && usp_file_blocks(out, flags)) {
-		ret = usp_file_wait(out, USP_WRITE);
-		if (ret < 0)
-			break;
-	}
+	do
+		ret = usp_file_try_write_iter(out, from, pos, flags);
+	while (ret == -EAGAIN && (ret = usp_file_await(out, USP_WRITE, flags)) == 0);
 	return ret;
 }
 
@@ -408,11 +409,9 @@ static int file_await_next(struct usp_file *in, unsigned flags)
 {
 	int ret;
 
-	while ((ret = usp_file_next(in)) == -EAGAIN && usp_file_blocks(in, flags)) {
-		ret = usp_file_wait(in, USP_READ);
-		if (ret < 0)
-			break;
-	}
+	do
+		ret = usp_file_next(in);
+	while (ret == -EAGAIN && (ret = usp_file_await(in, USP_READ, flags)) == 0);
 	return ret;
 }
 

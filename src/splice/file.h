@@ -18,6 +18,9 @@ bool usp_file_blocks(const struct usp_file *file, unsigned flags);
  */
 int usp_file_wait(struct usp_file *file, unsigned side);
 
+/* After -EAGAIN of a call with these flags: wait as usp_file_wait if the file blocks, else -EAGAIN. Hold no lock. */
+int usp_file_await(struct usp_file *file, unsigned side, unsigned flags);
+
 /* Call read_iter or write_iter as the door does, but without its wait: for a file that lies below another one. */
 ssize_t usp_file_try_read_iter(struct usp_file *in, const struct usp_iter *to, int64_t *pos, unsigned flags);
 ssize_t usp_file_try_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags);

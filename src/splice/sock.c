@@ -189,8 +189,8 @@ static ssize_t sock_send_or_wait(struct usp_pipe *pipe, struct usp_file *out, st
 {
 	ssize_t ret;
 
-	while ((ret = sock_send_batch(pipe, out, sock, len, flags)) == -EAGAIN && usp_file_blocks(out, flags)) {
-		ret = usp_file_wait(out, USP_WRITE);
+	while ((ret = sock_send_batch(pipe, out, sock, len, flags)) == -EAGAIN) {
+		ret = usp_file_await(out, USP_WRITE, flags);
 		if (ret < 0)
 			break;
 		if (sock)
