@@ -6,15 +6,6 @@
 load relay
 load names
 
-setup() {
-	: "${USPLICE:?names the command to test}"
-	command_dir=$(mktemp -d)
-	chmod 755 "$command_dir"
-	cd "$command_dir" || return
-	umask 022
-	start_name_server
-}
-
 # start COMMAND...: "usplice COMMAND" where the names are, in the background, with the signals of a terminal's; $job is its process id.
 start() {
 	: >asked

@@ -26,6 +26,16 @@ start_name_server() {
 	[ "$(id -u)" -eq 0 ] || inside=("${inside[@]:0:3}" --user --preserve-credentials "${inside[@]:3}")
 }
 
+# Each test has a folder of its own, with the name server.
+setup() {
+	: "${USPLICE:?names the command to test}"
+	command_dir=$(mktemp -d)
+	chmod 755 "$command_dir"
+	cd "$command_dir" || return
+	umask 022
+	start_name_server
+}
+
 # asked NAME: has somebody asked for the name?
 asked() {
 	grep -q "^$1 " asked

@@ -5,15 +5,6 @@
 load relay
 load names
 
-setup() {
-	: "${USPLICE:?names the command to test}"
-	command_dir=$(mktemp -d)
-	chmod 755 "$command_dir"
-	cd "$command_dir" || return
-	umask 022
-	start_name_server
-}
-
 # within NAME ADDRESS: a server there that says its name; its process id is $server[NAME].
 within() {
 	rm -f "$1.log"

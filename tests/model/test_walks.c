@@ -415,14 +415,10 @@ int main(void)
 		CASE(random_walks_agree),
 		CASE(a_difference_is_found_and_cut_out),
 	};
-	int ret;
+	int code = oracle_init(), ret;
 
-	if (!oracle_is_possible()) {
-		printf("kernel pipes do not have 16 slots of 4096 bytes here: skipped\n");
-		return 77;
-	}
-	if (!oracle_init())
-		return 1;
+	if (code)
+		return code;
 	has_bare_devices = trait_is_here(&trait_bare_devices);
 	splits_datagrams = trait_is_here(&trait_splits_datagrams);
 	sendfile_writes = trait_is_here(&trait_sendfile_writes);

@@ -24,11 +24,12 @@ struct oracle {
 	char why[1024]; /* how the worlds differ */
 };
 
-/* Are the kernel's pipes what ours are compared with: 16 slots of 4096 bytes? */
-bool oracle_is_possible(void);
-
-/* Memory that all oracles of the process share, and signals that the kernel would send. False without memory. */
-bool oracle_init(void);
+/*
+ * Memory that all oracles of the process share, and signals that the kernel would send. 0, or the code with which the
+ * program has to exit: 77, after saying so, where the kernel's pipes do not have the 16 slots of 4096 bytes that ours
+ * are compared with; 1 without memory.
+ */
+int oracle_init(void);
 void oracle_fini(void);
 
 void oracle_open(struct oracle *oracle, const char *letters);

@@ -47,6 +47,20 @@ static inline int steps_timeout(const struct usp_pump_wait *wait)
 	return (int)((wait->timeout_ns + STEPS_NS_PER_MS - 1) / STEPS_NS_PER_MS);
 }
 
+/* Drive a pump to its end, wherever it waits: the result of the last step. */
+static inline int steps_run(struct usp_pump *pump)
+{
+	struct usp_pump_wait wait = {.size = sizeof(wait)};
+	int ret;
+
+	while ((ret = usp_pump_step(pump, &wait)) == -EAGAIN) {
+		struct pollfd pollfd = {.fd = wait.fd, .events = wait.events};
+
+		assert_true(poll(&pollfd, 1, steps_timeout(&wait)) >= 0);
+	}
+	return ret;
+}
+
 static inline int steps_poll(struct steps *steps)
 {
 	struct usp_pump_wait wait = {.size = sizeof(wait)};

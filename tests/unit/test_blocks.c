@@ -8,6 +8,7 @@
 #include <usplice/transform.h>
 
 #include "hash/hash.h"
+#include "steps.h"
 
 #define BLOCK ((size_t)4096)
 #define LEN (10 * BLOCK + 1000) /* the last block is shorter */
@@ -138,20 +139,6 @@ static struct usp_file *open_pieces(size_t len)
 
 static struct usp_file *(*const opens[])(size_t len) = {open_memory, open_disk, open_cached, open_pieces};
 
-/* Drive a pump by steps, as an event loop does. */
-static int run_in_steps(struct usp_pump *pump)
-{
-	struct usp_pump_wait wait = {.size = sizeof(wait)};
-	int ret;
-
-	while ((ret = usp_pump_step(pump, &wait)) == -EAGAIN) {
-		struct pollfd fd = {.fd = wait.fd, .events = wait.events};
-
-		assert_true(poll(&fd, 1, wait.timeout_ns < 0 ? -1 : (int)(wait.timeout_ns / 1000000)) >= 0);
-	}
-	return ret;
-}
-
 /* Pump a stage, whose reference this takes, to sinks: all get len bytes, and the source ends there with error. */
 static void pump_gives(struct usp_file *stage, unsigned nr_sinks, bool in_steps, size_t len, int error)
 {
@@ -165,7 +152,7 @@ static void pump_gives(struct usp_file *stage, unsigned nr_sinks, bool in_steps,
 		sinks[i] = mock_open(&mock_copy_ops, USP_WRITE, 0);
 		assert_int_equal(usp_pump_add_sink(pump, sinks[i]->file), 0);
 	}
-	assert_int_equal(in_steps ? run_in_steps(pump) : usp_pump_run(pump), error);
+	assert_int_equal(in_steps ? steps_run(pump) : usp_pump_run(pump), error);
 	usp_pump_error(pump, &result);
 	usp_pump_status(pump, &status);
 	assert_int_equal(result.error, error);

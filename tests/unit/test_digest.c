@@ -8,6 +8,7 @@
 #include <usplice/transform.h>
 
 #include "hash/hash.h"
+#include "steps.h"
 
 #define LEN ((size_t)3000007) /* more than the queue of the thread and a pipe hold at once, in odd pieces */
 
@@ -65,20 +66,6 @@ static struct usp_pump *new_pump(struct usp_file *source, struct usp_file *const
 	for (unsigned i = 0; i < nr_sinks; i++)
 		assert_int_equal(usp_pump_add_sink(pump, sinks[i]), 0);
 	return pump;
-}
-
-/* Drive a pump by steps, as an event loop does. */
-static int run_in_steps(struct usp_pump *pump)
-{
-	struct usp_pump_wait wait = {.size = sizeof(wait)};
-	int ret;
-
-	while ((ret = usp_pump_step(pump, &wait)) == -EAGAIN) {
-		struct pollfd fd = {.fd = wait.fd, .events = wait.events};
-
-		assert_true(poll(&fd, 1, wait.timeout_ns < 0 ? -1 : (int)(wait.timeout_ns / 1000000)) >= 0);
-	}
-	return ret;
 }
 
 /* Hash the first len bytes of the pattern in one piece. */
@@ -233,7 +220,7 @@ static void all_sinks_get_the_bytes_that_were_hashed_once(void **state)
 			files[i] = sinks[i]->file;
 		}
 		pump = new_pump(stage, files, ARRAY_LEN(files));
-		assert_int_equal(turn ? run_in_steps(pump) : usp_pump_run(pump), 0);
+		assert_int_equal(turn ? steps_run(pump) : usp_pump_run(pump), 0);
 		assert_digests(stage, LEN, nr_all);
 		usp_pump_free(pump);
 		drop(&stage);
