@@ -14,10 +14,15 @@
  *   include/usplice/mount.h      sources as files for any program
  *
  *   src/base/        floor 0     sys.c is the one door to the kernel; allocation, names, numbers, compiler attributes
+ *   src/age/         floor 1     keys, headers and ciphers of age
  *   src/event/       floor 1     the loop (epoll), the ring (io_uring)
+ *   src/codec/       floor 1     formats of compression, and tables of pieces that can be decoded by themselves
+ *   src/hash/        floor 1     checksums
  *   src/mm/          floor 2     folios (counted pieces of memory), gifts (the caller's memory), mappings (page caches)
  *   src/splice/      floor 3     buf, pipe, file, and the acts: splice, tee, vmsplice, direct; helpers for tables
+ *   src/pieces/      floor 3     input in pieces, and threads that work at them
  *   src/lanes/       floor 4     kernel pipes, the plan of each hop's lane, the probe that tries what the kernel does
+ *   src/transforms/  floor 4     one file per stage over a source; transforms.c is their list
  *   src/framed/      floor 4     frames around a stream: its sender, its receiver, their bytes
  *   src/matrix/      floor 5     the probe of all kinds of objects, with each flag, right, state and length
  *   src/endpoints/   floor 5     one file per endpoint type; endpoints.c is their list, spec.c the grammar

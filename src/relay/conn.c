@@ -59,13 +59,6 @@ static void conn_run_free(struct usp_task *task)
 	usp_conn_free(usp_container_of(task, struct usp_conn, task));
 }
 
-/* Close with a reset instead of an end. */
-static void conn_reset_fd(int fd)
-{
-	if (fd >= 0)
-		usp_sock_set_reset(fd, true);
-}
-
 /* Close one end, by the ring together with others if no loop watches the descriptor. */
 void usp_conn_close_end(struct usp_conn *conn, unsigned index)
 {
@@ -114,7 +107,8 @@ void usp_conn_close(struct usp_conn *conn)
 
 void usp_conn_reset(struct usp_conn *conn, unsigned index)
 {
-	conn_reset_fd(conn->ends[index].fd);
+	if (conn->ends[index].fd >= 0)
+		usp_sock_set_reset(conn->ends[index].fd, true);
 	usp_conn_close_end(conn, index);
 }
 

@@ -72,18 +72,13 @@ static bool rules_next_point(const unsigned char point[RULES_POINT_LEN], unsigne
 
 /* --- From texts -------------------------------------------------------------------------------------- */
 
-static const char *rules_skip_blanks(const char *text)
-{
-	return text + strspn(text, " \t");
-}
-
 /* Parse the rules of one text, at most one for each family: how many, or -errno. */
 static int rules_parse(const char *text, unsigned index, struct rule *ret_rules, const char **ret_why)
 {
 	static const sa_family_t families[] = {AF_INET, AF_INET6, AF_UNIX};
 	size_t len = strcspn(text, " \t");
 	bool is_allowed = len == 5 && strncmp(text, "allow", len) == 0;
-	const char *block = rules_skip_blanks(text + len);
+	const char *block = text + len + strspn(text + len, " \t");
 	struct usp_cidr cidr;
 	unsigned nr = 0;
 	int ret;

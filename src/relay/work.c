@@ -46,13 +46,6 @@ void usp_work_end(struct usp_conn *conn)
 	conn->work = NULL;
 }
 
-static int work_open_file(struct usp_conn *conn, unsigned index)
-{
-	const struct usp_conn_end *end = &conn->ends[index];
-
-	return usp_stream_file_new(end->fd, end->is_tcp, index ? "target" : "client", &conn->work->files[index]);
-}
-
 static int work_open(struct usp_conn *conn, unsigned direction, void (*fired)(struct usp_timer *timer))
 {
 	const struct usp_pump_params params = {
@@ -84,7 +77,8 @@ int usp_work_begin(struct usp_conn *conn, void (*fired)(struct usp_timer *timer)
 	if (!conn->work)
 		return -ENOMEM;
 	for (unsigned i = 0; i < 2 && ret == 0; i++)
-		ret = work_open_file(conn, i);
+		ret = usp_stream_file_new(conn->ends[i].fd, conn->ends[i].is_tcp, i ? "target" : "client",
+					  &conn->work->files[i]);
 	for (unsigned i = 0; i < 2 && ret == 0; i++)
 		ret = work_open(conn, i, fired);
 	return ret;
