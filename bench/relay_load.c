@@ -12,7 +12,6 @@
  * "begin", "idle", "used" and "end" give the driver the time to look at the relay. The end comes with what was counted.
  */
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -31,20 +30,6 @@ struct load_moment {
 };
 
 static pid_t load_children[2];
-
-void load_congestion(int fd, char name[LOAD_NAME_MAX + 1])
-{
-	socklen_t len = LOAD_NAME_MAX;
-
-	bench_check(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), "TCP_CONGESTION");
-}
-
-void load_watch(int epoll_fd, int fd, uint32_t events)
-{
-	struct epoll_event event = {.events = events, .data.fd = fd};
-
-	bench_check(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
-}
 
 static int load_listen(unsigned *ret_port)
 {

@@ -3,9 +3,12 @@
 #ifndef USP_BENCH_RELAY_LOAD_H
 #define USP_BENCH_RELAY_LOAD_H
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 
 #include "bench.h"
 
@@ -67,10 +70,20 @@ static inline enum load_phase load_phase(const struct load_shared *shared)
 }
 
 /* The congestion control that a connected socket has, into name. */
-void load_congestion(int fd, char name[LOAD_NAME_MAX + 1]);
+static inline void load_congestion(int fd, char name[LOAD_NAME_MAX + 1])
+{
+	socklen_t len = LOAD_NAME_MAX;
+
+	bench_check(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), "TCP_CONGESTION");
+}
 
 /* Add a descriptor to an epoll for good. */
-void load_watch(int epoll_fd, int fd, uint32_t events);
+static inline void load_watch(int epoll_fd, int fd, uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.fd = fd};
+
+	bench_check(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
+}
 
 /* The two ends of the load. Neither returns; both end the process if something is not as it should be. */
 _Noreturn void load_sink(const struct load_plan *plan, struct load_shared *shared, int listener);
