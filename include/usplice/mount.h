@@ -24,6 +24,7 @@ struct usp_mount;
 #define USP_MOUNT_DIRECT 0x2u	      /* reads go past the kernel's page cache */
 #define USP_MOUNT_PREFETCH 0x4u	      /* copy each source before it can be read */
 #define USP_MOUNT_NO_PASSTHROUGH 0x8u /* let the kernel read no file by itself */
+#define USP_MOUNT_WRITE 0x10u	      /* sources that were opened for writing can be written; not with PREFETCH */
 
 struct usp_mount_params {
 	size_t size;	     /* sizeof(struct usp_mount_params) */
@@ -114,6 +115,7 @@ enum usp_mount_way {
 	USP_MOUNT_CACHED,      /* by a page cache of this process */
 	USP_MOUNT_COPIED,      /* from a copy in memory, or in a file without a name */
 	USP_MOUNT_PASSTHROUGH, /* by the kernel itself, from its file or from a copy */
+	USP_MOUNT_UNCACHED,    /* it can be written: each request reads or writes the source itself */
 };
 
 /* A snapshot of a source. */
@@ -128,6 +130,10 @@ struct usp_mount_source_status {
 	uint64_t nr_reads;  /* requests to read; none with passthrough */
 	uint64_t copied;    /* bytes of the replies: each was copied once, by the kernel */
 	uint64_t nr_errors; /* requests that failed */
+	bool can_write;
+	uint64_t nr_writes; /* requests to write; none with passthrough */
+	uint64_t written;   /* bytes that the source took of them: each was copied twice */
+	int sync_error;	    /* the last -errno of a write to the disk that failed late, or 0 */
 };
 
 /* Tell of the source of this index, in the order in which they were added. 0, or -EINVAL: there is none. */

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -188,6 +189,22 @@ int usp_sys_fallocate(int fd, int mode, int64_t off, int64_t len)
 		result = (int)sys_result(fallocate(fd, mode, off, len));
 	} while (result == -EINTR);
 	return result;
+}
+
+/* The C library may know no pwritev2(2). The offset means nothing here. */
+ssize_t usp_sys_append(int fd, const struct iovec *iov, unsigned nr_segs)
+{
+	return sys_result(syscall(SYS_pwritev2, fd, iov, (unsigned long)nr_segs, 0l, 0l, RWF_APPEND));
+}
+
+int usp_sys_set_times(int fd, const struct timespec times[2])
+{
+	return (int)sys_result(futimens(fd, times));
+}
+
+bool usp_sys_has_acl(int fd)
+{
+	return fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0;
 }
 
 int usp_sys_fsync(int fd)

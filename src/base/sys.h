@@ -35,7 +35,11 @@ int64_t usp_sys_lseek(int fd, int64_t off, int whence);
 int usp_sys_ftruncate(int fd, int64_t len);
 int usp_sys_fallocate(int fd, int mode, int64_t off, int64_t len);
 int usp_sys_fsync(int fd);
-int usp_sys_memfd(const char *name);	  /* name shows only in /proc; the file has no path */
+ssize_t usp_sys_append(int fd, const struct iovec *iov,
+		       unsigned nr_segs);		       /* at the end, without moving the offset: RWF_APPEND */
+int usp_sys_set_times(int fd, const struct timespec times[2]); /* futimens(3) */
+bool usp_sys_has_acl(int fd);				       /* a POSIX access list besides the mode */
+int usp_sys_memfd(const char *name);			       /* name shows only in /proc; the file has no path */
 int usp_sys_memfd_huge(const char *name); /* of huge pages; none is taken before the file is mapped and touched */
 /* A terminal in raw mode: what is written to ret_fds[1], the master, is read from ret_fds[0]. Nonblocking. */
 int usp_sys_pty(int ret_fds[2]);

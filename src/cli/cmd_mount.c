@@ -51,6 +51,7 @@ static const struct option_row mount_options[] = {
 	{"verify-blocks", 0, "FILE", "do not mount a source whose blocks are not what FILE\nsays", option_text,
 	 FIELD(verify_blocks)},
 	{"prefetch", 0, NULL, "copy all files before they can be read", option_flag, FIELD(prefetch)},
+	{"rw", 0, NULL, "let programs write: files, block devices, memory", option_flag, FIELD(writes)},
 	{"budget", 0, "SIZE", "most memory of each page cache, and of all copies\ntogether (default: 64M)",
 	 mount_parse_budget, FIELD(budget)},
 	{"spool", 0, "DIR", "where copies go that are larger than the budget", option_text, FIELD(spool)},
@@ -92,6 +93,12 @@ static const char *mount_contradiction(const struct mount_request *request)
 {
 	if (request->direct && request->prefetch)
 		return "--direct and --prefetch exclude each other";
+	if (request->writes && request->prefetch)
+		return "--rw and --prefetch exclude each other: a copy is not the source";
+	if (request->writes && (request->digests.nr > 0 || request->verify_file || request->verify_blocks))
+		return "--rw excludes --verify, --verify-file and --verify-blocks: what is verified cannot change";
+	if (request->writes && (stages_decrypt(&request->stages) || request->stages.decompress))
+		return "--rw excludes --decrypt and --decompress: what is made of a source cannot be written";
 	if (request->quiet && request->progress)
 		return "--quiet and --progress exclude each other";
 	if (request->json && !request->status)
@@ -186,6 +193,8 @@ static int helper_add(char *list, char **ret_argv, int nr)
 		*to = '\0';
 		if (helper_is_general(option))
 			continue;
+		if (strcmp(option, "writable") == 0)
+			memcpy(option, "rw", sizeof("rw")); /* mount(8) says "rw" itself where nothing says "ro" */
 		if (strcmp(option, "remount") == 0)
 			return HELPER_REMOUNTS;
 		if (nr >= MOUNT_HELPER_ARGS_MAX)

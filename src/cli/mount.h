@@ -19,7 +19,7 @@ struct mount_request {
 	const char *spool;
 	unsigned nr_threads;
 	uint64_t drain_ns; /* 0: wait */
-	bool allow_other, direct, prefetch, no_passthrough;
+	bool allow_other, direct, prefetch, no_passthrough, writes;
 	bool background, quiet, progress;
 	bool status, json, help;
 	struct stages stages;

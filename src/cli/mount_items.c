@@ -369,18 +369,46 @@ static int item_put_digests(const struct mount_item *item, struct usp_file **fil
 	return stages_put(file, spec, -1, ret_why);
 }
 
-/* Open what an item shows: 0, or -errno and why as usp_open. */
+/* Open a spec to read it, or to write it at any offset, too: 0, or -errno and why as usp_open. */
+static int item_open_spec(const char *spec, bool writes, struct usp_file **ret_file, const char **ret_why)
+{
+	const struct usp_open_params params = {.size = sizeof(params),
+					       .mode = writes ? USP_READ | USP_WRITE : USP_READ,
+					       .no_create = writes,
+					       .keep_bytes = writes,
+					       .no_peer = writes};
+	int error = usp_open(spec, &params, ret_file, ret_why);
+
+	if (error == -EINPROGRESS && writes) {
+		*ret_why = "only a file, a block device or memory can be written at an offset";
+		error = -EOPNOTSUPP;
+	}
+	return error;
+}
+
+/* Tell whether a file of a directory is to be opened for writing: not a FIFO. */
+static bool item_writes(const struct mount_item *item)
+{
+	struct stat st;
+
+	return item->request->writes && fstatat(item->folder_fd, item->name_there, &st, 0) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Open what an item shows. A file of a directory that may not be written is still there to be read. */
 static int item_open_source(const struct mount_item *item, struct usp_file **ret_file, const char **ret_why)
 {
-	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ};
+	bool writes;
 	char folder[32], *spec;
 	int error;
 
 	if (item->folder_fd < 0)
-		return usp_open(item->spec, &params, ret_file, ret_why);
+		return item_open_spec(item->spec, item->request->writes, ret_file, ret_why);
 	snprintf(folder, sizeof(folder), "/proc/self/fd/%d", item->folder_fd);
 	spec = items_path_spec(folder, item->name_there);
-	error = spec ? usp_open(spec, &params, ret_file, ret_why) : -ENOMEM;
+	writes = item_writes(item);
+	error = spec ? item_open_spec(spec, writes, ret_file, ret_why) : -ENOMEM;
+	if (writes && (error == -EACCES || error == -EPERM || error == -EROFS || error == -ETXTBSY))
+		error = item_open_spec(spec, false, ret_file, ret_why);
 	free(spec);
 	return error;
 }

@@ -176,7 +176,7 @@ static int run_new(struct mount_run *run)
 	const struct usp_mount_params params = {
 		.size = sizeof(params),
 		.flags = (request->allow_other ? USP_MOUNT_ALLOW_OTHER : 0) | (request->direct ? USP_MOUNT_DIRECT : 0) |
-			 (request->prefetch ? USP_MOUNT_PREFETCH : 0) |
+			 (request->prefetch ? USP_MOUNT_PREFETCH : 0) | (request->writes ? USP_MOUNT_WRITE : 0) |
 			 (request->no_passthrough ? USP_MOUNT_NO_PASSTHROUGH : 0),
 		.nr_threads = request->nr_threads,
 		.budget = request->budget > 0 ? (size_t)request->budget : 0,
@@ -269,6 +269,22 @@ static bool run_leave(struct mount_run *run)
 	return is_told;
 }
 
+/* Name the sources to which something was written that did not reach the disk: how many there are. */
+static unsigned run_say_lost(const struct mount_run *run)
+{
+	struct usp_mount_source_status source = {.size = sizeof(source)};
+	unsigned nr_lost = 0;
+
+	for (unsigned i = 0; usp_mount_source_status(run->mount, i, &source) == 0; i++) {
+		if (!source.sync_error)
+			continue;
+		message_say("source %s: what was written did not reach the disk: %s", run_spec(run, source.name),
+			    strerror(-source.sync_error));
+		nr_lost++;
+	}
+	return nr_lost;
+}
+
 static int run_serve(struct mount_run *run)
 {
 	int error;
@@ -280,7 +296,7 @@ static int run_serve(struct mount_run *run)
 	}
 	service_try_notify("READY=1\nSTATUS=Mounted at %s", run->request->mountpoint);
 	error = usp_mount_run(run->mount);
-	if (error < 0)
+	if (run_say_lost(run) == 0 && error < 0)
 		message_say("mount %s: requests cannot be read any more: %s", run->request->mountpoint,
 			    strerror(-error));
 	return error < 0 ? CLI_FAILED : CLI_DONE;

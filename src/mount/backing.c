@@ -8,13 +8,22 @@
 #include "base/sys.h"
 #include "mount/inside.h"
 
+/*
+ * Tell whether each write has to come here. The kernel writes with the rights of this process, and then leaves set-user-ID
+ * where others have written.
+ */
+static bool backing_needs_requests(const struct mount_node *node)
+{
+	return node->can_write && node->mount->params.flags & USP_MOUNT_ALLOW_OTHER;
+}
+
 void mount_backing_choose(struct mount_node *node)
 {
 	struct usp_mount *mount = node->mount;
 	int ret = 0;
 
 	pthread_mutex_lock(&mount->lock);
-	if (!node->is_chosen && node->fd >= 0 && mount->has_passthrough)
+	if (!node->is_chosen && !backing_needs_requests(node) && node->fd >= 0 && mount->has_passthrough)
 		ret = usp_sys_fuse_backing_open(mount->fuse_fd, node->fd);
 	node->is_chosen = true;
 	if (ret > 0) {

@@ -7,8 +7,8 @@
  *                                 └──► a thread opens it                             └──► the waiter's thread
  *                                      (request parked)                                   (request parked)
  *
- * No thread that takes requests waits for a source. Stairs: wait, gather, backing, node, read, status, ops, session,
- * serve, mount.
+ * No thread that takes requests waits for a source. Where sources are written, one of these threads never does.
+ * Stairs: wait, work, gather, backing, write, node, read, status, rw, ops, session, serve, mount.
  */
 #ifndef USP_MOUNT_INSIDE_H
 #define USP_MOUNT_INSIDE_H
@@ -28,6 +28,7 @@
 /* Attributes of the root. */
 #define USP_MOUNT_STATUS_TEXT "user.usplice.status"
 #define USP_MOUNT_STATUS_JSON "user.usplice.status.json"
+#define MOUNT_SHORTLY_S 1.0 /* how long the kernel believes in the size of what may change */
 #define MOUNT_BUDGET ((size_t)64 << 20)
 
 /* --- Requests that wait ----------------------------------------------------------------------------------- */
@@ -54,6 +55,30 @@ void mount_wait_take(struct mount_wait *wait);
 /* Let libfuse call back no more; call it before the answer, without the lock. */
 void mount_wait_end(struct mount_wait *wait);
 
+/* --- Requests that block ---------------------------------------------------------------------------------- */
+
+#define MOUNT_WORKERS_MAX 8
+
+/* A request that may wait for a disk. */
+struct mount_work {
+	struct mount_wait wait;		      /* first */
+	void (*run)(struct mount_work *work); /* answer the request. It may be another thread */
+	struct mount_node *node;
+	struct mount_open *open; /* NULL without one */
+	int64_t pos;
+	size_t len;
+	int flags;	   /* open(2) of a write, mode of fallocate(2), and so on */
+	bool is_page;	   /* the kernel writes what a program wrote through a mapping into memory */
+	const void *bytes; /* of a write, len of them; valid in run; else NULL */
+	struct stat st;	   /* of a change of attributes */
+};
+
+/* Run it now if another thread can take requests meanwhile; else a copy of it in another thread. */
+void mount_work_do(struct usp_mount *mount, struct mount_work *work);
+
+/* Answer what is queued with ENOTCONN, and wait for what runs. */
+void mount_work_end(struct usp_mount *mount);
+
 /* --- Sources ---------------------------------------------------------------------------------------------- */
 
 /* A source. The lock guards way, error, why, waits and seen; the rest is constant once it is open. */
@@ -76,6 +101,11 @@ struct mount_node {
 	struct usp_mapping_state seen; /* what it was when somebody opened or looked at it */
 	struct stat st;		       /* what stat(2) shows, without the size */
 	_Atomic(uint64_t) nr_reads, copied, nr_errors;
+	bool can_write;		 /* at any offset; then it has no page cache here */
+	atomic_bool was_changed; /* or opened for writing: the kernel may write without a request to us */
+	_Atomic(uint64_t) nr_writes, written;
+	unsigned nr_sync_errors; /* the lock guards it and sync_error: each open is told of each of them once */
+	int sync_error;		 /* the last one: -errno, or 0 */
 };
 
 /* An open of a program. Each has its own readahead. */
@@ -83,6 +113,8 @@ struct mount_open {
 	LIST_ENTRY(mount_open) link;
 	struct mount_node *node;
 	struct usp_file *file; /* of its own, or that of the node; NULL without a byte */
+	bool can_write;
+	unsigned nr_sync_errors; /* of the node, which it was told of */
 };
 
 struct usp_mount {
@@ -101,7 +133,14 @@ struct usp_mount {
 	LIST_HEAD(, mount_open) opens;
 	pthread_mutex_t session_lock; /* a detach and the end exclude each other */
 	struct mount_waits reads;     /* parked: the waiter goes on with them */
-	struct mount_read *pool;      /* for the next requests */
+	struct mount_waits works;     /* parked: a thread takes them */
+	pthread_cond_t has_work;
+	pthread_t workers[MOUNT_WORKERS_MAX];
+	unsigned nr_workers, nr_idle_workers;
+	bool workers_must_end;
+	_Atomic(unsigned) nr_serving,
+		nr_busy;	 /* threads that take requests; those of them that run one that may block */
+	struct mount_read *pool; /* for the next requests */
 	unsigned nr_pool;
 	struct pollfd *waiter_fds;
 	struct mount_read **waiter_reads;
@@ -155,6 +194,41 @@ void mount_node_give_up(struct mount_node *node);
 /* Choose passthrough for a source that a program opens first, if that is possible. */
 void mount_backing_choose(struct mount_node *node);
 void mount_backing_close(struct mount_node *node);
+
+/* --- Sources that are written ------------------------------------------------------------------------------ */
+
+/* Take a file that was opened for writing as the source of a node: 0, or -errno and why. The reference stays with the caller. */
+int mount_write_open(struct mount_node *node, struct usp_file *file, const char **ret_why);
+
+/* Write len bytes: how many, or -errno. is_append: at the end, wherever pos is; *ret_pos is where they are, or -1. Blocks. */
+ssize_t mount_write_bytes(struct mount_node *node, const void *bytes, size_t len, int64_t pos, bool is_append,
+			  int64_t *ret_pos);
+
+/* Write everything to the disk: 0 or -errno, of earlier writes, too. open: is told of each error once; NULL: none. Blocks. */
+int mount_write_sync(struct mount_node *node, struct mount_open *open);
+
+/* As close(2) of one of several descriptors: NFS tells errors then. Blocks. */
+int mount_write_flush(struct mount_node *node);
+
+int mount_write_truncate(struct mount_node *node, int64_t len);
+int mount_write_allocate(struct mount_node *node, int mode, int64_t off, int64_t len);
+
+/* Set the times of access and of change; as utimensat(2) takes them. */
+int mount_write_set_times(struct mount_node *node, const struct timespec times[2]);
+
+/* Add to what stat(2) shows what changes with each write. */
+void mount_write_stat(const struct mount_node *node, struct stat *st);
+
+/* Answer requests about sources that can be written, in rw.c. */
+void mount_rw_read(fuse_req_t req, struct mount_open *open, int64_t pos, size_t len);
+void mount_rw_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t len, off_t pos,
+		    struct fuse_file_info *info);
+void mount_rw_sync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *info);
+void mount_rw_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
+void mount_rw_allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *info);
+void mount_rw_set(fuse_req_t req, struct mount_node *node, const struct stat *st, int what);
+
+/* --- Requests ---------------------------------------------------------------------------------------------- */
 
 /* Answer a request to read, now or later. */
 void mount_read(fuse_req_t req, struct mount_open *open, int64_t pos, size_t len);

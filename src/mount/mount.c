@@ -11,7 +11,8 @@
 #include "base/sys.h"
 #include "mount/inside.h"
 
-#define MOUNT_FLAGS (USP_MOUNT_ALLOW_OTHER | USP_MOUNT_DIRECT | USP_MOUNT_PREFETCH | USP_MOUNT_NO_PASSTHROUGH)
+#define MOUNT_FLAGS \
+	(USP_MOUNT_ALLOW_OTHER | USP_MOUNT_DIRECT | USP_MOUNT_PREFETCH | USP_MOUNT_NO_PASSTHROUGH | USP_MOUNT_WRITE)
 #define MOUNT_THREADS_MAX 64
 #define MOUNT_BUDGET_MIN ((size_t)1 << 20)
 
@@ -28,6 +29,8 @@ static int mount_take_params(struct usp_mount *mount, const struct usp_mount_par
 		own->budget = MOUNT_BUDGET;
 	if (own->flags & ~MOUNT_FLAGS || own->nr_threads > MOUNT_THREADS_MAX || own->budget < MOUNT_BUDGET_MIN)
 		return -EINVAL;
+	if (own->flags & USP_MOUNT_WRITE && own->flags & USP_MOUNT_PREFETCH)
+		return -EINVAL; /* a copy is not the source */
 	mount->device = usp_alloc_string(own->name ? own->name : "usplice");
 	if (own->spool)
 		mount->spool = usp_alloc_string(own->spool);
@@ -72,6 +75,8 @@ static int mount_init(struct usp_mount *mount)
 {
 	LIST_INIT(&mount->opens);
 	TAILQ_INIT(&mount->reads);
+	TAILQ_INIT(&mount->works);
+	pthread_cond_init(&mount->has_work, NULL);
 	pthread_mutex_init(&mount->session_lock, NULL);
 	pthread_mutex_init(&mount->lock, NULL);
 	pthread_cond_init(&mount->idle, NULL);
@@ -208,15 +213,31 @@ static void mount_give_up(struct usp_mount *mount)
 	for (unsigned i = 0; i < mount->nr_nodes; i++)
 		mount_node_give_up(mount->nodes[i]);
 	mount_read_cancel(mount);
+	mount_work_end(mount);
+}
+
+/* Write to the disk what was written: 0 or -errno, of the first source where it failed. */
+static int mount_sync(struct usp_mount *mount)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < mount->nr_nodes; i++) {
+		struct mount_node *node = mount->nodes[i];
+		int error = node->file && atomic_load(&node->was_changed) ? mount_write_sync(node, NULL) : 0;
+
+		ret = ret ? ret : error;
+	}
+	return ret;
 }
 
 int usp_mount_run(struct usp_mount *mount)
 {
-	int ret = mount->is_mounted ? mount_serve(mount) : -EINVAL;
+	int ret = mount->is_mounted ? mount_serve(mount) : -EINVAL, late;
 
 	mount_give_up(mount);
 	mount_session_end(mount);
-	return ret;
+	late = mount_sync(mount);
+	return ret < 0 ? ret : late;
 }
 
 int usp_mount_detach(struct usp_mount *mount)
@@ -252,6 +273,7 @@ void usp_mount_free(struct usp_mount *mount)
 	usp_sys_close(mount->wake_fd);
 	usp_sys_close(mount->stop_fd);
 	pthread_cond_destroy(&mount->idle);
+	pthread_cond_destroy(&mount->has_work);
 	pthread_mutex_destroy(&mount->session_lock);
 	pthread_mutex_destroy(&mount->lock);
 	usp_free(mount->nodes);

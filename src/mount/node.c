@@ -2,6 +2,7 @@
 /*
  * node - a source: how it is opened, what it is now, and who waits for that.
  *
+ *   is opened for writing   as it is, without a page cache (write.c)
  *   has a mapping           as it is
  *   positions and a size    a page cache over it (endpoints/cached.c)
  *   anything else           a copy (gather.c), which is mapped into memory
@@ -133,6 +134,10 @@ static int node_open(struct mount_node *node, const char **ret_why)
 		return ret;
 	*ret_why = NULL;
 	node_note(node, file);
+	if (params->flags & USP_MOUNT_WRITE && file->mode & USP_WRITE) {
+		node->file = file;
+		return mount_write_open(node, file, ret_why);
+	}
 	if (params->flags & USP_MOUNT_PREFETCH || usp_filemap_objection(file))
 		return node_gather(node, file, ret_why);
 	node->fd = node_plain_fd(file);
@@ -169,7 +174,10 @@ int mount_node_open(struct mount_node *node)
 	pthread_mutex_lock(&mount->lock);
 	node->error = ret;
 	node->why = why;
-	node->way = ret < 0 ? USP_MOUNT_FAILED : node->is_copy ? USP_MOUNT_COPIED : USP_MOUNT_CACHED;
+	node->way = ret < 0	      ? USP_MOUNT_FAILED
+		    : node->is_copy   ? USP_MOUNT_COPIED
+		    : node->can_write ? USP_MOUNT_UNCACHED
+				      : USP_MOUNT_CACHED;
 	if (ret < 0)
 		mount->failed = node;
 	pthread_mutex_unlock(&mount->lock);
@@ -224,6 +232,8 @@ int mount_node_stat(struct mount_node *node, struct stat *ret_stat)
 		ret_stat->st_mtim.tv_sec = (time_t)(mtime_ns / 1000000000u);
 		ret_stat->st_mtim.tv_nsec = (long)(mtime_ns % 1000000000u);
 	}
+	if (node->can_write)
+		mount_write_stat(node, ret_stat);
 	return 0;
 }
 

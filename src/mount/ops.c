@@ -6,9 +6,11 @@
 #include <linux/fuse.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/sys.h"
 #include "mount/inside.h"
 
 #ifndef FOPEN_PASSTHROUGH
@@ -16,7 +18,6 @@
 #endif
 
 #define OPS_FOR_EVER_S 1e9		  /* what cannot change */
-#define OPS_SHORTLY_S 1.0		  /* how long the kernel believes in the size of what may change */
 #define OPS_STATUS_MAX ((size_t)64 << 10) /* no attribute is longer: XATTR_SIZE_MAX */
 
 /* fuse_open_out of a kernel that knows passthrough: what was padding is the number of the file. */
@@ -41,7 +42,7 @@ static struct mount_node *ops_node(struct usp_mount *mount, fuse_ino_t ino)
 
 static double ops_timeout(const struct mount_node *node)
 {
-	return node->is_copy ? OPS_FOR_EVER_S : OPS_SHORTLY_S;
+	return node->is_copy ? OPS_FOR_EVER_S : MOUNT_SHORTLY_S;
 }
 
 static void ops_init(void *arg, struct fuse_conn_info *conn)
@@ -49,6 +50,7 @@ static void ops_init(void *arg, struct fuse_conn_info *conn)
 	(void)arg;
 	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
 	conn->want |= conn->capable & FUSE_CAP_PARALLEL_DIROPS;
+	conn->want &= ~(unsigned)FUSE_CAP_ATOMIC_O_TRUNC; /* an open that fails truncates nothing */
 	conn->max_read = MOUNT_READ_BYTES;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
@@ -157,7 +159,7 @@ static void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nr_lookups)
 static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct usp_mount *mount = ops_mount(req);
-	struct statvfs st = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = NAME_MAX, .f_flag = ST_RDONLY};
+	struct statvfs st = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = NAME_MAX};
 
 	(void)ino;
 	st.f_files = mount->nr_nodes;
@@ -165,6 +167,8 @@ static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 	for (unsigned i = 0; i < mount->nr_nodes; i++)
 		st.f_blocks += (fsblkcnt_t)(mount->nodes[i]->seen.bytes + 4095) / 4096;
 	pthread_mutex_unlock(&mount->lock);
+	if (!(mount->params.flags & USP_MOUNT_WRITE))
+		st.f_flag = ST_RDONLY;
 	fuse_reply_statfs(req, &st);
 }
 
@@ -192,7 +196,7 @@ void mount_ops_fini(struct usp_mount *mount)
 }
 
 /* Make an open of a source: 0 or -errno. */
-static int open_new(struct mount_node *node, struct mount_open **ret_open)
+static int open_new(struct mount_node *node, bool can_write, struct mount_open **ret_open)
 {
 	struct mount_open *open = usp_alloc(sizeof(*open));
 	int ret = 0;
@@ -201,13 +205,17 @@ static int open_new(struct mount_node *node, struct mount_open **ret_open)
 		return -ENOMEM;
 	open->node = node;
 	open->file = node->file;
+	open->can_write = can_write;
 	if (node->file && node->file->mapping)
 		ret = usp_mapping_open(node->file->mapping, node->name, &open->file);
 	if (ret < 0) {
 		usp_free(open);
 		return ret;
 	}
+	if (can_write)
+		atomic_store(&node->was_changed, true);
 	pthread_mutex_lock(&node->mount->lock);
+	open->nr_sync_errors = node->nr_sync_errors;
 	LIST_INSERT_HEAD(&node->mount->opens, open, link);
 	pthread_mutex_unlock(&node->mount->lock);
 	atomic_fetch_add(&node->mount->nr_open, 1);
@@ -215,7 +223,7 @@ static int open_new(struct mount_node *node, struct mount_open **ret_open)
 	return 0;
 }
 
-static void open_go_on(fuse_req_t req, struct mount_node *node)
+static void open_for(fuse_req_t req, struct mount_node *node, bool can_write)
 {
 	struct ops_open_out out = {.open_flags = 0};
 	struct mount_open *open;
@@ -224,7 +232,7 @@ static void open_go_on(fuse_req_t req, struct mount_node *node)
 
 	mount_backing_choose(node);
 	if (ret >= 0)
-		ret = open_new(node, &open);
+		ret = open_new(node, can_write, &open);
 	if (ret < 0) {
 		fuse_reply_err(req, (int)-ret);
 		return;
@@ -235,12 +243,25 @@ static void open_go_on(fuse_req_t req, struct mount_node *node)
 		out.backing = node->backing;
 	} else if (node->mount->params.flags & USP_MOUNT_DIRECT) {
 		out.open_flags = FOPEN_DIRECT_IO;
-	} else if (!has_changed) {
+	} else if (!has_changed && (!node->can_write || node->fd >= 0)) { /* a device does not tell of changes */
 		out.open_flags = FOPEN_KEEP_CACHE;
 	}
 	fuse_reply_buf(req, (const char *)&out, sizeof(out));
 	if (mount_session_was_refused()) /* then nobody closes it */
 		open_free(open);
+}
+
+static void open_go_on(fuse_req_t req, struct mount_node *node)
+{
+	open_for(req, node, false);
+}
+
+static void open_write_go_on(fuse_req_t req, struct mount_node *node)
+{
+	if (node->can_write)
+		open_for(req, node, true);
+	else
+		fuse_reply_err(req, EROFS);
 }
 
 static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
@@ -249,10 +270,12 @@ static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info
 
 	if (!node)
 		fuse_reply_err(req, ESTALE);
-	else if ((info->flags & O_ACCMODE) != O_RDONLY)
-		fuse_reply_err(req, EROFS);
-	else
+	else if ((info->flags & O_ACCMODE) == O_RDONLY)
 		mount_node_need(node, req, open_go_on);
+	else if (node->mount->params.flags & USP_MOUNT_WRITE)
+		mount_node_need(node, req, open_write_go_on);
+	else
+		fuse_reply_err(req, EROFS);
 }
 
 static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
@@ -264,8 +287,95 @@ static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *i
 
 static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t len, off_t off, struct fuse_file_info *info)
 {
+	struct mount_open *open = (struct mount_open *)(uintptr_t)info->fh;
+
 	(void)ino;
-	mount_read(req, (struct mount_open *)(uintptr_t)info->fh, off, len);
+	if (open->node->can_write)
+		mount_rw_read(req, open, off, len);
+	else
+		mount_read(req, open, off, len);
+}
+
+/* Find the next data or hole. What tells no holes has one, behind its end. */
+static void ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *info)
+{
+	const struct mount_node *node = ((struct mount_open *)(uintptr_t)info->fh)->node;
+	int64_t len = node->file ? usp_file_size(node->file) : 0;
+
+	(void)ino;
+	if (node->fd >= 0)
+		len = usp_sys_lseek(node->fd, off, whence);
+	else if (len >= 0 && (off < 0 || off >= len))
+		len = -ENXIO;
+	else if (len >= 0 && whence == SEEK_DATA)
+		len = off;
+	if (len < 0)
+		fuse_reply_err(req, (int)-len);
+	else
+		fuse_reply_lseek(req, len);
+}
+
+/* --- Changes ---------------------------------------------------------------------------------------------- */
+
+static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *info)
+{
+	struct mount_node *node = ops_node(ops_mount(req), ino);
+
+	(void)info;
+	if (node && node->can_write)
+		mount_rw_set(req, node, st, what);
+	else
+		fuse_reply_err(req, node ? EROFS : EPERM);
+}
+
+/* The directory has the names that the command line gave it, and cannot have others. */
+static void ops_deny_name(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	(void)parent;
+	(void)name;
+	fuse_reply_err(req, EPERM);
+}
+
+static void ops_deny_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+			    struct fuse_file_info *info)
+{
+	(void)mode;
+	(void)info;
+	ops_deny_name(req, parent, name);
+}
+
+static void ops_deny_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	(void)mode;
+	ops_deny_name(req, parent, name);
+}
+
+static void ops_deny_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t device)
+{
+	(void)mode;
+	(void)device;
+	ops_deny_name(req, parent, name);
+}
+
+static void ops_deny_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	(void)target;
+	ops_deny_name(req, parent, name);
+}
+
+static void ops_deny_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	(void)ino;
+	ops_deny_name(req, parent, name);
+}
+
+static void ops_deny_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+			    const char *new_name, unsigned flags)
+{
+	(void)new_parent;
+	(void)new_name;
+	(void)flags;
+	ops_deny_name(req, parent, name);
 }
 
 /* --- The status ------------------------------------------------------------------------------------------- */
@@ -303,6 +413,20 @@ const struct fuse_lowlevel_ops mount_ops = {
 	.getattr = ops_getattr,
 	.open = ops_open,
 	.read = ops_read,
+	.lseek = ops_lseek,
+	.write = mount_rw_write,
+	.fsync = mount_rw_sync,
+	.flush = mount_rw_flush,
+	.fallocate = mount_rw_allocate,
+	.setattr = ops_setattr,
+	.create = ops_deny_create,
+	.mknod = ops_deny_mknod,
+	.mkdir = ops_deny_mkdir,
+	.symlink = ops_deny_symlink,
+	.link = ops_deny_link,
+	.rename = ops_deny_rename,
+	.unlink = ops_deny_name,
+	.rmdir = ops_deny_name,
 	.release = ops_release,
 	.opendir = ops_opendir,
 	.readdir = ops_readdir,

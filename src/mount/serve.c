@@ -10,7 +10,7 @@
 #include "base/thread.h"
 #include "mount/inside.h"
 
-#define SERVE_BYTES (MOUNT_READ_BYTES + ((size_t)64 << 10)) /* the kernel wants room for a write, which never comes */
+#define SERVE_BYTES (MOUNT_READ_BYTES + ((size_t)64 << 10)) /* a write, and what stands in front of it */
 #define SERVE_THREADS_MAX 64
 
 struct serve {
@@ -107,6 +107,7 @@ static void serve_all(struct serve *serves, unsigned nr)
 
 	while (nr_started < nr && usp_thread_start(&serves[nr_started].thread, serve_run, &serves[nr_started]) == 0)
 		nr_started++;
+	atomic_store(&serves[0].mount->nr_serving, nr_started);
 	serve_run(&serves[0]);
 	while (--nr_started > 0)
 		pthread_join(serves[nr_started].thread, NULL);

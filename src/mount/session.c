@@ -147,7 +147,8 @@ static int session_new(struct usp_mount *mount)
 
 	session_escape(options, mount->device);
 	snprintf(options + strlen(options), sizeof(options) - strlen(options),
-		 ",subtype=usplice,ro,nosuid,nodev,default_permissions,max_read=%zu%s", MOUNT_READ_BYTES,
+		 ",subtype=usplice,%s,nosuid,nodev,default_permissions,max_read=%zu%s",
+		 mount->params.flags & USP_MOUNT_WRITE ? "rw" : "ro", MOUNT_READ_BYTES,
 		 mount->params.flags & USP_MOUNT_ALLOW_OTHER ? ",allow_other" : "");
 	fuse_set_log_func(session_be_silent);
 	mount->session = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), mount);

@@ -44,11 +44,15 @@ int usp_mount_source_status(struct usp_mount *mount, unsigned index, struct usp_
 	} else if (node->way > USP_MOUNT_FAILED) {
 		status.bytes = node->seen.bytes;
 		status.is_copy = node->is_copy;
+		status.can_write = node->can_write;
+		status.sync_error = node->sync_error;
 	}
 	pthread_mutex_unlock(&mount->lock);
 	status.nr_reads = atomic_load(&node->nr_reads);
 	status.copied = atomic_load(&node->copied);
 	status.nr_errors = atomic_load(&node->nr_errors);
+	status.nr_writes = atomic_load(&node->nr_writes);
+	status.written = atomic_load(&node->written);
 	usp_sized_give(ret_status, &status, sizeof(status));
 	return 0;
 }
@@ -95,8 +99,9 @@ static void text_add_name(struct status_text *out, const char *name, bool is_jso
 }
 
 static const char *const way_names[] = {
-	[USP_MOUNT_CLOSED] = "closed", [USP_MOUNT_OPENING] = "opening", [USP_MOUNT_FAILED] = "failed",
-	[USP_MOUNT_CACHED] = "cached", [USP_MOUNT_COPIED] = "copied",	[USP_MOUNT_PASSTHROUGH] = "passthrough",
+	[USP_MOUNT_CLOSED] = "closed",	   [USP_MOUNT_OPENING] = "opening", [USP_MOUNT_FAILED] = "failed",
+	[USP_MOUNT_CACHED] = "cached",	   [USP_MOUNT_COPIED] = "copied",   [USP_MOUNT_PASSTHROUGH] = "passthrough",
+	[USP_MOUNT_UNCACHED] = "uncached",
 };
 
 static const char *const way_sentences[] = {
@@ -106,6 +111,7 @@ static const char *const way_sentences[] = {
 	[USP_MOUNT_CACHED] = "read by a page cache of this process, and copied once by each reply",
 	[USP_MOUNT_COPIED] = "read from a copy, and copied once by each reply",
 	[USP_MOUNT_PASSTHROUGH] = "read by the kernel itself (passthrough)",
+	[USP_MOUNT_UNCACHED] = "read from the source by each request, and copied twice",
 };
 
 /* Return why a source failed, or NULL. */
@@ -123,10 +129,14 @@ static void text_add_line(struct status_text *out, const struct usp_mount_source
 	if (source->bytes >= 0)
 		text_add(out, "; %" PRId64 " bytes", source->bytes);
 	text_add(out, "; %" PRIu64 " reads of %" PRIu64 " bytes", source->nr_reads, source->copied);
+	if (source->can_write)
+		text_add(out, "; %" PRIu64 " writes of %" PRIu64 " bytes", source->nr_writes, source->written);
 	if (source->nr_errors)
 		text_add(out, ", %" PRIu64 " failed", source->nr_errors);
 	if (why)
 		text_add(out, " (%s)", why);
+	if (source->sync_error)
+		text_add(out, "; what was written did not reach the disk (%s)", strerror(-source->sync_error));
 	text_add(out, "\n");
 }
 
@@ -146,8 +156,10 @@ static void text_add_object(struct status_text *out, const struct usp_mount_sour
 	} else {
 		text_add(out, "null");
 	}
-	text_add(out, ",\"reads\":%" PRIu64 ",\"copied\":%" PRIu64 ",\"errors\":%" PRIu64 "}", source->nr_reads,
+	text_add(out, ",\"reads\":%" PRIu64 ",\"copied\":%" PRIu64 ",\"errors\":%" PRIu64, source->nr_reads,
 		 source->copied, source->nr_errors);
+	text_add(out, ",\"writable\":%s,\"writes\":%" PRIu64 ",\"written\":%" PRIu64 ",\"sync_error\":%d}",
+		 source->can_write ? "true" : "false", source->nr_writes, source->written, -source->sync_error);
 }
 
 /* Add the sources for which there is room: how many. */

@@ -96,6 +96,7 @@ WRAP(int, usp_sys_set_flags, (int fd, int flags), (fd, flags))
 WRAP(int64_t, usp_sys_lseek, (int fd, int64_t off, int whence), (fd, off, whence))
 WRAP(int, usp_sys_ftruncate, (int fd, int64_t len), (fd, len))
 WRAP(int, usp_sys_fallocate, (int fd, int mode, int64_t off, int64_t len), (fd, mode, off, len))
+WRAP(int, usp_sys_set_times, (int fd, const struct timespec times[2]), (fd, times))
 WRAP(int, usp_sys_fsync, (int fd), (fd))
 WRAP(int, usp_sys_memfd, (const char *name), (name))
 WRAP(int, usp_sys_memfd_huge, (const char *name), (name))
@@ -319,6 +320,7 @@ WRAP_MOVE_SEGS(usp_sys_readv, (int fd, const struct iovec *iov, unsigned nr_segs
 	       (fd, iov, nr_segs, pos), fd, -1)
 WRAP_MOVE_SEGS(usp_sys_writev, (int fd, const struct iovec *iov, unsigned nr_segs, const int64_t *pos),
 	       (fd, iov, nr_segs, pos), -1, fd)
+WRAP_MOVE_SEGS(usp_sys_append, (int fd, const struct iovec *iov, unsigned nr_segs), (fd, iov, nr_segs), -1, fd)
 WRAP_MOVE_SEGS(usp_sys_vmsplice, (int fd, const struct iovec *iov, unsigned nr_segs, unsigned flags),
 	       (fd, iov, nr_segs, flags), -1, fd)
 
