@@ -66,6 +66,26 @@ USP_EXPORT int usp_mount_new(const char *mountpoint, const struct usp_mount_para
 USP_EXPORT int usp_mount_add(struct usp_mount *mount, const struct usp_mount_source *source);
 
 /*
+ * Serve metrics over HTTP at "HOST:PORT" or "unix:PATH", from usp_mount_start to usp_mount_free: /metrics for
+ * Prometheus, / for people. Behind the last usp_mount_add, once. Blocks while a name is looked up. -EINVAL for text of
+ * another form, -EHOSTUNREACH for a name that does not resolve, and the errors of socket(2), bind(2) and listen(2). ret_why
+ * is as in usp_open.
+ */
+USP_EXPORT int usp_mount_serve_metrics(struct usp_mount *mount, const char *address, const char **ret_why);
+
+/*
+ * Answer requests for metrics under this name too, as usp_relay_add_metrics_host. Behind usp_mount_serve_metrics and before
+ * usp_mount_start.
+ */
+USP_EXPORT int usp_mount_add_metrics_host(struct usp_mount *mount, const char *name, const char **ret_why);
+
+/*
+ * Write the address of the metrics server, such as "127.0.0.1:9000" or "unix:/run/x", cut to len. Returns its length, or
+ * -EINVAL if there is none.
+ */
+USP_EXPORT ssize_t usp_mount_metrics_address(struct usp_mount *mount, char *ret_text, size_t len);
+
+/*
  * Open the sources that are not lazy, and mount. Programs that use the mount wait from now on, until usp_mount_run
  * answers. Blocks. 0, or -errno: of the source that usp_mount_status tells, or of the mount. fusermount3 may print a
  * sentence. *ret_why is valid as long as the mount is.
@@ -73,8 +93,9 @@ USP_EXPORT int usp_mount_add(struct usp_mount *mount, const struct usp_mount_sou
 USP_EXPORT int usp_mount_start(struct usp_mount *mount, const char **ret_why);
 
 /*
- * Answer requests until it is unmounted, or usp_mount_stop. Blocks. 0, or -errno: requests could no longer be read. No
- * request stays without an answer. Call it once. Never use the mount in this process.
+ * Answer requests until it is unmounted, or usp_mount_stop. Then write to the disk what was written. Blocks. 0, or -errno:
+ * requests could no longer be read, or a source has a sync_error now. No request stays without an answer. Call it once.
+ * Never use the mount in this process.
  */
 USP_EXPORT int usp_mount_run(struct usp_mount *mount);
 

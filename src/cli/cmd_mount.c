@@ -39,6 +39,16 @@ static const char *mount_parse_budget(const char *value, void *field)
 	return why ? why : *(int64_t *)field < MOUNT_BUDGET_MIN ? "is less than 1M" : NULL;
 }
 
+static const char *mount_parse_metrics_host(const char *value, void *field)
+{
+	struct mount_request *request = field;
+
+	if (request->nr_metrics_hosts == MOUNT_METRICS_HOSTS_MAX)
+		return "is one too many: at most 64 may be given";
+	request->metrics_hosts[request->nr_metrics_hosts++] = value;
+	return NULL;
+}
+
 static const struct option_row mount_options[] = {
 	{"decrypt", 0, "FILE", "decrypt files of age with the identities in FILE", option_text,
 	 FIELD(stages.identity.path)},
@@ -62,6 +72,9 @@ static const struct option_row mount_options[] = {
 	 FIELD(nr_threads)},
 	{"drain-timeout", 0, "TIME", "after SIGTERM, end after this time also what is open\n(default: wait)",
 	 option_time, FIELD(drain_ns)},
+	{"metrics", 0, "ADDRESS", "serve /metrics for Prometheus and / for people there", option_text, FIELD(metrics)},
+	{"metrics-host", 0, "NAME", "the name under which metrics are asked for (may be\ngiven several times)",
+	 mount_parse_metrics_host, 0},
 	{"background", 'b', NULL, "return when it is mounted", option_flag, FIELD(background)},
 	{"progress", 0, NULL, "show progress of copies also where standard error is no\nterminal", option_flag,
 	 FIELD(progress)},
@@ -101,6 +114,8 @@ static const char *mount_contradiction(const struct mount_request *request)
 		return "--rw excludes --decrypt and --decompress: what is made of a source cannot be written";
 	if (request->quiet && request->progress)
 		return "--quiet and --progress exclude each other";
+	if (request->nr_metrics_hosts && !request->metrics)
+		return "--metrics-host needs --metrics";
 	if (request->json && !request->status)
 		return "--json needs --status";
 	if ((request->digests.nr > 0 || request->verify_blocks) && request->nr_sources > 1)

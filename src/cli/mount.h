@@ -10,6 +10,8 @@
 #include "digest_list.h"
 #include "stages.h"
 
+#define MOUNT_METRICS_HOSTS_MAX 64
+
 /* The command line, parsed. */
 struct mount_request {
 	char *const *sources;
@@ -18,7 +20,10 @@ struct mount_request {
 	int64_t budget; /* -1: not given */
 	const char *spool;
 	unsigned nr_threads;
-	uint64_t drain_ns; /* 0: wait */
+	uint64_t drain_ns;   /* 0: wait */
+	const char *metrics; /* an address, or NULL */
+	const char *metrics_hosts[MOUNT_METRICS_HOSTS_MAX];
+	unsigned nr_metrics_hosts;
 	bool allow_other, direct, prefetch, no_passthrough, writes;
 	bool background, quiet, progress;
 	bool status, json, help;

@@ -28,6 +28,7 @@
 
 #define RUN_NS_PER_S 1000000000
 #define RUN_DRAIN_MAX_NS ((uint64_t)INT64_MAX / 2) /* a century: as without an end */
+#define RUN_ADDRESS_MAX 128
 #define RUN_STATUS_MAX ((size_t)64 << 10)
 
 struct mount_run {
@@ -214,6 +215,27 @@ static int run_add(struct mount_run *run)
 	return CLI_DONE;
 }
 
+static int run_serve_metrics(struct mount_run *run)
+{
+	const struct mount_request *request = run->request;
+	const char *why = NULL;
+	char address[RUN_ADDRESS_MAX];
+	int error = request->metrics ? usp_mount_serve_metrics(run->mount, request->metrics, &why) : 0;
+
+	if (error < 0)
+		return run_refused("cannot serve metrics at", request->metrics, error, why);
+	for (unsigned i = 0; i < request->nr_metrics_hosts; i++) {
+		error = usp_mount_add_metrics_host(run->mount, request->metrics_hosts[i], &why);
+		if (error < 0) {
+			run_refused("cannot serve metrics as", request->metrics_hosts[i], error, why);
+			return error == -EINVAL ? CLI_USAGE : CLI_FAILED;
+		}
+	}
+	if (usp_mount_metrics_address(run->mount, address, sizeof(address)) >= 0)
+		message_note(MESSAGE_NOTICE, "mount: metrics at %s", address);
+	return CLI_DONE;
+}
+
 /* Find the spec of a source by the name that it is shown by. */
 static const char *run_spec(const struct mount_run *run, const char *name)
 {
@@ -331,6 +353,8 @@ static int run_all(struct mount_run *run)
 	if (error < 0)
 		return run_refused("mount", run->request->mountpoint, error, "no thread can be had");
 	code = run_add(run);
+	if (code == CLI_DONE)
+		code = run_serve_metrics(run);
 	if (code == CLI_DONE)
 		code = run_start(run);
 	if (code == CLI_DONE)

@@ -29,4 +29,16 @@ void usp_numbers_begin(struct usp_numbers *numbers, const struct usp_family *fam
 /* Add a number of the latest family. labels may be NULL if there are none. */
 void usp_numbers_add(struct usp_numbers *numbers, uint64_t value, const struct usp_label *labels, unsigned nr_labels);
 
+/* How often something took how long. */
+struct usp_times {
+	const uint64_t *bounds_ns; /* nr_bounds of them, each above the one before */
+	const uint64_t *counts;	   /* nr_bounds + 1: up to each bound, but above the one before; then above all */
+	unsigned nr_bounds;
+	uint64_t sum_ns;
+};
+
+/* Add a histogram in seconds of the latest family, whose type is "histogram". */
+void usp_numbers_add_times(struct usp_numbers *numbers, const struct usp_times *times, const struct usp_label *labels,
+			   unsigned nr_labels);
+
 #endif

@@ -64,6 +64,7 @@ static int gather_tell(const struct gather *gather)
 {
 	const struct usp_mount_params *params = &gather->mount->params;
 
+	mount_metrics_gathered(gather->mount, gather->name, gather->len, gather->total);
 	if (params->progress)
 		params->progress(params->progress_arg, gather->name, gather->len, gather->total);
 	return atomic_load(&gather->mount->must_end) ? -ECANCELED : 0;

@@ -8,7 +8,7 @@
  *                                      (request parked)                                   (request parked)
  *
  * No thread that takes requests waits for a source. Where sources are written, one of these threads never does.
- * Stairs: wait, work, gather, backing, write, node, read, status, rw, ops, session, serve, mount.
+ * Stairs: wait, work, counts, report, metrics, gather, backing, write, node, read, status, rw, ops, session, serve, mount.
  */
 #ifndef USP_MOUNT_INSIDE_H
 #define USP_MOUNT_INSIDE_H
@@ -23,12 +23,16 @@
 #include <usplice/mapping.h>
 #include <usplice/mount.h>
 
+struct mount_counts;
+struct mount_metrics;
+
 #define MOUNT_READ_BYTES ((size_t)1 << 20) /* most bytes of one request */
 #define MOUNT_FIRST_INO 2		   /* of the first source in a directory, which is 1 */
 /* Attributes of the root. */
 #define USP_MOUNT_STATUS_TEXT "user.usplice.status"
 #define USP_MOUNT_STATUS_JSON "user.usplice.status.json"
-#define MOUNT_SHORTLY_S 1.0 /* how long the kernel believes in the size of what may change */
+#define MOUNT_STATUS_MAX ((size_t)64 << 10) /* no attribute is longer: XATTR_SIZE_MAX */
+#define MOUNT_SHORTLY_S 1.0		    /* how long the kernel believes in the size of what may change */
 #define MOUNT_BUDGET ((size_t)64 << 20)
 
 /* --- Requests that wait ----------------------------------------------------------------------------------- */
@@ -104,6 +108,7 @@ struct mount_node {
 	bool can_write;		 /* at any offset; then it has no page cache here */
 	atomic_bool was_changed; /* or opened for writing: the kernel may write without a request to us */
 	_Atomic(uint64_t) nr_writes, written;
+	_Atomic(int64_t) gathered, gather_total; /* bytes of a copy that is being made; the total may be -1 */
 	unsigned nr_sync_errors; /* the lock guards it and sync_error: each open is told of each of them once */
 	int sync_error;		 /* the last one: -errno, or 0 */
 };
@@ -152,8 +157,11 @@ struct usp_mount {
 	atomic_bool is_mounted, is_detached;
 	atomic_bool offers_parallel, offers_passthrough, has_passthrough, is_initialised;
 	_Atomic(unsigned) nr_open, nr_waiting;
-	_Atomic(uint64_t) copies; /* bytes of memory that copies take */
-	atomic_int error;	  /* why requests cannot be read any more */
+	_Atomic(uint64_t) nr_opens[2]; /* that were made: without passthrough, and with it */
+	struct mount_counts *counts;   /* NULL without metrics */
+	struct mount_metrics *metrics; /* NULL: there are none */
+	_Atomic(uint64_t) copies;      /* bytes of memory that copies take */
+	atomic_int error;	       /* why requests cannot be read any more */
 };
 
 /* A copy of a source. The owner closes fd, and gives the memory of the budget back. */
@@ -250,6 +258,13 @@ void mount_ops_fini(struct usp_mount *mount);
  * out, and counted.
  */
 size_t mount_status_text(struct usp_mount *mount, bool is_json, char *ret_text, size_t len);
+
+/* Note how far the copy of the source of this name is, the very string of its node. */
+void mount_metrics_gathered(struct usp_mount *mount, const char *name, int64_t done, int64_t total);
+
+/* Begin to answer those who ask for metrics, if there are any: 0 or -errno. */
+int mount_metrics_begin(struct usp_mount *mount);
+void mount_metrics_end(struct usp_mount *mount);
 
 extern const struct fuse_lowlevel_ops mount_ops;
 

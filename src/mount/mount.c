@@ -156,7 +156,7 @@ int usp_mount_add(struct usp_mount *mount, const struct usp_mount_source *source
 {
 	struct usp_mount_source own = {.size = sizeof(own)};
 	struct mount_node *node;
-	int ret = mount->session ? -EBUSY : usp_sized_take(&own, sizeof(own), source);
+	int ret = mount->session || mount->metrics ? -EBUSY : usp_sized_take(&own, sizeof(own), source);
 
 	if (ret == 0)
 		ret = mount_check_source(mount, &own);
@@ -188,6 +188,8 @@ int usp_mount_start(struct usp_mount *mount, const char **ret_why)
 	int ret = mount->nr_nodes && !mount->session ? 0 : -EINVAL;
 	const char *why = NULL;
 
+	if (ret == 0)
+		ret = mount_metrics_begin(mount);
 	for (unsigned i = 0; ret == 0 && i < mount->nr_nodes; i++) {
 		struct mount_node *node = mount->nodes[i];
 
@@ -266,6 +268,7 @@ void usp_mount_free(struct usp_mount *mount)
 	while (mount->nr_openers > 0)
 		pthread_cond_wait(&mount->idle, &mount->lock);
 	pthread_mutex_unlock(&mount->lock);
+	mount_metrics_end(mount);
 	mount_ops_fini(mount);
 	for (unsigned i = 0; i < mount->nr_nodes; i++)
 		mount_node_close(mount->nodes[i]);
@@ -277,6 +280,7 @@ void usp_mount_free(struct usp_mount *mount)
 	pthread_mutex_destroy(&mount->session_lock);
 	pthread_mutex_destroy(&mount->lock);
 	usp_free(mount->nodes);
+	usp_free(mount->counts);
 	usp_free(mount->device);
 	usp_free(mount->spool);
 	usp_free(mount->mountpoint);

@@ -21,6 +21,30 @@ int usp_mount_add(struct usp_mount *mount, const struct usp_mount_source *source
 	return -EOPNOTSUPP;
 }
 
+int usp_mount_serve_metrics(struct usp_mount *mount, const char *address, const char **ret_why)
+{
+	(void)mount;
+	(void)address;
+	(void)ret_why;
+	return -EOPNOTSUPP;
+}
+
+int usp_mount_add_metrics_host(struct usp_mount *mount, const char *name, const char **ret_why)
+{
+	(void)mount;
+	(void)name;
+	(void)ret_why;
+	return -EOPNOTSUPP;
+}
+
+ssize_t usp_mount_metrics_address(struct usp_mount *mount, char *ret_text, size_t len)
+{
+	(void)mount;
+	(void)ret_text;
+	(void)len;
+	return -EOPNOTSUPP;
+}
+
 int usp_mount_start(struct usp_mount *mount, const char **ret_why)
 {
 	(void)mount;

@@ -17,8 +17,7 @@
 #define FOPEN_PASSTHROUGH (1 << 7)
 #endif
 
-#define OPS_FOR_EVER_S 1e9		  /* what cannot change */
-#define OPS_STATUS_MAX ((size_t)64 << 10) /* no attribute is longer: XATTR_SIZE_MAX */
+#define OPS_FOR_EVER_S 1e9 /* what cannot change */
 
 /* fuse_open_out of a kernel that knows passthrough: what was padding is the number of the file. */
 struct ops_open_out {
@@ -238,6 +237,7 @@ static void open_for(fuse_req_t req, struct mount_node *node, bool can_write)
 		return;
 	}
 	out.fh = (uintptr_t)open;
+	atomic_fetch_add(&node->mount->nr_opens[node->backing > 0], 1);
 	if (node->backing) {
 		out.open_flags = FOPEN_PASSTHROUGH;
 		out.backing = node->backing;
@@ -391,14 +391,14 @@ static void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_
 		fuse_reply_err(req, ENODATA);
 		return;
 	}
-	text = usp_alloc(OPS_STATUS_MAX);
+	text = usp_alloc(MOUNT_STATUS_MAX);
 	if (!text) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	status_len = mount_status_text(ops_mount(req), is_json, text, OPS_STATUS_MAX);
+	status_len = mount_status_text(ops_mount(req), is_json, text, MOUNT_STATUS_MAX);
 	if (len == 0)
-		fuse_reply_xattr(req, OPS_STATUS_MAX); /* it may be longer the next time */
+		fuse_reply_xattr(req, MOUNT_STATUS_MAX); /* it may be longer the next time */
 	else if (len < status_len)
 		fuse_reply_err(req, ERANGE);
 	else

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/sys.h"
 #include "base/thread.h"
+#include "mount/counts.h"
 #include "mount/inside.h"
 
 #define SERVE_BYTES (MOUNT_READ_BYTES + ((size_t)64 << 10)) /* a write, and what stands in front of it */
@@ -61,6 +62,8 @@ static int serve_take(const struct serve *serve)
 	if (len < 0)
 		return (int)len;
 	buf.size = (size_t)len;
+	if (mount->counts)
+		mount_counts_begin(mount->counts, serve->buf);
 	mount_session_note(mount, serve->buf, buf.size);
 	fuse_session_process_buf(mount->session, &buf);
 	return 0;

@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "base/sys.h"
+#include "mount/counts.h"
 #include "mount/inside.h"
 
 #define SESSION_OPTIONS_MAX 4096
@@ -96,6 +97,8 @@ static ssize_t session_writev(int fd, struct iovec *iov, int nr_segs, void *arg)
 
 	if (!mount->is_initialised)
 		session_ask(mount, iov, nr_segs);
+	if (mount->counts && header->unique)
+		mount_counts_answer(mount->counts, header); /* before the program goes on: it may ask */
 	do
 		ret = usp_sys_writev(fd, iov, (unsigned)nr_segs, NULL);
 	while (ret == -EINTR || ret == -EAGAIN);

@@ -1,0 +1,419 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# usplice mount --rw: sources that other programs write.
+
+load mount
+
+# The ways in which a writable file can be served.
+ways=(--no-passthrough "--no-passthrough --direct" "--no-passthrough --threads=1" "")
+
+as_nobody() {
+	setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+}
+
+@test "the programs that people have write it" {
+	data new 2000003
+	for options in "${ways[@]}"; do
+		data source 3000001
+		# shellcheck disable=SC2086
+		show --rw $options source mnt
+		exits 0
+		[ "$(stat -c %a mnt/source)" = 644 ]
+		cp new mnt/source
+		same new source
+		dd if=new of=mnt/source bs=4097 skip=3 seek=7 count=20 conv=notrunc status=none
+		cp new expected
+		dd if=new of=expected bs=4097 skip=3 seek=7 count=20 conv=notrunc status=none
+		same expected source
+		same expected mnt/source
+		echo more >>mnt/source
+		[ "$(tail -c 5 source)" = more ]
+		truncate -s 100 mnt/source
+		[ "$(stat -c %s source) $(stat -c %s mnt/source)" = "100 100" ]
+		truncate -s 100000 mnt/source
+		[ "$(tail -c 5000 source | tr -d '\0' | wc -c)" -eq 0 ]
+		: >mnt/source
+		[ "$(stat -c %s source)" -eq 0 ]
+		"$USPLICE" copy new mnt/source
+		same new source
+		touch -d '2020-01-02 UTC' mnt/source
+		[ "$(date -u -r source +%F)" = 2020-01-02 ]
+		sync mnt/source
+		umount mnt
+	done
+}
+
+@test "a random writer, the source and what is read always agree" {
+	for options in "${ways[@]}"; do
+		data source 300000
+		# shellcheck disable=SC2086
+		show --rw $options source file
+		exits 0
+		for _ in 1 2; do
+			# shellcheck disable=SC2086
+			timeout 300 python3 "$BATS_TEST_DIRNAME/mount_rw.py" file source "$RANDOM" $options
+		done
+		umount file
+	done
+}
+
+@test "two writers and a reader at a time: each byte is that of one of them" {
+	data source 1000000
+	show --rw --no-passthrough source file
+	exits 0
+	timeout 300 python3 - file <<-'PYTHON'
+		import os, sys, threading
+		SIZE, PIECE = 1000000, 5000
+		def write(nr):
+		    fd = os.open(sys.argv[1], os.O_WRONLY)
+		    for pos in range(nr * PIECE, SIZE, 2 * PIECE):
+		        assert os.pwrite(fd, bytes([65 + nr]) * PIECE, pos) == PIECE
+		    os.fsync(fd)
+		threads = [threading.Thread(target=write, args=(nr,)) for nr in range(2)]
+		for thread in threads:
+		    thread.start()
+		fd = os.open(sys.argv[1], os.O_RDONLY)
+		while any(thread.is_alive() for thread in threads):
+		    assert len(os.pread(fd, SIZE, 0)) == SIZE
+		for thread in threads:
+		    thread.join()
+		assert os.pread(fd, SIZE, 0) == (b"A" * PIECE + b"B" * PIECE) * (SIZE // PIECE // 2)
+	PYTHON
+	umount file
+	[ "$(tr -d AB <source | wc -c)" -eq 0 ]
+}
+
+@test "holes are found, made, and what is allocated is there" {
+	truncate -s 1M source
+	for options in --no-passthrough ""; do
+		# shellcheck disable=SC2086
+		show --rw $options source file
+		exits 0
+		dd if=/dev/urandom of=file bs=64K seek=4 count=1 conv=notrunc status=none
+		python3 - file source <<-'PYTHON'
+			import os, sys
+			for path in sys.argv[1:]:
+			    fd = os.open(path, os.O_RDONLY)
+			    print(os.lseek(fd, 0, os.SEEK_DATA), os.lseek(fd, 262144, os.SEEK_HOLE))
+		PYTHON
+		fallocate --punch-hole -o 256K -l 64K file
+		[ "$(tr -d '\0' <source | wc -c)" -eq 0 ]
+		[ "$(tr -d '\0' <file | wc -c)" -eq 0 ]
+		fallocate -l 2M file
+		[ "$(stat -c %s source)" -eq 2097152 ]
+		umount file
+		truncate -s 1M source
+	done
+}
+
+@test "what changes in the source is seen, and a program that appends does not write over it" {
+	printf 'one\n' >source
+	for options in "${ways[@]}"; do
+		# shellcheck disable=SC2086
+		show --rw $options source file
+		exits 0
+		cat file >before
+		exec 7>>file
+		printf 'two\n' >>source
+		printf 'three\n' >&7
+		exec 7>&-
+		[ "$(tail -n 2 source | tr '\n' ' ')" = "two three " ]
+		eventually cmp -s source file
+		umount file
+	done
+}
+
+@test "a directory: what can be written is, and nothing else changes" {
+	mkdir folder
+	data folder/one 1000
+	data folder/two 1000
+	chmod 444 folder/two
+	mkfifo folder/fifo
+	show --rw folder mnt
+	exits 0
+	cat folder/one folder/one >twice
+	cp twice mnt/one
+	same twice folder/one
+	never touch mnt/three
+	never rm -f mnt/one
+	never mv mnt/one mnt/three
+	never mkdir mnt/three
+	never ln mnt/one mnt/three
+	never ln -s one mnt/three
+	run --separate-stderr chmod 600 mnt/one
+	says "Operation not permitted"
+	chmod "$(stat -c %a mnt/one)" mnt/one
+	run --separate-stderr rm -f mnt/one
+	says "Operation not permitted"
+	umount mnt
+}
+
+@test "what cannot be written is refused before it is mounted" {
+	needs formats zstd
+	data source 1000
+	"$USPLICE" copy --compress zstd source source.zst
+	for options in "--decompress source.zst" "--prefetch source" "--verify crc32c:00000000 source" "--decrypt key source"; do
+		# shellcheck disable=SC2086
+		show --rw $options mnt
+		exits 2
+		says "--rw"
+	done
+	mkfifo pipe
+	for source in pipe cached:source tcp:127.0.0.1:1 "source,direct" "source,append"; do
+		show --rw "$source" mnt
+		[ "$status" -ne 0 ]
+		says "source $source"
+	done
+	show --rw pipe mnt
+	exits 3
+	says "only a file, a block device or memory can be written at an offset"
+	never mountpoint -q mnt
+	[ ! -e missing ]
+	show --rw missing mnt
+	exits 3
+	says "No such file"
+	[ ! -e missing ]
+}
+
+@test "without --rw nothing can be written" {
+	data source 1000
+	cp source plain
+	show source mnt
+	exits 0
+	run --separate-stderr dd if=/dev/zero of=mnt/source conv=notrunc status=none
+	says "Read-only file system"
+	umount mnt
+	same plain source
+}
+
+@test "memory is a file that grows" {
+	show --rw mem: mnt
+	exits 0
+	data plain 300000
+	cp plain mnt/mem
+	same plain mnt/mem
+	dd if=plain of=mnt/mem bs=1000 seek=500 conv=notrunc status=none
+	[ "$(stat -c %s mnt/mem)" -eq 800000 ]
+	run --separate-stderr truncate -s 10 mnt/mem
+	says "Operation not permitted"
+	umount mnt
+}
+
+@test "a full file system gives its error to write(2), and what fits is there" {
+	[ "$(id -u)" -eq 0 ] || skip "only the superuser mounts"
+	mkdir small
+	mount -t tmpfs -o size=1M tmpfs small || skip "no tmpfs here"
+	data plain 3000000
+	for options in "${ways[@]}"; do
+		: >small/source
+		# shellcheck disable=SC2086
+		show --rw $options "$PWD/small/source" file
+		exits 0
+		run --separate-stderr dd if=plain of=file bs=1M conv=notrunc status=none
+		[ "$status" -ne 0 ]
+		says "No space left on device"
+		[ "$(stat -c %s small/source)" -eq 1048576 ]
+		head -c 1048576 plain | same - file
+		umount file
+	done
+	umount small
+}
+
+@test "the errors of write, fsync, close and truncate are those of the source" {
+	data plain 400000
+	for fault in "direct write=100000:EDQUOT" fsync=EIO fsync=ENOSPC flush=EDQUOT truncate=EFBIG; do
+		# shellcheck disable=SC2086
+		faulty_disk $fault
+		cp plain real/source
+		serve --rw --no-passthrough "$PWD/faulty/source" file
+		run python3 - file <<-'PYTHON'
+			import errno, os, sys
+			fd = os.open(sys.argv[1], os.O_RDWR)
+			def tell(what, act, *args):
+			    try:
+			        print(what, act(*args))
+			    except OSError as error:
+			        print(what, errno.errorcode[error.errno])
+			tell("first", os.pwrite, fd, b"x" * 200000, 0)
+			tell("second", os.pwrite, fd, b"x" * 100000, 100000)
+			tell("sync", os.fsync, fd)
+			tell("truncate", os.ftruncate, fd, 10)
+			tell("close", os.close, fd)
+		PYTHON
+		echo "$fault: $output"
+		case $fault in
+		*write=*) [[ $output == *"first 100000"*"second EDQUOT"*"sync None"* ]] ;;
+		fsync=*) [[ $output == *"first 200000"*"sync ${fault#*=}"*"truncate None"* ]] ;;
+		flush=*) [[ $output == *"sync None"*"close EDQUOT"* ]] ;;
+		truncate=*) [[ $output == *"truncate EFBIG"* ]] ;;
+		esac
+		kill -TERM "$job"
+		case $fault in
+		fsync=*)
+			finish 1
+			grep -q "what was written did not reach the disk" job.err
+			;;
+		*) finish 0 ;;
+		esac
+	done
+}
+
+@test "a slow disk holds back those who write it, and nobody else" {
+	faulty_disk slow=20
+	data real/slow 1000
+	data plain 1000000
+	cp plain other
+	serve --rw --no-passthrough --threads 2 "$PWD/faulty/slow" other mnt
+	for _ in 1 2 3 4; do
+		dd if=plain of=mnt/slow bs=64K conv=notrunc status=none 3>&- &
+		writers+=($!)
+	done
+	for _ in {1..20}; do
+		cp plain mnt/other
+		same plain mnt/other
+	done
+	for writer in "${writers[@]}"; do
+		wait "$writer"
+	done
+	same real/slow plain
+	kill -TERM "$job"
+	finish 0
+}
+
+@test "after SIGKILL nothing is lost that write has taken" {
+	data plain 3000000
+	for options in --no-passthrough ""; do
+		: >source
+		# shellcheck disable=SC2086
+		serve --rw $options source mnt
+		exec 7<>mnt/source
+		cat plain >&7
+		kill -KILL "$job"
+		run -0 cmp plain source
+		run ! dd if=plain of=mnt/source conv=notrunc status=none
+		exec 7>&- || true
+		umount mnt
+	done
+}
+
+@test "SIGTERM waits for what is open, and all of it is written" {
+	data plain 1000000
+	cp plain source
+	serve --rw --no-passthrough source mnt
+	exec 7<>mnt/source
+	kill -TERM "$job"
+	eventually grep -q 'waiting for 1 open files to be closed' job.err
+	printf 'late' >&7
+	exec 7>&-
+	finish 0
+	[ "$(head -c 4 source)" = late ]
+}
+
+@test "an error to the disk after the last close is told at the end" {
+	faulty_disk fsync=EIO
+	data real/source 1000
+	serve --rw --no-passthrough "$PWD/faulty/source" file
+	printf x >file || true
+	kill -TERM "$job"
+	finish 1
+	grep -q "source $PWD/faulty/source: what was written did not reach the disk: Input/output error" job.err
+}
+
+@test "who may not write the source may not write it here, and set-user-ID goes" {
+	[ "$(id -u)" -eq 0 ] || skip "only the superuser becomes somebody else"
+	grep -qs '^user_allow_other' /etc/fuse.conf || [ "$(id -u)" -eq 0 ]
+	data one 1000
+	data two 1000
+	chmod 644 one
+	chmod 4777 two
+	for options in --no-passthrough ""; do
+		chmod 4777 two
+		# shellcheck disable=SC2086
+		show --rw --allow-other $options one two mnt
+		exits 0
+		run as_nobody dd if=/dev/zero of=mnt/one count=1 conv=notrunc status=none
+		[ "$status" -ne 0 ]
+		as_nobody dd if=/dev/zero of=mnt/two bs=100 count=1 conv=notrunc status=none
+		[ "$(stat -c %a two)" = 777 ]
+		umount mnt
+	done
+}
+
+@test "an access list gives a group no rights here that it does not have" {
+	[ "$(id -u)" -eq 0 ] || skip "only the superuser becomes somebody else"
+	command -v setfacl >/dev/null || skip "no setfacl"
+	data one 1000
+	chgrp 65534 one
+	chmod 640 one
+	setfacl -m u:12345:rw one || skip "no access lists here"
+	[ "$(stat -c %a one)" = 660 ]
+	show --rw --allow-other one mnt
+	exits 0
+	run as_nobody dd if=/dev/zero of=mnt/one count=1 conv=notrunc status=none
+	[ "$status" -ne 0 ]
+	umount mnt
+}
+
+@test "an ordinary user writes what the user may write" {
+	data source 300000
+	unshare -Urm true 2>/dev/null || skip "no user namespaces here"
+	searches_no_leaks
+	data plain 400000
+	unshare -Urm bash -euc '
+		"$USPLICE" mount --rw --background source mnt
+		cp plain mnt/source
+		cmp plain mnt/source
+		umount mnt'
+	same plain source
+}
+
+@test "a file system in a source can be written" {
+	[ "$(id -u)" -eq 0 ] || skip "only the superuser mounts disks"
+	command -v mkfs.ext4 >/dev/null || skip "no mkfs.ext4"
+	truncate -s 16M disk
+	mkdir inside
+	data plain 3000000
+	for options in "" --no-passthrough; do
+		# shellcheck disable=SC2086
+		show --rw $options disk file
+		exits 0
+		mkfs.ext4 -q -F file
+		mount -o loop file inside 2>/dev/null || {
+			umount file
+			skip "no loop devices here"
+		}
+		cp plain inside/copy
+		umount inside
+		eventually umount file
+		e2fsck -f -n disk
+		mount -o loop,ro disk inside
+		same plain inside/copy
+		umount inside
+	done
+}
+
+@test "the option of fstab is writable, because mount(8) says rw for all" {
+	data source 1000
+	data plain 1000
+	ln -s "$USPLICE" mount.fuse.usplice
+	run --separate-stderr ./mount.fuse.usplice source mnt -o rw,nofail
+	exits 0
+	never cp plain mnt/source
+	umount mnt
+	run --separate-stderr ./mount.fuse.usplice source mnt -o rw,writable
+	exits 0
+	cp plain mnt/source
+	same plain source
+	umount mnt
+}
+
+@test "the status counts what was written" {
+	data source 100000
+	show --rw --no-passthrough source mnt
+	exits 0
+	dd if=/dev/zero of=mnt/source bs=1000 count=5 conv=notrunc status=none
+	[ "$(status_of mnt '.sources[0] | [.way, .writable, .writes, .written, .sync_error] | join(" ")')" = \
+		"uncached true 5 5000 0" ]
+	"$USPLICE" mount --status mnt | grep -q '; 5 writes of 5000 bytes'
+	umount mnt
+}
