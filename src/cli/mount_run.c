@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -213,6 +215,24 @@ static int run_add(struct mount_run *run)
 			return run_refused("source", item->spec, error, NULL);
 	}
 	return CLI_DONE;
+}
+
+/*
+ * Make the path of a socket one that holds in the background, too, where the folder is another one: its file is removed at
+ * the end. One that is too long for a socket stays as it is, and its file is replaced the next time.
+ */
+static void run_keep_metrics_path(struct mount_request *request)
+{
+	static const char scheme[] = "unix:";
+	static char address[sizeof(scheme) + sizeof(((struct sockaddr_un *)0)->sun_path)]; /* used until the end */
+	const char *path = request->metrics ? request->metrics + strlen(scheme) : "";
+	char folder[PATH_MAX];
+
+	if (!request->background || !request->metrics || strncmp(request->metrics, scheme, strlen(scheme)) != 0 ||
+	    path[0] == '/' || path[0] == '\0' || !getcwd(folder, sizeof(folder)))
+		return;
+	if ((size_t)snprintf(address, sizeof(address), "%s%s/%s", scheme, folder, path) < sizeof(address) - 1)
+		request->metrics = address;
 }
 
 static int run_serve_metrics(struct mount_run *run)
@@ -418,6 +438,7 @@ int mount_main(struct mount_request *request)
 
 	run.request = request;
 	run.news_fd = -1;
+	run_keep_metrics_path(request);
 	descriptor_limit_raise(); /* each file that is open takes at least one */
 	code = mount_list(request, &run.items);
 

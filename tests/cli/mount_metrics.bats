@@ -70,7 +70,7 @@ needs_curl() {
 	needs_curl
 	mkfifo pipe
 	exec 9<>pipe
-	"$USPLICE" mount --metrics unix:numbers pipe mnt 2>job.err 3>&- &
+	"$USPLICE" mount --metrics unix:numbers pipe mnt 2>job.err 3>&- 9>&- &
 	job=$!
 	eventually test -S numbers
 	data plain 100000

@@ -411,9 +411,9 @@ as_nobody() {
 	data source 100000
 	show --rw --no-passthrough source mnt
 	exits 0
-	dd if=/dev/zero of=mnt/source bs=1000 count=5 conv=notrunc status=none
+	dd if=/dev/zero of=mnt/source bs=1000 count=4 conv=notrunc status=none
 	[ "$(status_of mnt '.sources[0] | [.way, .writable, .writes, .written, .sync_error] | join(" ")')" = \
-		"uncached true 5 5000 0" ]
-	"$USPLICE" mount --status mnt | grep -q '; 5 writes of 5000 bytes'
+		"uncached true 4 4000 0" ]
+	"$USPLICE" mount --status mnt | grep -q '; 4 writes of 4000 bytes'
 	umount mnt
 }

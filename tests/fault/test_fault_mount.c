@@ -33,21 +33,24 @@ static unsigned char expected[FILE_LEN];
 
 /* What is mounted. */
 struct scene {
-	bool is_lazy, is_stream;
+	bool is_lazy, is_stream, writes;
+	int file; /* a copy of the descriptor that is written, or -1 */
 	unsigned flags;
 };
 
 /* A file on disk, so to say, or a pipe. */
 static int scene_open(void *arg, struct usp_file **ret_file, const char **ret_why)
 {
-	const struct scene *scene = arg;
+	struct scene *scene = arg;
 	struct usp_file *below;
 	int fd = memfd_create("source", MFD_CLOEXEC), ret;
 
 	*ret_why = NULL;
 	if (fd < 0 || write(fd, expected, FILE_LEN) != (ssize_t)FILE_LEN || lseek(fd, 0, SEEK_SET) < 0)
 		abort();
-	ret = usp_open_fd(fd, USP_READ | USP_EXCLUSIVE, "source", &below);
+	if (scene->writes && scene->file < 0)
+		scene->file = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+	ret = usp_open_fd(fd, (scene->writes ? USP_WRITE : 0) | USP_READ | USP_EXCLUSIVE, "source", &below);
 	if (ret < 0) {
 		close(fd);
 		return ret;
@@ -79,6 +82,64 @@ static _Noreturn void reader_run(const char *path)
 	_exit(len > FILE_LEN || memcmp(got, expected, len) != 0 ? 1 : ret == 0 && len < FILE_LEN ? 1 : ret < 0 ? 2 : 0);
 }
 
+#define WRITTEN_AT ((off_t)100000)
+#define WRITTEN_LEN ((size_t)70000)
+
+/* How far the writer came, in memory that it shares. */
+struct written {
+	size_t len;	/* bytes that write(2) has taken */
+	bool is_synced; /* and fsync(2), and close(2) */
+	bool is_cut;	/* the file was truncated behind them */
+};
+static struct written *written;
+
+static void writer_fill(unsigned char *bytes)
+{
+	for (size_t i = 0; i < WRITTEN_LEN; i++)
+		bytes[i] = (unsigned char)(i * 7 + 3);
+}
+
+/* In a child: write, append, truncate, sync, close, and read it back. Its exit code is 1 for a byte that is wrong. */
+static _Noreturn void writer_run(const char *path)
+{
+	static unsigned char bytes[WRITTEN_LEN], got[WRITTEN_LEN];
+	ssize_t ret = 1;
+	bool is_good;
+	int fd;
+
+	alarm(PATIENCE_S);
+	for (int other = 3; other < 128; other++)
+		close(other);
+	writer_fill(bytes);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		_exit(2);
+	while (written->len < WRITTEN_LEN && (ret = pwrite(fd, bytes + written->len, WRITTEN_LEN - written->len,
+							   WRITTEN_AT + (off_t)written->len)) > 0)
+		written->len += (size_t)ret;
+	is_good = written->len == WRITTEN_LEN;
+	if (pread(fd, got, written->len, WRITTEN_AT) == (ssize_t)written->len && memcmp(got, bytes, written->len) != 0)
+		_exit(1);
+	written->is_cut = ftruncate(fd, WRITTEN_AT + (off_t)WRITTEN_LEN) == 0;
+	is_good = is_good && written->is_cut && fsync(fd) == 0;
+	is_good = close(fd) == 0 && is_good;
+	written->is_synced = is_good;
+	_exit(is_good ? 0 : 2);
+}
+
+/* Look at the file itself: what the program was told is there, and nothing else has changed. */
+static void writer_check(int file)
+{
+	static unsigned char there[FILE_LEN], bytes[WRITTEN_LEN];
+	ssize_t len = pread(file, there, FILE_LEN, 0);
+
+	writer_fill(bytes);
+	fault_check(len == (written->is_cut ? (ssize_t)(WRITTEN_AT + (off_t)WRITTEN_LEN) : (ssize_t)FILE_LEN) ||
+		    (!written->is_cut && fault_hit().has_fired));
+	fault_check(len < WRITTEN_AT || memcmp(there, expected, (size_t)WRITTEN_AT) == 0);
+	fault_check(memcmp(there + WRITTEN_AT, bytes, written->len) == 0);
+}
+
 /* Wait for the reader, in a thread, and unmount then. */
 struct waiting {
 	pid_t reader;
@@ -98,12 +159,14 @@ static void *waiting_run(void *arg)
 }
 
 /* Serve until the reader has ended: 0 or -errno. */
-static int scene_serve(struct usp_mount *mount, const char *path, int *ret_status)
+static int scene_serve(struct usp_mount *mount, const char *path, bool writes, int *ret_status)
 {
 	struct waiting waiting = {.reader = fork(), .mount = mount};
 	pthread_t thread;
 	int ret;
 
+	if (waiting.reader == 0 && writes)
+		writer_run(path);
 	if (waiting.reader == 0)
 		reader_run(path);
 	if (waiting.reader < 0 || __real_pthread_create(&thread, NULL, waiting_run, &waiting) != 0)
@@ -125,7 +188,9 @@ static void scene_run(const void *arg)
 	int ret, status = 0;
 
 	pattern_fill(expected, 0, FILE_LEN);
-	if (!mkdtemp(folder))
+	scene.file = -1;
+	written = mmap(NULL, sizeof(*written), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (written == MAP_FAILED || !mkdtemp(folder))
 		abort();
 	snprintf(path, sizeof(path), "%s/file", folder);
 	fault_arm();
@@ -135,11 +200,15 @@ static void scene_run(const void *arg)
 	if (ret == 0)
 		ret = usp_mount_start(mount, NULL);
 	if (ret == 0)
-		ret = scene_serve(mount, path, &status);
+		ret = scene_serve(mount, path, scene.writes, &status);
 	usp_mount_free(mount);
 	fault_disarm();
 	umount2(folder, MNT_DETACH); /* where a fault kept the library from it */
 	rmdir(folder);
+	if (scene.file >= 0) {
+		writer_check(scene.file);
+		close(scene.file);
+	}
 	fault_check(ret == 0 || fault_hit().has_fired);
 	fault_check(WIFEXITED(status) && WEXITSTATUS(status) != 1);
 	fault_check(WEXITSTATUS(status) == 0 || fault_hit().has_fired);
@@ -148,6 +217,12 @@ static void scene_run(const void *arg)
 static const struct fault_scenario scenarios[] = {
 	{.name = "cached", .run = scene_run, .arg = &(const struct scene){.flags = USP_MOUNT_NO_PASSTHROUGH}},
 	{.name = "passthrough", .run = scene_run, .arg = &(const struct scene){.flags = 0}},
+	{.name = "written",
+	 .run = scene_run,
+	 .arg = &(const struct scene){.flags = USP_MOUNT_NO_PASSTHROUGH | USP_MOUNT_WRITE, .writes = true}},
+	{.name = "written_by_the_kernel",
+	 .run = scene_run,
+	 .arg = &(const struct scene){.flags = USP_MOUNT_WRITE, .writes = true}},
 	{.name = "copied_when_it_is_looked_at",
 	 .run = scene_run,
 	 .arg = &(const struct scene){.is_lazy = true, .is_stream = true}},

@@ -7,6 +7,7 @@ setup() {
 	meson install -C "$USPLICE_BUILD_DIR" --no-rebuild --quiet --destdir "$root"
 	service=$(find "$root" -name 'usplice-relay@.service')
 	socket=$(find "$root" -name 'usplice-relay@.socket')
+	mounter=$(find "$root" -name 'usplice-mount@.service')
 }
 
 needs_systemd() {
@@ -21,7 +22,8 @@ command_of() {
 use_built_command() {
 	mkdir "$BATS_TEST_TMPDIR/units"
 	export SYSTEMD_UNIT_PATH=$BATS_TEST_TMPDIR/units:
-	cp "$socket" "$service" "$BATS_TEST_TMPDIR/units"
+	cp "$socket" "$service" "$mounter" "$BATS_TEST_TMPDIR/units"
+	sed -i "s|^ExecStart=\"[^\"]*\"|ExecStart=\"$USPLICE\"|" "$BATS_TEST_TMPDIR/units/usplice-mount@.service"
 	sed -i "s|^ExecStart=\"[^\"]*\"|ExecStart=\"$USPLICE\"|" "$BATS_TEST_TMPDIR/units/usplice-relay@.service"
 }
 
@@ -69,6 +71,52 @@ calls_allowed() {
 		done
 	done
 	systemd-analyze verify --man=no usplice-relay@db.socket # warns that "db" is no address
+}
+
+@test "systemd understands the service that mounts, and nothing warns" {
+	needs_systemd
+	use_built_command
+	for instance in disk 'a-b'; do
+		run systemd-analyze verify --man=no --recursive-errors=no "usplice-mount@$instance.service"
+		echo "$output"
+		[ "$status" -eq 0 ]
+		[[ $output != *usplice-mount* ]]
+	done
+}
+
+# What the service manager would do: the settings of the instance, the command, its capabilities, and the end.
+@test "the service mounts, with no more capabilities than its unit leaves it" {
+	[ "$(id -u)" -eq 0 ] || skip "only the superuser mounts"
+	command -v setpriv >/dev/null || skip "no setpriv"
+	"$USPLICE" list --names features | grep -qx mount || skip "cannot mount here"
+	use_built_command
+	cd "$BATS_TEST_TMPDIR"
+	mkdir mnt
+	head -c 300000 /dev/urandom >source
+	printf 'SOURCE=%s\nMOUNTPOINT=%s\nOPTIONS=--rw --allow-other\n' "$PWD/source" "$PWD/mnt" >disk.conf
+	local unit=units/usplice-mount@.service command caps
+	command=$(sed -n 's/^ExecStart=//p' "$unit")
+	caps=$(sed -n 's/^CapabilityBoundingSet=//p' "$unit" | sed 's/CAP_/+/g; s/ /,/g' | tr '[:upper:]' '[:lower:]')
+	grep -qx 'NoNewPrivileges=yes' "$unit"
+	chmod 4755 source
+	chown 1:1 source
+	chmod 4755 source
+	(
+		eval "$(sed 's/=\(.*\)/="\1"/' disk.conf)"
+		eval "exec setpriv --bounding-set=-all,$caps --no-new-privs $command" 3>&-
+	) &
+	local job=$!
+	for _ in {1..600}; do
+		mountpoint -q mnt && break
+		sleep 0.1
+	done
+	cmp source mnt/source
+	printf 'written' | dd of=mnt/source conv=notrunc status=none
+	[ "$(head -c 7 source)" = written ]
+	[ "$(stat -c %a source)" = 755 ]
+	kill -TERM "$job"
+	wait "$job"
+	! mountpoint -q mnt
 }
 
 @test "systemd refuses the service without its command" {
