@@ -43,7 +43,7 @@ struct usp_mount_source {
 	size_t size;	  /* sizeof(struct usp_mount_source) */
 	const char *name; /* of the file in the directory */
 	/*
-	 * Open it for reading: 0, or -errno and in *ret_why a static sentence or NULL. The mount owns the file. Called
+	 * Open it for reading, or with USP_MOUNT_WRITE for writing, too: 0, or -errno and in *ret_why a static sentence or NULL. The mount owns the file. Called
 	 * once if it succeeds, in a thread of its own if is_lazy. May block. A lazy one must not look at paths at the
 	 * mountpoint or below it: it would wait for itself.
 	 */

@@ -61,7 +61,7 @@ void mount_wait_end(struct mount_wait *wait);
 
 /* --- Requests that block ---------------------------------------------------------------------------------- */
 
-#define MOUNT_WORKERS_MAX 8
+#define MOUNT_WORKERS_MAX 64 /* so many requests to disks that hang hold nobody back */
 
 /* A request that may wait for a disk. */
 struct mount_work {

@@ -226,11 +226,11 @@ void mount_rw_allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_
 }
 
 /* Refuse what a source cannot do: another owner, another mode. What it is already is allowed. */
-static int rw_check_owner(const struct mount_node *node, const struct stat *st, int what)
+static int rw_check_owner(const struct stat *is, const struct stat *st, int what)
 {
-	if ((what & FUSE_SET_ATTR_UID && st->st_uid != node->st.st_uid) ||
-	    (what & FUSE_SET_ATTR_GID && st->st_gid != node->st.st_gid) ||
-	    (what & FUSE_SET_ATTR_MODE && (st->st_mode & 07777) != (node->st.st_mode & 07777)))
+	if ((what & FUSE_SET_ATTR_UID && st->st_uid != is->st_uid) ||
+	    (what & FUSE_SET_ATTR_GID && st->st_gid != is->st_gid) ||
+	    (what & FUSE_SET_ATTR_MODE && (st->st_mode & 07777) != (is->st_mode & 07777)))
 		return -EPERM;
 	return 0;
 }
@@ -258,8 +258,10 @@ static void rw_set_run(struct mount_work *work)
 {
 	struct mount_node *node = work->node;
 	struct stat st;
-	int ret = rw_check_owner(node, &work->st, work->flags);
+	int ret = mount_node_stat(node, &st);
 
+	if (ret == 0)
+		ret = rw_check_owner(&st, &work->st, work->flags);
 	if (ret == 0 && work->flags & FUSE_SET_ATTR_SIZE)
 		ret = mount_write_truncate(node, work->st.st_size);
 	if (ret == 0)

@@ -67,10 +67,14 @@ static void *worker_run(void *arg)
 /* See to it that a thread takes what is in the queue. False if there is none, and none can be had. */
 static bool work_wake(struct usp_mount *mount)
 {
+	const struct mount_wait *wait;
+	unsigned nr_queued = 0;
 	bool has_thread;
 
 	pthread_mutex_lock(&mount->lock);
-	if (mount->nr_idle_workers > 0)
+	TAILQ_FOREACH(wait, &mount->works, link)
+	nr_queued++;
+	if (nr_queued <= mount->nr_idle_workers)
 		pthread_cond_signal(&mount->has_work);
 	else if (mount->nr_workers < MOUNT_WORKERS_MAX && !mount->workers_must_end &&
 		 usp_thread_start(&mount->workers[mount->nr_workers], worker_run, mount) == 0)

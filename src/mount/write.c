@@ -29,7 +29,19 @@ static const char *write_objection(const struct usp_file *file)
 	return NULL;
 }
 
-/* Show who may write it, in node->st. With an access list, the mode of the group says what the group at most may. */
+/*
+ * Return the mode of a file as the mount shows it: the user of the mount may read and write. With an access list, the mode
+ * of the group says what the group and the list may at most.
+ */
+static mode_t write_mode(int fd, const struct stat *st)
+{
+	mode_t others = st->st_mode & 0022;
+
+	if (others & 0020 && usp_sys_has_acl(fd))
+		others &= 0002;
+	return S_IFREG | 0600 | (st->st_mode & 0444) | others;
+}
+
 static void write_note(struct mount_node *node, const struct usp_file *file)
 {
 	struct stat st;
@@ -39,7 +51,7 @@ static void write_note(struct mount_node *node, const struct usp_file *file)
 		return;
 	if (S_ISREG(st.st_mode))
 		node->fd = file->fd;
-	node->st.st_mode |= st.st_mode & (usp_sys_has_acl(file->fd) ? 0002 : 0022);
+	node->st.st_mode = write_mode(file->fd, &st);
 }
 
 int mount_write_open(struct mount_node *node, struct usp_file *file, const char **ret_why)
@@ -167,6 +179,8 @@ void mount_write_stat(const struct mount_node *node, struct stat *st)
 
 	if (node->fd < 0 || usp_sys_fstat(node->fd, &now) < 0)
 		return;
+	st->st_mode = write_mode(node->fd, &now);
+	st->st_gid = now.st_gid;
 	st->st_blocks = now.st_blocks;
 	st->st_blksize = now.st_blksize;
 	st->st_mtim = now.st_mtim;

@@ -323,6 +323,30 @@ static void every_sample_is_told_to_prometheus(void **state)
 	usp_text_free(&expected);
 }
 
+static void times_are_told_as_a_histogram_in_seconds(void **state)
+{
+	static const struct usp_family family = {"wait_seconds", "histogram", "Waits."};
+	static const uint64_t bounds_ns[] = {10000, 2500000, 1000000000}, counts[] = {3, 0, 2, 1};
+	const struct usp_times times = {
+		.bounds_ns = bounds_ns, .counts = counts, .nr_bounds = 3, .sum_ns = UINT64_C(12000000345)};
+	struct usp_text text = {0};
+	struct usp_numbers numbers = {.prefix = "x", .text = &text};
+
+	(void)state;
+	usp_numbers_begin(&numbers, &family);
+	usp_numbers_add_times(&numbers, &times, &(struct usp_label){"kind", "a\"b"}, 1);
+	usp_numbers_add_times(&numbers, &times, NULL, 0);
+	assert_non_null(strstr(text.base, "# TYPE x_wait_seconds histogram\n"
+					  "x_wait_seconds_bucket{kind=\"a\\\"b\",le=\"0.00001\"} 3\n"
+					  "x_wait_seconds_bucket{kind=\"a\\\"b\",le=\"0.0025\"} 3\n"
+					  "x_wait_seconds_bucket{kind=\"a\\\"b\",le=\"1.0\"} 5\n"
+					  "x_wait_seconds_bucket{kind=\"a\\\"b\",le=\"+Inf\"} 6\n"
+					  "x_wait_seconds_sum{kind=\"a\\\"b\"} 12.000000345\n"
+					  "x_wait_seconds_count{kind=\"a\\\"b\"} 6\n"
+					  "x_wait_seconds_bucket{le=\"0.00001\"} 3\n"));
+	usp_text_free(&text);
+}
+
 /* The families that were there already, so that none comes twice. */
 static void assert_new_family(struct usp_text *seen, const char *name)
 {
@@ -426,6 +450,7 @@ int main(void)
 		CASE(a_rate_of_terabytes_is_told),
 		CASE(every_sample_is_told_to_prometheus),
 		CASE(every_family_has_one_help_and_one_type_before_its_samples),
+		CASE(times_are_told_as_a_histogram_in_seconds),
 		CASE(every_number_is_told_as_json),
 	};
 
