@@ -131,6 +131,19 @@ needs_curl() {
 	umount mnt
 }
 
+@test "usplice-mount(1) explains every metric, and no other" {
+	needs_curl
+	data source 1000
+	show --metrics unix:numbers source mnt
+	exits 0
+	ask /metrics
+	umount mnt
+	sed -n 's/^# TYPE usplice_mount_\([a-z_]*\) .*/\1/p' answer | sort >told
+	sed -n '/^# METRICS/,/^# EXIT CODE/p' "$USPLICE_SOURCE_DIR/man/usplice-mount.1.scd" | grep '^_' | tr ',' '\n' |
+		sed 's/^ *_//; s/_ *$//' | sort >explained
+	diff told explained
+}
+
 @test "the page and its status are served, under the names that are given" {
 	needs_curl
 	data source 1000
