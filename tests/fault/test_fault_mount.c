@@ -33,7 +33,7 @@ static unsigned char expected[FILE_LEN];
 
 /* What is mounted. */
 struct scene {
-	bool is_lazy, is_stream, writes;
+	bool is_lazy, is_stream, writes, has_metrics;
 	int file; /* a copy of the descriptor that is written, or -1 */
 	unsigned flags;
 };
@@ -186,7 +186,7 @@ static void scene_run(const void *arg)
 	const struct usp_mount_params params = {.size = sizeof(params), .flags = scene.flags, .nr_threads = 2};
 	const struct usp_mount_source source = {
 		.size = sizeof(source), .name = "file", .open = scene_open, .arg = &scene, .is_lazy = scene.is_lazy};
-	char folder[] = "/tmp/usplice-fault-mount-XXXXXX", path[64];
+	char folder[] = "/tmp/usplice-fault-mount-XXXXXX", path[64], numbers[64];
 	struct usp_mount *mount = NULL;
 	int ret, status = 0;
 
@@ -196,10 +196,13 @@ static void scene_run(const void *arg)
 	if (written == MAP_FAILED || !mkdtemp(folder))
 		abort();
 	snprintf(path, sizeof(path), "%s/file", folder);
+	snprintf(numbers, sizeof(numbers), "unix:%s.numbers", folder);
 	fault_arm();
 	ret = usp_mount_new(folder, &params, &mount, NULL);
 	if (ret == 0)
 		ret = usp_mount_add(mount, &source);
+	if (ret == 0 && scene.has_metrics)
+		ret = usp_mount_serve_metrics(mount, numbers, NULL);
 	if (ret == 0)
 		ret = usp_mount_start(mount, NULL);
 	if (ret == 0)
@@ -208,6 +211,7 @@ static void scene_run(const void *arg)
 	fault_disarm();
 	umount2(folder, MNT_DETACH); /* where a fault kept the library from it */
 	rmdir(folder);
+	unlink(numbers + strlen("unix:")); /* the same */
 	if (scene.file >= 0) {
 		writer_check(scene.file);
 		close(scene.file);
@@ -226,6 +230,9 @@ static const struct fault_scenario scenarios[] = {
 	{.name = "written_by_the_kernel",
 	 .run = scene_run,
 	 .arg = &(const struct scene){.flags = USP_MOUNT_WRITE, .writes = true}},
+	{.name = "with_metrics",
+	 .run = scene_run,
+	 .arg = &(const struct scene){.flags = USP_MOUNT_NO_PASSTHROUGH, .has_metrics = true}},
 	{.name = "copied_when_it_is_looked_at",
 	 .run = scene_run,
 	 .arg = &(const struct scene){.is_lazy = true, .is_stream = true}},
