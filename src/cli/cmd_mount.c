@@ -17,6 +17,7 @@
 enum helper_error {
 	HELPER_FAILED = -1, /* too many options, or no memory */
 	HELPER_REMOUNTS = -2,
+	HELPER_CONTRADICTS = -3, /* "ro" and "writable" */
 };
 
 #define FIELD(member) offsetof(struct mount_request, member)
@@ -194,11 +195,27 @@ static char *helper_option(const char *option)
 	return made;
 }
 
+/* What was said about writing. */
+struct helper_said {
+	bool ro, writable;
+};
+
+/* Note whether an option is about writing. mount(8) itself says "rw" where nothing says "ro", so that "rw" means nothing. */
+static void helper_note(struct helper_said *said, char *option)
+{
+	said->ro = said->ro || strcmp(option, "ro") == 0;
+	if (strcmp(option, "writable") != 0)
+		return;
+	said->writable = true;
+	memcpy(option, "rw", sizeof("rw")); /* as the command line has it */
+}
+
 /* Add the options of a list with commas: how many there are, or HELPER_*. A comma behind a backslash belongs to a value. */
-static int helper_add(char *list, char **ret_argv, int nr)
+static int helper_add(char *list, struct helper_said *said, char **ret_argv, int nr)
 {
 	while (list) {
 		char *option = list, *to = list;
+		bool is_general;
 
 		for (; *list != '\0' && *list != ','; *to++ = *list++) {
 			if (list[0] == '\\' && list[1] == ',')
@@ -206,10 +223,12 @@ static int helper_add(char *list, char **ret_argv, int nr)
 		}
 		list = *list == ',' ? list + 1 : NULL;
 		*to = '\0';
-		if (helper_is_general(option))
+		is_general = helper_is_general(option);
+		helper_note(said, option);
+		if (said->ro && said->writable)
+			return HELPER_CONTRADICTS;
+		if (is_general)
 			continue;
-		if (strcmp(option, "writable") == 0)
-			memcpy(option, "rw", sizeof("rw")); /* mount(8) says "rw" itself where nothing says "ro" */
 		if (strcmp(option, "remount") == 0)
 			return HELPER_REMOUNTS;
 		if (nr >= MOUNT_HELPER_ARGS_MAX)
@@ -226,11 +245,12 @@ int cmd_mount_helper(int argc, char **argv)
 	static char name[] = "mount", background[] = "--background", ends[] = "--";
 	static char *made[MOUNT_HELPER_ARGS_MAX + 4] = {name, background}; /* used until the end of the process */
 	char *operands[2] = {NULL, NULL};
+	struct helper_said said = {.ro = false};
 	int nr = 2, nr_operands = 0;
 
 	for (int i = 1; i < argc && nr > 0; i++) {
 		if (strcmp(argv[i], "-o") == 0 && i + 1 < argc)
-			nr = helper_add(argv[++i], made, nr);
+			nr = helper_add(argv[++i], &said, made, nr);
 		else if ((strcmp(argv[i], "-t") == 0 || strcmp(argv[i], "-N") == 0) && i + 1 < argc)
 			i++;
 		else if (strcmp(argv[i], "-f") == 0)
@@ -240,6 +260,8 @@ int cmd_mount_helper(int argc, char **argv)
 	}
 	if (nr == HELPER_REMOUNTS)
 		return mount_usage("it cannot be remounted with other options: unmount it first");
+	if (nr == HELPER_CONTRADICTS)
+		return mount_usage("ro and writable exclude each other");
 	if (nr < 0 || nr_operands != 2)
 		return mount_usage("mount(8) calls it with a source, a mountpoint and -o OPTIONS");
 	made[nr++] = ends;

@@ -400,6 +400,9 @@ as_nobody() {
 	exits 0
 	never cp plain mnt/source
 	umount mnt
+	run --separate-stderr ./mount.fuse.usplice source mnt -o writable,ro
+	exits 2
+	says "ro and writable exclude each other"
 	run --separate-stderr ./mount.fuse.usplice source mnt -o rw,writable
 	exits 0
 	cp plain mnt/source
