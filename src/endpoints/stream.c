@@ -245,6 +245,8 @@ void usp_stream_set_traits(struct usp_file *file, const struct usp_stream_family
 
 	file->traits |= USP_FILE_SPLICEABLE | USP_FILE_SIGPIPE;
 	sock->is_tcp = family->is_tcp;
+	if (family->always_copies)
+		usp_zerocopy_forbid(&sock->zerocopy);
 }
 
 /* Finish opening: fd is a connection, or an error. */

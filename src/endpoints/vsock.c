@@ -48,6 +48,7 @@ static const char *vsock_why(int error)
 
 const struct usp_stream_family usp_vsock_family = {
 	.ops = &vsock_ops,
+	.always_copies = true,
 	.refusal = -ECONNRESET,
 	.find = vsock_find,
 	.listen = usp_stream_listen_one,

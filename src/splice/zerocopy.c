@@ -71,6 +71,11 @@ void usp_zerocopy_init(struct usp_zerocopy *zerocopy, int fd)
 	zerocopy->may_ask = fd >= 0;
 }
 
+void usp_zerocopy_forbid(struct usp_zerocopy *zerocopy)
+{
+	atomic_store(&zerocopy->may_ask, false);
+}
+
 /* Tell whether this process made it, and not a parent. */
 static bool zerocopy_is_mine(const struct usp_zerocopy *zerocopy)
 {

@@ -30,6 +30,12 @@ struct usp_zerocopy {
  */
 void usp_zerocopy_init(struct usp_zerocopy *zerocopy, int fd);
 
+/*
+ * Never send so. For vsock: Linux 6.7 and later take MSG_ZEROCOPY there, but number each piece into which they cut a send for want of
+ * room, and not the send. A notice would then name another send than ours, whose memory is still read.
+ */
+void usp_zerocopy_forbid(struct usp_zerocopy *zerocopy);
+
 /* Tell whether the socket can send so. The first call sets SO_ZEROCOPY; if that fails, sends copy. */
 bool usp_zerocopy_is_on(struct usp_file *out, struct usp_zerocopy *zerocopy);
 
