@@ -43,13 +43,20 @@ struct usp_mount_source {
 	size_t size;	  /* sizeof(struct usp_mount_source) */
 	const char *name; /* of the file in the directory */
 	/*
-	 * Open it for reading, or with USP_MOUNT_WRITE for writing, too: 0, or -errno and in *ret_why a static sentence or NULL. The mount owns the file. Called
-	 * once if it succeeds, in a thread of its own if is_lazy. May block. A lazy one must not look at paths at the
+	 * Open it for reading, or with USP_MOUNT_WRITE for writing, too: 0, or -errno and in *ret_why a static sentence or
+	 * NULL. The mount owns the file. Called once if it succeeds, but see can_reopen; in a thread of its own if is_lazy.
+	 * May block. A lazy one must not look at paths at the
 	 * mountpoint or below it: it would wait for itself.
 	 */
 	int (*open)(void *arg, struct usp_file **ret_file, const char **ret_why);
 	void *arg;
 	bool is_lazy; /* open it when somebody looks at it first; otherwise before the mount is there */
+	/*
+	 * A lazy one may be closed when no program uses it and many others are open, at most 1024 or half of the
+	 * descriptors. open is then called again. If it gives another file then (device and inode) that is -ESTALE. Not for
+	 * a source that is copied.
+	 */
+	bool can_reopen;
 };
 
 /*
@@ -137,6 +144,7 @@ enum usp_mount_way {
 	USP_MOUNT_COPIED,      /* from a copy in memory, or in a file without a name */
 	USP_MOUNT_PASSTHROUGH, /* by the kernel itself, from its file or from a copy */
 	USP_MOUNT_UNCACHED,    /* it can be written: each request reads or writes the source itself */
+	USP_MOUNT_PLAIN,       /* from its file, of what the kernel has cached of it; the rest as USP_MOUNT_CACHED */
 };
 
 /* A snapshot of a source. */

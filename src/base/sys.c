@@ -8,6 +8,7 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -143,6 +144,25 @@ int usp_sys_lstat(const char *path, struct stat *ret_stat)
 int usp_sys_fstat(int fd, struct stat *ret_stat)
 {
 	return (int)sys_result(fstat(fd, ret_stat));
+}
+
+int usp_sys_set_read_ahead(const char *path, size_t len)
+{
+	const int flags = AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+	char setting[64], text[32];
+	struct statx stx;
+	int result = (int)sys_result(statx(AT_FDCWD, path, flags, 0, &stx)), fd;
+
+	if (result < 0)
+		return result;
+	snprintf(setting, sizeof(setting), "/sys/class/bdi/%u:%u/read_ahead_kb", stx.stx_dev_major, stx.stx_dev_minor);
+	snprintf(text, sizeof(text), "%zu", len >> 10);
+	fd = usp_sys_open(setting, O_WRONLY, 0);
+	if (fd < 0)
+		return fd;
+	result = (int)usp_sys_write(fd, text, strlen(text));
+	usp_sys_close(fd);
+	return result < 0 ? result : 0;
 }
 
 long usp_sys_fs_type(int fd)
@@ -332,6 +352,13 @@ int usp_sys_is_cached(int fd, int64_t off)
 	ssize_t result = sys_result(preadv2(fd, &(struct iovec){.iov_base = &byte, .iov_len = 1}, 1, off, RWF_NOWAIT));
 
 	return result >= 0 ? result > 0 : result == -EAGAIN ? 0 : usp_sys_is_resident(fd, off);
+}
+
+ssize_t usp_sys_read_cached(int fd, void *base, size_t len, int64_t off)
+{
+	const struct iovec iov = {.iov_base = base, .iov_len = len};
+
+	return sys_result(preadv2(fd, &iov, 1, off, RWF_NOWAIT));
 }
 
 int usp_sys_sync_range(int fd, int64_t off, uint64_t len, bool waits)

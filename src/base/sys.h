@@ -45,6 +45,11 @@ int usp_sys_memfd_huge(const char *name); /* of huge pages; none is taken before
 int usp_sys_pty(int ret_fds[2]);
 ssize_t usp_sys_readlink(const char *path, char *ret_text, size_t len); /* no 0 at the end; -ENAMETOOLONG if cut */
 int usp_sys_is_dax(int fd); /* statx(2): 1 if the file goes around the page cache, always; 0; -ENODATA: unknown */
+/*
+ * Set how far the kernel reads ahead on what is mounted at path: read_ahead_kb in /sys/class/bdi. The file system there is
+ * asked nothing. -EACCES without the rights, -ENOENT without /sys.
+ */
+int usp_sys_set_read_ahead(const char *path, size_t len);
 int64_t usp_sys_block_size(int fd);			    /* BLKGETSIZE64 */
 int usp_sys_ring(int fd, unsigned long request, void *arg); /* ioctl(2) on /dev/usplice; a request of usplice_ring.h */
 
@@ -74,6 +79,12 @@ int usp_sys_drop_cache(int fd, int64_t off, size_t len); /* len 0: up to the end
 int usp_sys_is_cached(int fd, int64_t off);
 int usp_sys_sync_range(int fd, int64_t off, uint64_t len, bool waits);
 int64_t usp_sys_cached_bytes(int fd, int64_t off, uint64_t len);
+
+/*
+ * Read bytes at off that are in the page cache, without a wait: RWF_NOWAIT. Bytes, 0 at the end of the file, -EAGAIN if
+ * the byte at off is not there, which the kernel may then begin to read, or -EOPNOTSUPP.
+ */
+ssize_t usp_sys_read_cached(int fd, void *base, size_t len, int64_t off);
 
 /* The same by mincore(2) alone, which never makes the kernel read ahead. Maps the page for a moment. */
 int usp_sys_is_resident(int fd, int64_t off);
@@ -144,7 +155,8 @@ bool usp_sys_is_recent(
 uint64_t usp_sys_thread_cpu_ns(void); /* what the calling thread has used */
 
 int usp_sys_pid(void);
-uid_t usp_sys_user(void); /* the effective ones */
+bool usp_sys_is_own_thread(int thread); /* by the number that other processes see, such as the kernel tells */
+uid_t usp_sys_user(void);		/* the effective ones */
 gid_t usp_sys_group(void);
 
 /*

@@ -74,6 +74,11 @@ void usp_sys_random(void *base, size_t len)
 		((unsigned char *)base)[i] = own[i % 16];
 }
 
+bool usp_sys_is_own_thread(int thread)
+{
+	return thread > 0 && sys_result((int)syscall(SYS_tgkill, getpid(), thread, 0)) == 0;
+}
+
 uid_t usp_sys_user(void)
 {
 	return geteuid();

@@ -202,7 +202,8 @@ static int run_add(struct mount_run *run)
 							.name = item->name,
 							.open = mount_item_open,
 							.arg = item,
-							.is_lazy = item->is_lazy};
+							.is_lazy = item->is_lazy,
+							.can_reopen = item->is_lazy};
 		int error = usp_mount_add(run->mount, &source);
 
 		if (error == -EINVAL && run->items.nr > 1) {

@@ -8,7 +8,8 @@
  *                                      (request parked)                                   (request parked)
  *
  * No thread that takes requests waits for a source. Where sources are written, one of these threads never does.
- * Stairs: wait, work, counts, report, metrics, gather, backing, write, node, read, status, rw, ops, session, serve, mount.
+ * Stairs: wait, work, counts, report, metrics, gather, backing, write, node, idle, need, read, status, rw, ops, session,
+ * serve, mount.
  */
 #ifndef USP_MOUNT_INSIDE_H
 #define USP_MOUNT_INSIDE_H
@@ -98,9 +99,18 @@ struct mount_node {
 	struct usp_file *file; /* over a mapping or memory; NULL without a byte */
 	int fd;		       /* a file with all bytes, for passthrough and copies; -1 without one */
 	bool owns_fd;
-	bool is_chosen;		       /* with passthrough or without; the lock guards it */
-	int backing;		       /* the number of fd for the kernel; 0: no passthrough */
-	bool is_copy;		       /* it cannot change */
+	atomic_bool is_plain; /* fd has the bytes of the source, and its page cache can be read */
+	bool is_in_memory;    /* and never has to be waited for */
+	bool is_chosen;	      /* with passthrough or without; the lock guards it */
+	int backing;	      /* the number of fd for the kernel; 0: no passthrough */
+	bool is_copy;	      /* it cannot change */
+	bool was_open;	      /* not a copy; device and object tell which file it was */
+	dev_t device;
+	ino_t object;
+	unsigned nr_holds; /* opens, and requests under way; the lock guards it and the next ones */
+	bool is_closable;  /* when nobody holds it */
+	bool is_idle;	   /* it is in the list of the mount */
+	TAILQ_ENTRY(mount_node) idle_link;
 	uint64_t memory;	       /* bytes of the budget that the copy takes */
 	struct usp_mapping_state seen; /* what it was when somebody opened or looked at it */
 	struct stat st;		       /* what stat(2) shows, without the size */
@@ -133,8 +143,11 @@ struct usp_mount {
 	unsigned nr_nodes;
 	const struct mount_node *failed; /* the last one that could not be opened, or NULL */
 	pthread_mutex_t lock;
-	pthread_cond_t idle; /* nr_openers is 0 */
-	unsigned nr_openers; /* threads that open sources */
+	pthread_cond_t idle;			   /* nr_openers is 0 */
+	unsigned nr_openers;			   /* threads that open sources */
+	TAILQ_HEAD(mount_idles, mount_node) idles; /* sources that may be closed, the one used last at the end */
+	unsigned nr_closable;			   /* sources that are open and will be idle, or are */
+	unsigned nr_closable_max;
 	LIST_HEAD(, mount_open) opens;
 	pthread_mutex_t session_lock; /* a detach and the end exclude each other */
 	struct mount_waits reads;     /* parked: the waiter goes on with them */
@@ -155,6 +168,7 @@ struct usp_mount {
 	struct fuse_session *session;
 	int fuse_fd;
 	atomic_bool is_mounted, is_detached;
+	bool reads_ahead; /* the kernel does so as far as it was asked to; it has not read yet */
 	atomic_bool offers_parallel, offers_passthrough, has_passthrough, is_initialised;
 	_Atomic(unsigned) nr_open, nr_waiting;
 	_Atomic(uint64_t) nr_opens[2]; /* that were made: without passthrough, and with it */
@@ -175,8 +189,24 @@ struct mount_copy {
 int mount_gather(struct usp_mount *mount, const char *name, struct usp_file *from, struct mount_copy *ret_copy,
 		 const char **ret_why);
 
+/* Tell whether a source is opened by a request that needs it. */
+static inline bool mount_node_is_lazy(const struct mount_node *node)
+{
+	return node->source.is_lazy && !node->mount->is_file;
+}
+
 /* Open a source, and note how it ends: 0 or -errno. Blocks. Called once at a time for each node. */
 int mount_node_open(struct mount_node *node);
+
+/* The two halves of mount_node_open. */
+int mount_node_try(struct mount_node *node, const char **ret_why);
+void mount_node_settle(struct mount_node *node, int error, const char *why);
+
+/* Close what mount_node_try has opened. */
+void mount_node_shut(struct mount_node *node);
+
+/* Read no more from the file of a source: its file system cannot tell what it has cached. */
+void mount_node_not_plain(struct mount_node *node);
 
 /* Close and free it. */
 void mount_node_close(struct mount_node *node);
@@ -189,6 +219,21 @@ int64_t mount_node_look(struct mount_node *node, bool *ret_changed);
 
 /* Tell what stat(2) shows: 0 or -errno. */
 int mount_node_stat(struct mount_node *node, struct stat *ret_stat);
+
+/* Hold an open source: it is not closed. Lock held. */
+void mount_idle_hold(struct mount_node *node);
+
+/* Drop a hold. Takes the lock. */
+void mount_idle_release(struct mount_node *node);
+
+/* Note that a source was opened that may be closed when nobody holds it. */
+void mount_idle_add(struct mount_node *node);
+
+/* Tell whether as many sources are open as should be. */
+bool mount_idle_is_full(struct usp_mount *mount);
+
+/* Close the source that was used longest ago, and that nobody holds. May block. NULL if there is none. */
+struct mount_node *mount_idle_close(struct usp_mount *mount);
 
 /*
  * Call go_on with the request when the source is open, or answer it with an error. It may be at once; otherwise a thread

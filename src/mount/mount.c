@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/compiler.h"
 #include "base/sized.h"
 #include "base/sys.h"
 #include "mount/inside.h"
@@ -14,6 +15,7 @@
 #define MOUNT_FLAGS \
 	(USP_MOUNT_ALLOW_OTHER | USP_MOUNT_DIRECT | USP_MOUNT_PREFETCH | USP_MOUNT_NO_PASSTHROUGH | USP_MOUNT_WRITE)
 #define MOUNT_THREADS_MAX 64
+#define MOUNT_CLOSABLE_MAX 1024u /* sources that stay open: each may have a page cache and threads */
 #define MOUNT_BUDGET_MIN ((size_t)1 << 20)
 
 /* --- Making ----------------------------------------------------------------------------------------------- */
@@ -77,6 +79,8 @@ static int mount_init(struct usp_mount *mount)
 	TAILQ_INIT(&mount->reads);
 	TAILQ_INIT(&mount->works);
 	pthread_cond_init(&mount->has_work, NULL);
+	TAILQ_INIT(&mount->idles);
+	mount->nr_closable_max = usp_min(usp_sys_fd_limit() / 2, MOUNT_CLOSABLE_MAX);
 	pthread_mutex_init(&mount->session_lock, NULL);
 	pthread_mutex_init(&mount->lock, NULL);
 	pthread_cond_init(&mount->idle, NULL);

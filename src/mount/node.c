@@ -8,13 +8,14 @@
  *   anything else           a copy (gather.c), which is mapped into memory
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <usplice/transform.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
 #include "base/sys.h"
-#include "base/thread.h"
 #include "endpoints/endpoints.h"
 #include "mount/inside.h"
 #include "splice/filemap_source.h"
@@ -123,6 +124,53 @@ static void node_note(struct mount_node *node, const struct usp_file *file)
 	}
 }
 
+/*
+ * Tell whether it is the object that was open before, if there was one: 0 or -ESTALE. A change of that object is seen
+ * later, as any change (mount_node_look).
+ */
+static int node_identify(struct mount_node *node, const struct usp_file *file, const char **ret_why)
+{
+	struct stat st;
+
+	while (file->below && file->fd < 0)
+		file = file->below;
+	if (file->fd < 0 || usp_sys_fstat(file->fd, &st) < 0)
+		st = (struct stat){.st_ino = 0};
+	if (node->was_open && (st.st_dev != node->device || st.st_ino != node->object)) {
+		*ret_why = "another file has taken its place since it was closed, because descriptors ran short";
+		return -ESTALE;
+	}
+	node->device = st.st_dev;
+	node->object = st.st_ino;
+	return 0;
+}
+
+/* A copy for which no descriptor has to be kept: its bytes are mapped, or the kernel reads them by itself. */
+static void node_close_copy(struct mount_node *node)
+{
+	mount_backing_choose(node);
+	usp_sys_close(node->fd);
+	node->fd = -1;
+	node->owns_fd = false;
+}
+
+/* Copy the source, which is closed then: 0 or -errno. */
+static int node_copy(struct mount_node *node, struct usp_file *from, const char **ret_why)
+{
+	int ret;
+
+	if (node->was_open) {
+		usp_file_put(from);
+		*ret_why =
+			"it has changed since it was closed, because descriptors ran short: now it would have to be copied";
+		return -ESTALE;
+	}
+	ret = node_gather(node, from, ret_why);
+	if (ret == 0 && mount_node_is_lazy(node))
+		node_close_copy(node);
+	return ret;
+}
+
 /* Open the source: 0 or -errno. The node is not shown to others yet. */
 static int node_open(struct mount_node *node, const char **ret_why)
 {
@@ -133,24 +181,33 @@ static int node_open(struct mount_node *node, const char **ret_why)
 	if (ret < 0)
 		return ret;
 	*ret_why = NULL;
+	ret = node_identify(node, file, ret_why);
+	if (ret < 0) {
+		usp_file_put(file);
+		return ret;
+	}
 	node_note(node, file);
 	if (params->flags & USP_MOUNT_WRITE && file->mode & USP_WRITE) {
 		node->file = file;
 		return mount_write_open(node, file, ret_why);
 	}
 	if (params->flags & USP_MOUNT_PREFETCH || usp_filemap_objection(file))
-		return node_gather(node, file, ret_why);
+		return node_copy(node, file, ret_why);
 	node->fd = node_plain_fd(file);
+	node->is_in_memory = node->fd >= 0 && usp_sys_fs_type(node->fd) == TMPFS_MAGIC;
+	atomic_store(&node->is_plain, node->fd >= 0 && !(usp_sys_get_flags(node->fd) & O_DIRECT));
 	if (file->mapping)
 		node->file = file;
 	else
 		ret = node_cache(node, file);
-	if (ret == 0)
+	if (ret == 0 && !node->was_open) /* otherwise a change since then is still to be seen */
 		ret = usp_filemap_get_state(node->file, &node->seen);
+	if (ret == 0)
+		node->was_open = true;
 	return ret;
 }
 
-static void node_drop(struct mount_node *node)
+void mount_node_shut(struct mount_node *node)
 {
 	mount_backing_close(node);
 	usp_file_put(node->file);
@@ -159,36 +216,63 @@ static void node_drop(struct mount_node *node)
 		usp_sys_close(node->fd);
 	node->owns_fd = false;
 	node->fd = -1;
+	atomic_store(&node->is_plain, false);
 	atomic_fetch_sub(&node->mount->copies, node->memory);
 	node->memory = 0;
 }
 
-int mount_node_open(struct mount_node *node)
+int mount_node_try(struct mount_node *node, const char **ret_why)
+{
+	int ret;
+
+	*ret_why = NULL;
+	ret = node_open(node, ret_why);
+	if (ret < 0)
+		mount_node_shut(node);
+	return ret;
+}
+
+void mount_node_settle(struct mount_node *node, int error, const char *why)
 {
 	struct usp_mount *mount = node->mount;
-	const char *why = NULL;
-	int ret = node_open(node, &why);
 
-	if (ret < 0)
-		node_drop(node);
 	pthread_mutex_lock(&mount->lock);
-	node->error = ret;
+	node->error = error;
 	node->why = why;
-	node->way = ret < 0	      ? USP_MOUNT_FAILED
+	node->way = error < 0	      ? USP_MOUNT_FAILED
+		    : node->backing   ? USP_MOUNT_PASSTHROUGH
 		    : node->is_copy   ? USP_MOUNT_COPIED
 		    : node->can_write ? USP_MOUNT_UNCACHED
+		    : node->is_plain  ? USP_MOUNT_PLAIN
 				      : USP_MOUNT_CACHED;
-	if (ret < 0)
+	if (error < 0)
 		mount->failed = node;
 	pthread_mutex_unlock(&mount->lock);
+}
+
+int mount_node_open(struct mount_node *node)
+{
+	const char *why;
+	int ret = mount_node_try(node, &why);
+
+	mount_node_settle(node, ret, why);
 	return ret;
 }
 
 void mount_node_close(struct mount_node *node)
 {
-	node_drop(node);
+	mount_node_shut(node);
 	usp_free(node->name);
 	usp_free(node);
+}
+
+void mount_node_not_plain(struct mount_node *node)
+{
+	pthread_mutex_lock(&node->mount->lock);
+	atomic_store(&node->is_plain, false);
+	if (node->way == USP_MOUNT_PLAIN)
+		node->way = USP_MOUNT_CACHED;
+	pthread_mutex_unlock(&node->mount->lock);
 }
 
 /* --- What it is now --------------------------------------------------------------------------------------- */
@@ -235,137 +319,4 @@ int mount_node_stat(struct mount_node *node, struct stat *ret_stat)
 	if (node->can_write)
 		mount_write_stat(node, ret_stat);
 	return 0;
-}
-
-/* --- Lazy sources ----------------------------------------------------------------------------------------- */
-
-/* A request that needs a source which is not open yet. */
-struct node_need {
-	struct mount_wait wait; /* first */
-	struct mount_node *node;
-	void (*go_on)(fuse_req_t req, struct mount_node *node);
-};
-
-static void need_interrupted(struct mount_wait *wait)
-{
-	fuse_reply_err(wait->req, EINTR);
-	usp_free(wait);
-}
-
-static void node_answer(struct mount_node *node, fuse_req_t req, void (*go_on)(fuse_req_t req, struct mount_node *node))
-{
-	int error;
-
-	pthread_mutex_lock(&node->mount->lock);
-	error = node->way == USP_MOUNT_FAILED ? node->error : 0;
-	pthread_mutex_unlock(&node->mount->lock);
-	if (error)
-		fuse_reply_err(req, -error);
-	else
-		go_on(req, node);
-}
-
-static void need_answer(struct node_need *need)
-{
-	mount_wait_end(&need->wait);
-	node_answer(need->node, need->wait.req, need->go_on);
-	usp_free(need);
-}
-
-/* Answer all that wait for a source which is open now, or failed. */
-static void node_flush(struct mount_node *node)
-{
-	struct usp_mount *mount = node->mount;
-	struct mount_wait *wait;
-
-	do {
-		pthread_mutex_lock(&mount->lock);
-		wait = node->way == USP_MOUNT_OPENING ? NULL : TAILQ_FIRST(&node->waits);
-		if (wait)
-			mount_wait_take(wait);
-		pthread_mutex_unlock(&mount->lock);
-		if (wait)
-			need_answer(usp_container_of(wait, struct node_need, wait));
-	} while (wait);
-}
-
-static void *node_opener(void *arg)
-{
-	struct mount_node *node = arg;
-	struct usp_mount *mount = node->mount;
-
-	mount_node_open(node);
-	node_flush(node);
-	pthread_mutex_lock(&mount->lock);
-	if (--mount->nr_openers == 0)
-		pthread_cond_broadcast(&mount->idle);
-	pthread_mutex_unlock(&mount->lock);
-	return NULL;
-}
-
-/* Tell whether the source has to be opened, again after an error that may be gone. What is damaged stays so. Lock held. */
-static bool node_is_due(const struct mount_node *node)
-{
-	return node->way == USP_MOUNT_CLOSED || (node->way == USP_MOUNT_FAILED && node->error != -EBADMSG);
-}
-
-/* Have a source opened for those that wait. Without a thread the caller does it. */
-static void node_wake(struct mount_node *node)
-{
-	struct usp_mount *mount = node->mount;
-	pthread_t thread;
-	bool is_due;
-
-	pthread_mutex_lock(&mount->lock);
-	is_due = node_is_due(node);
-	if (is_due) {
-		node->way = USP_MOUNT_OPENING;
-		mount->nr_openers++;
-	}
-	pthread_mutex_unlock(&mount->lock);
-	if (!is_due)
-		node_flush(node);
-	else if (usp_thread_start(&thread, node_opener, node) == 0)
-		pthread_detach(thread);
-	else
-		node_opener(node);
-}
-
-void mount_node_need(struct mount_node *node, fuse_req_t req, void (*go_on)(fuse_req_t req, struct mount_node *node))
-{
-	struct usp_mount *mount = node->mount;
-	struct node_need *need;
-	bool must_wait;
-
-	pthread_mutex_lock(&mount->lock);
-	must_wait = node_is_due(node) || node->way == USP_MOUNT_OPENING;
-	pthread_mutex_unlock(&mount->lock);
-	if (!must_wait) {
-		node_answer(node, req, go_on);
-		return;
-	}
-	need = usp_alloc(sizeof(*need));
-	if (!need) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	*need = (struct node_need){
-		.wait = {.mount = mount, .req = req, .interrupted = need_interrupted}, .node = node, .go_on = go_on};
-	if (mount_wait_park(&need->wait, &node->waits)) {
-		node_wake(node);
-		return;
-	}
-	mount_wait_end(&need->wait);
-	need_interrupted(&need->wait);
-}
-
-void mount_node_give_up(struct mount_node *node)
-{
-	pthread_mutex_lock(&node->mount->lock);
-	if (node->way == USP_MOUNT_OPENING || node->way == USP_MOUNT_CLOSED) {
-		node->way = USP_MOUNT_FAILED;
-		node->error = -ECANCELED;
-	}
-	pthread_mutex_unlock(&node->mount->lock);
-	node_flush(node);
 }

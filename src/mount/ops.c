@@ -39,6 +39,15 @@ static struct mount_node *ops_node(struct usp_mount *mount, fuse_ino_t ino)
 	return ino >= first && ino - first < mount->nr_nodes ? mount->nodes[ino - first] : NULL;
 }
 
+/*
+ * Tell whether a request is of this process: then a source leads back into the mount, by a link that was made later. Opening
+ * it would wait for itself, and what is open would keep the mount for ever.
+ */
+static bool ops_is_own(fuse_req_t req)
+{
+	return usp_sys_is_own_thread((int)fuse_req_ctx(req)->pid);
+}
+
 static double ops_timeout(const struct mount_node *node)
 {
 	return node->is_copy ? OPS_FOR_EVER_S : MOUNT_SHORTLY_S;
@@ -73,6 +82,10 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct usp_mount *mount = ops_mount(req);
 
+	if (ops_is_own(req)) {
+		fuse_reply_err(req, ELOOP);
+		return;
+	}
 	for (unsigned i = 0; parent == FUSE_ROOT_ID && !mount->is_file && i < mount->nr_nodes; i++) {
 		if (strcmp(mount->nodes[i]->name, name) == 0) {
 			mount_node_need(mount->nodes[i], req, lookup_go_on);
@@ -182,6 +195,7 @@ static void open_free(struct mount_open *open)
 	pthread_mutex_unlock(&mount->lock);
 	if (open->file && open->file != open->node->file)
 		usp_file_put(open->file);
+	mount_idle_release(open->node);
 	atomic_fetch_sub(&mount->nr_open, 1);
 	usp_free(open);
 }
@@ -216,6 +230,7 @@ static int open_new(struct mount_node *node, bool can_write, struct mount_open *
 	pthread_mutex_lock(&node->mount->lock);
 	open->nr_sync_errors = node->nr_sync_errors;
 	LIST_INSERT_HEAD(&node->mount->opens, open, link);
+	mount_idle_hold(node);
 	pthread_mutex_unlock(&node->mount->lock);
 	atomic_fetch_add(&node->mount->nr_open, 1);
 	*ret_open = open;
@@ -270,6 +285,8 @@ static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info
 
 	if (!node)
 		fuse_reply_err(req, ESTALE);
+	else if (ops_is_own(req))
+		fuse_reply_err(req, ELOOP);
 	else if ((info->flags & O_ACCMODE) == O_RDONLY)
 		mount_node_need(node, req, open_go_on);
 	else if (node->mount->params.flags & USP_MOUNT_WRITE)

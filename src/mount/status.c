@@ -101,17 +101,18 @@ static void text_add_name(struct status_text *out, const char *name, bool is_jso
 static const char *const way_names[] = {
 	[USP_MOUNT_CLOSED] = "closed",	   [USP_MOUNT_OPENING] = "opening", [USP_MOUNT_FAILED] = "failed",
 	[USP_MOUNT_CACHED] = "cached",	   [USP_MOUNT_COPIED] = "copied",   [USP_MOUNT_PASSTHROUGH] = "passthrough",
-	[USP_MOUNT_UNCACHED] = "uncached",
+	[USP_MOUNT_UNCACHED] = "uncached", [USP_MOUNT_PLAIN] = "plain",
 };
 
 static const char *const way_sentences[] = {
-	[USP_MOUNT_CLOSED] = "nobody has looked at it",
+	[USP_MOUNT_CLOSED] = "it is closed until somebody looks at it",
 	[USP_MOUNT_OPENING] = "it is being opened",
 	[USP_MOUNT_FAILED] = "it could not be opened",
 	[USP_MOUNT_CACHED] = "read by a page cache of this process, and copied once by each reply",
 	[USP_MOUNT_COPIED] = "read from a copy, and copied once by each reply",
 	[USP_MOUNT_PASSTHROUGH] = "read by the kernel itself (passthrough)",
 	[USP_MOUNT_UNCACHED] = "read from the source by each request, and copied twice",
+	[USP_MOUNT_PLAIN] = "read from the kernel's cache of its file, and copied twice by each reply",
 };
 
 /* Return why a source failed, or NULL. */

@@ -730,13 +730,151 @@ has_ended() {
 	show --no-passthrough source mnt
 	exits 0
 	cat mnt/source >/dev/null
-	[ "$(status_of mnt '.sources[0] | "\(.name) \(.way) \(.bytes) \(.copied)"')" = "source cached 100000 100000" ]
-	"$USPLICE" mount --status mnt | grep -q '^source: read by a page cache of this process'
+	[ "$(status_of mnt '.sources[0] | "\(.name) \(.way) \(.bytes) \(.copied)"')" = "source plain 100000 100000" ]
+	"$USPLICE" mount --status mnt | grep -q "^source: read from the kernel's cache of its file"
 	[ "$(status_of mnt .open)" -eq 0 ]
+	umount mnt
+	show --no-passthrough cached:source mnt
+	exits 0
+	same source mnt/cached
+	[ "$(status_of mnt '.sources[0] | "\(.way) \(.bytes) \(.copied)"')" = "cached 100000 100000" ]
+	"$USPLICE" mount --status mnt | grep -q '^cached: read by a page cache of this process'
 	umount mnt
 	show --prefetch --no-passthrough source mnt
 	[ "$(status_of mnt '.sources[0] | "\(.way) \(.is_copy)"')" = "copied true" ]
 	same source mnt/source
+}
+
+# many NUMBER: a directory of files, each of which says which one it is.
+many() {
+	local i
+	mkdir many
+	for ((i = 1; i <= $1; i++)); do
+		echo "file $i" >"many/f$i"
+	done
+}
+
+# show_few ARGUMENTS: the same as show, with 256 descriptors.
+show_few() {
+	run --separate-stderr timeout "$patience" bash -c 'ulimit -n 256; exec "$@"' - "$USPLICE" mount --background "$@"
+}
+
+@test "a directory of more files than descriptors can be read, whatever way they are read" {
+	many 3000
+	for options in --no-passthrough --direct ""; do
+		# shellcheck disable=SC2086
+		show_few $options many mnt
+		exits 0
+		cat mnt/f{1..3000} | same - <(cat many/f{1..3000})
+		cat mnt/f{3000..1} | same - <(cat many/f{3000..1})
+		[ "$(stat -c %s mnt/f* | sort | uniq -c | wc -l)" -eq 4 ]
+		[ "$("$USPLICE" mount --status mnt | grep -c 'failed')" -eq 0 ]
+		umount mnt
+	done
+}
+
+@test "copies of more files than descriptors are there" {
+	many 600
+	show_few --prefetch many mnt
+	exits 0
+	cat mnt/f{1..600} | same - <(cat many/f{1..600})
+	[ "$(status_of mnt '[.sources[] | select(.is_copy)] | length >= 200')" = true ]
+	cat mnt/f{600..1} | same - <(cat many/f{600..1})
+}
+
+@test "files that are open stay open, and those that nobody uses make room" {
+	many 1000
+	show_few --no-passthrough many mnt
+	exits 0
+	python3 - <<-'PYTHON'
+		held = {i: open(f"mnt/f{i}") for i in range(1, 101)}
+		for i in range(101, 1001):
+		    with open(f"mnt/f{i}") as file:
+		        assert file.read() == f"file {i}\n", i
+		for i, file in held.items():
+		    assert file.read() == f"file {i}\n", i
+	PYTHON
+}
+
+@test "a program that opens more files than there are descriptors gets EMFILE, and the others go on" {
+	many 400
+	show_few --no-passthrough many mnt
+	exits 0
+	python3 - <<-'PYTHON'
+		import errno
+		held = []
+		for i in range(1, 401):
+		    try:
+		        held.append(open(f"mnt/f{i}"))
+		    except OSError as error:
+		        assert error.errno == errno.EMFILE, error
+		        break
+		assert 100 < len(held) < 256, len(held)
+		for i, file in enumerate(held, 1):
+		    assert file.read() == f"file {i}\n", i
+	PYTHON
+	eventually same mnt/f400 many/f400
+}
+
+@test "a file that was closed follows its changes, and is not taken for another one" {
+	many 500
+	show_few --no-passthrough many mnt
+	exits 0
+	cat mnt/f1 mnt/f2 mnt/f3 | same - <(cat many/f1 many/f2 many/f3)
+	cat mnt/f{4..500} >/dev/null
+	[ "$(status_of mnt '[.sources[] | select(.name == "f1" or .name == "f2" or .name == "f3").way] | join(" ")')" = "closed closed closed" ]
+	echo "longer than it was" >>many/f1
+	eventually same many/f1 mnt/f1
+	echo other >other
+	mv other many/f2
+	run -1 --separate-stderr cat mnt/f2
+	says "Stale file handle"
+	"$USPLICE" mount --status mnt | grep '^f2: ' | grep 'another file has taken its place'
+	rm many/f3
+	run -1 --separate-stderr cat mnt/f3
+	says "No such file or directory"
+	same many/f4 mnt/f4
+}
+
+@test "what takes the place of a file before it is looked at gives an error, and never a wait" {
+	many 5
+	show --no-passthrough many mnt
+	exits 0
+	rm many/f{1,3,4}
+	ln -s "$PWD/mnt/f2" many/f1
+	ln -s f3 many/f3
+	mkdir many/f4
+	for name in f1 f3; do
+		run -1 --separate-stderr timeout "$patience" cat "mnt/$name"
+		says "Too many levels of symbolic links"
+	done
+	run -1 --separate-stderr timeout "$patience" cat mnt/f4
+	says "Is a directory"
+	[ "$(status_of mnt '[.sources[] | select(.way == "failed")] | length')" -eq 3 ]
+	"$USPLICE" mount --status mnt | grep -q '^f1: it could not be opened.*Too many levels of symbolic links'
+	same many/f5 mnt/f5
+	umount mnt
+}
+
+@test "a plain file that is not in the kernel's cache is read, too, and one that was cut ends where it was cut" {
+	data source 5000003
+	sync source
+	python3 -c 'import os; os.posix_fadvise(os.open("source", os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)'
+	show --no-passthrough source mnt
+	exits 0
+	same source mnt/source
+	truncate -s 1000001 source
+	eventually same source mnt/source
+	[ "$(stat -c %s mnt/source)" -eq 1000001 ]
+}
+
+@test "the kernel reads further ahead where the rights are there for that" {
+	[ -w /sys/class/bdi ] && [ "$(id -u)" -eq 0 ] || skip "not root, or no /sys"
+	data source 100
+	show --no-passthrough source mnt
+	exits 0
+	same source mnt/source
+	[ "$(cat "/sys/class/bdi/$(stat -c %Hd:%Ld mnt/source)/read_ahead_kb")" -gt 128 ]
 }
 
 @test "the status of more files than it has room for is marked, and whole" {

@@ -90,6 +90,8 @@
 	X(usp_sys_device_is_physical, false, ENODEV)                                                                  \
 	X(usp_sys_is_dax, false, ENODATA)                                                                             \
 	X(usp_sys_drop_cache, false, ESPIPE)                                                                          \
+	X(usp_sys_set_read_ahead, false, EACCES)                                                                      \
+	X(usp_sys_read_cached, false, EAGAIN, EOPNOTSUPP, EIO)                                                        \
 	X(usp_sys_is_cached, false, EPERM)                                                                            \
 	X(usp_sys_sync_range, false, EIO, ENOSPC, ENOSYS)                                                             \
 	X(usp_sys_cached_bytes, false, EPERM)                                                                         \

@@ -33,10 +33,24 @@ static unsigned char expected[FILE_LEN];
 
 /* What is mounted. */
 struct scene {
-	bool is_lazy, is_stream, writes, has_metrics;
+	bool is_lazy, is_stream, is_cached, writes, has_metrics;
 	int file; /* a copy of the descriptor that is written, or -1 */
 	unsigned flags;
 };
+
+/* The same file behind a page cache. */
+static int scene_open_cached(struct usp_file *below, struct usp_file **ret_file, const char **ret_why)
+{
+	const struct usp_open_params params = {.size = sizeof(params), .mode = USP_READ};
+	char spec[64];
+	int ret;
+
+	snprintf(spec, sizeof(spec), "cached:/proc/self/fd/%d", below->fd);
+	ret = usp_open(spec, &params, ret_file, ret_why);
+	if (ret == 0)
+		usp_file_put(below);
+	return ret;
+}
 
 /* A file on disk, so to say, or a pipe. */
 static int scene_open(void *arg, struct usp_file **ret_file, const char **ret_why)
@@ -56,6 +70,8 @@ static int scene_open(void *arg, struct usp_file **ret_file, const char **ret_wh
 		return ret;
 	}
 	*ret_file = below;
+	if (scene->is_cached)
+		ret = scene_open_cached(below, ret_file, ret_why);
 	if (scene->is_stream)
 		ret = usp_transform_open("digest:crc32c", below, NULL, ret_file, ret_why);
 	if (ret < 0)
@@ -222,7 +238,10 @@ static void scene_run(const void *arg)
 }
 
 static const struct fault_scenario scenarios[] = {
-	{.name = "cached", .run = scene_run, .arg = &(const struct scene){.flags = USP_MOUNT_NO_PASSTHROUGH}},
+	{.name = "plain", .run = scene_run, .arg = &(const struct scene){.flags = USP_MOUNT_NO_PASSTHROUGH}},
+	{.name = "cached",
+	 .run = scene_run,
+	 .arg = &(const struct scene){.flags = USP_MOUNT_NO_PASSTHROUGH, .is_cached = true}},
 	{.name = "passthrough", .run = scene_run, .arg = &(const struct scene){.flags = 0}},
 	{.name = "written",
 	 .run = scene_run,

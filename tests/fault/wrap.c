@@ -111,6 +111,8 @@ WRAP(int64_t, usp_sys_block_size, (int fd), (fd))
 WRAP(int, usp_sys_ring, (int fd, unsigned long request, void *arg), (fd, request, arg))
 WRAP(int, usp_sys_drop_cache, (int fd, int64_t off, size_t len), (fd, off, len))
 WRAP(int, usp_sys_is_cached, (int fd, int64_t off), (fd, off))
+WRAP(ssize_t, usp_sys_read_cached, (int fd, void *base, size_t len, int64_t off), (fd, base, len, off))
+WRAP(int, usp_sys_set_read_ahead, (const char *path, size_t len), (path, len))
 WRAP(int64_t, usp_sys_cached_bytes, (int fd, int64_t off, uint64_t len), (fd, off, len))
 
 /* What is lost on the way to the storage is lost for this descriptor. */
