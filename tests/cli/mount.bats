@@ -601,7 +601,7 @@ has_ended() {
 		cmp source mnt/source
 		"$USPLICE" mount --status mnt
 		umount mnt' >out
-	grep -q 'page cache of this process' out
+	grep -q "kernel's cache of its file" out
 }
 
 # fusermount3 opens /dev/fuse as the user. Where only the superuser may, a node of the test's own stands in its place.
