@@ -202,6 +202,11 @@ static const struct option_row all_options[] = {
 #define COPY_NR_OWN 2 /* the last rows, of `usplice copy` alone */
 static const struct option_row *const copy_options = &all_options[1];
 
+const struct option_row *copy_option_rows(void)
+{
+	return copy_options;
+}
+
 /* The rows of `usplice cat`: all but the last ones. */
 static struct option_row cat_options[sizeof(all_options) / sizeof(all_options[0]) - COPY_NR_OWN];
 
@@ -232,8 +237,7 @@ static int copy_help(bool is_cat)
 	return message_close_stdout();
 }
 
-/* Return a sentence about options that contradict each other, or NULL. */
-static const char *copy_contradiction(const struct copy_request *request)
+const char *copy_contradiction(const struct copy_request *request)
 {
 	if (request->append + request->resume + request->atomic + (request->seek >= 0) > 1)
 		return "--append, --resume, --atomic and --seek exclude each other";

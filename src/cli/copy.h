@@ -59,6 +59,13 @@ struct copy_request {
 	const char *buffer, *buffer_file; /* NULL without them */
 };
 
+/* Return the rows of the options of `usplice copy`, which begin at a struct copy_request. */
+struct option_row;
+const struct option_row *copy_option_rows(void);
+
+/* Return a sentence about options that contradict each other, or NULL. */
+const char *copy_contradiction(const struct copy_request *request);
+
 #define COPY_ERROR_MAX 256
 #define COPY_ADDRESS_MAX 128
 

@@ -29,7 +29,6 @@ static const char *buffer_file_size(const char *value, size_t *ret_path_len)
 	return found ? found + strlen(file_size) : NULL;
 }
 
-/* Write the options as the spec of a transform: memory for free(3), or NULL without memory. file may be NULL. */
 static char *buffer_spec(const char *buffer, const char *file)
 {
 	size_t path_len = 0;
@@ -82,9 +81,8 @@ const char *copy_buffer_check(const struct copy_request *request)
 /* --- The stage ---------------------------------------------------------------------------------------------- */
 
 /* Say which option is at fault. */
-static int buffer_failed(const struct copy *copy, int error, const char *why)
+static int buffer_failed(const struct copy_request *request, int error, const char *why)
 {
-	const struct copy_request *request = copy->request;
 	size_t path_len;
 
 	if (error == -ENOMEM && why) {
@@ -98,24 +96,30 @@ static int buffer_failed(const struct copy *copy, int error, const char *why)
 	return CLI_FAILED;
 }
 
+int copy_buffer_put(const struct copy_request *request, int64_t count, struct usp_file **file)
+{
+	char *spec = buffer_spec(request->buffer, request->buffer_file);
+	const char *why = NULL;
+	int error = spec ? stages_put(file, spec, count, &why) : -ENOMEM;
+
+	free(spec);
+	return error < 0 ? buffer_failed(request, error, why) : CLI_DONE;
+}
+
 int copy_buffer_open(struct copy *copy)
 {
 	const struct copy_request *request = copy->request;
 	int64_t seen = request->digests.nr > 0 ? copy->resumed : 0; /* a digest sees also what the sink has */
 	int64_t count = copy->stage_counts || copy->count < 0 ? -1 : copy->count + seen;
-	const char *why = NULL;
-	char *spec;
-	int error;
+	int code;
 
 	if (!request->buffer)
 		return CLI_DONE;
 	if (!copy->stage)
 		copy->stage = usp_file_get(copy_blocks_top(copy));
-	spec = buffer_spec(request->buffer, request->buffer_file);
-	error = spec ? stages_put(&copy->stage, spec, count, &why) : -ENOMEM;
-	free(spec);
-	if (error < 0)
-		return buffer_failed(copy, error, why);
+	code = copy_buffer_put(request, count, &copy->stage);
+	if (code != CLI_DONE)
+		return code;
 	copy->stage_counts |= count >= 0;
 	copy->buffer = copy->stage;
 	return CLI_DONE;

@@ -3,10 +3,12 @@
 #ifndef USP_CLI_COPY_BUFFER_H
 #define USP_CLI_COPY_BUFFER_H
 
+#include <stdint.h>
 #include <stdio.h>
 
 struct copy;
 struct copy_request;
+struct usp_file;
 
 /* Parse the values of the options, which are kept as they are: NULL, or what is wrong. field is a const char *. */
 const char *option_buffer(const char *value, void *field);
@@ -14,6 +16,12 @@ const char *option_buffer_file(const char *value, void *field);
 
 /* Return a sentence about options that contradict each other, or NULL. */
 const char *copy_buffer_check(const struct copy_request *request);
+
+/*
+ * Put the buffer that is asked for over *file. It ends after count bytes, unless count is negative. An exit code; the
+ * error has been said.
+ */
+int copy_buffer_put(const struct copy_request *request, int64_t count, struct usp_file **file);
 
 /* Put the buffer over the source and the stages that are there. An exit code; the error has been said. */
 int copy_buffer_open(struct copy *copy);

@@ -23,7 +23,7 @@ struct draw_hop {
 /* Find a hop; false if there is none. */
 static bool draw_hop(const struct explanation *explanation, unsigned index, struct draw_hop *ret_hop)
 {
-	const struct explain_request *request = explanation->request;
+	const struct copy_request *request = &explanation->request->copy;
 	struct draw_hop hop = {.hop = {.size = sizeof(hop.hop)}};
 	unsigned way, nr_left;
 
@@ -47,14 +47,17 @@ static bool draw_hop(const struct explanation *explanation, unsigned index, stru
 /* Return the ways that bytes went, or the one that is expected, as text. */
 static const char *draw_way(const struct draw_hop *hop, char text[WAYS_TEXT_MAX])
 {
-	return hop->bytes > 0 ? ways_format(text, hop->hop.bytes) : ways_names[hop->hop.expected];
+	return hop->bytes > 0 || hop->hop.holes > 0 ? ways_format_holes(text, hop->hop.bytes, hop->hop.holes)
+						    : ways_names[hop->hop.expected];
 }
 
 static const char *draw_reason(const struct draw_hop *hop, char text[WAYS_REASON_MAX])
 {
 	const char *reason = ways_reason(&hop->hop, text);
 
-	return reason ? reason : "nothing is known before the bytes have gone";
+	return reason		    ? reason
+	       : hop->hop.holes > 0 ? "a hole has no bytes to move"
+				    : "nothing is known before the bytes have gone";
 }
 
 /* Return what holds the bytes between two hops. */
@@ -78,12 +81,12 @@ static const char *draw_advice(const struct explanation *explanation, const stru
 		return hop->hop.bytes[USP_BY_REFERENCE] > 0
 			       ? NULL
 			       : "whole blocks need no copy on a file system that shares extents (xfs, btrfs)";
-	if (explanation->request->lane == USP_LANE_USER)
+	if (explanation->request->copy.lane == USP_LANE_USER)
 		return "without --lane user the kernel may carry it";
 	if (!hop->is_sink && explanation->bottom)
-		return stages_are_asked_for(&explanation->request->stages) ? NULL
-		       : explanation->request->verify_blocks ? "without --verify-blocks the kernel may carry it"
-							     : "without --digest the kernel may carry it";
+		return stages_are_asked_for(&explanation->request->copy.stages) ? NULL
+		       : explanation->request->copy.verify_blocks ? "without --verify-blocks the kernel may carry it"
+								  : "without --digest the kernel may carry it";
 	if (hop->is_sink && strcmp(usp_file_type(hop->file), "regular") == 0)
 		return "a file is always copied into the page cache; with the option direct the device may read the pages";
 	if (!hop->is_sink && strcmp(hop->hop.lane, "kernel") != 0)
@@ -169,7 +172,7 @@ void explain_draw(const struct explanation *explanation)
 
 	if (explanation->why_no_sample)
 		printf("Nothing was moved: %s. This is the plan.\n\n", explanation->why_no_sample);
-	draw_name(request->source);
+	draw_name(request->copy.source);
 	for (i = 0; draw_hop(explanation, i, &hop); i++) {
 		draw_one(explanation, &hop, bar, arrow);
 		if (strcmp(hop.to, "pipe") == 0 && !hop.is_sink)
@@ -197,7 +200,8 @@ static void json_hop(const struct explanation *explanation, unsigned index, cons
 	json_put(stdout, ways_names[hop->hop.expected]);
 	putchar(',');
 	ways_json(stdout, hop->hop.bytes);
-	printf(",\"calls\":%llu,\"reason\":", (unsigned long long)hop->hop.nr_calls);
+	printf(",\"holes\":%llu,\"calls\":%llu,\"reason\":", (unsigned long long)hop->hop.holes,
+	       (unsigned long long)hop->hop.nr_calls);
 	json_put(stdout, draw_reason(hop, reason));
 	fputs(",\"advice\":", stdout);
 	json_put(stdout, draw_advice(explanation, hop));

@@ -53,12 +53,46 @@ static const struct option_row *option_find(const struct option_row *rows, int f
 	return rows;
 }
 
+const struct option_row *option_named(const struct option_row *rows, const char *name)
+{
+	while (rows->name && strcmp(rows->name, name) != 0)
+		rows++;
+	return rows->name ? rows : NULL;
+}
+
+/* Another command, whose options are told from those that nobody has. */
+struct option_other {
+	const char *name; /* NULL without one */
+	const struct option_row *rows;
+};
+
+/* Tell whether an option that is not understood is one of the other command's. */
+static bool option_is_other(const struct option_other *other, const char *option)
+{
+	size_t len = strcspn(option, "=");
+	const struct option_row *row = other->name ? other->rows : NULL;
+
+	for (; row && row->name; row++) {
+		if (strncmp(option, "--", 2) == 0
+			    ? strlen(row->name) == len - 2 && strncmp(option + 2, row->name, len - 2) == 0
+			    : row->letter && row->letter == option[1])
+			return true;
+	}
+	return false;
+}
+
 /* Name the option that an unknown one is nearest to. */
-static int option_unknown(const struct option_row *rows, const char *command, const char *option)
+static int option_unknown(const struct option_row *rows, const struct option_other *other, const char *command,
+			  const char *option)
 {
 	const char *word = option + strspn(option, "-");
 	struct nearest nearest = {.word = word, .len = strcspn(word, "=")};
 
+	if (option_is_other(other, option)) {
+		message_say("%s: %.*s is an option of usplice %s, and not of %s (usplice %s --help lists those)",
+			    command, (int)strcspn(option, "="), option, other->name, command, command);
+		return -1;
+	}
 	for (; rows->name && strncmp(option, "--", 2) == 0; rows++)
 		nearest_try(&nearest, rows->name);
 	if (nearest.name)
@@ -69,7 +103,8 @@ static int option_unknown(const struct option_row *rows, const char *command, co
 	return -1;
 }
 
-static int option_complain(const struct option_row *rows, int found, const char *command, char *const *argv)
+static int option_complain(const struct option_row *rows, const struct option_other *other, int found,
+			   const char *command, char *const *argv)
 {
 	char letter[] = {'-', (char)optopt, '\0'};
 	const char *option = optopt > 0 && optopt < OPTION_LONG ? letter : argv[optind - 1];
@@ -79,12 +114,14 @@ static int option_complain(const struct option_row *rows, int found, const char 
 	else if (optopt >= OPTION_LONG)
 		message_say("%s: %s takes no argument", command, option);
 	else
-		return option_unknown(rows, command, option);
+		return option_unknown(rows, other, command, option);
 	return -1;
 }
 
-int option_parse(const struct option_row *rows, int argc, char **argv, void *request)
+int option_parse_beside(const struct option_row *rows, const char *other, const struct option_row *others, int argc,
+			char **argv, void *request)
 {
+	const struct option_other beside = {.name = other, .rows = others};
 	struct option_names names;
 	int found;
 
@@ -96,7 +133,7 @@ int option_parse(const struct option_row *rows, int argc, char **argv, void *req
 		const char *why;
 
 		if (found == '?' || found == ':')
-			return option_complain(rows, found, argv[0], argv);
+			return option_complain(rows, &beside, found, argv[0], argv);
 		row = option_find(rows, found);
 		why = row->parse(optarg, (char *)request + row->field);
 		if (why) {
@@ -105,6 +142,11 @@ int option_parse(const struct option_row *rows, int argc, char **argv, void *req
 		}
 	}
 	return optind;
+}
+
+int option_parse(const struct option_row *rows, int argc, char **argv, void *request)
+{
+	return option_parse_beside(rows, NULL, NULL, argc, argv, request);
 }
 
 void option_print(const struct option_row *rows)

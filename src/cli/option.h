@@ -21,6 +21,13 @@ struct option_row {
  */
 int option_parse(const struct option_row *rows, int argc, char **argv, void *request);
 
+/* The same for a command that has some options of another one: a row that is only in others is said to be that one's. */
+int option_parse_beside(const struct option_row *rows, const char *other, const struct option_row *others, int argc,
+			char **argv, void *request);
+
+/* Return the row of a long name, or NULL. */
+const struct option_row *option_named(const struct option_row *rows, const char *name);
+
 /* Print one paragraph per option on standard output. */
 void option_print(const struct option_row *rows);
 

@@ -230,23 +230,6 @@ int report_write_json(const struct copy *copy, int fd, const char *name)
 
 /* --- In words ---------------------------------------------------------------------------------------------- */
 
-/* As ways_format, with the holes, which did not move. */
-static void report_ways_format(char text[WAYS_TEXT_MAX], const uint64_t bytes[USP_NR_WAYS], uint64_t holes)
-{
-	char size[SIZE_TEXT_MAX];
-	uint64_t moved = 0;
-	size_t len = 0;
-	unsigned way;
-
-	for (way = 0; way < USP_NR_WAYS; way++)
-		moved += bytes[way];
-	if (moved > 0 || holes == 0)
-		len = strlen(ways_format(text, bytes));
-	if (holes > 0 && len < WAYS_TEXT_MAX)
-		snprintf(text + len, WAYS_TEXT_MAX - len, "%s%s left as holes", len > 0 ? ", " : "",
-			 size_format(size, (double)holes));
-}
-
 static void report_say_hop(const struct copy *copy, unsigned index)
 {
 	char ways[WAYS_TEXT_MAX], reason[WAYS_REASON_MAX];
@@ -256,7 +239,7 @@ static void report_say_hop(const struct copy *copy, unsigned index)
 	if (!report_hop(copy, index, &hop))
 		return;
 	report_hop_ends(copy, index, &hop, &from, &to);
-	report_ways_format(ways, hop.bytes, hop.holes);
+	ways_format_holes(ways, hop.bytes, hop.holes);
 	message_say("%s -> %s, %s lane: %s%s%s", from, to, hop.lane ? hop.lane : "no", ways,
 		    ways_reason(&hop, reason) ? ": " : "", reason);
 }
@@ -305,7 +288,7 @@ void report_say(const struct copy *copy)
 	if (!report.status.is_done)
 		return;
 	report_ways(&report, bytes_by_way);
-	report_ways_format(ways, bytes_by_way, report.total.holes);
+	ways_format_holes(ways, bytes_by_way, report.total.holes);
 	message_say("%s in %.2f s (%s/s, %.2f s of CPU), %s lane: %s", size_format(moved, bytes), copy->seconds,
 		    size_format(rate, copy->seconds > 0 ? bytes / copy->seconds : 0), copy->cpu_seconds, report.lane,
 		    ways);

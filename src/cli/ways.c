@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 const char *const ways_names[USP_NR_WAYS] = {
 	[USP_BY_REFERENCE] = "by reference",
@@ -25,6 +26,23 @@ const char *ways_format(char text[WAYS_TEXT_MAX], const uint64_t bytes[USP_NR_WA
 			len += (size_t)snprintf(text + len, WAYS_TEXT_MAX - len, "%s%s %s", len > 0 ? ", " : "",
 						size_format(size, (double)bytes[way]), ways_names[way]);
 	}
+	return text;
+}
+
+const char *ways_format_holes(char text[WAYS_TEXT_MAX], const uint64_t bytes[USP_NR_WAYS], uint64_t holes)
+{
+	char size[SIZE_TEXT_MAX];
+	uint64_t moved = 0;
+	size_t len = 0;
+	unsigned way;
+
+	for (way = 0; way < USP_NR_WAYS; way++)
+		moved += bytes[way];
+	if (moved > 0 || holes == 0)
+		len = strlen(ways_format(text, bytes));
+	if (holes > 0 && len < WAYS_TEXT_MAX)
+		snprintf(text + len, WAYS_TEXT_MAX - len, "%s%s left as holes", len > 0 ? ", " : "",
+			 size_format(size, (double)holes));
 	return text;
 }
 

@@ -8,7 +8,7 @@
 #include "base/addr.h"
 #include "base/listen.h"
 #include "base/sys.h"
-#include "endpoints/socket.h"
+#include "endpoints/stream.h"
 
 #define DOOR_BACKLOG 64
 #define DOOR_LOOKUP_NS UINT64_C(15000000000)

@@ -117,6 +117,107 @@ agrees() {
 	agrees zero: null: mem:
 	agrees mem:text b
 	agrees small b
+	agrees --snapshot a b
+	agrees --no-splice a null:
+}
+
+@test "holes are told as a copy leaves them" {
+	data part 4096
+	truncate -s 3M part
+	for options in "" "--sparse always" "--sparse never" "--lane user"; do
+		# shellcheck disable=SC2086
+		agrees $options part b
+		[ "$(jq '[.hops[] | .holes] | max' said)" = "$(jq '[.hops[] | .holes] | max' report)" ]
+	done
+	run --separate-stderr "$USPLICE" explain part b
+	[[ $output == *" left as holes"* ]]
+}
+
+@test "a buffer is a stage of the plan, and agrees with the report of the real copy" {
+	data a 3000000
+	agrees --buffer 64M a b
+	agrees --buffer 64M --lane user a b
+	agrees --buffer 64M --lane user a null:
+	agrees --buffer 64M --digest crc32c a b
+	agrees --buffer 64k,start=50%,low=10% a null:
+	agrees --buffer 64M --buffer-file .,size=10M a b
+	agrees --buffer 64M zero: b
+	run --separate-stderr "$USPLICE" explain --json --buffer 64M --digest crc32c a b
+	[ "$(jq -c '[.hops[] | .from]' <<<"$output")" = '["a","buffer","digest:crc32c","pipe"]' ]
+	[ "$(ls)" = $'a\nreport\nsaid' ]
+}
+
+# plans ROUTE: the ways that it expects before a byte moves are those that the real copy of ./source into ./sink reports.
+plans() {
+	"$USPLICE" explain --json --sample 0 "$@" >said
+	"$USPLICE" copy -q --report report "$@"
+	wait
+	[ "$(jq -c '[.hops[] | [.from, .to, .lane, .expected]]' said)" = "$(jq -c '[.hops[] | [.from, .to, .lane,
+		if .copied > 0 then "copied" elif .rewritten > 0 then "rewritten" elif .unknown > 0 then "unknown" else "by reference" end]]' report)" ] || {
+		cat said report
+		return 1
+	}
+}
+
+@test "frames over a pipe are planned as they are written" {
+	data a 1000000
+	mkfifo sink
+	for options in "--frame" "--framed" "--frame --frame-digest none" "--framed --frame-digest crc32c" "--frame --lane user" \
+		"--frame --frame-digest none --lane kernel" "--frame --buffer 64M"; do
+		cat sink >got &
+		# shellcheck disable=SC2086
+		plans $options a sink
+		"$USPLICE" copy -q --unframe - b < <(cat got)
+		same a b
+	done
+}
+
+@test "a buffer between pipes is planned as it is carried" {
+	data a 1000000
+	mkfifo source sink
+	for options in "--buffer 64M" "--buffer 64M --lane user" "--buffer 64M --digest crc32c"; do
+		cat a >source &
+		cat sink >got &
+		# shellcheck disable=SC2086
+		plans $options source sink
+		same a got
+	done
+}
+
+@test "what explain cannot tell is refused in plain words" {
+	data a 1000
+	mkfifo fifo
+	for option in --both --atomic --append --resume --write-blocks=x --on-read-error=zero --progress; do
+		run --separate-stderr "$USPLICE" explain "$option" a b
+		exits 2
+		says "explain: ${option%=*} is an option of usplice copy, and not of explain"
+	done
+	run --separate-stderr "$USPLICE" explain -d 1 a b
+	exits 2
+	says "-d is an option of usplice copy"
+	run --separate-stderr "$USPLICE" explain --bufer 1M a b
+	exits 2
+	says "did you mean --buffer?"
+	for options in --unframe --framed; do
+		run --separate-stderr "$USPLICE" explain $options fifo b
+		exits 2
+		says "source fifo: comes in frames"
+	done
+	# What a copy refuses is refused in the same words.
+	for options in "--frame" "--framed" "--frame-digest none" "--framed --frame" "--lane kernel --buffer 1M" "--buffer-file .,size=1M" \
+		"--lane kernel --digest crc32c" "--snapshot --lane kernel" "--no-splice --lane kernel" "--sparse always --lane kernel"; do
+		# shellcheck disable=SC2086
+		"$USPLICE" copy $options a b 2>refused && return 1
+		# shellcheck disable=SC2086
+		run --separate-stderr "$USPLICE" explain $options a b
+		exits 2
+		[ "${stderr#usplice: explain: }" = "$(sed 's/^usplice: copy: //' refused)" ] || [ "$stderr" = "$(cat refused)" ]
+		[ ! -e b ]
+	done
+	"$USPLICE" copy --buffer 1M --buffer-file missing/x,size=1M a null: 2>refused && return 1
+	run --separate-stderr "$USPLICE" explain --buffer 1M --buffer-file missing/x,size=1M a null:
+	exits 1
+	[ "$stderr" = "$(cat refused)" ]
 }
 
 @test "the calls that it counts are those that strace sees" {
@@ -255,6 +356,8 @@ agrees() {
 	truncate -s 1G holes
 	run --separate-stderr "$USPLICE" explain --json --compress zstd holes null:
 	exits 0
+	[ "$(jq '.hops[0].holes' <<<"$output")" -eq 1048576 ]
+	run --separate-stderr "$USPLICE" explain --json --sparse never --compress zstd holes null:
 	[ "$(jq '.hops[0].copied + .hops[0].by_reference' <<<"$output")" -eq 1048576 ]
 	[ "$(jq '.hops[1].rewritten' <<<"$output")" -lt 10000 ]
 }
