@@ -206,7 +206,8 @@ static ssize_t sender_splice_write(struct usp_pipe *pipe, struct usp_file *out, 
 	framed_sender_begin(framed);
 	do
 		ret = sender_try_splice(pipe, out, len, flags);
-	while (ret == -EAGAIN && (ret = usp_file_await(out, USP_WRITE, flags)) == 0);
+	while (ret == -EAGAIN && framed->left && usp_pipe_len(pipe) && /* else it is the pipe that has nothing */
+	       (ret = usp_file_await(out, USP_WRITE, flags)) == 0);
 	return ret;
 }
 

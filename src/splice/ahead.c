@@ -239,8 +239,10 @@ static ssize_t ahead_pull_kernel(struct usp_ahead *ahead, size_t len)
 
 	if (!ahead->keeps)
 		usp_pipe_begin_write(ahead->pulled, USP_SPLICE_NONBLOCK);
-	ret = usp_file_splice_read(below, ahead->pos, ahead->pulled, usp_min(len, ahead->pull_len),
-				   USP_SPLICE_NONBLOCK | USP_SPLICE_MORE);
+	ret = ahead_could_wait(below)
+		      ? -EAGAIN
+		      : usp_file_splice_read(below, ahead->pos, ahead->pulled, usp_min(len, ahead->pull_len),
+					     USP_SPLICE_NONBLOCK | USP_SPLICE_MORE);
 	if (ret == 0)
 		ret = usp_sock_end_error(below);
 	usp_ahead_lock(ahead);

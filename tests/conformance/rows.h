@@ -10,6 +10,7 @@ void subject_open_stored(struct subject *subject, unsigned mode, const char *opt
 void regular_source(struct subject *subject, size_t len);
 void fifo_source(struct subject *subject, size_t len);
 void pipe_source(struct subject *subject, size_t len);
+void tcp_source(struct subject *subject, size_t len);
 
 /* rows_over.c: files over files, and the endpoints of examples/. */
 void file_digest_source(struct subject *subject, size_t len);
@@ -20,6 +21,19 @@ void compressed_source(struct subject *subject, size_t len);
 void encrypted_source(struct subject *subject, size_t len);
 void blocks_source(struct subject *subject, size_t len);
 void seekable_source(struct subject *subject, size_t len);
+void file_buffer_source(struct subject *subject, size_t len);
+void file_buffer_file_source(struct subject *subject, size_t len);
+void fifo_buffer_source(struct subject *subject, size_t len);
+void fifo_kernel_buffer_source(struct subject *subject, size_t len);
+void tcp_buffer_source(struct subject *subject, size_t len);
+void tcp_kernel_buffer_source(struct subject *subject, size_t len);
+void pipe_buffer_source(struct subject *subject, size_t len);
+void buffer_digest_source(struct subject *subject, size_t len);
+void frames_source(struct subject *subject, size_t len);
+void bare_frames_source(struct subject *subject, size_t len);
+void frames_buffer_source(struct subject *subject, size_t len);
+void frames_sink(struct subject *subject);
+void bare_frames_sink(struct subject *subject);
 void file_upper_source(struct subject *subject, size_t len);
 void fifo_upper_source(struct subject *subject, size_t len);
 void pipe_upper_source(struct subject *subject, size_t len);

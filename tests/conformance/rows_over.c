@@ -4,9 +4,11 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <usplice/framed.h>
 #include <usplice/transform.h>
 
 #include "examples.h"
+#include "lanes/kpipe.h"
 
 /* In the caller's thread: a thread of the stage may still be at work when a call that does not wait asks for the end. */
 static void subject_put_stage_with(struct subject *subject, const char *spec, const char *secret)
@@ -120,6 +122,142 @@ void blocks_source(struct subject *subject, size_t len)
 	snprintf(spec, sizeof(spec), "blocks:%s", list);
 	subject_put_stage(subject, spec);
 	unlink(list);
+}
+
+/* --- Buffers --------------------------------------------------------------------------------------------------------- */
+
+#define BUFFER_SMALL "buffer:64k"
+#define BUFFER_LARGE "buffer:8M" /* has kernel pipes, where the file below gives some */
+
+static void subject_put_buffer(struct subject *subject, const char *spec)
+{
+	struct usp_file *stage;
+
+	assert_int_equal(usp_transform_open(spec, subject->file, NULL, &stage, NULL), 0);
+	subject->file = stage;
+}
+
+void file_buffer_source(struct subject *subject, size_t len)
+{
+	regular_source(subject, len);
+	subject_put_buffer(subject, BUFFER_SMALL);
+}
+
+/* Little of it fits into memory at a time. */
+void file_buffer_file_source(struct subject *subject, size_t len)
+{
+	regular_source(subject, len);
+	subject_put_buffer(subject, "buffer:64k,file-size=1M,file=/var/tmp");
+}
+
+void fifo_buffer_source(struct subject *subject, size_t len)
+{
+	fifo_source(subject, len);
+	subject_put_buffer(subject, BUFFER_SMALL);
+}
+
+void fifo_kernel_buffer_source(struct subject *subject, size_t len)
+{
+	fifo_source(subject, len);
+	usp_file_side(subject->file, USP_READ)->lane = &usp_kernel_lane;
+	subject_put_buffer(subject, BUFFER_LARGE);
+}
+
+void tcp_buffer_source(struct subject *subject, size_t len)
+{
+	tcp_source(subject, len);
+	subject_put_buffer(subject, BUFFER_SMALL);
+}
+
+void tcp_kernel_buffer_source(struct subject *subject, size_t len)
+{
+	tcp_source(subject, len);
+	usp_file_side(subject->file, USP_READ)->lane = &usp_kernel_lane;
+	subject_put_buffer(subject, BUFFER_LARGE);
+}
+
+void pipe_buffer_source(struct subject *subject, size_t len)
+{
+	pipe_source(subject, len);
+	subject_put_buffer(subject, BUFFER_SMALL);
+}
+
+void buffer_digest_source(struct subject *subject, size_t len)
+{
+	fifo_buffer_source(subject, len);
+	subject_put_stage(subject, "digest:crc32c");
+}
+
+/* --- Frames ---------------------------------------------------------------------------------------------------------- */
+
+#define FRAMES_PIPE_BYTES (1 << 18) /* a small frame takes two pages or more */
+
+static struct usp_file *framed_over(int fd, unsigned mode, const char *digest)
+{
+	const struct usp_framed_params params = {.size = sizeof(params),
+						 .digest = mode == USP_WRITE ? digest : NULL,
+						 .expected = mode == USP_WRITE ? -1 : 0};
+	struct usp_file *file = net_file(fd, mode);
+
+	assert_int_equal(usp_framed_open(file, mode, &params, &file, NULL), 0);
+	return file;
+}
+
+/* Both ends of a pipe of the system: a sender, and a receiver. */
+static void open_frames(struct usp_file *ends[2], const char *digest)
+{
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	assert_true(fcntl(fds[1], F_SETPIPE_SZ, FRAMES_PIPE_BYTES) > 0);
+	ends[0] = framed_over(fds[0], USP_READ, NULL);
+	ends[1] = framed_over(fds[1], USP_WRITE, digest);
+}
+
+static void open_frames_source(struct subject *subject, const char *digest)
+{
+	struct usp_file *ends[2];
+
+	open_frames(ends, digest);
+	subject->file = ends[0];
+	subject->far_file = ends[1];
+}
+
+static void open_frames_sink(struct subject *subject, const char *digest)
+{
+	struct usp_file *ends[2];
+
+	open_frames(ends, digest);
+	subject->file = ends[1];
+	subject->far_file = ends[0];
+}
+
+void frames_source(struct subject *subject, size_t len)
+{
+	(void)len;
+	open_frames_source(subject, "crc32c");
+}
+
+void bare_frames_source(struct subject *subject, size_t len)
+{
+	(void)len;
+	open_frames_source(subject, "none");
+}
+
+void frames_buffer_source(struct subject *subject, size_t len)
+{
+	frames_source(subject, len);
+	subject_put_buffer(subject, BUFFER_SMALL);
+}
+
+void frames_sink(struct subject *subject)
+{
+	open_frames_sink(subject, "crc32c");
+}
+
+void bare_frames_sink(struct subject *subject)
+{
+	open_frames_sink(subject, "none");
 }
 
 /* --- The endpoints of examples/ -------------------------------------------------------------------------------------- */

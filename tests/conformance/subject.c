@@ -370,7 +370,7 @@ static void subject_open_tcp(struct subject *subject, unsigned mode)
 	close(listener);
 }
 
-static void tcp_source(struct subject *subject, size_t len)
+void tcp_source(struct subject *subject, size_t len)
 {
 	(void)len;
 	subject_open_tcp(subject, USP_READ);
@@ -639,6 +639,18 @@ const struct row rows[] = {
 	{"compressed and decompressed", NULL, 0, compressed_source, NULL, NULL},
 	{"decompressed with positions", NULL, ROW_SEEKABLE, seekable_source, NULL, NULL},
 	{"encrypted and decrypted", NULL, 0, encrypted_source, NULL, NULL},
+	{"a buffer over a file", NULL, ROW_AHEAD, file_buffer_source, NULL, NULL},
+	{"a buffer with a file, over a file", NULL, ROW_AHEAD, file_buffer_file_source, NULL, NULL},
+	{"a buffer over a FIFO", NULL, ROW_STREAM | ROW_AHEAD, fifo_buffer_source, NULL, NULL},
+	{"a buffer of kernel pipes over a FIFO", NULL, ROW_STREAM | ROW_AHEAD, fifo_kernel_buffer_source, NULL, NULL},
+	{"a buffer over tcp:", NULL, ROW_STREAM | ROW_AHEAD, tcp_buffer_source, NULL, NULL},
+	{"a buffer of kernel pipes over tcp:", NULL, ROW_STREAM | ROW_AHEAD, tcp_kernel_buffer_source, NULL, NULL},
+	{"a buffer over a pipe of ours", NULL, ROW_STREAM | ROW_AHEAD, pipe_buffer_source, NULL, NULL},
+	{"a digest over a buffer", NULL, ROW_STREAM | ROW_AHEAD, buffer_digest_source, NULL, NULL},
+	{"frames", NULL, ROW_STREAM, frames_source, frames_sink, NULL},
+	{"frames without a digest", NULL, ROW_STREAM, bare_frames_source, NULL, NULL},
+	{"frames without a digest", NULL, ROW_CONNECTION, NULL, bare_frames_sink, NULL},
+	{"a buffer over frames", NULL, ROW_STREAM | ROW_AHEAD, frames_buffer_source, NULL, NULL},
 	{"examples/upper over a file", NULL, 0, file_upper_source, NULL, upper_fill},
 	{"examples/upper over a FIFO", NULL, ROW_STREAM, fifo_upper_source, NULL, upper_fill},
 	{"examples/upper over a pipe of ours", NULL, ROW_STREAM, pipe_upper_source, NULL, upper_fill},
@@ -680,6 +692,8 @@ void subject_end(struct subject *subject)
 		assert_int_equal(send(subject->far_fd, NULL, 0, 0), 0);
 		return;
 	}
+	if (subject->far_file && subject->far_file->mode & USP_WRITE)
+		assert_int_equal(usp_file_shutdown(subject->far_file), 0); /* frames have an end mark */
 	drop(&subject->far_file);
 	if (subject->far_fd >= 0)
 		close(subject->far_fd);

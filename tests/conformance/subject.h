@@ -19,6 +19,7 @@
 #define ROW_EMPTY 0x200u  /* a source without bytes */
 #define ROW_PIPE 0x400u	  /* an end of a pipe of ours: splice moves references and calls no hook */
 #define ROW_WHOLE 0x800u  /* a source that gives whole lines, and never a part of one */
+#define ROW_AHEAD 0x1000u /* a source with a thread that reads: what was fed comes soon, and not at once */
 
 struct subject;
 
