@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """cases - what is compared with what. Each function makes the cases of one kind."""
 import os
+import shlex
 import shutil
 import subprocess
 
@@ -207,25 +208,72 @@ BURST = 64 * MIB
 BUFFER = 256 * MIB
 
 
-def buffer_case(bench, pause):
-    size = 4 * bench.size
+REDIRECTED = ["/bin/sh", "-c", 'source=$1 sink=$2; shift 2; eval "exec \\"\\$@\\" $source $sink"', "sh"]
+
+
+def buffer_commands(bench, source="-", sink="-", mbuffer_ends=()):
+    """Name -> command: copies through a buffer, and mbuffer, if it is here, with redirections."""
     commands = {
-        "usplice": [bench.usplice, "copy", "-q", "--buffer", str(BUFFER), "-", "-"],
-        "usplice user": [bench.usplice, "copy", "-q", "--lane", "user", "--buffer", str(BUFFER), "-", "-"],
-        "mbuffer": ["mbuffer", "-q", "-m", str(BUFFER)],
+        "usplice": [bench.usplice, "copy", "-q", "--buffer", str(BUFFER), source, sink],
+        "usplice user": [bench.usplice, "copy", "-q", "--lane", "user", "--buffer", str(BUFFER), source, sink],
     }
-    ends = ([bench.peer("burst_peer"), "source", str(size), str(BURST), str(pause)],
-            [bench.peer("burst_peer"), "sink", str(BURST), str(pause)])
-    contenders = [Contender(name, lambda command=command: timed(lambda: pipeline([ends[0], command, ends[1]]), 1), size)
-                  for name, command in commands.items() if shutil.which(command[0])]
-    bars = [Bar(["usplice"], ["mbuffer"], 1.2), Bar(["usplice"], ["mbuffer"], 0.5, CPU)]
+    if shutil.which("mbuffer"):
+        commands["mbuffer"] = [*(REDIRECTED if mbuffer_ends else []), *mbuffer_ends, "mbuffer", "-q", "-m", str(BUFFER)]
+    return commands
+
+
+def have_bars(contenders, bars):
+    """The bars whose peers are here."""
     have = [contender.name for contender in contenders]
-    return Case(f"bursts of 64 MiB, pauses of {pause} ms", contenders, bars if "mbuffer" in have else [])
+    return [bar for bar in bars if set(bar.peers) <= set(have)]
+
+
+def burst_case(bench, pause):
+    """
+    *source* and *sink* are each end alone, with another end that never pauses. No buffer can be faster than the slower
+    one of them. *no buffer* joins both, so that each waits for the pauses of the other.
+    """
+    size = 4 * bench.size
+    source = [bench.peer("burst_peer"), "source", str(size), str(BURST), str(pause)]
+    sink = [bench.peer("burst_peer"), "sink", str(BURST), str(pause)]
+    commands = {name: [source, command, sink] for name, command in buffer_commands(bench).items()}
+    commands["no buffer"] = [source, sink]
+    commands["source"] = [source, [bench.peer("pipe_peer"), "read"]]
+    commands["sink"] = [[bench.peer("pipe_peer"), "write", str(size)], sink]
+    contenders = [Contender(name, lambda programs=programs: timed(lambda: pipeline(programs), min(1, len(programs) - 2)), size)
+                  for name, programs in commands.items()]
+    bars = [Bar(["usplice"], ["mbuffer"], 1.2 if pause < 10 else 0.95), Bar(["usplice"], ["mbuffer"], 0.5, CPU),
+            Bar(["usplice"], ["no buffer"], 1.0), Bar(["usplice"], ["source", "sink"], 0.8, is_with_worst=True)]
+    return Case(f"bursts of 64 MiB, pauses of {pause} ms", contenders, have_bars(contenders, bars))
+
+
+def steady_cases(bench):
+    """Ends that never pause: what the buffer itself costs."""
+    source, sink = bench.source(bench.tmpfs, bench.size), os.path.join(bench.tmpfs, "sink")
+    commands = buffer_commands(bench, source, sink, [f"<{shlex.quote(source)}", f">{shlex.quote(sink)}"])
+    contenders = [Contender(name, lambda command=command: file_run(command, [sink], True), bench.size)
+                  for name, command in commands.items()]
+    yield Case("a buffer from file to file, tmpfs", contenders,
+               have_bars(contenders, [Bar(["usplice"], ["mbuffer"], 1.0), Bar(["usplice"], ["mbuffer"], 1.0, CPU)]))
+    remove([sink])
+    bars = [Bar(["usplice"], ["mbuffer"], 1.2), Bar(["usplice"], ["mbuffer"], 0.5, CPU)]
+    size = 2 * bench.size
+    producer, consumer = [bench.peer("pipe_peer"), "write", str(size)], [bench.peer("pipe_peer"), "read"]
+    contenders = [Contender(name, lambda command=command: timed(lambda: pipeline([producer, command, consumer]), 1), size)
+                  for name, command in buffer_commands(bench).items()]
+    yield Case("a buffer from pipe to pipe", contenders, have_bars(contenders, bars))
+    commands = buffer_commands(bench, source, "fd:3", [f"<{shlex.quote(source)}", ">&3"])
+    contenders = [Contender(name, lambda command=command, mode="blocking" if name == "mbuffer" else "nonblocking":
+                            tcp_run(bench, "read", mode, command), bench.size)
+                  for name, command in commands.items()]
+    yield Case("a buffer from file to TCP", contenders, have_bars(contenders, [Bar(["usplice"], ["mbuffer"], 1.0)]),
+               f"{bench.congestion} on both ends")
 
 
 def buffer_cases(bench):
     for pause in (1, 20):
-        yield buffer_case(bench, pause)
+        yield burst_case(bench, pause)
+    yield from steady_cases(bench)
 
 
 # --- One to many ---------------------------------------------------------------------------------
