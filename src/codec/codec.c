@@ -209,7 +209,8 @@ static int any_run(void *state, struct usp_codec_io *io, const char **ret_why)
 		struct usp_codec_io head = {.in = any->head + any->given,
 					    .in_len = any->nr_head - any->given,
 					    .out = io->out,
-					    .out_len = io->out_len};
+					    .out_len = io->out_len,
+					    .keeps_window = io->keeps_window};
 
 		ret = any->codec->decoder.run(any->state, &head, ret_why);
 		any->given = any->nr_head - head.in_len;
@@ -222,6 +223,13 @@ static int any_run(void *state, struct usp_codec_io *io, const char **ret_why)
 	return any->codec->decoder.run(any->state, io, ret_why);
 }
 
+static size_t any_window(const void *state)
+{
+	const struct any *any = state;
+
+	return any->codec && any->codec->decoder.window ? any->codec->decoder.window(any->state) : 0;
+}
+
 const char *usp_codec_any_found(const void *state)
 {
 	const struct any *any = state;
@@ -230,4 +238,4 @@ const char *usp_codec_any_found(const void *state)
 }
 
 const struct usp_codec_side usp_codec_any_decoder = {
-	.open = any_open, .run = any_run, .free = any_free, .resume = any_resume};
+	.open = any_open, .run = any_run, .free = any_free, .resume = any_resume, .window = any_window};

@@ -14,11 +14,14 @@ struct usp_codec_io {
 	size_t out_len;
 	bool is_end;	   /* nothing follows in */
 	bool stops_behind; /* a decoder returns USP_CODEC_BETWEEN behind each frame */
+	bool keeps_window; /* the caller does what window of the decoder asks for */
 };
 
 #define USP_CODEC_DONE 1    /* the input has ended, and everything was given */
 #define USP_CODEC_BETWEEN 2 /* a frame has ended, and everything was given */
 #define USP_CODEC_MAGIC_MAX 8
+#define USP_CODEC_WINDOW_MAX ((size_t)4 << 20) /* of a decoder that has its window in the memory of the caller */
+#define USP_CODEC_ROOM (((size_t)128 << 10) + 64)
 
 struct usp_split;
 struct usp_split_frame; /* both in split.h */
@@ -34,6 +37,13 @@ struct usp_codec_side {
 	const struct usp_split *split; /* how threads can share the work; NULL, or one without scan: not at all */
 	/* Tell a decoder that whole units of split came before, and in which frame it is. NULL: it need not know. */
 	void (*resume)(void *state, const struct usp_split_frame *frame);
+	/*
+	 * Return how many bytes of its output a decoder reads again in the frame that it is in: its window, which then is the
+	 * memory of the caller. The next out has to be right behind what was given, or at the beginning of other memory of
+	 * this length and USP_CODEC_ROOM at least. What was given in there and in the memory before it stays as it is. With
+	 * less out than USP_CODEC_ROOM a call makes nothing. 0: any out will do. Only with keeps_window in each call. NULL: 0.
+	 */
+	size_t (*window)(const void *state);
 };
 
 struct usp_codec {

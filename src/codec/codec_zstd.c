@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* codec_zstd - zstd by libzstd. */
+/*
+ * codec_zstd - zstd by libzstd.
+ *
+ * The stream functions of the library decode into a window of their own and copy from there. Where the caller keeps what it was
+ * given, the blocks go into its memory, which is the window: no byte is copied, and less memory goes through the cache of
+ * the processor. That is for windows of usual size. All else is for the stream functions.
+ */
 #include "codec/codec.h"
 
 #ifdef USP_HAVE_ZSTD
 
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
 #include "base/alloc.h"
+#include "base/compiler.h"
 #include "base/library.h"
 #include "base/sys.h"
 #include "base/thread.h"
@@ -28,7 +36,35 @@ static struct {
 	__typeof__(ZSTD_compressStream2) *compress;
 	__typeof__(ZSTD_isError) *is_error;
 	__typeof__(ZSTD_getErrorCode) *error_code;
+	/* Block by block: not in the header without ZSTD_STATIC_LINKING_ONLY, and a library may lack them. */
+	bool has_blocks;
+	size_t (*begin)(ZSTD_DCtx *context);
+	size_t (*next)(ZSTD_DCtx *context);
+	int (*kind)(ZSTD_DCtx *context);
+	size_t (*go_on)(ZSTD_DCtx *context, void *out, size_t room, const void *in, size_t len);
+	unsigned (*version)(void);
 } zstd = {.once = PTHREAD_ONCE_INIT};
+
+/* What kind of input is next. */
+#define KIND_BLOCK_HEADER 1
+#define KIND_BLOCK 2
+#define KIND_LAST_BLOCK 3
+
+#define BLOCKS_VERSION 10500 /* from here on a part of a raw block may be given */
+
+static void zstd_load_blocks(void)
+{
+	zstd.has_blocks = usp_library_load("libzstd.so.1",
+					   (const struct usp_library_function[]){
+						   {"ZSTD_decompressBegin", &zstd.begin},
+						   {"ZSTD_nextSrcSizeToDecompress", &zstd.next},
+						   {"ZSTD_nextInputType", &zstd.kind},
+						   {"ZSTD_decompressContinue", &zstd.go_on},
+						   {"ZSTD_versionNumber", &zstd.version},
+						   {0},
+					   }) &&
+			  zstd.version() >= BLOCKS_VERSION;
+}
 
 static void zstd_load(void)
 {
@@ -45,6 +81,8 @@ static void zstd_load(void)
 								 {"ZSTD_getErrorCode", &zstd.error_code},
 								 {0},
 							 });
+	if (zstd.is_there)
+		zstd_load_blocks();
 }
 
 static const char *zstd_missing(void)
@@ -53,9 +91,26 @@ static const char *zstd_missing(void)
 	return zstd.is_there ? NULL : "needs libzstd.so.1, which cannot be loaded";
 }
 
+/* --- The decoder -------------------------------------------------------------------------------------------- */
+
+#define FRAME_LEAST 5 /* magic, and the descriptor */
+#define FRAME_MAGIC "\x28\xb5\x2f\xfd"
+#define FRAME_MAGIC_LEN ((size_t)4)
+#define FRAME_BLOCK_MAX ((size_t)128 << 10)
+
+enum zstd_way {
+	ZSTD_BETWEEN, /* a frame may begin */
+	ZSTD_STREAM,  /* in a frame, by the stream functions */
+	ZSTD_BLOCKS,  /* in a frame, block by block into the window of the caller */
+};
+
 struct zstd_decoder {
 	ZSTD_DCtx *context;
-	bool is_within; /* a frame has begun and not ended */
+	enum zstd_way way;
+	size_t window;	     /* of a frame that goes block by block */
+	unsigned char *part; /* of what the library wants whole, from an earlier call; NULL until needed */
+	size_t part_len;
+	bool is_raw; /* the block may come in parts */
 };
 
 static void zstd_decoder_free(void *state)
@@ -64,6 +119,8 @@ static void zstd_decoder_free(void *state)
 
 	if (decoder && decoder->context)
 		zstd.free_dctx(decoder->context);
+	if (decoder)
+		usp_free(decoder->part);
 	usp_free(decoder);
 }
 
@@ -79,6 +136,13 @@ static void *zstd_decoder_open(int level)
 		return decoder;
 	zstd_decoder_free(decoder);
 	return NULL;
+}
+
+static size_t zstd_window(const void *state)
+{
+	const struct zstd_decoder *decoder = state;
+
+	return decoder->way == ZSTD_BLOCKS ? decoder->window : 0;
 }
 
 /* Tell what an error of the decoder means: -errno and a sentence. */
@@ -103,40 +167,6 @@ static int zstd_failed(size_t result, const char **ret_why)
 	}
 }
 
-/* The window is at most 128 MiB, which is the default of the library and of zstd(1). */
-static int zstd_decode(void *state, struct usp_codec_io *io, const char **ret_why)
-{
-	struct zstd_decoder *decoder = state;
-
-	while (io->out_len && (io->in_len || decoder->is_within)) {
-		ZSTD_inBuffer in = {.src = io->in, .size = io->in_len};
-		ZSTD_outBuffer out = {.dst = io->out, .size = io->out_len};
-		size_t left = zstd.decompress(decoder->context, &out, &in);
-
-		if (zstd.is_error(left))
-			return zstd_failed(left, ret_why);
-		io->in += in.pos;
-		io->in_len -= in.pos;
-		io->out += out.pos;
-		io->out_len -= out.pos;
-		decoder->is_within = left;
-		if (!left && io->stops_behind)
-			return USP_CODEC_BETWEEN;
-		if (!in.pos && !out.pos)
-			break;
-	}
-	if (!io->is_end || io->in_len || !io->out_len)
-		return 0;
-	*ret_why = "the input is cut off (zstd)";
-	return decoder->is_within ? -EBADMSG : USP_CODEC_DONE;
-}
-
-/* --- Frames one by one -------------------------------------------------------------------------------------- */
-
-#define FRAME_LEAST 5 /* magic, and the descriptor */
-#define FRAME_SKIP_HEADER 8
-#define FRAME_BLOCK_MAX ((size_t)128 << 10)
-
 static uint64_t zstd_number(const unsigned char *at, size_t len)
 {
 	uint64_t number = 0;
@@ -155,12 +185,177 @@ static size_t zstd_header_len(unsigned descriptor, size_t *ret_size_len)
 	return FRAME_LEAST + !is_single + *ret_size_len;
 }
 
+/* The size of the content by the header of a frame, or 0. */
+static uint64_t zstd_content(const unsigned char *frame, size_t header_len, size_t size_len)
+{
+	return zstd_number(frame + header_len - size_len, size_len) + (size_len == 2 ? 256 : 0);
+}
+
+/* Return the window of a frame, or 0 if it is too large for blocks, or needs a dictionary. */
+static size_t zstd_frame_window(const unsigned char *frame, size_t header_len, size_t size_len)
+{
+	uint64_t window = zstd_content(frame, header_len, size_len), base;
+
+	if (frame[4] & 0x0f & ~0x04u)
+		return 0;
+	if (!(frame[4] & 0x20)) {
+		base = (uint64_t)1 << (10 + (frame[5] >> 3));
+		window = base + base / 8 * (frame[5] & 7);
+	}
+	return window <= USP_CODEC_WINDOW_MAX ? (size_t)usp_max(window, (uint64_t)1) : 0;
+}
+
+/*
+ * Have len bytes of the input in one piece, those of earlier calls in front: 1 with *ret_at, 0 if they have not all come,
+ * or -ENOMEM.
+ */
+static int zstd_have(struct zstd_decoder *decoder, struct usp_codec_io *io, size_t len, const unsigned char **ret_at)
+{
+	size_t more;
+
+	*ret_at = decoder->part_len ? decoder->part : io->in;
+	if (decoder->part_len ? decoder->part_len >= len : io->in_len >= len)
+		return 1;
+	if (!io->in_len)
+		return 0;
+	more = usp_min(len - decoder->part_len, io->in_len);
+	if (!decoder->part)
+		decoder->part = usp_alloc(FRAME_BLOCK_MAX);
+	if (!decoder->part)
+		return -ENOMEM;
+	memcpy(decoder->part + decoder->part_len, io->in, more);
+	decoder->part_len += more;
+	io->in += more;
+	io->in_len -= more;
+	*ret_at = decoder->part;
+	return decoder->part_len == len;
+}
+
+/* The first len bytes that zstd_have gave are done with. */
+static void zstd_done(struct zstd_decoder *decoder, struct usp_codec_io *io, size_t len)
+{
+	if (!decoder->part_len) {
+		io->in += len;
+		io->in_len -= len;
+	} else {
+		decoder->part_len -= len;
+		memmove(decoder->part, decoder->part + len, decoder->part_len);
+	}
+}
+
+/* Choose the way through the frame that begins: 0, also if its header has not all come, or -errno. */
+static int zstd_choose(struct zstd_decoder *decoder, struct usp_codec_io *io, const char **ret_why)
+{
+	const unsigned char *at = decoder->part_len ? decoder->part : io->in;
+	size_t len = decoder->part_len ? decoder->part_len : io->in_len, size_len = 0, header_len;
+	int ret;
+
+	decoder->way = ZSTD_STREAM;
+	if (!zstd.has_blocks || !io->keeps_window || memcmp(at, FRAME_MAGIC, usp_min(len, FRAME_MAGIC_LEN)) != 0)
+		return 0;
+	decoder->way = ZSTD_BETWEEN;
+	*ret_why = "there is no memory (zstd)"; /* the only error here */
+	ret = zstd_have(decoder, io, FRAME_LEAST, &at);
+	if (ret <= 0)
+		return ret;
+	header_len = zstd_header_len(at[4], &size_len);
+	ret = zstd_have(decoder, io, header_len, &at);
+	if (ret <= 0)
+		return ret;
+	decoder->way = ZSTD_STREAM;
+	decoder->window = zstd_frame_window(at, header_len, size_len);
+	if (!decoder->window || zstd.is_error(zstd.begin(decoder->context)))
+		return 0;
+	decoder->way = ZSTD_BLOCKS;
+	return 0;
+}
+
+/* Decode as the library does it: 0, USP_CODEC_BETWEEN behind the frame, or -errno. What was kept of its header comes first. */
+static int zstd_stream(struct zstd_decoder *decoder, struct usp_codec_io *io, const char **ret_why)
+{
+	bool has_part = decoder->part_len;
+	ZSTD_inBuffer in = {.src = has_part ? decoder->part : io->in,
+			    .size = has_part ? decoder->part_len : io->in_len};
+	ZSTD_outBuffer out = {.dst = io->out, .size = io->out_len};
+	size_t left = zstd.decompress(decoder->context, &out, &in);
+
+	if (zstd.is_error(left))
+		return zstd_failed(left, ret_why);
+	zstd_done(decoder, io, in.pos);
+	io->out += out.pos;
+	io->out_len -= out.pos;
+	decoder->way = left ? ZSTD_STREAM : ZSTD_BETWEEN;
+	return left ? 0 : USP_CODEC_BETWEEN;
+}
+
+/* Decode the next part of a frame that goes block by block: as zstd_stream. */
+static int zstd_block(struct zstd_decoder *decoder, struct usp_codec_io *io, const char **ret_why)
+{
+	size_t len = zstd.next(decoder->context), result;
+	int kind = zstd.kind(decoder->context), ret;
+	bool is_block = kind == KIND_BLOCK || kind == KIND_LAST_BLOCK;
+	const unsigned char *at;
+
+	if (is_block && (io->out_len < USP_CODEC_ROOM || len > FRAME_BLOCK_MAX)) /* the library refuses the latter */
+		return 0;
+	if (is_block && decoder->is_raw && io->in_len)
+		len = usp_min(len, io->in_len);
+	ret = zstd_have(decoder, io, len, &at);
+	if (ret < 0)
+		*ret_why = "there is no memory (zstd)";
+	if (ret <= 0)
+		return ret;
+	if (kind == KIND_BLOCK_HEADER)
+		decoder->is_raw = (at[0] >> 1 & 3) == 0;
+	result = zstd.go_on(decoder->context, io->out, io->out_len, at, len);
+	if (zstd.is_error(result))
+		return zstd_failed(result, ret_why);
+	zstd_done(decoder, io, len);
+	io->out += result;
+	io->out_len -= result;
+	if (zstd.next(decoder->context))
+		return 0;
+	decoder->way = ZSTD_BETWEEN;
+	return USP_CODEC_BETWEEN;
+}
+
+/* The window is at most 128 MiB, which is the default of the library and of zstd(1). */
+static int zstd_decode(void *state, struct usp_codec_io *io, const char **ret_why)
+{
+	struct zstd_decoder *decoder = state;
+	int ret = 0;
+
+	while (io->out_len && (io->in_len || decoder->way != ZSTD_BETWEEN)) {
+		const struct usp_codec_io before = *io;
+		enum zstd_way way = decoder->way;
+
+		if (way == ZSTD_BETWEEN)
+			ret = zstd_choose(decoder, io, ret_why);
+		else
+			ret = way == ZSTD_BLOCKS ? zstd_block(decoder, io, ret_why) : zstd_stream(decoder, io, ret_why);
+		if (ret < 0 || (ret == USP_CODEC_BETWEEN && io->stops_behind))
+			return ret;
+		if (io->in_len == before.in_len && io->out_len == before.out_len && decoder->way == way)
+			break;
+	}
+	if (!io->is_end || io->in_len || !io->out_len)
+		return 0;
+	if (decoder->way == ZSTD_BETWEEN && !decoder->part_len)
+		return USP_CODEC_DONE;
+	*ret_why = "the input is cut off (zstd)";
+	return -EBADMSG;
+}
+
+/* --- Frames one by one -------------------------------------------------------------------------------------- */
+
+#define FRAME_SKIP_HEADER 8
+
 /* Look at the header of a frame, which is whole. What it says of a window or a dictionary is for the decoder of the stream. */
 static enum usp_scan_result zstd_scan_header(struct usp_scan *scan, const unsigned char *frame, size_t header_len,
 					     size_t size_len)
 {
 	unsigned descriptor = frame[4];
-	uint64_t size = zstd_number(frame + header_len - size_len, size_len) + (size_len == 2 ? 256 : 0);
+	uint64_t size = zstd_content(frame, header_len, size_len);
 
 	if (descriptor & 0x0f & ~0x04u || (!(descriptor & 0x20) && frame[5] > 17 << 3))
 		return USP_SCAN_NONE; /* a dictionary, or more than 128 MiB */
@@ -305,6 +500,7 @@ static const char *zstd_missing(void)
 #define zstd_decoder_open NULL
 #define zstd_decode NULL
 #define zstd_decoder_free NULL
+#define zstd_window NULL
 #define zstd_encoder_open NULL
 #define zstd_encode NULL
 #define zstd_encoder_free NULL
@@ -321,6 +517,10 @@ const struct usp_codec usp_codec_zstd = {
 	.decoded = "decompressed (zstd)",
 	.encoded = "compressed (zstd)",
 	.missing = zstd_missing,
-	.decoder = {.open = zstd_decoder_open, .run = zstd_decode, .free = zstd_decoder_free, .split = ZSTD_SPLIT},
+	.decoder = {.open = zstd_decoder_open,
+		    .run = zstd_decode,
+		    .free = zstd_decoder_free,
+		    .split = ZSTD_SPLIT,
+		    .window = zstd_window},
 	.encoder = {.open = zstd_encoder_open, .run = zstd_encode, .free = zstd_encoder_free},
 };

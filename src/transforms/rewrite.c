@@ -61,10 +61,11 @@ static void rewrite_give(struct rewrite *rewrite, size_t len)
 static ssize_t rewrite_push(struct rewrite *rewrite, struct usp_pipe *pipe, size_t len)
 {
 	struct rewrite_work *work = &rewrite->work;
+	const struct usp_buf_ops *ops = work->is_lent ? &usp_gift_buf_ops : &usp_folio_buf_ops;
 	size_t room, done = 0, limit = usp_pipe_slot_bytes(pipe);
 
 	while (done < len && work->filled && usp_pipe_room(pipe, &room)) {
-		struct usp_buf buf = {.ops = &usp_folio_buf_ops, .store = work->folio, .offset = rewrite->given};
+		struct usp_buf buf = {.ops = ops, .store = work->folio, .offset = work->begun + rewrite->given};
 
 		buf.len = usp_min(usp_min(len - done, work->filled - rewrite->given), usp_min(room, limit));
 		if (!usp_folio_get(work->folio))
@@ -230,7 +231,7 @@ static ssize_t rewrite_read_iter(struct usp_file *in, const struct usp_iter *to,
 		return ret ? ret : atomic_load(&rewrite->result);
 	}
 	len = usp_min(to->count, work->filled - rewrite->given);
-	usp_iter_copy_to(to, 0, work->folio->base + rewrite->given, len);
+	usp_iter_copy_to(to, 0, work->folio->base + work->begun + rewrite->given, len);
 	rewrite_give(rewrite, len);
 	return (ssize_t)len;
 }

@@ -19,15 +19,63 @@
 
 /* --- The codec ---------------------------------------------------------------------------------------------- */
 
+static size_t work_window(const struct rewrite_work *work)
+{
+	return work->codec->window ? work->codec->window(work->state) : 0;
+}
+
+/* Return how much the codec may still make into the folio: 0 if it is full, or is no window for what comes. */
+static size_t work_room(const struct rewrite_work *work)
+{
+	size_t window = work_window(work), room;
+
+	if (!work->folio)
+		return 0;
+	room = usp_min(work->folio->len - work->begun, USP_REWRITE_FOLIO) - work->filled;
+	if (window && (room < USP_CODEC_ROOM || work->folio->len < window + USP_CODEC_ROOM))
+		return 0;
+	return room;
+}
+
+static void work_put(struct usp_folio **folio)
+{
+	if (*folio)
+		usp_folio_put(*folio);
+	*folio = NULL;
+}
+
+/*
+ * Have a folio with room, when all of the last one went on: 0 or -ENOMEM. The memory of a window goes on from folio to
+ * folio, and the codec may read each of them until the next one is full.
+ */
+static int work_have_room(struct rewrite_work *work)
+{
+	size_t window = work_window(work);
+
+	if (work->filled || work_room(work))
+		return 0;
+	work_put(&work->before);
+	if (window)
+		work->before = work->folio;
+	else
+		work_put(&work->folio);
+	work->begun = 0;
+	work->is_lent = window;
+	work->folio = usp_folio_new(usp_max(USP_REWRITE_FOLIO, window ? window + USP_CODEC_ROOM : 0));
+	return work->folio ? 0 : -ENOMEM;
+}
+
 /* Let the codec work into the folio. Threads that it makes block all signals: these go to the threads of the program. */
 static int work_run(struct rewrite_work *work, const unsigned char *in, size_t *len, bool is_end)
 {
 	struct usp_codec_io io = {.in = in,
 				  .in_len = *len,
-				  .out = work->folio->base + work->filled,
-				  .out_len = USP_REWRITE_FOLIO - work->filled,
+				  .out = work->folio->base + work->begun + work->filled,
+				  .out_len = work_room(work),
 				  .is_end = is_end,
+				  .keeps_window = true,
 				  .stops_behind = work->may_split && work->way == WAY_STREAM && !is_end};
+	size_t room = io.out_len;
 	sigset_t old_mask;
 	int ret;
 
@@ -36,7 +84,7 @@ static int work_run(struct rewrite_work *work, const unsigned char *in, size_t *
 	usp_sys_restore_signals(&old_mask);
 	*len -= io.in_len;
 	work->seen += *len;
-	work->filled = USP_REWRITE_FOLIO - io.out_len;
+	work->filled += room - io.out_len;
 	if (ret == USP_CODEC_BETWEEN)
 		work->way = WAY_CHOOSE;
 	return ret;
@@ -51,7 +99,7 @@ static ssize_t work_actor(struct usp_pipe *pipe, struct usp_buf *buf, size_t len
 	(void)pipe;
 	if (atomic_load_explicit(&work->must_quit, memory_order_relaxed))
 		return -ECANCELED;
-	if (work->filled == USP_REWRITE_FOLIO || work->way == WAY_CHOOSE)
+	if (!work_room(work) || work->way == WAY_CHOOSE)
 		return 0;
 	ret = work_run(work, usp_buf_bytes(buf), &len, false);
 	if (ret < 0)
@@ -68,7 +116,7 @@ static int work_take(struct rewrite_work *work, unsigned flags)
 	ret = usp_splice_from_pipe(work->pulled, USP_MAX_RW_COUNT, flags, work_actor, work);
 	if (work->error)
 		return work->error;
-	if (ret == 0 && work->filled < USP_REWRITE_FOLIO && work->way == WAY_STREAM && usp_pipe_len(work->pulled))
+	if (ret == 0 && work_room(work) && work->way == WAY_STREAM && usp_pipe_len(work->pulled))
 		return -EIO; /* confirm found that the bytes are gone */
 	return ret < 0 ? (int)ret : 0;
 }
@@ -125,16 +173,12 @@ static int work_take_left(struct rewrite_work *work)
 	return ret < 0 ? ret : 0;
 }
 
-/* Fill the folio: 0 when it is full, all is done, or a frame may begin; -EAGAIN or -errno. */
+/* Fill the folio: 0 when it is full or not good enough, all is done, or a frame may begin; -EAGAIN or -errno. */
 static int work_fill(struct rewrite_work *work, unsigned flags)
 {
-	int ret = 0;
+	int ret = work_have_room(work);
 
-	if (!work->folio)
-		work->folio = usp_folio_new(USP_REWRITE_FOLIO);
-	if (!work->folio)
-		return -ENOMEM;
-	while (ret == 0 && work->filled < USP_REWRITE_FOLIO && !work->is_done && work->way != WAY_CHOOSE) {
+	while (ret == 0 && work_room(work) && !work->is_done && work->way != WAY_CHOOSE) {
 		if (work->way == WAY_LEAVING)
 			ret = work_take_left(work);
 		else if (usp_pipe_len(work->pulled))
@@ -175,10 +219,12 @@ static int work_next(struct rewrite_work *work)
 	}
 	work->seen += taken;
 	if (folio) {
-		if (work->folio)
-			usp_folio_put(work->folio);
+		work_put(&work->before);
+		work_put(&work->folio);
 		work->has_units = true;
 		work->folio = folio;
+		work->begun = 0;
+		work->is_lent = false;
 		work->filled = len;
 	}
 	work->error = ret < 0 ? ret : 0;
@@ -367,17 +413,21 @@ void usp_rewrite_work_fini(struct rewrite_work *work)
 {
 	if (work->state)
 		work->codec->free(work->state);
-	if (work->folio)
-		usp_folio_put(work->folio);
+	work_put(&work->folio);
+	work_put(&work->before);
 	usp_pieces_free(work->pieces);
 	usp_pipe_free(work->pulled);
 }
 
 void usp_rewrite_work_drop(struct rewrite_work *work)
 {
-	if (work->folio)
-		usp_folio_put(work->folio);
-	work->folio = NULL;
+	if (work_window(work)) {
+		work->begun += work->filled;
+	} else {
+		work_put(&work->folio);
+		work_put(&work->before);
+		work->begun = 0;
+	}
 	work->filled = 0;
 }
 

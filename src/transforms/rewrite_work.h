@@ -44,12 +44,15 @@ struct rewrite_work {
 	bool has_cut_all;	   /* an encoder has its last piece */
 	int below_error;	   /* of the file below, which comes again */
 	size_t left_done;	   /* of what was taken for pieces: the stream has it */
+	/* Where the codec works: made of it, and not passed on, are filled bytes behind begun. */
 	struct usp_folio *folio;
-	size_t filled;	 /* bytes of the folio that are made */
-	uint64_t seen;	 /* bytes of the input that the codec took */
-	int error;	 /* what comes behind the bytes that were made, or 0 */
-	const char *why; /* static, or NULL */
-	bool has_thread; /* of its own: nobody waits for what the codec has made so far */
+	size_t begun, filled;
+	bool is_lent; /* the folio is a window, a part of which is too little for a sink to keep all of it */
+	struct usp_folio *before; /* what the codec made before this folio, and may still read; or NULL */
+	uint64_t seen;		  /* bytes of the input that the codec took */
+	int error;		  /* what comes behind the bytes that were made, or 0 */
+	const char *why;	  /* static, or NULL */
+	bool has_thread;	  /* of its own: nobody waits for what the codec has made so far */
 	atomic_bool must_quit;
 };
 
@@ -64,7 +67,7 @@ void usp_rewrite_work_fini(struct rewrite_work *work);
  */
 int usp_rewrite_work_make(struct rewrite_work *work, unsigned flags);
 
-/* The folio went on: the work has none. */
+/* What was made went on. */
 void usp_rewrite_work_drop(struct rewrite_work *work);
 
 /* As poll_fd of the stage: what to wait for before there is more to work at; -EPERM if there is something. */
