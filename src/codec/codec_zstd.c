@@ -327,6 +327,7 @@ static int zstd_decode(void *state, struct usp_codec_io *io, const char **ret_wh
 
 	while (io->out_len && (io->in_len || decoder->way != ZSTD_BETWEEN)) {
 		const struct usp_codec_io before = *io;
+		size_t part_len = decoder->part_len;
 		enum zstd_way way = decoder->way;
 
 		if (way == ZSTD_BETWEEN)
@@ -335,7 +336,8 @@ static int zstd_decode(void *state, struct usp_codec_io *io, const char **ret_wh
 			ret = way == ZSTD_BLOCKS ? zstd_block(decoder, io, ret_why) : zstd_stream(decoder, io, ret_why);
 		if (ret < 0 || (ret == USP_CODEC_BETWEEN && io->stops_behind))
 			return ret;
-		if (io->in_len == before.in_len && io->out_len == before.out_len && decoder->way == way)
+		if (io->in_len == before.in_len && io->out_len == before.out_len && decoder->way == way &&
+		    decoder->part_len == part_len)
 			break;
 	}
 	if (!io->is_end || io->in_len || !io->out_len)
