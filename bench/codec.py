@@ -146,11 +146,14 @@ def fan_out_cases(bench, plain):
     tee = f"zstd -q -dc {source} | tee {' '.join(sinks[1:])} >{sinks[0]}"
     tee_hash = f"zstd -q -dc {source} | tee {' '.join(sinks)} | sha256sum >/dev/null"
     usplice = [bench.usplice, "copy", "-q", "--decompress", source, *sinks]
-    commands = {"usplice": usplice, "zstd -dc | tee": ["bash", "-c", tee]}
+    alone = {"the decoder alone": [bench.usplice, "copy", "-q", "--decompress", source, "null:"],
+             "the writes alone": [bench.peer("fill_peer"), str(bench.size), *sinks]}
+    commands = {"usplice": usplice, "zstd -dc | tee": ["bash", "-c", tee], **alone}
     yield from codec_case(bench, f"decompress zstd to {NR_SINKS} files", commands, sinks,
                           [Bar(["usplice"], ["zstd -dc | tee"], 1.3)])
+    alone["SHA-256 alone"] = [bench.usplice, "copy", "-q", "--verify", f"sha256:{sha256(plain)}", plain, "null:"]
     commands = {"usplice --verify": usplice + ["--verify", f"sha256:{sha256(plain)}"],
-                "zstd -dc | tee | sha256sum": ["bash", "-c", tee_hash]}
+                "zstd -dc | tee | sha256sum": ["bash", "-c", tee_hash], **alone}
     yield from codec_case(bench, f"decompress zstd to {NR_SINKS} files with SHA-256", commands, sinks,
                           [Bar(["usplice --verify"], ["zstd -dc | tee | sha256sum"], 3.5)])
 
