@@ -336,7 +336,8 @@ static void fault_visit_all(struct fault_tour *tour, struct fault_plan plan, uns
 	unsigned nr = plan.forks ? FAULT_FIRST_CALLS : tour->seen[plan.call] + 1;
 
 	for (plan.nth = 0; plan.nth < nr; plan.nth++) {
-		if (!fault_wants_all && plan.nth >= FAULT_FIRST_CALLS && fault_variant(plan.nth, nr_variants) != variant)
+		if (!fault_wants_all && plan.nth >= FAULT_FIRST_CALLS &&
+		    fault_variant(plan.nth, nr_variants) != variant)
 			continue;
 		if (!fault_visit(tour, &plan))
 			break;
