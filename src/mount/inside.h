@@ -169,7 +169,7 @@ struct usp_mount {
 	int fuse_fd;
 	atomic_bool is_mounted, is_detached;
 	bool reads_ahead; /* the kernel does so as far as it was asked to; it has not read yet */
-	atomic_bool offers_parallel, offers_passthrough, has_passthrough, is_initialised;
+	atomic_bool offers_parallel, offers_kill, offers_passthrough, has_passthrough, is_initialised;
 	_Atomic(unsigned) nr_open, nr_waiting;
 	_Atomic(uint64_t) nr_opens[2]; /* that were made: without passthrough, and with it */
 	struct mount_counts *counts;   /* NULL without metrics */

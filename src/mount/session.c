@@ -3,7 +3,9 @@
  * session - libfuse: mounting, and each reply on its way to the kernel.
  *
  * libfuse 3.14 knows no passthrough, and forgets to ask for parallel look-ups, without which a look-up that waits holds
- * all others back. So its reply to INIT gets both flags here, where the kernel has offered them.
+ * all others back. Nor can it say that set-user-ID goes at each write (write.c does that), without which the kernel asks
+ * before each write for the capabilities of the file. So its reply to INIT gets these flags here, where the kernel has
+ * offered them.
  *
  * All replies pass session_writev. One that the kernel does not take, because memory is short or a page of a copy cannot
  * be read, becomes an error. Otherwise its program would wait for ever.
@@ -20,6 +22,10 @@
 #include "base/sys.h"
 #include "mount/counts.h"
 #include "mount/inside.h"
+
+#ifndef FUSE_HANDLE_KILLPRIV_V2
+#define FUSE_HANDLE_KILLPRIV_V2 (1 << 28) /* Linux 5.12 */
+#endif
 
 #define SESSION_OPTIONS_MAX 4096
 #define SESSION_READ_AHEAD ((size_t)512 << 10) /* measured: see bench/NOTES.md */
@@ -59,6 +65,7 @@ void mount_session_note(struct usp_mount *mount, const void *request, size_t len
 	if (mount->is_initialised || len < sizeof(*header) + sizeof(*init) || header->opcode != FUSE_INIT)
 		return;
 	mount->offers_parallel = init->flags & FUSE_PARALLEL_DIROPS;
+	mount->offers_kill = init->flags & FUSE_HANDLE_KILLPRIV_V2;
 	mount->offers_passthrough = init->flags & INIT_EXTENDED && init->flags2 & INIT_PASSTHROUGH;
 }
 
@@ -72,6 +79,8 @@ static void session_ask(struct usp_mount *mount, const struct iovec *iov, int nr
 		out->max_readahead = SESSION_READ_AHEAD;
 	if (out && iov[1].iov_len >= sizeof(*out) && mount->offers_parallel)
 		out->flags |= FUSE_PARALLEL_DIROPS;
+	if (out && mount->offers_kill && mount->params.flags & USP_MOUNT_WRITE)
+		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
 	if (!out || iov[1].iov_len < sizeof(*out) || !mount->offers_passthrough ||
 	    mount->params.flags & (USP_MOUNT_NO_PASSTHROUGH | USP_MOUNT_DIRECT))
 		return;
