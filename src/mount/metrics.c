@@ -154,9 +154,12 @@ static void *metrics_run(void *arg)
 int mount_metrics_begin(struct usp_mount *mount)
 {
 	struct mount_metrics *metrics = mount->metrics;
-	int ret = metrics ? usp_metrics_start(metrics->server, metrics->loop) : 0;
+	int ret;
 
-	if (!metrics || ret < 0)
+	if (!metrics || metrics->has_thread) /* a start that failed may be tried again */
+		return 0;
+	ret = usp_metrics_start(metrics->server, metrics->loop);
+	if (ret < 0)
 		return ret;
 	usp_loop_on_wake(metrics->loop, metrics_woken, metrics);
 	ret = usp_thread_start(&metrics->thread, metrics_run, metrics);
