@@ -219,21 +219,21 @@ static int run_add(struct mount_run *run)
 }
 
 /*
- * Make the path of a socket one that holds in the background, too, where the folder is another one: its file is removed at
- * the end. One that is too long for a socket stays as it is, and its file is replaced the next time.
+ * Return the address of the metrics, with a path that holds in the background, too, where the folder is another one: its file
+ * is removed at the end. A path that is too long for that stays as it is, and its file is replaced the next time.
  */
-static void run_keep_metrics_path(struct mount_request *request)
+static const char *run_metrics_address(const struct mount_request *request)
 {
 	static const char scheme[] = "unix:";
 	static char address[sizeof(scheme) + sizeof(((struct sockaddr_un *)0)->sun_path)]; /* used until the end */
-	const char *path = request->metrics ? request->metrics + strlen(scheme) : "";
+	const char *path = request->metrics + strlen(scheme);
 	char folder[PATH_MAX];
 
-	if (!request->background || !request->metrics || strncmp(request->metrics, scheme, strlen(scheme)) != 0 ||
-	    path[0] == '/' || path[0] == '\0' || !getcwd(folder, sizeof(folder)))
-		return;
-	if ((size_t)snprintf(address, sizeof(address), "%s%s/%s", scheme, folder, path) < sizeof(address) - 1)
-		request->metrics = address;
+	if (!request->background || strncmp(request->metrics, scheme, strlen(scheme)) != 0 || path[0] == '/' ||
+	    path[0] == '\0' || !getcwd(folder, sizeof(folder)) ||
+	    (size_t)snprintf(address, sizeof(address), "%s%s/%s", scheme, folder, path) >= sizeof(address) - 1)
+		return request->metrics;
+	return address;
 }
 
 static int run_serve_metrics(struct mount_run *run)
@@ -241,7 +241,7 @@ static int run_serve_metrics(struct mount_run *run)
 	const struct mount_request *request = run->request;
 	const char *why = NULL;
 	char address[RUN_ADDRESS_MAX];
-	int error = request->metrics ? usp_mount_serve_metrics(run->mount, request->metrics, &why) : 0;
+	int error = request->metrics ? usp_mount_serve_metrics(run->mount, run_metrics_address(request), &why) : 0;
 
 	if (error < 0)
 		return run_refused("cannot serve metrics at", request->metrics, error, why);
@@ -439,7 +439,6 @@ int mount_main(struct mount_request *request)
 
 	run.request = request;
 	run.news_fd = -1;
-	run_keep_metrics_path(request);
 	descriptor_limit_raise(); /* each file that is open takes at least one */
 	code = mount_list(request, &run.items);
 
