@@ -222,9 +222,12 @@ int usp_sys_set_times(int fd, const struct timespec times[2])
 	return (int)sys_result(futimens(fd, times));
 }
 
+/* Where the file system does not say, there may be one. */
 bool usp_sys_has_acl(int fd)
 {
-	return fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0;
+	ssize_t result = sys_result(fgetxattr(fd, "system.posix_acl_access", NULL, 0));
+
+	return result != -ENODATA && result != -EOPNOTSUPP;
 }
 
 int usp_sys_fsync(int fd)
