@@ -28,7 +28,7 @@
 #endif
 
 #define SESSION_OPTIONS_MAX 4096
-#define SESSION_READ_AHEAD ((size_t)512 << 10) /* measured: see bench/NOTES.md */
+#define SESSION_READ_AHEAD ((size_t)256 << 10) /* 512 KiB cost more processor time than they save: bench/NOTES.md */
 #define INIT_EXTENDED (1u << 30)	       /* FUSE_INIT_EXT: flags2 counts */
 #define INIT_PASSTHROUGH (1u << 5)	       /* FUSE_PASSTHROUGH, in flags2 */
 
