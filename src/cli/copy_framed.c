@@ -69,7 +69,7 @@ enum framed_kind { FRAMED_NEITHER, FRAMED_PIPE, FRAMED_SOCKET };
 /* Tell what an end is, which need not be open: by its name, or by the descriptor or path that it has. */
 static enum framed_kind framed_kind_of(const struct usp_spec *name, int number)
 {
-	static const char *const schemes[] = {"tcp", "tcp-listen", "unix", "unix-listen"};
+	static const char *const schemes[] = {"tcp", "tcp-listen", "unix", "unix-listen", "vsock", "vsock-listen"};
 	const char *path = copy_path(name), *scheme = name ? usp_spec_scheme(name) : "";
 	struct stat st = {.st_mode = 0};
 	size_t i;

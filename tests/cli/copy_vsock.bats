@@ -55,6 +55,24 @@ carries() {
 	carries
 }
 
+@test "with frames a cut is noticed, and both ends know that they are sockets" {
+	stands_in
+	data a 3000001
+	vsock --framed vsock-listen:0 b 2>said &
+	eventually grep -q 'listening at' said
+	port=$(sed -n 's/.*listening at vsock:any://p' said)
+	"$USPLICE" copy -q --frame a - | head -c 1000000 >cut
+	vsock -q cut "vsock:1:$port"
+	wait $! || code=$?
+	[ "$code" -eq 3 ]
+	vsock --framed vsock-listen:0 c 2>said &
+	eventually grep -q 'listening at' said
+	port=$(sed -n 's/.*listening at vsock:any://p' said)
+	vsock -q --framed a "vsock:1:$port"
+	wait $!
+	same a c
+}
+
 @test "what cannot be reached is told in words" {
 	stands_in
 	data a 10
