@@ -24,7 +24,7 @@ NOT_EVERYTHING := atomic-implicit-seq-cst bad-function-cast cast-align cast-qual
 	unknown-warning-option unsafe-buffer-usage used-but-marked-unused
 C_FILES = $(shell find src include tests bench examples fuzz kmod -name '*.[ch]')
 
-.PHONY: all demo test bench install uninstall deb docs musl everything check-style format asan tsan soak fuzz mutants coverage test-kernels clean help
+.PHONY: all demo test bench install uninstall deb docs musl everything check-style format asan tsan soak fuzz mutants coverage test-kernels test-checked-kernel clean help
 
 all: $(RELEASE)/build.ninja
 	meson compile -C $(RELEASE)
@@ -50,6 +50,7 @@ help:
 	@echo 'make mutants    put one bug after the other into the library: does a test catch it? ARGS="--help"'
 	@echo 'make coverage   the lines and branches of src/ that the tests reach, and those that they do not'
 	@echo 'make test-kernels  boot other kernels in an emulator and compare the library with these; ARGS="--help"'
+	@echo 'make test-checked-kernel  the driver of kmod/ in a kernel with KASAN, lockdep and kmemleak, which is built first'
 	@echo 'make check-style  the rules of the tree and the format of the sources'
 	@echo 'make format     bring the sources into the form that check-style wants'
 	@echo 'make clean      remove all build directories'
@@ -141,6 +142,12 @@ test-kernels:
 	tools/setup-debian kernels
 	$(MAKE) $(TESTED)/build.ninja
 	tools/test-kernels $(TESTED) $(ARGS)
+
+# Its programs have sanitizers, too.
+test-checked-kernel:
+	tools/setup-debian checked-kernel
+	$(MAKE) $(ASAN)/build.ninja
+	tools/test-kernels --checked $(ASAN) $(ARGS)
 
 check-style:
 	tools/check-layers

@@ -6,23 +6,29 @@ import shutil
 import subprocess
 from pathlib import Path
 
-PROGRAMS = ["test_ring", "test_ring_take", "test_ring_endpoint", "test_ring_figures", "test_ring_module"]  # the last one looks for faults
+PROGRAMS = ["test_ring", "test_ring_mapped", "test_ring_take", "test_ring_endpoint", "test_ring_figures", "test_vsock",
+            "mount_ways", "test_ring_module"]  # the last one looks for faults
+FIGURES = "test_ring_figures"
+OPENED = ("libcrypto.so.3", "libfuse3.so.3", "libisal.so.2", "libz.so.1")  # by the command, while it runs
+DRIVERS = ("loop", "vsock", "vmw_vsock_virtio_transport_common", "vsock_loopback", "fuse")  # in this order, where they are no part of the kernel
 PROGRAM_SECONDS = 240
 MODULE = "usplice.ko"
 
-# A warning of the kernel is a panic here. "@" as in the other guests.
+# A warning of the kernel is a panic here. "@" as in the other guests. It ends by a reset, which needs no ACPI.
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin CMOCKA_MESSAGE_OUTPUT=TAP RING_MODULE=/drivers/usplice.ko USPLICE=/programs/usplice
 mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t devtmpfs devtmpfs /dev && mkdir -p /tmp /var/tmp &&
-	mount -t tmpfs tmpfs /tmp && ip link set lo up && insmod /drivers/loop.ko && truncate -s 64M /disk &&
-	mke2fs -b 4096 -F /disk >/dev/null && mount -o loop -t ext4 /disk /var/tmp && insmod $RING_MODULE && dmesg -n 1 &&
+	mount -t tmpfs tmpfs /tmp && ip link set lo up && echo "@release $(uname -r)" &&
+	for driver in %s; do [ ! -e /drivers/$driver.ko ] || insmod /drivers/$driver.ko; done && truncate -s 64M /disk &&
+	mke2fs -b 4096 -F /disk >/dev/null &&
+	{ mount -o loop -t ext4 /disk /var/tmp || mount -o loop -t ext2 /disk /var/tmp; } && insmod $RING_MODULE && dmesg -n 1 &&
 	for name in %s; do
 		echo "@begin $name"
 		timeout -s KILL %d /programs/$name 2>&1 </dev/null
 		echo "@end $name $?"
 	done && echo "@done"
-poweroff -f
+reboot -f
 """
 
 
@@ -61,10 +67,9 @@ def unpack_headers(deb, folder):
     return headers
 
 
-def build_module(source, deb, folder):
-    """usplice.ko for the kernel in this .deb, as bytes. LookupError, OSError, or CalledProcessError with what the command said."""
-    headers = unpack_headers(deb, folder)
-    work = headers.parents[2] / "kmod"
+def build_module(source, headers, work):
+    """usplice.ko for the kernel with these headers, as bytes, built in the folder work. OSError, or CalledProcessError with what the
+    command said."""
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(source, work)
     # BTF would need pahole and the kernel as an ELF file. Warnings are errors here.
@@ -72,8 +77,15 @@ def build_module(source, deb, folder):
     return (work / MODULE).read_bytes()
 
 
-def init():
-    return (INIT % (" ".join(PROGRAMS), PROGRAM_SECONDS)).encode()
+def init(programs, seconds):
+    """The guest's first program: it gives each of the programs so many seconds."""
+    return (INIT % (" ".join(DRIVERS), " ".join(programs), seconds)).encode()
+
+
+def opened_libraries():
+    """The libraries that the command opens only if it needs them, as far as they are here."""
+    known = dict(re.findall(r"^\s*(\S+) .*x86-64.*=> (\S+)", output_of(["/sbin/ldconfig", "-p"]), re.M))
+    return [Path(known[name]) for name in OPENED if name in known]
 
 
 def figures(output):

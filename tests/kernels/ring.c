@@ -220,3 +220,122 @@ bool task_sleeps(pid_t pid)
 	fclose(file);
 	return state == 'S';
 }
+
+int run(const char *command, char *ret_text, size_t len)
+{
+	FILE *output = popen(command, "r");
+	size_t done;
+	int status;
+
+	assert_non_null(output);
+	done = fread(ret_text, 1, len - 1, output);
+	ret_text[done] = 0;
+	status = pclose(output);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* --- A stream of pages --- */
+
+void make_pages(const char *path, uint64_t nr_pages)
+{
+	FILE *file = fopen(path, "w");
+	char page[PAGE];
+
+	assert_non_null(file);
+	for (uint64_t nr = 0; nr < nr_pages; nr++) {
+		page_fill(page, nr);
+		assert_int_equal(fwrite(page, PAGE, 1, file), 1);
+	}
+	assert_int_equal(fclose(file), 0);
+}
+
+bool file_is_right(const char *path, uint64_t nr_pages)
+{
+	FILE *file = fopen(path, "r");
+	char page[PAGE];
+	uint64_t nr = 0;
+
+	while (file && fread(page, PAGE, 1, file) == 1 && page_is(page, nr))
+		nr++;
+	if (file)
+		fclose(file);
+	return nr == nr_pages;
+}
+
+bool stream_is_right(void *arg)
+{
+	struct stream *stream = arg;
+	static char page[PAGE];
+
+	for (uint64_t nr = 0; nr < stream->nr_pages; nr++) {
+		for (size_t done = 0; done < PAGE;) {
+			ssize_t ret = read(stream->fd, page + done, PAGE - done);
+
+			if (ret <= 0)
+				return false;
+			done += (size_t)ret;
+		}
+		if (!page_is(page, nr)) {
+			fprintf(stderr, "page %llu was changed before it was read\n", (unsigned long long)nr);
+			return false;
+		}
+	}
+	return true;
+}
+
+void stream_send(int out, uint64_t nr_pages)
+{
+	struct usplice_news news;
+	struct ring ring;
+	uint64_t sent = 0, late = 0, back = 0;
+	unsigned unused = 64;
+	int fds[2];
+
+	ring_open(&ring, 64, 0);
+	make_pipe(fds);
+	while (back < nr_pages) {
+		if (sent < nr_pages && unused) {
+			page_fill(ring_slot(&ring, --unused), sent++);
+			ring_lend(&ring, unused);
+			splice_all(ring.fd, fds[1], PAGE, 0);
+			splice_all(fds[0], out, PAGE, 0);
+			continue;
+		}
+		news = ring_news(&ring);
+		late += news.flags == USPLICE_LATE;
+		if (news.flags != USPLICE_FREE)
+			continue;
+		back++;
+		memset(ring_slot(&ring, news.slot), 0xee, PAGE); /* at once */
+		if (sent < nr_pages) {
+			page_fill(ring_slot(&ring, news.slot), sent++);
+			ring_lend(&ring, news.slot);
+			splice_all(ring.fd, fds[1], PAGE, 0);
+			splice_all(fds[0], out, PAGE, 0);
+		}
+	}
+	assert_int_equal(ring_stat(&ring).freed_slots, nr_pages);
+	assert_int_equal(ring_stat(&ring).nr_out, 0);
+	if (late)
+		print_message("# %llu of %llu pages were late\n", (unsigned long long)late,
+			      (unsigned long long)nr_pages);
+	close(fds[0]);
+	close(fds[1]);
+	ring_close(&ring);
+}
+
+void stream_over(void (*make)(int fds[2]), bool (*is_right)(void *stream), uint64_t nr_pages)
+{
+	struct stream stream = {.nr_pages = nr_pages};
+	int fds[2];
+	pid_t reader;
+
+	nudge_network();
+	make(fds);
+	stream.fd = fds[0];
+	reader = other_start(is_right, &stream);
+	close(fds[0]);
+	stream_send(fds[1], nr_pages);
+	close(fds[1]);
+	other_join(reader);
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ring - what the tests of /dev/usplice share: a ring with its mapping, and pages that can be recognised. */
+/* ring - what the tests in guests share: a ring of /dev/usplice with its mapping, pages that can be recognised, processes, commands. */
 #ifndef USP_TESTS_KERNELS_RING_H
 #define USP_TESTS_KERNELS_RING_H
 
@@ -57,5 +57,27 @@ size_t bytes_in(int pipe);
 pid_t other_start(bool (*check)(void *arg), void *arg);
 void other_join(pid_t pid);
 bool task_sleeps(pid_t pid);
+
+/* Run a command of the shell: its exit code, and what it prints, as a text in len bytes. */
+int run(const char *command, char *ret_text, size_t len);
+
+/* A stream of nr_pages, numbered from 0 on, that comes from fd. */
+struct stream {
+	int fd;
+	uint64_t nr_pages;
+};
+
+/* A file of such a stream. */
+void make_pages(const char *path, uint64_t nr_pages);
+bool file_is_right(const char *path, uint64_t nr_pages);
+
+/* Read a struct stream with read(2), and compare its pages. It never fails a test itself: for other_start(). */
+bool stream_is_right(void *arg);
+
+/* Send nr_pages through a ring and a pipe to out. A slot is filled again as soon as it is told to be free. */
+void stream_send(int out, uint64_t nr_pages);
+
+/* The same through fds of make(); another process reads, with is_right(struct stream *). */
+void stream_over(void (*make)(int fds[2]), bool (*is_right)(void *stream), uint64_t nr_pages);
 
 #endif

@@ -326,109 +326,25 @@ static void a_late_page_is_told_and_not_given_back(void **state)
 
 /* --- Thousands of pages, each reused as soon as it is told to be free --- */
 
-struct stream {
-	int fd;
-	uint64_t nr_pages;
-};
-
-static bool stream_is_right(void *arg)
-{
-	struct stream *stream = arg;
-	static char page[PAGE];
-
-	for (uint64_t nr = 0; nr < stream->nr_pages; nr++) {
-		for (size_t done = 0; done < PAGE;) {
-			ssize_t ret = read(stream->fd, page + done, PAGE - done);
-
-			if (ret <= 0)
-				return false;
-			done += (size_t)ret;
-		}
-		if (!page_is(page, nr)) {
-			fprintf(stderr, "page %llu was changed before it was read\n", (unsigned long long)nr);
-			return false;
-		}
-	}
-	return true;
-}
-
-/* Send nr_pages through a ring, a pipe and out. A slot is filled again as soon as it is told to be free. */
-static void stream_send(int out, uint64_t nr_pages)
-{
-	struct usplice_news news;
-	struct ring ring;
-	uint64_t sent = 0, late = 0, back = 0;
-	unsigned unused = 64;
-	int fds[2];
-
-	ring_open(&ring, 64, 0);
-	make_pipe(fds);
-	while (back < nr_pages) {
-		if (sent < nr_pages && unused) {
-			page_fill(ring_slot(&ring, --unused), sent++);
-			ring_lend(&ring, unused);
-			splice_all(ring.fd, fds[1], PAGE, 0);
-			splice_all(fds[0], out, PAGE, 0);
-			continue;
-		}
-		news = ring_news(&ring);
-		late += news.flags == USPLICE_LATE;
-		if (news.flags != USPLICE_FREE)
-			continue;
-		back++;
-		memset(ring_slot(&ring, news.slot), 0xee, PAGE); /* at once */
-		if (sent < nr_pages) {
-			page_fill(ring_slot(&ring, news.slot), sent++);
-			ring_lend(&ring, news.slot);
-			splice_all(ring.fd, fds[1], PAGE, 0);
-			splice_all(fds[0], out, PAGE, 0);
-		}
-	}
-	assert_int_equal(ring_stat(&ring).freed_slots, nr_pages);
-	assert_int_equal(ring_stat(&ring).nr_out, 0);
-	if (late)
-		print_message("# %llu of %llu pages were late\n", (unsigned long long)late,
-			      (unsigned long long)nr_pages);
-	close(fds[0]);
-	close(fds[1]);
-	ring_close(&ring);
-}
-
-static void stream_over(void (*make)(int fds[2]), uint64_t nr_pages)
-{
-	struct stream stream = {.nr_pages = nr_pages};
-	int fds[2];
-	pid_t reader;
-
-	nudge_network();
-	make(fds);
-	stream.fd = fds[0];
-	reader = other_start(stream_is_right, &stream);
-	close(fds[0]);
-	stream_send(fds[1], nr_pages);
-	close(fds[1]);
-	other_join(reader);
-}
-
 static void five_thousand_pages_over_a_pipe(void **state)
 {
 	(void)state;
-	stream_over(make_pipe, 5000);
+	stream_over(make_pipe, stream_is_right, 5000);
 }
 
 static void five_thousand_pages_over_tcp(void **state)
 {
 	(void)state;
-	stream_over(make_tcp, 5000);
+	stream_over(make_tcp, stream_is_right, 5000);
 }
 
 static void five_thousand_pages_over_unix(void **state)
 {
 	(void)state;
-	stream_over(make_unix, 5000);
+	stream_over(make_unix, stream_is_right, 5000);
 }
 
-static void file_is_right(const char *path, int flags)
+static void file_gets_the_bytes(const char *path, int flags)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | flags, 0600);
 	struct stream stream = {.nr_pages = 500};
@@ -446,9 +362,9 @@ static void file_is_right(const char *path, int flags)
 static void files_get_the_bytes(void **state)
 {
 	(void)state;
-	file_is_right("/tmp/ring", 0);
-	file_is_right("/var/tmp/ring", 0);
-	file_is_right("/var/tmp/ring", O_DIRECT);
+	file_gets_the_bytes("/tmp/ring", 0);
+	file_gets_the_bytes("/var/tmp/ring", 0);
+	file_gets_the_bytes("/var/tmp/ring", O_DIRECT);
 }
 
 /* A socket has released the buf, and its peer has not read: the page must not be told to be free, however long that takes. */

@@ -107,19 +107,6 @@ static void *lend_pages(void *arg)
 	return NULL;
 }
 
-static bool file_is_right(const char *path, uint64_t nr_pages)
-{
-	FILE *file = fopen(path, "r");
-	char page[PAGE];
-	uint64_t nr = 0;
-
-	while (file && fread(page, PAGE, 1, file) == 1 && page_is(page, nr))
-		nr++;
-	if (file)
-		fclose(file);
-	return nr == nr_pages;
-}
-
 static void lend_to(enum usp_lane_choice lane, struct usp_hop hops[2])
 {
 	struct lender lender = {.ring = open_file("ring:/dev/usplice,slots=16", USP_READ), .nr_pages = 500};
@@ -236,26 +223,13 @@ static void fill_from(const char *spec, enum usp_lane_choice lane, struct filled
 	usp_file_put(ret_filled->ring);
 }
 
-static void make_pages(const char *path)
-{
-	FILE *file = fopen(path, "w");
-	char page[PAGE];
-
-	assert_non_null(file);
-	for (uint64_t nr = 0; nr < 500; nr++) {
-		page_fill(page, nr);
-		assert_int_equal(fwrite(page, PAGE, 1, file), 1);
-	}
-	assert_int_equal(fclose(file), 0);
-}
-
 static void the_account_of_a_sink_is_what_the_driver_counted(void **state)
 {
 	struct usp_hop hops[2];
 	struct filled filled;
 
 	(void)state;
-	make_pages("/tmp/pages"); /* on tmpfs, whose pages cannot be taken */
+	make_pages("/tmp/pages", 500); /* on tmpfs, whose pages cannot be taken */
 	fill_from("/tmp/pages", USP_LANE_AUTO, &filled, hops);
 	assert_int_equal(filled.ways[USP_COPIED], 500);
 	assert_string_equal(hops[1].lane, "kernel");
@@ -299,26 +273,12 @@ static void pages_of_a_pipe_are_taken(void **state)
 
 /* --- The command -------------------------------------------------------------------------------------- */
 
-/* What a command of a shell prints, and its exit code. */
-static int run(const char *command, char *ret_text, size_t len)
-{
-	FILE *output = popen(command, "r");
-	size_t done;
-	int status;
-
-	assert_non_null(output);
-	done = fread(ret_text, 1, len - 1, output);
-	ret_text[done] = 0;
-	status = pclose(output);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 static void the_command_copies_into_a_ring_that_drops(void **state)
 {
 	char text[4096];
 
 	(void)state;
-	make_pages("/tmp/pages");
+	make_pages("/tmp/pages", 500);
 	assert_int_equal(
 		run("dd if=/tmp/pages bs=4096 2>/dev/null | $USPLICE copy --json - ring:/dev/usplice,drop,slots=4 2>&1",
 		    text, sizeof(text)),

@@ -141,7 +141,7 @@ headers() {
 	*) touch "$3.deb"; echo "$3" >>'"$PWD"'/fetched ;;
 	esac'
 	stand_in make '[ -z "$BREAKS" ] || { echo "lend.c: wrong"; exit 2; }; echo module >"$2/usplice.ko"'
-	for name in test_ring test_ring_take test_ring_endpoint test_ring_figures test_ring_module; do
+	for name in test_ring test_ring_mapped test_ring_take test_ring_endpoint test_ring_figures test_vsock mount_ways test_ring_module; do
 		program $name $'1..1\nok 1 - fits'
 		printf '@begin %s\n1..1\nok 1 - fits\n@end %s 0\n' $name $name
 	done >console.ring
@@ -154,7 +154,7 @@ headers() {
 	headers
 	kernels
 	[ "$status" -eq 0 ]
-	[ "$last" = "18 passed, 0 failed" ]
+	[ "$last" = "21 passed, 0 failed" ]
 	grep -qx '| the driver | tested | - |' <<<"$output"
 	grep -qx '| a ring as fast as write | 2.00 x | - |' <<<"$output"
 	[ "$(cat fetched)" = "$(printf '%s\n' linux-headers-9-cloud linux-headers-9-common linux-kbuild-9)" ]
@@ -186,6 +186,82 @@ headers() {
 	[ "$status" -eq 0 ]
 	[ "$last" = "13 passed, 0 failed" ]
 	grep -qx '| the driver | not tested: apt has no headers for kernel.deb | - |' <<<"$output"
+}
+
+# source: apt has the source of kernels; make builds the newest one, which takes over all settings but $REFUSES.
+source_package() {
+	headers
+	mkdir -p tree/usr/src linux-source-9.12
+	echo source >linux-source-9.12/Makefile
+	tar -cJf tree/usr/src/linux-source-9.12.tar.xz linux-source-9.12
+	stand_in dpkg-deb 'tar -C tree -c .'
+	stand_in apt-cache 'printf "%s - source\n" linux-source-9.2 linux-source-9.12 linux-source-8'
+	stand_in make 'case $* in
+	*tinyconfig) for word; do case $word in
+		O=*) folder=${word#O=} ;;
+		KCONFIG_ALLCONFIG=*) config=${word#*=} ;;
+		esac; done
+		mkdir -p "$folder" && grep -vx "${REFUSES-none}" "$config" >"$folder/.config" ;;
+	*bzImage*) [ -z "$BREAKS" ] || { echo "sched.c: wrong"; exit 2; }
+		mkdir -p build/kernels/checked/build/arch/x86/boot && echo made >>made &&
+			echo kernel >build/kernels/checked/build/arch/x86/boot/bzImage ;;
+	*) echo module >"$2/usplice.ko" ;;
+	esac'
+	program kernel_checks $'1..1\nok 1 - fits'
+	sed -i '1i @release 9.12' console.ring
+	sed -i '/^@begin test_ring_figures/,/^@end test_ring_figures/d; /^@done/d' console.ring
+	printf '@begin kernel_checks\n1..1\nok 1 - fits\n@end kernel_checks 0\n@done\n' >>console.ring
+}
+
+# checked: the run with a kernel that looks for faults.
+checked() {
+	PATH=$PWD/bin:$PATH run "$USPLICE_SOURCE_DIR/tools/test-kernels" --checked build "$@"
+	echo "$output"
+	last=${lines[-1]}
+}
+
+@test "a kernel that looks for faults is built once, from the newest source, and only the driver is tried in it" {
+	source_package
+	for round in first again; do
+		checked
+		[ "$status" -eq 0 ]
+		[ "$last" = "8 passed, 0 failed" ]
+		grep -qx '| | 9.12 |' <<<"$output"
+		grep -qx '| the driver | tested |' <<<"$output"
+	done
+	[ "$(cat fetched)" = linux-source-9.12 ]
+	[ "$(cat build/kernels/checked/source/Makefile)" = source ]
+	[ "$(cat made)" = made ]
+}
+
+@test "a kernel that does not build, or does not look for all faults, is a failure, and is not taken the next time" {
+	source_package
+	BREAKS=yes checked
+	[ "$status" -eq 1 ]
+	[[ $output == *"sched.c: wrong"* ]]
+	grep -q 'FAILED  checked: the kernel or usplice.ko cannot be built' <<<"$output"
+	REFUSES=CONFIG_KASAN=y checked
+	[ "$status" -eq 1 ]
+	grep -q 'checked.config: the kernel does not take over CONFIG_KASAN=y' <<<"$output"
+	[ ! -e made ]
+	checked
+	[ "$status" -eq 0 ]
+}
+
+@test "what a checker found is a failure" {
+	source_package
+	sed -i '/^@begin kernel_checks/,/^@end/s/^ok 1.*/BUG: KASAN\nnot ok 1 - no_memory_is_lost/' console.ring
+	checked
+	[ "$status" -eq 1 ]
+	grep -qx 'FAILED  9.12: kernel_checks: no_memory_is_lost' <<<"$output"
+	grep -qx 'BUG: KASAN' <<<"$output"
+}
+
+@test "the checked kernel is the only one of its run" {
+	checked ./kernel.deb
+	[ "$status" -eq 2 ]
+	checked --netem
+	[ "$status" -eq 2 ]
 }
 
 @test "a guest that panics is one failure more, and the end of its console is shown" {
