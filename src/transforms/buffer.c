@@ -21,9 +21,7 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
-#include <usplice/spec.h>
 
 #include "base/alloc.h"
 #include "base/compiler.h"
@@ -35,12 +33,9 @@
 #include "splice/ahead.h"
 #include "splice/file.h"
 #include "splice/iter.h"
+#include "transforms/buffer_options.h"
 #include "transforms/transforms.h"
 
-#define BUFFER_WORD_MAX 64
-#define BUFFER_MEMORY_MIN ((int64_t)64 << 10)
-#define BUFFER_FILE_MIN ((int64_t)1 << 20)
-#define BUFFER_SIZE_MAX (INT64_MAX / 4)	   /* memory and file can be added up */
 #define BUFFER_FOLIO_MAX ((size_t)2 << 20) /* a huge page, where there are some */
 #define BUFFER_FOLIO_MIN ((size_t)16 << 10)
 #define BUFFER_TAKE_MAX ((size_t)512 << 10) /* is read before the caller sees it */
@@ -53,13 +48,6 @@
 static const char buffer_lent_reason[] = "held in the buffer as it is";
 static const char buffer_packed_reason[] = "small pieces were put together";
 static const char buffer_spilled_reason[] = "small pieces were put together, or went through the file of the buffer";
-
-struct buffer_options {
-	int64_t memory;
-	struct usp_level_marks marks;
-	int64_t file_size; /* 0: no file */
-	const char *file;  /* within the text */
-};
 
 /* --- The caller ---------------------------------------------------------------------------------------------- */
 
@@ -402,7 +390,7 @@ static size_t buffer_round_down(size_t len)
 }
 
 /* Make a stage without its file: 0 or -errno, and what there is of it. */
-static int buffer_new(const struct buffer_options *options, const struct usp_transform_params *params,
+static int buffer_new(const struct usp_buffer_options *options, const struct usp_transform_params *params,
 		      struct usp_ahead **ret_ahead)
 {
 	const struct usp_pipe_params pipe = {
@@ -434,112 +422,21 @@ static int buffer_new(const struct buffer_options *options, const struct usp_tra
 	return ret < 0 ? ret : usp_pipe_new(&pipe, &ahead->pulled);
 }
 
-/* --- How it is written ------------------------------------------------------------------------------------------ */
-
-/* Parse "80%" or "80". */
-static const char *buffer_parse_percent(const char *text, unsigned *ret_percent)
-{
-	unsigned percent = 0;
-	const char *at = text;
-
-	for (; *at >= '0' && *at <= '9' && percent <= 100; at++)
-		percent = percent * 10 + (unsigned)(*at - '0');
-	if (at == text || percent > 100 || (*at && strcmp(at, "%") != 0))
-		return "has a mark that is no percentage from 0% to 100%";
-	*ret_percent = percent;
-	return NULL;
-}
-
-static const char *buffer_parse_size(const char *text, int64_t least, const char *too_small, int64_t *ret_len)
-{
-	const char *why;
-
-	if (!*text)
-		return "has no size";
-	if (usp_size_parse(text, ret_len, &why) < 0)
-		return why;
-	return *ret_len < least ? too_small : *ret_len > BUFFER_SIZE_MAX ? "is too large" : NULL;
-}
-
-/* Parse a word that is neither the first one nor file=. */
-static const char *buffer_parse_mark(const char *word, struct buffer_options *options)
-{
-	static const char file_size[] = "file-size=";
-	struct {
-		const char *name;
-		unsigned *percent;
-	} marks[] = {
-		{"start=", &options->marks.start}, {"low=", &options->marks.low}, {"refill=", &options->marks.refill}};
-
-	if (strncmp(word, file_size, strlen(file_size)) == 0)
-		return buffer_parse_size(word + strlen(file_size), BUFFER_FILE_MIN, "has a file of less than 1M",
-					 &options->file_size);
-	for (unsigned i = 0; i < usp_array_len(marks); i++) {
-		if (strncmp(word, marks[i].name, strlen(marks[i].name)) == 0)
-			return buffer_parse_percent(word + strlen(marks[i].name), marks[i].percent);
-	}
-	return "has something behind the size that is none of start=P%, low=P% and refill=P%";
-}
-
-static const char *buffer_parse_parse(const char *text, struct buffer_options *options)
-{
-	static const char file[] = "file=";
-	const char *why = NULL;
-
-	for (unsigned i = 0; !why && text; i++) {
-		size_t len = strcspn(text, ",");
-		char word[BUFFER_WORD_MAX];
-
-		if (i && strncmp(text, file, strlen(file)) == 0) {
-			options->file = text + strlen(file); /* the last one: a path may have commas */
-			break;
-		}
-		if (len >= sizeof(word))
-			return "is too long";
-		snprintf(word, sizeof(word), "%.*s", (int)len, text);
-		why = i ? buffer_parse_mark(word, options)
-			: buffer_parse_size(word, BUFFER_MEMORY_MIN, "is less than 64k", &options->memory);
-		text = text[len] ? text + len + 1 : NULL;
-	}
-	return why;
-}
-
-static int buffer_parse(const char *text, struct buffer_options *ret_options, const char **ret_why)
-{
-	struct buffer_options options = {.marks.refill = 100};
-	const char *why = buffer_parse_parse(text, &options);
-
-	if (!why && options.marks.low && options.marks.low >= options.marks.start)
-		why = "has a low mark that is not below start";
-	if (!why && !options.marks.refill)
-		why = "has a refill mark of 0%, so the source would pause until all is gone: 1% is the least";
-	if (!why && !options.file != !options.file_size)
-		why = "has a file without a size, or a size without a file";
-	if (!why && options.file && !*options.file)
-		why = "names no file";
-	if (why) {
-		*ret_why = why;
-		return -EINVAL;
-	}
-	*ret_options = options;
-	return 0;
-}
-
 /* --- The transform ------------------------------------------------------------------------------------------- */
 
 static int buffer_check(const char *options, const char **ret_why)
 {
-	struct buffer_options parsed;
+	struct usp_buffer_options parsed;
 
-	return buffer_parse(options, &parsed, ret_why);
+	return usp_buffer_parse(options, &parsed, ret_why);
 }
 
 static int buffer_open(const char *text, struct usp_file *below, const struct usp_transform_params *params,
 		       struct usp_file **ret_file, const char **ret_why)
 {
-	struct buffer_options options;
+	struct usp_buffer_options options;
 	struct usp_ahead *ahead = NULL;
-	int ret = buffer_parse(text, &options, ret_why);
+	int ret = usp_buffer_parse(text, &options, ret_why);
 
 	if (ret == 0 && params->flags & USP_TRANSFORM_INLINE)
 		ret = -EINVAL;
