@@ -209,7 +209,8 @@ static size_t zstd_frame_window(const unsigned char *frame, size_t header_len, s
  * Have len bytes of the input in one piece, those of earlier calls in front: 1 with *ret_at, 0 if they have not all come,
  * or -ENOMEM.
  */
-static int zstd_have(struct zstd_decoder *decoder, struct usp_codec_io *io, size_t len, const unsigned char **ret_at)
+static int zstd_have(struct zstd_decoder *decoder, struct usp_codec_io *io, size_t len, const unsigned char **ret_at,
+		     const char **ret_why)
 {
 	size_t more;
 
@@ -221,8 +222,10 @@ static int zstd_have(struct zstd_decoder *decoder, struct usp_codec_io *io, size
 	more = usp_min(len - decoder->part_len, io->in_len);
 	if (!decoder->part)
 		decoder->part = usp_alloc(FRAME_BLOCK_MAX);
-	if (!decoder->part)
+	if (!decoder->part) {
+		*ret_why = "there is no memory (zstd)";
 		return -ENOMEM;
+	}
 	memcpy(decoder->part + decoder->part_len, io->in, more);
 	decoder->part_len += more;
 	io->in += more;
@@ -254,12 +257,11 @@ static int zstd_choose(struct zstd_decoder *decoder, struct usp_codec_io *io, co
 	if (!zstd.has_blocks || !io->keeps_window || memcmp(at, FRAME_MAGIC, usp_min(len, FRAME_MAGIC_LEN)) != 0)
 		return 0;
 	decoder->way = ZSTD_BETWEEN;
-	*ret_why = "there is no memory (zstd)"; /* the only error here */
-	ret = zstd_have(decoder, io, FRAME_LEAST, &at);
+	ret = zstd_have(decoder, io, FRAME_LEAST, &at, ret_why);
 	if (ret <= 0)
 		return ret;
 	header_len = zstd_header_len(at[4], &size_len);
-	ret = zstd_have(decoder, io, header_len, &at);
+	ret = zstd_have(decoder, io, header_len, &at, ret_why);
 	if (ret <= 0)
 		return ret;
 	decoder->way = ZSTD_STREAM;
@@ -300,9 +302,7 @@ static int zstd_block(struct zstd_decoder *decoder, struct usp_codec_io *io, con
 		return 0;
 	if (is_block && decoder->is_raw && io->in_len)
 		len = usp_min(len, io->in_len);
-	ret = zstd_have(decoder, io, len, &at);
-	if (ret < 0)
-		*ret_why = "there is no memory (zstd)";
+	ret = zstd_have(decoder, io, len, &at, ret_why);
 	if (ret <= 0)
 		return ret;
 	if (kind == KIND_BLOCK_HEADER)

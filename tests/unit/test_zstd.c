@@ -123,7 +123,7 @@ static int keeper_run(struct keeper *keeper, const unsigned char *packed, size_t
 		out = io.out = keeper->area + keeper->filled;
 		io.out_len = keeper->area_len - keeper->filled;
 		ret = keeper->codec->run(keeper->decoder, &io, &why);
-		assert_true(ret >= 0 || why);
+		assert_true((ret < 0) == (why != NULL));
 		assert_true(ret || io.in_len < part || io.out != out || keeper_lacks_room(keeper) || !part);
 		used += part - io.in_len;
 		keeper->filled += (size_t)(io.out - out);
