@@ -235,7 +235,7 @@ static ssize_t buffer_splice_read(struct usp_file *in, int64_t *pos, struct usp_
 		return ret;
 	do
 		ret = buffer_give(in, pipe, len);
-	while (ret == -EAGAIN && usp_file_blocks(in, flags) && usp_file_wait(in, USP_READ) == 0);
+	while (ret == -EAGAIN && (ret = usp_file_await(in, USP_READ, flags)) == 0);
 	return ret;
 }
 

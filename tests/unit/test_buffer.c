@@ -577,6 +577,8 @@ static struct {
 void __real_usp_ahead_unlock(struct usp_ahead *ahead);
 void __wrap_usp_ahead_unlock(struct usp_ahead *ahead);
 
+#define FEED_YIELDS 100000 /* more would not find more */
+
 static int feed_unread(void)
 {
 	int unread = 0;
@@ -591,7 +593,8 @@ static bool feed_is_taken(struct usp_ahead *ahead)
 	bool is_taken;
 
 	usp_ahead_lock(ahead);
-	is_taken = ahead->must_wake && (!feed_unread() || !ahead->level.is_taking || usp_ahead_room(ahead) < 4 * KIB);
+	is_taken = ahead->must_wake &&
+		   (!feed_unread() || !ahead->level.is_taking || usp_ahead_room(ahead) < ahead->wake_len);
 	__real_usp_ahead_unlock(ahead);
 	return is_taken;
 }
@@ -606,7 +609,7 @@ void __wrap_usp_ahead_unlock(struct usp_ahead *ahead)
 	write_pattern(feed.fd, feed.off, len);
 	feed.off += len;
 	feed.left -= len;
-	while (feed.left && !feed_is_taken(ahead))
+	for (unsigned i = 0; i < FEED_YIELDS && feed.left && !feed_is_taken(ahead); i++)
 		sched_yield();
 	if (feed.left)
 		return;
