@@ -44,7 +44,7 @@ struct usp_stream_family {
 	const struct usp_file_ops *ops;
 	bool is_tcp;
 	bool always_copies; /* no zero-copy sends (see usp_zerocopy_forbid) */
-	int refusal; /* an error of connect(2) that means -ECONNREFUSED in this family; 0: none */
+	int refusal;	    /* an error of connect(2) that means -ECONNREFUSED in this family; 0: none */
 	/* Find the addresses to connect to, or with is_passive to listen at. Sets list, but for TCP if params->no_peer
 	 * is set. 0, or -errno with a sentence. */
 	int (*find)(struct usp_stream *stream, bool is_passive, const char **ret_why);
