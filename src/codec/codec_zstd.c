@@ -97,6 +97,7 @@ static const char *zstd_missing(void)
 #define FRAME_MAGIC "\x28\xb5\x2f\xfd"
 #define FRAME_MAGIC_LEN ((size_t)4)
 #define FRAME_BLOCK_MAX ((size_t)128 << 10)
+#define CONTENT_UNKNOWN UINT64_MAX
 
 enum zstd_way {
 	ZSTD_BETWEEN, /* a frame may begin */
@@ -108,6 +109,8 @@ struct zstd_decoder {
 	ZSTD_DCtx *context;
 	enum zstd_way way;
 	size_t window;	     /* of a frame that goes block by block */
+	uint64_t content;    /* bytes of the frame by its header, or CONTENT_UNKNOWN */
+	uint64_t given;	     /* bytes of the frame so far */
 	unsigned char *part; /* of what the library wants whole, from an earlier call; NULL until needed */
 	size_t part_len;
 	bool is_raw; /* the block may come in parts */
@@ -246,6 +249,19 @@ static void zstd_done(struct zstd_decoder *decoder, struct usp_codec_io *io, siz
 	}
 }
 
+/*
+ * The frame has ended: USP_CODEC_BETWEEN, or -EBADMSG if it is not as long as its header says. The library does not look
+ * where the last block is empty.
+ */
+static int zstd_end_frame(struct zstd_decoder *decoder, const char **ret_why)
+{
+	decoder->way = ZSTD_BETWEEN;
+	if (decoder->content == CONTENT_UNKNOWN || decoder->content == decoder->given)
+		return USP_CODEC_BETWEEN;
+	*ret_why = "the data is damaged: a frame has another length than its header says (zstd)";
+	return -EBADMSG;
+}
+
 /* Choose the way through the frame that begins: 0, also if its header has not all come, or -errno. */
 static int zstd_choose(struct zstd_decoder *decoder, struct usp_codec_io *io, const char **ret_why)
 {
@@ -254,6 +270,8 @@ static int zstd_choose(struct zstd_decoder *decoder, struct usp_codec_io *io, co
 	int ret;
 
 	decoder->way = ZSTD_STREAM;
+	decoder->content = CONTENT_UNKNOWN;
+	decoder->given = 0;
 	if (!zstd.has_blocks || !io->keeps_window || memcmp(at, FRAME_MAGIC, usp_min(len, FRAME_MAGIC_LEN)) != 0)
 		return 0;
 	decoder->way = ZSTD_BETWEEN;
@@ -265,6 +283,7 @@ static int zstd_choose(struct zstd_decoder *decoder, struct usp_codec_io *io, co
 	if (ret <= 0)
 		return ret;
 	decoder->way = ZSTD_STREAM;
+	decoder->content = size_len ? zstd_content(at, header_len, size_len) : CONTENT_UNKNOWN;
 	decoder->window = zstd_frame_window(at, header_len, size_len);
 	if (!decoder->window || zstd.is_error(zstd.begin(decoder->context)))
 		return 0;
@@ -286,8 +305,8 @@ static int zstd_stream(struct zstd_decoder *decoder, struct usp_codec_io *io, co
 	zstd_done(decoder, io, in.pos);
 	io->out += out.pos;
 	io->out_len -= out.pos;
-	decoder->way = left ? ZSTD_STREAM : ZSTD_BETWEEN;
-	return left ? 0 : USP_CODEC_BETWEEN;
+	decoder->given += out.pos;
+	return left ? 0 : zstd_end_frame(decoder, ret_why);
 }
 
 /* Decode the next part of a frame that goes block by block: as zstd_stream. */
@@ -307,16 +326,18 @@ static int zstd_block(struct zstd_decoder *decoder, struct usp_codec_io *io, con
 		return ret;
 	if (kind == KIND_BLOCK_HEADER)
 		decoder->is_raw = (at[0] >> 1 & 3) == 0;
+	if (kind == KIND_BLOCK_HEADER && zstd_number(at, len) >> 1 == 2) { /* the library takes it for an empty one */
+		*ret_why = "the data is damaged: a compressed block has no bytes (zstd)";
+		return -EBADMSG;
+	}
 	result = zstd.go_on(decoder->context, io->out, io->out_len, at, len);
 	if (zstd.is_error(result))
 		return zstd_failed(result, ret_why);
 	zstd_done(decoder, io, len);
 	io->out += result;
 	io->out_len -= result;
-	if (zstd.next(decoder->context))
-		return 0;
-	decoder->way = ZSTD_BETWEEN;
-	return USP_CODEC_BETWEEN;
+	decoder->given += result;
+	return zstd.next(decoder->context) ? 0 : zstd_end_frame(decoder, ret_why);
 }
 
 /* The window is at most 128 MiB, which is the default of the library and of zstd(1). */

@@ -262,6 +262,62 @@ static void damage_is_an_error_wherever_it_is(void **state)
 	free(packed);
 }
 
+/* Decode a frame whole and in pieces: each time it is damaged. */
+static void assert_damaged(const unsigned char *packed, size_t len)
+{
+	static const size_t steps[] = {1, 7, ROOM};
+
+	for (unsigned i = 0; i < ARRAY_LEN(steps); i++) {
+		struct keeper keeper = keeper_open();
+
+		assert_int_equal(keeper_run(&keeper, packed, len, steps[i]), -EBADMSG);
+		keeper_close(&keeper);
+	}
+}
+
+/* The last block is an empty one, where the library does not look. */
+static void a_frame_of_another_length_than_its_header_says_is_damaged(void **state)
+{
+	static const size_t lens[] = {0, 1, 200, 300, 70000, 200000};
+	unsigned char *plain = calloc(1, LEN), *packed = malloc(ROOM);
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(lens); i++) {
+		ZSTD_CCtx *context = ZSTD_createCCtx();
+		ZSTD_outBuffer out = {.dst = packed, .size = ROOM};
+		ZSTD_inBuffer in = {.src = plain, .size = lens[i]};
+		struct keeper keeper;
+		size_t size_at;
+
+		ZSTD_CCtx_setPledgedSrcSize(context, in.size);
+		while (ZSTD_compressStream2(context, &out, &in, ZSTD_e_flush) > 0)
+			;
+		while (ZSTD_compressStream2(context, &out, &in, ZSTD_e_end) > 0)
+			;
+		ZSTD_freeCCtx(context);
+		keeper = keeper_open();
+		assert_int_equal(keeper_run(&keeper, packed, out.pos, 1000), USP_CODEC_DONE);
+		assert_int_equal(keeper.got_len, in.size);
+		keeper_close(&keeper);
+		size_at = packed[4] & 0x20 ? 5 : 6;
+		for (unsigned bit = 0; bit < 8; bit++) {
+			packed[size_at] ^= (unsigned char)(1 << bit);
+			assert_damaged(packed, out.pos);
+			packed[size_at] ^= (unsigned char)(1 << bit);
+		}
+	}
+	free(plain);
+	free(packed);
+}
+
+static void a_compressed_block_without_bytes_is_damaged(void **state)
+{
+	static const unsigned char packed[] = {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 5, 0, 0};
+
+	(void)state;
+	assert_damaged(packed, sizeof(packed));
+}
+
 /* --- The stage ---------------------------------------------------------------------------------------------- */
 
 static struct usp_file *open_over(const void *bytes, size_t len, unsigned flags)
@@ -340,6 +396,8 @@ int main(void)
 		CASE(frames_of_all_kinds_follow_each_other),
 		CASE(a_frame_cut_anywhere_gives_what_came_whole_and_an_error),
 		CASE(damage_is_an_error_wherever_it_is),
+		CASE(a_frame_of_another_length_than_its_header_says_is_damaged),
+		CASE(a_compressed_block_without_bytes_is_damaged),
 		CASE(what_was_given_stays_as_it_is),
 		CASE(memory_does_not_grow_with_the_frame),
 	};
