@@ -35,6 +35,10 @@ struct mount_metrics;
 #define MOUNT_STATUS_MAX ((size_t)64 << 10) /* no attribute is longer: XATTR_SIZE_MAX */
 #define MOUNT_SHORTLY_S 1.0		    /* how long the kernel believes in the size of what may change */
 #define MOUNT_BUDGET ((size_t)64 << 20)
+#define MOUNT_NR_WAYS (USP_MOUNT_PLAIN + 1)
+
+/* The ways of enum usp_mount_way, as the status and the metrics call them. */
+extern const char *const mount_way_names[MOUNT_NR_WAYS];
 
 /* --- Requests that wait ----------------------------------------------------------------------------------- */
 

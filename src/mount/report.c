@@ -13,17 +13,16 @@
 #include "mount/inside.h"
 
 #define REPORT_NS_PER_MS 1000000
-#define REPORT_NR_WAYS (USP_MOUNT_UNCACHED + 1)
 
-static const char *const report_ways[REPORT_NR_WAYS] = {
+const char *const mount_way_names[MOUNT_NR_WAYS] = {
 	[USP_MOUNT_CLOSED] = "closed",	   [USP_MOUNT_OPENING] = "opening", [USP_MOUNT_FAILED] = "failed",
 	[USP_MOUNT_CACHED] = "cached",	   [USP_MOUNT_COPIED] = "copied",   [USP_MOUNT_PASSTHROUGH] = "passthrough",
-	[USP_MOUNT_UNCACHED] = "uncached",
+	[USP_MOUNT_UNCACHED] = "uncached", [USP_MOUNT_PLAIN] = "plain",
 };
 
 /* The sum over all sources. */
 struct report {
-	uint64_t nr_files[REPORT_NR_WAYS];
+	uint64_t nr_files[MOUNT_NR_WAYS];
 	uint64_t read, written;		/* bytes of requests */
 	uint64_t gathered, gather_left; /* of copies that are being made */
 	uint64_t nr_gathers;
@@ -103,8 +102,8 @@ static void numbers_files(struct usp_numbers *numbers, const struct report *repo
 	static const struct usp_family family = {"files", "gauge", "Files of the mount, by how they are read now."};
 
 	usp_numbers_begin(numbers, &family);
-	for (unsigned way = 0; way < REPORT_NR_WAYS; way++)
-		usp_numbers_add(numbers, report->nr_files[way], &(struct usp_label){"way", report_ways[way]}, 1);
+	for (unsigned way = 0; way < MOUNT_NR_WAYS; way++)
+		usp_numbers_add(numbers, report->nr_files[way], &(struct usp_label){"way", mount_way_names[way]}, 1);
 }
 
 /* Write the numbers without labels. */

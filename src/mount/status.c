@@ -98,13 +98,7 @@ static void text_add_name(struct status_text *out, const char *name, bool is_jso
 	}
 }
 
-static const char *const way_names[] = {
-	[USP_MOUNT_CLOSED] = "closed",	   [USP_MOUNT_OPENING] = "opening", [USP_MOUNT_FAILED] = "failed",
-	[USP_MOUNT_CACHED] = "cached",	   [USP_MOUNT_COPIED] = "copied",   [USP_MOUNT_PASSTHROUGH] = "passthrough",
-	[USP_MOUNT_UNCACHED] = "uncached", [USP_MOUNT_PLAIN] = "plain",
-};
-
-static const char *const way_sentences[] = {
+static const char *const way_sentences[MOUNT_NR_WAYS] = {
 	[USP_MOUNT_CLOSED] = "it is closed until somebody looks at it",
 	[USP_MOUNT_OPENING] = "it is being opened",
 	[USP_MOUNT_FAILED] = "it could not be opened",
@@ -147,9 +141,8 @@ static void text_add_object(struct status_text *out, const struct usp_mount_sour
 
 	text_add(out, "%s{\"name\":\"", is_first ? "" : ",");
 	text_add_name(out, source->name, true);
-	text_add(out,
-		 "\",\"way\":\"%s\",\"bytes\":%" PRId64 ",\"is_copy\":%s,\"error\":%d,\"why\":", way_names[source->way],
-		 source->bytes, source->is_copy ? "true" : "false", -source->error);
+	text_add(out, "\",\"way\":\"%s\",\"bytes\":%" PRId64 ",\"is_copy\":%s,\"error\":%d,\"why\":",
+		 mount_way_names[source->way], source->bytes, source->is_copy ? "true" : "false", -source->error);
 	if (why) {
 		text_add(out, "\"");
 		text_add_name(out, why, true);

@@ -19,6 +19,24 @@ needs_curl() {
 	command -v curl >/dev/null || skip "no curl"
 }
 
+@test "files are told by the way in which they are read, as --status tells it" {
+	needs_curl
+	data source 300000
+	for options in "--no-passthrough plain" "--no-passthrough,--rw uncached"; do
+		IFS=', ' read -ra words <<<"$options"
+		way=${words[-1]}
+		unset 'words[-1]'
+		show "${words[@]}" --metrics unix:numbers source mnt
+		exits 0
+		same source mnt/source
+		ask /metrics
+		[ "$(grep '^usplice_mount_files' answer | grep -v ' 0$')" = "usplice_mount_files{way=\"$way\"} 1" ]
+		[ "$("$USPLICE" mount --status --json mnt | jq -r '.sources[].way')" = "$way" ]
+		umount mnt
+		eventually test ! -e numbers
+	done
+}
+
 @test "requests, bytes, errors and times are told to Prometheus" {
 	needs_curl
 	data source 300000
@@ -48,7 +66,7 @@ needs_curl() {
 @test "page caches and passthrough are told" {
 	needs_curl
 	data source 300000
-	show --no-passthrough --budget 2M --metrics unix:numbers source file
+	show --no-passthrough --metrics unix:numbers cached:source,budget=2M file
 	exits 0
 	same source file
 	[ "$(metric usplice_mount_cache_budget_bytes)" -eq 2097152 ]
