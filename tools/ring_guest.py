@@ -21,8 +21,8 @@ export PATH=/bin CMOCKA_MESSAGE_OUTPUT=TAP RING_MODULE=/drivers/usplice.ko USPLI
 mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t devtmpfs devtmpfs /dev && mkdir -p /tmp /var/tmp &&
 	mount -t tmpfs tmpfs /tmp && ip link set lo up && echo "@release $(uname -r)" &&
 	for driver in %s; do [ ! -e /drivers/$driver.ko ] || insmod /drivers/$driver.ko; done && truncate -s 64M /disk &&
-	mke2fs -b 4096 -F /disk >/dev/null &&
-	{ mount -o loop -t ext4 /disk /var/tmp || mount -o loop -t ext2 /disk /var/tmp; } && insmod $RING_MODULE && dmesg -n 1 &&
+	mke2fs -b 4096 -F /disk >/dev/null && { grep -q ext4 /proc/filesystems && fs=ext4 || fs=ext2; } &&
+	mount -o loop -t $fs /disk /var/tmp && insmod $RING_MODULE && dmesg -n 1 &&
 	for name in %s; do
 		echo "@begin $name"
 		timeout -s KILL %d /programs/$name 2>&1 </dev/null
