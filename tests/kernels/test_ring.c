@@ -484,10 +484,15 @@ static bool send_until_killed(void *arg)
 	ring_open(&ring, 32, 0);
 	make_pipe(fds);
 	for (uint64_t nr = 0; nr < UINT32_MAX; nr++) {
-		unsigned slot = nr % 32;
+		struct usplice_news news = {.slot = nr % 32};
+		unsigned slot;
 
-		if (nr >= 32)
-			slot = ring_news(&ring).slot;
+		if (nr >= 32) {
+			do
+				news = ring_news(&ring);
+			while (news.flags == USPLICE_LATE); /* it is not ours yet */
+		}
+		slot = news.slot;
 		page_fill(ring_slot(&ring, slot), nr);
 		ring_lend(&ring, slot);
 		splice_all(ring.fd, fds[1], PAGE, 0);
