@@ -50,8 +50,10 @@ enum usp_sparse {
 /* These only tune: the bytes and the result are the same without them. */
 #define USP_PUMP_WIDEN_FIFOS 0x10u /* make the FIFOs of the route large */
 #define USP_PUMP_ADAPT_LANE 0x40u  /* for sockets: begin on the user lane, then change by the size of pieces */
-#define USP_PUMP_BATCH 0x80u	   /* from pipe to pipe: run as SCHED_BATCH while busy, and preempt no thread */
-#define USP_PUMP_NO_PROBE 0x400u   /* find out nothing for the account: what the kernel carries is unknown */
+#define USP_PUMP_BATCH \
+	0x80u /* run as SCHED_BATCH, and preempt no thread: from pipe to pipe while busy, and the threads of several sinks that \
+		 do not poll */
+#define USP_PUMP_NO_PROBE 0x400u /* find out nothing for the account: what the kernel carries is unknown */
 #define USP_PUMP_DROP_CACHE \
 	0x800u /* drop what was read and written of regular files and block devices from the page cache, and bring it \
 		  to the storage for that; not the source if it is a sequence */

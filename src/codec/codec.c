@@ -122,15 +122,17 @@ static int any_begin(struct any *any, const struct usp_codec *codec, const char 
 const struct usp_split *usp_codec_any_split(void *state, const unsigned char *in, size_t len)
 {
 	struct any *any = state, first = {.nr_head = usp_min(len, USP_CODEC_MAGIC_MAX)};
+	const struct usp_split *split;
 	const struct usp_codec *codec;
 	const char *why;
 	bool may;
 
 	memcpy(first.head, in, first.nr_head);
 	codec = any->codec || any->nr_head || any->skip ? any->codec : any_match(&first, &may);
-	if (!codec || !codec->decoder.split || !codec->decoder.split->scan)
+	split = codec ? codec->decoder.split : NULL;
+	if (!split || !split->scan || (!any->codec && any_begin(any, codec, &why) < 0))
 		return NULL;
-	return any->codec || any_begin(any, codec, &why) == 0 ? codec->decoder.split : NULL;
+	return !split->is_likely || split->is_likely(any->state, in, len) ? split : NULL;
 }
 
 static void any_resume(void *state, const struct usp_split_frame *frame)

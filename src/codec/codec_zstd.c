@@ -113,7 +113,8 @@ struct zstd_decoder {
 	uint64_t given;	     /* bytes of the frame so far */
 	unsigned char *part; /* of what the library wants whole, from an earlier call; NULL until needed */
 	size_t part_len;
-	bool is_raw; /* the block may come in parts */
+	bool is_raw;	/* the block may come in parts */
+	bool had_frame; /* given is that of the last frame, between two */
 };
 
 static void zstd_decoder_free(void *state)
@@ -256,6 +257,7 @@ static void zstd_done(struct zstd_decoder *decoder, struct usp_codec_io *io, siz
 static int zstd_end_frame(struct zstd_decoder *decoder, const char **ret_why)
 {
 	decoder->way = ZSTD_BETWEEN;
+	decoder->had_frame = true;
 	if (decoder->content == CONTENT_UNKNOWN || decoder->content == decoder->given)
 		return USP_CODEC_BETWEEN;
 	*ret_why = "the data is damaged: a frame has another length than its header says (zstd)";
@@ -466,8 +468,25 @@ static void zstd_worker_free(void *worker)
 	zstd.free_dctx(worker); /* takes NULL */
 }
 
-static const struct usp_split zstd_split = {
-	.scan = zstd_scan, .open = zstd_worker_open, .run = zstd_work, .free = zstd_worker_free};
+/* A frame that tells its size is looked at. Another one is as long as the last one, and the first one may be long. */
+static bool zstd_is_likely(const void *state, const unsigned char *frame, size_t len)
+{
+	const struct zstd_decoder *decoder = state;
+	size_t size_len;
+
+	if (len < FRAME_LEAST)
+		return false;
+	if (memcmp(frame, FRAME_MAGIC, FRAME_MAGIC_LEN) != 0)
+		return true;
+	zstd_header_len(frame[4], &size_len);
+	return size_len || (decoder->had_frame && decoder->given <= USP_SPLIT_ROOM_MAX);
+}
+
+static const struct usp_split zstd_split = {.is_likely = zstd_is_likely,
+					    .scan = zstd_scan,
+					    .open = zstd_worker_open,
+					    .run = zstd_work,
+					    .free = zstd_worker_free};
 
 /* --- The encoder -------------------------------------------------------------------------------------------- */
 

@@ -55,6 +55,12 @@ struct usp_piece {
 };
 
 struct usp_split {
+	/*
+	 * Tell whether the frame that begins with these bytes is likely to be cut off. What was held for a frame that turns out to
+	 * be too long was held in vain. The decoder of the stream knows the frames before. NULL: it is.
+	 */
+	bool (*is_likely)(const void *decoder, const unsigned char *frame, size_t len);
+
 	/* Look at the first len bytes of a unit, which are need or more but at the beginning. */
 	enum usp_scan_result (*scan)(struct usp_scan *scan, const unsigned char *unit, size_t len);
 

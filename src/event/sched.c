@@ -64,3 +64,9 @@ void usp_sched_end(struct usp_sched *sched)
 	if (sched->is_on)
 		sched_set(sched, false);
 }
+
+void usp_sched_yield_to_others(void)
+{
+	if (usp_sys_get_policy() == SCHED_OTHER)
+		usp_sys_set_policy(SCHED_BATCH);
+}

@@ -22,4 +22,10 @@ void usp_sched_begin(struct usp_sched *sched, uint64_t now_ns);
 void usp_sched_look(struct usp_sched *sched, uint64_t now_ns, bool has_bulk);
 void usp_sched_end(struct usp_sched *sched);
 
+/*
+ * Make the calling thread a batch thread for good, unless somebody chose a policy for it. For a thread of our own that
+ * only takes what another one has made: to interrupt that one would bring it nothing. Does not fail, and does not block.
+ */
+void usp_sched_yield_to_others(void);
+
 #endif

@@ -12,6 +12,7 @@
 
 #include "base/sys.h"
 #include "base/thread.h"
+#include "event/sched.h"
 #include "pump/inside.h"
 #include "splice/pipe.h"
 
@@ -83,11 +84,19 @@ static void thread_await_end(struct usp_sink *sink)
 	}
 }
 
+/* A file does not mind when its bytes come; but a message should not wait for a program that only computes. */
+static bool thread_yields(const struct usp_sink *sink)
+{
+	return sink->pump->params.flags & USP_PUMP_BATCH && !(sink->file->traits & USP_FILE_POLLABLE);
+}
+
 static void *thread_run(void *arg)
 {
 	struct usp_sink *sink = arg;
 	ssize_t ret;
 
+	if (thread_yields(sink))
+		usp_sched_yield_to_others();
 	do
 		ret = thread_step(sink);
 	while (ret > 0);

@@ -683,6 +683,51 @@ static void a_limit_is_said_by_its_flag_and_may_be_zero(void **state)
 	}
 }
 
+static atomic_uint nr_written, nr_batch;
+
+static ssize_t note_write_iter(struct usp_file *out, const struct usp_iter *from, int64_t *pos, unsigned flags)
+{
+	(void)out, (void)pos, (void)flags;
+	atomic_fetch_add(&nr_written, 1);
+	atomic_fetch_add(&nr_batch, sched_getscheduler(0) == SCHED_BATCH);
+	return (ssize_t)from->count;
+}
+
+static unsigned nr_batch_of(unsigned flags, const struct usp_file_ops *ops)
+{
+	const struct usp_pump_params params = {.size = sizeof(params), .flags = flags};
+	struct usp_file *source = open_spec("mem:bytes", USP_READ), *sinks[2];
+
+	nr_written = nr_batch = 0;
+	assert_int_equal(usp_pump_new(source, &params, &pump), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(sinks); i++) {
+		assert_int_equal(usp_file_new(ops, USP_WRITE, "note", NULL, &sinks[i]), 0);
+		assert_int_equal(usp_pump_add_sink(pump, sinks[i]), 0);
+	}
+	assert_int_equal(usp_pump_run(pump), 0);
+	assert_true(nr_written >= ARRAY_LEN(sinks));
+	assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+	usp_pump_free(pump);
+	for (unsigned i = 0; i < ARRAY_LEN(sinks); i++)
+		drop(&sinks[i]);
+	drop(&source);
+	assert_true(nr_batch == 0 || nr_batch == nr_written);
+	return nr_batch;
+}
+
+/* They do not interrupt the thread that makes their bytes, which stays as it is. */
+static void threads_of_files_among_several_sinks_are_batch_threads(void **state)
+{
+	static const struct usp_file_ops note_ops = {.size = sizeof(struct usp_file_ops),
+						     .name = "note",
+						     .write_iter = note_write_iter,
+						     .splice_write = usp_iter_splice_write};
+
+	(void)state;
+	assert_true(nr_batch_of(USP_PUMP_BATCH, &note_ops) > 0);
+	assert_int_equal(nr_batch_of(0, &note_ops), 0);
+}
+
 static void time_outs_of_several_sinks_need_turns(void **state)
 {
 	struct usp_file *source = open_spec("mem:hello", USP_READ), *sink = open_spec("null:", USP_WRITE);
@@ -809,6 +854,7 @@ int main(void)
 		CASE(parameters_that_are_zero_move_everything),
 		CASE(a_limit_is_said_by_its_flag_and_may_be_zero),
 		CASE(time_outs_of_several_sinks_need_turns),
+		CASE(threads_of_files_among_several_sinks_are_batch_threads),
 		CASE(a_hop_tells_what_it_lies_between),
 		CASE(an_error_has_a_side_a_file_an_operation_and_an_offset),
 	};

@@ -124,6 +124,28 @@ static void a_policy_that_somebody_chose_is_left_alone(void **state)
 	}
 }
 
+static void *yield_as(void *policy)
+{
+	assert_int_equal(sched_setscheduler(0, *(int *)policy, &(struct sched_param){.sched_priority = 0}), 0);
+	usp_sched_yield_to_others();
+	return (void *)(intptr_t)sched_getscheduler(0);
+}
+
+static void a_thread_that_only_takes_is_a_batch_thread_for_good(void **state)
+{
+	static int policies[][2] = {{SCHED_OTHER, SCHED_BATCH}, {SCHED_BATCH, SCHED_BATCH}, {SCHED_IDLE, SCHED_IDLE}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(policies); i++) {
+		pthread_t thread;
+		void *policy;
+
+		assert_int_equal(pthread_create(&thread, NULL, yield_as, &policies[i][0]), 0);
+		assert_int_equal(pthread_join(thread, &policy), 0);
+		assert_int_equal((intptr_t)policy, policies[i][1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +155,7 @@ int main(void)
 		CASE(what_counts_is_the_time_since_the_last_look),
 		CASE(the_end_leaves_an_ordinary_thread),
 		CASE(a_policy_that_somebody_chose_is_left_alone),
+		CASE(a_thread_that_only_takes_is_a_batch_thread_for_good),
 	};
 
 	return cmocka_run_group_tests_name("sched", tests, NULL, NULL);

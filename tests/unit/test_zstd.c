@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include "codec/codec.h"
+#include "codec/split.h"
 #include "mm/folio.h"
 
 #include <stdlib.h>
@@ -392,6 +393,53 @@ static void memory_does_not_grow_with_the_frame(void **state)
 	free(got);
 }
 
+/* --- Threads ------------------------------------------------------------------------------------------------ */
+
+/* Decode one frame as a stream, up to where the next one may begin. */
+static void decode_frame(void *decoder, const unsigned char *packed, size_t len)
+{
+	struct usp_codec_io io = {.in = packed, .in_len = len, .stops_behind = true};
+	unsigned char *out = malloc(LEN);
+	const char *why = NULL;
+	int ret;
+
+	do {
+		io.out = out;
+		io.out_len = LEN;
+		ret = usp_codec_any_decoder.run(decoder, &io, &why);
+	} while (ret == 0);
+	assert_int_equal(ret, USP_CODEC_BETWEEN);
+	free(out);
+}
+
+static void a_frame_of_unknown_length_is_taken_for_as_long_as_the_last_one(void **state)
+{
+	unsigned char *plain = malloc(LONG_LEN), *sized = malloc(ROOM), *unsized = malloc(ROOM);
+	unsigned char *longer = malloc(2 * LONG_LEN + 1000);
+	void *first = usp_codec_any_decoder.open(0), *second = usp_codec_any_decoder.open(0);
+	size_t sized_len, unsized_len, longer_len;
+
+	(void)state;
+	fill(plain, LONG_LEN, 50000, 11);
+	sized_len = pack(plain, LEN, 17, 0, sized);
+	unsized_len = pack(plain, LEN, 17, LEN - 1, unsized);
+	longer_len = pack(plain, LONG_LEN, 17, LONG_LEN - 1, longer);
+	assert_ptr_equal(usp_codec_any_split(first, sized, 4), NULL);
+	assert_ptr_not_equal(usp_codec_any_split(first, sized, sized_len), NULL);
+	assert_ptr_equal(usp_codec_any_split(second, unsized, unsized_len), NULL);
+	decode_frame(second, unsized, unsized_len);
+	assert_ptr_not_equal(usp_codec_any_split(second, unsized, unsized_len), NULL);
+	decode_frame(second, longer, longer_len);
+	assert_ptr_equal(usp_codec_any_split(second, unsized, unsized_len), NULL);
+	assert_ptr_not_equal(usp_codec_any_split(second, sized, sized_len), NULL);
+	usp_codec_any_decoder.free(first);
+	usp_codec_any_decoder.free(second);
+	free(plain);
+	free(sized);
+	free(unsized);
+	free(longer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -403,6 +451,7 @@ int main(void)
 		CASE(a_compressed_block_without_bytes_is_damaged),
 		CASE(what_was_given_stays_as_it_is),
 		CASE(memory_does_not_grow_with_the_frame),
+		CASE(a_frame_of_unknown_length_is_taken_for_as_long_as_the_last_one),
 	};
 
 	return cmocka_run_group_tests_name("zstd", tests, NULL, NULL);
