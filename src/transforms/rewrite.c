@@ -30,7 +30,8 @@
 #include "transforms/rewrite_work.h"
 #include "transforms/transforms.h"
 
-#define REWRITE_MADE_SLOTS 8			   /* folios that wait for the caller */
+#define REWRITE_MADE_SLOTS 8		     /* folios that wait for the caller */
+#define REWRITE_MADE_BYTES ((size_t)1 << 20) /* of each, so that two pieces have room, of which a thread makes one */
 #define REWRITE_THREAD_BYTES ((uint64_t)256 << 10) /* less is done before a thread has started */
 #define REWRITE_RETRY_NS 1000000		   /* where there is nothing to wait for */
 
@@ -141,7 +142,7 @@ static int rewrite_start_thread(struct rewrite *rewrite)
 static void rewrite_try_thread(struct rewrite *rewrite)
 {
 	const struct usp_pipe_params params = {
-		.size = sizeof(params), .nr_slots = REWRITE_MADE_SLOTS, .slot_bytes = USP_REWRITE_FOLIO};
+		.size = sizeof(params), .nr_slots = REWRITE_MADE_SLOTS, .slot_bytes = REWRITE_MADE_BYTES};
 
 	rewrite->may_thread = false;
 	if (usp_pipe_new(&params, &rewrite->made) < 0) {
