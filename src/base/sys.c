@@ -9,7 +9,6 @@
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -17,12 +16,10 @@
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/sys_door.h"
 
-#define SYS_NS_PER_MS 1000000
 #define SYS_RESIDENT_PAGES 4096 /* that one call of mincore(2) looks at */
 
 #ifndef STATX_ATTR_DAX /* newer than the oldest supported headers */
@@ -570,55 +567,4 @@ int usp_sys_fchown(int fd, uid_t user, gid_t group)
 int usp_sys_flock(int fd)
 {
 	return (int)sys_result(flock(fd, LOCK_EX | LOCK_NB));
-}
-
-/* --- Waiting --------------------------------------------------------------------------------------- */
-
-/* poll(2): where a system has no memory, EAGAIN may come as EINTR does, and a caller looks again. Linux fails with ENOMEM. */
-int usp_sys_poll(struct pollfd *fds, unsigned nr_fds, int64_t timeout_ns)
-{
-	const struct timespec timeout = {
-		.tv_sec = (time_t)(timeout_ns / SYS_NS_PER_S),
-		.tv_nsec = (long)(timeout_ns % SYS_NS_PER_S),
-	};
-	int ret = (int)sys_result(ppoll(fds, nr_fds, timeout_ns < 0 ? NULL : &timeout, NULL));
-
-	return ret == -EAGAIN ? -EINTR : ret;
-}
-
-int usp_sys_eventfd(void)
-{
-	return (int)sys_result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-}
-
-/* Both calls fail with EAGAIN if there is nothing to change. errno is restored for signal handlers. */
-void usp_sys_eventfd_set(int fd, bool is_set)
-{
-	uint64_t count = 1;
-	int saved_errno = errno;
-	ssize_t result;
-
-	do {
-		result = is_set ? write(fd, &count, sizeof(count)) : read(fd, &count, sizeof(count));
-	} while (result < 0 && errno == EINTR);
-	errno = saved_errno;
-}
-
-int usp_sys_epoll(void)
-{
-	return (int)sys_result(epoll_create1(EPOLL_CLOEXEC));
-}
-
-int usp_sys_epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event)
-{
-	return (int)sys_result(epoll_ctl(epoll_fd, op, fd, event));
-}
-
-/* In milliseconds, rounded up: epoll_pwait2(2) is newer than the oldest supported kernel. */
-int usp_sys_epoll_wait(int epoll_fd, struct epoll_event *ret_events, unsigned nr_events, int64_t timeout_ns)
-{
-	int64_t timeout_ms = timeout_ns < 0 ? -1 : timeout_ns / SYS_NS_PER_MS + (timeout_ns % SYS_NS_PER_MS != 0);
-
-	return (int)sys_result(
-		epoll_wait(epoll_fd, ret_events, (int)nr_events, timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms));
 }
