@@ -63,9 +63,15 @@ needs_curl() {
 	eventually test ! -e numbers
 }
 
+# is_settled FILE: its next change will have another time. Before that a page cache keeps nothing of it.
+is_settled() {
+	[ "$(($(date +%s%N) - $(stat -c %.9Z "$1" | tr -d .)))" -gt 100000000 ]
+}
+
 @test "page caches and passthrough are told" {
 	needs_curl
 	data source 300000
+	eventually is_settled source
 	show --no-passthrough --metrics unix:numbers cached:source,budget=2M file
 	exits 0
 	same source file
