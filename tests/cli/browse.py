@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""browse.py CHECK URL [FILE] - open the page of a relay in a real browser, and look whether what CHECK says is so."""
+"""browse.py CHECK URL [FILE] - open the page of a relay or a mount in a real browser, and look whether what CHECK says is so."""
 from pathlib import Path
 
 from browser import run
@@ -23,6 +23,17 @@ def shows_the_flow(browser, url):
     assert browser.text("#targets th") == "unix:echo"
     assert "in use" in browser.text("#targets td")
     assert "Accepted1" in browser.text("#totals")
+    assert not browser.complaints, browser.complaints
+
+
+def shows_the_files(browser, url):
+    """Files and numbers are there, from a mount of one file of 1000 bytes that was read."""
+    open_live(browser, url)
+    assert browser.text(".tile:first-child b") == "1"
+    assert browser.text("#files th") == "source"
+    assert browser.text("#files [data-label=Size]") == "1.00 kB"
+    browser.until("requests", lambda: browser.value("document.querySelectorAll('#requests tr').length") > 0)
+    assert "Found in page caches" in browser.text("#totals")
     assert not browser.complaints, browser.complaints
 
 
@@ -51,7 +62,7 @@ def fits_every_window(browser, url):
 
 
 def notices_the_end(browser, url, file):
-    """When FILE goes the relay is gone, too: the page says so. When FILE is there again it answers, and that is said."""
+    """Remove FILE: the program ends now, and the page says so. Make FILE.lost: the program comes again, and that is said."""
     open_live(browser, url)
     Path(file).unlink()
     browser.until("no answer", lambda: browser.text("#state") == "no answer")
@@ -63,4 +74,4 @@ def notices_the_end(browser, url, file):
     assert browser.value("document.querySelector('main').className") == ""
 
 
-run(starts, shows_the_flow, obeys_the_keyboard, fits_every_window, notices_the_end)
+run(starts, shows_the_flow, shows_the_files, obeys_the_keyboard, fits_every_window, notices_the_end)

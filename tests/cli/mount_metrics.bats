@@ -3,6 +3,7 @@
 # usplice mount --metrics: what a mount tells of itself, to Prometheus and to people.
 
 load mount
+load pages
 
 # ask PATH [ARGUMENT]...: what the mount answers, into ./answer.
 ask() {
@@ -180,6 +181,38 @@ is_settled() {
 	curl -sS -H 'Host: elsewhere.example' "http://$at/metrics" | grep -q '^Misdirected'
 	kill -TERM "$job"
 	finish 0
+}
+
+# A mount of a file that was read once, with its page at $port.
+show_page() {
+	port=$(free_port)
+	data source 1000
+	show --no-passthrough --metrics "127.0.0.1:$port" source mnt
+	exits 0
+	same source mnt/source
+}
+
+@test "the page shows the files, in a browser" {
+	show_page
+	browse shows_the_files
+	umount mnt
+}
+
+@test "the page fits every window, and its text can be read on light and on dark" {
+	show_page
+	browse fits_every_window
+	umount mnt
+}
+
+@test "the page says when the mount does not answer any more, and when it does again" {
+	show_page
+	watch_the_end
+	umount mnt
+	eventually test -e here.lost
+	show --metrics "127.0.0.1:$port" source mnt
+	exits 0
+	finish 0
+	umount mnt
 }
 
 @test "who asks for metrics and takes nothing holds no reader back" {

@@ -3,6 +3,7 @@
 # What a relay tells of itself, to Prometheus and, in a real browser, to people.
 
 load support
+load pages
 
 # A target that sends back what it gets, a relay in front of it, and one connection that has carried some bytes.
 begin() {
@@ -31,14 +32,6 @@ run_relay() {
 get() {
 	python3 -c 'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=60).read().decode(), end="")' \
 		"http://127.0.0.1:$port$1" >answer 2>/dev/null
-}
-
-# browse CHECK ARGUMENTS
-browse() {
-	local code=0
-	python3 -B "$USPLICE_SOURCE_DIR/tests/cli/browse.py" "$1" "http://127.0.0.1:$port/" "${@:2}" 8>&- || code=$?
-	[ "$code" -ne 77 ] || skip "needs Chromium"
-	return "$code"
 }
 
 @test "what flows is told to Prometheus" {
@@ -87,11 +80,7 @@ browse() {
 
 @test "the page says when the relay does not answer any more, and when it does again" {
 	begin
-	browse starts
-	touch here
-	python3 -B "$USPLICE_SOURCE_DIR/tests/cli/browse.py" notices_the_end "http://127.0.0.1:$port/" here 2>job.err 8>&- &
-	job=$!
-	eventually test ! -e here
+	watch_the_end
 	kill -9 "$relay"
 	eventually test -e here.lost
 	run_relay
