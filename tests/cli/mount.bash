@@ -4,12 +4,7 @@
 load support
 
 setup() {
-	: "${USPLICE:?names the command to test}"
-	command_dir=$(mktemp -d)
-	faulty=
-	chmod 755 "$command_dir"
-	cd "$command_dir" || return
-	umask 022
+	enter_directory
 	can_mount
 	mkdir mnt
 	touch file

@@ -28,11 +28,7 @@ start_name_server() {
 
 # Each test has a folder of its own, with the name server.
 setup() {
-	: "${USPLICE:?names the command to test}"
-	command_dir=$(mktemp -d)
-	chmod 755 "$command_dir"
-	cd "$command_dir" || return
-	umask 022
+	enter_directory
 	start_name_server
 }
 

@@ -6,11 +6,7 @@
 load relay
 
 setup() {
-	: "${USPLICE:?names the command to test}"
-	command_dir=$(mktemp -d)
-	chmod 755 "$command_dir"
-	cd "$command_dir" || return
-	umask 022
+	enter_directory
 	serve target echo 127.0.0.1:0
 	echo "${at[target]}" >targets
 }

@@ -4,6 +4,11 @@
 bats_require_minimum_version 1.5.0
 
 setup() {
+	enter_directory
+}
+
+# enter_directory: a directory of the test's own, in which it runs. For the setup of those that do more.
+enter_directory() {
 	: "${USPLICE:?names the command to test}"
 	command_dir=$(mktemp -d)
 	faulty= # the process of a faulty disk
