@@ -137,6 +137,13 @@ static void subject_put_buffer(struct subject *subject, const char *spec)
 	subject->file = stage;
 }
 
+/* A buffer that gets kernel pipes. */
+static void subject_put_kernel_buffer(struct subject *subject)
+{
+	usp_file_side(subject->file, USP_READ)->lane = &usp_kernel_lane;
+	subject_put_buffer(subject, BUFFER_LARGE);
+}
+
 void file_buffer_source(struct subject *subject, size_t len)
 {
 	regular_source(subject, len);
@@ -159,8 +166,7 @@ void fifo_buffer_source(struct subject *subject, size_t len)
 void fifo_kernel_buffer_source(struct subject *subject, size_t len)
 {
 	fifo_source(subject, len);
-	usp_file_side(subject->file, USP_READ)->lane = &usp_kernel_lane;
-	subject_put_buffer(subject, BUFFER_LARGE);
+	subject_put_kernel_buffer(subject);
 }
 
 void tcp_buffer_source(struct subject *subject, size_t len)
@@ -172,8 +178,7 @@ void tcp_buffer_source(struct subject *subject, size_t len)
 void tcp_kernel_buffer_source(struct subject *subject, size_t len)
 {
 	tcp_source(subject, len);
-	usp_file_side(subject->file, USP_READ)->lane = &usp_kernel_lane;
-	subject_put_buffer(subject, BUFFER_LARGE);
+	subject_put_kernel_buffer(subject);
 }
 
 void pipe_buffer_source(struct subject *subject, size_t len)
