@@ -7,10 +7,9 @@
 #include <netinet/in.h>
 #include <sys/un.h>
 
-#include "base/listen.h"
 #include "base/own.h"
 #include "base/sys.h"
-#include "endpoints/stream.h"
+#include "endpoints/stream_address.h"
 #include "relay/sockaddr.h"
 
 #define DOOR_NAME_NS 1000000000 /* for the lock of a name, at the end */
@@ -48,39 +47,18 @@ static void door_fill(struct usp_door *door)
 				  usp_sys_getsockopt_int(door->fd, IPPROTO_IPV6, IPV6_V6ONLY) == 0;
 }
 
-static int door_listen_at(const struct addrinfo *list, const struct usp_name_rights *rights, int backlog,
-			  struct usp_door *ret_doors)
-{
-	int fds[USP_DOORS_MAX], nr;
-
-	for (unsigned i = 0; i < USP_DOORS_MAX; i++)
-		ret_doors[i] = (struct usp_door){.fd = -1, .process = usp_own_nr()};
-	if (list->ai_family == AF_UNIX) {
-		nr = ret_doors->fd =
-			usp_unix_listen((const struct sockaddr_un *)list->ai_addr, rights, backlog, &ret_doors->name);
-		return nr < 0 ? nr : 1;
-	}
-	nr = usp_stream_listen(list, backlog, fds, USP_DOORS_MAX);
-	for (int i = 0; i < nr; i++)
-		ret_doors[i].fd = fds[i];
-	return nr;
-}
-
 int usp_door_listen(const char *text, const struct usp_name_rights *rights, int backlog,
 		    struct usp_door ret_doors[USP_DOORS_MAX], const char **ret_why)
 {
-	struct addrinfo *list;
-	int ret = usp_sockaddr_resolve(text, true, &list, ret_why);
+	struct usp_name name = {.is_bound = false};
+	int fds[USP_DOORS_MAX];
+	int nr = usp_stream_listen_at(text, rights, backlog, fds, &name, ret_why);
 
-	if (ret < 0)
-		return ret;
-	ret = door_listen_at(list, rights, backlog, ret_doors);
-	usp_sockaddr_free(list);
-	for (int i = 0; i < ret; i++)
+	for (int i = 0; i < nr; i++) {
+		ret_doors[i] = (struct usp_door){.fd = fds[i], .process = usp_own_nr(), .name = name};
 		door_fill(&ret_doors[i]);
-	if (ret < 0)
-		*ret_why = ret == -ENOENT ? "there is no such directory" : usp_stream_why(ret);
-	return ret;
+	}
+	return nr;
 }
 
 int usp_door_adopt(int fd, struct usp_door *ret_door)

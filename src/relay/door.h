@@ -7,8 +7,9 @@
 #include <sys/socket.h>
 
 #include "base/name.h"
+#include "endpoints/stream.h"
 
-#define USP_DOORS_MAX 8
+#define USP_DOORS_MAX USP_STREAM_DOORS_MAX
 
 /* A listening, nonblocking socket. */
 struct usp_door {

@@ -16,6 +16,7 @@
 #include "base/sized.h"
 #include "base/sys.h"
 #include "base/thread.h"
+#include "endpoints/stream_address.h"
 #include "lanes/kpipe.h"
 #include "relay/accept.h"
 #include "relay/account.h"
@@ -177,7 +178,7 @@ void usp_relay_free(struct usp_relay *relay)
 	usp_resolver_fini(&relay->resolver);
 	usp_rules_put(relay->rules);
 	usp_limits_free(relay->limits);
-	usp_sockaddr_free(relay->source);
+	usp_stream_resolve_free(relay->source);
 	usp_free(relay->proxy_from);
 	pthread_mutex_destroy(&relay->lock);
 	usp_free(relay);

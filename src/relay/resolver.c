@@ -23,8 +23,8 @@
 #include "base/sys.h"
 #include "base/thread.h"
 #include "base/wait.h"
+#include "endpoints/stream_address.h"
 #include "relay/fit.h"
-#include "relay/sockaddr.h"
 #include "relay/state.h"
 #include "relay/worker.h"
 
@@ -49,7 +49,7 @@ static void name_free(struct usp_resolver_name *name)
 		return;
 	if (name->lookup)
 		usp_lookup_drop(name->lookup);
-	usp_sockaddr_free(name->source.addresses);
+	usp_stream_resolve_free(name->source.addresses);
 	usp_free(name->source.name);
 	usp_free(name);
 }
@@ -73,7 +73,7 @@ static int name_new(const char *text, struct usp_resolver_name **ret_name, const
 	name->source.name = usp_alloc_string(text);
 	if (!name->source.name)
 		return -ENOMEM;
-	ret = usp_sockaddr_begin(text, &name->source.addresses, NULL, ret_why);
+	ret = usp_stream_resolve_begin(text, &name->source.addresses, NULL, ret_why);
 	name->source.is_pending = !name->source.addresses;
 	name->due_ns = name->source.addresses ? USP_NEVER : 0;
 	return ret;
@@ -273,7 +273,7 @@ static int names_resolve(const struct usp_resolver *resolver, struct usp_resolve
 			continue;
 		*ret_failed = i;
 		name->begun_ns = usp_sys_now_ns();
-		ret = usp_sockaddr_resolve(name->source.name, false, &name->source.addresses, ret_why);
+		ret = usp_stream_resolve(name->source.name, false, &name->source.addresses, ret_why);
 		name->source.is_pending = false;
 		name->due_ns = resolver_next(resolver, name, usp_sys_now_ns());
 	}
@@ -341,7 +341,7 @@ static bool name_learn(struct usp_resolver_name *name, struct addrinfo *list)
 	bool is_same = name->source.addresses && list_is_within(list, name->source.addresses) &&
 		       list_is_within(name->source.addresses, list);
 
-	usp_sockaddr_free(is_same ? list : name->source.addresses);
+	usp_stream_resolve_free(is_same ? list : name->source.addresses);
 	if (!is_same)
 		name->source.addresses = list;
 	return !is_same;
@@ -379,7 +379,7 @@ static bool resolver_look(const struct usp_resolver *resolver, struct usp_resolv
 		if (ret == 0)
 			ret = usp_fit_target(resolver->relay, list, &why);
 		if (ret < 0)
-			usp_sockaddr_free(list);
+			usp_stream_resolve_free(list);
 	} else {
 		usp_lookup_drop(lookup);
 		why = "the name service did not answer in time";
@@ -398,8 +398,8 @@ static bool resolver_ask(const struct usp_resolver *resolver, struct usp_resolve
 	if (name->lookup || name->due_ns > now_ns)
 		return false;
 	name->begun_ns = now_ns;
-	name->late_ns = now_ns + USP_SOCKADDR_LOOKUP_NS;
-	ret = usp_sockaddr_begin(name->source.name, &list, &name->lookup, &why);
+	name->late_ns = now_ns + USP_STREAM_LOOKUP_NS;
+	ret = usp_stream_resolve_begin(name->source.name, &list, &name->lookup, &why);
 	if (ret == 0)
 		return false;
 	was_pending = name->source.is_pending;

@@ -1,130 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* sockaddr - "HOST:PORT" or "unix:PATH" as addresses of sockets, and back to text. */
+/* sockaddr - addresses of clients, and those that connections are bound to. */
 #include "relay/sockaddr.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/addr.h"
-#include "base/alloc.h"
-#include "base/compiler.h"
 #include "base/sys.h"
-#include "endpoints/stream.h"
+#include "endpoints/stream_address.h"
 
 #define SOCKADDR_HASH_BASIS 2166136261u /* FNV-1a */
 #define SOCKADDR_HASH_PRIME 16777619u
 #define SOCKADDR_MAPPED_LEN 12 /* before an IPv4 address in the form of IPv6 */
-
-static const char unix_scheme[] = "unix:", tcp_scheme[] = "tcp:";
-
-static bool sockaddr_has_scheme(const char *text, const char *scheme)
-{
-	return strncmp(text, scheme, strlen(scheme)) == 0;
-}
-
-/* --- From text --------------------------------------------------------------------------------------- */
-
-/* A list with one address, in one piece of memory. usp_sockaddr_free recognises it by its family. */
-struct sockaddr_path {
-	struct addrinfo info;
-	struct sockaddr_un address;
-};
-
-static int sockaddr_of_path(const char *path, struct addrinfo **ret_list, const char **ret_why)
-{
-	struct sockaddr_path *made = usp_alloc(sizeof(*made));
-	int ret = made ? usp_addr_of_path(path, &made->address) : -ENOMEM;
-
-	if (ret < 0) {
-		*ret_why = ret == -EINVAL ? "the path of the socket is missing" : usp_stream_why(ret);
-		usp_free(made);
-		return ret;
-	}
-	made->info = (struct addrinfo){
-		.ai_family = AF_UNIX,
-		.ai_socktype = SOCK_STREAM,
-		.ai_addr = (struct sockaddr *)&made->address,
-		.ai_addrlen = sizeof(made->address),
-	};
-	*ret_list = &made->info;
-	return 0;
-}
-
-static int sockaddr_of_name(const char *text, bool is_passive, struct addrinfo **ret_list, const char **ret_why)
-{
-	return usp_addr_resolve(text, SOCK_STREAM, is_passive, usp_sys_now_ns() + USP_SOCKADDR_LOOKUP_NS, ret_list,
-				ret_why);
-}
-
-/*
- * Tell whether a text has a scheme that a relay does not take. A word and a colon before an address
- * cannot be a host, unless an IPv6 address without brackets begins so. The schemes of other
- * endpoints before a port count, too. "tcp:" in front allows every host.
- */
-static bool sockaddr_has_other_scheme(const char *text)
-{
-	static const char *const others[] = {"udp", "udp-listen", "tcp-listen", "unix-listen", "fd", "exec"};
-	size_t len = strcspn(text, ":[");
-
-	if (!len || text[len] != ':')
-		return false;
-	for (unsigned i = 0; i < usp_array_len(others); i++) {
-		if (strlen(others[i]) == len && memcmp(text, others[i], len) == 0)
-			return true;
-	}
-	return strchr(text + len + 1, ':') && strspn(text, "0123456789abcdefABCDEF") < len;
-}
-
-/* Take the scheme off the front of an address: 0, or -EINVAL. */
-static int sockaddr_take_scheme(const char **text, const char **ret_why)
-{
-	const char *why = NULL;
-
-	if (strstr(*text, "://"))
-		why = "a URL is no address here: HOST:PORT or unix:PATH";
-	else if (sockaddr_has_scheme(*text, tcp_scheme))
-		*text += strlen(tcp_scheme);
-	else if (sockaddr_has_other_scheme(*text))
-		why = "a relay is for streams: only tcp: and unix: may stand before an address";
-	if (!why)
-		return 0;
-	*ret_why = why;
-	return -EINVAL;
-}
-
-int usp_sockaddr_resolve(const char *text, bool is_passive, struct addrinfo **ret_list, const char **ret_why)
-{
-	int ret;
-
-	if (sockaddr_has_scheme(text, unix_scheme))
-		return sockaddr_of_path(text + strlen(unix_scheme), ret_list, ret_why);
-	ret = sockaddr_take_scheme(&text, ret_why);
-	return ret < 0 ? ret : sockaddr_of_name(text, is_passive, ret_list, ret_why);
-}
-
-int usp_sockaddr_begin(const char *text, struct addrinfo **ret_list, struct usp_lookup **ret_lookup,
-		       const char **ret_why)
-{
-	int ret;
-
-	if (ret_lookup)
-		*ret_lookup = NULL;
-	if (sockaddr_has_scheme(text, unix_scheme))
-		return sockaddr_of_path(text + strlen(unix_scheme), ret_list, ret_why);
-	ret = sockaddr_take_scheme(&text, ret_why);
-	return ret < 0 ? ret : usp_addr_begin(text, SOCK_STREAM, ret_list, ret_lookup, ret_why);
-}
-
-void usp_sockaddr_free(struct addrinfo *list)
-{
-	if (list && list->ai_family == AF_UNIX)
-		usp_free(usp_container_of(list, struct sockaddr_path, info));
-	else if (list)
-		freeaddrinfo(list);
-}
 
 int usp_sockaddr_resolve_source(const char *text, struct addrinfo **ret_list)
 {
@@ -136,7 +24,7 @@ int usp_sockaddr_resolve_source(const char *text, struct addrinfo **ret_list)
 
 	if (!*text || colon == text || (size_t)snprintf(padded, sizeof(padded), format, text) >= sizeof(padded))
 		return -EINVAL;
-	return sockaddr_of_name(padded, true, ret_list, &why);
+	return usp_addr_resolve(padded, SOCK_STREAM, true, usp_sys_now_ns() + USP_STREAM_LOOKUP_NS, ret_list, &why);
 }
 
 int usp_sockaddr_bind(int fd, const struct addrinfo *source)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* sockaddr - "HOST:PORT" or "unix:PATH" as addresses of sockets, and back to text. */
+/* sockaddr - addresses of clients, and those that connections are bound to. */
 #ifndef USP_RELAY_SOCKADDR_H
 #define USP_RELAY_SOCKADDR_H
 
@@ -7,9 +7,6 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-/* A resolver that waits 5 seconds for each of two servers has the answer of a third by then. */
-#define USP_SOCKADDR_LOOKUP_NS UINT64_C(15000000000)
 
 /*
  * The address of a client, as small as a connection can keep it. For a UNIX socket this is the
@@ -21,22 +18,7 @@ union usp_peer {
 	struct sockaddr_in6 in6;
 };
 
-/*
- * Look up the addresses of a text; free them with usp_sockaddr_free. Blocks for up to 15 s while a
- * name is looked up. -EINVAL, and the errors of usp_lookup.
- */
-int usp_sockaddr_resolve(const char *text, bool is_passive, struct addrinfo **ret_list, const char **ret_why);
-
-/*
- * Look up where to connect to, without blocking: a list, or the look-up of a name; with a NULL
- * ret_lookup a name gives neither.
- */
-struct usp_lookup;
-int usp_sockaddr_begin(const char *text, struct addrinfo **ret_list, struct usp_lookup **ret_lookup,
-		       const char **ret_why);
-void usp_sockaddr_free(struct addrinfo *list); /* NULL is allowed */
-
-/* Read "HOST" or "HOST:PORT", to bind a connection to; the port is 0 if it is left out. */
+/* Read "HOST" or "HOST:PORT", to bind a connection to; the port is 0 if it is left out. Free the list with usp_stream_resolve_free. */
 int usp_sockaddr_resolve_source(const char *text, struct addrinfo **ret_list);
 
 /*

@@ -19,7 +19,7 @@ ipv6() {
 }
 
 @test "a text that is no address of a stream is refused as LISTEN, as TARGET and for --metrics, and the reason is true" {
-	local only="a relay is for streams: only tcp: and unix: may stand before an address"
+	local only="this is for streams: only tcp: and unix: may stand before an address"
 	local url="a URL is no address here: HOST:PORT or unix:PATH"
 	while read -r text why; do
 		refused "cannot listen at '$text': $why" "$text" 127.0.0.1:1

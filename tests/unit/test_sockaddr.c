@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_place - the addresses of a relay: from text, to text, to numbers; and listening there. */
 #include "base/addr.h"
+#include "endpoints/stream_address.h"
 #include "net.h"
 #include "relay/door.h"
 #include "relay/sockaddr.h"
@@ -49,12 +50,12 @@ static void a_text_and_its_address_mean_the_same(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-		assert_int_equal(usp_sockaddr_resolve(good[i].text, false, &list, &why), 0);
+		assert_int_equal(usp_stream_resolve(good[i].text, false, &list, &why), 0);
 		assert_prints(list->ai_addr, list->ai_addrlen, good[i].printed);
 		assert_int_equal(list->ai_socktype, SOCK_STREAM);
-		usp_sockaddr_free(list);
+		usp_stream_resolve_free(list);
 	}
-	usp_sockaddr_free(NULL);
+	usp_stream_resolve_free(NULL);
 }
 
 #define PATH_52 "/2345678901234567890123456789012345678901234567890123"
@@ -82,7 +83,7 @@ static void a_text_that_is_no_address_is_refused_with_a_reason(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct addrinfo *list = NULL;
 		const char *why = NULL;
-		int ret = usp_sockaddr_resolve(bad[i].text, false, &list, &why);
+		int ret = usp_stream_resolve(bad[i].text, false, &list, &why);
 
 		if (ret != bad[i].error)
 			fail_msg("'%s' gives %d", bad[i].text, ret);
@@ -135,9 +136,9 @@ static uint32_t hash_of(const char *text)
 	const char *why;
 	uint32_t hash;
 
-	assert_int_equal(usp_sockaddr_resolve(text, false, &list, &why), 0);
+	assert_int_equal(usp_stream_resolve(text, false, &list, &why), 0);
 	hash = usp_sockaddr_hash(list->ai_addr);
-	usp_sockaddr_free(list);
+	usp_stream_resolve_free(list);
 	return hash;
 }
 
@@ -189,7 +190,7 @@ static void a_source_needs_no_port(void **state)
 		if (ret < 0)
 			continue;
 		assert_prints(list->ai_addr, list->ai_addrlen, sources[i].printed);
-		usp_sockaddr_free(list);
+		usp_stream_resolve_free(list);
 	}
 }
 

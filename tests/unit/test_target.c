@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_target - which target a connection gets: the ways to balance, who is left out, and where trying ends. */
-#include "relay/sockaddr.h"
+#include "endpoints/stream_address.h"
 #include "relay/target.h"
 #include "support.h"
 
@@ -33,7 +33,7 @@ static struct addrinfo *resolve(const char *const *texts, unsigned nr)
 	for (unsigned i = nr; i-- > 0;) {
 		struct addrinfo *info;
 
-		assert_int_equal(usp_sockaddr_resolve(texts[i], false, &info, &why), 0);
+		assert_int_equal(usp_stream_resolve(texts[i], false, &info, &why), 0);
 		info->ai_next = list;
 		list = info;
 	}
@@ -66,7 +66,7 @@ static struct usp_targets *open_named(const struct named *named, unsigned nr, co
 		for (struct addrinfo *info = source[i].addresses, *next; info; info = next) {
 			next = info->ai_next;
 			info->ai_next = NULL;
-			usp_sockaddr_free(info);
+			usp_stream_resolve_free(info);
 		}
 	}
 	return targets;
