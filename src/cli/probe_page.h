@@ -7,7 +7,6 @@
 
 /* probe_page.html as the build embeds it, with a place for the JSON. */
 extern const char probe_page_html[];
-extern const size_t probe_page_html_len;
 
 /*
  * Write the page with the JSON that write_json writes to the stream it is given. Returns 0, or -ENOMEM. Errors of out

@@ -182,11 +182,11 @@ static void metrics_refuse(struct metrics_client *client, unsigned status)
 
 static void metrics_send_page(struct metrics_client *client, const struct metrics_route *route)
 {
-	const struct usp_metrics_source *source = &client->metrics->source;
+	const struct usp_metrics_page *page = client->metrics->source.page;
 
-	client->body = source->page;
-	client->body_len = source->page_len;
-	metrics_answer(client, 200, route->type, source->page_policy);
+	client->body = page->html;
+	client->body_len = page->html_len;
+	metrics_answer(client, 200, route->type, page->policy);
 }
 
 static void metrics_send_report(struct metrics_client *client, const struct metrics_route *route)

@@ -14,6 +14,13 @@
 
 struct usp_metrics;
 
+/* A page for people, as tools/embed-page makes it. */
+struct usp_metrics_page {
+	const char *html;
+	size_t html_len;
+	const char *policy; /* its Content-Security-Policy: its own script and style, and requests to its own server */
+};
+
 /* Where the numbers come from. Functions are called in the thread of the loop; texts live as long as the server. */
 struct usp_metrics_source {
 	void *arg;
@@ -21,8 +28,7 @@ struct usp_metrics_source {
 	void (*write_numbers)(void *arg, struct usp_numbers *numbers);
 	void (*write_json)(void *arg, struct usp_text *text); /* /status.json, which the page reads */
 	void (*tick)(void *arg, uint64_t now_ns);	      /* once a second */
-	const char *page, *page_policy;			      /* HTML, and its Content-Security-Policy */
-	size_t page_len;
+	const struct usp_metrics_page *page;		      /* at "/" */
 };
 
 /*

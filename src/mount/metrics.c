@@ -77,9 +77,7 @@ static int metrics_make(struct mount_metrics *metrics)
 		.write_numbers = metrics_write_numbers,
 		.write_json = metrics_write_json,
 		.tick = metrics_tick,
-		.page = mount_page,
-		.page_len = mount_page_len,
-		.page_policy = mount_page_policy,
+		.page = &usp_mount_page,
 	};
 	int ret = usp_loop_new(&metrics->loop);
 

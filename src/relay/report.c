@@ -113,8 +113,6 @@ struct usp_metrics_source usp_reporter_source(struct usp_reporter *reporter)
 		.write_numbers = report_write_numbers,
 		.write_json = report_write_json,
 		.tick = report_tick,
-		.page = usp_page,
-		.page_len = usp_page_len,
-		.page_policy = usp_page_policy,
+		.page = &usp_relay_page,
 	};
 }

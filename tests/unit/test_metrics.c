@@ -289,7 +289,7 @@ static void assert_allowed(const char *page, const char *from, const char *to)
 	assert_int_equal(EVP_Digest(begin, (size_t)(end - begin), digest, &digest_len, EVP_sha256(), NULL), 1);
 	EVP_EncodeBlock((unsigned char *)source + strlen(source), digest, (int)digest_len);
 	strcat(source, "'");
-	assert_non_null(strstr(usp_page_policy, source));
+	assert_non_null(strstr(usp_relay_page.policy, source));
 }
 
 static void the_page_is_served_with_a_policy_that_allows_only_itself(void **state)
@@ -301,12 +301,12 @@ static void the_page_is_served_with_a_policy_that_allows_only_itself(void **stat
 	(void)state;
 	open_server(&server, 0, 0);
 	reply = ask(&server, "GET / HTTP/1.1\r\n\r\n");
-	snprintf(line, sizeof(line), "\r\nContent-Security-Policy: %s\r\n", usp_page_policy);
+	snprintf(line, sizeof(line), "\r\nContent-Security-Policy: %s\r\n", usp_relay_page.policy);
 	assert_reply(&reply, "200 OK", line);
 	assert_non_null(strstr(reply.text, "\r\nContent-Type: text/html; charset=utf-8\r\n"));
-	assert_int_equal(reply.body_len, usp_page_len);
-	assert_memory_equal(reply.body, usp_page, usp_page_len);
-	assert_int_equal(strncmp(usp_page_policy, "default-src 'none'; ", 20), 0);
+	assert_int_equal(reply.body_len, usp_relay_page.html_len);
+	assert_memory_equal(reply.body, usp_relay_page.html, usp_relay_page.html_len);
+	assert_int_equal(strncmp(usp_relay_page.policy, "default-src 'none'; ", 20), 0);
 	assert_allowed(reply.body, "<script>", "</script>");
 	assert_allowed(reply.body, "<style>", "</style>");
 	free(reply.text);
@@ -323,7 +323,7 @@ static void a_head_comes_without_its_body(void **state)
 	head = ask(&server, "HEAD / HTTP/1.1\r\n\r\n");
 	page = ask(&server, "GET / HTTP/1.1\r\n\r\n");
 	assert_int_equal(head.body_len, 0);
-	assert_int_equal(length_told(&head), usp_page_len);
+	assert_int_equal(length_told(&head), usp_relay_page.html_len);
 	assert_int_equal(head.len, page.len - page.body_len);
 	assert_memory_equal(head.text, page.text, head.len);
 	free(head.text);
