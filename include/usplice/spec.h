@@ -2,7 +2,7 @@
 /*
  * usplice/spec.h - texts that people write: the spec of an endpoint, a size, a rate, a time.
  *
- * Everything here works on text alone. Nothing blocks, and all functions are safe from any thread.
+ * Everything here works on text alone, but for usp_spec_open. Nothing else blocks, and all functions are safe from any thread.
  * The rules common to all functions are those of usplice.h.
  */
 #ifndef USPLICE_SPEC_H
@@ -49,6 +49,10 @@ USP_EXPORT const char *usp_spec_path(const struct usp_spec *spec);
  * both directions. Does not check whether the descriptor is open.
  */
 USP_EXPORT int usp_spec_descriptor(const struct usp_spec *spec, unsigned mode);
+
+/* Open what the spec names, as usp_open does, which parses the text first. The spec stays the caller's. */
+USP_EXPORT int usp_spec_open(const struct usp_spec *spec, const struct usp_open_params *params,
+			     struct usp_file **ret_file, const char **ret_why);
 
 /* --- Numbers with units ---------------------------------------------------------------------------- */
 

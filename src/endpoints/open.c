@@ -78,31 +78,35 @@ static bool open_can(const struct usp_open_params *params)
 	return usp_endpoint_can_mode(params->mode) && !(params->creat_mode & ~(S_IFREG | 07777));
 }
 
-static int open_by_name(const char *text, const struct usp_open_params *params, struct usp_file **ret_file,
-			const char **ret_why)
+int usp_spec_open(const struct usp_spec *spec, const struct usp_open_params *params, struct usp_file **ret_file,
+		  const char **ret_why)
 {
 	struct usp_open_params own;
-	struct usp_spec *spec;
-	int ret = text && params ? usp_sized_take(&own, sizeof(own), params) : -EINVAL;
+	const char *why = NULL;
+	int ret = spec && params ? usp_sized_take(&own, sizeof(own), params) : -EINVAL;
 
 	if (ret == 0)
-		ret = open_can(&own) ? usp_spec_parse(text, &spec, ret_why) : -EINVAL;
-	if (ret < 0)
-		return ret;
-	if (spec->endpoint == &usp_regular_endpoint)
-		ret = path_open(spec, &own, ret_file, ret_why);
-	else
-		ret = spec->endpoint->open(spec, &own, ret_file, ret_why);
-	usp_spec_free(spec);
+		ret = open_can(&own) ? 0 : -EINVAL;
+	if (ret == 0 && spec->endpoint == &usp_regular_endpoint)
+		ret = path_open(spec, &own, ret_file, &why);
+	else if (ret == 0)
+		ret = spec->endpoint->open(spec, &own, ret_file, &why);
+	if (ret_why)
+		*ret_why = ret < 0 ? why : NULL;
 	return ret;
 }
 
 int usp_open(const char *text, const struct usp_open_params *params, struct usp_file **ret_file, const char **ret_why)
 {
+	struct usp_spec *spec;
 	const char *why = NULL;
-	int ret = open_by_name(text, params, ret_file, &why);
+	int ret = usp_spec_parse(text, &spec, &why);
 
+	if (ret == 0) {
+		ret = usp_spec_open(spec, params, ret_file, &why);
+		usp_spec_free(spec);
+	}
 	if (ret_why)
-		*ret_why = ret < 0 ? why : NULL;
+		*ret_why = why;
 	return ret;
 }

@@ -37,20 +37,6 @@ int usp_copy_files(struct usp_file *from, struct usp_file *to, const struct usp_
 	return ret;
 }
 
-/* Return the descriptor that a text names, or a negative number. */
-static int copy_number(const char *text, unsigned mode)
-{
-	struct usp_spec *spec;
-	const char *why;
-	int fd = -1;
-
-	if (usp_spec_parse(text, &spec, &why) == 0) {
-		fd = usp_spec_descriptor(spec, mode);
-		usp_spec_free(spec);
-	}
-	return fd;
-}
-
 /* Open a duplicate of a descriptor, which stays the caller's. */
 static int copy_open_number(int number, const char *text, unsigned mode, struct usp_file **ret_file)
 {
@@ -68,11 +54,17 @@ static int copy_open_number(int number, const char *text, unsigned mode, struct 
 static int copy_open(const char *text, const struct usp_open_params *params, struct usp_file **ret_file,
 		     bool *ret_is_named)
 {
-	int number = copy_number(text, params->mode);
+	struct usp_spec *spec;
+	int ret = usp_spec_parse(text, &spec, NULL), number;
 
+	if (ret < 0)
+		return ret;
+	number = usp_spec_descriptor(spec, params->mode);
 	*ret_is_named = number < 0;
-	return number < 0 ? usp_open(text, params, ret_file, NULL)
-			  : copy_open_number(number, text, params->mode, ret_file);
+	ret = number < 0 ? usp_spec_open(spec, params, ret_file, NULL)
+			 : copy_open_number(number, text, params->mode, ret_file);
+	usp_spec_free(spec);
+	return ret;
 }
 
 /*

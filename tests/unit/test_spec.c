@@ -332,6 +332,35 @@ static void without_peers_a_spec_is_checked_and_nothing_is_asked(void **state)
 	}
 }
 
+static void a_spec_that_was_parsed_is_opened_like_its_text(void **state)
+{
+	const struct usp_open_params to_read = {.size = sizeof(to_read), .mode = USP_READ},
+				     none = {.size = sizeof(none)};
+	struct usp_file *file = NULL;
+	struct usp_spec *spec;
+	const char *why = "";
+
+	(void)state;
+	assert_int_equal(usp_spec_parse("mem:hello", &spec, NULL), 0);
+	for (unsigned i = 0; i < 2; i++) { /* it is still there */
+		char bytes[6] = "";
+
+		assert_int_equal(usp_spec_open(spec, &to_read, &file, &why), 0);
+		assert_null(why);
+		assert_int_equal(usp_read(file, bytes, sizeof(bytes)), 5);
+		assert_string_equal(bytes, "hello");
+		drop(&file);
+	}
+	assert_int_equal(usp_spec_open(spec, &none, &file, NULL), -EINVAL);
+	assert_int_equal(usp_spec_open(spec, NULL, &file, NULL), -EINVAL);
+	usp_spec_free(spec);
+	assert_int_equal(usp_spec_open(NULL, &to_read, &file, NULL), -EINVAL);
+	assert_int_equal(usp_spec_parse("/nowhere/at/all", &spec, NULL), 0);
+	assert_int_equal(usp_spec_open(spec, &to_read, &file, NULL), -ENOENT);
+	usp_spec_free(spec);
+	assert_null(file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -347,6 +376,7 @@ int main(void)
 		CASE(a_path_is_told_without_options_and_backslashes),
 		CASE(a_descriptor_is_told_for_each_direction),
 		CASE(without_peers_a_spec_is_checked_and_nothing_is_asked),
+		CASE(a_spec_that_was_parsed_is_opened_like_its_text),
 	};
 
 	return cmocka_run_group_tests_name("spec", tests, NULL, NULL);
