@@ -236,10 +236,17 @@ USP_EXPORT int usp_copy(const char *from, const char *to, const struct usp_pump_
 /*
  * Move everything from one open file to another: make a pump, run it, free it. params and ret_total may be
  * NULL. Blocks. The files stay open. The result is that of usp_pump_new or usp_pump_run, or -EINVAL if both
- * are one regular file, pipe or block device; *ret_total is the account, of a run that failed, too.
+ * are one object (usp_copy_is_same); *ret_total is the account, of a run that failed, too.
  */
 USP_EXPORT int usp_copy_files(struct usp_file *from, struct usp_file *to, const struct usp_pump_params *params,
 			      struct usp_route_total *ret_total);
+
+/*
+ * Tell whether a copy from one object to the other would read what it has written: both are one regular file, FIFO or
+ * block device. A loop device is the file behind it, where sysfs tells that. Does not block; safe from any thread.
+ */
+struct stat;
+USP_EXPORT bool usp_copy_is_same(const struct stat *a, const struct stat *b);
 
 /*
  * The same with one end open, which stays open: open the other one as usp_copy does, copy, and close it. A late

@@ -206,9 +206,6 @@ void copy_note_door(void *arg, const char *address);
  */
 int copy_open_report(struct copy *copy, bool may_make);
 
-/* Tell whether both are the same file, FIFO or block device. A loop device is the file behind it, where sysfs tells that. */
-bool copy_is_same(const struct stat *a, const struct stat *b);
-
 /*
  * Tell whether a sink, or any sink, is standard error, too, as after 2>&1: what is said lands among the
  * data. A terminal may be both. errors is the stat of standard error.

@@ -107,14 +107,14 @@ static int blocks_check_same(const struct copy *copy, const char *option, const 
 	struct stat report;
 	unsigned i;
 
-	if (copy_is_same(object, &copy->source_object))
+	if (usp_copy_is_same(object, &copy->source_object))
 		return copy_usage(option, path, "is the same file as the source");
-	if (copy->report_fd >= 0 && fstat(copy->report_fd, &report) == 0 && copy_is_same(object, &report))
+	if (copy->report_fd >= 0 && fstat(copy->report_fd, &report) == 0 && usp_copy_is_same(object, &report))
 		return copy_usage(option, path, "is also the file of the report");
 	for (i = 0; i < copy->request->nr_sinks; i++) {
 		const struct copy_sink *sink = &copy->sinks[i];
 
-		if (copy_is_same(object, &sink->object) ||
+		if (usp_copy_is_same(object, &sink->object) ||
 		    (copy->list && sink->atomic && atomic_is_same(copy->list, sink->atomic)))
 			return copy_usage(option, path, "is also a sink");
 	}

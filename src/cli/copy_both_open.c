@@ -163,7 +163,7 @@ static bool open_is_same_terminal(const struct stat *a, const struct stat *b)
 /* Tell whether what is read from one end is what is written to the other one: the bytes would go in a circle. */
 static bool open_is_circle(const struct stat *in, const struct stat *out)
 {
-	return copy_is_same(in, out) || copy_is_same_socket(in, out) || open_is_same_terminal(in, out);
+	return usp_copy_is_same(in, out) || copy_is_same_socket(in, out) || open_is_same_terminal(in, out);
 }
 
 static int open_check_same(const struct both *both)
@@ -178,7 +178,8 @@ static int open_check_same(const struct both *both)
 	if (both->whole.report_fd < 0 || fstat(both->whole.report_fd, &report) < 0)
 		return CLI_DONE;
 	for (int i = 0; i < 2; i++) {
-		if (copy_is_same(&report, &both->ends[i].in_object) || copy_is_same(&report, &both->ends[i].out_object))
+		if (usp_copy_is_same(&report, &both->ends[i].in_object) ||
+		    usp_copy_is_same(&report, &both->ends[i].out_object))
 			return open_refuse(both, &both->ends[i], "is also the file of the report");
 	}
 	return CLI_DONE;

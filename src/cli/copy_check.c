@@ -19,9 +19,14 @@
 
 /* --- The same object twice ---------------------------------------------------------------------------- */
 
+bool copy_is_same_socket(const struct stat *a, const struct stat *b)
+{
+	return S_ISSOCK(a->st_mode) && S_ISSOCK(b->st_mode) && a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 bool copy_is_spoken_into(const struct copy_sink *sink, const struct stat *errors)
 {
-	return copy_is_same(errors, &sink->object) || copy_is_same_socket(errors, &sink->object);
+	return usp_copy_is_same(errors, &sink->object) || copy_is_same_socket(errors, &sink->object);
 }
 
 bool copy_speaks_into_data(const struct copy *copy)
@@ -46,7 +51,7 @@ static bool check_is_same_sink(const struct copy_sink *a, const struct copy_sink
 {
 	if (a->atomic && b->atomic)
 		return atomic_is_same(a->atomic, b->atomic);
-	return copy_is_same(&a->object, &b->object) || copy_is_same_socket(&a->object, &b->object) ||
+	return usp_copy_is_same(&a->object, &b->object) || copy_is_same_socket(&a->object, &b->object) ||
 	       check_is_same_number(a, b);
 }
 
@@ -64,7 +69,7 @@ int copy_check_same(struct copy *copy)
 
 		if (copy_sources_find(copy, &sink->object))
 			return copy_usage("sink", sink->spec, "is the same file as the source");
-		if (copy_is_same(&report, &sink->object))
+		if (usp_copy_is_same(&report, &sink->object))
 			return copy_usage("sink", sink->spec, "is also the file of the report");
 		for (j = 0; j < i; j++) {
 			if (check_is_same_sink(&copy->sinks[j], sink))

@@ -220,7 +220,7 @@ static void open_remove(const char *path, const struct stat *made)
 {
 	struct stat there;
 
-	if (lstat(path, &there) == 0 && copy_is_same(&there, made) && there.st_size == 0)
+	if (lstat(path, &there) == 0 && usp_copy_is_same(&there, made) && there.st_size == 0)
 		unlink(path);
 }
 

@@ -165,7 +165,7 @@ static int sources_open_again(struct copy *copy, unsigned index)
 
 	if (error < 0 || !S_ISREG(source->object.st_mode))
 		return error;
-	if (fstat(usp_file_fd(source->file), &object) == 0 && copy_is_same(&object, &source->object))
+	if (fstat(usp_file_fd(source->file), &object) == 0 && usp_copy_is_same(&object, &source->object))
 		return 0;
 	return -ESTALE;
 }
@@ -239,9 +239,9 @@ const char *copy_sources_find(const struct copy *copy, const struct stat *object
 	unsigned i;
 
 	if (!copy->sources)
-		return copy_is_same(&copy->source_object, object) ? copy->request->source : NULL;
+		return usp_copy_is_same(&copy->source_object, object) ? copy->request->source : NULL;
 	for (i = 0; i < copy->sources->nr; i++) {
-		if (copy_is_same(&copy->sources->list[i].object, object))
+		if (usp_copy_is_same(&copy->sources->list[i].object, object))
 			return copy->request->sources[i];
 	}
 	return NULL;

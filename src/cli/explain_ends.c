@@ -195,7 +195,7 @@ static bool explain_is_same_sink(const char *a, const char *b)
 	struct stat of_a = explain_look(a, USP_WRITE), of_b = explain_look(b, USP_WRITE);
 	struct usp_spec *specs[2] = {NULL, NULL};
 	const char *why;
-	bool is_same = copy_is_same(&of_a, &of_b);
+	bool is_same = usp_copy_is_same(&of_a, &of_b);
 
 	if (of_a.st_mode == 0 && of_b.st_mode == 0 && usp_spec_parse(a, &specs[0], &why) == 0 &&
 	    usp_spec_parse(b, &specs[1], &why) == 0 && usp_spec_path(specs[0]) && usp_spec_path(specs[1]))
@@ -213,7 +213,7 @@ static int explain_check_same(const struct copy_request *request)
 
 	for (i = 0; i < request->nr_sinks; i++) {
 		sink = explain_look(request->sinks[i], USP_WRITE);
-		if (copy_is_same(&source, &sink))
+		if (usp_copy_is_same(&source, &sink))
 			return copy_usage("sink", request->sinks[i], "is the same file as the source");
 		for (j = 0; j < i; j++) {
 			if (explain_is_same_sink(request->sinks[j], request->sinks[i]))

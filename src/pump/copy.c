@@ -12,12 +12,8 @@ static bool copy_is_same(const struct usp_file *from, const struct usp_file *to)
 {
 	struct stat a, b;
 
-	if (from->fd < 0 || to->fd < 0 || usp_sys_fstat(from->fd, &a) < 0 || usp_sys_fstat(to->fd, &b) < 0 ||
-	    (a.st_mode & S_IFMT) != (b.st_mode & S_IFMT))
-		return false;
-	if (S_ISBLK(a.st_mode))
-		return a.st_rdev == b.st_rdev;
-	return (S_ISREG(a.st_mode) || S_ISFIFO(a.st_mode)) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	return from->fd >= 0 && to->fd >= 0 && usp_sys_fstat(from->fd, &a) == 0 && usp_sys_fstat(to->fd, &b) == 0 &&
+	       usp_copy_is_same(&a, &b);
 }
 
 int usp_copy_files(struct usp_file *from, struct usp_file *to, const struct usp_pump_params *params,

@@ -572,6 +572,32 @@ static void one_end_may_be_open_and_stays_so(void **state)
 	unlink(name);
 }
 
+/* Two ends of one object have one device and number; a loop device needs rights, and is tried by tests/cli. */
+static void one_object_is_told_from_two(void **state)
+{
+	char path[] = "/tmp/usplice-XXXXXX";
+	struct stat file, other, fifo[2], null;
+	int fds[2];
+
+	(void)state;
+	make_named(path, 10);
+	assert_int_equal(stat(path, &file), 0);
+	unlink(path);
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	assert_int_equal(fstat(fds[0], &fifo[0]), 0);
+	assert_int_equal(fstat(fds[1], &fifo[1]), 0);
+	close(fds[0]);
+	close(fds[1]);
+	assert_int_equal(stat("/dev/null", &null), 0);
+	assert_true(usp_copy_is_same(&file, &file));
+	assert_true(usp_copy_is_same(&fifo[0], &fifo[1]));
+	assert_false(usp_copy_is_same(&file, &fifo[0]));
+	assert_false(usp_copy_is_same(&null, &null)); /* what is written there is not read */
+	other = file;
+	other.st_ino++;
+	assert_false(usp_copy_is_same(&file, &other));
+}
+
 static void a_copy_that_is_refused_leaves_the_sink_as_it_is(void **state)
 {
 	const struct usp_pump_params rows[] = {
@@ -848,6 +874,7 @@ int main(void)
 		CASE(one_call_copies_everything_and_tells_how),
 		CASE(two_specs_are_copied_with_what_was_there_before_cut),
 		CASE(one_end_may_be_open_and_stays_so),
+		CASE(one_object_is_told_from_two),
 		CASE(a_copy_that_is_refused_leaves_the_sink_as_it_is),
 		CASE(a_file_is_not_copied_onto_a_descriptor_of_it),
 		CASE(a_descriptor_of_the_caller_stays_open),

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* copy_same - tell whether two names lead to one object, also through loop devices, which show the bytes of a file. */
-#include "copy.h"
-
+/* same - tell whether two names lead to one object, also through loop devices, which show the bytes of a file. */
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
+#include <usplice/pump.h>
+
+#include "base/sys.h"
 
 #define SAME_LOOP_MAJOR 7
 #define SAME_LOOPS_MAX 8 /* loop devices one over the other */
@@ -21,15 +22,15 @@ static bool same_look_behind(const struct stat *device, struct stat *ret_file)
 	if (!S_ISBLK(device->st_mode) || major(device->st_rdev) != SAME_LOOP_MAJOR)
 		return false;
 	snprintf(path, sizeof(path), "/sys/dev/block/%d:%u/loop/backing_file", SAME_LOOP_MAJOR, minor(device->st_rdev));
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = usp_sys_open(path, O_RDONLY, 0);
 	if (fd < 0)
 		return false;
-	len = read(fd, path, sizeof(path));
-	close(fd);
+	len = usp_sys_read(fd, path, sizeof(path));
+	usp_sys_close(fd);
 	if (len <= 1 || path[len - 1] != '\n')
 		return false;
 	path[len - 1] = '\0';
-	return stat(path, ret_file) == 0;
+	return usp_sys_stat(path, ret_file) == 0;
 }
 
 static struct stat same_origin(const struct stat *object)
@@ -41,7 +42,7 @@ static struct stat same_origin(const struct stat *object)
 	return origin;
 }
 
-bool copy_is_same(const struct stat *a, const struct stat *b)
+bool usp_copy_is_same(const struct stat *a, const struct stat *b)
 {
 	struct stat first = same_origin(a), second = same_origin(b);
 
@@ -51,9 +52,4 @@ bool copy_is_same(const struct stat *a, const struct stat *b)
 		return first.st_rdev == second.st_rdev;
 	return (S_ISREG(first.st_mode) || S_ISFIFO(first.st_mode)) && first.st_dev == second.st_dev &&
 	       first.st_ino == second.st_ino;
-}
-
-bool copy_is_same_socket(const struct stat *a, const struct stat *b)
-{
-	return S_ISSOCK(a->st_mode) && S_ISSOCK(b->st_mode) && a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
