@@ -73,6 +73,8 @@ struct usp_probe_cell {
 	const char *reason;		/* one sentence */
 	bool is_base;			/* no axis varied: one for each half, object and peer */
 	struct usp_probe_cost cost;	/* of base cells */
+	struct usp_probe_result
+		ledger; /* of base cells: what usp_probe says of the object; size 0 where it was not asked */
 };
 
 struct usp_probe_matrix_params {

@@ -24,10 +24,10 @@
  *   src/lanes/       floor 4     kernel pipes, the plan of each hop's lane, the probe that tries what the kernel does
  *   src/transforms/  floor 4     one file per stage over a source; transforms.c is their list
  *   src/framed/      floor 4     frames around a stream: its sender, its receiver, their bytes
- *   src/matrix/      floor 5     the probe of all kinds of objects, with each flag, right, state and length
  *   src/endpoints/   floor 5     one file per endpoint type; endpoints.c is their list, spec.c the grammar
  *   src/pump/        floor 5     source to sinks, until done
  *   src/parts/       floor 6     the list of all parts, and what is missing here
+ *   src/matrix/      floor 6     the probe of all kinds of objects, with each flag, right, state and length
  *   src/metrics/     floor 6     an HTTP server for a table of numbers
  *   src/mount/       floor 7     sources as files of a FUSE file system
  *   src/relay/       floor 7     many connections at a time: workers, connections, targets
@@ -57,7 +57,7 @@
  *       spool.c      a thread that writes lines   access_log.c    a line for each connection
  *       word_list.c  lines of a file              peer.c          addresses as text
  *       relay_reload.c  reads files again         relay_rules.c   which clients are served
- *       cmd_probe.c  `usplice probe`              probe_objects.c one object of each kind
+ *       cmd_probe.c  `usplice probe`              probe_open.c    one end, by its spec
  *       probe_machine.c  asks about the machine   probe_table.c   for people
  *                                                 probe_json.c    for programs
  *       cmd_explain.c  `usplice explain`          explain_draw.c  how it is shown

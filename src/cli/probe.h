@@ -20,38 +20,24 @@ struct probe_request {
 	const char *source, *sink; /* specs, or NULL; with compare, the names of two files */
 };
 
-/* One object of this machine, made to be asked about. */
-struct probe_object {
-	char name[128];
-	struct usp_file *files[2]; /* to read from, to write to; NULL where there is none, or the same file twice */
-	struct usp_probe_result answers[2]; /* of usp_probe, where there is a file */
-};
-
-/*
- * Make the objects that can be made here, those of the directories first: their number, or -errno without memory. Free
- * them with probe_objects_free. Nothing of them has a name, and none reaches another machine. A directory that can have
- * no file is named on standard error, and taken out of the request.
- */
-int probe_objects_make(struct probe_request *request, struct probe_object **ret_objects);
-void probe_objects_free(struct probe_object *objects, int nr_objects);
-
 /*
  * Open an end without changing it: no file is made or cut, and a file on a disk is not even opened to be written,
  * unless must_write is set. A pipe stands in for a FIFO. CLI_DONE, or another exit code after saying why.
  */
 int probe_open(const char *spec, unsigned mode, bool must_write, struct usp_file **ret_file);
 
-/* What a run found on this machine: what the ledger uses, and the matrix. */
+/* What a run found on this machine: the matrix, and what the ledger uses in its base cells. */
 struct probe_machine {
 	time_t when;
-	struct probe_object *objects;
-	int nr_objects;
 	struct usp_probe_cell *cells; /* with names of their own */
 	size_t nr_cells, max_cells;
 	struct usp_probe_matrix_result result;
 };
 
-/* Ask about this machine: 0, or -errno. It is to be freed also after a failure. */
+/*
+ * Ask about this machine: 0, or -errno. It is to be freed also after a failure. A directory that can have no file is named
+ * on standard error, and taken out of the request.
+ */
 int probe_machine_ask(struct probe_request *request, struct probe_machine *ret_machine);
 void probe_machine_free(struct probe_machine *machine);
 

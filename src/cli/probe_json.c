@@ -53,30 +53,45 @@ static void json_head(FILE *stream, const struct probe_machine *machine)
 
 /* --- What the ledger uses ------------------------------------------------------------------------------------ */
 
-static void json_answer(FILE *stream, const char *name, const struct probe_object *object, int side)
+/* Print what the ledger uses for one side of an object. cell may be NULL. */
+static void json_ledger(FILE *stream, const char *name, const struct usp_probe_cell *cell)
 {
 	fprintf(stream, ",\"%s\":", name);
-	if (!object->files[side]) {
+	if (!cell || !cell->ledger.size) {
 		fputs("null", stream);
 		return;
 	}
 	fputc('{', stream);
-	json_member(stream, "way", ways_names[object->answers[side].way]);
+	json_member(stream, "way", ways_names[cell->ledger.way]);
 	fputc(',', stream);
-	json_member(stream, "reason", object->answers[side].reason);
+	json_member(stream, "reason", cell->ledger.reason);
 	fputc('}', stream);
+}
+
+/* Tell whether a cell is the first of its object for which the ledger was asked. */
+static bool json_is_first(const struct probe_machine *machine, const struct usp_probe_cell *cell)
+{
+	const struct usp_probe_cell *in = probe_machine_base(machine, USP_PROBE_INTO_PIPE, cell->object);
+
+	return cell->is_base && cell->ledger.size && (cell == in || !in || !in->ledger.size);
 }
 
 static void json_objects(FILE *stream, const struct probe_machine *machine)
 {
-	int i;
+	bool is_next = false;
+	size_t i;
 
 	fputs(",\n\"objects\":[", stream);
-	for (i = 0; i < machine->nr_objects; i++) {
-		fputs(i ? ",\n{" : "{", stream);
-		json_member(stream, "object", machine->objects[i].name);
-		json_answer(stream, "into_pipe", &machine->objects[i], 0);
-		json_answer(stream, "out_of_pipe", &machine->objects[i], 1);
+	for (i = 0; i < machine->nr_cells; i++) {
+		const struct usp_probe_cell *cell = &machine->cells[i];
+
+		if (!json_is_first(machine, cell))
+			continue;
+		fputs(is_next ? ",\n{" : "{", stream);
+		is_next = true;
+		json_member(stream, "object", cell->object);
+		json_ledger(stream, "into_pipe", probe_machine_base(machine, USP_PROBE_INTO_PIPE, cell->object));
+		json_ledger(stream, "out_of_pipe", probe_machine_base(machine, USP_PROBE_OUT_OF_PIPE, cell->object));
 		fputc('}', stream);
 	}
 	fputc(']', stream);

@@ -4,6 +4,9 @@
 #include "probe.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -151,34 +154,47 @@ static void machine_set_dirs(struct probe_request *request)
 	request->dirs[request->nr_dirs++] = "/dev/shm";
 }
 
-/* Ask for what the ledger uses. */
-static void machine_ask_objects(struct probe_machine *machine)
+/* Tell whether a directory can have a file. Some file systems know none without a name: unlink it at once. */
+static bool machine_can_make(const char *dir)
 {
-	int i, side;
+	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	char path[PATH_MAX];
 
-	for (i = 0; i < machine->nr_objects; i++) {
-		for (side = 0; side < 2; side++) {
-			struct probe_object *object = &machine->objects[i];
-
-			object->answers[side].size = sizeof(object->answers[side]);
-			if (object->files[side])
-				usp_probe(object->files[side], side ? USP_WRITE : USP_READ, &object->answers[side]);
-		}
+	if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR) &&
+	    snprintf(path, sizeof(path), "%s/.usplice-probe-XXXXXX", dir) < (int)sizeof(path)) {
+		fd = mkostemp(path, O_CLOEXEC);
+		if (fd >= 0)
+			unlink(path);
 	}
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+/* Name the directories that can have no file, and take them out of the request. */
+static void machine_check_dirs(struct probe_request *request)
+{
+	unsigned nr_dirs = 0, i;
+
+	for (i = 0; i < request->nr_dirs; i++) {
+		if (machine_can_make(request->dirs[i])) {
+			request->dirs[nr_dirs++] = request->dirs[i];
+			continue;
+		}
+		message_say("no file can be made in %s: %s", request->dirs[i], strerror(errno));
+		request->lacks_dir = request->has_dirs;
+	}
+	request->nr_dirs = nr_dirs;
 }
 
 int probe_machine_ask(struct probe_request *request, struct probe_machine *ret_machine)
 {
 	struct usp_probe_matrix_params params = {.size = sizeof(params), .no_cost = request->no_cost};
-	int nr;
 
 	*ret_machine = (struct probe_machine){.when = time(NULL), .result.size = sizeof(ret_machine->result)};
 	machine_set_dirs(request);
-	nr = probe_objects_make(request, &ret_machine->objects); /* leaves the directories that can have files */
-	if (nr < 0)
-		return nr;
-	ret_machine->nr_objects = nr;
-	machine_ask_objects(ret_machine);
+	machine_check_dirs(request);
 	params.dirs = request->dirs;
 	params.nr_dirs = request->nr_dirs;
 	return usp_probe_matrix(&params, machine_take, ret_machine, &ret_machine->result);
@@ -193,5 +209,4 @@ void probe_machine_free(struct probe_machine *machine)
 		free((char *)machine->cells[i].peer);
 	}
 	free(machine->cells);
-	probe_objects_free(machine->objects, machine->nr_objects);
 }

@@ -417,21 +417,16 @@ static bool table_contradicts(enum usp_way way, enum usp_probe_answer answer)
 /* The ledger has its own experiments: say where they found another thing. */
 static void table_ledger(const struct probe_machine *machine)
 {
-	int i, side;
+	size_t i;
 
-	for (i = 0; i < machine->nr_objects; i++) {
-		for (side = 0; side < 2; side++) {
-			const struct probe_object *object = &machine->objects[i];
-			const struct usp_probe_cell *cell =
-				probe_machine_base(machine, (enum usp_probe_half)side, object->name);
+	for (i = 0; i < machine->nr_cells; i++) {
+		const struct usp_probe_cell *cell = &machine->cells[i];
 
-			if (!cell || !object->files[side] ||
-			    !table_contradicts(object->answers[side].way, cell->answer))
-				continue;
-			message_put(stdout, object->name);
-			printf(", %s: %s, but reports of usplice say %s\n", probe_half_names[side],
-			       probe_answer_names[cell->answer], ways_names[object->answers[side].way]);
-		}
+		if (!cell->is_base || !cell->ledger.size || !table_contradicts(cell->ledger.way, cell->answer))
+			continue;
+		message_put(stdout, cell->object);
+		printf(", %s: %s, but reports of usplice say %s\n", probe_half_names[cell->half],
+		       probe_answer_names[cell->answer], ways_names[cell->ledger.way]);
 	}
 }
 

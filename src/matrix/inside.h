@@ -11,6 +11,7 @@
  *   judge     what a route says of one half
  *   direct    from file to file without a pipe
  *   cost      processor time and throughput of a hop
+ *   ledger    what usp_probe says of an object
  *   matrix    the axes, the order of a run, and the door
  *
  *      source ──hop──▶ pipe ──hop──▶ sink ──▶ look: 'o' or 'n'?
@@ -104,6 +105,7 @@ struct matrix_kind {
 	bool is_huge;	 /* of huge pages, and never filled */
 	bool is_pipe;	 /* fed at once; another pair is fed through a pipe */
 	bool is_written; /* fed by writes of a peer */
+	bool is_asked;	 /* usp_probe has an answer of its own for it */
 };
 
 struct matrix_verdict {
@@ -216,6 +218,9 @@ struct matrix_verdict usp_matrix_judge_out(const struct matrix_run *run, const s
 
 /* Find out what this kernel copies and shares in any case, and how pages go by reference. */
 void usp_matrix_controls(struct matrix_run *run);
+
+/* Ask usp_probe about one side of an object. *ret_result stays as it is where no such object can be made. */
+void usp_matrix_ledger(const struct matrix_object *object, unsigned side, struct usp_probe_result *ret_result);
 
 /* An answer out of what a failed call says. hop: the call was the hop itself. */
 struct matrix_verdict usp_matrix_failed(int error, bool is_hop);

@@ -99,6 +99,8 @@ static int cell_run(struct matrix_run *run, struct matrix_object *object, enum u
 
 	if (is_base)
 		object->base[!is_source] = verdict;
+	if (is_base && object->kind->is_asked)
+		usp_matrix_ledger(object, is_source ? USP_READ : USP_WRITE, &cell.ledger);
 	if (is_base && !run->params.no_cost && !verdict.error)
 		cell.cost =
 			is_source ? usp_matrix_cost_in(run, object, trial) : usp_matrix_cost_out(run, object, trial);

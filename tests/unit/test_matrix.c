@@ -512,6 +512,33 @@ static void a_run_ends_when_its_caller_says_so(void **state)
 	found_free(found);
 }
 
+static void a_base_cell_has_what_the_ledger_uses(void **state)
+{
+	struct found *found = ask(NULL, 0);
+	const struct usp_probe_cell *tty = base_of(found, USP_PROBE_INTO_PIPE, "terminal (pty)");
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		enum usp_probe_half half = i ? USP_PROBE_OUT_OF_PIPE : USP_PROBE_INTO_PIPE;
+		unsigned side = i ? USP_WRITE : USP_READ;
+		const struct usp_probe_result *ledger = &base_of(found, half, "pipe")->ledger;
+		struct usp_probe_result own = {.size = sizeof(own)};
+		struct usp_file *file = net_file(fds[i], side);
+
+		assert_int_equal(usp_probe(file, side, &own), 0);
+		assert_int_equal(ledger->size, sizeof(*ledger));
+		assert_int_equal(ledger->way, own.way);
+		assert_string_equal(ledger->reason, own.reason);
+		usp_file_put(file);
+	}
+	assert_int_equal(tty->ledger.size, 0);
+	for (unsigned i = 0; i < found->nr; i++)
+		assert_true(found->cells[i].is_base || found->cells[i].ledger.size == 0);
+	found_free(found);
+}
+
 static int take_cost(const struct usp_probe_cell *cell, void *arg)
 {
 	unsigned *nr_measured = arg;
@@ -550,6 +577,7 @@ int main(void)
 		CASE(a_shortage_of_descriptors_is_no_answer),
 		CASE(the_endpoint_of_an_author_is_a_row),
 		CASE(a_run_ends_when_its_caller_says_so),
+		CASE(a_base_cell_has_what_the_ledger_uses),
 		CASE(base_cells_have_a_cost),
 	};
 
