@@ -36,6 +36,11 @@ struct usp_mount_params {
 	/* Called while a source is copied, in the thread that copies. total: -1 if it is not known. NULL: not told. */
 	void (*progress)(void *progress_arg, const char *name, int64_t done, int64_t total);
 	void *progress_arg;
+	/*
+	 * How long usp_mount_run waits at its end for requests under way and for disks, in nanoseconds; 0: for ever. Requests
+	 * have half of it.
+	 */
+	uint64_t sync_timeout_ns;
 };
 
 /* A source, and how to open it. */
@@ -101,8 +106,9 @@ USP_EXPORT int usp_mount_start(struct usp_mount *mount, const char **ret_why);
 
 /*
  * Answer requests until it is unmounted, or usp_mount_stop. Then write to the disk what was written. Blocks. 0, or -errno:
- * requests could no longer be read, or a source has a sync_error now. No request stays without an answer. Call it once.
- * Never use the mount in this process.
+ * requests could no longer be read, a source has a sync_error now, or -ETIMEDOUT: sync_timeout_ns has passed while one was
+ * still written to the disk (is_unsynced). What hangs is left behind: usp_mount_status counts it. No request stays without an
+ * answer, but what a source that hangs holds back then gives ENOTCONN. Call it once. Never use the mount in this process.
  */
 USP_EXPORT int usp_mount_run(struct usp_mount *mount);
 
@@ -112,12 +118,15 @@ USP_EXPORT int usp_mount_run(struct usp_mount *mount);
  */
 USP_EXPORT int usp_mount_detach(struct usp_mount *mount);
 
-/* End usp_mount_run now: what is open gives ENOTCONN from then on. Async-signal-safe. */
+/*
+ * End usp_mount_run now: what is open gives ENOTCONN from then on. Called again while it waits for requests under way or for
+ * disks, end that, too, as if sync_timeout_ns had passed. Async-signal-safe.
+ */
 USP_EXPORT void usp_mount_stop(struct usp_mount *mount);
 
 /*
  * Unmount if it is mounted, close the sources, and free. Not while usp_mount_run runs. Blocks until opens of lazy
- * sources that are under way have ended. NULL is allowed.
+ * sources that are under way have ended, and what usp_mount_run has left behind. NULL is allowed.
  */
 USP_EXPORT void usp_mount_free(struct usp_mount *mount);
 
@@ -132,6 +141,7 @@ struct usp_mount_status {
 	bool has_passthrough;	 /* the kernel can read files by itself */
 	bool is_detached;	 /* usp_mount_detach was called */
 	const char *failed_name; /* the source that failed last, or NULL; owned by the mount */
+	unsigned nr_stuck;	 /* threads that usp_mount_run has left behind, which hang in a source */
 };
 USP_EXPORT void usp_mount_status(struct usp_mount *mount, struct usp_mount_status *ret_status);
 
@@ -163,6 +173,7 @@ struct usp_mount_source_status {
 	uint64_t nr_writes; /* requests to write; none with passthrough */
 	uint64_t written;   /* bytes that the source took of them: each was copied twice */
 	int sync_error;	    /* the last -errno of a write to the disk that failed late, or 0 */
+	bool is_unsynced;   /* usp_mount_run waited no longer for what was written: it may not be on the disk */
 };
 
 /* Tell of the source of this index, in the order in which they were added. 0, or -EINVAL: there is none. */

@@ -13,6 +13,7 @@
 #define MOUNT_THREADS_MAX 64
 #define MOUNT_BUDGET_MIN ((int64_t)1 << 20)
 #define MOUNT_HELPER_ARGS_MAX 64
+#define MOUNT_SYNC_NS ((uint64_t)300 * 1000000000) /* five minutes */
 
 enum helper_error {
 	HELPER_FAILED = -1, /* too many options, or no memory */
@@ -73,6 +74,8 @@ static const struct option_row mount_options[] = {
 	 FIELD(nr_threads)},
 	{"drain-timeout", 0, "TIME", "after SIGTERM, end after this time also what is open\n(default: wait)",
 	 option_time, FIELD(drain_ns)},
+	{"sync-timeout", 0, "TIME", "at the end, wait at most so long for disks that hang\n(default: 5m)", option_time,
+	 FIELD(sync_ns)},
 	{"metrics", 0, "ADDRESS", "serve /metrics for Prometheus and / for people there", option_text, FIELD(metrics)},
 	{"metrics-host", 0, "NAME", "the name under which metrics are asked for (may be\ngiven several times)",
 	 mount_parse_metrics_host, 0},
@@ -96,6 +99,7 @@ static int mount_help(void)
 	      stdout);
 	option_print(mount_options);
 	fputs("\nSIGTERM unmounts, and ends when all files are closed; so does umount MOUNTPOINT.\n"
+	      "What was written is on the disk then.\n"
 	      "Exit code: 0 done, 2 usage, 3 a source failed, 128+n stopped by signal n before\n"
 	      "it was mounted, 1 anything else. See usplice-mount(1).\n",
 	      stdout);
@@ -132,7 +136,8 @@ static int mount_usage(const char *why)
 
 int cmd_mount(int argc, char **argv)
 {
-	static struct mount_request request = {.budget = -1}; /* a lazy source may be opened after the end */
+	static struct mount_request request = {
+		.budget = -1, .sync_ns = MOUNT_SYNC_NS}; /* a lazy source may be opened after the end */
 	int first = option_parse(mount_options, argc, argv, &request), nr = argc - first;
 	const char *why;
 

@@ -40,6 +40,8 @@ struct mount_run {
 	sigset_t signals;
 	pthread_t thread;
 	atomic_bool is_mounted, must_end;
+	int code;	     /* of the process, while sources are closed */
+	unsigned nr_signals; /* that asked for the end */
 	struct progress progress;
 	int news_fd;  /* to the command that waits, or -1 */
 	pid_t waiter; /* that command */
@@ -56,7 +58,7 @@ static void run_say_status(struct usp_mount *mount)
 		     status.nr_failed, status.nr_open, status.nr_waiting);
 }
 
-/* Unmount at the first signal, and wait for what is open. End at the second one. */
+/* Unmount at the first signal, and wait for what is open. End at the second one; a third one waits for no disk. */
 static void run_terminate(struct mount_run *run, int signo)
 {
 	struct usp_mount_status status = {.size = sizeof(status)};
@@ -67,8 +69,7 @@ static void run_terminate(struct mount_run *run, int signo)
 		usp_mount_detach(run->mount);
 		_exit(CLI_SIGNAL + signo);
 	}
-	usp_mount_status(run->mount, &status);
-	if (status.is_detached) {
+	if (run->nr_signals++ > 0) {
 		usp_mount_stop(run->mount);
 		return;
 	}
@@ -111,6 +112,12 @@ static int run_wait(const struct mount_run *run, int64_t end_ns)
 	return signo < 0 ? 0 : signo;
 }
 
+/* Return when a time has passed from now on; 0: never. */
+static int64_t run_deadline(uint64_t ns)
+{
+	return ns > 0 && ns < RUN_DRAIN_MAX_NS ? run_now_ns() + (int64_t)ns : 0;
+}
+
 static void *run_watch(void *arg)
 {
 	struct mount_run *run = arg;
@@ -125,10 +132,11 @@ static void *run_watch(void *arg)
 			run_say_status(run->mount);
 		} else if (signo == 0) {
 			usp_mount_stop(run->mount);
+			end_ns = 0;
 		} else if (signo != SIGUSR2) {
 			run_terminate(run, signo);
-			if (!end_ns && run->request->drain_ns > 0 && run->request->drain_ns < RUN_DRAIN_MAX_NS)
-				end_ns = run_now_ns() + (int64_t)run->request->drain_ns;
+			if (run->nr_signals == 1)
+				end_ns = run_deadline(run->request->drain_ns);
 		}
 	}
 }
@@ -187,6 +195,7 @@ static int run_new(struct mount_run *run)
 		.name = request->nr_sources == 1 ? request->sources[0] : NULL,
 		.progress = run_progress,
 		.progress_arg = run,
+		.sync_timeout_ns = request->sync_ns,
 	};
 	const char *why = NULL;
 	int error = usp_mount_new(request->mountpoint, &params, &run->mount, &why);
@@ -319,11 +328,13 @@ static unsigned run_say_lost(const struct mount_run *run)
 	unsigned nr_lost = 0;
 
 	for (unsigned i = 0; usp_mount_source_status(run->mount, i, &source) == 0; i++) {
-		if (!source.sync_error)
-			continue;
-		message_say("source %s: what was written did not reach the disk: %s", run_spec(run, source.name),
-			    strerror(-source.sync_error));
-		nr_lost++;
+		if (source.sync_error)
+			message_say("source %s: what was written did not reach the disk: %s",
+				    run_spec(run, source.name), strerror(-source.sync_error));
+		else if (source.is_unsynced)
+			message_say("source %s: what was written may not be on the disk, which did not answer in time",
+				    run_spec(run, source.name));
+		nr_lost += source.sync_error || source.is_unsynced;
 	}
 	return nr_lost;
 }
@@ -345,17 +356,48 @@ static int run_serve(struct mount_run *run)
 	return error < 0 ? CLI_FAILED : CLI_DONE;
 }
 
-/* Free all, unless a thread hangs in the open of a source: it would be waited for. */
-static void run_end(struct mount_run *run)
+/* End the thread that takes signals. */
+static void run_end_watch(struct mount_run *run)
+{
+	atomic_store(&run->must_end, true);
+	pthread_kill(run->thread, SIGUSR2);
+	pthread_join(run->thread, NULL);
+	atomic_store(&run->must_end, false);
+}
+
+/* See to it that the sources are closed in time: NFS and FUSE may hang there. A signal ends the wait. */
+static void *run_watch_close(void *arg)
+{
+	const struct mount_run *run = arg;
+	int64_t end_ns = run_deadline(run->request->sync_ns);
+	int signo;
+
+	do
+		signo = run_wait(run, end_ns);
+	while (signo == SIGUSR1);
+	if (!atomic_load(&run->must_end)) {
+		message_say("mount: it ends although the sources are not closed yet");
+		_exit(run->code);
+	}
+	return NULL;
+}
+
+/* Free all, unless a thread hangs in a source: it would be waited for. */
+static void run_end(struct mount_run *run, int code)
 {
 	struct usp_mount_status status = {.size = sizeof(status)};
+	bool has_watch;
 
 	usp_mount_status(run->mount, &status);
-	if (status.nr_opening > 0)
+	if (status.nr_opening > 0 || status.nr_stuck > 0)
 		return;
+	run->code = code;
+	has_watch = pthread_create(&run->thread, NULL, run_watch_close, run) == 0;
 	usp_mount_free(run->mount);
 	mount_unlist(&run->items);
 	stages_wipe(&run->request->stages);
+	if (has_watch)
+		run_end_watch(run);
 }
 
 static int run_all(struct mount_run *run)
@@ -380,10 +422,8 @@ static int run_all(struct mount_run *run)
 		code = run_start(run);
 	if (code == CLI_DONE)
 		code = run_serve(run);
-	atomic_store(&run->must_end, true);
-	pthread_kill(run->thread, SIGUSR2);
-	pthread_join(run->thread, NULL);
-	run_end(run);
+	run_end_watch(run);
+	run_end(run, code);
 	return code;
 }
 

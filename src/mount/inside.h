@@ -9,7 +9,7 @@
  *
  * No thread that takes requests waits for a source. Where sources are written, one of these threads never does.
  * Stairs: wait, work, counts, report, metrics, gather, backing, write, node, idle, need, read, status, rw, ops, session,
- * serve, mount.
+ * serve, end, mount.
  */
 #ifndef USP_MOUNT_INSIDE_H
 #define USP_MOUNT_INSIDE_H
@@ -85,8 +85,11 @@ struct mount_work {
 /* Run it now if another thread can take requests meanwhile; else a copy of it in another thread. */
 void mount_work_do(struct usp_mount *mount, struct mount_work *work);
 
-/* Answer what is queued with ENOTCONN, and wait for what runs. */
-void mount_work_end(struct usp_mount *mount);
+/* Answer what is queued with ENOTCONN, and let the threads end. */
+void mount_work_cancel(struct usp_mount *mount);
+
+/* Join the threads. Blocks while a request runs. */
+void mount_work_join(struct usp_mount *mount);
 
 /* --- Sources ---------------------------------------------------------------------------------------------- */
 
@@ -125,6 +128,8 @@ struct mount_node {
 	_Atomic(int64_t) gathered, gather_total; /* bytes of a copy that is being made; the total may be -1 */
 	unsigned nr_sync_errors; /* the lock guards it and sync_error: each open is told of each of them once */
 	int sync_error;		 /* the last one: -errno, or 0 */
+	atomic_bool is_synced;	 /* it was at the end; sync_error tells how */
+	bool is_unsynced;	 /* it was not, when usp_mount_run waited no longer; the lock guards it */
 };
 
 /* An open of a program. Each has its own readahead. */
@@ -135,6 +140,8 @@ struct mount_open {
 	bool can_write;
 	unsigned nr_sync_errors; /* of the node, which it was told of */
 };
+
+struct serve;
 
 struct usp_mount {
 	struct usp_mount_params params;
@@ -168,7 +175,18 @@ struct usp_mount {
 	struct mount_read **waiter_reads;
 	int wake_fd; /* of the waiter */
 	int stop_fd;
-	atomic_bool must_end; /* no thread begins anything new */
+	atomic_bool must_end;			    /* no thread begins anything new */
+	int end_fd;				    /* of the end: a thread has ended, or must_hurry */
+	atomic_bool is_ending, must_hurry, is_over; /* is_over: usp_mount_run waits no longer */
+	struct serve *serves;			    /* with the threads that take requests */
+	unsigned nr_serves, nr_served;
+	pthread_t waiter;
+	bool has_waiter;
+	_Atomic(unsigned) nr_threads; /* that take or run requests now */
+	pthread_t syncers[MOUNT_WORKERS_MAX];
+	unsigned nr_syncers;
+	_Atomic(unsigned) nr_syncing, next_sync; /* threads that sync now, and the node that the next one takes */
+	atomic_bool is_severed;			 /* replies go nowhere */
 	struct fuse_session *session;
 	int fuse_fd;
 	atomic_bool is_mounted, is_detached;
@@ -322,13 +340,34 @@ int mount_session_begin(struct usp_mount *mount);
 int mount_session_detach(struct usp_mount *mount);
 void mount_session_end(struct usp_mount *mount);
 
+/* End the connection while threads still have requests: what programs wait for gives ENOTCONN. */
+void mount_session_abandon(struct usp_mount *mount);
+
 /* Note what the kernel offers, of a request that libfuse has not seen yet. */
 void mount_session_note(struct usp_mount *mount, const void *request, size_t len);
 
 /* The last reply of this thread did not reach the program, which has gone. */
 bool mount_session_was_refused(void);
 
-/* Take requests until there are no more: 0 or -errno. */
+/* Take requests in threads, and return when these must end: 0, or -errno if there are none. */
 int mount_serve(struct usp_mount *mount);
+
+/* Join the threads that take requests. Blocks while a request runs. */
+void mount_serve_join(struct usp_mount *mount);
+
+/* Let all threads end. Async-signal-safe. */
+void mount_serve_stop(struct usp_mount *mount);
+
+/* --- The end ----------------------------------------------------------------------------------------------- */
+
+/* Start a thread that is counted in *nr until it calls mount_thread_end: 0 or -errno. */
+int mount_thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg, _Atomic(unsigned) *nr);
+void mount_thread_end(struct usp_mount *mount, _Atomic(unsigned) *nr);
+
+/* End requests and the connection, and write to the disk what was written: 0 or -errno. Blocks up to sync_timeout_ns. */
+int mount_end(struct usp_mount *mount);
+
+/* Join what mount_end has left behind. Blocks as long as a source does. */
+void mount_end_join(struct usp_mount *mount);
 
 #endif

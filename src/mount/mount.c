@@ -84,7 +84,7 @@ static int mount_init(struct usp_mount *mount)
 	pthread_mutex_init(&mount->session_lock, NULL);
 	pthread_mutex_init(&mount->lock, NULL);
 	pthread_cond_init(&mount->idle, NULL);
-	mount->wake_fd = mount->stop_fd = mount->fuse_fd = -1;
+	mount->wake_fd = mount->stop_fd = mount->end_fd = mount->fuse_fd = -1;
 	mount->user = usp_sys_user();
 	mount->group = usp_sys_group();
 	usp_sys_date(&mount->born);
@@ -97,7 +97,10 @@ static int mount_open_fds(struct usp_mount *mount)
 	if (mount->wake_fd < 0)
 		return mount->wake_fd;
 	mount->stop_fd = usp_sys_eventfd();
-	return mount->stop_fd < 0 ? mount->stop_fd : mount_read_init(mount);
+	if (mount->stop_fd < 0)
+		return mount->stop_fd;
+	mount->end_fd = usp_sys_eventfd();
+	return mount->end_fd < 0 ? mount->end_fd : mount_read_init(mount);
 }
 
 int usp_mount_new(const char *mountpoint, const struct usp_mount_params *params, struct usp_mount **ret_mount,
@@ -212,37 +215,12 @@ int usp_mount_start(struct usp_mount *mount, const char **ret_why)
 	return ret;
 }
 
-/* Answer what waits. Threads that open sources may go on. */
-static void mount_give_up(struct usp_mount *mount)
-{
-	atomic_store(&mount->must_end, true);
-	for (unsigned i = 0; i < mount->nr_nodes; i++)
-		mount_node_give_up(mount->nodes[i]);
-	mount_read_cancel(mount);
-	mount_work_end(mount);
-}
-
-/* Write to the disk what was written: 0 or -errno, of the first source where it failed. */
-static int mount_sync(struct usp_mount *mount)
-{
-	int ret = 0;
-
-	for (unsigned i = 0; i < mount->nr_nodes; i++) {
-		struct mount_node *node = mount->nodes[i];
-		int error = node->file && atomic_load(&node->was_changed) ? mount_write_sync(node, NULL) : 0;
-
-		ret = ret ? ret : error;
-	}
-	return ret;
-}
-
 int usp_mount_run(struct usp_mount *mount)
 {
-	int ret = mount->is_mounted ? mount_serve(mount) : -EINVAL, late;
+	int ret = mount->is_mounted ? mount_serve(mount) : -EINVAL, late = mount_end(mount);
 
-	mount_give_up(mount);
-	mount_session_end(mount);
-	late = mount_sync(mount);
+	if (ret == 0)
+		ret = atomic_load(&mount->error);
 	return ret < 0 ? ret : late;
 }
 
@@ -265,9 +243,8 @@ void usp_mount_free(struct usp_mount *mount)
 {
 	if (!mount)
 		return;
-	if (mount->session)
-		mount_give_up(mount);
-	mount_session_end(mount);
+	mount_serve_stop(mount);
+	mount_end_join(mount);
 	pthread_mutex_lock(&mount->lock);
 	while (mount->nr_openers > 0)
 		pthread_cond_wait(&mount->idle, &mount->lock);
@@ -279,6 +256,7 @@ void usp_mount_free(struct usp_mount *mount)
 	mount_read_fini(mount);
 	usp_sys_close(mount->wake_fd);
 	usp_sys_close(mount->stop_fd);
+	usp_sys_close(mount->end_fd);
 	pthread_cond_destroy(&mount->idle);
 	pthread_cond_destroy(&mount->has_work);
 	pthread_mutex_destroy(&mount->session_lock);

@@ -7,7 +7,6 @@
 
 #include "base/alloc.h"
 #include "base/sys.h"
-#include "base/thread.h"
 #include "mount/counts.h"
 #include "mount/inside.h"
 
@@ -50,7 +49,7 @@ static void serve_fini(struct serve *serve)
 		usp_sys_unmap(serve->buf, SERVE_BYTES);
 }
 
-/* Take a request if there is one: 0, also if there is none, or -errno; -ENODEV behind the last one. */
+/* Take a request if there is one: 0, also if there is none, or -errno. Behind the last one -ENODEV, or -ECONNABORTED if it came just then. */
 static int serve_take(const struct serve *serve)
 {
 	struct usp_mount *mount = serve->mount;
@@ -69,11 +68,19 @@ static int serve_take(const struct serve *serve)
 	return 0;
 }
 
-void usp_mount_stop(struct usp_mount *mount)
+void mount_serve_stop(struct usp_mount *mount)
 {
 	atomic_store(&mount->must_end, true);
 	usp_sys_eventfd_set(mount->stop_fd, true);
 	usp_sys_eventfd_set(mount->wake_fd, true);
+}
+
+void usp_mount_stop(struct usp_mount *mount)
+{
+	if (atomic_load(&mount->is_ending))
+		atomic_store(&mount->must_hurry, true);
+	mount_serve_stop(mount);
+	usp_sys_eventfd_set(mount->end_fd, true);
 }
 
 static void *serve_run(void *arg)
@@ -90,9 +97,10 @@ static void *serve_run(void *arg)
 		else if (ret == -EINTR)
 			ret = 0;
 	}
-	if (ret < 0 && ret != -ENODEV)
+	if (ret < 0 && ret != -ENODEV && ret != -ECONNABORTED)
 		atomic_store(&mount->error, ret);
-	usp_mount_stop(mount); /* one that ends, ends all */
+	mount_serve_stop(mount); /* one that ends, ends all */
+	mount_thread_end(mount, &mount->nr_threads);
 	return NULL;
 }
 
@@ -103,37 +111,61 @@ static unsigned serve_nr_threads(const struct usp_mount *mount)
 	return mount->params.nr_threads ? mount->params.nr_threads : nr > 8 ? 8 : nr < 2 ? 2 : nr;
 }
 
-/* Serve with all threads that can be had; the caller is one of them. */
-static void serve_all(struct serve *serves, unsigned nr)
+static void *serve_wait_for_reads(void *arg)
 {
-	unsigned nr_started = 1;
+	struct usp_mount *mount = arg;
 
-	while (nr_started < nr && usp_thread_start(&serves[nr_started].thread, serve_run, &serves[nr_started]) == 0)
-		nr_started++;
-	atomic_store(&serves[0].mount->nr_serving, nr_started);
-	serve_run(&serves[0]);
-	while (--nr_started > 0)
-		pthread_join(serves[nr_started].thread, NULL);
+	mount_read_waiter(mount);
+	mount_thread_end(mount, &mount->nr_threads);
+	return NULL;
 }
 
+/* Start all threads that can be had: 0, or -errno without one. */
+static int serve_start(struct usp_mount *mount)
+{
+	int ret = mount_thread_start(&mount->waiter, serve_wait_for_reads, mount, &mount->nr_threads);
+
+	if (ret < 0)
+		return ret;
+	mount->has_waiter = true;
+	while (mount->nr_served < mount->nr_serves && ret == 0) {
+		struct serve *serve = &mount->serves[mount->nr_served];
+
+		ret = mount_thread_start(&serve->thread, serve_run, serve, &mount->nr_threads);
+		mount->nr_served += ret == 0;
+	}
+	atomic_store(&mount->nr_serving, mount->nr_served);
+	return mount->nr_served > 0 ? 0 : ret;
+}
+
+/* The caller takes no requests: one that hangs would be its own. */
 int mount_serve(struct usp_mount *mount)
 {
-	unsigned nr = serve_nr_threads(mount), nr_ready = 0;
-	struct serve *serves = usp_alloc_array(nr, sizeof(*serves));
-	pthread_t waiter;
-	int ret = serves ? 0 : -ENOMEM;
+	unsigned nr = serve_nr_threads(mount);
+	struct pollfd stop = {.fd = mount->stop_fd, .events = POLLIN};
+	int ret;
 
-	for (; ret == 0 && nr_ready < nr; nr_ready++)
-		ret = serve_init(&serves[nr_ready], mount);
+	mount->serves = usp_alloc_array(nr, sizeof(*mount->serves));
+	ret = mount->serves ? 0 : -ENOMEM;
+	while (ret == 0 && mount->nr_serves < nr)
+		ret = serve_init(&mount->serves[mount->nr_serves++], mount);
 	if (ret == 0)
-		ret = usp_thread_start(&waiter, mount_read_waiter, mount);
-	if (ret == 0) {
-		serve_all(serves, nr);
-		pthread_join(waiter, NULL);
-		ret = atomic_load(&mount->error);
-	}
-	while (nr_ready > 0)
-		serve_fini(&serves[--nr_ready]);
-	usp_free(serves);
+		ret = serve_start(mount);
+	while (ret == 0 && !atomic_load(&mount->must_end))
+		usp_sys_poll(&stop, 1, -1);
+	mount_serve_stop(mount);
 	return ret;
+}
+
+void mount_serve_join(struct usp_mount *mount)
+{
+	if (mount->has_waiter)
+		pthread_join(mount->waiter, NULL);
+	mount->has_waiter = false;
+	while (mount->nr_served > 0)
+		pthread_join(mount->serves[--mount->nr_served].thread, NULL);
+	while (mount->nr_serves > 0)
+		serve_fini(&mount->serves[--mount->nr_serves]);
+	usp_free(mount->serves);
+	mount->serves = NULL;
 }

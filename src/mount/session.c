@@ -111,6 +111,9 @@ static ssize_t session_writev(int fd, struct iovec *iov, int nr_segs, void *arg)
 		session_ask(mount, iov, nr_segs);
 	if (mount->counts && header->unique)
 		mount_counts_answer(mount->counts, header); /* before the program goes on: it may ask */
+	was_refused = atomic_load(&mount->is_severed);
+	if (was_refused)
+		return header->len;
 	do
 		ret = usp_sys_writev(fd, iov, (unsigned)nr_segs, NULL);
 	while (ret == -EINTR || ret == -EAGAIN);
@@ -189,10 +192,18 @@ int mount_session_begin(struct usp_mount *mount)
 	return ret;
 }
 
+/* Tell whether the kernel has ended the connection, by umount(8). Another mount may be at the path then. */
+static bool session_has_ended(const struct usp_mount *mount)
+{
+	struct pollfd fd = {.fd = mount->fuse_fd};
+
+	return usp_sys_poll(&fd, 1, 0) > 0;
+}
+
 /* By umount2(2) where that is allowed, so that no program is needed; mounts of a user are fusermount3's. */
 int mount_session_detach(struct usp_mount *mount)
 {
-	int ret = usp_sys_detach(mount->mountpoint);
+	int ret = session_has_ended(mount) ? 0 : usp_sys_detach(mount->mountpoint);
 
 	return ret == -EPERM ? usp_sys_fusermount_detach(mount->mountpoint) : ret;
 }
@@ -218,10 +229,24 @@ static int session_sever(struct usp_mount *mount)
 void mount_session_end(struct usp_mount *mount)
 {
 	pthread_mutex_lock(&mount->session_lock);
-	if (mount->session && mount->is_mounted && (!mount->is_detached || session_sever(mount) >= 0))
+	if (mount->session && mount->is_mounted &&
+	    (atomic_load(&mount->is_severed) || !mount->is_detached || session_sever(mount) >= 0))
 		fuse_session_unmount(mount->session);
 	if (mount->session)
 		fuse_session_destroy(mount->session);
 	mount->session = NULL;
+	pthread_mutex_unlock(&mount->session_lock);
+}
+
+/* The session stays for the threads that hang: their replies go nowhere. */
+void mount_session_abandon(struct usp_mount *mount)
+{
+	pthread_mutex_lock(&mount->session_lock);
+	if (mount->session && mount->is_mounted) {
+		if (!mount->is_detached)
+			mount_session_detach(mount);
+		if (session_sever(mount) >= 0)
+			atomic_store(&mount->is_severed, true);
+	}
 	pthread_mutex_unlock(&mount->session_lock);
 }

@@ -23,6 +23,8 @@ void usp_mount_status(struct usp_mount *mount, struct usp_mount_status *ret_stat
 	status.nr_opening = mount->nr_openers;
 	status.has_passthrough = mount->has_passthrough;
 	status.is_detached = mount->is_detached;
+	if (atomic_load(&mount->is_over))
+		status.nr_stuck = atomic_load(&mount->nr_threads) + atomic_load(&mount->nr_syncing);
 	status.failed_name = mount->failed ? mount->failed->name : NULL;
 	pthread_mutex_unlock(&mount->lock);
 	usp_sized_give(ret_status, &status, sizeof(status));
@@ -46,6 +48,7 @@ int usp_mount_source_status(struct usp_mount *mount, unsigned index, struct usp_
 		status.is_copy = node->is_copy;
 		status.can_write = node->can_write;
 		status.sync_error = node->sync_error;
+		status.is_unsynced = node->is_unsynced;
 	}
 	pthread_mutex_unlock(&mount->lock);
 	status.nr_reads = atomic_load(&node->nr_reads);

@@ -13,7 +13,6 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
-#include "base/thread.h"
 #include "mount/inside.h"
 
 static void work_interrupted(struct mount_wait *wait)
@@ -61,6 +60,7 @@ static void *worker_run(void *arg)
 		pthread_mutex_lock(&mount->lock);
 	}
 	pthread_mutex_unlock(&mount->lock);
+	mount_thread_end(mount, &mount->nr_threads);
 	return NULL;
 }
 
@@ -77,7 +77,7 @@ static bool work_wake(struct usp_mount *mount)
 	if (nr_queued <= mount->nr_idle_workers)
 		pthread_cond_signal(&mount->has_work);
 	else if (mount->nr_workers < MOUNT_WORKERS_MAX && !mount->workers_must_end &&
-		 usp_thread_start(&mount->workers[mount->nr_workers], worker_run, mount) == 0)
+		 mount_thread_start(&mount->workers[mount->nr_workers], worker_run, mount, &mount->nr_threads) == 0)
 		mount->nr_workers++;
 	has_thread = mount->nr_workers > 0;
 	pthread_mutex_unlock(&mount->lock);
@@ -127,7 +127,7 @@ void mount_work_do(struct usp_mount *mount, struct mount_work *work)
 	atomic_fetch_sub(&mount->nr_busy, 1);
 }
 
-void mount_work_end(struct usp_mount *mount)
+void mount_work_cancel(struct usp_mount *mount)
 {
 	struct mount_work *work;
 
@@ -143,6 +143,10 @@ void mount_work_end(struct usp_mount *mount)
 			usp_free(work);
 		}
 	} while (work);
+}
+
+void mount_work_join(struct usp_mount *mount)
+{
 	while (mount->nr_workers > 0)
 		pthread_join(mount->workers[--mount->nr_workers], NULL);
 }

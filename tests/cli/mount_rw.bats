@@ -319,6 +319,80 @@ as_nobody() {
 	grep -q "source $PWD/faulty/source: what was written did not reach the disk: Input/output error" job.err
 }
 
+@test "a disk that hangs at the end is waited for until --sync-timeout, and the other files are on theirs" {
+	faulty_disk hang=one
+	touch real/hangs
+	data real/one 1000
+	data real/two 1000
+	serve --rw --no-passthrough --sync-timeout 500ms "$PWD/faulty/one" "$PWD/faulty/two" mnt
+	printf x | tee mnt/one >mnt/two
+	kill -TERM "$job"
+	finish 1
+	grep -q "source $PWD/faulty/one: what was written may not be on the disk" job.err
+	eventually [ -e real/two.synced ]
+	never mountpoint -q mnt
+	[ "$(head -c 1 real/one)$(head -c 1 real/two)" = xx ]
+}
+
+@test "a further signal ends the wait for a disk that hangs" {
+	faulty_disk hang=one
+	touch real/hangs
+	data real/one 1000
+	data real/two 1000
+	serve --rw --no-passthrough "$PWD/faulty/one" "$PWD/faulty/two" mnt
+	printf x | tee mnt/one >mnt/two
+	umount mnt
+	eventually [ -e real/two.synced ]
+	kill -TERM "$job"
+	stays kill -0 "$job" || { cat job.err; false; }
+	kill -TERM "$job"
+	finish 1
+	grep -q "source $PWD/faulty/one: what was written may not be on the disk" job.err
+}
+
+@test "a disk that answers in time is waited for" {
+	faulty_disk hang=one
+	touch real/hangs
+	data real/one 1000
+	serve --rw --no-passthrough "$PWD/faulty/one" mnt
+	printf x >mnt/one
+	umount mnt
+	rm real/hangs
+	finish 0
+	[ ! -s job.err ]
+}
+
+@test "a program whose fsync hangs gets an answer at the end" {
+	data plain 1000
+	for threads in 1 2 8; do
+		faulty_disk hang=one
+		touch real/hangs
+		data real/one 1000
+		serve --rw --no-passthrough --threads "$threads" --drain-timeout 1ms --sync-timeout 2s "$PWD/faulty/one" plain mnt
+		rm -f began
+		python3 - mnt/one began <<-'PYTHON' >answer 3>&- &
+			import errno, os, sys
+			fd = os.open(sys.argv[1], os.O_RDWR)
+			os.pwrite(fd, b"x", 0)
+			open(sys.argv[2], "w").close()
+			try:
+			    os.fsync(fd)
+			    print("synced")
+			except OSError as error:
+			    print(errno.errorcode[error.errno])
+		PYTHON
+		program=$!
+		eventually [ -e began ]
+		same plain mnt/plain
+		kill -TERM "$job"
+		wait "$program"
+		grep -Ex "ENOTCONN|ECONNABORTED" answer || { cat answer job.err; false; }
+		finish 1
+		grep -q "source $PWD/faulty/one: what was written may not be on the disk" job.err
+		never mountpoint -q mnt
+	done
+}
+
 @test "who may not write the source may not write it here, and set-user-ID goes" {
 	[ "$(id -u)" -eq 0 ] || skip "only the superuser becomes somebody else"
 	grep -qs '^user_allow_other' /etc/fuse.conf || [ "$(id -u)" -eq 0 ]

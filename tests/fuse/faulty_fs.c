@@ -19,6 +19,8 @@
  *   writeback       the kernel keeps what is written until close or fsync, and tells errors of writes there
  *   flush=ERROR     close of a file that may be written fails, each time
  *   fsync=ERROR     so do fsync and fdatasync
+ *   hang=NAME       fsync and fdatasync of the file of this name hang, for as long as FOLDER/hangs is there; a program that
+ *                   is killed does not wait for them. Another file NAME leaves FOLDER/NAME.synced then
  *   syncdir=ERROR   so does fsync of a folder
  *   truncate=ERROR  so do truncate and ftruncate
  *   link=ERROR      so does link
@@ -64,6 +66,7 @@ static struct {
 		int64_t off, len;
 	} bad[BAD_MAX];
 	unsigned nr_bad;
+	const char *hanging; /* a path, or NULL */
 	int read_error, write_error, flush_error, fsync_error, syncdir_error, truncate_error, link_error, xattr_error;
 } faults;
 
@@ -241,10 +244,49 @@ static int faulty_flush(const char *path, struct fuse_file_info *info)
 	return (fcntl((int)info->fh, F_GETFL) & O_ACCMODE) == O_RDONLY ? 0 : -faults.flush_error;
 }
 
+/* Tell whether the thread that waits for a request must end. The request is interrupted then, but also if it is frozen. */
+static bool is_killed(pid_t thread)
+{
+	char path[64], line[256];
+	unsigned long pending = ~0ul; /* it has gone */
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)thread);
+	status = fopen(path, "re");
+	while (status && fgets(line, sizeof(line), status) && sscanf(line, "SigPnd: %lx", &pending) != 1)
+		;
+	if (status)
+		fclose(status);
+	return pending & 1ul << (SIGKILL - 1);
+}
+
+/* Wait in the request, as a server does that cannot be reached. */
+static void hang(void)
+{
+	const struct timespec shortly = {.tv_nsec = 10000000};
+
+	while (!is_killed(fuse_get_context()->pid) && faccessat(folder_fd, "hangs", F_OK, 0) == 0)
+		nanosleep(&shortly, NULL);
+}
+
+static void note_sync(const char *path)
+{
+	char name[PATH_MAX];
+	int fd;
+
+	snprintf(name, sizeof(name), "%s.synced", real_name(path));
+	fd = openat(folder_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		close(fd);
+}
+
 static int faulty_fsync(const char *path, int only_data, struct fuse_file_info *info)
 {
-	(void)path;
 	(void)only_data;
+	if (faults.hanging && strcmp(real_name(path), faults.hanging) == 0)
+		hang();
+	else if (faults.hanging)
+		note_sync(path);
 	return faults.fsync_error ? -faults.fsync_error : done(fsync((int)info->fh));
 }
 
@@ -460,6 +502,8 @@ static bool set_number(const char *name, char *value)
 	} else if (strcmp(name, "bad") == 0 && faults.nr_bad < BAD_MAX) {
 		faults.bad[faults.nr_bad].off = strtoll(value, &value, 10);
 		faults.bad[faults.nr_bad++].len = strtoll(value, NULL, 10);
+	} else if (strcmp(name, "hang") == 0) {
+		faults.hanging = value;
 	} else if (strcmp(name, "write") == 0) {
 		faults.write_error = error_from(value, &faults.write_from);
 	} else {
@@ -489,9 +533,9 @@ static int serve(struct fuse *fuse, const char *mountpoint)
 	ret = fuse_set_signal_handlers(fuse_get_session(fuse));
 	puts("serving");
 	fclose(stdout);
-	/* Requests are served one after the other, so that a fault is where it was ordered. */
+	/* Requests are served one after the other, so that a fault is where it was ordered; but not behind one that hangs. */
 	if (ret == 0)
-		ret = fuse_loop(fuse);
+		ret = faults.hanging ? fuse_loop_mt(fuse, 0) : fuse_loop(fuse);
 	fuse_unmount(fuse);
 	return ret == 0 || ret == SIGTERM ? 0 : 1;
 }

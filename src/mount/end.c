@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * end - how a mount ends, also over a source that hangs.
+ *
+ *   requests under way end ──► the connection ends ──► each written source is synced, in threads ──► joined
+ *        │ no, they hang         (severed)                  │ no, it hangs
+ *        └──────────────────────────────────────────────────┴──► left behind: usp_mount_free waits for them
+ *
+ * A thread that hangs in the kernel cannot be ended, only left behind. The caller of usp_mount_run is none of them. Sources
+ * are synced side by side, so that one that hangs holds back no other.
+ */
+#include <errno.h>
+
+#include "base/compiler.h"
+#include "base/sys.h"
+#include "base/thread.h"
+#include "mount/inside.h"
+
+#define END_TIMEOUT_MAX_NS ((uint64_t)INT64_MAX / 2) /* a century: as without an end */
+
+/* --- Threads ------------------------------------------------------------------------------------------------ */
+
+int mount_thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg, _Atomic(unsigned) *nr)
+{
+	int ret;
+
+	atomic_fetch_add(nr, 1);
+	ret = usp_thread_start(ret_thread, run, arg);
+	if (ret < 0)
+		atomic_fetch_sub(nr, 1);
+	return ret;
+}
+
+void mount_thread_end(struct usp_mount *mount, _Atomic(unsigned) *nr)
+{
+	atomic_fetch_sub(nr, 1);
+	usp_sys_eventfd_set(mount->end_fd, true);
+}
+
+/* Wait until all threads of a kind have ended, but only until end_ns, if that is not 0, and not if it must hurry. */
+static bool end_wait(struct usp_mount *mount, const _Atomic(unsigned) *nr, uint64_t end_ns)
+{
+	struct pollfd fd = {.fd = mount->end_fd, .events = POLLIN};
+
+	for (;;) {
+		uint64_t now_ns = usp_sys_now_ns();
+
+		usp_sys_eventfd_set(mount->end_fd, false);
+		if (atomic_load(nr) == 0)
+			return true;
+		if (atomic_load(&mount->must_hurry) || (end_ns && now_ns >= end_ns))
+			return false;
+		usp_sys_poll(&fd, 1, end_ns ? (int64_t)(end_ns - now_ns) : -1);
+	}
+}
+
+/* --- Requests ----------------------------------------------------------------------------------------------- */
+
+/* Answer what waits, when no thread takes requests any more. Threads that open sources may go on. Blocks while one hangs. */
+static void end_requests(struct usp_mount *mount)
+{
+	mount_work_cancel(mount);
+	mount_serve_join(mount);
+	for (unsigned i = 0; i < mount->nr_nodes; i++)
+		mount_node_give_up(mount->nodes[i]);
+	mount_read_cancel(mount);
+	mount_work_cancel(mount); /* what a thread has queued since */
+	mount_work_join(mount);
+}
+
+/* --- To the disk -------------------------------------------------------------------------------------------- */
+
+static bool end_must_sync(const struct mount_node *node)
+{
+	return atomic_load(&node->was_changed) && node->file;
+}
+
+/* A thread: sync one source after the other. */
+static void *end_sync(void *arg)
+{
+	struct usp_mount *mount = arg;
+	unsigned i;
+
+	while ((i = atomic_fetch_add(&mount->next_sync, 1)) < mount->nr_nodes) {
+		struct mount_node *node = mount->nodes[i];
+
+		if (!end_must_sync(node))
+			continue;
+		mount_write_sync(node, NULL);
+		atomic_store(&node->is_synced, true);
+	}
+	mount_thread_end(mount, &mount->nr_syncing);
+	return NULL;
+}
+
+/* Start a thread for each source that has to be synced. Without any the caller does it. */
+static void end_begin_sync(struct usp_mount *mount)
+{
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < mount->nr_nodes; i++)
+		nr += end_must_sync(mount->nodes[i]);
+	nr = usp_min(nr, MOUNT_WORKERS_MAX);
+	while (mount->nr_syncers < nr &&
+	       mount_thread_start(&mount->syncers[mount->nr_syncers], end_sync, mount, &mount->nr_syncing) == 0)
+		mount->nr_syncers++;
+	if (nr > 0 && mount->nr_syncers == 0) {
+		atomic_fetch_add(&mount->nr_syncing, 1);
+		end_sync(mount);
+	}
+}
+
+/* Tell how the syncs ended: 0, or -errno of the first one that failed; -ETIMEDOUT: one has not ended. */
+static int end_judge(struct usp_mount *mount)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&mount->lock);
+	for (unsigned i = 0; i < mount->nr_nodes; i++) {
+		struct mount_node *node = mount->nodes[i];
+
+		if (!end_must_sync(node))
+			continue;
+		node->is_unsynced = !atomic_load(&node->is_synced);
+		if (ret == 0)
+			ret = node->is_unsynced ? -ETIMEDOUT : node->sync_error;
+	}
+	pthread_mutex_unlock(&mount->lock);
+	return ret;
+}
+
+/* Requests have half of the time, so that one that hangs leaves the rest to the other sources. */
+int mount_end(struct usp_mount *mount)
+{
+	const uint64_t begin_ns = usp_sys_now_ns(), timeout_ns = mount->params.sync_timeout_ns;
+	bool is_bounded = timeout_ns > 0 && timeout_ns < END_TIMEOUT_MAX_NS;
+
+	mount_serve_stop(mount);
+	atomic_store(&mount->is_ending, true);
+	mount_work_cancel(mount);
+	if (end_wait(mount, &mount->nr_threads, is_bounded ? begin_ns + timeout_ns / 2 : 0)) {
+		end_requests(mount);
+		mount_session_end(mount);
+	} else {
+		mount_session_abandon(mount);
+	}
+	end_begin_sync(mount);
+	end_wait(mount, &mount->nr_syncing, is_bounded ? begin_ns + timeout_ns : 0);
+	atomic_store(&mount->is_over, true);
+	return end_judge(mount);
+}
+
+void mount_end_join(struct usp_mount *mount)
+{
+	if (mount->session)
+		end_requests(mount);
+	mount_session_end(mount);
+	while (mount->nr_syncers > 0)
+		pthread_join(mount->syncers[--mount->nr_syncers], NULL);
+}
