@@ -13,59 +13,50 @@
 
 #include "base/compiler.h"
 #include "base/sys.h"
-#include "base/thread.h"
 #include "mount/inside.h"
 
 #define END_TIMEOUT_MAX_NS ((uint64_t)INT64_MAX / 2) /* a century: as without an end */
 
-/* --- Threads ------------------------------------------------------------------------------------------------ */
-
-int mount_thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg, _Atomic(unsigned) *nr)
-{
-	int ret;
-
-	atomic_fetch_add(nr, 1);
-	ret = usp_thread_start(ret_thread, run, arg);
-	if (ret < 0)
-		atomic_fetch_sub(nr, 1);
-	return ret;
-}
-
-void mount_thread_end(struct usp_mount *mount, _Atomic(unsigned) *nr)
-{
-	atomic_fetch_sub(nr, 1);
-	usp_sys_eventfd_set(mount->end_fd, true);
-}
-
-/* Wait until all threads of a kind have ended, but only until end_ns, if that is not 0, and not if it must hurry. */
-static bool end_wait(struct usp_mount *mount, const _Atomic(unsigned) *nr, uint64_t end_ns)
-{
-	struct pollfd fd = {.fd = mount->end_fd, .events = POLLIN};
-
-	for (;;) {
-		uint64_t now_ns = usp_sys_now_ns();
-
-		usp_sys_eventfd_set(mount->end_fd, false);
-		if (atomic_load(nr) == 0)
-			return true;
-		if (atomic_load(&mount->must_hurry) || (end_ns && now_ns >= end_ns))
-			return false;
-		usp_sys_poll(&fd, 1, end_ns ? (int64_t)(end_ns - now_ns) : -1);
-	}
-}
-
 /* --- Requests ----------------------------------------------------------------------------------------------- */
+
+/* Wait for the thread that tells the kernel something. Programs for which the kernel waits get an answer. */
+static bool end_forgetter(struct usp_mount *mount, uint64_t end_ns)
+{
+	struct pollfd fds[] = {{.fd = mount->end_fd, .events = POLLIN}, {.fd = mount->fuse_fd, .events = POLLIN}};
+	void *buf = usp_sys_map_anon(mount_serve_len());
+	int64_t left_ns;
+
+	mount_forget_stop(mount);
+	while (mount_thread_left(mount, &mount->nr_forgetting, end_ns, &left_ns)) {
+		usp_sys_poll(fds, buf ? 2 : 1, left_ns);
+		if (buf && fds[1].revents)
+			mount_serve_refuse(mount, buf);
+	}
+	if (buf)
+		usp_sys_unmap(buf, mount_serve_len());
+	return atomic_load(&mount->nr_forgetting) == 0;
+}
+
+/* Wait for all threads that have to do with requests: true if they have ended. */
+static bool end_threads(struct usp_mount *mount, uint64_t end_ns)
+{
+	if (!mount_thread_wait(mount, &mount->nr_threads, end_ns))
+		return false;
+	mount_work_cancel(mount); /* what a thread has queued since */
+	return end_forgetter(mount, end_ns);
+}
 
 /* Answer what waits, when no thread takes requests any more. Threads that open sources may go on. Blocks while one hangs. */
 static void end_requests(struct usp_mount *mount)
 {
 	mount_work_cancel(mount);
+	mount_forget_stop(mount);
 	mount_serve_join(mount);
 	for (unsigned i = 0; i < mount->nr_nodes; i++)
 		mount_node_give_up(mount->nodes[i]);
 	mount_read_cancel(mount);
-	mount_work_cancel(mount); /* what a thread has queued since */
 	mount_work_join(mount);
+	mount_forget_join(mount);
 }
 
 /* --- To the disk -------------------------------------------------------------------------------------------- */
@@ -138,14 +129,14 @@ int mount_end(struct usp_mount *mount)
 	mount_serve_stop(mount);
 	atomic_store(&mount->is_ending, true);
 	mount_work_cancel(mount);
-	if (end_wait(mount, &mount->nr_threads, is_bounded ? begin_ns + timeout_ns / 2 : 0)) {
+	if (end_threads(mount, is_bounded ? begin_ns + timeout_ns / 2 : 0)) {
 		end_requests(mount);
 		mount_session_end(mount);
 	} else {
 		mount_session_abandon(mount);
 	}
 	end_begin_sync(mount);
-	end_wait(mount, &mount->nr_syncing, is_bounded ? begin_ns + timeout_ns : 0);
+	mount_thread_wait(mount, &mount->nr_syncing, is_bounded ? begin_ns + timeout_ns : 0);
 	atomic_store(&mount->is_over, true);
 	return end_judge(mount);
 }

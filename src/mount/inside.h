@@ -8,7 +8,7 @@
  *                                      (request parked)                                   (request parked)
  *
  * No thread that takes requests waits for a source. Where sources are written, one of these threads never does.
- * Stairs: wait, work, counts, report, metrics, gather, backing, write, node, idle, need, read, status, rw, ops, session,
+ * Stairs: threads, wait, work, counts, report, metrics, gather, backing, write, forget, node, idle, need, read, status, rw, ops, session,
  * serve, end, mount.
  */
 #ifndef USP_MOUNT_INSIDE_H
@@ -35,10 +35,26 @@ struct mount_metrics;
 #define MOUNT_STATUS_MAX ((size_t)64 << 10) /* no attribute is longer: XATTR_SIZE_MAX */
 #define MOUNT_SHORTLY_S 1.0		    /* how long the kernel believes in the size of what may change */
 #define MOUNT_BUDGET ((size_t)64 << 20)
+#define MOUNT_NOTHING INT64_MAX /* no position */
 #define MOUNT_NR_WAYS (USP_MOUNT_PLAIN + 1)
 
 /* The ways of enum usp_mount_way, as the status and the metrics call them. */
 extern const char *const mount_way_names[MOUNT_NR_WAYS];
+
+/* --- Threads ------------------------------------------------------------------------------------------------ */
+
+/* Start a thread that is counted in *nr until it calls mount_thread_end: 0 or -errno. */
+int mount_thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg, _Atomic(unsigned) *nr);
+void mount_thread_end(struct usp_mount *mount, _Atomic(unsigned) *nr);
+
+/*
+ * Tell whether threads are to be waited for: some run, end_ns has not come (0: it never does), and it must not hurry. Who
+ * polls end_fd for *ret_left_ns then misses nothing.
+ */
+bool mount_thread_left(struct usp_mount *mount, const _Atomic(unsigned) *nr, uint64_t end_ns, int64_t *ret_left_ns);
+
+/* Wait for them: true if all have ended. */
+bool mount_thread_wait(struct usp_mount *mount, const _Atomic(unsigned) *nr, uint64_t end_ns);
 
 /* --- Requests that wait ----------------------------------------------------------------------------------- */
 
@@ -126,6 +142,7 @@ struct mount_node {
 	atomic_bool was_changed; /* or opened for writing: the kernel may write without a request to us */
 	_Atomic(uint64_t) nr_writes, written;
 	_Atomic(int64_t) gathered, gather_total; /* bytes of a copy that is being made; the total may be -1 */
+	int64_t forget_from; /* the kernel has to forget what is behind it; MOUNT_NOTHING: none of it. The lock guards it */
 	unsigned nr_sync_errors; /* the lock guards it and sync_error: each open is told of each of them once */
 	int sync_error;		 /* the last one: -errno, or 0 */
 	atomic_bool is_synced;	 /* it was at the end; sync_error tells how */
@@ -183,6 +200,10 @@ struct usp_mount {
 	pthread_t waiter;
 	bool has_waiter;
 	_Atomic(unsigned) nr_threads; /* that take or run requests now */
+	pthread_t forgetter;	      /* in forget.c */
+	pthread_cond_t has_forget;
+	_Atomic(unsigned) nr_forgetting; /* 1 while that thread runs */
+	bool has_forgetter, forgetter_must_end;
 	pthread_t syncers[MOUNT_WORKERS_MAX];
 	unsigned nr_syncers;
 	_Atomic(unsigned) nr_syncing, next_sync; /* threads that sync now, and the node that the next one takes */
@@ -294,6 +315,14 @@ int mount_write_set_times(struct mount_node *node, const struct timespec times[2
 /* Add to what stat(2) shows what changes with each write. */
 void mount_write_stat(const struct mount_node *node, struct stat *st);
 
+/* Let the kernel forget what it has cached of a source from a position on, soon. Takes the lock. */
+void mount_forget(struct mount_node *node, int64_t pos);
+
+/* Start and end the thread for that: 0 or -errno. It ends when no request holds it back, and is joined then. */
+int mount_forget_begin(struct usp_mount *mount);
+void mount_forget_stop(struct usp_mount *mount);
+void mount_forget_join(struct usp_mount *mount);
+
 /* Answer requests about sources that can be written, in rw.c. */
 void mount_rw_read(fuse_req_t req, struct mount_open *open, int64_t pos, size_t len);
 void mount_rw_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t len, off_t pos,
@@ -355,14 +384,14 @@ int mount_serve(struct usp_mount *mount);
 /* Join the threads that take requests. Blocks while a request runs. */
 void mount_serve_join(struct usp_mount *mount);
 
+/* Answer a request with ENOTCONN, if there is one, when no thread takes any. buf is as long as mount_serve_len says. */
+void mount_serve_refuse(struct usp_mount *mount, void *buf);
+size_t mount_serve_len(void);
+
 /* Let all threads end. Async-signal-safe. */
 void mount_serve_stop(struct usp_mount *mount);
 
 /* --- The end ----------------------------------------------------------------------------------------------- */
-
-/* Start a thread that is counted in *nr until it calls mount_thread_end: 0 or -errno. */
-int mount_thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg, _Atomic(unsigned) *nr);
-void mount_thread_end(struct usp_mount *mount, _Atomic(unsigned) *nr);
 
 /* End requests and the connection, and write to the disk what was written: 0 or -errno. Blocks up to sync_timeout_ns. */
 int mount_end(struct usp_mount *mount);

@@ -79,6 +79,7 @@ static int mount_init(struct usp_mount *mount)
 	TAILQ_INIT(&mount->reads);
 	TAILQ_INIT(&mount->works);
 	pthread_cond_init(&mount->has_work, NULL);
+	pthread_cond_init(&mount->has_forget, NULL);
 	TAILQ_INIT(&mount->idles);
 	mount->nr_closable_max = usp_min(usp_sys_fd_limit() / 2, MOUNT_CLOSABLE_MAX);
 	pthread_mutex_init(&mount->session_lock, NULL);
@@ -182,6 +183,7 @@ int usp_mount_add(struct usp_mount *mount, const struct usp_mount_source *source
 	node->mount = mount;
 	node->source = own;
 	node->fd = -1;
+	node->forget_from = MOUNT_NOTHING;
 	node->ino = mount->is_file ? FUSE_ROOT_ID : MOUNT_FIRST_INO + mount->nr_nodes;
 	TAILQ_INIT(&node->waits);
 	mount->nodes[mount->nr_nodes++] = node;
@@ -259,6 +261,7 @@ void usp_mount_free(struct usp_mount *mount)
 	usp_sys_close(mount->end_fd);
 	pthread_cond_destroy(&mount->idle);
 	pthread_cond_destroy(&mount->has_work);
+	pthread_cond_destroy(&mount->has_forget);
 	pthread_mutex_destroy(&mount->session_lock);
 	pthread_mutex_destroy(&mount->lock);
 	usp_free(mount->nodes);

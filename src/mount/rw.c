@@ -111,14 +111,6 @@ static size_t rw_write_all(struct mount_work *work, bool is_append, int64_t *ret
 	return done;
 }
 
-/* The kernel's cache has what was appended where the end was for all that it knew: it has to forget that. */
-static void rw_forget(struct mount_node *node, int64_t pos)
-{
-	struct usp_mount *mount = node->mount;
-
-	fuse_lowlevel_notify_inval_inode(mount->session, node->ino, pos / USP_PAGE * USP_PAGE, 0);
-}
-
 static void rw_write_run(struct mount_work *work)
 {
 	struct mount_node *node = work->node;
@@ -137,8 +129,8 @@ static void rw_write_run(struct mount_work *work)
 		rw_reply(work, error);
 	else
 		fuse_reply_write(work->wait.req, done);
-	if (pos < 0)
-		rw_forget(node, work->pos);
+	if (pos < 0) /* the kernel has it in its cache where the end was for all that it knew */
+		mount_forget(node, work->pos);
 }
 
 void mount_rw_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t len, off_t pos,

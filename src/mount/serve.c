@@ -4,6 +4,7 @@
  * all for the stop.
  */
 #include <errno.h>
+#include <linux/fuse.h>
 
 #include "base/alloc.h"
 #include "base/sys.h"
@@ -68,6 +69,23 @@ static int serve_take(const struct serve *serve)
 	return 0;
 }
 
+size_t mount_serve_len(void)
+{
+	return SERVE_BYTES;
+}
+
+void mount_serve_refuse(struct usp_mount *mount, void *buf)
+{
+	const struct fuse_in_header *request = buf;
+	ssize_t len = usp_sys_read(mount->fuse_fd, buf, SERVE_BYTES);
+	const struct fuse_out_header reply = {.len = sizeof(reply),
+					      .error = -ENOTCONN,
+					      .unique = len >= (ssize_t)sizeof(*request) ? request->unique : 0};
+
+	if (reply.unique) /* the kernel takes none for what wants no answer */
+		usp_sys_write(mount->fuse_fd, &reply, sizeof(reply));
+}
+
 void mount_serve_stop(struct usp_mount *mount)
 {
 	atomic_store(&mount->must_end, true);
@@ -128,6 +146,8 @@ static int serve_start(struct usp_mount *mount)
 	if (ret < 0)
 		return ret;
 	mount->has_waiter = true;
+	if (mount->params.flags & USP_MOUNT_WRITE)
+		ret = mount_forget_begin(mount);
 	while (mount->nr_served < mount->nr_serves && ret == 0) {
 		struct serve *serve = &mount->serves[mount->nr_served];
 

@@ -24,7 +24,8 @@ void usp_mount_status(struct usp_mount *mount, struct usp_mount_status *ret_stat
 	status.has_passthrough = mount->has_passthrough;
 	status.is_detached = mount->is_detached;
 	if (atomic_load(&mount->is_over))
-		status.nr_stuck = atomic_load(&mount->nr_threads) + atomic_load(&mount->nr_syncing);
+		status.nr_stuck = atomic_load(&mount->nr_threads) + atomic_load(&mount->nr_forgetting) +
+				  atomic_load(&mount->nr_syncing);
 	status.failed_name = mount->failed ? mount->failed->name : NULL;
 	pthread_mutex_unlock(&mount->lock);
 	usp_sized_give(ret_status, &status, sizeof(status));

@@ -123,6 +123,35 @@ as_nobody() {
 	done
 }
 
+@test "programs that append through the mount and past it end, and no byte is lost" {
+	for options in "" --threads=1 --direct; do
+		: >source
+		# shellcheck disable=SC2086
+		show --rw --no-passthrough $options source file
+		exits 0
+		timeout 300 python3 - file file source <<-'PYTHON'
+			import os, sys
+			LINES, LEN = 3000, 37
+			children = []
+			for nr, path in enumerate(sys.argv[1:]):
+			    child = os.fork()
+			    if child == 0:
+			        fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+			        for _ in range(LINES):
+			            assert os.write(fd, bytes([97 + nr]) * LEN) == LEN
+			        os.close(fd)
+			        os._exit(0)
+			    children.append(child)
+			assert all(os.waitpid(child, 0)[1] == 0 for child in children)
+			for letter in b"abc":
+			    with open("source", "rb") as file:
+			        assert file.read().count(letter) == LINES * LEN
+		PYTHON
+		eventually cmp -s source file
+		umount file
+	done
+}
+
 @test "a directory: what can be written is, and nothing else changes" {
 	mkdir folder
 	data folder/one 1000
