@@ -74,7 +74,14 @@ static bool memory_can_map(uint64_t len)
 	return base;
 }
 
+uint64_t usp_memory_available(void)
+{
+	uint64_t machine = memory_of_machine(), groups = memory_of_groups();
+
+	return machine < groups ? machine : groups;
+}
+
 bool usp_memory_may_have(uint64_t len)
 {
-	return len <= memory_of_machine() && len <= memory_of_groups() && memory_can_map(len);
+	return len <= usp_memory_available() && memory_can_map(len);
 }

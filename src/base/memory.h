@@ -12,4 +12,7 @@
  */
 bool usp_memory_may_have(uint64_t len);
 
+/* Return what the machine and the control groups have at most, or UINT64_MAX if that cannot be known. */
+uint64_t usp_memory_available(void);
+
 #endif

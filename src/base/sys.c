@@ -173,6 +173,16 @@ long usp_sys_fs_type(int fd)
 	return result < 0 ? result : (long)fs.f_type;
 }
 
+int usp_sys_fstatvfs(int fd, struct statvfs *ret_stat)
+{
+	int result;
+
+	do {
+		result = (int)sys_result(fstatvfs(fd, ret_stat));
+	} while (result == -EINTR);
+	return result;
+}
+
 int usp_sys_get_flags(int fd)
 {
 	return (int)sys_result(fcntl(fd, F_GETFL));

@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -28,7 +29,8 @@ int usp_sys_close(int fd);
 int usp_sys_stat(const char *path, struct stat *ret_stat);
 int usp_sys_lstat(const char *path, struct stat *ret_stat);
 int usp_sys_fstat(int fd, struct stat *ret_stat);
-long usp_sys_fs_type(int fd);  /* f_type of statfs(2) */
+long usp_sys_fs_type(int fd); /* f_type of statfs(2) */
+int usp_sys_fstatvfs(int fd, struct statvfs *ret_stat);
 int usp_sys_get_flags(int fd); /* F_GETFL */
 int usp_sys_set_flags(int fd, int flags);
 int64_t usp_sys_lseek(int fd, int64_t off, int whence);

@@ -315,6 +315,11 @@ int mount_write_set_times(struct mount_node *node, const struct timespec times[2
 /* Add to what stat(2) shows what changes with each write. */
 void mount_write_stat(const struct mount_node *node, struct stat *st);
 
+struct statvfs;
+
+/* Tell how much room there is to write: that of the file system below a file, what is free for memory, none for a device. */
+int mount_write_space(const struct mount_node *node, struct statvfs *ret_stat);
+
 /* Let the kernel forget what it has cached of a source from a position on, soon. Takes the lock. */
 void mount_forget(struct mount_node *node, int64_t pos);
 
@@ -330,6 +335,7 @@ void mount_rw_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t le
 void mount_rw_sync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *info);
 void mount_rw_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void mount_rw_allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *info);
+void mount_rw_space(fuse_req_t req, struct usp_mount *mount, struct mount_node *node); /* NULL: of all together */
 void mount_rw_set(fuse_req_t req, struct mount_node *node, const struct stat *st, int what);
 
 /* --- Requests ---------------------------------------------------------------------------------------------- */

@@ -173,14 +173,16 @@ static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct usp_mount *mount = ops_mount(req);
 	struct statvfs st = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = NAME_MAX};
 
-	(void)ino;
+	if (mount->params.flags & USP_MOUNT_WRITE) {
+		mount_rw_space(req, mount, ops_node(mount, ino));
+		return;
+	}
 	st.f_files = mount->nr_nodes;
 	pthread_mutex_lock(&mount->lock);
 	for (unsigned i = 0; i < mount->nr_nodes; i++)
 		st.f_blocks += (fsblkcnt_t)(mount->nodes[i]->seen.bytes + 4095) / 4096;
 	pthread_mutex_unlock(&mount->lock);
-	if (!(mount->params.flags & USP_MOUNT_WRITE))
-		st.f_flag = ST_RDONLY;
+	st.f_flag = ST_RDONLY;
 	fuse_reply_statfs(req, &st);
 }
 

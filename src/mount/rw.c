@@ -8,6 +8,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <sys/statvfs.h>
 
 #include "base/compiler.h"
 #include "base/sys.h"
@@ -190,6 +192,57 @@ void mount_rw_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 		mount_work_do(open->node->mount, &work);
 	else
 		fuse_reply_err(req, open->node->mount->params.flags & USP_MOUNT_WRITE ? 0 : ENOSYS);
+}
+
+/* --- Room -------------------------------------------------------------------------------------------------- */
+
+/* Tell whether a source is open, and can be written. */
+static bool rw_is_open(struct mount_node *node)
+{
+	bool is_open;
+
+	pthread_mutex_lock(&node->mount->lock);
+	is_open = node->way > USP_MOUNT_FAILED && node->can_write;
+	pthread_mutex_unlock(&node->mount->lock);
+	return is_open;
+}
+
+/* Find the file system with the least room among those of the sources that are open: false without one. */
+static bool rw_least_space(struct usp_mount *mount, struct statvfs *ret_stat)
+{
+	bool has_one = false;
+
+	for (unsigned i = 0; i < mount->nr_nodes; i++) {
+		struct mount_node *node = mount->nodes[i];
+		struct statvfs st;
+
+		if (!rw_is_open(node) || mount_write_space(node, &st) < 0)
+			continue;
+		if (!has_one || (uint64_t)st.f_bavail * st.f_frsize < (uint64_t)ret_stat->f_bavail * ret_stat->f_frsize)
+			*ret_stat = st;
+		has_one = true;
+	}
+	return has_one;
+}
+
+static void rw_space_run(struct mount_work *work)
+{
+	struct usp_mount *mount = fuse_req_userdata(work->wait.req);
+	struct statvfs st = {.f_bsize = USP_PAGE, .f_frsize = USP_PAGE};
+
+	if (!work->node || !rw_is_open(work->node) || mount_write_space(work->node, &st) < 0)
+		rw_least_space(mount, &st);
+	st.f_files = mount->nr_nodes; /* and nobody can make one */
+	st.f_ffree = st.f_favail = 0;
+	st.f_namemax = NAME_MAX;
+	fuse_reply_statfs(work->wait.req, &st);
+}
+
+void mount_rw_space(fuse_req_t req, struct usp_mount *mount, struct mount_node *node)
+{
+	struct mount_work work = {.wait.req = req, .run = rw_space_run, .node = node};
+
+	mount_work_do(mount, &work);
 }
 
 /* --- Sizes and times --------------------------------------------------------------------------------------- */

@@ -8,9 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <sys/statvfs.h>
 
 #include "base/atomic.h"
+#include "base/memory.h"
 #include "base/sys.h"
+#include "mm/folio.h"
 #include "mount/inside.h"
 
 /* Tell why a file cannot be written at an offset, or NULL. */
@@ -171,6 +174,22 @@ int mount_write_allocate(struct mount_node *node, int mode, int64_t off, int64_t
 int mount_write_set_times(struct mount_node *node, const struct timespec times[2])
 {
 	return node->file->fd >= 0 ? usp_sys_set_times(node->file->fd, times) : -EPERM;
+}
+
+int mount_write_space(const struct mount_node *node, struct statvfs *ret_stat)
+{
+	const uint64_t available = node->file->fd >= 0 ? 0 : usp_memory_available();
+	int64_t len;
+
+	if (node->fd >= 0)
+		return usp_sys_fstatvfs(node->fd, ret_stat);
+	len = usp_file_size(node->file);
+	if (len < 0)
+		return (int)len;
+	*ret_stat = (struct statvfs){.f_bsize = USP_PAGE, .f_frsize = USP_PAGE};
+	ret_stat->f_bfree = ret_stat->f_bavail = (available == UINT64_MAX ? 0 : available) / USP_PAGE;
+	ret_stat->f_blocks = ((uint64_t)len + USP_PAGE - 1) / USP_PAGE + ret_stat->f_bfree;
+	return 0;
 }
 
 void mount_write_stat(const struct mount_node *node, struct stat *st)

@@ -248,6 +248,31 @@ as_nobody() {
 	umount small
 }
 
+# room PATH: the free blocks and all blocks of the file system, as statfs(2) tells them.
+room() {
+	stat -f -c '%a %b %S' "$1"
+}
+
+@test "the room that is told is that of the file system below a file, and the least one of all" {
+	[ "$(id -u)" -eq 0 ] || skip "only the superuser mounts"
+	small_disk 1M
+	data small/source 100000
+	data there 1000
+	show --rw --no-passthrough "$PWD/small/source" there mnt
+	exits 0
+	[ "$(room mnt/source)" = "$(room small)" ]
+	[ "$(room mnt)" = "$(room small)" ]
+	[ "$(stat -f -c '%b %S' mnt/there)" = "$(stat -f -c '%b %S' .)" ]
+	dd if=/dev/zero of=mnt/source bs=1000 seek=100 count=500 conv=notrunc status=none
+	[ "$(room mnt/source)" = "$(room small)" ]
+	umount mnt
+	show --rw mem: mnt
+	exits 0
+	[ "$(stat -f -c %a mnt/mem)" -gt 0 ]
+	umount mnt
+	umount small
+}
+
 @test "the errors of write, fsync, close and truncate are those of the source" {
 	data plain 400000
 	for fault in "direct write=100000:EDQUOT" fsync=EIO fsync=ENOSPC flush=EDQUOT truncate=EFBIG; do

@@ -43,6 +43,7 @@
 	X(usp_sys_fuse_backing_open, false, ELOOP, EPERM)                                                             \
 	X(usp_sys_fuse_backing_close, false, ENOENT)                                                                  \
 	X(usp_sys_fs_type, false, EIO, ENOSYS)                                                                        \
+	X(usp_sys_fstatvfs, false, EIO, ENOSYS)                                                                       \
 	X(usp_sys_get_flags, false, EBADF)                                                                            \
 	X(usp_sys_set_flags, false, EPERM)                                                                            \
 	X(usp_sys_lseek, false, ESPIPE)                                                                               \

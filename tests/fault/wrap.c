@@ -91,6 +91,7 @@ WRAP(int, usp_sys_fuse_backing_close, (int fuse_fd, int number), (fuse_fd, numbe
 WRAP(int, usp_sys_lstat, (const char *path, struct stat *ret_stat), (path, ret_stat))
 WRAP(int, usp_sys_fstat, (int fd, struct stat *ret_stat), (fd, ret_stat))
 WRAP(long, usp_sys_fs_type, (int fd), (fd))
+WRAP(int, usp_sys_fstatvfs, (int fd, struct statvfs *ret_stat), (fd, ret_stat))
 WRAP(int, usp_sys_get_flags, (int fd), (fd))
 WRAP(int, usp_sys_set_flags, (int fd, int flags), (fd, flags))
 WRAP(int64_t, usp_sys_lseek, (int fd, int64_t off, int whence), (fd, off, whence))
