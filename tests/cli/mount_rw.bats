@@ -447,6 +447,17 @@ room() {
 	done
 }
 
+@test "an error to the disk that a program was told of is in the exit code, too" {
+	faulty_disk fsync_once=ENOSPC
+	data real/source 1000
+	serve --rw --no-passthrough "$PWD/faulty/source" file
+	run dd if=/dev/zero of=file count=1 conv=notrunc,fsync status=none
+	[[ $output == *"No space left"* ]]
+	umount file
+	finish 1
+	grep -q "source $PWD/faulty/source: what was written did not reach the disk: No space left on device" job.err
+}
+
 @test "who may not write the source may not write it here, and set-user-ID goes" {
 	[ "$(id -u)" -eq 0 ] || skip "only the superuser becomes somebody else"
 	grep -qs '^user_allow_other' /etc/fuse.conf || [ "$(id -u)" -eq 0 ]

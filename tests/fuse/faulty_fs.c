@@ -19,6 +19,7 @@
  *   writeback       the kernel keeps what is written until close or fsync, and tells errors of writes there
  *   flush=ERROR     close of a file that may be written fails, each time
  *   fsync=ERROR     so do fsync and fdatasync
+ *   fsync_once=ERROR  so does the first one of these
  *   hang=NAME       fsync and fdatasync of the file of this name hang, for as long as FOLDER/hangs is there; a program that
  *                   is killed does not wait for them. Another file NAME leaves FOLDER/NAME.synced then
  *   syncdir=ERROR   so does fsync of a folder
@@ -67,7 +68,8 @@ static struct {
 	} bad[BAD_MAX];
 	unsigned nr_bad;
 	const char *hanging; /* a path, or NULL */
-	int read_error, write_error, flush_error, fsync_error, syncdir_error, truncate_error, link_error, xattr_error;
+	int read_error, write_error, flush_error, fsync_error, fsync_once_error, syncdir_error, truncate_error,
+		link_error, xattr_error;
 } faults;
 
 static int folder_fd;
@@ -282,12 +284,18 @@ static void note_sync(const char *path)
 
 static int faulty_fsync(const char *path, int only_data, struct fuse_file_info *info)
 {
+	int error = faults.fsync_once_error;
+
 	(void)only_data;
 	if (faults.hanging && strcmp(real_name(path), faults.hanging) == 0)
 		hang();
 	else if (faults.hanging)
 		note_sync(path);
-	return faults.fsync_error ? -faults.fsync_error : done(fsync((int)info->fh));
+	if (error)
+		faults.fsync_once_error = 0;
+	else
+		error = faults.fsync_error;
+	return error ? -error : done(fsync((int)info->fh));
 }
 
 static int faulty_fsyncdir(const char *path, int only_data, struct fuse_file_info *info)
@@ -473,9 +481,10 @@ static bool set_error(const char *name, const char *value)
 		const char *name;
 		int *error;
 	} errors[] = {
-		{"flush", &faults.flush_error},	    {"fsync", &faults.fsync_error},
-		{"syncdir", &faults.syncdir_error}, {"truncate", &faults.truncate_error},
-		{"link", &faults.link_error},	    {"xattr", &faults.xattr_error},
+		{"flush", &faults.flush_error},		  {"fsync", &faults.fsync_error},
+		{"fsync_once", &faults.fsync_once_error}, {"syncdir", &faults.syncdir_error},
+		{"truncate", &faults.truncate_error},	  {"link", &faults.link_error},
+		{"xattr", &faults.xattr_error},
 	};
 
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
