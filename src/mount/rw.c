@@ -21,6 +21,27 @@ static struct mount_open *rw_open_of(const struct fuse_file_info *info)
 	return (struct mount_open *)(uintptr_t)info->fh;
 }
 
+/* Make what a request about an open source is to do. */
+static struct mount_work rw_work(fuse_req_t req, struct mount_open *open, void (*run)(struct mount_work *work))
+{
+	return (struct mount_work){.wait.req = req, .run = run, .node = open->node, .open = open};
+}
+
+/* Do it if the program may write; else answer with an error, or 0. */
+static void rw_do_if_writable(struct mount_work *work, int otherwise)
+{
+	if (work->open->can_write)
+		mount_work_do(work->node->mount, work);
+	else
+		fuse_reply_err(work->wait.req, otherwise);
+}
+
+/* Without sources that are written the kernel need not ask: it does no more after ENOSYS. */
+static int rw_nothing_to_do(const struct mount_open *open)
+{
+	return open->node->mount->params.flags & USP_MOUNT_WRITE ? 0 : ENOSYS;
+}
+
 /* Answer with an error, or that it is done. */
 static void rw_reply(const struct mount_work *work, int ret)
 {
@@ -82,13 +103,10 @@ static void rw_read_run(struct mount_work *work)
 
 void mount_rw_read(fuse_req_t req, struct mount_open *open, int64_t pos, size_t len)
 {
-	struct mount_work work = {.wait.req = req,
-				  .run = rw_read_run,
-				  .node = open->node,
-				  .open = open,
-				  .pos = pos,
-				  .len = usp_min(len, MOUNT_READ_BYTES)};
+	struct mount_work work = rw_work(req, open, rw_read_run);
 
+	work.pos = pos;
+	work.len = usp_min(len, MOUNT_READ_BYTES);
 	mount_work_do(open->node->mount, &work);
 }
 
@@ -138,22 +156,15 @@ static void rw_write_run(struct mount_work *work)
 void mount_rw_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t len, off_t pos,
 		    struct fuse_file_info *info)
 {
-	struct mount_open *open = rw_open_of(info);
-	struct mount_work work = {.wait.req = req,
-				  .run = rw_write_run,
-				  .node = open->node,
-				  .open = open,
-				  .pos = pos,
-				  .len = len,
-				  .flags = info->flags,
-				  .is_page = info->writepage,
-				  .bytes = bytes};
+	struct mount_work work = rw_work(req, rw_open_of(info), rw_write_run);
 
 	(void)ino;
-	if (open->can_write)
-		mount_work_do(open->node->mount, &work);
-	else
-		fuse_reply_err(req, EBADF);
+	work.pos = pos;
+	work.len = len;
+	work.flags = info->flags;
+	work.is_page = info->writepage;
+	work.bytes = bytes;
+	rw_do_if_writable(&work, EBADF);
 }
 
 /* --- To the disk ------------------------------------------------------------------------------------------- */
@@ -163,18 +174,18 @@ static void rw_sync_run(struct mount_work *work)
 	rw_reply(work, mount_write_sync(work->node, work->open));
 }
 
-/* ENOSYS: the kernel asks no more. */
+/* A program that may not write can sync what others have written. */
 void mount_rw_sync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *info)
 {
 	struct mount_open *open = rw_open_of(info);
-	struct mount_work work = {.wait.req = req, .run = rw_sync_run, .node = open->node, .open = open};
+	struct mount_work work = rw_work(req, open, rw_sync_run);
 
 	(void)ino;
 	(void)data_only;
 	if (open->node->can_write)
 		mount_work_do(open->node->mount, &work);
 	else
-		fuse_reply_err(req, open->node->mount->params.flags & USP_MOUNT_WRITE ? 0 : ENOSYS);
+		fuse_reply_err(req, rw_nothing_to_do(open));
 }
 
 static void rw_flush_run(struct mount_work *work)
@@ -184,14 +195,10 @@ static void rw_flush_run(struct mount_work *work)
 
 void mount_rw_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
-	struct mount_open *open = rw_open_of(info);
-	struct mount_work work = {.wait.req = req, .run = rw_flush_run, .node = open->node, .open = open};
+	struct mount_work work = rw_work(req, rw_open_of(info), rw_flush_run);
 
 	(void)ino;
-	if (open->can_write)
-		mount_work_do(open->node->mount, &work);
-	else
-		fuse_reply_err(req, open->node->mount->params.flags & USP_MOUNT_WRITE ? 0 : ENOSYS);
+	rw_do_if_writable(&work, rw_nothing_to_do(work.open));
 }
 
 /* --- Room -------------------------------------------------------------------------------------------------- */
@@ -254,20 +261,13 @@ static void rw_allocate_run(struct mount_work *work)
 
 void mount_rw_allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *info)
 {
-	struct mount_open *open = rw_open_of(info);
-	struct mount_work work = {.wait.req = req,
-				  .run = rw_allocate_run,
-				  .node = open->node,
-				  .open = open,
-				  .pos = off,
-				  .flags = mode,
-				  .st.st_size = len};
+	struct mount_work work = rw_work(req, rw_open_of(info), rw_allocate_run);
 
 	(void)ino;
-	if (open->can_write)
-		mount_work_do(open->node->mount, &work);
-	else
-		fuse_reply_err(req, EBADF);
+	work.pos = off;
+	work.flags = mode;
+	work.st.st_size = len;
+	rw_do_if_writable(&work, EBADF);
 }
 
 /* Refuse what a source cannot do: another owner, another mode. What it is already is allowed. */
