@@ -78,7 +78,7 @@ USP_EXPORT int usp_mount_new(const char *mountpoint, const struct usp_mount_para
 USP_EXPORT int usp_mount_add(struct usp_mount *mount, const struct usp_mount_source *source);
 
 /*
- * Serve metrics over HTTP at "HOST:PORT" or "unix:PATH", from usp_mount_start to usp_mount_free: /metrics for
+ * Serve metrics over HTTP at "[HOST:]PORT" or "unix:PATH", from usp_mount_start to usp_mount_free: /metrics for
  * Prometheus, / for people. Behind the last usp_mount_add, once. Blocks while a name is looked up. -EINVAL for text of
  * another form, -EHOSTUNREACH for a name that does not resolve, and the errors of socket(2), bind(2) and listen(2). ret_why
  * is as in usp_open.

@@ -15,6 +15,7 @@
 #include "base/sys.h"
 #include "mm/folio.h"
 #include "mount/inside.h"
+#include "splice/filemap_source.h"
 
 /* Tell why a file cannot be written at an offset, or NULL. */
 static const char *write_objection(const struct usp_file *file)
@@ -29,7 +30,7 @@ static const char *write_objection(const struct usp_file *file)
 		return "it is opened to append, and cannot be written at an offset";
 	if (usp_file_flags(file) & USP_DIRECT)
 		return "with direct it can only be written in whole blocks";
-	return NULL;
+	return file->fd >= 0 ? usp_filemap_objection(file) : NULL; /* a file of /proc has another size */
 }
 
 /*

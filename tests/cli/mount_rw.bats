@@ -197,6 +197,9 @@ as_nobody() {
 	exits 3
 	says "only a file, a block device or memory can be written at an offset"
 	never mountpoint -q mnt
+	show --rw /proc/self/comm mnt
+	exits 3
+	says "it has more bytes than its size says"
 	[ ! -e missing ]
 	show --rw missing mnt
 	exits 3
