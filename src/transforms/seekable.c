@@ -25,24 +25,14 @@
 #include "base/compiler.h"
 #include "base/own.h"
 #include "base/sys.h"
-#include "codec/seek.h"
-#include "hash/hash.h"
 #include "splice/filemap_source.h"
+#include "transforms/seekable_table.h"
 #include "transforms/transforms.h"
 
 #define SEEKABLE_BUDGET ((size_t)64 << 20)
 #define SEEKABLE_BUDGET_MAX ((size_t)256 << 20) /* that it takes without being asked */
 #define SEEKABLE_BUDGET_MIN ((size_t)512 << 10)
 #define SEEKABLE_THREADS_MAX 16u
-
-/* The table of one state of the file below. */
-struct seekable_table {
-	unsigned refs; /* the lock of the source guards it */
-	uint64_t nr;   /* tells it from those before it */
-	struct usp_mapping_state below;
-	struct usp_seek_input input;
-	struct usp_seek_table pieces;
-};
 
 /* A piece that is kept, or is in work. */
 struct seekable_piece {
@@ -68,93 +58,6 @@ struct seekable {
 
 /* --- Tables ------------------------------------------------------------------------------------------------- */
 
-static int seekable_read_below(void *arg, void *bytes, size_t len, int64_t off)
-{
-	return usp_filemap_below_read(arg, bytes, len, off);
-}
-
-static void table_free(struct seekable_table *table)
-{
-	if (table)
-		usp_seek_fini(&table->pieces);
-	usp_free(table);
-}
-
-/* Compare what came out with the checksum of the table, of which a build without xxHash cannot tell: 0 or -errno. */
-static int piece_verify(const struct usp_seek_table *pieces, size_t index, const unsigned char *bytes,
-			const char **ret_why)
-{
-	const struct usp_seek_piece *piece = &pieces->pieces[index];
-	const struct usp_hash_ops *hash = &usp_hash_xxh64;
-	unsigned char digest[USP_HASH_LEN_MAX];
-	uint32_t low = 0;
-	void *state;
-
-	if (!pieces->has_xxh64 || (hash->missing && hash->missing()))
-		return 0;
-	state = hash->open();
-	if (!state)
-		return -ENOMEM;
-	hash->update(state, bytes, piece->out_len);
-	hash->finish(state, digest);
-	hash->free(state);
-	for (unsigned i = 4; i < 8; i++)
-		low = low << 8 | digest[i];
-	*ret_why = "the data is damaged: it has another checksum than the table says (zstd)";
-	return low == piece->check ? 0 : -EBADMSG;
-}
-
-/*
- * Decompress the last piece, and throw it away: where the end is must not be believed, because an end tells nobody that
- * something is missing. 0, -ESPIPE with a sentence, or -errno.
- */
-static int table_check_end(const struct seekable_table *table, const char **ret_why)
-{
-	const struct usp_seek_table *pieces = &table->pieces;
-	size_t last = pieces->nr_pieces - 1;
-	unsigned char *bytes;
-	int ret;
-
-	if (!pieces->nr_pieces)
-		return 0;
-	bytes = usp_alloc(pieces->pieces[last].out_len);
-	ret = bytes ? usp_seek_decode(pieces, last, &table->input, bytes, ret_why) : -ENOMEM;
-	if (ret == 0)
-		ret = piece_verify(pieces, last, bytes, ret_why);
-	usp_free(bytes);
-	return ret == -EBADMSG || ret == -EFBIG ? -ESPIPE : ret;
-}
-
-/* Read the table of a file: 0 or -errno with a sentence. */
-static int table_new(struct usp_file *below, struct seekable_table **ret_table, const char **ret_why)
-{
-	struct seekable_table *table = usp_alloc(sizeof(*table));
-	int ret = table ? usp_filemap_get_state(below, &table->below) : -ENOMEM;
-
-	if (ret == 0) {
-		table->refs = 1;
-		table->input =
-			(struct usp_seek_input){.len = table->below.bytes, .read = seekable_read_below, .arg = below};
-		ret = usp_seek_open(&table->input, &table->pieces, ret_why);
-	}
-	if (ret == 0) {
-		ret = table_check_end(table, ret_why);
-		if (ret < 0)
-			usp_seek_fini(&table->pieces);
-	}
-	if (ret < 0)
-		usp_free(table);
-	else
-		*ret_table = table;
-	return ret;
-}
-
-static bool table_is_of(const struct seekable_table *table, const struct usp_mapping_state *state)
-{
-	return table->below.bytes == state->bytes && table->below.version[0] == state->version[0] &&
-	       table->below.version[1] == state->version[1];
-}
-
 static struct seekable_table *seekable_get_table(struct seekable *seekable)
 {
 	struct seekable_table *table;
@@ -174,7 +77,7 @@ static void seekable_put_table(struct seekable *seekable, struct seekable_table 
 	is_last = --table->refs == 0;
 	pthread_mutex_unlock(&seekable->lock);
 	if (is_last)
-		table_free(table);
+		usp_seekable_table_free(table);
 }
 
 /* --- Kept pieces. The lock is held, except where said. ------------------------------------------------------- */
@@ -281,7 +184,7 @@ static int seekable_fail(struct seekable *seekable, const struct seekable_table 
 
 	if (error != -EBADMSG && error != -ENODATA && error != -EFBIG)
 		return error;
-	if (usp_filemap_get_state(seekable->source.below, &now) < 0 || !table_is_of(table, &now))
+	if (usp_filemap_get_state(seekable->source.below, &now) < 0 || !usp_seekable_table_is_of(table, &now))
 		return -ESTALE;
 	usp_filemap_source_fail(&seekable->source, error == -ENODATA ? "the input is cut off" : why,
 				(uint64_t)table->pieces.pieces[index].in_off);
@@ -293,10 +196,8 @@ static int seekable_decode(struct seekable *seekable, const struct seekable_tabl
 			   unsigned char *out)
 {
 	const char *why = NULL;
-	int ret = usp_seek_decode(&table->pieces, index, &table->input, out, &why);
+	int ret = usp_seekable_table_decode(table, index, out, &why);
 
-	if (ret == 0)
-		ret = piece_verify(&table->pieces, index, out, &why);
 	return ret < 0 ? seekable_fail(seekable, table, index, ret, why) : 0;
 }
 
@@ -494,8 +395,8 @@ static int seekable_get_state(void *arg, struct usp_mapping_state *ret_state)
 	const char *why;
 	int ret = usp_filemap_get_state(seekable->source.below, ret_state);
 
-	if (ret == 0 && (table->below.is_unsettled || !table_is_of(table, ret_state))) {
-		ret = table_new(seekable->source.below, &fresh, &why);
+	if (ret == 0 && (table->below.is_unsettled || !usp_seekable_table_is_of(table, ret_state))) {
+		ret = usp_seekable_table_new(seekable->source.below, &fresh, &why);
 		seekable_put_table(seekable, table);
 		if (ret < 0)
 			return ret == -ESPIPE || ret == -EFBIG ? -ESTALE : ret;
@@ -515,7 +416,7 @@ static void seekable_free(void *arg)
 
 	while (!TAILQ_EMPTY(&seekable->pieces))
 		piece_remove(seekable, TAILQ_FIRST(&seekable->pieces));
-	table_free(seekable->table);
+	usp_seekable_table_free(seekable->table);
 	usp_filemap_source_fini(&seekable->source);
 	pthread_mutex_destroy(&seekable->lock);
 	pthread_cond_destroy(&seekable->moved);
@@ -590,12 +491,12 @@ static int seekable_share(struct usp_file *below, size_t budget, const char **re
 	*ret_source = usp_filemap_source_find(&key);
 	if (*ret_source)
 		return usp_filemap_source_look(*ret_source);
-	ret = table_new(below, &table, ret_why);
+	ret = usp_seekable_table_new(below, &table, ret_why);
 	if (ret < 0)
 		return ret;
 	ret = seekable_new(below, table, budget, ret_why, &seekable);
 	if (ret < 0)
-		table_free(table);
+		usp_seekable_table_free(table);
 	else
 		*ret_source = usp_filemap_source_add(&seekable->source, &key);
 	return ret;
