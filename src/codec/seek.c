@@ -11,7 +11,6 @@
 
 #define SEEK_ROOM_FIRST ((size_t)256)
 #define SEEK_JOIN ((size_t)64 << 10) /* bytes that come out of pieces that are joined, at most */
-#define SEEK_READ ((size_t)4 << 20)  /* bytes of the input in hand: libzstd is faster with all of a frame */
 
 static const struct usp_seek_format *const formats[] = {&usp_seek_zstd, &usp_seek_bgzf, &usp_seek_xz};
 
@@ -229,11 +228,12 @@ int usp_seek_run(const struct usp_codec_side *decoder, const struct usp_seek_pie
 		 const struct usp_seek_input *input, unsigned char *out, const char **ret_why)
 {
 	struct seek_run run = {.decoder = decoder, .piece = piece, .state = decoder->open(0)};
-	size_t room = usp_min(piece->in_len, SEEK_READ);
-	unsigned char *buffer = usp_alloc(room);
+	size_t room = usp_min(piece->in_len, USP_SEEK_READ);
+	bool has_room = input->room_len >= room;
+	unsigned char *own = has_room ? NULL : usp_alloc(room), *buffer = has_room ? input->room : own;
 	int ret = buffer && run.state ? seek_run(&run, input, buffer, room, out, ret_why) : -ENOMEM;
 
-	usp_free(buffer);
+	usp_free(own);
 	decoder->free(run.state);
 	return ret;
 }

@@ -14,13 +14,19 @@
 #include <sys/types.h>
 
 #define USP_SEEK_PIECE_MAX ((size_t)32 << 20) /* bytes that come out of one; what a folio can have */
+#define USP_SEEK_READ ((size_t)4 << 20)	      /* bytes of a piece in hand: libzstd is faster with all of a frame */
 #define USP_SEEK_NR_MAX ((size_t)1 << 20)     /* pieces, and headers that are looked at: 32 MiB of memory */
 
-/* A file that is compressed. read gives all len bytes at off, or -errno; -ENODATA where the file ends before. */
+/*
+ * A file that is compressed. read gives all len bytes at off, or -errno; -ENODATA where the file ends before. room is
+ * memory of the caller, of room_len bytes, for what is read of a piece; without it, or if it is too short, the heap has it.
+ */
 struct usp_seek_input {
 	int64_t len;
 	int (*read)(void *arg, void *bytes, size_t len, int64_t off);
 	void *arg;
+	unsigned char *room;
+	size_t room_len;
 };
 
 struct usp_seek_piece {

@@ -5,7 +5,9 @@
 #include <errno.h>
 
 #include "base/alloc.h"
+#include "base/compiler.h"
 #include "hash/hash.h"
+#include "mm/folio.h"
 #include "splice/filemap_source.h"
 
 static int table_read_below(void *arg, void *bytes, size_t len, int64_t off)
@@ -44,11 +46,21 @@ static int table_verify(const struct usp_seek_table *pieces, size_t index, const
 	return low == piece->check ? 0 : -EBADMSG;
 }
 
+/* What is read of a piece goes into memory of the pool, which is warm and need not be cleared. */
 int usp_seekable_table_decode(const struct seekable_table *table, size_t index, unsigned char *out,
 			      const char **ret_why)
 {
-	int ret = usp_seek_decode(&table->pieces, index, &table->input, out, ret_why);
+	struct usp_seek_input input = table->input;
+	struct usp_folio *folio = usp_folio_new(usp_min(table->pieces.pieces[index].in_len, USP_SEEK_READ));
+	int ret;
 
+	if (folio) {
+		input.room = folio->base;
+		input.room_len = folio->len;
+	}
+	ret = usp_seek_decode(&table->pieces, index, &input, out, ret_why);
+	if (folio)
+		usp_folio_put(folio);
 	return ret < 0 ? ret : table_verify(&table->pieces, index, out, ret_why);
 }
 
