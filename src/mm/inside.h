@@ -15,6 +15,13 @@
 
 #define USP_PAGE_SHIFT 12
 
+#define MAPPING_FAILURES 8u
+
+/* Where a fill failed: the bytes that it did not bring. */
+struct usp_mapping_failure {
+	int64_t from, to;
+};
+
 struct usp_mapping {
 	atomic_uint refs;	/* of the struct: one for all users, one for each folio */
 	atomic_uint nr_users;	/* files, and the maker */
@@ -28,9 +35,11 @@ struct usp_mapping {
 	struct usp_filler *filler;
 	struct usp_index index;
 	struct usp_reclaim reclaim;
-	struct usp_mapping_state state; /* of the source, at the last look */
-	struct usp_mapping_usage usage; /* bytes: of all folios */
-	int room_fd;			/* -1 until asked for */
+	struct usp_mapping_state state;			       /* of the source, at the last look */
+	struct usp_mapping_usage usage;			       /* bytes: of all folios */
+	int room_fd;					       /* -1 until asked for */
+	unsigned nr_failures;				       /* since the last change of the source */
+	struct usp_mapping_failure failures[MAPPING_FAILURES]; /* the last ones, in turn */
 };
 
 struct usp_cached {

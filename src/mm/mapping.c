@@ -77,6 +77,36 @@ static bool cached_is_short(const struct usp_mapping *mapping, const struct usp_
 }
 
 /*
+ * Note where a fill has failed. Folios there are the smallest ones from now on, so that an error keeps no other byte away.
+ * Lock held.
+ */
+static void mapping_note_failure(struct usp_mapping *mapping, const struct usp_fill *fill)
+{
+	int64_t from = fill->off + (int64_t)fill->nr_read, to = fill->off + (int64_t)fill->len;
+	struct usp_mapping_failure *failure;
+
+	for (unsigned i = 0; i < usp_min(mapping->nr_failures, MAPPING_FAILURES); i++) {
+		failure = &mapping->failures[i];
+		if (from <= failure->to && to >= failure->from) {
+			failure->from = usp_min(failure->from, from);
+			failure->to = usp_max(failure->to, to);
+			return;
+		}
+	}
+	failure = &mapping->failures[mapping->nr_failures++ % MAPPING_FAILURES];
+	*failure = (struct usp_mapping_failure){.from = from, .to = to};
+}
+
+static bool mapping_has_failed(const struct usp_mapping *mapping, int64_t from, int64_t to)
+{
+	for (unsigned i = 0; i < usp_min(mapping->nr_failures, MAPPING_FAILURES); i++) {
+		if (from < mapping->failures[i].to && to > mapping->failures[i].from)
+			return true;
+	}
+	return false;
+}
+
+/*
  * A folio that the cache keeps loses the reference of its fill before others see that it is filled: from then on
  * its count tells who refers to it.
  */
@@ -92,6 +122,8 @@ static void mapping_done(void *arg, struct usp_fill *fill)
 	is_kept = was_indexed && fill->error == 0 && !cached_is_short(mapping, cached);
 	if (was_indexed && !is_kept)
 		usp_mapping_forget(mapping, cached, true);
+	if (fill->error)
+		mapping_note_failure(mapping, fill);
 	if (was_indexed)
 		usp_folio_put(&cached->folio); /* one of the two: of the cache and of the fill */
 	atomic_store(&cached->is_filled, true);
@@ -221,6 +253,7 @@ static unsigned mapping_order(const struct usp_mapping *mapping, int64_t off, si
 		int64_t len = (int64_t)1 << (order + USP_PAGE_SHIFT), first = off / len * len;
 
 		if (len <= (int64_t)most && first + len / 2 < mapping->state.bytes &&
+		    !mapping_has_failed(mapping, first, first + len) &&
 		    usp_index_is_free(&mapping->index, usp_page_of(off), order))
 			break;
 	}
@@ -242,16 +275,26 @@ static struct usp_cached *mapping_ask(struct usp_mapping *mapping, int64_t off, 
 	return cached;
 }
 
+/* Return the length of folios for a read by its length alone. */
+static size_t wanted_len(const struct lend *lend)
+{
+	return lend->len > RANDOM_PIECE ? lend->len / AHEAD_PIECES : lend->len;
+}
+
+/* Return the length of folios for a reader in order. What was read before and is gone was short, or failed: 0. */
+static size_t ahead_len(const struct usp_readahead *ra, const struct lend *lend)
+{
+	return lend->pos < ra->next ? 0 : ra->window / AHEAD_PIECES;
+}
+
 /* Find or ask for the folio that a reader wants now. Lock held. */
 static struct usp_cached *mapping_want(struct usp_mapping *mapping, struct usp_readahead *ra, struct lend *lend)
 {
 	struct usp_cached *cached = usp_index_find(&mapping->index, usp_page_of(lend->pos));
 
 	if (!cached) {
-		size_t pieces = lend->len > RANDOM_PIECE ? lend->len : AHEAD_PIECES * lend->len;
-
 		mapping->usage.nr_misses++;
-		cached = mapping_ask(mapping, lend->pos, usp_max(ra->window, pieces) / AHEAD_PIECES, true, lend);
+		cached = mapping_ask(mapping, lend->pos, usp_max(wanted_len(lend), ahead_len(ra, lend)), true, lend);
 	} else if (ra->last != cached->entry.key) {
 		mapping->usage.nr_hits++;
 		usp_reclaim_use(&cached->entry);
@@ -263,14 +306,27 @@ static struct usp_cached *mapping_want(struct usp_mapping *mapping, struct usp_r
 	return cached;
 }
 
+/*
+ * Tell whether a read goes on in order. Requests of one reader that several threads serve come in nearly that order: each
+ * may be early or late, within what is ahead or by one request.
+ */
+static bool readahead_goes_on(const struct usp_readahead *ra, int64_t pos, size_t len)
+{
+	int64_t early = usp_max(ra->ahead, ra->next + (int64_t)len),
+		late = ra->next - (int64_t)usp_max(ra->window, len);
+
+	return pos == ra->next || (ra->window && pos >= late && pos <= early);
+}
+
 /* Note where a read begins, and how much to have ahead. Lock held. */
 static void readahead_begin(const struct usp_mapping *mapping, struct usp_readahead *ra, int64_t pos, size_t len)
 {
 	size_t most = usp_min(AHEAD_MAX, mapping->params.budget / BUDGET_SHARE);
 
-	if (pos != ra->next || mapping->state.is_unsettled) {
+	if (!readahead_goes_on(ra, pos, len) || mapping->state.is_unsettled) {
 		ra->window = 0;
 		ra->ahead = 0;
+		ra->next = pos;
 	} else if (ra->window == 0) {
 		ra->window = usp_min(AHEAD_FIRST, most);
 	} else if (pos + (int64_t)(len + ra->window / 2) > ra->ahead) {
@@ -289,7 +345,7 @@ static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, 
 		struct usp_cached *cached = usp_index_find(&mapping->index, usp_page_of(off));
 
 		if (!cached) {
-			cached = mapping_ask(mapping, off, ra->window / AHEAD_PIECES, false, lend);
+			cached = mapping_ask(mapping, off, ahead_len(ra, lend), false, lend);
 			mapping->usage.nr_ahead++;
 		}
 		if (!cached)
@@ -323,7 +379,7 @@ static int mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, s
 	}
 	if (nr == 0)
 		return lend->error;
-	ra->next = lend->pos;
+	ra->next = usp_max(ra->next, lend->pos);
 	readahead_go(mapping, ra, lend);
 	return (int)nr;
 }
@@ -380,6 +436,7 @@ int usp_mapping_look_at(struct usp_mapping *mapping, struct usp_mapping_state *r
 	pthread_mutex_lock(&mapping->lock);
 	if (mapping->state.is_unsettled || state_differs(&state, &mapping->state)) {
 		mapping->state = state;
+		mapping->nr_failures = 0;
 		mapping_drop(mapping, 0, INT64_MAX);
 	}
 	pthread_mutex_unlock(&mapping->lock);

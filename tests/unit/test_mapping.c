@@ -383,6 +383,70 @@ static void test_error_between(void **state)
 	usp_mapping_put(mapping);
 }
 
+/* Read a page of a source with a bad range: it is good or bad, as a whole. */
+static void check_page(struct usp_file *file, const struct source *source, int64_t off)
+{
+	bool is_bad = off >= source->bad_from && off < source->bad_to;
+	unsigned char bytes[PAGE];
+
+	assert_int_equal(usp_pread(file, bytes, PAGE, off), is_bad ? -EIO : (ssize_t)PAGE);
+	if (!is_bad)
+		assert_pattern(bytes, (uint64_t)off, PAGE);
+}
+
+/* An error keeps no byte away that is good, also in large folios. A request that fails is made again page by page. */
+static void test_error_alone(void **state)
+{
+	const int64_t len = 24 * MIB, request = 256 * 1024;
+	unsigned char *bytes = malloc((size_t)request);
+	struct source source;
+	struct usp_file *file;
+
+	(void)state;
+	source_init(&source, (size_t)len);
+	source.bad_from = 15 * MIB + 21 * PAGE;
+	source.bad_to = source.bad_from + 41 * PAGE;
+	file = open_source(&source, 64 * MIB, 2);
+	for (int64_t off = 0, next; off < len; off = next) {
+		ssize_t ret = usp_pread(file, bytes, (size_t)request, off);
+
+		next = ret > 0 ? off + ret : off + request - off % request;
+		if (ret > 0)
+			assert_pattern(bytes, (uint64_t)off, (size_t)ret);
+		for (int64_t page = off; ret < 0 && page < next; page += PAGE)
+			check_page(file, &source, page);
+	}
+	drop(&file);
+	file = open_source(&source, 64 * MIB, 2);
+	check_pread(file, 0, (size_t)source.bad_from, 0);
+	check_page(file, &source, source.bad_from);
+	check_page(file, &source, source.bad_to);
+	check_pread(file, source.bad_to, (size_t)(len - source.bad_to), 0);
+	drop(&file);
+	free(bytes);
+}
+
+/* Requests of one reader that are served by several threads come nearly in order: they are read ahead all the same. */
+static void test_nearly_in_order(void **state)
+{
+	const size_t piece = 64 * 1024;
+	struct source source;
+	struct usp_file *file;
+
+	(void)state;
+	source_init(&source, 16 * MIB);
+	file = open_source(&source, 64 * MIB, 1);
+	check_pread(file, 0, piece, 0);
+	check_pread(file, (int64_t)piece, piece, 0);
+	for (int64_t i = 2; i < 254; i += 2) {
+		check_pread(file, (i + 1) * (int64_t)piece, piece, 0);
+		check_pread(file, i * (int64_t)piece, piece, 0);
+	}
+	assert_true(usage_of(file).nr_misses <= 8);
+	assert_true(source.read_bytes <= 16 * MIB);
+	drop(&file);
+}
+
 /* A file over a mapping tells of changes what the mapping knows, and not only its size. */
 static void test_state(void **state)
 {
@@ -1103,13 +1167,35 @@ static void test_cached_refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_read),	CASE(test_warm),	  CASE(test_readahead),	 CASE(test_late),
-		CASE(test_outlives),	CASE(test_error),	  CASE(test_cut),	 CASE(test_change),
-		CASE(test_unsettled),	CASE(test_budget),	  CASE(test_await_room), CASE(test_steal),
-		CASE(test_scan),	CASE(test_readers),	  CASE(test_races),	 CASE(test_params),
-		CASE(test_folio_bytes), CASE(test_fork),	  CASE(test_cached),	 CASE(test_cached_refuses),
-		CASE(test_steal_part),	CASE(test_boast),	  CASE(test_store),	 CASE(test_store_pieces),
-		CASE(test_store_pump),	CASE(test_error_between), CASE(test_state),
+		CASE(test_read),
+		CASE(test_warm),
+		CASE(test_readahead),
+		CASE(test_late),
+		CASE(test_outlives),
+		CASE(test_error),
+		CASE(test_cut),
+		CASE(test_change),
+		CASE(test_unsettled),
+		CASE(test_budget),
+		CASE(test_await_room),
+		CASE(test_steal),
+		CASE(test_scan),
+		CASE(test_readers),
+		CASE(test_races),
+		CASE(test_params),
+		CASE(test_folio_bytes),
+		CASE(test_fork),
+		CASE(test_cached),
+		CASE(test_cached_refuses),
+		CASE(test_steal_part),
+		CASE(test_boast),
+		CASE(test_store),
+		CASE(test_store_pieces),
+		CASE(test_store_pump),
+		CASE(test_error_between),
+		CASE(test_state),
+		CASE(test_error_alone),
+		CASE(test_nearly_in_order),
 	};
 
 	return cmocka_run_group_tests_name("mapping", tests, NULL, NULL);
