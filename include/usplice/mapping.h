@@ -61,6 +61,11 @@ struct usp_mapping_params {
 	unsigned nr_threads; /* that read at once, at most 16; 0: 1 */
 	enum usp_way way;    /* how the bytes come into a folio: USP_COPIED, USP_UNKNOWN ... */
 	const char *reason;  /* why, for the ledger; static; may be NULL */
+	/*
+	 * The source makes so many bytes at once, from a multiple of that on: a power of two of at most 32 MiB; 0: any.
+	 * Folios that are read ahead are as long, as far as an eighth of the budget allows it.
+	 */
+	size_t piece_bytes;
 };
 
 /*

@@ -24,9 +24,11 @@
 #include "mm/inside.h"
 
 #define FOLIO_BYTES_MAX ((size_t)2 << 20)
+#define PIECE_BYTES_MAX ((size_t)32 << 20) /* no folio is longer */
 #define BUDGET_MIN ((size_t)256 << 10)
 #define BUDGET_DEFAULT ((size_t)64 << 20)
 #define AHEAD_FIRST ((size_t)128 << 10)
+#define AHEAD_LEAST_PIECES 4 /* of a source that makes pieces: several are in work, and one is read */
 #define AHEAD_MAX ((size_t)8 << 20)
 #define AHEAD_PIECES 8 /* folios in one window: they are read side by side */
 #define BUDGET_SHARE 4 /* one reader has at most this part of the budget ahead, and takes no more at once */
@@ -243,7 +245,8 @@ static struct usp_cached *mapping_add(struct usp_mapping *mapping, int64_t off, 
 /* Choose the size of the folio at off: what is wanted, cut to the end of the source and to what is free. Lock held. */
 static unsigned mapping_order(const struct usp_mapping *mapping, int64_t off, size_t want)
 {
-	size_t least = mapping->params.folio_bytes, most = usp_min(FOLIO_BYTES_MAX, mapping->params.budget / 8);
+	size_t least = mapping->params.folio_bytes;
+	size_t most = usp_min(usp_max(FOLIO_BYTES_MAX, mapping->params.piece_bytes), mapping->params.budget / 8);
 	unsigned order = 0;
 
 	most = usp_max(most, least);
@@ -281,10 +284,17 @@ static size_t wanted_len(const struct lend *lend)
 	return lend->len > RANDOM_PIECE ? lend->len / AHEAD_PIECES : lend->len;
 }
 
-/* Return the length of folios for a reader in order. What was read before and is gone was short, or failed: 0. */
-static size_t ahead_len(const struct usp_readahead *ra, const struct lend *lend)
+/*
+ * Return the length of folios for a reader in order. What was read before and is gone was short, or failed: 0. Whole pieces
+ * are for a reader that has gone on for a while.
+ */
+static size_t ahead_len(const struct usp_mapping *mapping, const struct usp_readahead *ra, const struct lend *lend)
 {
-	return lend->pos < ra->next ? 0 : ra->window / AHEAD_PIECES;
+	size_t len = ra->window / AHEAD_PIECES;
+
+	if (lend->pos < ra->next)
+		return 0;
+	return ra->window > AHEAD_FIRST ? usp_max(len, mapping->params.piece_bytes) : len;
 }
 
 /* Find or ask for the folio that a reader wants now. Lock held. */
@@ -294,7 +304,8 @@ static struct usp_cached *mapping_want(struct usp_mapping *mapping, struct usp_r
 
 	if (!cached) {
 		mapping->usage.nr_misses++;
-		cached = mapping_ask(mapping, lend->pos, usp_max(wanted_len(lend), ahead_len(ra, lend)), true, lend);
+		cached = mapping_ask(mapping, lend->pos, usp_max(wanted_len(lend), ahead_len(mapping, ra, lend)), true,
+				     lend);
 	} else if (ra->last != cached->entry.key) {
 		mapping->usage.nr_hits++;
 		usp_reclaim_use(&cached->entry);
@@ -330,7 +341,7 @@ static void readahead_begin(const struct usp_mapping *mapping, struct usp_readah
 	} else if (ra->window == 0) {
 		ra->window = usp_min(AHEAD_FIRST, most);
 	} else if (pos + (int64_t)(len + ra->window / 2) > ra->ahead) {
-		ra->window = usp_min(2 * ra->window, most);
+		ra->window = usp_min(usp_max(2 * ra->window, AHEAD_LEAST_PIECES * mapping->params.piece_bytes), most);
 	}
 }
 
@@ -345,7 +356,7 @@ static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, 
 		struct usp_cached *cached = usp_index_find(&mapping->index, usp_page_of(off));
 
 		if (!cached) {
-			cached = mapping_ask(mapping, off, ahead_len(ra, lend), false, lend);
+			cached = mapping_ask(mapping, off, ahead_len(mapping, ra, lend), false, lend);
 			mapping->usage.nr_ahead++;
 		}
 		if (!cached)
@@ -514,13 +525,19 @@ size_t usp_mapping_folio_bytes(const struct usp_mapping *mapping)
 
 /* --- Life ------------------------------------------------------------------------------------------------- */
 
+static bool is_power_of_two(size_t len)
+{
+	return len && !(len & (len - 1));
+}
+
 static int mapping_check(const struct usp_mapping_params *params)
 {
-	size_t least = params->folio_bytes;
+	size_t least = params->folio_bytes, piece = params->piece_bytes;
 
 	return params->budget < BUDGET_MIN || least < 1 << USP_PAGE_SHIFT || least > FOLIO_BYTES_MAX ||
-			       least & (least - 1) || least > params->budget / 8 ||
-			       params->nr_threads > NR_THREADS_MAX || params->way >= USP_NR_WAYS
+			       !is_power_of_two(least) || least > params->budget / 8 ||
+			       params->nr_threads > NR_THREADS_MAX || params->way >= USP_NR_WAYS ||
+			       (piece && !is_power_of_two(piece)) || piece > PIECE_BYTES_MAX
 		       ? -EINVAL
 		       : 0;
 }

@@ -7,7 +7,8 @@
  *                                               └──► decompress ─────┘
  *
  * A piece is longer or shorter than a folio, and begins anywhere. It is decompressed once, kept, and copied into the
- * folios that it covers. One that lies within a folio is decompressed right there. A thread that finds its piece in the
+ * folios that it covers. One that lies within a folio is decompressed right there: folios that are read ahead are as long
+ * as the longest piece, for files whose pieces are a power of two. A thread that finds its piece in the
  * work of another thread does the next piece meanwhile, if the pieces are read in order. Half of the budget is for
  * folios, and half for pieces; the least recently used ones make room.
  *
@@ -457,6 +458,7 @@ static int seekable_new(struct usp_file *below, struct seekable_table *table, si
 		.nr_threads = nr_threads,
 		.way = USP_REWRITTEN,
 		.reason = table->pieces.reason,
+		.piece_bytes = piece_memory(table->pieces.longest),
 	};
 	struct seekable *seekable = budget < 0 ? NULL : usp_alloc(sizeof(*seekable));
 	int ret = budget < 0 ? (int)budget : seekable ? 0 : -ENOMEM;

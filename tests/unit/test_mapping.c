@@ -1036,6 +1036,11 @@ static void test_params(void **state)
 	params.nr_threads = 17;
 	assert_int_equal(usp_mapping_new(&source_ops, &source, &params, &mapping), -EINVAL);
 	params.nr_threads = 0;
+	params.piece_bytes = 3 * MIB;
+	assert_int_equal(usp_mapping_new(&source_ops, &source, &params, &mapping), -EINVAL);
+	params.piece_bytes = 64 * MIB;
+	assert_int_equal(usp_mapping_new(&source_ops, &source, &params, &mapping), -EINVAL);
+	params.piece_bytes = 0;
 	params.way = USP_NR_WAYS;
 	assert_int_equal(usp_mapping_new(&source_ops, &source, &params, &mapping), -EINVAL);
 	params.way = USP_COPIED;
@@ -1069,6 +1074,51 @@ static void test_folio_bytes(void **state)
 	assert_int_equal(source.read_bytes, 64u << 10);
 	drop(&file);
 	usp_mapping_put(mapping);
+}
+
+static struct usp_file *open_pieces(struct source *source, size_t budget, size_t piece_bytes)
+{
+	const struct usp_mapping_params params = {.size = sizeof(params),
+						  .budget = budget,
+						  .nr_threads = 2,
+						  .way = USP_COPIED,
+						  .piece_bytes = piece_bytes};
+	struct usp_mapping *mapping;
+	struct usp_file *file;
+
+	assert_int_equal(usp_mapping_new(&source_ops, source, &params, &mapping), 0);
+	assert_int_equal(usp_mapping_open(mapping, "test", &file), 0);
+	usp_mapping_put(mapping);
+	return file;
+}
+
+/* A source that makes pieces: a reader in order has whole ones read ahead, a random one no more than it asks for. */
+static void test_pieces(void **state)
+{
+	const size_t len = 42 * MIB + 5 * PAGE + 7, request = 128 * 1024;
+	struct usp_mapping_usage usage;
+	struct source source;
+	struct usp_file *file;
+
+	(void)state;
+	source_init(&source, len);
+	file = open_pieces(&source, 64 * MIB, 4 * MIB);
+	check_pread(file, 21 * (int64_t)MIB + 5, 100, 0);
+	check_pread(file, 40 * (int64_t)MIB, PAGE, 0);
+	assert_int_equal(source.read_bytes, 2 * PAGE);
+	for (size_t off = 0; off < len; off += request)
+		check_pread(file, (int64_t)off, len - off < request ? len - off : request, 0);
+	usage = usage_of(file);
+	assert_true(usage.nr_ahead + usage.nr_misses <= 80);
+	assert_true(source.read_bytes == len); /* the two pages are in their places */
+	drop(&file);
+	for (size_t budget = 256 * 1024; budget <= 32 * MIB; budget *= 2) { /* most are too small for a piece */
+		file = open_pieces(&source, budget, 4 * MIB);
+		for (size_t off = 0; off < len; off += request / 2)
+			check_pread(file, (int64_t)off, len - off < request / 2 ? len - off : request / 2, 0);
+		usage_of(file);
+		drop(&file);
+	}
 }
 
 static void test_fork(void **state)
@@ -1196,6 +1246,7 @@ int main(void)
 		CASE(test_state),
 		CASE(test_error_alone),
 		CASE(test_nearly_in_order),
+		CASE(test_pieces),
 	};
 
 	return cmocka_run_group_tests_name("mapping", tests, NULL, NULL);

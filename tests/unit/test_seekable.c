@@ -224,6 +224,79 @@ static void before_a_damaged_piece_all_is_good_and_it_gives_nothing(void **state
 	free(got);
 }
 
+/* Find the piece that gives no byte: asked for its last one, which may lie in a page with good bytes behind. */
+static size_t damaged_piece(const struct seek_file *packed, size_t piece_len)
+{
+	struct usp_file *file = open_bytes(packed);
+	size_t nr_damaged = 0, damaged = 0;
+
+	for (size_t i = 0; i * piece_len < LEN; i++) {
+		unsigned char byte;
+		int64_t off = (int64_t)((i + 1) * piece_len < LEN ? (i + 1) * piece_len : LEN) - 1;
+
+		if (usp_pread(file, &byte, 1, off) == 1)
+			continue;
+		assert_int_equal(usp_pread(file, &byte, 1, off), -EBADMSG);
+		damaged = i;
+		nr_damaged++;
+	}
+	assert_int_equal(nr_damaged, 1);
+	drop(&file);
+	return damaged;
+}
+
+/* Read a page: what is good of it up to the damaged range [from, to), or -EBADMSG within it and to the end of its page. */
+static void check_page_beside(struct usp_file *file, const unsigned char *plain, size_t off, size_t from, size_t to)
+{
+	size_t len = LEN - off < 4096 ? LEN - off : 4096;
+	unsigned char got[4096];
+	bool is_bad = off >= from && off < to;
+	ssize_t ret;
+
+	if (off < from && off + len > from)
+		len = from - off;
+	ret = usp_pread(file, got, len, (int64_t)off);
+	assert_int_equal(ret, is_bad ? -EBADMSG : (ssize_t)len);
+	if (!is_bad)
+		assert_memory_equal(got, plain + off, len);
+}
+
+/* A reader in order, which asks again page by page where a request fails, as the kernel does for a mount. */
+static void a_damaged_piece_keeps_no_other_byte_away(void **state)
+{
+	static const size_t lens[] = {65280, 100000, 262144, 1048576};
+	unsigned char *plain = plain_bytes(LEN), *got = malloc(LEN);
+
+	(void)state;
+	for (const struct seek_format *format = seek_formats; format->name; format++) {
+		for (unsigned i = 0; i < ARRAY_LEN(lens) && strncmp(format->name, "xz-s", 4) != 0; i++) {
+			size_t request = 256 * 1024, len = strcmp(format->name, "bgzf") == 0 ? lens[0] : lens[i], from,
+			       to, next;
+			struct seek_file packed;
+			struct usp_file *file;
+
+			format->make(plain, LEN, len, &packed);
+			packed.bytes[packed.len / 2] ^= 0x10;
+			from = damaged_piece(&packed, len) * len;
+			to = (from + len + 4095) / 4096 * 4096;
+			file = open_bytes(&packed);
+			for (size_t off = 0; off < LEN; off = next) {
+				ssize_t ret = usp_pread(file, got, request, (int64_t)off);
+
+				next = ret > 0 ? off + (size_t)ret : off - off % request + request;
+				if (ret > 0)
+					assert_memory_equal(got, plain + off, (size_t)ret);
+				for (size_t page = off; ret < 0 && page < next && page < LEN; page += 4096)
+					check_page_beside(file, plain, page, from, to);
+			}
+			drop(&file);
+			free(packed.bytes);
+		}
+	}
+	free(plain);
+	free(got);
+}
+
 /* Each byte of a small file is changed: what comes out is right, or an error. */
 static void no_byte_that_is_changed_gives_wrong_bytes(void **state)
 {
@@ -601,6 +674,7 @@ int main(void)
 		CASE(a_small_budget_is_kept),
 		CASE(nothing_is_a_file_too),
 		CASE(before_a_damaged_piece_all_is_good_and_it_gives_nothing),
+		CASE(a_damaged_piece_keeps_no_other_byte_away),
 		CASE(no_byte_that_is_changed_gives_wrong_bytes),
 		CASE(a_file_that_is_cut_has_no_table_or_is_shorter_by_pieces),
 		CASE(a_table_that_makes_no_sense_is_refused),
