@@ -352,10 +352,12 @@ struct usp_side {
 
 /* How a file over a mapping is being read: file_ra_state of the kernel. Only the library reads and changes it. */
 struct usp_readahead {
-	int64_t next;  /* where a read in order goes on */
-	int64_t ahead; /* up to here folios were asked for */
-	size_t window; /* bytes to have ahead; 0: not read in order */
-	uint64_t last; /* the folio of the last read */
+	int64_t next;	    /* where a read in order goes on */
+	int64_t ahead;	    /* up to here folios were asked for */
+	size_t window;	    /* bytes to have ahead; 0: not read in order */
+	uint64_t last;	    /* the folio of the last read */
+	int64_t behind;	    /* up to here it was given up what was read in order */
+	bool is_kept_above; /* another cache keeps what this file gives: what was read in order is given up */
 };
 
 struct usp_file {

@@ -146,19 +146,23 @@ static bool cached_may_go(const struct usp_reclaim_entry *entry)
 	return usp_cached_refs(cached) == 1;
 }
 
-/* Give up a folio that nobody else refers to. False if there is none. Lock held. */
-static bool mapping_evict(struct usp_mapping *mapping)
+/* Give up a folio that nobody else refers to. Lock held. */
+static void mapping_give_up(struct usp_mapping *mapping, struct usp_cached *cached, bool is_queued)
 {
-	struct usp_reclaim_entry *entry = usp_reclaim_take(&mapping->reclaim, cached_may_go);
-	struct usp_cached *cached = entry ? usp_cached_of_entry(entry) : NULL;
-
-	if (!cached)
-		return false;
-	usp_mapping_forget(mapping, cached, false);
+	usp_mapping_forget(mapping, cached, is_queued);
 	mapping->usage.nr_evicted++;
 	cached->is_evicted = true;
 	usp_folio_put(&cached->folio);
-	return true;
+}
+
+/* Give up the folio whose turn it is. False if others refer to all of them. Lock held. */
+static bool mapping_evict(struct usp_mapping *mapping)
+{
+	struct usp_reclaim_entry *entry = usp_reclaim_take(&mapping->reclaim, cached_may_go);
+
+	if (entry)
+		mapping_give_up(mapping, usp_cached_of_entry(entry), false);
+	return entry;
 }
 
 /* Evict until len more bytes fit in the budget. False if nothing more can go. Lock held. */
@@ -338,6 +342,7 @@ static void readahead_begin(const struct usp_mapping *mapping, struct usp_readah
 		ra->window = 0;
 		ra->ahead = 0;
 		ra->next = pos;
+		ra->behind = pos;
 	} else if (ra->window == 0) {
 		ra->window = usp_min(AHEAD_FIRST, most);
 	} else if (pos + (int64_t)(len + ra->window / 2) > ra->ahead) {
@@ -345,13 +350,38 @@ static void readahead_begin(const struct usp_mapping *mapping, struct usp_readah
 	}
 }
 
-/* Ask for what is missing of the window. Lock held. */
-static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, struct lend *lend)
+/*
+ * Give up what a reader in order has passed, where another cache keeps what it was given. The memory is used again while
+ * the processor has it in its caches, and less of it has to be cleared first. Two reads of len bytes may still come late.
+ * Lock held.
+ */
+static void readahead_give_up(struct usp_mapping *mapping, struct usp_readahead *ra, size_t len)
+{
+	int64_t end = ra->next - 2 * (int64_t)len;
+
+	while (ra->behind < end) {
+		struct usp_cached *cached = usp_index_find(&mapping->index, usp_page_of(ra->behind));
+		int64_t next = ra->behind + (int64_t)mapping->params.folio_bytes;
+
+		if (cached) {
+			next = usp_cached_off(cached) + (int64_t)cached->folio.len;
+			if (next > end || !atomic_load(&cached->is_filled) || !cached_may_go(&cached->entry))
+				return;
+			mapping_give_up(mapping, cached, true);
+		}
+		ra->behind = next;
+	}
+}
+
+/* Ask for what is missing of the window, after a read of len bytes. Lock held. */
+static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, struct lend *lend, size_t len)
 {
 	int64_t end = ra->next + (int64_t)ra->window, off = ra->ahead > ra->next ? ra->ahead : ra->next;
 
 	if (ra->window == 0 || end <= ra->ahead)
 		return;
+	if (ra->is_kept_above)
+		readahead_give_up(mapping, ra, len);
 	while (off < end && off < mapping->state.bytes) {
 		struct usp_cached *cached = usp_index_find(&mapping->index, usp_page_of(off));
 
@@ -368,9 +398,10 @@ static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, 
 
 static int mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, struct lend *lend)
 {
+	size_t len = lend->len;
 	unsigned nr = 0;
 
-	readahead_begin(mapping, ra, lend->pos, lend->len);
+	readahead_begin(mapping, ra, lend->pos, len);
 	while (nr < lend->nr_lents && lend->len) {
 		struct usp_cached *cached = mapping_want(mapping, ra, lend);
 		struct usp_lent *lent = &lend->lents[nr];
@@ -391,7 +422,7 @@ static int mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, s
 	if (nr == 0)
 		return lend->error;
 	ra->next = usp_max(ra->next, lend->pos);
-	readahead_go(mapping, ra, lend);
+	readahead_go(mapping, ra, lend, len);
 	return (int)nr;
 }
 
@@ -427,6 +458,8 @@ int usp_mapping_lend(struct usp_mapping *mapping, struct usp_readahead *ra, int6
 		TAILQ_REMOVE(&lend.own, fill, link);
 		usp_filler_run(mapping->filler, fill);
 	}
+	if (ra->is_kept_above)
+		usp_mapping_tell_room(mapping); /* what it gave up, others may wait for */
 	return ret;
 }
 

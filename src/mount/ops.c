@@ -227,6 +227,8 @@ static int open_new(struct mount_node *node, bool can_write, struct mount_open *
 		usp_free(open);
 		return ret;
 	}
+	if (open->file && open->file != node->file) /* the kernel keeps what it is given, but for direct reads */
+		open->file->ra.is_kept_above = !(node->mount->params.flags & USP_MOUNT_DIRECT);
 	if (can_write)
 		atomic_store(&node->was_changed, true);
 	pthread_mutex_lock(&node->mount->lock);

@@ -129,6 +129,22 @@ static struct usp_file *open_source(struct source *source, size_t budget, unsign
 	return file;
 }
 
+static struct usp_file *open_pieces(struct source *source, size_t budget, size_t piece_bytes)
+{
+	const struct usp_mapping_params params = {.size = sizeof(params),
+						  .budget = budget,
+						  .nr_threads = 2,
+						  .way = USP_COPIED,
+						  .piece_bytes = piece_bytes};
+	struct usp_mapping *mapping;
+	struct usp_file *file;
+
+	assert_int_equal(usp_mapping_new(&source_ops, source, &params, &mapping), 0);
+	assert_int_equal(usp_mapping_open(mapping, "test", &file), 0);
+	usp_mapping_put(mapping);
+	return file;
+}
+
 static struct usp_mapping_usage usage_of(struct usp_file *file)
 {
 	struct usp_mapping_usage usage = {.size = sizeof(usage)};
@@ -1014,6 +1030,59 @@ static void test_races(void **state)
 	usp_mapping_put(race.mapping);
 }
 
+/* What another cache keeps is given up behind a reader in order, and read once all the same, also by requests out of order. */
+static void test_kept_above(void **state)
+{
+	const int64_t piece = 128 * 1024, len = 40 * MIB;
+	struct source source;
+	struct usp_file *file;
+
+	(void)state;
+	source_init(&source, (size_t)len);
+	file = open_pieces(&source, 64 * MIB, MIB);
+	file->ra.is_kept_above = true;
+	check_pread(file, 0, (size_t)piece, 0);
+	check_pread(file, piece, (size_t)piece, 0);
+	for (int64_t off = 2 * piece; off < len; off += 2 * piece) {
+		check_pread(file, off + piece, (size_t)piece, 0);
+		check_pread(file, off, (size_t)piece, 0);
+		assert_true(usage_of(file).bytes <= 12 * MIB);
+	}
+	assert_int_equal(source.read_bytes, len);
+	assert_true(usage_of(file).nr_evicted > 0);
+	check_pread(file, 0, (size_t)len, 0);
+	drop(&file);
+}
+
+static ssize_t give_up_all(void *arg)
+{
+	struct race *race = arg;
+	struct usp_file *file;
+
+	assert_int_equal(usp_mapping_open(race->mapping, "all", &file), 0);
+	file->ra.is_kept_above = true;
+	for (int64_t off = 0; off < race->source.bytes; off += MIB / 8)
+		check_splice(file, off, MIB / 8, 0);
+	drop(&file);
+	return 0;
+}
+
+/* Readers that give up what they have passed leave no other one without memory. */
+static void test_kept_above_by_many(void **state)
+{
+	struct worker workers[6];
+	struct race race = {.is_over = false};
+
+	(void)state;
+	source_init(&race.source, 16 * MIB);
+	race.mapping = map_source(&race.source, MIB / 2, 2);
+	for (unsigned i = 0; i < ARRAY_LEN(workers); i++)
+		worker_start(&workers[i], give_up_all, &race);
+	for (unsigned i = 0; i < ARRAY_LEN(workers); i++)
+		assert_int_equal(worker_join(&workers[i]), 0);
+	usp_mapping_put(race.mapping);
+}
+
 /* --- Parameters and processes ---------------------------------------------------------------------------------- */
 
 static void test_params(void **state)
@@ -1074,22 +1143,6 @@ static void test_folio_bytes(void **state)
 	assert_int_equal(source.read_bytes, 64u << 10);
 	drop(&file);
 	usp_mapping_put(mapping);
-}
-
-static struct usp_file *open_pieces(struct source *source, size_t budget, size_t piece_bytes)
-{
-	const struct usp_mapping_params params = {.size = sizeof(params),
-						  .budget = budget,
-						  .nr_threads = 2,
-						  .way = USP_COPIED,
-						  .piece_bytes = piece_bytes};
-	struct usp_mapping *mapping;
-	struct usp_file *file;
-
-	assert_int_equal(usp_mapping_new(&source_ops, source, &params, &mapping), 0);
-	assert_int_equal(usp_mapping_open(mapping, "test", &file), 0);
-	usp_mapping_put(mapping);
-	return file;
 }
 
 /* A source that makes pieces: a reader in order has whole ones read ahead, a random one no more than it asks for. */
@@ -1247,6 +1300,8 @@ int main(void)
 		CASE(test_error_alone),
 		CASE(test_nearly_in_order),
 		CASE(test_pieces),
+		CASE(test_kept_above),
+		CASE(test_kept_above_by_many),
 	};
 
 	return cmocka_run_group_tests_name("mapping", tests, NULL, NULL);
