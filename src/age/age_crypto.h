@@ -9,7 +9,6 @@
 #define USP_AGE_KEY_LEN 32
 #define USP_AGE_NONCE_LEN 12
 #define USP_AGE_TAG_LEN 16
-#define USP_AGE_HKDF_SALT_MAX 64
 #define USP_AGE_HKDF_INFO_MAX 64
 
 /* A cipher with its key. */
@@ -30,7 +29,7 @@ int usp_age_random(unsigned char *ret_bytes, size_t len);
 int usp_age_hmac(const unsigned char *key, size_t key_len, const void *bytes, size_t len,
 		 unsigned char ret_mac[USP_AGE_KEY_LEN]);
 
-/* HKDF-SHA256 with an output of 32 bytes. The salt and the text have their limits above. */
+/* HKDF-SHA256 with an output of 32 bytes. The text has its limit above. */
 int usp_age_hkdf(const unsigned char *secret, size_t secret_len, const unsigned char *salt, size_t salt_len,
 		 const char *info, unsigned char ret_key[USP_AGE_KEY_LEN]);
 

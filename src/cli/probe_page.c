@@ -25,7 +25,8 @@ static void page_put_json(FILE *out, const char *json)
 	}
 }
 
-int probe_page_write(FILE *out, void (*write_json)(FILE *out, void *arg), void *arg)
+/* Write the page: 0, or -ENOMEM. Errors of out are left to the caller, as those of any stream. */
+static int page_write(FILE *out, void (*write_json)(FILE *out, void *arg), void *arg)
 {
 	const char *place = strstr(probe_page_html, PAGE_PLACE);
 	char *json = NULL;
@@ -60,7 +61,7 @@ static int page_flush(FILE *out)
 /* Write the page to out, close it, and put the file in its place, or remove it. */
 static int page_fill(struct atomic_file *file, FILE *out, void (*write_json)(FILE *out, void *arg), void *arg)
 {
-	int error = probe_page_write(out, write_json, arg);
+	int error = page_write(out, write_json, arg);
 
 	if (error == 0)
 		error = page_flush(out);
@@ -103,7 +104,7 @@ int probe_page_save(const char *name, void (*write_json)(FILE *out, void *arg), 
 	int error;
 
 	if (strcmp(name, "-") == 0) {
-		error = probe_page_write(stdout, write_json, arg);
+		error = page_write(stdout, write_json, arg);
 		if (error == 0)
 			return message_close_stdout();
 	} else {

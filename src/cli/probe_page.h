@@ -9,14 +9,9 @@
 extern const char probe_page_html[];
 
 /*
- * Write the page with the JSON that write_json writes to the stream it is given. Returns 0, or -ENOMEM. Errors of out
- * are left to the caller, as those of any stream.
- */
-int probe_page_write(FILE *out, void (*write_json)(FILE *out, void *arg), void *arg);
-
-/*
- * Write the page to the regular file that name means (usplice-endpoints(7)), or to standard output for "-". The file
- * takes the place of an old one only when it is whole. Returns CLI_DONE, or CLI_FAILED after saying why.
+ * Write the page, with the JSON that write_json writes to the stream it is given, to the regular file that name means
+ * (usplice-endpoints(7)), or to standard output for "-". The file takes the place of an old one only when it is whole.
+ * Returns CLI_DONE, or CLI_FAILED after saying why.
  */
 int probe_page_save(const char *name, void (*write_json)(FILE *out, void *arg), void *arg);
 

@@ -14,7 +14,7 @@ const char *const ways_names[USP_NR_WAYS] = {
 	[USP_REWRITTEN] = "rewritten",
 };
 
-const char *ways_format(char text[WAYS_TEXT_MAX], const uint64_t bytes[USP_NR_WAYS])
+static const char *ways_format(char text[WAYS_TEXT_MAX], const uint64_t bytes[USP_NR_WAYS])
 {
 	char size[SIZE_TEXT_MAX];
 	size_t len = 0;

@@ -11,10 +11,10 @@
 
 extern const char *const ways_names[USP_NR_WAYS]; /* such as "by reference" */
 
-/* Write "1.0 GiB by reference, 4.0 KiB copied", without the ways of no bytes, or "nothing moved". Returns text. */
-const char *ways_format(char text[WAYS_TEXT_MAX], const uint64_t bytes[USP_NR_WAYS]);
-
-/* The same with the holes, which did not move. */
+/*
+ * Write "1.0 GiB by reference, 4.0 KiB copied, 2.0 MiB left as holes", without the ways of no bytes, or "nothing moved". Holes did
+ * not move. Returns text.
+ */
 const char *ways_format_holes(char text[WAYS_TEXT_MAX], const uint64_t bytes[USP_NR_WAYS], uint64_t holes);
 
 /* Write the bytes by way as members of a JSON object: "by_reference":0,"copied":0 and so on. */

@@ -200,11 +200,10 @@ struct matrix_outcome {
 	bool is_stale; /* the page cache of an O_DIRECT file does not tell how the hop went */
 };
 
-/* Send bytes through a pipe, and into the sink unless that is NULL. Change them, and look. 0, or -errno. */
-int usp_matrix_route(struct matrix_source *source, struct matrix_sink *sink, size_t len, unsigned in_flags,
-		     unsigned out_flags, struct matrix_outcome *ret_outcome);
-
-/* Open both, send, and close. A sink of NULL is the pipe itself. */
+/*
+ * Open both, send bytes through a pipe and into the sink, change them, look, and close. A sink of NULL is the pipe itself.
+ * 0, or -errno.
+ */
 int usp_matrix_try(const struct matrix_run *run, const struct matrix_object *from, const struct matrix_trial *in_trial,
 		   const struct matrix_object *to, const struct matrix_trial *out_trial,
 		   struct matrix_outcome *ret_outcome);

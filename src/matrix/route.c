@@ -128,7 +128,8 @@ static void route_send(struct matrix_source *source, struct matrix_sink *sink, c
 	}
 }
 
-int usp_matrix_route(struct matrix_source *source, struct matrix_sink *sink, size_t len, unsigned in_flags,
+/* Send bytes through a pipe, and into the sink unless that is NULL. Change them, and look. 0, or -errno. */
+static int route_run(struct matrix_source *source, struct matrix_sink *sink, size_t len, unsigned in_flags,
 		     unsigned out_flags, struct matrix_outcome *ret_outcome)
 {
 	const struct matrix_source_ops *ops = source->object->kind->source;
@@ -162,10 +163,10 @@ int usp_matrix_try(const struct matrix_run *run, const struct matrix_object *fro
 	if (ret == 0 && to) {
 		ret = usp_matrix_sink_open(&sink, to, out_trial, len);
 		if (ret == 0)
-			ret = usp_matrix_route(&source, &sink, len, in_trial->flags, out_trial->flags, ret_outcome);
+			ret = route_run(&source, &sink, len, in_trial->flags, out_trial->flags, ret_outcome);
 		usp_matrix_sink_close(&sink);
 	} else if (ret == 0) {
-		ret = usp_matrix_route(&source, NULL, len, in_trial->flags, 0, ret_outcome);
+		ret = route_run(&source, NULL, len, in_trial->flags, 0, ret_outcome);
 	}
 	usp_matrix_source_close(&source);
 	return ret;

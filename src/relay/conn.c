@@ -46,17 +46,14 @@ int usp_conn_watch(struct usp_conn *conn, unsigned index, enum usp_end_watch wat
 
 /* --- The end --------------------------------------------------------------------------------------------- */
 
-void usp_conn_free(struct usp_conn *conn)
+static void conn_run_free(struct usp_task *task)
 {
+	struct usp_conn *conn = usp_container_of(task, struct usp_conn, task);
+
 	usp_targets_put(conn->targets);
 	usp_free(conn->addresses);
 	usp_free(conn->header);
 	usp_slab_free(&conn->worker->conn_slab, conn);
-}
-
-static void conn_run_free(struct usp_task *task)
-{
-	usp_conn_free(usp_container_of(task, struct usp_conn, task));
 }
 
 /* Close one end, by the ring together with others if no loop watches the descriptor. */

@@ -144,7 +144,4 @@ static inline bool usp_conn_is_over(const struct usp_conn *conn, unsigned direct
 	return from->has_ended || from->is_broken || to->is_deaf || to->is_broken;
 }
 
-/* Free a closed connection whose loop no longer runs. */
-void usp_conn_free(struct usp_conn *conn);
-
 #endif
