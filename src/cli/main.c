@@ -12,6 +12,7 @@
  *   include/usplice/endpoint.h   what authors of endpoints need: operations tables, bufs, folios, helpers
  *   include/usplice/mapping.h    page caches over sources
  *   include/usplice/mount.h      sources as files for any program
+ *   include/usplice/transform.h  stages over a source: digests, compression, age, buffers, and those of authors
  *
  *   src/base/        floor 0     sys.c is the one door to the kernel; allocation, names, numbers, compiler attributes
  *   src/age/         floor 1     keys, headers and ciphers of age
@@ -37,7 +38,12 @@
  *       size.c       1.5 GiB                      copy_check.c  refuses what cannot be done
  *       copy_guard.c  old files                   copy_inherited.c  descriptors by number
  *       copy_sources.c  several sources           copy_attributes.c  what is preserved
- *       copy_size.c  how much it will be
+ *       copy_size.c  how much it will be          copy_progress.c what is said meanwhile
+ *       copy_buffer.c  a large buffer             copy_digest.c   digests of the source
+ *       copy_blocks.c  checksums of blocks        copy_rescue.c   goes on behind bad places
+ *       stages.c     what rewrites                digest_list.c   the digests asked for
+ *       sums.c       files checked by a list      follow.c        how far another process is
+ *       secret.c     passphrases and keys         descriptor_limit.c  raises it
  *       copy_framed.c  frames between two copies
  *       copy_command.c  how commands ended        copy_both.c   both ways: its options and report
  *       copy_both_open.c  the two ends            copy_both_run.c  the two pumps
@@ -61,12 +67,13 @@
  *       probe_machine.c  asks about the machine   probe_table.c   for people
  *                                                 probe_json.c    for programs
  *       cmd_explain.c  `usplice explain`          explain_draw.c  how it is shown
+ *       explain_ends.c  opens without a trace     explain_stages.c  the stages of a copy
  *       cmd_list.c   `usplice list`
  *       cmd_mount.c  `usplice mount`              mount_items.c names, and how each is opened
  *                                                 mount_run.c   serves, takes signals
  *       ways.c       by reference, copied         probe_page.c    what the probe found, for a browser
  *       nearest.c    did you mean ...?            host_port.c   127.0.0.1:9000 without tcp:
- *       failure.c    errors as words for programs
+ *       failure.c    errors as words for programs columns.c       room on a terminal
  *       probe_compare.c  two runs of the probe    probe_load.c    reads a run
  *
  * A floor includes and calls only what is below it. tests/ mirrors src/; man/ holds the pages, tools/ what builds and

@@ -263,6 +263,23 @@ runs_blocks() {
 	grep -q "ssize_t usp_tee" "$page"
 }
 
+@test "the map of the tree names each file of the command, and no other" {
+	sed -n '/^ \*       main\.c/,/^ \*$/p' "$source_dir/src/cli/main.c" | grep -o '[a-z_]*\.c\b' | sort >mapped
+	(cd "$source_dir/src/cli" && ls -- *.c) | grep -v '_none\.c$' >there
+	diff mapped there
+}
+
+@test "the places that CONTRIBUTING.md and ARCHITECTURE.md name are in the sources" {
+	grep -oh '`[a-z]*_[a-z_]*`' "$source_dir/CONTRIBUTING.md" "$source_dir/ARCHITECTURE.md" | tr -d '`' | sort -u |
+		while read -r name; do
+			grep -rqw -e "$name" "$source_dir"/{src,include,kmod,tests,tools} || [ -e "$source_dir/src/event/$name.c" ] || {
+				echo "nothing is called $name"
+				touch missing
+			}
+		done
+	[ ! -e missing ]
+}
+
 @test "links between the documents lead to files" {
 	cd "$source_dir"
 	for document in *.md docs/*.md; do
