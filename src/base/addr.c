@@ -35,7 +35,7 @@ static int addr_split(char *text, bool is_passive, struct addr_words *ret_words,
 {
 	char *colon = strrchr(text, ':');
 
-	if (!colon && !is_passive)
+	if (!colon && (!is_passive || strpbrk(text, "./"))) /* no service has such a name, but a host or a path may */
 		return addr_fail(-EINVAL, "the address needs a port: HOST:PORT", ret_why);
 	*ret_words = (struct addr_words){.port = colon ? colon + 1 : text};
 	if (!colon)

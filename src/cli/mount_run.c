@@ -252,12 +252,14 @@ static int run_serve_metrics(struct mount_run *run)
 	char address[RUN_ADDRESS_MAX];
 	int error = request->metrics ? usp_mount_serve_metrics(run->mount, run_metrics_address(request), &why) : 0;
 
-	if (error < 0)
-		return run_refused("cannot serve metrics at", request->metrics, error, why);
+	if (error < 0) {
+		run_refused("mount: cannot serve metrics at", request->metrics, error, why);
+		return error == -EINVAL ? CLI_USAGE : CLI_FAILED;
+	}
 	for (unsigned i = 0; i < request->nr_metrics_hosts; i++) {
 		error = usp_mount_add_metrics_host(run->mount, request->metrics_hosts[i], &why);
 		if (error < 0) {
-			run_refused("cannot serve metrics as", request->metrics_hosts[i], error, why);
+			run_refused("mount: cannot serve metrics as", request->metrics_hosts[i], error, why);
 			return error == -EINVAL ? CLI_USAGE : CLI_FAILED;
 		}
 	}

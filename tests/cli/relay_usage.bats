@@ -95,6 +95,7 @@ refused() {
 
 @test "where it cannot listen the exit code is 3, and 2 where it never could" {
 	refused 2 "cannot listen at 'nonsense': no service of this name has a port" nonsense 127.0.0.1:1
+	refused 2 "cannot listen at '127.0.0.1': the address needs a port: HOST:PORT" 127.0.0.1 127.0.0.1:1
 	refused 2 "cannot listen at '127.0.0.1:65536': the port is larger than 65535" 127.0.0.1:65536 127.0.0.1:1
 	refused 2 "cannot listen at '127.0.0.1:': the port is missing" 127.0.0.1: 127.0.0.1:1
 	refused 2 "cannot listen at '::1:80': an IPv6 address needs brackets: [::1]:PORT" ::1:80 127.0.0.1:1
