@@ -20,7 +20,7 @@ struct mount_request {
 	int64_t budget; /* -1: not given */
 	const char *spool;
 	unsigned nr_threads;
-	uint64_t drain_ns;   /* 0: wait */
+	uint64_t drain_ns; /* 0: wait */
 	uint64_t sync_ns;
 	const char *metrics; /* an address, or NULL */
 	const char *metrics_hosts[MOUNT_METRICS_HOSTS_MAX];
