@@ -215,6 +215,9 @@ static void before_a_damaged_piece_all_is_good_and_it_gives_nothing(void **state
 		assert_int_equal(pread_at(file, 0, got, LEN, &error), len);
 		assert_int_equal(error, -EBADMSG);
 		check_range(file, plain, (int64_t)LEN - 50000, 50000, true); /* others are not concerned */
+		drop(&file);						     /* no thread reads ahead any more */
+		file = open_bytes(&packed);
+		assert_int_equal(usp_pread(file, got, 1, (int64_t)len), -EBADMSG);
 		packed.bytes[packed.len / 2] ^= 0x10;
 		check_range(file, plain, 0, LEN, false);
 		drop(&file);
