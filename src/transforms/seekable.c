@@ -10,7 +10,7 @@
  * folios that it covers. One that lies within a folio is decompressed right there: folios that are read ahead are as long
  * as the longest piece, for files whose pieces are a power of two. A thread that finds its piece in the
  * work of another thread does the next piece meanwhile, if the pieces are read in order. Half of the budget is for
- * folios, and half for pieces; the least recently used ones make room.
+ * folios, or more, and the rest for pieces; the least recently used ones make room.
  *
  * The table belongs to a state of the file below. When that file changes the table is read again, and the pieces of the
  * old one are of no use.
@@ -446,15 +446,27 @@ static int64_t seekable_budget(const struct seekable_table *table, unsigned nr_t
 	return longest > asked / 2 ? -EFBIG : (int64_t)asked;
 }
 
+/*
+ * Choose how much of the budget is for pieces that are kept: half of it. Where pieces are as long as folios few are kept, so
+ * that these have more, but each thread may have one in hand.
+ */
+static size_t seekable_room(const struct seekable_table *table, unsigned nr_threads, int64_t budget)
+{
+	size_t longest = table->pieces.longest, half = budget < 0 ? 0 : (size_t)budget / 2;
+
+	return piece_memory(longest) == longest ? usp_max(half / 2, usp_min(half, nr_threads * longest)) : half;
+}
+
 /* Make a source that has a table: 0 or -errno. */
 static int seekable_new(struct usp_file *below, struct seekable_table *table, size_t asked, const char **ret_why,
 			struct seekable **ret_seekable)
 {
 	unsigned nr_threads = (unsigned)usp_min(usp_sys_nr_processors(), SEEKABLE_THREADS_MAX);
 	int64_t budget = seekable_budget(table, nr_threads, asked, ret_why);
+	size_t room = seekable_room(table, nr_threads, budget);
 	const struct usp_mapping_params params = {
 		.size = sizeof(params),
-		.budget = (size_t)budget / 2,
+		.budget = (size_t)budget - room,
 		.nr_threads = nr_threads,
 		.way = USP_REWRITTEN,
 		.reason = table->pieces.reason,
@@ -474,7 +486,7 @@ static int seekable_new(struct usp_file *below, struct seekable_table *table, si
 	pthread_mutex_init(&seekable->lock, NULL);
 	pthread_cond_init(&seekable->moved, NULL);
 	TAILQ_INIT(&seekable->pieces);
-	seekable->room = (size_t)budget / 2;
+	seekable->room = room;
 	seekable->table = table;
 	*ret_seekable = seekable;
 	return 0;
