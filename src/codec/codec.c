@@ -21,15 +21,6 @@ const struct usp_codec *usp_codec_at(unsigned index)
 	return index < usp_array_len(codecs) ? codecs[index] : NULL;
 }
 
-const struct usp_codec *usp_codec_named(const char *name, size_t len)
-{
-	for (unsigned i = 0; i < usp_array_len(codecs); i++) {
-		if (strlen(codecs[i]->name) == len && memcmp(codecs[i]->name, name, len) == 0)
-			return codecs[i];
-	}
-	return NULL;
-}
-
 /* --- The decoder of any format ------------------------------------------------------------------------------ */
 
 #define SKIPPABLE_HEADER 8 /* of a frame of zstd or lz4 that has no data: a magic and a length */

@@ -74,7 +74,4 @@ const struct usp_split *usp_codec_any_split(void *state, const unsigned char *in
 /* Return the codec of this index, or NULL: there are no more. */
 const struct usp_codec *usp_codec_at(unsigned index);
 
-/* Return the codec of a name of len characters, or NULL. */
-const struct usp_codec *usp_codec_named(const char *name, size_t len);
-
 #endif

@@ -243,12 +243,6 @@ static inline bool usp_pump_was_cut(const struct usp_pump *pump)
 int usp_sink_blocked(struct usp_sink *sink, struct usp_pump_wait *ret_wait);
 
 /*
- * Drop what the peer of a blocked sink sends. A peer that answers would wait for us to read, while
- * we wait for it. True if it may send more. The next write reports an error.
- */
-bool usp_sink_overhear(struct usp_sink *sink);
-
-/*
  * End the delivery to a sink: count what is stranded, and drop it or keep it. A sink that has
  * everything is shut down. In any other case the peer must not take what came for all. close_error
  * is the error so far.

@@ -162,8 +162,11 @@ ssize_t usp_sink_write(struct usp_sink *sink, size_t len)
 	return 0;
 }
 
-/* See inside.h. The peer is an echo server, for example. */
-bool usp_sink_overhear(struct usp_sink *sink)
+/*
+ * Drop what the peer of a blocked sink sends, an echo server, for example. A peer that answers would wait for us to read,
+ * while we wait for it. True if it may send more. The next write reports an error.
+ */
+static bool sink_overhear(struct usp_sink *sink)
 {
 	ssize_t ret = 1;
 
@@ -184,7 +187,7 @@ int usp_sink_blocked(struct usp_sink *sink, struct usp_pump_wait *ret_wait)
 	if (atomic_load(&sink->is_late))
 		return usp_pump_is_late(sink->pump, sink->pipe, ret_wait) ? -EAGAIN : usp_pump_pause(ret_wait, 0);
 	usp_pump_blocked(sink->file, USP_WRITE, ret_wait);
-	ret_wait->events |= usp_sink_overhear(sink) ? POLLIN : 0;
+	ret_wait->events |= sink_overhear(sink) ? POLLIN : 0;
 	return -EAGAIN;
 }
 
