@@ -90,7 +90,7 @@ def shown_by(program, image, name, *options):
 
 def squashed(source, *options):
     """A file system with the file, made once."""
-    image = source + ".squashfs"
+    image = source + "".join(options) + ".squashfs"
     if not os.path.exists(image):
         subprocess.run(["mksquashfs", source, image, "-quiet", "-no-progress", *options], check=True, stdout=subprocess.DEVNULL)
     return image
@@ -166,7 +166,8 @@ def decoded_case(bench):
     size = bench.size // DECODED_SHARE
     packed = bench.packed(bench.disk, size)
     plain = unpacked(packed)
-    peers, note = installed({"squashfuse": squash(plain, "-comp", "zstd", "-Xcompression-level", "3")})
+    zstd = ["-comp", "zstd", "-Xcompression-level", "3"]
+    peers, note = installed({"squashfuse": squash(plain, *zstd), "squashfuse, 1 MiB": squash(plain, *zstd, "-b", "1M")})
     return case_of("zstd, in order", IN_ORDER, size,
                    {"usplice": usplice(bench, packed + ".zst", "--decompress", "--no-passthrough"), **peers}, note=note,
                    bars=order_bars(peers))
