@@ -288,16 +288,11 @@ static size_t wanted_len(const struct lend *lend)
 	return lend->len > RANDOM_PIECE ? lend->len / AHEAD_PIECES : lend->len;
 }
 
-/*
- * Return the length of folios for a reader in order. What was read before and is gone was short, or failed: 0. Whole pieces
- * are for a reader that has gone on for a while.
- */
-static size_t ahead_len(const struct usp_mapping *mapping, const struct usp_readahead *ra, const struct lend *lend)
+/* Return the length of folios for a reader in order. Whole pieces are for one that has gone on for a while. */
+static size_t ahead_len(const struct usp_mapping *mapping, const struct usp_readahead *ra)
 {
 	size_t len = ra->window / AHEAD_PIECES;
 
-	if (lend->pos < ra->next)
-		return 0;
 	return ra->window > AHEAD_FIRST ? usp_max(len, mapping->params.piece_bytes) : len;
 }
 
@@ -307,9 +302,12 @@ static struct usp_cached *mapping_want(struct usp_mapping *mapping, struct usp_r
 	struct usp_cached *cached = usp_index_find(&mapping->index, usp_page_of(lend->pos));
 
 	if (!cached) {
+		size_t want = wanted_len(lend);
+
+		if (lend->pos >= ra->next) /* what was read before and is gone was short, or failed */
+			want = usp_max(want, ahead_len(mapping, ra));
 		mapping->usage.nr_misses++;
-		cached = mapping_ask(mapping, lend->pos, usp_max(wanted_len(lend), ahead_len(mapping, ra, lend)), true,
-				     lend);
+		cached = mapping_ask(mapping, lend->pos, want, true, lend);
 	} else if (ra->last != cached->entry.key) {
 		mapping->usage.nr_hits++;
 		usp_reclaim_use(&cached->entry);
@@ -386,7 +384,7 @@ static void readahead_go(struct usp_mapping *mapping, struct usp_readahead *ra, 
 		struct usp_cached *cached = usp_index_find(&mapping->index, usp_page_of(off));
 
 		if (!cached) {
-			cached = mapping_ask(mapping, off, ahead_len(mapping, ra, lend), false, lend);
+			cached = mapping_ask(mapping, off, ahead_len(mapping, ra), false, lend);
 			mapping->usage.nr_ahead++;
 		}
 		if (!cached)
