@@ -251,7 +251,7 @@ static size_t damaged_piece(const struct seek_file *packed, size_t piece_len)
 /* Read a page: what is good of it up to the damaged range [from, to), or -EBADMSG within it and to the end of its page. */
 static void check_page_beside(struct usp_file *file, const unsigned char *plain, size_t off, size_t from, size_t to)
 {
-	size_t len = LEN - off < 4096 ? LEN - off : 4096;
+	size_t rest = 4096 - off % 4096, len = LEN - off < rest ? LEN - off : rest; /* of one page: it comes whole */
 	unsigned char got[4096];
 	bool is_bad = off >= from && off < to;
 	ssize_t ret;
@@ -289,7 +289,8 @@ static void a_damaged_piece_keeps_no_other_byte_away(void **state)
 				next = ret > 0 ? off + (size_t)ret : off - off % request + request;
 				if (ret > 0)
 					assert_memory_equal(got, plain + off, (size_t)ret);
-				for (size_t page = off; ret < 0 && page < next && page < LEN; page += 4096)
+				for (size_t page = off; ret < 0 && page < next && page < LEN;
+				     page += 4096 - page % 4096)
 					check_page_beside(file, plain, page, from, to);
 			}
 			drop(&file);
@@ -552,6 +553,44 @@ static void opens_of_one_file_share_what_was_decompressed(void **state)
 	free(plain);
 }
 
+/* Eight readers in step read the file below once, whether pieces are decompressed into folios or copied. */
+static void eight_readers_decompress_once(void **state)
+{
+	static const size_t lens[] = {100000, 262144, 1048576};
+	unsigned char *plain = plain_bytes(LEN);
+	const size_t step = 128 * 1024;
+
+	(void)state;
+	for (const struct seek_format *format = seek_formats; format->name; format++) {
+		for (unsigned i = 0; i < ARRAY_LEN(lens); i++) {
+			struct usp_hop opened = {.size = sizeof(opened)}, hop = {.size = sizeof(hop)};
+			struct usp_file *files[8];
+			struct seek_file packed;
+			struct disk disk;
+
+			format->make(plain, LEN, lens[i], &packed);
+			disk_make(&disk, packed.bytes, packed.len);
+			disk_settle(&disk);
+			for (unsigned j = 0; j < ARRAY_LEN(files); j++)
+				files[j] = disk_open(&disk);
+			usp_file_hop(files[0]->below, USP_READ, &opened);
+			for (size_t off = 0; off < LEN; off += step) {
+				for (unsigned j = 0; j < ARRAY_LEN(files); j++)
+					check_range(files[j], plain, (int64_t)off, LEN - off < step ? LEN - off : step,
+						    j % 2);
+			}
+			usp_file_hop(files[0]->below, USP_READ, &hop);
+			assert_in_range(hop.bytes[USP_COPIED] - opened.bytes[USP_COPIED], 1,
+					packed.len + LEN / 60000 * 1024 + 1024);
+			for (unsigned j = 0; j < ARRAY_LEN(files); j++)
+				drop(&files[j]);
+			unlink(disk.path);
+			free(packed.bytes);
+		}
+	}
+	free(plain);
+}
+
 static void a_file_that_changes_is_read_by_its_new_table(void **state)
 {
 	unsigned char *plain = plain_bytes(LEN), *got = malloc(LEN);
@@ -685,6 +724,7 @@ int main(void)
 		CASE(what_has_no_table_is_refused_before_a_byte_moves),
 		CASE(what_has_no_positions_is_refused),
 		CASE(opens_of_one_file_share_what_was_decompressed),
+		CASE(eight_readers_decompress_once),
 		CASE(a_file_that_changes_is_read_by_its_new_table),
 		CASE(many_threads_read_what_is_there),
 		CASE(a_pump_fans_out_what_is_decompressed),
