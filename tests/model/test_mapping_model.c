@@ -521,6 +521,7 @@ static void step_reopen(struct usp_file **reader)
 		drop(reader);
 	check(usp_mapping_open(world.mapping, "model", reader) == 0);
 	usp_file_set_flags(*reader, USP_NONBLOCK);
+	(*reader)->ra.is_kept_above = draw(2);
 	usp_file_seek(*reader, (int64_t)draw(SOURCE_MAX), SEEK_SET);
 }
 
@@ -533,6 +534,12 @@ static void step_blink(void)
 	source_become(epoch);
 	run_fills(UINT32_MAX);
 	source_become(before);
+}
+
+static void step_steal(void)
+{
+	for (unsigned i = 0; i < NR_PIPES; i++)
+		held_steal(&world.pipes[i]);
 }
 
 static void step(void)
@@ -549,7 +556,7 @@ static void step(void)
 	else if (what < 80)
 		step_share();
 	else if (what < 82)
-		held_steal(&world.pipes[draw(NR_PIPES)]);
+		step_steal();
 	else if (what < 86)
 		source_change();
 	else if (what < 88)
@@ -578,6 +585,7 @@ static void world_begin(uint64_t seed)
 	params.budget = (256 * KIB) << draw(4);
 	params.folio_bytes = draw(3) ? 0 : (size_t)PAGE << draw(4);
 	params.nr_threads = 1 + (unsigned)draw(4);
+	params.piece_bytes = draw(2) ? 0 : (size_t)PAGE << draw(12);
 	check(usp_mapping_new(&source_ops, NULL, &params, &world.mapping) == 0);
 	for (unsigned i = 0; i < NR_READERS; i++)
 		step_reopen(&world.readers[i]);
