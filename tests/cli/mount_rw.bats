@@ -248,7 +248,7 @@ as_nobody() {
 		head -c 1048576 plain | same - file
 		umount file
 	done
-	umount small
+	eventually umount small # the command may close it just now
 }
 
 # room PATH: the free blocks and all blocks of the file system, as statfs(2) tells them.
@@ -273,7 +273,7 @@ room() {
 	exits 0
 	[ "$(stat -f -c %a mnt/mem)" -gt 0 ]
 	umount mnt
-	umount small
+	eventually umount small # the command may close it just now
 }
 
 @test "the errors of write, fsync, close and truncate are those of the source" {
@@ -376,7 +376,7 @@ room() {
 	grep -q "source $PWD/faulty/source: what was written did not reach the disk: Input/output error" job.err
 }
 
-@test "a disk that hangs at the end is waited for until --sync-timeout, and the other files are on theirs" {
+@test "a disk that hangs at the end is waited for until --sync-timeout" {
 	faulty_disk hang=one
 	touch real/hangs
 	data real/one 1000
@@ -386,12 +386,11 @@ room() {
 	kill -TERM "$job"
 	finish 1
 	grep -q "source $PWD/faulty/one: what was written may not be on the disk" job.err
-	eventually [ -e real/two.synced ]
 	never mountpoint -q mnt
 	[ "$(head -c 1 real/one)$(head -c 1 real/two)" = xx ]
 }
 
-@test "a further signal ends the wait for a disk that hangs" {
+@test "a further signal ends the wait for a disk that hangs, which holds back no other file" {
 	faulty_disk hang=one
 	touch real/hangs
 	data real/one 1000
