@@ -58,10 +58,16 @@ struct usp_mount_source {
 	bool is_lazy; /* open it when somebody looks at it first; otherwise before the mount is there */
 	/*
 	 * A lazy one may be closed when no program uses it and many others are open, at most 1024 or half of the
-	 * descriptors. open is then called again. If it gives another file then (device and inode) that is -ESTALE. Not for
-	 * a source that is copied.
+	 * descriptors, or when find tells of another file. open is then called again. If it gives another file then (device
+	 * and inode), programs see it as a new one. Not for a source that is copied.
 	 */
 	bool can_reopen;
+	/*
+	 * Tell which file the name of an open source leads to now: 0, or -errno, such as -ENOENT. NULL: nothing is looked at.
+	 * Without may_block it is called by threads that take requests, and gives -EAGAIN where a link is to be followed. Then,
+	 * and at the end, it is called with may_block by a thread that may wait. Not for a source that is copied.
+	 */
+	int (*find)(void *arg, bool may_block, uint64_t *ret_device, uint64_t *ret_object);
 };
 
 /*
@@ -106,8 +112,8 @@ USP_EXPORT int usp_mount_start(struct usp_mount *mount, const char **ret_why);
 
 /*
  * Answer requests until it is unmounted, or usp_mount_stop. Then write to the disk what was written. Blocks. 0, or -errno:
- * requests could no longer be read, a source has a sync_error now, or -ETIMEDOUT: sync_timeout_ns has passed while one was
- * still written to the disk (is_unsynced). What hangs is left behind: usp_mount_status counts it. No request stays without an
+ * requests could no longer be read, a source has a sync_error now, -ESTALE: one is_lost, or -ETIMEDOUT: sync_timeout_ns has
+ * passed while one was still written to the disk (is_unsynced). What hangs is left behind: usp_mount_status counts it. No request stays without an
  * answer, but what a source that hangs holds back then gives ENOTCONN. Call it once. Never use the mount in this process.
  */
 USP_EXPORT int usp_mount_run(struct usp_mount *mount);
@@ -174,6 +180,8 @@ struct usp_mount_source_status {
 	uint64_t written;   /* bytes that the source took of them: each was copied twice */
 	int sync_error;	    /* the last -errno of a write to the disk that failed late, or 0 */
 	bool is_unsynced;   /* usp_mount_run waited no longer for what was written: it may not be on the disk */
+	int place_error; /* what opens by name get now: -ESTALE: its name leads to another file, -ENOENT: to none; or 0 */
+	bool is_lost; /* what was written is in a file to which its name does not lead any more, when last looked at */
 };
 
 /* Tell of the source of this index, in the order in which they were added. 0, or -EINVAL: there is none. */

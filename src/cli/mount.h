@@ -38,7 +38,8 @@ struct mount_item {
 	const struct mount_request *request;
 	char *spec;
 	char *name;
-	int folder_fd; /* where name_there is, or -1; the list owns it */
+	int folder_fd; /* of a file of a directory: where name_there is, or -1; the list owns it */
+	int place_fd;  /* where name_there is looked up again, or -1: it is not; the list owns it */
 	char *name_there;
 	bool is_lazy;
 	bool decrypts, decompresses;
@@ -58,6 +59,15 @@ void mount_unlist(struct mount_items *items);
 
 /* Open an item, with its stages: the open hook of a struct usp_mount_source. */
 int mount_item_open(void *item, struct usp_file **ret_file, const char **ret_why);
+
+/* Tell which file the name of an item leads to now: the hook find of a struct usp_mount_source. */
+int mount_item_find(void *item, bool may_block, uint64_t *ret_device, uint64_t *ret_object);
+
+/*
+ * Hold the folders of the items, whose names are looked up later, as mount_hold_paths. Only in the process that serves, because
+ * paths below /proc/self may be among them. What has no name that could be looked up is left as it is.
+ */
+void mount_hold_places(struct mount_items *items);
 
 /*
  * Hold the spool and the file with digests of blocks, which are opened later: their paths become those of descriptors

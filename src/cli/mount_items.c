@@ -80,6 +80,7 @@ static int items_add(struct mount_items *items, const struct mount_request *requ
 				    .spec = spec,
 				    .name = name,
 				    .folder_fd = folder_fd,
+				    .place_fd = folder_fd,
 				    .name_there = name_there,
 				    .is_lazy = folder_fd >= 0};
 	items_name(item);
@@ -146,7 +147,7 @@ static int items_keep_folder(struct mount_items *items, const char *path)
 	if (!more)
 		return -ENOMEM;
 	items->folder_fds = more;
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	items->folder_fds[items->nr_folders++] = fd;
@@ -337,6 +338,75 @@ int mount_hold_paths(struct mount_request *request)
 	int code = items_hold(&request->spool, "--spool", O_DIRECTORY);
 
 	return code == CLI_DONE ? items_hold(&request->verify_blocks, "--verify-blocks", 0) : code;
+}
+
+/* Tell whether a path is that of a descriptor: its name says nothing of the file. */
+static bool place_is_descriptor(const char *path)
+{
+	static const char *const prefixes[] = {"/proc/", "/dev/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr"};
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+		if (strncmp(path, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Tell whether what is at a path can be replaced. A file that is mounted on itself cannot be, and its name leads into the mount. */
+static bool place_can_change(const char *path, const char *mountpoint)
+{
+	struct stat st, point;
+
+	if (place_is_descriptor(path) || stat(path, &st) < 0 || !(S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)))
+		return false;
+	return stat(mountpoint, &point) < 0 || st.st_dev != point.st_dev || st.st_ino != point.st_ino;
+}
+
+/* Hold the folder of a path. */
+static void place_hold(struct mount_items *items, struct mount_item *item, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	char *name = strdup(slash ? slash + 1 : path);
+	int fd = folder && name ? items_keep_folder(items, folder) : -1;
+
+	free(folder);
+	if (fd < 0) {
+		free(name);
+		return;
+	}
+	item->place_fd = fd;
+	item->name_there = name;
+}
+
+void mount_hold_places(struct mount_items *items)
+{
+	for (unsigned i = 0; i < items->nr; i++) {
+		struct mount_item *item = items->items[i];
+		struct usp_spec *spec;
+		const char *path;
+
+		if (item->place_fd >= 0 || usp_spec_parse(item->spec, &spec, NULL) < 0)
+			continue;
+		path = usp_spec_path(spec);
+		if (path && place_can_change(path, item->request->mountpoint))
+			place_hold(items, item, path);
+		usp_spec_free(spec);
+	}
+}
+
+int mount_item_find(void *arg, bool may_block, uint64_t *ret_device, uint64_t *ret_object)
+{
+	const struct mount_item *item = arg;
+	struct stat st;
+
+	if (fstatat(item->place_fd, item->name_there, &st, may_block ? 0 : AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (S_ISLNK(st.st_mode) && !may_block)
+		return -EAGAIN;
+	*ret_device = st.st_dev;
+	*ret_object = st.st_ino;
+	return 0;
 }
 
 /* --- Opening ---------------------------------------------------------------------------------------------- */

@@ -205,6 +205,7 @@ static int run_new(struct mount_run *run)
 
 static int run_add(struct mount_run *run)
 {
+	mount_hold_places(&run->items);
 	for (unsigned i = 0; i < run->items.nr; i++) {
 		struct mount_item *item = run->items.items[i];
 		const struct usp_mount_source source = {.size = sizeof(source),
@@ -212,7 +213,8 @@ static int run_add(struct mount_run *run)
 							.open = mount_item_open,
 							.arg = item,
 							.is_lazy = item->is_lazy,
-							.can_reopen = item->is_lazy};
+							.can_reopen = item->is_lazy,
+							.find = item->place_fd >= 0 ? mount_item_find : NULL};
 		int error = usp_mount_add(run->mount, &source);
 
 		if (error == -EINVAL && run->items.nr > 1) {
@@ -323,7 +325,7 @@ static bool run_leave(struct mount_run *run)
 	return is_told;
 }
 
-/* Name the sources to which something was written that did not reach the disk: how many there are. */
+/* Name the sources to which something was written that is not where it should be: how many there are. */
 static unsigned run_say_lost(const struct mount_run *run)
 {
 	struct usp_mount_source_status source = {.size = sizeof(source)};
@@ -336,7 +338,12 @@ static unsigned run_say_lost(const struct mount_run *run)
 		else if (source.is_unsynced)
 			message_say("source %s: what was written may not be on the disk, which did not answer in time",
 				    run_spec(run, source.name));
-		nr_lost += source.sync_error || source.is_unsynced;
+		else if (source.is_lost)
+			message_say(
+				"source %s: its name leads to another file now, or to none: what was written to the "
+				"one before is not there",
+				run_spec(run, source.name));
+		nr_lost += source.sync_error || source.is_unsynced || source.is_lost;
 	}
 	return nr_lost;
 }

@@ -61,12 +61,26 @@ static void end_requests(struct usp_mount *mount)
 
 /* --- To the disk -------------------------------------------------------------------------------------------- */
 
-static bool end_must_sync(const struct mount_node *node)
+/* Tell whether the end has to see to a source. */
+static bool end_is_due(const struct mount_node *node)
 {
-	return atomic_load(&node->was_changed) && node->file;
+	return atomic_load(&node->was_changed) || node->is_closing;
 }
 
-/* A thread: sync one source after the other. */
+/* Wait for a thread that closes the source: true if it is open. */
+static bool end_is_open(struct mount_node *node)
+{
+	bool is_open;
+
+	pthread_mutex_lock(&node->mount->lock);
+	while (node->is_closing)
+		pthread_cond_wait(&node->mount->has_settled, &node->mount->lock);
+	is_open = node->way > USP_MOUNT_FAILED;
+	pthread_mutex_unlock(&node->mount->lock);
+	return is_open;
+}
+
+/* A thread: sync one source after the other, and look whether what was written can be found. */
 static void *end_sync(void *arg)
 {
 	struct usp_mount *mount = arg;
@@ -75,9 +89,12 @@ static void *end_sync(void *arg)
 	while ((i = atomic_fetch_add(&mount->next_sync, 1)) < mount->nr_nodes) {
 		struct mount_node *node = mount->nodes[i];
 
-		if (!end_must_sync(node))
+		if (!end_is_due(node))
 			continue;
-		mount_write_sync(node, NULL);
+		if (end_is_open(node) && atomic_load(&node->is_dirty))
+			mount_write_sync(node, NULL);
+		if (atomic_load(&node->was_changed))
+			mount_place_judge(node);
 		atomic_store(&node->is_synced, true);
 	}
 	mount_thread_end(mount, &mount->nr_syncing);
@@ -90,7 +107,7 @@ static void end_begin_sync(struct usp_mount *mount)
 	unsigned nr = 0;
 
 	for (unsigned i = 0; i < mount->nr_nodes; i++)
-		nr += end_must_sync(mount->nodes[i]);
+		nr += end_is_due(mount->nodes[i]);
 	nr = usp_min(nr, MOUNT_WORKERS_MAX);
 	while (mount->nr_syncers < nr &&
 	       mount_thread_start(&mount->syncers[mount->nr_syncers], end_sync, mount, &mount->nr_syncing) == 0)
@@ -110,11 +127,12 @@ static int end_judge(struct usp_mount *mount)
 	for (unsigned i = 0; i < mount->nr_nodes; i++) {
 		struct mount_node *node = mount->nodes[i];
 
-		if (!end_must_sync(node))
-			continue;
-		node->is_unsynced = !atomic_load(&node->is_synced);
+		node->is_unsynced = atomic_load(&node->was_changed) && !atomic_load(&node->is_synced);
 		if (ret == 0)
-			ret = node->is_unsynced ? -ETIMEDOUT : node->sync_error;
+			ret = node->is_unsynced	 ? -ETIMEDOUT
+			      : node->sync_error ? node->sync_error
+			      : node->is_lost	 ? -ESTALE
+						 : 0;
 	}
 	pthread_mutex_unlock(&mount->lock);
 	return ret;

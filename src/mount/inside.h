@@ -8,7 +8,7 @@
  *                                      (request parked)                                   (request parked)
  *
  * No thread that takes requests waits for a source. Where sources are written, one of these threads never does.
- * Stairs: threads, wait, work, counts, report, metrics, gather, backing, write, forget, node, idle, need, read, status, rw, ops, session,
+ * Stairs: threads, wait, counts, report, metrics, gather, backing, write, forget, node, idle, place, need, work, read, status, rw, ops, session,
  * serve, end, mount.
  */
 #ifndef USP_MOUNT_INSIDE_H
@@ -94,6 +94,7 @@ struct mount_work {
 	size_t len;
 	int flags;	   /* open(2) of a write, mode of fallocate(2), and so on */
 	bool is_page;	   /* the kernel writes what a program wrote through a mapping into memory */
+	bool holds_node;   /* until it has run, or never will */
 	const void *bytes; /* of a write, len of them; valid in run; else NULL */
 	struct stat st;	   /* of a change of attributes */
 };
@@ -109,12 +110,12 @@ void mount_work_join(struct usp_mount *mount);
 
 /* --- Sources ---------------------------------------------------------------------------------------------- */
 
-/* A source. The lock guards way, error, why, waits and seen; the rest is constant once it is open. */
+/* A source. The lock guards way, error, why, waits and seen; the rest is constant while it is open. */
 struct mount_node {
 	struct usp_mount *mount;
 	char *name;
 	struct usp_mount_source source;
-	fuse_ino_t ino;
+	_Atomic(fuse_ino_t) ino; /* another file in its place has another number */
 	enum usp_mount_way way;
 	int error;
 	const char *why;
@@ -131,6 +132,11 @@ struct mount_node {
 	dev_t device;
 	ino_t object;
 	unsigned nr_holds; /* opens, and requests under way; the lock guards it and the next ones */
+	unsigned nr_opens; /* of programs */
+	bool is_looking;   /* a thread looks where its name leads; who needs it waits */
+	bool is_closing;   /* a thread syncs and closes it */
+	int place_error;   /* of a request that comes by its name: -errno, or 0 */
+	bool is_lost;	   /* it was written, and its name leads elsewhere */
 	bool is_closable;  /* when nobody holds it */
 	bool is_idle;	   /* it is in the list of the mount */
 	TAILQ_ENTRY(mount_node) idle_link;
@@ -140,6 +146,7 @@ struct mount_node {
 	_Atomic(uint64_t) nr_reads, copied, nr_errors;
 	bool can_write;		 /* at any offset; then it has no page cache here */
 	atomic_bool was_changed; /* or opened for writing: the kernel may write without a request to us */
+	atomic_bool is_dirty;	 /* the same, since it was synced and closed */
 	_Atomic(uint64_t) nr_writes, written;
 	_Atomic(int64_t) gathered, gather_total; /* bytes of a copy that is being made; the total may be -1 */
 	int64_t forget_from; /* the kernel has to forget what is behind it; MOUNT_NOTHING: none of it. The lock guards it */
@@ -171,8 +178,9 @@ struct usp_mount {
 	unsigned nr_nodes;
 	const struct mount_node *failed; /* the last one that could not be opened, or NULL */
 	pthread_mutex_t lock;
-	pthread_cond_t idle;			   /* nr_openers is 0 */
-	unsigned nr_openers;			   /* threads that open sources */
+	pthread_cond_t idle;	    /* nr_openers is 0 */
+	pthread_cond_t has_settled; /* of a source that is looked at or closed: nr_holds, nr_opens, is_closing */
+	unsigned nr_openers;	    /* threads that open sources */
 	TAILQ_HEAD(mount_idles, mount_node) idles; /* sources that may be closed, the one used last at the end */
 	unsigned nr_closable;			   /* sources that are open and will be idle, or are */
 	unsigned nr_closable_max;
@@ -269,6 +277,9 @@ void mount_idle_hold(struct mount_node *node);
 /* Drop a hold. Takes the lock. */
 void mount_idle_release(struct mount_node *node);
 
+/* Count an open of a program, which holds the source. Lock held. */
+void mount_idle_add_open(struct mount_node *node);
+
 /* Note that a source was opened that may be closed when nobody holds it. */
 void mount_idle_add(struct mount_node *node);
 
@@ -278,11 +289,37 @@ bool mount_idle_is_full(struct usp_mount *mount);
 /* Close the source that was used longest ago, and that nobody holds. May block. NULL if there is none. */
 struct mount_node *mount_idle_close(struct usp_mount *mount);
 
+/* Sync and close a source to open what has taken its place: true, if only the caller holds it. May block. Takes the lock. */
+bool mount_idle_close_for_another(struct mount_node *node);
+
 /*
- * Call go_on with the request when the source is open, or answer it with an error. It may be at once; otherwise a thread
- * opens the source meanwhile.
+ * Look whether the name of a source still leads to its file, and note it: 0 also where that cannot be told, -ESTALE: to
+ * another one, -EAGAIN: call it with may_block, or -errno. The source is held, or not used any more. Takes the lock.
  */
-void mount_node_need(struct mount_node *node, fuse_req_t req, void (*go_on)(fuse_req_t req, struct mount_node *node));
+int mount_place_look(struct mount_node *node, bool may_block);
+
+/* Tell whether the file that has taken the place of the source can be opened, and shown as a new one. */
+bool mount_place_can_renew(const struct mount_node *node);
+
+/* Look at the end, and note whether what was written can be found. May block. Takes the lock. */
+void mount_place_judge(struct mount_node *node);
+
+/* A request that needs a source. */
+struct mount_ask {
+	fuse_req_t req;
+	struct mount_node *node;
+	fuse_ino_t ino; /* that the kernel asked for; 0: for the name */
+	bool by_name;	/* it has come by the name; otherwise it may be of a program that has the source open */
+	int what;	/* of a change of attributes, and st */
+	struct stat st;
+	void (*go_on)(const struct mount_ask *ask);
+};
+
+/*
+ * Call go_on when the source is open, or answer with an error. It may be at once; otherwise a thread opens the source
+ * meanwhile.
+ */
+void mount_node_need(const struct mount_ask *ask);
 
 /* Answer all that wait for a source, which will not be opened any more, with ECANCELED. */
 void mount_node_give_up(struct mount_node *node);
@@ -292,6 +329,9 @@ void mount_backing_choose(struct mount_node *node);
 void mount_backing_close(struct mount_node *node);
 
 /* --- Sources that are written ------------------------------------------------------------------------------ */
+
+/* Note that a program may write from now on. */
+void mount_write_begin(struct mount_node *node);
 
 /* Take a file that was opened for writing as the source of a node: 0, or -errno and why. The reference stays with the caller. */
 int mount_write_open(struct mount_node *node, struct usp_file *file, const char **ret_why);
@@ -336,7 +376,7 @@ void mount_rw_sync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_fi
 void mount_rw_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void mount_rw_allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *info);
 void mount_rw_space(fuse_req_t req, struct usp_mount *mount, struct mount_node *node); /* NULL: of all together */
-void mount_rw_set(fuse_req_t req, struct mount_node *node, const struct stat *st, int what);
+void mount_rw_set(const struct mount_ask *ask);
 
 /* --- Requests ---------------------------------------------------------------------------------------------- */
 

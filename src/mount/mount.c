@@ -85,6 +85,7 @@ static int mount_init(struct usp_mount *mount)
 	pthread_mutex_init(&mount->session_lock, NULL);
 	pthread_mutex_init(&mount->lock, NULL);
 	pthread_cond_init(&mount->idle, NULL);
+	pthread_cond_init(&mount->has_settled, NULL);
 	mount->wake_fd = mount->stop_fd = mount->end_fd = mount->fuse_fd = -1;
 	mount->user = usp_sys_user();
 	mount->group = usp_sys_group();
@@ -260,6 +261,7 @@ void usp_mount_free(struct usp_mount *mount)
 	usp_sys_close(mount->stop_fd);
 	usp_sys_close(mount->end_fd);
 	pthread_cond_destroy(&mount->idle);
+	pthread_cond_destroy(&mount->has_settled);
 	pthread_cond_destroy(&mount->has_work);
 	pthread_cond_destroy(&mount->has_forget);
 	pthread_mutex_destroy(&mount->session_lock);

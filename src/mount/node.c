@@ -124,11 +124,26 @@ static void node_note(struct mount_node *node, const struct usp_file *file)
 	}
 }
 
+/* Show another file than before under a new number, so that the kernel takes nothing of the old one for it. */
+static void node_renew(struct mount_node *node)
+{
+	struct usp_mount *mount = node->mount;
+
+	pthread_mutex_lock(&mount->lock);
+	node->was_open = false;
+	node->is_lost = node->is_lost || atomic_load(&node->was_changed);
+	node->seen = (struct usp_mapping_state){.bytes = 0};
+	pthread_mutex_unlock(&mount->lock);
+	atomic_store(&node->was_changed, false);
+	atomic_store(&node->is_dirty, false);
+	atomic_fetch_add(&node->ino, mount->nr_nodes);
+}
+
 /*
- * Tell whether it is the object that was open before, if there was one: 0 or -ESTALE. A change of that object is seen
- * later, as any change (mount_node_look).
+ * Note which object it is. Another one than before is a new file. A change of the same object is seen later, as any change
+ * (mount_node_look).
  */
-static int node_identify(struct mount_node *node, const struct usp_file *file, const char **ret_why)
+static void node_identify(struct mount_node *node, const struct usp_file *file)
 {
 	struct stat st;
 
@@ -136,13 +151,10 @@ static int node_identify(struct mount_node *node, const struct usp_file *file, c
 		file = file->below;
 	if (file->fd < 0 || usp_sys_fstat(file->fd, &st) < 0)
 		st = (struct stat){.st_ino = 0};
-	if (node->was_open && (st.st_dev != node->device || st.st_ino != node->object)) {
-		*ret_why = "another file has taken its place since it was closed, because descriptors ran short";
-		return -ESTALE;
-	}
+	if (node->was_open && (st.st_dev != node->device || st.st_ino != node->object))
+		node_renew(node);
 	node->device = st.st_dev;
 	node->object = st.st_ino;
-	return 0;
 }
 
 /* A copy for which no descriptor has to be kept: its bytes are mapped, or the kernel reads them by itself. */
@@ -181,15 +193,13 @@ static int node_open(struct mount_node *node, const char **ret_why)
 	if (ret < 0)
 		return ret;
 	*ret_why = NULL;
-	ret = node_identify(node, file, ret_why);
-	if (ret < 0) {
-		usp_file_put(file);
-		return ret;
-	}
+	node_identify(node, file);
 	node_note(node, file);
 	if (params->flags & USP_MOUNT_WRITE && file->mode & USP_WRITE) {
 		node->file = file;
-		return mount_write_open(node, file, ret_why);
+		ret = mount_write_open(node, file, ret_why);
+		node->was_open = ret == 0;
+		return ret;
 	}
 	if (params->flags & USP_MOUNT_PREFETCH || usp_filemap_objection(file))
 		return node_copy(node, file, ret_why);
@@ -216,6 +226,7 @@ void mount_node_shut(struct mount_node *node)
 		usp_sys_close(node->fd);
 	node->owns_fd = false;
 	node->fd = -1;
+	node->can_write = false;
 	atomic_store(&node->is_plain, false);
 	atomic_fetch_sub(&node->mount->copies, node->memory);
 	node->memory = 0;
@@ -239,6 +250,7 @@ void mount_node_settle(struct mount_node *node, int error, const char *why)
 	pthread_mutex_lock(&mount->lock);
 	node->error = error;
 	node->why = why;
+	node->place_error = 0;
 	node->way = error < 0	      ? USP_MOUNT_FAILED
 		    : node->backing   ? USP_MOUNT_PASSTHROUGH
 		    : node->is_copy   ? USP_MOUNT_COPIED

@@ -31,12 +31,13 @@ static struct usp_mount *ops_mount(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
-/* Return the source of an inode, or NULL for the directory, and for none. */
+/* Return the source of an inode, or NULL for the directory, and for none, such as a file that another one has replaced. */
 static struct mount_node *ops_node(struct usp_mount *mount, fuse_ino_t ino)
 {
 	uint64_t first = mount->is_file ? FUSE_ROOT_ID : MOUNT_FIRST_INO;
+	struct mount_node *node = ino >= first ? mount->nodes[(ino - first) % mount->nr_nodes] : NULL;
 
-	return ino >= first && ino - first < mount->nr_nodes ? mount->nodes[ino - first] : NULL;
+	return node && atomic_load(&node->ino) == ino ? node : NULL;
 }
 
 /*
@@ -53,6 +54,12 @@ static double ops_timeout(const struct mount_node *node)
 	return node->is_copy ? OPS_FOR_EVER_S : MOUNT_SHORTLY_S;
 }
 
+/* How long the kernel believes that a name leads to a source. */
+static double ops_name_timeout(const struct mount_node *node)
+{
+	return node->source.find ? ops_timeout(node) : OPS_FOR_EVER_S;
+}
+
 static void ops_init(void *arg, struct fuse_conn_info *conn)
 {
 	(void)arg;
@@ -66,16 +73,16 @@ static void ops_init(void *arg, struct fuse_conn_info *conn)
 
 /* --- Names and attributes --------------------------------------------------------------------------------- */
 
-static void lookup_go_on(fuse_req_t req, struct mount_node *node)
+static void lookup_go_on(const struct mount_ask *ask)
 {
-	struct fuse_entry_param entry = {.ino = node->ino, .entry_timeout = OPS_FOR_EVER_S};
-	int ret = mount_node_stat(node, &entry.attr);
+	struct fuse_entry_param entry = {.ino = ask->node->ino, .entry_timeout = ops_name_timeout(ask->node)};
+	int ret = mount_node_stat(ask->node, &entry.attr);
 
-	entry.attr_timeout = ops_timeout(node);
+	entry.attr_timeout = ops_timeout(ask->node);
 	if (ret < 0)
-		fuse_reply_err(req, -ret);
+		fuse_reply_err(ask->req, -ret);
 	else
-		fuse_reply_entry(req, &entry);
+		fuse_reply_entry(ask->req, &entry);
 }
 
 static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -88,22 +95,23 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	}
 	for (unsigned i = 0; parent == FUSE_ROOT_ID && !mount->is_file && i < mount->nr_nodes; i++) {
 		if (strcmp(mount->nodes[i]->name, name) == 0) {
-			mount_node_need(mount->nodes[i], req, lookup_go_on);
+			mount_node_need(&(struct mount_ask){
+				.req = req, .node = mount->nodes[i], .by_name = true, .go_on = lookup_go_on});
 			return;
 		}
 	}
 	fuse_reply_err(req, ENOENT);
 }
 
-static void getattr_go_on(fuse_req_t req, struct mount_node *node)
+static void getattr_go_on(const struct mount_ask *ask)
 {
 	struct stat st;
-	int ret = mount_node_stat(node, &st);
+	int ret = mount_node_stat(ask->node, &st);
 
 	if (ret < 0)
-		fuse_reply_err(req, -ret);
+		fuse_reply_err(ask->req, -ret);
 	else
-		fuse_reply_attr(req, &st, ops_timeout(node));
+		fuse_reply_attr(ask->req, &st, ops_timeout(ask->node));
 }
 
 static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
@@ -120,8 +128,10 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *i
 				  .st_ctim = mount->born};
 
 	(void)info;
-	if (node)
-		mount_node_need(node, req, getattr_go_on);
+	if (node && ops_is_own(req))
+		fuse_reply_err(req, ELOOP);
+	else if (node)
+		mount_node_need(&(struct mount_ask){.req = req, .node = node, .ino = ino, .go_on = getattr_go_on});
 	else if (ino == FUSE_ROOT_ID)
 		fuse_reply_attr(req, &root, OPS_FOR_EVER_S);
 	else
@@ -194,6 +204,7 @@ static void open_free(struct mount_open *open)
 
 	pthread_mutex_lock(&mount->lock);
 	LIST_REMOVE(open, link);
+	open->node->nr_opens--;
 	pthread_mutex_unlock(&mount->lock);
 	if (open->file && open->file != open->node->file)
 		usp_file_put(open->file);
@@ -230,11 +241,11 @@ static int open_new(struct mount_node *node, bool can_write, struct mount_open *
 	if (open->file && open->file != node->file) /* the kernel keeps what it is given, but for direct reads */
 		open->file->ra.is_kept_above = !(node->mount->params.flags & USP_MOUNT_DIRECT);
 	if (can_write)
-		atomic_store(&node->was_changed, true);
+		mount_write_begin(node);
 	pthread_mutex_lock(&node->mount->lock);
 	open->nr_sync_errors = node->nr_sync_errors;
 	LIST_INSERT_HEAD(&node->mount->opens, open, link);
-	mount_idle_hold(node);
+	mount_idle_add_open(node);
 	pthread_mutex_unlock(&node->mount->lock);
 	atomic_fetch_add(&node->mount->nr_open, 1);
 	*ret_open = open;
@@ -270,33 +281,36 @@ static void open_for(fuse_req_t req, struct mount_node *node, bool can_write)
 		open_free(open);
 }
 
-static void open_go_on(fuse_req_t req, struct mount_node *node)
+static void open_go_on(const struct mount_ask *ask)
 {
-	open_for(req, node, false);
+	open_for(ask->req, ask->node, false);
 }
 
-static void open_write_go_on(fuse_req_t req, struct mount_node *node)
+static void open_write_go_on(const struct mount_ask *ask)
 {
-	if (node->can_write)
-		open_for(req, node, true);
+	if (ask->node->can_write)
+		open_for(ask->req, ask->node, true);
 	else
-		fuse_reply_err(req, EROFS);
+		fuse_reply_err(ask->req, EROFS);
 }
 
 static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	struct mount_node *node = ops_node(ops_mount(req), ino);
+	bool can_write = (info->flags & O_ACCMODE) != O_RDONLY;
 
 	if (!node)
 		fuse_reply_err(req, ESTALE);
 	else if (ops_is_own(req))
 		fuse_reply_err(req, ELOOP);
-	else if ((info->flags & O_ACCMODE) == O_RDONLY)
-		mount_node_need(node, req, open_go_on);
-	else if (node->mount->params.flags & USP_MOUNT_WRITE)
-		mount_node_need(node, req, open_write_go_on);
-	else
+	else if (can_write && !(node->mount->params.flags & USP_MOUNT_WRITE))
 		fuse_reply_err(req, EROFS);
+	else
+		mount_node_need(&(struct mount_ask){.req = req,
+						    .node = node,
+						    .ino = ino,
+						    .by_name = true,
+						    .go_on = can_write ? open_write_go_on : open_go_on});
 }
 
 static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
@@ -338,15 +352,30 @@ static void ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, str
 
 /* --- Changes ---------------------------------------------------------------------------------------------- */
 
+static void setattr_go_on(const struct mount_ask *ask)
+{
+	if (ask->node->can_write)
+		mount_rw_set(ask);
+	else
+		fuse_reply_err(ask->req, EROFS);
+}
+
 static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *info)
 {
 	struct mount_node *node = ops_node(ops_mount(req), ino);
 
-	(void)info;
-	if (node && node->can_write)
-		mount_rw_set(req, node, st, what);
+	if (!node)
+		fuse_reply_err(req, ino == FUSE_ROOT_ID ? EPERM : ESTALE);
+	else if (!(node->mount->params.flags & USP_MOUNT_WRITE))
+		fuse_reply_err(req, EROFS);
 	else
-		fuse_reply_err(req, node ? EROFS : EPERM);
+		mount_node_need(&(struct mount_ask){.req = req,
+						    .node = node,
+						    .ino = ino,
+						    .by_name = !info && what & FUSE_SET_ATTR_SIZE,
+						    .what = what,
+						    .st = *st,
+						    .go_on = setattr_go_on});
 }
 
 /* The directory has the names that the command line gave it, and cannot have others. */

@@ -203,15 +203,21 @@ void mount_rw_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 
 /* --- Room -------------------------------------------------------------------------------------------------- */
 
-/* Tell whether a source is open, and can be written. */
-static bool rw_is_open(struct mount_node *node)
+/* Tell the room of a source that is open, and can be written: false without it. */
+static bool rw_space_of(struct mount_node *node, struct statvfs *ret_stat)
 {
-	bool is_open;
+	bool is_open, is_told;
 
 	pthread_mutex_lock(&node->mount->lock);
 	is_open = node->way > USP_MOUNT_FAILED && node->can_write;
+	if (is_open)
+		mount_idle_hold(node);
 	pthread_mutex_unlock(&node->mount->lock);
-	return is_open;
+	if (!is_open)
+		return false;
+	is_told = mount_write_space(node, ret_stat) == 0;
+	mount_idle_release(node);
+	return is_told;
 }
 
 /* Find the file system with the least room among those of the sources that are open: false without one. */
@@ -223,7 +229,7 @@ static bool rw_least_space(struct usp_mount *mount, struct statvfs *ret_stat)
 		struct mount_node *node = mount->nodes[i];
 		struct statvfs st;
 
-		if (!rw_is_open(node) || mount_write_space(node, &st) < 0)
+		if (!rw_space_of(node, &st))
 			continue;
 		if (!has_one || (uint64_t)st.f_bavail * st.f_frsize < (uint64_t)ret_stat->f_bavail * ret_stat->f_frsize)
 			*ret_stat = st;
@@ -237,7 +243,7 @@ static void rw_space_run(struct mount_work *work)
 	struct usp_mount *mount = fuse_req_userdata(work->wait.req);
 	struct statvfs st = {.f_bsize = USP_PAGE, .f_frsize = USP_PAGE};
 
-	if (!work->node || !rw_is_open(work->node) || mount_write_space(work->node, &st) < 0)
+	if (!work->node || !rw_space_of(work->node, &st))
 		rw_least_space(mount, &st);
 	st.f_files = mount->nr_nodes; /* and nobody can make one */
 	st.f_ffree = st.f_favail = 0;
@@ -319,9 +325,17 @@ static void rw_set_run(struct mount_work *work)
 		fuse_reply_attr(work->wait.req, &st, MOUNT_SHORTLY_S);
 }
 
-void mount_rw_set(fuse_req_t req, struct mount_node *node, const struct stat *st, int what)
+void mount_rw_set(const struct mount_ask *ask)
 {
-	struct mount_work work = {.wait.req = req, .run = rw_set_run, .node = node, .st = *st, .flags = what};
+	struct mount_work work = {.wait.req = ask->req,
+				  .run = rw_set_run,
+				  .node = ask->node,
+				  .holds_node = true,
+				  .st = ask->st,
+				  .flags = ask->what};
 
-	mount_work_do(node->mount, &work);
+	pthread_mutex_lock(&ask->node->mount->lock);
+	mount_idle_hold(ask->node);
+	pthread_mutex_unlock(&ask->node->mount->lock);
+	mount_work_do(ask->node->mount, &work);
 }

@@ -48,9 +48,11 @@ int usp_mount_source_status(struct usp_mount *mount, unsigned index, struct usp_
 		status.bytes = node->seen.bytes;
 		status.is_copy = node->is_copy;
 		status.can_write = node->can_write;
-		status.sync_error = node->sync_error;
-		status.is_unsynced = node->is_unsynced;
+		status.place_error = node->place_error;
 	}
+	status.sync_error = node->sync_error;
+	status.is_unsynced = node->is_unsynced;
+	status.is_lost = node->is_lost;
 	pthread_mutex_unlock(&mount->lock);
 	status.nr_reads = atomic_load(&node->nr_reads);
 	status.copied = atomic_load(&node->copied);
@@ -136,6 +138,10 @@ static void text_add_line(struct status_text *out, const struct usp_mount_source
 		text_add(out, " (%s)", why);
 	if (source->sync_error)
 		text_add(out, "; what was written did not reach the disk (%s)", strerror(-source->sync_error));
+	if (source->place_error)
+		text_add(out, "; its name leads to another file now, or to none (%s)", strerror(-source->place_error));
+	if (source->is_lost)
+		text_add(out, "; what was written is in a file to which its name does not lead any more");
 	text_add(out, "\n");
 }
 
@@ -156,8 +162,9 @@ static void text_add_object(struct status_text *out, const struct usp_mount_sour
 	}
 	text_add(out, ",\"reads\":%" PRIu64 ",\"copied\":%" PRIu64 ",\"errors\":%" PRIu64, source->nr_reads,
 		 source->copied, source->nr_errors);
-	text_add(out, ",\"writable\":%s,\"writes\":%" PRIu64 ",\"written\":%" PRIu64 ",\"sync_error\":%d}",
+	text_add(out, ",\"writable\":%s,\"writes\":%" PRIu64 ",\"written\":%" PRIu64 ",\"sync_error\":%d",
 		 source->can_write ? "true" : "false", source->nr_writes, source->written, -source->sync_error);
+	text_add(out, ",\"place_error\":%d,\"lost\":%s}", -source->place_error, source->is_lost ? "true" : "false");
 }
 
 /* Add the sources for which there is room: how many. */

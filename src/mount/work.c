@@ -15,10 +15,18 @@
 #include "base/compiler.h"
 #include "mount/inside.h"
 
+/* Let go of what the request was about, when it has been answered. */
+static void work_end(const struct mount_work *work)
+{
+	if (work->holds_node)
+		mount_idle_release(work->node);
+}
+
 static void work_interrupted(struct mount_wait *wait)
 {
 	wait->is_hooked = false;
 	fuse_reply_err(wait->req, EINTR);
+	work_end(usp_container_of(wait, struct mount_work, wait));
 	usp_free(usp_container_of(wait, struct mount_work, wait));
 }
 
@@ -37,6 +45,7 @@ static void work_run(struct mount_work *work)
 {
 	mount_wait_end(&work->wait);
 	work->run(work);
+	work_end(work);
 	usp_free(work);
 }
 
@@ -103,6 +112,7 @@ static void work_queue(struct usp_mount *mount, const struct mount_work *work)
 
 	if (!own) {
 		fuse_reply_err(work->wait.req, ENOMEM);
+		work_end(work);
 		return;
 	}
 	*own = *work;
@@ -118,10 +128,16 @@ static void work_queue(struct usp_mount *mount, const struct mount_work *work)
 	}
 }
 
+static void work_run_here(struct mount_work *work)
+{
+	work->run(work);
+	work_end(work);
+}
+
 void mount_work_do(struct usp_mount *mount, struct mount_work *work)
 {
 	if (atomic_fetch_add(&mount->nr_busy, 1) + 1 < atomic_load(&mount->nr_serving))
-		work->run(work);
+		work_run_here(work);
 	else
 		work_queue(mount, work);
 	atomic_fetch_sub(&mount->nr_busy, 1);
@@ -140,6 +156,7 @@ void mount_work_cancel(struct usp_mount *mount)
 		if (work) {
 			mount_wait_end(&work->wait);
 			fuse_reply_err(work->wait.req, ENOTCONN);
+			work_end(work);
 			usp_free(work);
 		}
 	} while (work);

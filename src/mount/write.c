@@ -58,15 +58,24 @@ static void write_note(struct mount_node *node, const struct usp_file *file)
 	node->st.st_mode = write_mode(file->fd, &st);
 }
 
+void mount_write_begin(struct mount_node *node)
+{
+	atomic_store(&node->was_changed, true);
+	atomic_store(&node->is_dirty, true);
+}
+
 int mount_write_open(struct mount_node *node, struct usp_file *file, const char **ret_why)
 {
 	const char *why = write_objection(file);
-	int ret = why ? -EOPNOTSUPP : usp_filemap_get_state(file, &node->seen);
+	struct usp_mapping_state state;
+	int ret = why ? -EOPNOTSUPP : usp_filemap_get_state(file, &state);
 
 	if (ret < 0) {
 		*ret_why = why;
 		return ret;
 	}
+	if (!node->was_open) /* otherwise a change since then is still to be seen */
+		node->seen = state;
 	write_note(node, file);
 	node->can_write = true;
 	return 0;
@@ -159,7 +168,7 @@ int mount_write_truncate(struct mount_node *node, int64_t len)
 	ret = write_drop_privileges(node);
 	if (ret < 0)
 		return ret;
-	atomic_store(&node->was_changed, true);
+	mount_write_begin(node);
 	return usp_sys_ftruncate(node->fd, len);
 }
 

@@ -827,13 +827,88 @@ show_few() {
 	eventually same many/f1 mnt/f1
 	echo other >other
 	mv other many/f2
-	run -1 --separate-stderr cat mnt/f2
-	says "Stale file handle"
-	"$USPLICE" mount --status mnt | grep '^f2: ' | grep 'another file has taken its place'
+	eventually same many/f2 mnt/f2
 	rm many/f3
 	run -1 --separate-stderr cat mnt/f3
 	says "No such file or directory"
 	same many/f4 mnt/f4
+}
+
+@test "a name leads to the file that has it now, and what is open goes on with the old one" {
+	mkdir folder
+	for options in --no-passthrough --direct ""; do
+		data folder/one 100000
+		cp folder/one old
+		# shellcheck disable=SC2086
+		show $options folder mnt
+		exits 0
+		same old mnt/one
+		number=$(stat -c %i mnt/one)
+		data new 200000
+		cp new next
+		mv next folder/one
+		eventually same new mnt/one
+		[ "$(stat -c %i mnt/one)" -ne "$number" ]
+		exec 7<mnt/one
+		data next 1000
+		mv next folder/one
+		eventually never cat mnt/one
+		run -1 --separate-stderr cat mnt/one
+		says "Stale file handle"
+		"$USPLICE" mount --status mnt | grep 'one: .*; its name leads to another file now'
+		[ "$(status_of mnt '.sources[0].place_error')" -ne 0 ]
+		[ "$(stat -L -c %s /proc/self/fd/7)" -eq 200000 ]
+		same new - <&7
+		exec 7<&-
+		eventually same folder/one mnt/one
+		rm folder/one
+		eventually never test -e mnt/one
+		run -1 --separate-stderr cat mnt/one
+		says "No such file or directory"
+		data other 3000
+		ln -s ../other folder/one
+		eventually same other mnt/one
+		rm folder/one
+		umount mnt
+	done
+}
+
+@test "a file that has no folder here is stale when another one takes its place" {
+	for point in file mnt; do
+		data source 100000
+		cp source old
+		serve --no-passthrough source "$point"
+		shown=$point
+		[ -f "$point" ] || shown=$point/source
+		exec 7<"$shown"
+		data next 1000
+		mv next source
+		eventually never cat "$shown"
+		run -1 --separate-stderr cat "$shown"
+		says "Stale file handle"
+		same old - <&7
+		exec 7<&-
+		rm source
+		eventually never cat "$shown"
+		run -1 --separate-stderr cat "$shown"
+		says "No such file or directory"
+		umount "$point"
+		finish 0
+	done
+}
+
+@test "a descriptor and a file that is mounted on itself have no name to look at" {
+	data source 100000
+	cp source old
+	"$USPLICE" mount --background /dev/stdin mnt <source
+	rm source
+	same old mnt/stdin
+	umount mnt
+	cp old source
+	show --no-passthrough source source
+	exits 0
+	same old source
+	umount source
 }
 
 @test "what takes the place of a file before it is looked at gives an error, and never a wait" {

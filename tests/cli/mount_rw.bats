@@ -366,6 +366,94 @@ room() {
 	[ "$(head -c 4 source)" = late ]
 }
 
+@test "no byte goes into a file that has lost its name, and the end tells of those that were there" {
+	mkdir folder
+	for options in --no-passthrough "--no-passthrough --direct" ""; do
+		data folder/one 100000
+		data folder/two 1000
+		# shellcheck disable=SC2086
+		serve --rw $options folder mnt
+		printf first | dd of=mnt/one conv=notrunc,fsync status=none
+		printf first | dd of=mnt/two conv=notrunc,fsync status=none
+		exec 7<>mnt/one
+		data next 2000
+		mv next folder/one
+		eventually never dd if=/dev/null of=mnt/one conv=notrunc status=none
+		run -1 --separate-stderr dd if=/dev/zero of=mnt/one count=1 conv=notrunc status=none
+		says "Stale file handle"
+		run -1 --separate-stderr truncate -s 10 mnt/one
+		printf old >&7 # what is open goes on
+		exec 7>&-
+		printf second | dd of=mnt/one conv=notrunc,fsync status=none
+		[ "$(head -c 6 folder/one) $(stat -c %s folder/one)" = "second 2000" ]
+		[ "$(status_of mnt '.sources[] | select(.name == "one").lost')" = true ]
+		umount mnt
+		finish 1
+		grep -q "source folder/one: its name leads to another file now, or to none: what was written to the one before" job.err
+		never grep folder/two job.err
+	done
+}
+
+@test "what was written to a file that was removed is told at the end" {
+	for point in file mnt; do
+		data source 1000
+		serve --rw source "$point"
+		shown=$point
+		[ -f "$point" ] || shown=$point/source
+		printf x | dd of="$shown" conv=notrunc,fsync status=none
+		rm source
+		umount "$point"
+		finish 1
+		grep -q "source source: its name leads to another file now, or to none" job.err
+	done
+}
+
+@test "a file that was only read may lose its name" {
+	data source 1000
+	serve --rw source mnt
+	same source mnt/source
+	rm source
+	umount mnt
+	finish 0
+	[ ! -s job.err ]
+}
+
+@test "a directory to write may have more files than descriptors, and what was written is there" {
+	mkdir many
+	for i in {1..600}; do
+		echo "file $i" >"many/f$i"
+	done
+	for options in --no-passthrough ""; do
+		# shellcheck disable=SC2086
+		run --separate-stderr timeout "$patience" bash -c 'ulimit -n 256; exec "$@"' - "$USPLICE" mount --background --rw $options many mnt
+		exits 0
+		[ "$(stat -c %s mnt/f* | wc -l)" -eq 600 ]
+		for i in {1..600}; do
+			echo "new $i" >"mnt/f$i"
+		done
+		cat mnt/f{600..1} | same - <(cat many/f{600..1})
+		[ "$(cat mnt/f300)" = "new 300" ]
+		echo longer >>many/f1
+		eventually same many/f1 mnt/f1
+		truncate -s 3 mnt/f{1..600}
+		[ "$(stat -c %s many/f* | sort -u)" -eq 3 ]
+		umount mnt
+	done
+}
+
+@test "what cannot be synced stays open, and its error is told" {
+	faulty_disk fsync=EIO
+	for i in {1..200}; do
+		echo "file $i" >"real/f$i"
+	done
+	run --separate-stderr timeout "$patience" bash -c 'ulimit -n 256; exec "$@"' - "$USPLICE" mount --background --rw --no-passthrough "$PWD/faulty" mnt
+	exits 0
+	echo x >mnt/f1
+	stat mnt/f{2..200} >/dev/null
+	[ "$(status_of mnt '.sources[] | select(.name == "f1") | [.way, .sync_error] | join(" ")')" = "uncached 5" ]
+	umount mnt
+}
+
 @test "an error to the disk after the last close is told at the end" {
 	faulty_disk fsync=EIO
 	data real/source 1000
