@@ -71,6 +71,12 @@ struct usp_mount_source {
 };
 
 /*
+ * Unmount what mounts of this library have left at a path, whose processes were killed: ENOTCONN there. A server that lives is not
+ * touched. How many there were, or -errno: of umount(2), -ENOTCONN for another file system, which is left as it is. Blocks shortly.
+ */
+USP_EXPORT int usp_mount_clear(const char *mountpoint);
+
+/*
  * Make a mount for a directory or a regular file that exists. params may be NULL. Does not block. -EINVAL, -ENOENT ...
  * as stat(2), -EACCES if the process cannot open /dev/fuse, -ENOMEM. ret_why is as in usp_open.
  */

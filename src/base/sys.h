@@ -59,6 +59,10 @@ int usp_sys_ring(int fd, unsigned long request, void *arg); /* ioctl(2) on /dev/
 int usp_sys_detach(const char *path);
 /* The same by fusermount3, for a mount of FUSE of an ordinary user. Blocks. -EIO: it could not, or is not there. */
 int usp_sys_fusermount_detach(const char *path);
+/* Tell whether the file system at a path is one of FUSE whose server has ended. Asks the file system. */
+bool usp_sys_has_no_server(const char *path);
+/* Tell whether a file system of this type is mounted at a path, on top: the whole path, without links. */
+bool usp_sys_is_mounted(const char *path, const char *type);
 /* Number a file for passthrough of FUSE, and forget the number. The number, above 0, or -errno. */
 int usp_sys_fuse_backing_open(int fuse_fd, int fd);
 int usp_sys_fuse_backing_close(int fuse_fd, int number);

@@ -483,6 +483,23 @@ static int run_in_background(struct mount_run *run)
 	return getppid() == run->waiter ? run_all(run) : CLI_FAILED;
 }
 
+/* Make room where a command that was killed has left its mount. An exit code; the error has been said. */
+static int run_clear(const struct mount_request *request)
+{
+	int ret = usp_mount_clear(request->mountpoint);
+
+	if (ret > 0)
+		message_note(MESSAGE_NOTICE, "mount: %s was mounted by a command that was killed: unmounted it",
+			     request->mountpoint);
+	if (ret == -ENOTCONN)
+		return run_refused("mount", request->mountpoint, ret,
+				   "another file system is mounted there whose server has ended: unmount it first");
+	if (ret == -EOPNOTSUPP) /* without libfuse3 the mount says so */
+		return CLI_DONE;
+	return ret < 0 ? run_refused("mount: cannot unmount what was left at", request->mountpoint, ret, NULL)
+		       : CLI_DONE;
+}
+
 int mount_main(struct mount_request *request)
 {
 	static struct mount_run run; /* a thread that opens a source may use it at the end */
@@ -491,8 +508,9 @@ int mount_main(struct mount_request *request)
 	run.request = request;
 	run.news_fd = -1;
 	descriptor_limit_raise(); /* each file that is open takes at least one */
-	code = mount_list(request, &run.items);
-
+	code = run_clear(request);
+	if (code == CLI_DONE)
+		code = mount_list(request, &run.items);
 	if (code == CLI_DONE)
 		code = mount_hold_paths(request);
 	if (code == CLI_DONE)

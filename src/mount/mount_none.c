@@ -64,6 +64,12 @@ int usp_mount_detach(struct usp_mount *mount)
 	return -EOPNOTSUPP;
 }
 
+int usp_mount_clear(const char *mountpoint)
+{
+	(void)mountpoint;
+	return -EOPNOTSUPP;
+}
+
 void usp_mount_stop(struct usp_mount *mount)
 {
 	(void)mount;

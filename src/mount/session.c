@@ -12,9 +12,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fuse.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -27,6 +29,7 @@
 #define FUSE_HANDLE_KILLPRIV_V2 (1 << 28) /* Linux 5.12 */
 #endif
 
+#define SESSION_TYPE "fuse.usplice" /* in the list of mounts */
 #define SESSION_OPTIONS_MAX 4096
 #define SESSION_READ_AHEAD ((size_t)256 << 10) /* 512 KiB cost more processor time than they save: bench/NOTES.md */
 #define INIT_EXTENDED (1u << 30)	       /* FUSE_INIT_EXT: flags2 counts */
@@ -201,11 +204,36 @@ static bool session_has_ended(const struct usp_mount *mount)
 }
 
 /* By umount2(2) where that is allowed, so that no program is needed; mounts of a user are fusermount3's. */
+static int session_detach_path(const char *path)
+{
+	int ret = usp_sys_detach(path);
+
+	return ret == -EPERM ? usp_sys_fusermount_detach(path) : ret;
+}
+
 int mount_session_detach(struct usp_mount *mount)
 {
-	int ret = session_has_ended(mount) ? 0 : usp_sys_detach(mount->mountpoint);
+	return session_has_ended(mount) ? 0 : session_detach_path(mount->mountpoint);
+}
 
-	return ret == -EPERM ? usp_sys_fusermount_detach(mount->mountpoint) : ret;
+/* Several may lie on top of each other. */
+int usp_mount_clear(const char *mountpoint)
+{
+	char path[PATH_MAX];
+	int nr = 0;
+
+	if (!mountpoint)
+		return -EINVAL;
+	while (usp_sys_has_no_server(mountpoint)) {
+		int ret = realpath(mountpoint, path) && usp_sys_is_mounted(path, SESSION_TYPE)
+				  ? session_detach_path(path)
+				  : -ENOTCONN;
+
+		if (ret < 0)
+			return ret;
+		nr++;
+	}
+	return nr;
 }
 
 /*

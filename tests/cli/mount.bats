@@ -534,6 +534,50 @@ has_ended() {
 	done
 }
 
+@test "what a command that was killed has left is unmounted by the next one, and nothing else is" {
+	data source 100000
+	for point in file mnt; do
+		for _ in 1 2; do
+			serve --no-passthrough source "$point"
+			stat "$point" >/dev/null
+			kill -KILL "$job"
+			wait "$job" || true
+		done
+		show --no-passthrough source "$point"
+		exits 0
+		says "$point was mounted by a command that was killed: unmounted it"
+		shown=$point
+		[ -f "$point" ] || shown=$point/source
+		same source "$shown"
+		umount "$point"
+		never mountpoint -q "$point"
+	done
+	mkdir folder # which is the source, too
+	cp source folder/one
+	serve folder folder
+	kill -KILL "$job"
+	wait "$job" || true
+	show folder folder
+	exits 0
+	same source folder/one
+	show --no-passthrough source folder # on top of one that is served
+	exits 0
+	[ "$(ls folder)" = source ]
+	umount folder
+	same source folder/one
+	umount folder
+}
+
+@test "another file system whose server has ended is left as it is" {
+	faulty_disk
+	kill -KILL "$faulty"
+	data source 1000
+	run --separate-stderr "$USPLICE" mount --background source faulty
+	exits 1
+	says "another file system is mounted there whose server has ended"
+	mountpoint faulty || grep -q "$PWD/faulty" /proc/self/mounts
+}
+
 @test "a directory may have more files than the soft limit of descriptors" {
 	mkdir many
 	for i in {1..150}; do
