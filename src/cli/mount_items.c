@@ -16,6 +16,8 @@
 #include <usplice/spec.h>
 #include <usplice/transform.h>
 
+#define ITEMS_LINKS_MAX 8 /* links to links */
+
 static const char *const items_compressed[] = {".zst", ".gz", ".bgz", ".lz4", ".xz", NULL};
 static const char *const items_encrypted[] = {".age", NULL};
 
@@ -109,12 +111,55 @@ static char *items_path_spec(const char *folder, const char *name)
 	return spec;
 }
 
-/* Tell whether an entry of a directory can be shown: a file or a FIFO, also through a link. */
-static bool items_is_file(DIR *folder, const char *name)
+/*
+ * Find a file of a directory: a descriptor of its path, or -errno. With --allow-other whoever may write to the directory
+ * could lead others by a link past the directories that keep them out: then a link is followed only to a name of the same
+ * directory, which has the rights of its own. Otherwise -ELOOP. No check is made of what could be another file when it is
+ * opened.
+ */
+static int folder_find(int folder_fd, const char *name, const struct mount_request *request)
 {
-	struct stat st;
+	char target[PATH_MAX];
 
-	return fstatat(dirfd(folder), name, &st, 0) == 0 && (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode));
+	for (unsigned i = 0; i < ITEMS_LINKS_MAX; i++) {
+		int fd = openat(folder_fd, name, O_PATH | O_CLOEXEC | (request->allow_other ? O_NOFOLLOW : 0)), error;
+		struct stat st;
+		ssize_t len;
+
+		if (fd < 0)
+			return -errno;
+		if (fstat(fd, &st) == 0 && !S_ISLNK(st.st_mode))
+			return fd;
+		len = readlinkat(fd, "", target, sizeof(target) - 1);
+		error = errno;
+		close(fd);
+		if (len < 0)
+			return -error;
+		target[len] = '\0';
+		for (name = target; strncmp(name, "./", 2) == 0;)
+			name += 2;
+		if (strchr(name, '/'))
+			return -ELOOP;
+	}
+	return -ELOOP;
+}
+
+static bool items_is_file(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) || S_ISFIFO(st->st_mode);
+}
+
+/* Tell whether an entry of a directory can be shown: a file or a FIFO, also through a link. *ret_leaves: but for its link. */
+static bool items_can_show(int folder_fd, const char *name, const struct mount_request *request, bool *ret_leaves)
+{
+	int fd = folder_find(folder_fd, name, request);
+	struct stat st;
+	bool can = fd >= 0 && fstat(fd, &st) == 0 && items_is_file(&st);
+
+	if (fd >= 0)
+		close(fd);
+	*ret_leaves = fd == -ELOOP && fstatat(folder_fd, name, &st, 0) == 0 && items_is_file(&st);
+	return can;
 }
 
 /*
@@ -154,15 +199,36 @@ static int items_keep_folder(struct mount_items *items, const char *path)
 	return fd;
 }
 
+/* Say once which links are left out. */
+static void items_say_links(const char *path, unsigned nr, const char *name)
+{
+	if (nr == 1)
+		message_say(
+			"source %s: %s is not shown: it is a link, which --allow-other follows only to a name of the "
+			"same directory",
+			path, name);
+	else if (nr > 1)
+		message_say(
+			"source %s: %u files such as %s are not shown: they are links, which --allow-other follows only "
+			"to names of the same directory",
+			path, nr, name);
+}
+
 /* Add the files of a directory. They are opened when somebody looks at them. */
 static int items_list_folder(struct mount_items *items, const struct mount_request *request, const char *path,
 			     int folder_fd, DIR *folder)
 {
+	char first[NAME_MAX + 1] = "";
 	const struct dirent *entry;
+	unsigned nr_links = 0;
 	int code = CLI_DONE;
 
 	while (code == CLI_DONE && (entry = readdir(folder))) {
-		if (!items_is_file(folder, entry->d_name))
+		bool leaves, can = items_can_show(folder_fd, entry->d_name, request, &leaves);
+
+		if (leaves && nr_links++ == 0)
+			snprintf(first, sizeof(first), "%s", entry->d_name);
+		if (!can)
 			continue;
 		if (items_is_hidden(folder, entry, request->mountpoint)) {
 			message_say("source %s/%s: it is a link to a file below the mountpoint, which would hide it",
@@ -172,6 +238,7 @@ static int items_list_folder(struct mount_items *items, const struct mount_reque
 		code = items_add(items, request, items_path_spec(path, entry->d_name), strdup(entry->d_name),
 				 folder_fd);
 	}
+	items_say_links(path, nr_links, first);
 	return code;
 }
 
@@ -456,30 +523,35 @@ static int item_open_spec(const char *spec, bool writes, struct usp_file **ret_f
 	return error;
 }
 
-/* Tell whether a file of a directory is to be opened for writing: not a FIFO. */
-static bool item_writes(const struct mount_item *item)
+/* Open a file of a directory. One that may not be written is still there to be read; a FIFO is only read. */
+static int item_open_found(const struct mount_item *item, int fd, struct usp_file **ret_file, const char **ret_why)
 {
+	char spec[32];
 	struct stat st;
+	bool writes = item->request->writes && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+	int error;
 
-	return item->request->writes && fstatat(item->folder_fd, item->name_there, &st, 0) == 0 && S_ISREG(st.st_mode);
+	snprintf(spec, sizeof(spec), "/proc/self/fd/%d", fd);
+	error = item_open_spec(spec, writes, ret_file, ret_why);
+	if (writes && (error == -EACCES || error == -EPERM || error == -EROFS || error == -ETXTBSY))
+		error = item_open_spec(spec, false, ret_file, ret_why);
+	return error;
 }
 
-/* Open what an item shows. A file of a directory that may not be written is still there to be read. */
+/* Open what an item shows. */
 static int item_open_source(const struct mount_item *item, struct usp_file **ret_file, const char **ret_why)
 {
-	bool writes;
-	char folder[32], *spec;
-	int error;
+	int fd, error;
 
 	if (item->folder_fd < 0)
 		return item_open_spec(item->spec, item->request->writes, ret_file, ret_why);
-	snprintf(folder, sizeof(folder), "/proc/self/fd/%d", item->folder_fd);
-	spec = items_path_spec(folder, item->name_there);
-	writes = item_writes(item);
-	error = spec ? item_open_spec(spec, writes, ret_file, ret_why) : -ENOMEM;
-	if (writes && (error == -EACCES || error == -EPERM || error == -EROFS || error == -ETXTBSY))
-		error = item_open_spec(spec, false, ret_file, ret_why);
-	free(spec);
+	fd = folder_find(item->folder_fd, item->name_there, item->request);
+	if (fd == -ELOOP && item->request->allow_other)
+		*ret_why = "it is a link now, which --allow-other follows only to a name of the same directory";
+	if (fd < 0)
+		return fd;
+	error = item_open_found(item, fd, ret_file, ret_why);
+	close(fd);
 	return error;
 }
 
