@@ -26,6 +26,10 @@
 #define STATX_ATTR_DAX 0x00200000
 #endif
 
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 439
+#endif
+
 #ifndef SYS_cachestat
 #ifdef __alpha__
 #define SYS_cachestat 561
@@ -229,12 +233,15 @@ int usp_sys_set_times(int fd, const struct timespec times[2])
 	return (int)sys_result(futimens(fd, times));
 }
 
-/* Where the file system does not say, there may be one. */
-bool usp_sys_has_acl(int fd)
+ssize_t usp_sys_get_attribute(int fd, const char *name, void *ret_value, size_t len)
 {
-	ssize_t result = sys_result(fgetxattr(fd, "system.posix_acl_access", NULL, 0));
+	return sys_result(fgetxattr(fd, name, ret_value, len));
+}
 
-	return result != -ENODATA && result != -EOPNOTSUPP;
+/* The C library may know no faccessat2(2). */
+int usp_sys_access(int fd, int mode)
+{
+	return (int)sys_result(syscall(SYS_faccessat2, fd, "", mode, AT_EMPTY_PATH | AT_EACCESS));
 }
 
 int usp_sys_fsync(int fd)

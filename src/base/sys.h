@@ -40,8 +40,9 @@ int usp_sys_fsync(int fd);
 ssize_t usp_sys_append(int fd, const struct iovec *iov,
 		       unsigned nr_segs);		       /* at the end, without moving the offset: RWF_APPEND */
 int usp_sys_set_times(int fd, const struct timespec times[2]); /* futimens(3) */
-bool usp_sys_has_acl(int fd);				       /* a POSIX access list besides the mode */
-int usp_sys_memfd(const char *name);			       /* name shows only in /proc; the file has no path */
+ssize_t usp_sys_get_attribute(int fd, const char *name, void *ret_value, size_t len); /* fgetxattr(2) */
+int usp_sys_access(int fd, int mode);	  /* whether this process could open it now: R_OK, W_OK; -EACCES */
+int usp_sys_memfd(const char *name);	  /* name shows only in /proc; the file has no path */
 int usp_sys_memfd_huge(const char *name); /* of huge pages; none is taken before the file is mapped and touched */
 /* A terminal in raw mode: what is written to ret_fds[1], the master, is read from ret_fds[0]. Nonblocking. */
 int usp_sys_pty(int ret_fds[2]);

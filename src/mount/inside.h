@@ -8,7 +8,7 @@
  *                                      (request parked)                                   (request parked)
  *
  * No thread that takes requests waits for a source. Where sources are written, one of these threads never does.
- * Stairs: threads, wait, counts, report, metrics, gather, backing, write, forget, node, idle, place, need, work, read, status, rw, ops, session,
+ * Stairs: threads, wait, counts, report, metrics, gather, backing, rights, write, forget, node, idle, place, need, work, read, status, rw, ops, session,
  * serve, end, mount.
  */
 #ifndef USP_MOUNT_INSIDE_H
@@ -143,6 +143,8 @@ struct mount_node {
 	uint64_t memory;	       /* bytes of the budget that the copy takes */
 	struct usp_mapping_state seen; /* what it was when somebody opened or looked at it */
 	struct stat st;		       /* what stat(2) shows, without the size */
+	int rights_fd;		       /* whose mode tells who may open it, also now; -1: st does */
+	mode_t rights; /* 0400, 0200: what this process could do when it was opened, without the descriptor */
 	_Atomic(uint64_t) nr_reads, copied, nr_errors;
 	bool can_write;		 /* at any offset; then it has no page cache here */
 	atomic_bool was_changed; /* or opened for writing: the kernel may write without a request to us */
@@ -270,6 +272,18 @@ int64_t mount_node_look(struct mount_node *node, bool *ret_changed);
 
 /* Tell what stat(2) shows: 0 or -errno. */
 int mount_node_stat(struct mount_node *node, struct stat *ret_stat);
+
+/* Note whose rights a source has: those of fd, or none with -1. */
+void mount_rights_begin(struct mount_node *node, int fd);
+
+/* Return the mode that is shown of a file of which fstat(2) told st. */
+mode_t mount_rights_mode(const struct mount_node *node, int fd, const struct stat *st);
+
+/* Put the mode and the group of now into what stat(2) shows. */
+void mount_rights_look(const struct mount_node *node, struct stat *ret_stat);
+
+/* Tell whether an access list of NFS 4, as Linux gives it, knows only the owner, the group and everyone: then the mode says it. */
+bool mount_rights_nfs4_is_mode(const void *bytes, size_t len);
 
 /* Hold an open source: it is not closed. Lock held. */
 void mount_idle_hold(struct mount_node *node);

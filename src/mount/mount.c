@@ -183,7 +183,7 @@ int usp_mount_add(struct usp_mount *mount, const struct usp_mount_source *source
 	own.name = node->name;
 	node->mount = mount;
 	node->source = own;
-	node->fd = -1;
+	node->fd = node->rights_fd = -1;
 	node->forget_from = MOUNT_NOTHING;
 	node->ino = mount->is_file ? FUSE_ROOT_ID : MOUNT_FIRST_INO + mount->nr_nodes;
 	TAILQ_INIT(&node->waits);

@@ -61,6 +61,7 @@ static int node_gather(struct mount_node *node, struct usp_file *from, const cha
 
 	if (ret < 0 && !*ret_why && !usp_transform_failure(from, ret_why, &off) && ret == -EBADMSG)
 		*ret_why = "it has another digest than the one that is expected";
+	node->rights_fd = -1;
 	late = usp_file_close(from);
 	usp_file_put(from);
 	if (ret < 0)
@@ -113,10 +114,10 @@ static void node_note(struct mount_node *node, const struct usp_file *file)
 				 .st_mtim = mount->born,
 				 .st_atim = mount->born,
 				 .st_ctim = mount->born};
+	mount_rights_begin(node, file->fd);
 	if (file->fd < 0 || usp_sys_fstat(file->fd, &st) < 0)
 		return;
-	node->st.st_mode = S_IFREG | 0400 | (st.st_mode & 0444);
-	node->st.st_gid = st.st_gid;
+	mount_rights_look(node, &node->st);
 	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) {
 		node->st.st_mtim = st.st_mtim;
 		node->st.st_atim = st.st_atim;
@@ -225,7 +226,7 @@ void mount_node_shut(struct mount_node *node)
 	if (node->owns_fd)
 		usp_sys_close(node->fd);
 	node->owns_fd = false;
-	node->fd = -1;
+	node->fd = node->rights_fd = -1;
 	node->can_write = false;
 	atomic_store(&node->is_plain, false);
 	atomic_fetch_sub(&node->mount->copies, node->memory);
@@ -328,6 +329,7 @@ int mount_node_stat(struct mount_node *node, struct stat *ret_stat)
 		ret_stat->st_mtim.tv_sec = (time_t)(mtime_ns / 1000000000u);
 		ret_stat->st_mtim.tv_nsec = (long)(mtime_ns % 1000000000u);
 	}
+	mount_rights_look(node, ret_stat);
 	if (node->can_write)
 		mount_write_stat(node, ret_stat);
 	return 0;

@@ -33,29 +33,13 @@ static const char *write_objection(const struct usp_file *file)
 	return file->fd >= 0 ? usp_filemap_objection(file) : NULL; /* a file of /proc has another size */
 }
 
-/*
- * Return the mode of a file as the mount shows it: the user of the mount may read and write. With an access list, the mode
- * of the group says what the group and the list may at most.
- */
-static mode_t write_mode(int fd, const struct stat *st)
-{
-	mode_t others = st->st_mode & 0022;
-
-	if (others & 0020 && usp_sys_has_acl(fd))
-		others &= 0002;
-	return S_IFREG | 0600 | (st->st_mode & 0444) | others;
-}
-
 static void write_note(struct mount_node *node, const struct usp_file *file)
 {
 	struct stat st;
 
 	node->st.st_mode |= 0200;
-	if (file->fd < 0 || usp_sys_fstat(file->fd, &st) < 0)
-		return;
-	if (S_ISREG(st.st_mode))
+	if (file->fd >= 0 && usp_sys_fstat(file->fd, &st) == 0 && S_ISREG(st.st_mode))
 		node->fd = file->fd;
-	node->st.st_mode = write_mode(file->fd, &st);
 }
 
 void mount_write_begin(struct mount_node *node)
@@ -208,8 +192,6 @@ void mount_write_stat(const struct mount_node *node, struct stat *st)
 
 	if (node->fd < 0 || usp_sys_fstat(node->fd, &now) < 0)
 		return;
-	st->st_mode = write_mode(node->fd, &now);
-	st->st_gid = now.st_gid;
 	st->st_blocks = now.st_blocks;
 	st->st_blksize = now.st_blksize;
 	st->st_mtim = now.st_mtim;

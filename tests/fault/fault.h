@@ -51,6 +51,8 @@
 	X(usp_sys_fallocate, false, EIO, EPERM)                                                                       \
 	X(usp_sys_append, true, EDQUOT, EFBIG, EINTR, EIO, ENOSPC)                                                    \
 	X(usp_sys_set_times, false, EIO, EPERM)                                                                       \
+	X(usp_sys_get_attribute, false, EIO, EOPNOTSUPP)                                                              \
+	X(usp_sys_access, false, EACCES, ENOSYS)                                                                      \
 	X(usp_sys_fsync, false, EDQUOT, EIO, ENOSPC, EROFS)                                                           \
 	X(usp_sys_memfd, false, EMFILE, ENOMEM)                                                                       \
 	X(usp_sys_memfd_huge, false, EMFILE, ENOMEM)                                                                  \
