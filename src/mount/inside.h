@@ -282,9 +282,6 @@ mode_t mount_rights_mode(const struct mount_node *node, int fd, const struct sta
 /* Put the mode and the group of now into what stat(2) shows. */
 void mount_rights_look(const struct mount_node *node, struct stat *ret_stat);
 
-/* Tell whether an access list of NFS 4, as Linux gives it, knows only the owner, the group and everyone: then the mode says it. */
-bool mount_rights_nfs4_is_mode(const void *bytes, size_t len);
-
 /* Hold an open source: it is not closed. Lock held. */
 void mount_idle_hold(struct mount_node *node);
 

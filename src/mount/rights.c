@@ -6,10 +6,10 @@
  * others may: they may nothing. The user of the mount may what this process may now.
  */
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/nfs4_acl.h"
 #include "base/sys.h"
 #include "mount/inside.h"
 
@@ -23,60 +23,6 @@ static bool rights_may_have(int fd, const char *name)
 	return ret != -ENODATA && ret != -EOPNOTSUPP;
 }
 
-/* A list in the form of the wire, RFC 7531: numbers of four bytes, and texts that are filled up to four bytes. */
-struct rights_list {
-	const unsigned char *at;
-	size_t left;
-};
-
-static bool rights_take(struct rights_list *list, size_t len, const unsigned char **ret_bytes)
-{
-	size_t whole = (len + 3) & ~(size_t)3;
-
-	if (whole > list->left)
-		return false;
-	*ret_bytes = list->at;
-	list->at += whole;
-	list->left -= whole;
-	return true;
-}
-
-static bool rights_take_number(struct rights_list *list, uint32_t *ret_number)
-{
-	const unsigned char *at;
-
-	if (!rights_take(list, 4, &at))
-		return false;
-	*ret_number = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-	return true;
-}
-
-bool mount_rights_nfs4_is_mode(const void *bytes, size_t len)
-{
-	static const char *const classes[] = {"OWNER@", "GROUP@", "EVERYONE@"};
-	struct rights_list list = {.at = bytes, .left = len};
-	uint32_t nr, other, who_len;
-	const unsigned char *who;
-
-	if (!rights_take_number(&list, &nr))
-		return false;
-	while (nr-- > 0) {
-		bool is_class = false;
-
-		for (unsigned i = 0; i < 3; i++) { /* type, flags, rights */
-			if (!rights_take_number(&list, &other))
-				return false;
-		}
-		if (!rights_take_number(&list, &who_len) || !rights_take(&list, who_len, &who))
-			return false;
-		for (unsigned i = 0; i < 3; i++)
-			is_class = is_class || (who_len == strlen(classes[i]) && memcmp(who, classes[i], who_len) == 0);
-		if (!is_class)
-			return false;
-	}
-	return list.left == 0;
-}
-
 /* Tell whether an access list of NFS 4 says more than the mode. A server gives one for each file. */
 static bool rights_has_nfs4(int fd)
 {
@@ -88,7 +34,7 @@ static bool rights_has_nfs4(int fd)
 		return false;
 	bytes = usp_alloc(RIGHTS_NFS4_MAX);
 	len = bytes ? usp_sys_get_attribute(fd, "system.nfs4_acl", bytes, RIGHTS_NFS4_MAX) : -ENOMEM;
-	is_mode = len >= 0 && mount_rights_nfs4_is_mode(bytes, (size_t)len);
+	is_mode = len >= 0 && usp_nfs4_acl_is_mode(bytes, (size_t)len);
 	usp_free(bytes);
 	return !is_mode;
 }
