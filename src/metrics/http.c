@@ -114,10 +114,33 @@ static struct http_word http_trim(struct http_word word)
 	return word;
 }
 
+static bool http_is_text(struct http_word word)
+{
+	for (size_t i = 0; i < word.len; i++) {
+		if (((unsigned char)word.at[i] < ' ' && word.at[i] != '\t') || word.at[i] == '\x7f')
+			return false;
+	}
+	return true;
+}
+
+static bool http_is_number(struct http_word word)
+{
+	for (size_t i = 0; i < word.len; i++) {
+		if (word.at[i] < '0' || word.at[i] > '9')
+			return false;
+	}
+	return word.len > 0;
+}
+
+static bool http_is_field(struct http_word word, const char *name)
+{
+	return word.len == strlen(name) && strncasecmp(word.at, name, word.len) == 0;
+}
+
 /*
  * Find the field Host in the lines before the empty one. False if a line is not a field, such as
  * one that continues the line before, or if there are two: other programs might choose the other
- * one.
+ * one. A length that is none is refused, too, for the same reason.
  */
 static bool http_find_host(struct http_word rest, struct http_word *ret_host)
 {
@@ -128,9 +151,11 @@ static bool http_find_host(struct http_word rest, struct http_word *ret_host)
 		bool is_field = memchr(line.at, ':', line.len);
 
 		name = http_take(&line, ':');
-		if (!is_field || !http_is_token(name))
+		if (!is_field || !http_is_token(name) || !http_is_text(line))
 			return false;
-		if (name.len != strlen("Host") || strncasecmp(name.at, "Host", name.len) != 0)
+		if (http_is_field(name, "Content-Length") && !http_is_number(http_trim(line)))
+			return false;
+		if (!http_is_field(name, "Host"))
 			continue;
 		if (ret_host->at)
 			return false;
@@ -144,17 +169,23 @@ ssize_t usp_http_parse(const char *bytes, size_t len, struct usp_http_request *r
 	struct http_word rest = {.at = bytes, .len = http_head_len(bytes, len)};
 	size_t head_len = rest.len;
 	struct http_word line, method, path, host;
+	bool has_field;
 
 	if (len > 0 && (bytes[0] < 'A' || bytes[0] > 'Z'))
 		return -EPROTO; /* at once, because TLS would wait for an answer before it sends the end of a line */
 	if (!head_len)
 		return 0;
 	line = http_take_line(&rest);
+	if (!http_is_text(line))
+		return -EPROTO;
 	method = http_take(&line, ' ');
 	if (!http_find_host(rest, &host))
 		return -EPROTO;
+	has_field = host.at;
 	path = http_take_target(http_take(&line, ' '), &host);
 	if (!http_begins(line, "HTTP/1.") || line.len != strlen("HTTP/1.1") || !http_begins(path, "/"))
+		return -EPROTO;
+	if (!has_field && !http_is(line, "HTTP/1.0")) /* RFC 9112, 3.2: also with a whole address */
 		return -EPROTO;
 	*ret_request = (struct usp_http_request){
 		.method = http_method(method),

@@ -172,7 +172,7 @@ static void run_request(const void *arg)
 
 static const struct fault_scenario scenarios[] = {
 	{.name = "ask_for_metrics", .run = run_request, .arg = "GET /metrics HTTP/1.1\r\nHost: relay\r\n\r\n"},
-	{.name = "ask_for_the_status", .run = run_request, .arg = "GET /status.json HTTP/1.1\r\n\r\n"},
+	{.name = "ask_for_the_status", .run = run_request, .arg = "GET /status.json HTTP/1.0\r\n\r\n"},
 };
 
 int main(void)

@@ -40,16 +40,16 @@ static void a_request_has_a_method_and_a_path(void **state)
 		enum usp_http_method method;
 		const char *path;
 	} cases[] = {
-		{"GET / HTTP/1.1\r\n\r\n", USP_HTTP_GET, "/"},
+		{"GET / HTTP/1.1\r\nHost: a\r\n\r\n", USP_HTTP_GET, "/"},
 		{"HEAD /metrics HTTP/1.0\r\n\r\n", USP_HTTP_HEAD, "/metrics"},
-		{"GET /metrics?name=a&b=/?c HTTP/1.1\r\n\r\n", USP_HTTP_GET, "/metrics"},
-		{"GET http://relay:9090/metrics?name=a HTTP/1.1\r\n\r\n", USP_HTTP_GET, "/metrics"},
-		{"GET HTTP://relay/metrics HTTP/1.1\r\n\r\n", USP_HTTP_GET, "/metrics"},
-		{"GET http://relay HTTP/1.1\r\n\r\n", USP_HTTP_GET, "/"},
-		{"GET http://relay?name=/a HTTP/1.1\r\n\r\n", USP_HTTP_GET, "/"},
-		{"POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", USP_HTTP_OTHER, "/metrics"},
-		{"GETS / HTTP/1.1\r\n\r\n", USP_HTTP_OTHER, "/"},
-		{"GE / HTTP/1.1\r\n\r\n", USP_HTTP_OTHER, "/"},
+		{"GET /metrics?name=a&b=/?c HTTP/1.1\r\nHost: a\r\n\r\n", USP_HTTP_GET, "/metrics"},
+		{"GET http://relay:9090/metrics?name=a HTTP/1.1\r\nHost: a\r\n\r\n", USP_HTTP_GET, "/metrics"},
+		{"GET HTTP://relay/metrics HTTP/1.1\r\nHost: a\r\n\r\n", USP_HTTP_GET, "/metrics"},
+		{"GET http://relay HTTP/1.1\r\nHost: a\r\n\r\n", USP_HTTP_GET, "/"},
+		{"GET http://relay?name=/a HTTP/1.1\r\nHost: a\r\n\r\n", USP_HTTP_GET, "/"},
+		{"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", USP_HTTP_OTHER, "/metrics"},
+		{"GETS / HTTP/1.1\r\nHost: a\r\n\r\n", USP_HTTP_OTHER, "/"},
+		{"GE / HTTP/1.1\r\nHost: a\r\n\r\n", USP_HTTP_OTHER, "/"},
 	};
 
 	(void)state;
@@ -74,12 +74,12 @@ static void a_request_may_name_a_host(void **state)
 		{"GET / HTTP/1.1\r\nAccept: Host: a\r\nhOST:relay:9187\r\nX: b\r\n\r\n", "relay:9187"},
 		{"GET / HTTP/1.1\r\nHost:\t [::1]:9187 \t\r\n\r\n", "[::1]:9187"},
 		{"GET / HTTP/1.1\r\nHost:\r\n\r\n", NULL},
-		{"GET / HTTP/1.1\r\nHosts: a\r\nX-Host: b\r\n\r\n", NULL},
+		{"GET / HTTP/1.0\r\nHosts: a\r\nX-Host: b\r\n\r\n", NULL},
 		{"GET http://relay:9187/metrics HTTP/1.1\r\nHost: other\r\n\r\n", "relay:9187"},
-		{"GET http://relay HTTP/1.1\r\n\r\n", "relay"},
-		{"GET http://relay?/a HTTP/1.1\r\n\r\n", "relay"},
-		{"GET http://user@relay/ HTTP/1.1\r\n\r\n", "user@relay"},
-		{"GET / HTTP/1.1\r\n\r\nHost: behind\r\n\r\n", NULL},
+		{"GET http://relay HTTP/1.1\r\nHost: a\r\n\r\n", "relay"},
+		{"GET http://relay?/a HTTP/1.1\r\nHost: a\r\n\r\n", "relay"},
+		{"GET http://user@relay/ HTTP/1.1\r\nHost: a\r\n\r\n", "user@relay"},
+		{"GET / HTTP/1.0\r\n\r\nHost: behind\r\n\r\n", NULL},
 	};
 
 	(void)state;
@@ -101,14 +101,14 @@ static void what_is_no_request_is_refused(void **state)
 {
 	static const char *const texts[] = {
 		"GET /\r\n\r\n",
-		"GET / HTTP/1.1 \r\n\r\n",
+		"GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
 		"GET / HTTP/2.0\r\n\r\n",
 		"GET / HTTP/1.10\r\n\r\n",
-		"GET  / HTTP/1.1\r\n\r\n",
-		"GET metrics HTTP/1.1\r\n\r\n",
-		"GET http:// HTTP/1.1\r\n\r\n",
-		"GET http:///metrics HTTP/1.1\r\n\r\n",
-		"GET https://relay/metrics HTTP/1.1\r\n\r\n",
+		"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET metrics HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET http:// HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET http:///metrics HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET https://relay/metrics HTTP/1.1\r\nHost: a\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\nAccept: b\r\nhost: c\r\n\r\n",
 		"GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
@@ -117,9 +117,19 @@ static void what_is_no_request_is_refused(void **state)
 		"GET / HTTP/1.1\r\nAccept: b\r\n\tHost: a\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost\r\n\r\n",
 		"GET / HTTP/1.1\r\n: a\r\n\r\n",
-		"GET  HTTP/1.1\r\n\r\n",
+		"GET  HTTP/1.1\r\nHost: a\r\n\r\n",
 		"GET\r\n\r\n",
 		"HTTP/1.1\n\n",
+		"GET / HTTP/1.1\r\n\r\n",
+		"GET / HTTP/1.1\r\n\r\nHost: behind\r\n\r\n",
+		"GET http://a/ HTTP/1.1\r\nAccept: b\r\n\r\n",
+		"GET / HTTP/1.0\r\nContent-Length: -5\r\n\r\n",
+		"GET / HTTP/1.0\r\nContent-Length:\r\n\r\n",
+		"GET / HTTP/1.0\r\ncontent-length: 5, 6\r\n\r\n",
+		"GET / HTTP/1.0\r\nContent-Length: 0x5\r\n\r\n",
+		"GET / HTTP/1.0\r\nAccept: a\rb\r\n\r\n",
+		"GET / HTTP/1.0\r\nAccept: \x7f\r\n\r\n",
+		"GET /\x01 HTTP/1.0\r\n\r\n",
 	};
 	struct usp_http_request request = {.path = "untouched"};
 
@@ -127,6 +137,19 @@ static void what_is_no_request_is_refused(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		assert_int_equal(parse(texts[i], &request), -EPROTO);
 	assert_string_equal(request.path, "untouched");
+}
+
+static void a_zero_byte_is_refused(void **state)
+{
+	static const char in_field[] = "GET / HTTP/1.0\r\nAccept: a\0b\r\n\r\n";
+	static const char in_host[] = "GET / HTTP/1.1\r\nHost: a\0\r\n\r\n";
+	static const char in_path[] = "GET /metrics\0 HTTP/1.0\r\n\r\n";
+	struct usp_http_request request;
+
+	(void)state;
+	assert_int_equal(usp_http_parse(in_field, sizeof(in_field) - 1, &request), -EPROTO);
+	assert_int_equal(usp_http_parse(in_host, sizeof(in_host) - 1, &request), -EPROTO);
+	assert_int_equal(usp_http_parse(in_path, sizeof(in_path) - 1, &request), -EPROTO);
 }
 
 /* A TLS client has sent all that it will send by then. */
@@ -182,6 +205,7 @@ int main(void)
 		CASE(a_request_has_a_method_and_a_path),
 		CASE(a_request_may_name_a_host),
 		CASE(what_is_no_request_is_refused),
+		CASE(a_zero_byte_is_refused),
 		CASE(what_begins_like_no_request_is_refused_at_once),
 		CASE(an_answer_has_a_head),
 		CASE(a_head_is_cut_to_the_room_there_is),

@@ -231,7 +231,7 @@ static size_t length_told(const struct reply *reply)
 
 static void assert_serves(const struct server *server)
 {
-	struct reply reply = ask(server, "GET /metrics HTTP/1.1\r\n\r\n");
+	struct reply reply = ask(server, "GET /metrics HTTP/1.0\r\n\r\n");
 
 	assert_reply(&reply, "200 OK", "\nusplice_relay_connections 77\n");
 	assert_int_equal(reply.body_len, length_told(&reply));
@@ -265,12 +265,12 @@ static void the_status_has_a_history_that_grows(void **state)
 
 	(void)state;
 	open_server(&server, 0, 0);
-	reply = ask(&server, "GET /status.json HTTP/1.1\r\n\r\n");
+	reply = ask(&server, "GET /status.json HTTP/1.0\r\n\r\n");
 	assert_reply(&reply, "200 OK", "\r\nContent-Type: application/json\r\n");
 	assert_non_null(strstr(reply.body, "\"targets\":[],"));
 	free(reply.text);
 	await_asked(2);
-	reply = ask(&server, "GET /status.json HTTP/1.1\r\n\r\n");
+	reply = ask(&server, "GET /status.json HTTP/1.0\r\n\r\n");
 	assert_non_null(strstr(reply.body, ",\"connections\":[77"));
 	free(reply.text);
 	close_server(&server);
@@ -300,7 +300,7 @@ static void the_page_is_served_with_a_policy_that_allows_only_itself(void **stat
 
 	(void)state;
 	open_server(&server, 0, 0);
-	reply = ask(&server, "GET / HTTP/1.1\r\n\r\n");
+	reply = ask(&server, "GET / HTTP/1.0\r\n\r\n");
 	snprintf(line, sizeof(line), "\r\nContent-Security-Policy: %s\r\n", usp_relay_page.policy);
 	assert_reply(&reply, "200 OK", line);
 	assert_non_null(strstr(reply.text, "\r\nContent-Type: text/html; charset=utf-8\r\n"));
@@ -320,8 +320,8 @@ static void a_head_comes_without_its_body(void **state)
 
 	(void)state;
 	open_server(&server, 0, 0);
-	head = ask(&server, "HEAD / HTTP/1.1\r\n\r\n");
-	page = ask(&server, "GET / HTTP/1.1\r\n\r\n");
+	head = ask(&server, "HEAD / HTTP/1.0\r\n\r\n");
+	page = ask(&server, "GET / HTTP/1.0\r\n\r\n");
 	assert_int_equal(head.body_len, 0);
 	assert_int_equal(length_told(&head), usp_relay_page.html_len);
 	assert_int_equal(head.len, page.len - page.body_len);
@@ -336,11 +336,11 @@ static void what_is_not_there_is_refused_by_its_status(void **state)
 	static const struct {
 		const char *request, *status, *part;
 	} cases[] = {
-		{"GET /metrics/ HTTP/1.1\r\n\r\n", "404 Not Found", "\r\n\r\nNot Found"},
-		{"GET /../etc/passwd HTTP/1.1\r\n\r\n", "404 Not Found", "\r\n\r\nNot Found"},
-		{"POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "405 Method Not Allowed",
+		{"GET /metrics/ HTTP/1.0\r\n\r\n", "404 Not Found", "\r\n\r\nNot Found"},
+		{"GET /../etc/passwd HTTP/1.0\r\n\r\n", "404 Not Found", "\r\n\r\nNot Found"},
+		{"POST /metrics HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc", "405 Method Not Allowed",
 		 "\r\nAllow: GET, HEAD\r\n"},
-		{"BREW / HTTP/1.1\r\n\r\n", "405 Method Not Allowed", "\r\nAllow: GET, HEAD\r\n"},
+		{"BREW / HTTP/1.0\r\n\r\n", "405 Method Not Allowed", "\r\nAllow: GET, HEAD\r\n"},
 		{"GET /\r\n\r\n", "400 Bad Request", "\r\n\r\nBad Request"},
 		{"\x16\x03\x01", "400 Bad Request", "\r\n\r\nBad Request"},
 	};
@@ -412,7 +412,7 @@ static void a_slow_reader_gets_all_of_a_long_answer(void **state)
 	(void)state;
 	open_server(&server, MANY_TARGETS, 4096);
 	fd = client(&server);
-	say(fd, "GET /metrics HTTP/1.1\r\n\r\n");
+	say(fd, "GET /metrics HTTP/1.0\r\n\r\n");
 	reply = take_reply(fd, 1000);
 	assert_int_equal(reply.body_len, length_told(&reply));
 	snprintf(last, sizeof(last), "target=\"target-%u\"} 0\n", MANY_TARGETS - 2);
@@ -434,7 +434,7 @@ static void clients_that_go_early_do_no_harm(void **state)
 	say(fd, "GET /met");
 	close(fd);
 	fd = client(&server);
-	say(fd, "GET /metrics HTTP/1.1\r\n\r\n");
+	say(fd, "GET /metrics HTTP/1.0\r\n\r\n");
 	assert_int_equal(recv(fd, &(char){0}, 1, 0), 1);
 	net_reset(fd);
 	assert_serves(&server);
@@ -464,7 +464,7 @@ static int deaf_client(const struct server *server)
 
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf)), 0);
 	assert_int_equal(net_connect(fd, server->port), 0);
-	say(fd, "GET /metrics HTTP/1.1\r\n\r\n");
+	say(fd, "GET /metrics HTTP/1.0\r\n\r\n");
 	return fd;
 }
 
@@ -472,7 +472,7 @@ static int lingering_client(const struct server *server)
 {
 	int fd = client(server);
 
-	say(fd, "HEAD / HTTP/1.1\r\n\r\n");
+	say(fd, "HEAD / HTTP/1.0\r\n\r\n");
 	return fd;
 }
 
@@ -548,7 +548,7 @@ static int trickling_client(const struct server *server)
 {
 	int fd = client(server);
 
-	say(fd, "GET /metrics HTTP/1.1\r\nX");
+	say(fd, "GET /metrics HTTP/1.0\r\nX");
 	return fd;
 }
 
@@ -573,7 +573,7 @@ static void assert_gets_in(const struct server *server, unsigned nr_waiting)
 
 	await_queue(listener, nr_waiting);
 	fd = client(server);
-	say(fd, "HEAD / HTTP/1.1\r\n\r\n");
+	say(fd, "HEAD / HTTP/1.0\r\n\r\n");
 	await_queue(listener, nr_waiting + 1);
 	atomic_fetch_add(&held_ns, 2 * SECOND_NS);
 	reply = take_reply(fd, SIZE_MAX);
@@ -646,7 +646,7 @@ static void requests_behind_the_first_are_not_answered(void **state)
 
 	(void)state;
 	open_server(&server, 0, 0);
-	reply = ask(&server, "HEAD / HTTP/1.1\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n");
+	reply = ask(&server, "HEAD / HTTP/1.0\r\n\r\nGET /metrics HTTP/1.0\r\n\r\n");
 	assert_reply(&reply, "200 OK", "\r\nContent-Length: ");
 	assert_int_equal(reply.body_len, 0);
 	free(reply.text);
@@ -677,7 +677,7 @@ static void a_request_for_another_host_is_refused(void **state)
 	};
 	static const char *const foreign[] = {
 		"GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n",
-		"GET / HTTP/1.0\r\nHost: evil.example:9187\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: evil.example:9187\r\n\r\n",
 		"GET /nothing HTTP/1.1\r\nHost: evil.example\r\n\r\n",
 		"POST /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n",
 		"GET http://evil.example/metrics HTTP/1.1\r\nHost: relay.example\r\n\r\n",
@@ -766,7 +766,7 @@ static void a_client_that_could_not_be_accepted_is_accepted_later(void **state)
 	none = (struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max};
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
 	assert_int_equal(net_connect(fd, server.port), 0);
-	say(fd, "GET /metrics HTTP/1.1\r\n\r\n");
+	say(fd, "GET /metrics HTTP/1.0\r\n\r\n");
 	await_asked(2);
 	assert_int_equal(recv(fd, &(char){0}, 1, MSG_DONTWAIT), -1);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -787,7 +787,7 @@ static void the_end_closes_what_is_open(void **state)
 	open_server(&server, MANY_TARGETS, 4096);
 	silent = client(&server);
 	deaf = client(&server);
-	say(deaf, "GET /metrics HTTP/1.1\r\n\r\n");
+	say(deaf, "GET /metrics HTTP/1.0\r\n\r\n");
 	assert_int_equal(recv(deaf, &(char){0}, 1, 0), 1);
 	close_server(&server);
 	await_end(silent);
