@@ -190,7 +190,10 @@ struct usp_mount_source_status {
 	bool is_lost; /* what was written is in a file to which its name does not lead any more, when last looked at */
 };
 
-/* Tell of the source of this index, in the order in which they were added. 0, or -EINVAL: there is none. */
+/*
+ * Tell of the source of this index, in the order in which they were added. Blocks as fstat(2) for one that can be written.
+ * 0, or -EINVAL: there is none.
+ */
 USP_EXPORT int usp_mount_source_status(struct usp_mount *mount, unsigned index,
 				       struct usp_mount_source_status *ret_status);
 

@@ -128,6 +128,18 @@ static const char *mount_contradiction(const struct mount_request *request)
 	return stages_contradiction(&request->stages);
 }
 
+/* Tell whether the options are about the status alone. They stand first, and may be shortened; they take no arguments. */
+static bool mount_is_status_alone(char *const *argv, int first)
+{
+	for (int i = 1; i < first; i++) {
+		size_t len = strlen(argv[i]);
+
+		if (strncmp(argv[i], "--status", len) != 0 && strncmp(argv[i], "--json", len) != 0)
+			return false;
+	}
+	return true;
+}
+
 static int mount_usage(const char *why)
 {
 	message_say("mount: %s", why);
@@ -145,6 +157,8 @@ int cmd_mount(int argc, char **argv)
 		return CLI_USAGE;
 	if (request.help)
 		return mount_help();
+	if (request.status && !mount_is_status_alone(argv, first))
+		return mount_usage("--status takes no other option than --json: the mount has its own");
 	if (request.status && nr == 1)
 		return mount_show_status(argv[first], request.json);
 	if (request.status)

@@ -6,6 +6,7 @@
  * answer passes. A slot that is in use belongs to a request that waits for long: then the new one is counted, but its
  * time is not.
  */
+#include <errno.h>
 #include <linux/fuse.h>
 
 #include "base/alloc.h"
@@ -103,12 +104,23 @@ static void counts_add_time(struct mount_counted *counted, enum mount_kind kind,
 	atomic_fetch_add(&counted->time_ns[kind], time_ns);
 }
 
+/*
+ * Tell whether an error only says that there is no such request, or no such attribute, which the kernel asks for without
+ * a program.
+ */
+static bool counts_is_protocol(const struct counts_slot *slot, uint64_t unique, int error)
+{
+	return error == ENOSYS ||
+	       (error == ENODATA && atomic_load(&slot->unique) == unique && slot->kind == MOUNT_GETXATTR);
+}
+
 void mount_counts_answer(struct mount_counts *counts, const struct fuse_out_header *header)
 {
 	struct counts_slot *slot = counts_slot_of(counts, header->unique);
 	uint64_t now_ns;
 
-	if (header->error < 0 && -header->error < MOUNT_NR_ERRORS)
+	if (header->error < 0 && -header->error < MOUNT_NR_ERRORS &&
+	    !counts_is_protocol(slot, header->unique, -header->error))
 		atomic_fetch_add(&counts->counted.nr_errors[-header->error], 1);
 	if (atomic_load(&slot->unique) != header->unique)
 		return;

@@ -31,10 +31,23 @@ void usp_mount_status(struct usp_mount *mount, struct usp_mount_status *ret_stat
 	usp_sized_give(ret_status, &status, sizeof(status));
 }
 
+/*
+ * Return the file of a source whose size is to be asked, or NULL. What the kernel writes by itself is told by nothing else. At
+ * the end a disk may hang. Lock held.
+ */
+static struct usp_file *status_file(const struct mount_node *node)
+{
+	if (node->way <= USP_MOUNT_FAILED || !node->can_write || atomic_load(&node->mount->is_ending))
+		return NULL;
+	return usp_file_get(node->file);
+}
+
 int usp_mount_source_status(struct usp_mount *mount, unsigned index, struct usp_mount_source_status *ret_status)
 {
 	struct usp_mount_source_status status = {.bytes = -1};
 	const struct mount_node *node = index < mount->nr_nodes ? mount->nodes[index] : NULL;
+	struct usp_file *file;
+	int64_t len;
 
 	if (!node)
 		return -EINVAL;
@@ -53,7 +66,12 @@ int usp_mount_source_status(struct usp_mount *mount, unsigned index, struct usp_
 	status.sync_error = node->sync_error;
 	status.is_unsynced = node->is_unsynced;
 	status.is_lost = node->is_lost;
+	file = status_file(node);
 	pthread_mutex_unlock(&mount->lock);
+	len = file ? usp_file_size(file) : -1;
+	usp_file_put(file);
+	if (len >= 0)
+		status.bytes = len;
 	status.nr_reads = atomic_load(&node->nr_reads);
 	status.copied = atomic_load(&node->copied);
 	status.nr_errors = atomic_load(&node->nr_errors);

@@ -766,6 +766,14 @@ has_ended() {
 	run --separate-stderr "$USPLICE" mount --status mnt
 	exits 1
 	says "no usplice is mounted there"
+	for options in --rw "--threads 3" --sync-timeout=5m -q "--js --prefetch"; do
+		# shellcheck disable=SC2086
+		run --separate-stderr "$USPLICE" mount --status $options mnt
+		exits 2
+		says "--status takes no other option than --json"
+	done
+	run --separate-stderr "$USPLICE" mount --sta --js -- mnt
+	exits 1
 	never mountpoint -q mnt
 }
 

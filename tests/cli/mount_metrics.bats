@@ -69,6 +69,33 @@ is_settled() {
 	[ "$(($(date +%s%N) - $(stat -c %.9Z "$1" | tr -d .)))" -gt 100000000 ]
 }
 
+@test "what is no fault is no error" {
+	needs_curl
+	for options in "" --rw --direct; do
+		data source 3000
+		# shellcheck disable=SC2086
+		show $options --metrics unix:numbers source mnt
+		exits 0
+		ls -l mnt
+		same source mnt/source
+		python3 -c '
+import errno, os
+for call in (lambda: os.getxattr("mnt/source", "security.capability"), lambda: os.listxattr("mnt/source")):
+    try:
+        call()
+    except OSError as error:
+        assert error.errno in (errno.ENODATA, errno.ENOTSUP), error'
+		[ "$(metric 'usplice_mount_requests_total{kind="getxattr"}')" -gt 0 ]
+		ask /metrics
+		never grep '^usplice_mount_errors_total' answer
+		never test -e mnt/missing
+		ask /metrics
+		grep '^usplice_mount_errors_total{errno="2"' answer
+		umount mnt
+		eventually test ! -e numbers
+	done
+}
+
 @test "page caches and passthrough are told" {
 	needs_curl
 	data source 300000

@@ -649,3 +649,21 @@ room() {
 	"$USPLICE" mount --status mnt | grep -q '; 4 writes of 4000 bytes'
 	umount mnt
 }
+
+@test "the status tells the size that a file has now, also before a program asks for it" {
+	for options in --no-passthrough ""; do
+		data source 1000
+		# shellcheck disable=SC2086
+		show --rw $options source mnt
+		exits 0
+		exec 7>>mnt/source
+		echo more >&7
+		[ "$(status_of mnt '.sources[0].bytes')" -eq 1005 ]
+		echo more >>source
+		"$USPLICE" mount --status mnt | grep -q '^source: .*; 1010 bytes;'
+		exec 7>&-
+		[ "$(stat -c %s mnt/source)" -ge 1005 ]
+		eventually same source mnt/source
+		umount mnt
+	done
+}
