@@ -639,6 +639,20 @@ room() {
 	umount mnt
 }
 
+@test "locks are those of the mount, and not of the source" {
+	data source 1000
+	show --rw source mnt
+	exits 0
+	exec 7<>mnt/source
+	flock -xn 7
+	run flock -xn mnt/source true
+	[ "$status" -ne 0 ]
+	flock -xn source true
+	exec 7>&-
+	eventually flock -xn mnt/source true
+	umount mnt
+}
+
 @test "the status counts what was written" {
 	data source 100000
 	show --rw --no-passthrough source mnt
