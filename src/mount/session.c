@@ -93,6 +93,13 @@ static void session_ask(struct usp_mount *mount, const struct iovec *iov, int nr
 	mount->has_passthrough = true;
 }
 
+/* Without the right to it there is no passthrough, though the kernel offers it. It looks at that before the descriptor. */
+static void session_check_passthrough(struct usp_mount *mount, int fd)
+{
+	if (mount->has_passthrough && usp_sys_fuse_backing_open(fd, -1) == -EPERM)
+		mount->has_passthrough = false;
+}
+
 /* --- Replies ---------------------------------------------------------------------------------------------- */
 
 /* Tell the kernel of an error in place of a reply that it did not take. */
@@ -108,9 +115,10 @@ static ssize_t session_writev(int fd, struct iovec *iov, int nr_segs, void *arg)
 {
 	struct usp_mount *mount = arg;
 	const struct fuse_out_header *header = iov[0].iov_base;
+	bool is_first = !mount->is_initialised;
 	ssize_t ret;
 
-	if (!mount->is_initialised)
+	if (is_first)
 		session_ask(mount, iov, nr_segs);
 	if (mount->counts && header->unique)
 		mount_counts_answer(mount->counts, header); /* before the program goes on: it may ask */
@@ -120,6 +128,8 @@ static ssize_t session_writev(int fd, struct iovec *iov, int nr_segs, void *arg)
 	do
 		ret = usp_sys_writev(fd, iov, (unsigned)nr_segs, NULL);
 	while (ret == -EINTR || ret == -EAGAIN);
+	if (is_first)
+		session_check_passthrough(mount, fd);
 	was_refused = ret < 0;
 	if (ret < 0 && ret != -ENOENT && ret != -ENODEV && header->unique)
 		session_write_error(fd, header);

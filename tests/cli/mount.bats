@@ -646,6 +646,7 @@ has_ended() {
 		"$USPLICE" mount --status mnt
 		umount mnt' >out
 	grep -q "kernel's cache of its file" out
+	grep -q "no passthrough" out
 }
 
 # fusermount3 opens /dev/fuse as the user. Where only the superuser may, a node of the test's own stands in its place.
