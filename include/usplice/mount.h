@@ -25,6 +25,10 @@ struct usp_mount;
 #define USP_MOUNT_PREFETCH 0x4u	      /* copy each source before it can be read */
 #define USP_MOUNT_NO_PASSTHROUGH 0x8u /* let the kernel read no file by itself */
 #define USP_MOUNT_WRITE 0x10u	      /* sources that were opened for writing can be written; not with PREFETCH */
+#define USP_MOUNT_NOEXEC \
+	0x20u /* MS_NOEXEC of mount(2): nothing can be mapped to be executed. NOSUID and NODEV are always set */
+#define USP_MOUNT_SYNC 0x40u	/* MS_SYNCHRONOUS: each write is on the disk when it returns */
+#define USP_MOUNT_NOATIME 0x80u /* MS_NOATIME */
 
 struct usp_mount_params {
 	size_t size;	     /* sizeof(struct usp_mount_params) */

@@ -70,6 +70,9 @@ static const struct option_row mount_options[] = {
 	{"direct", 0, NULL, "read past the kernel's page cache", option_flag, FIELD(direct)},
 	{"no-passthrough", 0, NULL, "let the kernel read no file by itself", option_flag, FIELD(no_passthrough)},
 	{"allow-other", 0, NULL, "let other users read, too", option_flag, FIELD(allow_other)},
+	{"noexec", 0, NULL, "let no program in it be executed or mapped for that", option_flag, FIELD(noexec)},
+	{"sync", 0, NULL, "put each write on the disk before it returns", option_flag, FIELD(sync)},
+	{"noatime", 0, NULL, "as mount(8): change no time of access", option_flag, FIELD(noatime)},
 	{"threads", 0, "N", "threads that take requests (default: one for each\nprocessor)", mount_parse_threads,
 	 FIELD(nr_threads)},
 	{"drain-timeout", 0, "TIME", "after SIGTERM, end after this time also what is open\n(default: wait)",
@@ -174,18 +177,25 @@ int cmd_mount(int argc, char **argv)
 
 /* --- For mount(8) ----------------------------------------------------------------------------------------- */
 
-/* Tell whether an option of fstab is about the mount in general: the kernel has it, or mount(8), or it is so anyhow. */
+/*
+ * Tell whether an option of fstab means nothing here: it is for mount(8), or it is so anyhow. A mount has no devices, links and
+ * set-user-ID, its directory does not change, and the kernel keeps no times of access of FUSE.
+ */
 static bool helper_is_general(const char *option)
 {
 	static const char *const names[] = {
-		"_netdev",	 "async",      "atime",	      "auto",	    "default_permissions",
-		"defaults",	 "dev",	       "diratime",    "dirsync",    "exec",
-		"group",	 "iversion",   "lazytime",    "loud",	    "mand",
-		"noatime",	 "noauto",     "nodev",	      "nodiratime", "noexec",
-		"nofail",	 "noiversion", "nolazytime",  "nomand",	    "norelatime",
-		"nostrictatime", "nosuid",     "nosymfollow", "nouser",	    "owner",
-		"relatime",	 "ro",	       "rw",	      "silent",	    "strictatime",
-		"suid",		 "symfollow",  "sync",	      "user",	    "users",
+		"_netdev",  "auto",	   "default_permissions",
+		"defaults", "dev",	   "diratime",
+		"dirsync",  "group",	   "iversion",
+		"lazytime", "loud",	   "mand",
+		"noauto",   "nodev",	   "nodiratime",
+		"nofail",   "noiversion",  "nolazytime",
+		"nomand",   "norelatime",  "nostrictatime",
+		"nosuid",   "nosymfollow", "nouser",
+		"owner",    "relatime",	   "ro",
+		"rw",	    "silent",	   "strictatime",
+		"suid",	    "symfollow",   "user",
+		"users",
 	};
 	static const char *const prefixes[] = {"x-", "X-", "comment=", "fsname=", "subtype=", "user="};
 
@@ -214,10 +224,29 @@ static char *helper_option(const char *option)
 	return made;
 }
 
-/* What was said about writing. */
+/* Options of mount(8) that are ours, too, and what takes each back. */
+static const char *const helper_switches[][2] = {{"noexec", "exec"}, {"sync", "async"}, {"noatime", "atime"}};
+
+#define HELPER_SWITCHES (sizeof(helper_switches) / sizeof(helper_switches[0]))
+
+/* What was said about writing, and of each switch the last word. */
 struct helper_said {
-	bool ro, writable;
+	bool ro, writable, is_on[HELPER_SWITCHES];
 };
+
+/* Note a switch: false for another option. */
+static bool helper_note_switch(struct helper_said *said, const char *option)
+{
+	for (size_t i = 0; i < HELPER_SWITCHES; i++) {
+		bool is_on = strcmp(option, helper_switches[i][0]) == 0;
+
+		if (is_on || strcmp(option, helper_switches[i][1]) == 0) {
+			said->is_on[i] = is_on;
+			return true;
+		}
+	}
+	return false;
+}
 
 /* Note whether an option is about writing. mount(8) itself says "rw" where nothing says "ro", so that "rw" means nothing. */
 static void helper_note(struct helper_said *said, char *option)
@@ -242,7 +271,7 @@ static int helper_add(char *list, struct helper_said *said, char **ret_argv, int
 		}
 		list = *list == ',' ? list + 1 : NULL;
 		*to = '\0';
-		is_general = helper_is_general(option);
+		is_general = helper_is_general(option) || helper_note_switch(said, option);
 		helper_note(said, option);
 		if (said->ro && said->writable)
 			return HELPER_CONTRADICTS;
@@ -262,7 +291,8 @@ static int helper_add(char *list, struct helper_said *said, char **ret_argv, int
 int cmd_mount_helper(int argc, char **argv)
 {
 	static char name[] = "mount", background[] = "--background", ends[] = "--";
-	static char *made[MOUNT_HELPER_ARGS_MAX + 4] = {name, background}; /* used until the end of the process */
+	/* Used until the end of the process. */
+	static char *made[MOUNT_HELPER_ARGS_MAX + HELPER_SWITCHES + 4] = {name, background};
 	char *operands[2] = {NULL, NULL};
 	struct helper_said said = {.ro = false};
 	int nr = 2, nr_operands = 0;
@@ -281,6 +311,10 @@ int cmd_mount_helper(int argc, char **argv)
 		return mount_usage("it cannot be remounted with other options: unmount it first");
 	if (nr == HELPER_CONTRADICTS)
 		return mount_usage("ro and writable exclude each other");
+	for (size_t i = 0; i < HELPER_SWITCHES && nr > 0; i++) {
+		if (said.is_on[i] && !(made[nr++] = helper_option(helper_switches[i][0])))
+			nr = HELPER_FAILED;
+	}
 	if (nr < 0 || nr_operands != 2)
 		return mount_usage("mount(8) calls it with a source, a mountpoint and -o OPTIONS");
 	made[nr++] = ends;

@@ -25,7 +25,7 @@ struct mount_request {
 	const char *metrics; /* an address, or NULL */
 	const char *metrics_hosts[MOUNT_METRICS_HOSTS_MAX];
 	unsigned nr_metrics_hosts;
-	bool allow_other, direct, prefetch, no_passthrough, writes;
+	bool allow_other, direct, prefetch, no_passthrough, writes, noexec, sync, noatime;
 	bool background, quiet, progress;
 	bool status, json, help;
 	struct stages stages;

@@ -188,7 +188,9 @@ static int run_new(struct mount_run *run)
 		.size = sizeof(params),
 		.flags = (request->allow_other ? USP_MOUNT_ALLOW_OTHER : 0) | (request->direct ? USP_MOUNT_DIRECT : 0) |
 			 (request->prefetch ? USP_MOUNT_PREFETCH : 0) | (request->writes ? USP_MOUNT_WRITE : 0) |
-			 (request->no_passthrough ? USP_MOUNT_NO_PASSTHROUGH : 0),
+			 (request->no_passthrough ? USP_MOUNT_NO_PASSTHROUGH : 0) |
+			 (request->noexec ? USP_MOUNT_NOEXEC : 0) | (request->sync ? USP_MOUNT_SYNC : 0) |
+			 (request->noatime ? USP_MOUNT_NOATIME : 0),
 		.nr_threads = request->nr_threads,
 		.budget = request->budget > 0 ? (size_t)request->budget : 0,
 		.spool = request->spool,

@@ -12,8 +12,9 @@
 #include "base/sys.h"
 #include "mount/inside.h"
 
-#define MOUNT_FLAGS \
-	(USP_MOUNT_ALLOW_OTHER | USP_MOUNT_DIRECT | USP_MOUNT_PREFETCH | USP_MOUNT_NO_PASSTHROUGH | USP_MOUNT_WRITE)
+#define MOUNT_FLAGS                                                                                                   \
+	(USP_MOUNT_ALLOW_OTHER | USP_MOUNT_DIRECT | USP_MOUNT_PREFETCH | USP_MOUNT_NO_PASSTHROUGH | USP_MOUNT_WRITE | \
+	 USP_MOUNT_NOEXEC | USP_MOUNT_SYNC | USP_MOUNT_NOATIME)
 #define MOUNT_THREADS_MAX 64
 #define MOUNT_CLOSABLE_MAX 1024u /* sources that stay open: each may have a page cache and threads */
 #define MOUNT_BUDGET_MIN ((size_t)1 << 20)

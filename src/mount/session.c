@@ -172,15 +172,17 @@ static void session_escape(char *options, const char *text)
 static int session_new(struct usp_mount *mount)
 {
 	char options[SESSION_OPTIONS_MAX + 128] = "fsname=";
+	const unsigned flags = mount->params.flags;
 	char program[] = "usplice", o[] = "-o";
 	char *argv[] = {program, o, options, NULL};
 	struct fuse_args args = {.argc = 3, .argv = argv};
 
 	session_escape(options, mount->device);
 	snprintf(options + strlen(options), sizeof(options) - strlen(options),
-		 ",subtype=usplice,%s,nosuid,nodev,default_permissions,max_read=%zu%s",
-		 mount->params.flags & USP_MOUNT_WRITE ? "rw" : "ro", MOUNT_READ_BYTES,
-		 mount->params.flags & USP_MOUNT_ALLOW_OTHER ? ",allow_other" : "");
+		 ",subtype=usplice,%s,nosuid,nodev,default_permissions,max_read=%zu%s%s%s%s",
+		 flags & USP_MOUNT_WRITE ? "rw" : "ro", MOUNT_READ_BYTES,
+		 flags & USP_MOUNT_ALLOW_OTHER ? ",allow_other" : "", flags & USP_MOUNT_NOEXEC ? ",noexec" : "",
+		 flags & USP_MOUNT_SYNC ? ",sync" : "", flags & USP_MOUNT_NOATIME ? ",noatime" : "");
 	fuse_set_log_func(session_be_silent);
 	mount->session = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), mount);
 	fuse_opt_free_args(&args); /* it has made a copy of them */

@@ -696,6 +696,32 @@ has_ended() {
 	says "did you mean --decompress?"
 }
 
+@test "options of mount(8) that the kernel has reach it, and unknown ones are refused" {
+	[ "$(id -u)" -eq 0 ] || skip "only the superuser mounts"
+	data source 100000
+	ln -s "$USPLICE" mount.fuse.usplice
+	flags() { # of the mount, without what all have
+		awk -v point="$PWD/mnt" '$2 == point { print $4 }' /proc/mounts | tr , '\n' | grep -xE "noexec|nosuid|nodev|sync|noatime" | sort | tr '\n' ' '
+	}
+	run --separate-stderr ./mount.fuse.usplice source mnt -o noexec,sync,noatime,nofail
+	exits 0
+	[ "$(flags)" = "noatime nodev noexec nosuid sync " ]
+	never python3 -c 'import mmap; mmap.mmap(open("mnt/source", "rb").fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)'
+	umount mnt
+	run --separate-stderr ./mount.fuse.usplice source mnt -o noexec,sync,exec,noatime,atime,async
+	exits 0
+	[ "$(flags)" = "nodev nosuid " ]
+	umount mnt
+	show --noexec source mnt
+	exits 0
+	[ "$(flags)" = "nodev noexec nosuid " ]
+	umount mnt
+	run --separate-stderr ./mount.fuse.usplice source mnt -o noexce
+	exits 2
+	says "noexce"
+	never mountpoint -q mnt
+}
+
 # Without the directory as it was before, the command would wait for itself, and nothing could end it but fusectl.
 @test "a directory is shown in its own place, above it, and by two mounts in a circle" {
 	mkdir -p self above/below one two

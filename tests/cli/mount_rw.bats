@@ -537,6 +537,19 @@ room() {
 	done
 }
 
+@test "with --sync each write is on the disk, or gives the error" {
+	for options in --no-passthrough "--no-passthrough --direct"; do
+		faulty_disk fsync=EIO
+		data real/source 1000
+		# shellcheck disable=SC2086
+		serve --rw --sync $options "$PWD/faulty/source" file
+		run dd if=/dev/zero of=file bs=100 count=1 conv=notrunc status=none
+		[[ $output == *"Input/output error"* ]]
+		umount file
+		finish 1
+	done
+}
+
 @test "an error to the disk that a program was told of is in the exit code, too" {
 	faulty_disk fsync_once=ENOSPC
 	data real/source 1000
