@@ -131,14 +131,14 @@ struct mount_node {
 	bool was_open;	      /* not a copy; device and object tell which file it was */
 	dev_t device;
 	ino_t object;
-	unsigned nr_holds; /* opens, and requests under way; the lock guards it and the next ones */
-	unsigned nr_opens; /* of programs */
-	bool is_looking;   /* a thread looks where its name leads; who needs it waits */
-	bool is_closing;   /* a thread syncs and closes it */
-	int place_error;   /* of a request that comes by its name: -errno, or 0 */
-	bool is_lost;	   /* it was written, and its name leads elsewhere */
-	bool is_closable;  /* when nobody holds it */
-	bool is_idle;	   /* it is in the list of the mount */
+	unsigned nr_holds;	/* opens, and requests under way; the lock guards it and the next ones */
+	unsigned nr_opens;	/* of programs */
+	bool is_looking;	/* a thread looks where its name leads; who needs it waits */
+	atomic_bool is_closing; /* a thread syncs and closes it */
+	int place_error;	/* of a request that comes by its name: -errno, or 0 */
+	bool is_lost;		/* it was written, and its name leads elsewhere */
+	bool is_closable;	/* when nobody holds it */
+	bool is_idle;		/* it is in the list of the mount */
 	TAILQ_ENTRY(mount_node) idle_link;
 	uint64_t memory;	       /* bytes of the budget that the copy takes */
 	struct usp_mapping_state seen; /* what it was when somebody opened or looked at it */
