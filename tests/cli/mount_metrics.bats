@@ -104,7 +104,7 @@ for call in (lambda: os.getxattr("mnt/source", "security.capability"), lambda: o
 	exits 0
 	same source file
 	[ "$(metric usplice_mount_cache_budget_bytes)" -eq 2097152 ]
-	[ "$(metric usplice_mount_cache_bytes)" -ge 300000 ]
+	[ "$(metric usplice_mount_cache_bytes)" -gt 0 ] # what the kernel has was given up behind the reader
 	[ "$(metric usplice_mount_source_read_bytes_total)" -ge 300000 ]
 	[ "$(metric 'usplice_mount_files{way="cached"}')" -eq 1 ]
 	umount file
