@@ -178,12 +178,13 @@ struct usp_mount_source_status {
 	size_t size;	  /* sizeof(struct usp_mount_source_status) */
 	const char *name; /* owned by the mount */
 	enum usp_mount_way way;
-	int error;	    /* -errno of one that failed, or 0 */
-	const char *why;    /* a sentence for it, or NULL */
-	int64_t bytes;	    /* its size; -1 before it is open */
-	bool is_copy;	    /* it was copied first */
-	uint64_t nr_reads;  /* requests to read; none with passthrough */
-	uint64_t copied;    /* bytes of the replies: each was copied once, by the kernel */
+	int error;	   /* -errno of one that failed, or 0 */
+	const char *why;   /* a sentence for it, or NULL */
+	int64_t bytes;	   /* its size; -1 before it is open */
+	bool is_copy;	   /* it was copied first */
+	uint64_t nr_reads; /* requests to read; none with passthrough */
+	uint64_t
+		copied; /* bytes of the replies: each was copied by the kernel, once from a page cache of this process */
 	uint64_t nr_errors; /* requests that failed */
 	bool can_write;
 	uint64_t nr_writes; /* requests to write; none with passthrough */
@@ -192,6 +193,8 @@ struct usp_mount_source_status {
 	bool is_unsynced;   /* usp_mount_run waited no longer for what was written: it may not be on the disk */
 	int place_error; /* what opens by name get now: -ESTALE: its name leads to another file, -ENOENT: to none; or 0 */
 	bool is_lost; /* what was written is in a file to which its name does not lead any more, when last looked at */
+	uint64_t
+		spliced; /* bytes of copied that went from the kernel's cache of the file by splice(2), and were copied once */
 };
 
 /*

@@ -8,8 +8,8 @@
  *                                      (request parked)                                   (request parked)
  *
  * No thread that takes requests waits for a source. Where sources are written, one of these threads never does.
- * Stairs: threads, wait, counts, report, metrics, gather, backing, rights, write, forget, node, idle, place, need, work, read, status, rw, ops, session,
- * serve, end, mount.
+ * Stairs: threads, wait, counts, report, metrics, gather, backing, rights, splice, write, forget, node, idle, place, need, work, read, status,
+ * rw, ops, session, serve, end, mount.
  */
 #ifndef USP_MOUNT_INSIDE_H
 #define USP_MOUNT_INSIDE_H
@@ -23,6 +23,8 @@
 #include <usplice/endpoint.h>
 #include <usplice/mapping.h>
 #include <usplice/mount.h>
+
+#include "lanes/kpool.h"
 
 struct mount_counts;
 struct mount_metrics;
@@ -125,6 +127,7 @@ struct mount_node {
 	bool owns_fd;
 	atomic_bool is_plain; /* fd has the bytes of the source, and its page cache can be read */
 	bool is_in_memory;    /* and never has to be waited for */
+	bool may_splice;      /* its pages can be spliced */
 	bool is_chosen;	      /* with passthrough or without; the lock guards it */
 	int backing;	      /* the number of fd for the kernel; 0: no passthrough */
 	bool is_copy;	      /* it cannot change */
@@ -146,9 +149,10 @@ struct mount_node {
 	int rights_fd;		       /* whose mode tells who may open it, also now; -1: st does */
 	mode_t rights; /* 0400, 0200: what this process could do when it was opened, without the descriptor */
 	_Atomic(uint64_t) nr_reads, copied, nr_errors;
-	bool can_write;		 /* at any offset; then it has no page cache here */
-	atomic_bool was_changed; /* or opened for writing: the kernel may write without a request to us */
-	atomic_bool is_dirty;	 /* the same, since it was synced and closed */
+	_Atomic(uint64_t) spliced; /* bytes of copied that were copied once, out of the kernel's cache of the source */
+	bool can_write;		   /* at any offset; then it has no page cache here */
+	atomic_bool was_changed;   /* or opened for writing: the kernel may write without a request to us */
+	atomic_bool is_dirty;	   /* the same, since it was synced and closed */
 	_Atomic(uint64_t) nr_writes, written;
 	_Atomic(int64_t) gathered, gather_total; /* bytes of a copy that is being made; the total may be -1 */
 	int64_t forget_from; /* the kernel has to forget what is behind it; MOUNT_NOTHING: none of it. The lock guards it */
@@ -418,6 +422,30 @@ void mount_metrics_gathered(struct usp_mount *mount, const char *name, int64_t d
 /* Begin to answer those who ask for metrics, if there are any: 0 or -errno. */
 int mount_metrics_begin(struct usp_mount *mount);
 void mount_metrics_end(struct usp_mount *mount);
+
+/* --- Pages of a plain file --------------------------------------------------------------------------------- */
+
+/* A reply whose bytes are pages in a kernel pipe. */
+struct mount_splice {
+	struct usp_kpipe_ends data, reply;
+	size_t len;
+};
+
+/* Tell whether the file system of fd keeps its bytes in this machine, and its pages can be spliced. */
+bool mount_splice_may(int fd);
+
+/*
+ * Hold what the file of a node has of len bytes at pos, if all of it is in its page cache. False: nothing is held. Does not
+ * wait, unless a page goes in between.
+ */
+bool mount_splice_begin(const struct mount_node *node, int64_t pos, size_t len, struct mount_splice *splice);
+
+/* Answer a request with what is held, of which nothing is held then. */
+void mount_splice_reply(fuse_req_t req, const struct mount_splice *splice);
+
+/* For the session: the reply that libfuse is sending is such a one. Send its header and what is held: bytes or -errno. */
+bool mount_splice_is_pending(void);
+ssize_t mount_splice_send(int fd, const void *header, size_t len);
 
 extern const struct fuse_lowlevel_ops mount_ops;
 

@@ -206,6 +206,7 @@ static int node_open(struct mount_node *node, const char **ret_why)
 		return node_copy(node, file, ret_why);
 	node->fd = node_plain_fd(file);
 	node->is_in_memory = node->fd >= 0 && usp_sys_fs_type(node->fd) == TMPFS_MAGIC;
+	node->may_splice = node->fd >= 0 && mount_splice_may(node->fd);
 	atomic_store(&node->is_plain, node->fd >= 0 && !(usp_sys_get_flags(node->fd) & O_DIRECT));
 	if (file->mapping)
 		node->file = file;

@@ -10,7 +10,8 @@
  * and the kernel asks again page by page: what is good arrives, and the error stands exactly where it is. With
  * USP_MOUNT_DIRECT the good bytes go first.
  *
- * What the kernel has cached of a plain file is read from there first, and at once. Only the rest goes the way above.
+ * What the kernel has cached of a plain file is spliced or read from there first, and at once. Only the rest goes the way
+ * above.
  */
 #include <errno.h>
 
@@ -267,6 +268,22 @@ static ssize_t read_plain_some(const struct mount_node *node, void *base, size_t
 				  : usp_sys_read_cached(node->fd, base, len, off);
 }
 
+/* Answer with the pages themselves: false if they are not all there, and then nothing has happened. */
+static bool read_spliced(struct mount_read *read)
+{
+	struct mount_node *node = read->node;
+	struct mount_splice splice;
+
+	if (!node->may_splice || !mount_splice_begin(node, read->pos, read->len, &splice))
+		return false;
+	mount_wait_end(&read->wait);
+	atomic_fetch_add(&node->nr_reads, 1);
+	atomic_fetch_add(&node->copied, splice.len);
+	atomic_fetch_add(&node->spliced, splice.len);
+	mount_splice_reply(read->wait.req, &splice);
+	return true;
+}
+
 /*
  * Answer with bytes that are in the page cache of the source's own file: false if they are not, and then nothing has
  * happened. One buffer that stays in the caches of the processor costs less than folios, their threads and wake-ups.
@@ -335,7 +352,7 @@ void mount_read(fuse_req_t req, struct mount_open *open, int64_t pos, size_t len
 	read->done = 0;
 	read->error = 0;
 	read->is_ended = false;
-	if (atomic_load(&node->is_plain) && read_plain(read))
+	if (atomic_load(&node->is_plain) && (read_spliced(read) || read_plain(read)))
 		read_give(mount, read);
 	else
 		read_go_on(read);

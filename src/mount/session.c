@@ -110,6 +110,16 @@ static ssize_t session_write_error(int fd, const struct fuse_out_header *header)
 	return usp_sys_write(fd, &failed, sizeof(failed));
 }
 
+static ssize_t session_write(int fd, const struct iovec *iov, int nr_segs)
+{
+	ssize_t ret;
+
+	do
+		ret = usp_sys_writev(fd, iov, (unsigned)nr_segs, NULL);
+	while (ret == -EINTR || ret == -EAGAIN);
+	return ret;
+}
+
 /* ENOENT: the program has gone. ENODEV: all have. */
 static ssize_t session_writev(int fd, struct iovec *iov, int nr_segs, void *arg)
 {
@@ -125,9 +135,10 @@ static ssize_t session_writev(int fd, struct iovec *iov, int nr_segs, void *arg)
 	was_refused = atomic_load(&mount->is_severed);
 	if (was_refused)
 		return header->len;
-	do
-		ret = usp_sys_writev(fd, iov, (unsigned)nr_segs, NULL);
-	while (ret == -EINTR || ret == -EAGAIN);
+	if (mount_splice_is_pending())
+		ret = mount_splice_send(fd, header, sizeof(*header));
+	else
+		ret = session_write(fd, iov, nr_segs);
 	if (is_first)
 		session_check_passthrough(mount, fd);
 	was_refused = ret < 0;

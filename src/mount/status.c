@@ -74,6 +74,7 @@ int usp_mount_source_status(struct usp_mount *mount, unsigned index, struct usp_
 		status.bytes = len;
 	status.nr_reads = atomic_load(&node->nr_reads);
 	status.copied = atomic_load(&node->copied);
+	status.spliced = atomic_load(&node->spliced);
 	status.nr_errors = atomic_load(&node->nr_errors);
 	status.nr_writes = atomic_load(&node->nr_writes);
 	status.written = atomic_load(&node->written);
@@ -130,7 +131,8 @@ static const char *const way_sentences[MOUNT_NR_WAYS] = {
 	[USP_MOUNT_COPIED] = "read from a copy, and copied once by each reply",
 	[USP_MOUNT_PASSTHROUGH] = "read by the kernel itself (passthrough)",
 	[USP_MOUNT_UNCACHED] = "read from the source by each request, and copied twice",
-	[USP_MOUNT_PLAIN] = "read from the kernel's cache of its file, and copied twice by each reply",
+	[USP_MOUNT_PLAIN] =
+		"read from the kernel's cache of its file, and copied twice by each reply, or once if it is spliced",
 };
 
 /* Return why a source failed, or NULL. */
@@ -148,6 +150,8 @@ static void text_add_line(struct status_text *out, const struct usp_mount_source
 	if (source->bytes >= 0)
 		text_add(out, "; %" PRId64 " bytes", source->bytes);
 	text_add(out, "; %" PRIu64 " reads of %" PRIu64 " bytes", source->nr_reads, source->copied);
+	if (source->spliced)
+		text_add(out, ", %" PRIu64 " of them spliced", source->spliced);
 	if (source->can_write)
 		text_add(out, "; %" PRIu64 " writes of %" PRIu64 " bytes", source->nr_writes, source->written);
 	if (source->nr_errors)
@@ -178,8 +182,8 @@ static void text_add_object(struct status_text *out, const struct usp_mount_sour
 	} else {
 		text_add(out, "null");
 	}
-	text_add(out, ",\"reads\":%" PRIu64 ",\"copied\":%" PRIu64 ",\"errors\":%" PRIu64, source->nr_reads,
-		 source->copied, source->nr_errors);
+	text_add(out, ",\"reads\":%" PRIu64 ",\"copied\":%" PRIu64 ",\"spliced\":%" PRIu64 ",\"errors\":%" PRIu64,
+		 source->nr_reads, source->copied, source->spliced, source->nr_errors);
 	text_add(out, ",\"writable\":%s,\"writes\":%" PRIu64 ",\"written\":%" PRIu64 ",\"sync_error\":%d",
 		 source->can_write ? "true" : "false", source->nr_writes, source->written, -source->sync_error);
 	text_add(out, ",\"place_error\":%d,\"lost\":%s}", -source->place_error, source->is_lost ? "true" : "false");
