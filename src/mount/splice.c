@@ -102,8 +102,9 @@ bool mount_splice_is_pending(void)
 
 ssize_t mount_splice_send(int fd, const void *header, size_t len)
 {
+	const struct iovec iov = {.iov_base = (void *)header, .iov_len = len};
 	const struct mount_splice *splice = pending;
-	ssize_t ret = usp_sys_write(splice->reply.wr, header, len);
+	ssize_t ret = usp_sys_writev(splice->reply.wr, &iov, 1, NULL); /* what fails here is told by write(2) */
 
 	if (ret >= 0)
 		ret = usp_sys_splice(splice->data.rd, NULL, splice->reply.wr, NULL, splice->len, USP_SPLICE_NONBLOCK);
