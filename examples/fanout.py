@@ -105,7 +105,7 @@ def run(pump):
 
 
 def fan_out(source, sinks):
-    """Move all of the source to every sink, and print its digests."""
+    """Move all of the source to every sink, and print its digests. The stage takes over our reference to the source."""
     stage = made(usplice.usp_transform_open, f"digest:{','.join(DIGESTS)}".encode(), source, ffi.NULL, what="digest",
                  last=[ffi.NULL])
     pump = made(usplice.usp_pump_new, stage, ffi.NULL, what="pump")
@@ -141,7 +141,6 @@ def main():
     fan_out(source, sinks)
     for sink in sinks:
         report(sink)
-    usplice.usp_file_put(source)
     del kept
 
 
