@@ -431,8 +431,8 @@ struct mount_splice {
 	size_t len;
 };
 
-/* Tell whether the file system of fd keeps its bytes in this machine, and its pages can be spliced. */
-bool mount_splice_may(int fd);
+/* Tell whether file systems of a type, as usp_sys_fs_type has it, keep their bytes in this machine, and splice their pages. */
+bool mount_splice_may(long type);
 
 /*
  * Hold what the file of a node has of len bytes at pos, if all of it is in its page cache. False: nothing is held. Does not

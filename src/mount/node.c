@@ -189,6 +189,7 @@ static int node_open(struct mount_node *node, const char **ret_why)
 {
 	const struct usp_mount_params *params = &node->mount->params;
 	struct usp_file *file = NULL;
+	long fs_type;
 	int ret = node->source.open(node->source.arg, &file, ret_why);
 
 	if (ret < 0)
@@ -205,8 +206,9 @@ static int node_open(struct mount_node *node, const char **ret_why)
 	if (params->flags & USP_MOUNT_PREFETCH || usp_filemap_objection(file))
 		return node_copy(node, file, ret_why);
 	node->fd = node_plain_fd(file);
-	node->is_in_memory = node->fd >= 0 && usp_sys_fs_type(node->fd) == TMPFS_MAGIC;
-	node->may_splice = node->fd >= 0 && mount_splice_may(node->fd);
+	fs_type = node->fd >= 0 ? usp_sys_fs_type(node->fd) : -EBADF;
+	node->is_in_memory = fs_type == TMPFS_MAGIC;
+	node->may_splice = mount_splice_may(fs_type);
 	atomic_store(&node->is_plain, node->fd >= 0 && !(usp_sys_get_flags(node->fd) & O_DIRECT));
 	if (file->mapping)
 		node->file = file;

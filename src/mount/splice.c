@@ -24,11 +24,10 @@
 static _Thread_local const struct mount_splice *pending; /* the reply that libfuse is sending */
 static _Thread_local bool was_sent;
 
-bool mount_splice_may(int fd)
+bool mount_splice_may(long type)
 {
 	static const long types[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC,
 				     TMPFS_MAGIC};
-	long type = usp_sys_fs_type(fd);
 
 	for (size_t i = 0; i < usp_array_len(types); i++) {
 		if (type == types[i])
